@@ -1,0 +1,108 @@
+"""The environment variables of the exchange: names, types and defaults.
+
+Only settings read them, through `read_environment`. A variable with a value that is not allowed stops the
+start with one line that names it; `.env.example` lists them all.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Switch = Literal["on", "off", "true", "false", "1", "0", "yes", "no"]
+
+SWITCHED_ON = frozenset({"on", "true", "1", "yes"})
+SECONDS_PER_UNIT = {"sec": 1, "min": 60, "hour": 3600}
+RATE_PATTERN = r"^(off|[1-9][0-9]{0,6}/(sec|min|hour))$"
+
+
+class InvalidEnvironment(ValueError):
+    """A variable is missing or holds a value that is not allowed; the message says which and what to do."""
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """What the environment says. Field names are the variables' names in lower case."""
+
+    port: Port = 8000
+    postgres_uri: Annotated[str, msgspec.Meta(pattern=r"^postgres(ql)?://")] | None = None
+    redis_url: Annotated[str, msgspec.Meta(pattern=r"^(redis|rediss|unix)://")] | None = None
+    exchange_data_dir: str = ".data"
+    exchange_rate_limit: Annotated[str, msgspec.Meta(pattern=RATE_PATTERN)] = "100/min"
+    exchange_bind: str = "127.0.0.1"
+    exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    exchange_asgi_server: Literal["granian", "daphne"] = "granian"
+    exchange_api_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    exchange_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    exchange_metrics_dir: str | None = None
+    django_secret_key: Annotated[str, msgspec.Meta(min_length=32)] | None = None
+    django_debug: Switch = "off"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether at least one of the two servers is ours to start."""
+        return self.postgres_uri is None or self.redis_url is None
+
+    @property
+    def debug(self) -> bool:
+        return self.django_debug in SWITCHED_ON
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.exchange_data_dir).absolute()
+
+    @property
+    def rate_limit(self) -> tuple[int, int] | None:
+        """Requests and the seconds in which a client may send them; None where the limit is off."""
+        if self.exchange_rate_limit == "off":
+            return None
+        count, unit = self.exchange_rate_limit.split("/")
+        return int(count), SECONDS_PER_UNIT[unit]
+
+    @property
+    def allowed_hosts(self) -> list[str]:
+        return [host.strip() for host in self.exchange_allowed_hosts.split(",") if host.strip()]
+
+
+def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
+    """Read and check the variables; empty ones count as left out.
+
+    Raises `InvalidEnvironment` with one line for the first value that is not allowed.
+    """
+    names = Environment.__struct_fields__
+    values = {name: variables[name.upper()] for name in names if variables.get(name.upper())}
+    for name, value in values.items():
+        try:
+            msgspec.convert({name: value}, Environment, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).split(" - at ")[0]
+            shown = "(hidden)" if "secret" in name or "ur" in name.split("_")[-1] else repr(value)
+            raise InvalidEnvironment(
+                f"{name.upper()}={shown} is not allowed: {reason}. See .env.example for the values it takes."
+            ) from None
+    return msgspec.convert(values, Environment, strict=False)
+
+
+def secret_key(environment: Environment) -> str:
+    """The configured secret key; in embedded mode one that is made once and kept in the data folder.
+
+    Raises `InvalidEnvironment` where the servers are not embedded and no key is set.
+    """
+    if environment.django_secret_key:
+        return environment.django_secret_key
+    if not environment.embedded:
+        raise InvalidEnvironment(
+            "DJANGO_SECRET_KEY is required when POSTGRES_URI and REDIS_URL are set. "
+            'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+    path = environment.data_dir / "secret_key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return path.read_text().strip()

@@ -1,0 +1,214 @@
+"""Django's settings, and every limit of the exchange by name and unit. The only reader of the environment."""
+
+import os
+import sys
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict
+
+from exchange_site.embedded.locations import Locations
+from exchange_site.environment import InvalidEnvironment, read_environment, secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+try:
+    ENVIRONMENT = read_environment()
+    SECRET_KEY = secret_key(ENVIRONMENT)
+except InvalidEnvironment as error:
+    sys.exit(f"exchange: {error}")
+
+DEBUG = ENVIRONMENT.debug
+ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
+LOCATIONS = Locations(ENVIRONMENT.data_dir)
+POSTGRES_URI = ENVIRONMENT.postgres_uri or LOCATIONS.postgres_uri
+REDIS_URL = ENVIRONMENT.redis_url or LOCATIONS.redis_url
+
+# --- limits and times of the exchange --------------------------------------------------------------------------
+
+# Requests
+REQUEST_BODY_BYTES_MAX = 64 * 1024
+PAGE_ITEMS_DEFAULT = 50
+PAGE_ITEMS_MAX = 1000
+BOOK_LEVELS_DEFAULT = 20
+BOOK_LEVELS_MAX = 1000
+STATISTICS_WINDOW_HOURS_MAX = 24 * 30
+RATE_LIMIT = ENVIRONMENT.rate_limit  # (requests, seconds), None where off
+RETRY_AFTER_SECONDS = 1
+
+# The order path
+INSTRUMENT_CACHE_SECONDS = 1.0
+ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream
+GATEWAY_PENDING_MAX = 10_000  # commands of one API process that wait to be appended
+GATEWAY_WAITING_MAX = 20_000  # commands of one API process that wait for a reply
+GATEWAY_BATCH_COMMANDS_MAX = 256  # appended in one round trip
+ORDER_REPLY_TIMEOUT_SECONDS = 5.0
+REDIS_TIMEOUT_SECONDS = 2.0
+DATABASE_THREADS = 4  # of one API process, for reads
+DATABASE_WAITING_MAX = 1_000  # reads of one API process that wait for a thread
+DATABASE_STATEMENT_TIMEOUT_SECONDS = 5
+DATABASE_CONNECT_TIMEOUT_SECONDS = 3
+
+# The matching worker
+WORKER_BATCH_COMMANDS_MAX = 256
+WORKER_READ_BLOCK_MILLISECONDS = 500
+WORKER_HEARTBEAT_SECONDS = 0.5
+WORKER_HEARTBEAT_EXPIRY_SECONDS = 2.0
+WORKER_LEASE_SECONDS = 2.0
+WORKER_BACKOFF_SECONDS_MIN = 0.1
+WORKER_BACKOFF_SECONDS_MAX = 2.0
+
+# The stream
+STREAM_FRAME_BYTES_MAX = 64 * 1024
+STREAM_SUBSCRIPTIONS_MAX = 100  # of one connection
+STREAM_MESSAGES_PER_SECOND_MAX = 50  # from one client
+STREAM_QUEUE_MESSAGES_MAX = 1_000  # waiting for one client
+STREAM_QUEUE_BYTES_MAX = 8 * 1024 * 1024  # waiting for one client
+STREAM_HEARTBEAT_SECONDS = 15.0
+STREAM_CONNECTIONS_MAX = 10_000  # of one API process
+
+# --- Django -------------------------------------------------------------------------------------------------
+
+ENVIRONMENT_METRICS_DIR = ENVIRONMENT.exchange_metrics_dir or str(ENVIRONMENT.data_dir / "metrics")
+os.makedirs(ENVIRONMENT_METRICS_DIR, exist_ok=True)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = ENVIRONMENT_METRICS_DIR  # prometheus_client reads it when it is imported
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_prometheus",
+    "rest_framework",
+    "channels",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "orders",
+    "marketdata",
+    "matching",
+    "exchange_site",
+]
+
+# For the admin and the docs. The JSON API runs without middleware: see exchange_site/handler.py.
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "exchange_site.urls"
+ASGI_APPLICATION = "exchange_site.asgi.application"
+APPEND_SLASH = False
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+_connection = {key: str(value) for key, value in conninfo_to_dict(POSTGRES_URI).items()}
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _connection.pop("dbname", "exchange"),
+        "USER": _connection.pop("user", ""),
+        "PASSWORD": _connection.pop("password", ""),
+        "HOST": _connection.pop("host", ""),
+        "PORT": _connection.pop("port", ""),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": DATABASE_CONNECT_TIMEOUT_SECONDS,
+            "application_name": "exchange",
+            **_connection,
+        },
+    }
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+CACHES = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
+            "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
+            "IGNORE_EXCEPTIONS": True,  # the cache is a convenience: without Redis the admin still works
+        },
+    }
+}
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "exchange"},
+    }
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest.content.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest.content.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest.content.AlwaysJSON",
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_THROTTLE_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
+    "EXCEPTION_HANDLER": "exchange_site.errors.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Exchange",
+    "DESCRIPTION": "Orders in over REST, matched by price-time priority, committed before they are acknowledged.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True  # served from the packages themselves: nothing to collect before the first start
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_BYTES_MAX
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": ENVIRONMENT.exchange_log_level},
+    "loggers": {
+        "django.request": {"level": "ERROR"},  # a client's mistake is not the operator's news
+        "django.channels.server": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
+    },
+}
