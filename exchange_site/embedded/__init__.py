@@ -1,1 +1,1 @@
-"""A real PostgreSQL and a real Valkey out of pip wheels, in the data folder, for machines that have neither."""
+"""A real PostgreSQL and a real Valkey out of pip wheels, for machines that have neither."""

@@ -1,0 +1,169 @@
+"""Processes that we start, and those that an earlier run of us has left behind.
+
+Each process leads a session and process group of its own, so that Ctrl-C in the terminal reaches us alone and
+we stop the others in order. Whatever it has started itself is in its group, and gone when it is gone.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exchange_site.embedded.privileges import Account, child_setup
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.02
+KILL_WAIT_SECONDS = 1.0
+
+# Waits for so many seconds between two looks at something. The caller's may raise, to leave the wait for
+# good.
+Pause = Callable[[float], None]
+
+
+class ProcessError(RuntimeError):
+    """A process could not be started or did not do its work; the message is one line and says what to do."""
+
+
+@dataclass(frozen=True)
+class StopStep:
+    """A signal, and how long to wait for the process to end before the next step."""
+
+    signal: signal.Signals
+    seconds: float
+
+
+class OwnedProcess:
+    """A program that we start, look after and stop."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        stop_steps: Sequence[StopStep],
+        death_signal: signal.Signals = signal.SIGKILL,
+        account: Account | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.command = list(command)
+        self.stop_steps = stop_steps
+        self.death_signal = death_signal
+        self.account = account
+        self.environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the program. Its output goes to our standard error: one log.
+
+        Raises `ProcessError` where it can't be executed.
+        """
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                start_new_session=True,
+                env=dict(self.environment) if self.environment is not None else None,
+                # No thread runs where we start children.
+                preexec_fn=child_setup(account=self.account, death_signal=self.death_signal),  # noqa: PLW1509
+            )
+        except OSError as error:
+            raise ProcessError(
+                f"{self.name} could not be started from {self.command[0]}: {error.strerror}."
+                f"{account_hint(self.account)}"
+            ) from error
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def exit_status(self) -> int | None:
+        """As in `subprocess`: negative for the signal that ended it, None while it runs."""
+        return None if self._process is None else self._process.poll()
+
+    def stop(self) -> None:
+        """End the process and its group: the steps one after the other, then SIGKILL."""
+        if self._process is None:
+            return
+        for step in self.stop_steps:
+            if not self.is_running():
+                break
+            self._process.send_signal(step.signal)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(step.seconds)
+        if self.is_running():
+            logger.warning("%s did not stop in time and is killed", self.name)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process and its group at once."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted on a dead group
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+
+def account_hint(account: Account | None) -> str:
+    """A sentence for messages about a failure that the change of account may have caused."""
+    if account is None:
+        return ""
+    return (
+        f" As we are root it runs as {account.name}, which must be able to reach that path:"
+        " run as an ordinary user, or set POSTGRES_URI and REDIS_URL to use other servers."
+    )
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process; empty where there is no such process, or only its zombie."""
+    try:
+        if Path("/proc/self/cmdline").exists():
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        listed = subprocess.run(  # noqa: S603 - a number is all that we pass
+            ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607 - wherever the system keeps it
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return "" if "<defunct>" in listed.stdout else listed.stdout.strip()
+
+
+def read_pid(path: Path) -> int | None:
+    """The process id in the first line of a file; None where there is no file or no number in it."""
+    try:
+        lines = path.read_text().splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    return int(lines[0]) if lines and lines[0].strip().isdigit() else None
+
+
+def stop_leftover(pid: int, *, marker: str, steps: Sequence[StopStep], pause: Pause) -> bool:
+    """Stop a process that is not our child, if its command line contains `marker`; whether there was one.
+
+    The marker tells it from a stranger that has been given the number of a dead process of ours.
+    """
+    found = False
+    for step in (*steps, StopStep(signal.SIGKILL, KILL_WAIT_SECONDS)):
+        if marker not in command_line(pid):
+            return found
+        found = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, step.signal)
+        deadline = time.monotonic() + step.seconds
+        while marker in command_line(pid) and time.monotonic() < deadline:
+            pause(POLL_SECONDS)
+    return found

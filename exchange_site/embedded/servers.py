@@ -1,0 +1,84 @@
+"""The embedded servers together: what `serve` and the tests start and stop."""
+
+import os
+import stat
+import time
+from pathlib import Path
+from types import TracebackType
+
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.postgres import PostgresServer
+from exchange_site.embedded.privileges import Account, server_account
+from exchange_site.embedded.processes import Pause, ProcessError
+from exchange_site.embedded.valkey import ValkeyServer
+
+
+class EmbeddedServers:
+    """PostgreSQL and Valkey on one data folder, either or both; also a context manager.
+
+    One at a time per data folder: what an earlier run has left running there is stopped first.
+    """
+
+    def __init__(self, locations: Locations, *, postgres: bool = True, valkey: bool = True) -> None:
+        self.locations = locations
+        self.account = server_account(locations.postgres_data, locations.data_dir)
+        self.servers: list[PostgresServer | ValkeyServer] = []
+        if postgres:
+            self.servers.append(PostgresServer(locations, self.account))
+        if valkey:
+            self.servers.append(ValkeyServer(locations, self.account))
+
+    def start(self, pause: Pause = time.sleep) -> None:
+        """Start the servers and return once they answer.
+
+        `pause(seconds)` is called while waiting and may raise to give up. Raises `ProcessError` where a
+        server does not start or a folder is not ours to use. In both cases nothing is left running.
+        """
+        if not self.servers:
+            return
+        try:
+            self._prepare_folders()
+            for server in self.servers:
+                server.start(pause)
+        except OSError as error:
+            self.stop()
+            raise ProcessError(
+                f"the data folder can't be used: {error.strerror}: {error.filename}. "
+                "Make it yours, or set EXCHANGE_DATA_DIR to another folder."
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the servers in reverse order; what is not running is left alone."""
+        for server in reversed(self.servers):
+            server.stop()
+
+    def _prepare_folders(self) -> None:
+        """Make the data folder and the sockets' private folder."""
+        self.locations.data_dir.mkdir(parents=True, exist_ok=True)
+        _make_private(self.locations.sockets, self.account)
+
+    def __enter__(self) -> "EmbeddedServers":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _make_private(folder: Path, account: Account | None) -> None:
+    """Make a folder for its owner alone. One that is there must be ours: anybody may make folders in /tmp."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    owners = {os.geteuid()} | ({account.uid} if account else set())
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
+        raise ProcessError(
+            f"{folder} must be a folder of ours that nobody else can open, and is not: remove it, "
+            "or set EXCHANGE_DATA_DIR to a folder with a shorter path."
+        )
+    if account:
+        account.own(folder)

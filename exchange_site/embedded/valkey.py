@@ -1,0 +1,111 @@
+"""The embedded Valkey: started, awaited, stopped.
+
+It writes nothing to disk, on purpose. An order is acknowledged after its commit in PostgreSQL and never
+before, so whatever Valkey loses was never acknowledged, and the book's mirror and the channel layer are
+rebuilt from the database. Full memory is an error for the writer (noeviction): a stream of orders from which
+entries vanish would be worse.
+"""
+
+import signal
+import time
+
+import redis
+
+from exchange_site.embedded.binaries import valkey_program
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.privileges import Account
+from exchange_site.embedded.processes import (
+    POLL_SECONDS,
+    OwnedProcess,
+    Pause,
+    ProcessError,
+    StopStep,
+    account_hint,
+    read_pid,
+    stop_leftover,
+)
+
+START_SECONDS_MAX = 15.0
+STOP_STEPS = (StopStep(signal.SIGTERM, 1.0),)
+
+SETTINGS = {
+    "port": "0",
+    "unixsocketperm": "777",  # the folder is private
+    "save": "",
+    "appendonly": "no",
+    "maxmemory": "256mb",
+    "maxmemory-policy": "noeviction",
+    "maxclients": "1000",
+    "daemonize": "no",
+    "set-proc-title": "no",  # the command line goes on to name the data folder
+    "loglevel": "warning",
+}
+
+
+class ValkeyServer:
+    """One Valkey on one data folder."""
+
+    name = "valkey"
+
+    def __init__(self, locations: Locations, account: Account | None) -> None:
+        self.locations = locations
+        self.data = locations.valkey_data
+        self.account = account
+        # A file of its own: Valkey warns about settings of the kernel that only matter to one that saves to
+        # disk.
+        self.log = self.data / "valkey.log"
+        self.pid_file = self.data / "valkey.pid"
+        self.process = OwnedProcess(self.name, self._command(), stop_steps=STOP_STEPS, account=account)
+
+    def start(self, pause: Pause = time.sleep) -> None:
+        """Start the server and return once it answers.
+
+        Raises `ProcessError` where it does not start, and what `pause` raises.
+        """
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        if self.account:
+            self.account.own(self.data)
+        pid = read_pid(self.pid_file)
+        if pid is not None:
+            stop_leftover(pid, marker=f"--dir {self.data} ", steps=STOP_STEPS, pause=pause)
+        self.log.unlink(missing_ok=True)
+        self.process.start()
+        self._await_answer(pause)
+
+    def is_running(self) -> bool:
+        return self.process.is_running()
+
+    def stop(self) -> None:
+        self.process.stop()
+
+    def _command(self) -> list[str]:
+        settings = {
+            "dir": str(self.data),
+            "unixsocket": str(self.locations.valkey_socket),
+            "pidfile": str(self.pid_file),
+            "logfile": str(self.log),
+            **SETTINGS,
+        }
+        arguments = [argument for name, value in settings.items() for argument in (f"--{name}", value)]
+        return [str(valkey_program()), *arguments]
+
+    def _await_answer(self, pause: Pause) -> None:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        with redis.Redis(unix_socket_path=str(self.locations.valkey_socket), socket_timeout=1.0) as client:
+            while self.process.is_running() and time.monotonic() < deadline:
+                try:
+                    client.ping()
+                except redis.RedisError:
+                    pause(POLL_SECONDS)
+                else:
+                    return
+        raise ProcessError(
+            f"Valkey does not start on {self.data}: {self._last_words()}{account_hint(self.account)}"
+        )
+
+    def _last_words(self) -> str:
+        try:
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+        except FileNotFoundError:
+            lines = []
+        return lines[-1] if lines else "its message is above."
