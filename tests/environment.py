@@ -1,0 +1,67 @@
+"""The test run's own environment: a pytest plugin that is loaded before Django's settings are imported.
+
+`-p tests.environment` in `pyproject.toml` loads it. It gives the run a data folder and a port of its own, takes
+away the variables that would change the exchange's behaviour, and starts a real PostgreSQL and a real Valkey
+(unless POSTGRES_URI or REDIS_URL name others), so that tests can run while `make run` runs. All is gone
+afterwards, also when the run is interrupted or terminated.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.processes import ProcessError
+from exchange_site.embedded.servers import EmbeddedServers
+from exchange_site.environment import Environment
+
+KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
+SECRET_KEY = "a key of the tests, which protects nothing but tests"
+
+
+def free_port() -> int:
+    """A TCP port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def exchange_variables(data_dir: Path) -> dict[str, str]:
+    """This process's variables without those of another exchange, and with a data folder and port of its own."""
+    ours = {name.upper() for name in Environment.__struct_fields__} - set(KEPT)
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    kept.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    kept.setdefault("DJANGO_SECRET_KEY", SECRET_KEY)
+    return {**kept, "EXCHANGE_DATA_DIR": str(data_dir), "PORT": str(free_port())}
+
+
+DATA_DIR = Path(tempfile.mkdtemp(prefix="exchange-tests-"))
+SERVERS = EmbeddedServers(
+    Locations(DATA_DIR), postgres=not os.environ.get("POSTGRES_URI"), valkey=not os.environ.get("REDIS_URL")
+)
+_variables = exchange_variables(DATA_DIR)
+os.environ.clear()
+os.environ.update(_variables)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.collectonly or config.option.help:
+        return
+    # A termination is an interruption: fixtures are torn down, and the data folder goes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        SERVERS.start()
+    except ProcessError as error:
+        pytest.exit(f"the tests' servers do not start: {error}", returncode=1)
+
+
+def pytest_unconfigure() -> None:
+    SERVERS.stop()
+    shutil.rmtree(SERVERS.locations.sockets, ignore_errors=True)
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
