@@ -1,0 +1,123 @@
+"""The exchange a load test is aimed at: one that runs already, or one that is started for the test and
+ended.
+
+An exchange of one's own is `manage.py serve` with the embedded servers, in a data folder that is thrown
+away, on a free port and without the rate limit.
+"""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtools.processor import processor_seconds
+from loadtools.wire import Target
+
+HEALTH_TIMEOUT_SECONDS = 5.0
+START_TIMEOUT_SECONDS = 90.0
+STOP_TIMEOUT_SECONDS = 20.0
+POLL_SECONDS = 0.1
+LOG_TAIL_LINES = 15
+REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")  # they belong to another exchange
+
+
+class StartError(RuntimeError):
+    """The exchange did not become healthy; the message bears the end of its log."""
+
+
+def health_problem(target: Target) -> str | None:
+    """Why the exchange at the target can't be used; None where it is healthy."""
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=HEALTH_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        health = json.loads(answer.read())
+    except ConnectionRefusedError:
+        return f"nothing listens on {target.authority}"
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"{target.authority} does not answer like an exchange ({type(error).__name__})"
+    finally:
+        connection.close()
+    if not isinstance(health, dict) or health.get("status") != "healthy":
+        return f"the exchange on {target.authority} is not healthy: {json.dumps(health)[:300]}"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class OwnExchange:
+    """An exchange that was started for the test."""
+
+    target: Target
+    data_dir: Path
+    process_id: int
+
+    def processor_seconds(self) -> float | None:
+        """Processor time of all its processes so far, in seconds; None where the system does not tell."""
+        return processor_seconds(self.process_id, named=str(self.data_dir))
+
+
+@contextmanager
+def own_exchange(manage_py: Path) -> Iterator[OwnExchange]:
+    """Start an exchange, wait until it is healthy, end it with everything it made. Raises `StartError`."""
+    with tempfile.TemporaryDirectory(prefix="load_test-", ignore_cleanup_errors=True) as folder:
+        data_dir = Path(folder) / "data"
+        log = Path(folder) / "serve.log"
+        target = Target("127.0.0.1", _free_port())
+        # passed on, not read: what the variables mean is the settings' business
+        variables = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
+        variables |= {
+            "PORT": str(target.port),
+            "EXCHANGE_DATA_DIR": str(data_dir),
+            "EXCHANGE_RATE_LIMIT": "off",
+        }
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603 -- this interpreter, our own command
+                [sys.executable, str(manage_py), "serve"],
+                env=variables,
+                cwd=manage_py.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the load test, which ends the exchange in order
+            )
+        try:
+            _await_health(process, target, log)
+            yield OwnExchange(target, data_dir, process.pid)
+        finally:
+            _stop(process)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def _await_health(process: "subprocess.Popen[bytes]", target: Target, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while (problem := health_problem(target)) is not None:
+        ended = process.poll()
+        if ended is not None or time.monotonic() > deadline:
+            reason = f"it ended with status {ended}" if ended is not None else problem
+            lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+            raise StartError(
+                "\n".join([f"could not start an exchange: {reason}. The end of its log:", *lines])
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_TIMEOUT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,75 @@
+"""Files of orders: one body of POST /orders a line, as JSON.
+
+Writing is reproducible: the same seed and markets give the same bytes. Reading is strict and streams, so a
+file of any length can be checked to its end before anything of it is sent. Every order bears its own
+idempotency key, which is what makes a file safe to send twice.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from loadtools.mix import Market, order_bodies
+
+LINE_BYTES_MAX = 64 * 1024  # what the exchange takes in one request
+
+
+class FixtureError(ValueError):
+    """A line of a file is not an order; the message names the line and what is wrong."""
+
+
+class FixtureOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a line must hold. Tick, lot and limits are the exchange's to judge."""
+
+    idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    client_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+    instrument: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    side: Literal["buy", "sell"]
+    type: Literal["limit", "market"]
+    price: Decimal | None = None
+    quantity: Decimal
+
+    def __post_init__(self) -> None:
+        if (self.type == "limit") != (self.price is not None):
+            raise ValueError("a limit order needs a price, and a market order has none")
+        for name, value in (("price", self.price), ("quantity", self.quantity)):
+            if value is not None and not (value.is_finite() and value > 0):
+                raise ValueError(f"the {name} must be a number above zero")
+
+
+def fixture_lines(*, orders: int, seed: int, markets: Sequence[Market]) -> Iterator[bytes]:
+    """The lines of a file, each with its newline."""
+    bodies = order_bodies(seed=seed, key_prefix=f"fixture-{seed}", markets=markets)
+    return (body + b"\n" for body in itertools.islice(bodies, orders))
+
+
+def read_fixture(path: Path) -> Iterator[bytes]:
+    """The orders of a file, one after the other, checked on the way; empty lines are passed over.
+
+    Raises `FixtureError` at the first line that is not an order, `OSError` where the file can't be read.
+    """
+    decoder = msgspec.json.Decoder(FixtureOrder)
+    with path.open("rb") as file:
+        for number in itertools.count(1):
+            line = file.readline(LINE_BYTES_MAX + 1)
+            if not line:
+                return
+            if len(line) > LINE_BYTES_MAX:
+                raise FixtureError(f"{path}, line {number}: longer than {LINE_BYTES_MAX} bytes")
+            body = line.strip()
+            if not body:
+                continue
+            try:
+                decoder.decode(body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise FixtureError(f"{path}, line {number}: {error}") from None
+            yield body
+
+
+def count_orders(path: Path) -> int:
+    """How many orders a file holds. Raises as `read_fixture` does."""
+    return sum(1 for _ in read_fixture(path))

@@ -1,0 +1,87 @@
+"""The mix of orders: 70 % limit orders around a middle price, 30 % market orders, seeded.
+
+Pure: the same seed gives the same orders, and a shorter run is the beginning of a longer one. Prices and
+quantities are integers of ticks and lots until they are written, so what is written is exact.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+LIMIT_SHARE = 0.7
+SPREAD_PARTS = 1400  # of the middle price: 50.00 around 70000.00
+QUANTITY_STEP_DIGITS = 2
+QUANTITY_STEPS_MIN = 1  # 0.01
+QUANTITY_STEPS_MAX = 51  # 0.51
+CLIENTS = 1_000
+DEFAULT_MARKET = "BTC-USD:70000.00"
+
+
+class MarketError(ValueError):
+    """A market's description can't be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """An instrument and the prices to order it at, in ticks of 10 ** -digits."""
+
+    instrument: str
+    digits: int
+    price_ticks_low: int
+    price_ticks_high: int
+
+
+def parse_market(text: str) -> Market:
+    """The market that `SYMBOL:PRICE` describes; the decimals of the price give the tick.
+
+    Raises `MarketError` where it is not one, or the price has too few decimals to vary it.
+    """
+    instrument, separator, price_text = text.partition(":")
+    example = "write SYMBOL:PRICE with the tick's decimals, for example ETH-USD:3500.00"
+    if not instrument or not separator:
+        raise MarketError(f"{text!r} is not a market: {example}")
+    try:
+        price = Decimal(price_text)
+        digits = -int(price.as_tuple().exponent)
+    except (InvalidOperation, ValueError):
+        raise MarketError(f"{text!r} has no price: {example}") from None
+    if price <= 0 or not 0 <= digits <= 12:
+        raise MarketError(f"{text!r} has a price that can't be used: {example}")
+    middle = int(price.scaleb(digits))
+    spread = middle // SPREAD_PARTS
+    if spread < 1:
+        raise MarketError(f"{text!r} leaves no room around the price: {example}")
+    return Market(instrument, digits, middle - spread, middle + spread)
+
+
+def decimal_text(units: int, digits: int) -> str:
+    """`units` of 10 ** -digits, written as an exact decimal."""
+    if digits == 0:
+        return str(units)
+    whole, part = divmod(units, 10**digits)
+    return f"{whole}.{part:0{digits}d}"
+
+
+def order_bodies(*, seed: int, key_prefix: str, markets: Sequence[Market]) -> Iterator[bytes]:
+    """Bodies of POST /orders without end; idempotency keys are the prefix, the instrument and the index."""
+    uniform = random.Random(seed).random  # noqa: S311 -- reproducible on purpose
+    index = 0
+    while True:
+        market = markets[int(uniform() * len(markets))]
+        client = int(uniform() * CLIENTS)
+        side = "buy" if uniform() < 0.5 else "sell"
+        steps = QUANTITY_STEPS_MIN + int(uniform() * (QUANTITY_STEPS_MAX - QUANTITY_STEPS_MIN + 1))
+        head = (
+            f'{{"idempotency_key":"{key_prefix}-{market.instrument}-{index}","client_id":"client-{client:04d}",'
+            f'"instrument":"{market.instrument}","side":"{side}",'
+        )
+        quantity = decimal_text(steps, QUANTITY_STEP_DIGITS)
+        if uniform() < LIMIT_SHARE:
+            width = market.price_ticks_high - market.price_ticks_low + 1
+            price = decimal_text(market.price_ticks_low + int(uniform() * width), market.digits)
+            body = f'{head}"type":"limit","price":{price},"quantity":{quantity}}}'
+        else:
+            body = f'{head}"type":"market","quantity":{quantity}}}'
+        yield body.encode("ascii")
+        index += 1

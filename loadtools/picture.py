@@ -1,0 +1,101 @@
+"""The latencies of a run as a picture: the percentile curve, and the distribution under it.
+
+Matplotlib is loaded only here: it is a development dependency, and everything else works without it.
+"""
+
+import math
+from pathlib import Path
+
+from loadtools.latency import PERCENTILES, percentile_name
+from loadtools.run import LoadRun
+
+CURVE_POINTS = 400
+BARS = 80
+INK = "#1f4e79"
+MARK = "#c0504d"
+GREY = "#666666"
+
+
+class MatplotlibError(RuntimeError):
+    """Matplotlib is not installed; the message says how to get it."""
+
+
+def save_picture(run: LoadRun, path: Path) -> None:
+    """Write a PNG of a run that had a right answer.
+
+    Raises `MatplotlibError`; `OSError` or `ValueError` where the path can't be written or is not a picture's.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+        from matplotlib.figure import Figure  # noqa: PLC0415
+    except ImportError:
+        raise MatplotlibError(
+            "no picture: matplotlib is not installed. Get it with: pip install '.[dev]'"
+        ) from None
+
+    figure = Figure(figsize=(10, 8), layout="constrained")
+    FigureCanvasAgg(figure)
+    loop = "open loop, latency from when a request was due" if run.plan.rate_per_second else "closed loop"
+    figure.suptitle(
+        f"{run.achieved_per_second:,.0f} orders/s for {run.outcome.elapsed_seconds:,.0f} s, {loop}\n"
+        f"{run.outcome.requests:,} orders, {run.outcome.errors.total():,} errors",
+        fontsize=11,
+    )
+    latencies = run.latencies
+    curve, distribution = figure.subplots(2, 1, height_ratios=[3, 2])
+
+    # The tail is what matters: the axis runs over 1 / (1 - fraction), so each nine takes the same width.
+    ninths_max = max(math.log10(latencies.count), 2)
+    inverses = [10 ** (ninths_max * i / CURVE_POINTS) for i in range(CURVE_POINTS + 1)]
+    values = [latencies.milliseconds_at(100 * (1 - 1 / inverse)) for inverse in inverses]
+    values[-1] = latencies.milliseconds_at(100)
+    curve.plot(inverses, values, color=INK, linewidth=2)
+    curve.set_xscale("log")
+    curve.set_yscale("log")
+    marks = [
+        percentile
+        for percentile in (50.0, 90.0, 99.0, 99.9, 99.99, 99.999)
+        if _inverse(percentile) <= 10**ninths_max
+    ]
+    curve.set_xticks([_inverse(mark) for mark in marks], [f"{mark:g} %" for mark in marks])
+    curve.set_xticks([], minor=True)
+    curve.set_xlim(1, 10**ninths_max * 1.6)
+    for percentile in PERCENTILES:
+        value = latencies.milliseconds_at(percentile)
+        x = min(_inverse(percentile), 10**ninths_max)
+        curve.plot([x], [value], "o", color=MARK, markersize=5)
+        label = f"{percentile_name(percentile)}  {value:,.2f} ms"
+        curve.annotate(
+            label,
+            (x, value),
+            (-4, 7),
+            textcoords="offset points",
+            ha="center" if percentile == 50 else "right",
+            color=MARK,
+        )
+    curve.margins(y=0.2)
+    curve.set_ylabel("latency, ms")
+    curve.set_xlabel("share of the requests that were answered within it")
+    curve.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    curve.grid(visible=True, which="both", alpha=0.25)
+
+    counted = latencies.counted_milliseconds()
+    low, high = counted[0][0], max(counted[-1][0], counted[0][0] * 1.1)
+    edges = [low * (high / low) ** (i / BARS) for i in range(BARS + 1)]
+    weights = [count for _, count in counted]
+    distribution.hist([value for value, _ in counted], bins=edges, weights=weights, color=INK, alpha=0.85)
+    distribution.set_xscale("log")
+    distribution.axvline(latencies.milliseconds_at(50), color=MARK, linewidth=1)
+    distribution.set_xlabel("latency, ms")
+    distribution.set_ylabel("requests")
+    distribution.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    distribution.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    distribution.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    distribution.tick_params(axis="x", which="minor", labelsize=8, labelcolor=GREY)
+    distribution.grid(visible=True, axis="y", alpha=0.25)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+def _inverse(percentile: float) -> float:
+    return math.inf if percentile == 100 else 100 / (100 - percentile)

@@ -1,0 +1,43 @@
+"""Progress bars on stderr, redrawn only when told to: a thread that draws would cost a load test latency."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+REDRAW_SECONDS = 0.5
+
+
+class Bar:
+    """Shows how many of `total` are done."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self._drawn_at = 0.0
+
+    def show(self, completed: int, note: str = "") -> None:
+        """Cheap: draws twice a second at most."""
+        now = time.monotonic()
+        if now - self._drawn_at >= REDRAW_SECONDS:
+            self._drawn_at = now
+            self._progress.update(self._task, completed=completed, note=note, refresh=True)
+
+    def finish(self, completed: int, note: str = "") -> None:
+        self._progress.update(self._task, completed=completed, note=note, refresh=True)
+
+
+@contextmanager
+def progress_bar(title: str, total: int) -> Iterator[Bar]:
+    """A bar for the time of the block; nothing but its last state where stderr is not a terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as progress:
+        yield Bar(progress, progress.add_task(title, total=total, note=""))

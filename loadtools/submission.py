@@ -1,0 +1,117 @@
+"""Sends the orders of a file through the exchange's own door, each until its fate is known.
+
+A fixed number of workers, each with one connection and one order in flight, take orders from one iterator.
+What can be tried again is tried again with the same body, so with the same idempotency key: 429 and 503
+after the pause that `Retry-After` asks for, 504 and a broken connection after a second. Nothing is created
+twice by that. With more than one connection, the orders arrive in about the order of the file, not
+exactly.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from loadtools.connection import Caller, ConnectError
+from loadtools.wire import Response, Target, encode_post
+
+RETRIED_STATUSES = frozenset({429, 503, 504})
+RETRY_SECONDS = 1.0
+MESSAGE_CHARACTERS_MAX = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionLimits:
+    """`attempts` is for one order, the first included."""
+
+    connections: int
+    attempts: int
+    retry_after_seconds_max: float
+    answer_timeout_seconds: float
+    connect_timeout_seconds: float
+
+
+@dataclass(slots=True)
+class Submission:
+    """The fate of the orders so far. `statuses` counts the last answer to each, 0 where there was none."""
+
+    created: int = 0
+    replayed: int = 0
+    failed: int = 0
+    retries: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    first_failure: str | None = None
+
+    @property
+    def settled(self) -> int:
+        return self.created + self.replayed + self.failed
+
+    def settle(self, response: Response | None, problem: str) -> None:
+        self.statuses[response.status if response else 0] += 1
+        if response is None or not response.ok:
+            self.failed += 1
+            self.first_failure = self.first_failure or problem
+        elif response.header("Idempotency-Replayed") == "true":
+            self.replayed += 1
+        else:
+            self.created += 1
+
+
+async def submit(
+    target: Target,
+    bodies: Iterator[bytes],
+    limits: SubmissionLimits,
+    on_settled: Callable[[Submission], None],
+) -> Submission:
+    """Send every body. Raises `ConnectError` where nothing listens, whatever `bodies` raises as well."""
+    submission = Submission()
+
+    async def work() -> None:
+        caller = Caller(
+            target,
+            connect_timeout_seconds=limits.connect_timeout_seconds,
+            answer_timeout_seconds=limits.answer_timeout_seconds,
+        )
+        try:
+            for body in bodies:
+                await _settle(caller, encode_post(target, "/orders", body), limits, submission)
+                on_settled(submission)
+        finally:
+            caller.close()
+
+    workers = [asyncio.create_task(work()) for _ in range(limits.connections)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+    return submission
+
+
+async def _settle(caller: Caller, request: bytes, limits: SubmissionLimits, submission: Submission) -> None:
+    """Send one order until it is answered for good, or the attempts are used up."""
+    response: Response | None = None
+    problem = ""
+    for attempt in range(limits.attempts):
+        if attempt:
+            submission.retries += 1
+            await asyncio.sleep(_pause_seconds(response, limits))
+        try:
+            response = await caller.call(request)
+        except ConnectError as error:
+            if not submission.settled:
+                raise
+            response, problem = None, str(error)
+        except (ConnectionError, TimeoutError) as error:
+            response, problem = None, f"no answer ({type(error).__name__})"
+        else:
+            problem = f"{response.status} {response.body[:MESSAGE_CHARACTERS_MAX].decode(errors='replace')}"
+            if response.status not in RETRIED_STATUSES:
+                break
+    submission.settle(response, problem)
+
+
+def _pause_seconds(response: Response | None, limits: SubmissionLimits) -> float:
+    text = response.header("Retry-After") if response else None
+    seconds = float(text) if text and text.isdigit() else RETRY_SECONDS
+    return min(seconds, limits.retry_after_seconds_max)
