@@ -40,6 +40,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_metrics_dir: str | None = None
     django_secret_key: Annotated[str, msgspec.Meta(min_length=32)] | None = None
     django_debug: Switch = "off"
+    target_rps: Annotated[int, msgspec.Meta(ge=1, le=50_000)] = 2_000  # orders a second that load_test sends
+    duration: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60  # seconds that load_test takes
 
     @property
     def embedded(self) -> bool:
@@ -79,7 +81,7 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
             msgspec.convert({name: value}, Environment, strict=False)
         except msgspec.ValidationError as error:
             reason = str(error).split(" - at ")[0]
-            shown = "(hidden)" if "secret" in name or "ur" in name.split("_")[-1] else repr(value)
+            shown = "(hidden)" if "secret" in name or name.endswith(("_uri", "_url")) else repr(value)
             raise InvalidEnvironment(
                 f"{name.upper()}={shown} is not allowed: {reason}. See .env.example for the values it takes."
             ) from None

@@ -16,6 +16,8 @@ try:
     SECRET_KEY = secret_key(ENVIRONMENT)
 except InvalidEnvironment as error:
     sys.exit(f"exchange: {error}")
+except OSError as error:
+    sys.exit(f"exchange: EXCHANGE_DATA_DIR can't be used: {error.strerror}: {error.filename}")
 
 DEBUG = ENVIRONMENT.debug
 ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
@@ -29,6 +31,7 @@ REDIS_URL = ENVIRONMENT.redis_url or LOCATIONS.redis_url
 REQUEST_BODY_BYTES_MAX = 64 * 1024
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 1000
+CANDLES_DEFAULT = 500
 BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
 STATISTICS_WINDOW_HOURS_MAX = 24 * 30
@@ -65,12 +68,46 @@ STREAM_QUEUE_MESSAGES_MAX = 1_000  # waiting for one client
 STREAM_QUEUE_BYTES_MAX = 8 * 1024 * 1024  # waiting for one client
 STREAM_HEARTBEAT_SECONDS = 15.0
 STREAM_CONNECTIONS_MAX = 10_000  # of one API process
+FEED_EARLY_BATCHES_MAX = 1_000  # kept while a feed reads its book
+
+# Serving: `manage.py serve` and its children
+SERVERS_TIMEOUT_SECONDS = 30.0  # for a PostgreSQL and Redis that are not ours to answer
+HEALTHY_WITHIN_SECONDS = 60
+HEALTH_TIMEOUT_SECONDS = 2.0  # for one answer
+HEALTH_POLL_SECONDS = 0.1
+RESTART_BACKOFF_SECONDS_MIN = 0.1
+RESTART_BACKOFF_SECONDS_MAX = 5.0
+RESTART_BACKOFF_RESET_SECONDS = 10.0  # a child that has lived so long starts afresh
+WORKER_STOP_SECONDS = 3.0  # then it is killed
+API_STOP_SECONDS = 3.0  # then it is killed
+API_GRACE_SECONDS = 2  # for open requests and streams, within API_STOP_SECONDS
+API_BACKLOG = 16_384  # connections that wait to be accepted; the system's own limit may be lower
+API_CONCURRENT_MAX = 16_384  # requests and streams at a time, of one API process
+OPEN_FILES_MAX = 65_536  # of one child, where the system allows it
+
+# The load tools
+LOAD_TEST_RPS = ENVIRONMENT.target_rps
+LOAD_TEST_SECONDS = ENVIRONMENT.duration
+LOAD_TEST_CONNECTIONS = 128
+LOAD_TEST_REQUESTS_MAX = 10_000_000  # of one run; 30 bytes of memory each
+LOAD_CONNECTIONS_MAX = 1_000
+LOAD_CONNECT_TIMEOUT_SECONDS = 5.0
+LOAD_ANSWER_TIMEOUT_SECONDS = 10.0  # longer than the exchange takes to answer 504
+FIXTURE_ORDERS_MAX = 10_000_000
+FIXTURE_CONNECTIONS = 32
+FIXTURE_ATTEMPTS_MAX = 20  # of one order
+FIXTURE_RETRY_AFTER_SECONDS_MAX = 60
 
 # --- Django -------------------------------------------------------------------------------------------------
 
 ENVIRONMENT_METRICS_DIR = ENVIRONMENT.exchange_metrics_dir or str(ENVIRONMENT.data_dir / "metrics")
-os.makedirs(ENVIRONMENT_METRICS_DIR, exist_ok=True)
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = ENVIRONMENT_METRICS_DIR  # prometheus_client reads it when it is imported
+try:
+    os.makedirs(ENVIRONMENT_METRICS_DIR, exist_ok=True)
+except OSError as error:
+    sys.exit(f"exchange: the folder of the metrics can't be used: {error.strerror}: {error.filename}")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = (
+    ENVIRONMENT_METRICS_DIR  # prometheus_client reads it when it is imported
+)
 
 INSTALLED_APPS = [
     "daphne",
@@ -186,7 +223,9 @@ SPECTACULAR_SETTINGS = {
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-WHITENOISE_USE_FINDERS = True  # served from the packages themselves: nothing to collect before the first start
+WHITENOISE_USE_FINDERS = (
+    True  # served from the packages themselves: nothing to collect before the first start
+)
 
 USE_TZ = True
 TIME_ZONE = "UTC"

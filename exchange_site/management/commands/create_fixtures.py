@@ -1,0 +1,57 @@
+"""`manage.py create_fixtures`: N reproducible orders as JSON lines."""
+
+import os
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from loadtools.arguments import whole_number
+from loadtools.fixtures import fixture_lines
+from loadtools.mix import DEFAULT_MARKET, MarketError, parse_market
+from loadtools.progress import progress_bar
+
+
+class Command(BaseCommand):
+    """Writes beside the file and renames, so that a file that is there is a whole one."""
+
+    help = "Write N reproducible orders as JSON lines: the same options give the same bytes."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--orders", type=whole_number(1, settings.FIXTURE_ORDERS_MAX), default=100_000)
+        parser.add_argument("--seed", type=int, default=42)
+        parser.add_argument("--output", type=Path, default=Path("orders.jsonl"))
+        parser.add_argument(
+            "--instrument",
+            action="append",
+            metavar="SYMBOL:PRICE",
+            help=f"may be repeated; the price's decimals are the tick's (default {DEFAULT_MARKET})",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        orders: int = options["orders"]
+        output: Path = options["output"]
+        try:
+            markets = [parse_market(text) for text in options["instrument"] or [DEFAULT_MARKET]]
+        except MarketError as error:
+            raise CommandError(f"--instrument {error}") from None
+        unfinished = output.with_name(f"{output.name}.part")
+        try:
+            with progress_bar("writing orders", orders) as bar, unfinished.open("wb") as file:
+                for number, line in enumerate(
+                    fixture_lines(orders=orders, seed=options["seed"], markets=markets), 1
+                ):
+                    file.write(line)
+                    if number % 1_000 == 0:
+                        bar.show(number)
+                bar.finish(orders)
+            os.replace(unfinished, output)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise CommandError(f"cannot write {output}: {error.strerror}. Choose another --output") from None
+        self.stdout.write(
+            f"{orders:,} orders in {output}. Send them with: python manage.py load_fixtures {output}"
+        )

@@ -1,0 +1,117 @@
+"""`manage.py load_test`: an open-loop run against the exchange, and whether what it acknowledged is there."""
+
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from exchange_site.embedded.locations import Locations
+from loadtools.arguments import whole_number
+from loadtools.connection import ConnectError
+from loadtools.durability import check_durability
+from loadtools.exchange import StartError, health_problem, own_exchange
+from loadtools.generator import Plan
+from loadtools.picture import MatplotlibError, save_picture
+from loadtools.progress import progress_bar
+from loadtools.run import LoadRun, run_load
+from loadtools.wire import Target, TargetError, loopback_target
+
+ServersClock = Callable[[], float | None]
+
+
+class Command(BaseCommand):
+    """Exit status 1 where there was an error or an acknowledged order is missing."""
+
+    help = (
+        "Send orders at a steady rate, print the latencies and check that every acknowledged order is kept."
+    )
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        amount = whole_number(1, settings.LOAD_TEST_REQUESTS_MAX)
+        connections = whole_number(1, settings.LOAD_CONNECTIONS_MAX)
+        parser.add_argument("--rps", type=amount, default=settings.LOAD_TEST_RPS, help="or TARGET_RPS")
+        parser.add_argument("--duration", type=amount, default=settings.LOAD_TEST_SECONDS, help="or DURATION")
+        parser.add_argument("--connections", type=connections, default=settings.LOAD_TEST_CONNECTIONS)
+        parser.add_argument("--seed", type=int, default=42)
+        parser.add_argument("--url", help="an exchange that runs (default: PORT's, else one of its own)")
+        parser.add_argument(
+            "--output", type=Path, help="the picture's path (default results/load_test-TIME.png)"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        plan = self._plan(options["rps"], options["duration"], options["connections"])
+        output = (
+            options["output"] or Path("results") / f"load_test-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.png"
+        )
+        try:
+            with self._exchange(options["url"]) as (target, postgres_uri, servers_clock):
+                self.stdout.write(f"{plan.requests:,} orders in {plan.duration_seconds:g} s to {target.url}")
+                with progress_bar("load test", plan.requests) as bar:
+                    run = run_load(
+                        target=target,
+                        plan=plan,
+                        seed=options["seed"],
+                        servers_processor_seconds=servers_clock,
+                        on_progress=lambda seen: bar.show(seen.settled, f"{seen.errors.total():,} errors"),
+                    )
+                    bar.finish(run.outcome.settled)
+                self.stdout.write("\n".join(run.report()))
+                durability = check_durability(run.acknowledged, postgres_uri)
+                self.stdout.write("\n".join(durability.report()))
+        except (TargetError, ConnectError, StartError) as error:
+            raise CommandError(str(error)) from None
+        except psycopg.Error as error:
+            raise CommandError(f"cannot look the orders up: {error}") from None
+        self._picture(run, output)
+        if run.outcome.errors.total() or not durability.holds:
+            raise CommandError("the load test failed: see errors and durability above")
+
+    def _plan(self, rps: int, duration: int, connections: int) -> Plan:
+        if rps * duration > settings.LOAD_TEST_REQUESTS_MAX:
+            limit = settings.LOAD_TEST_REQUESTS_MAX
+            raise CommandError(
+                f"{rps} orders/s for {duration} s are more than {limit}: lower --rps or --duration"
+            )
+        return Plan(
+            requests=rps * duration,
+            duration_seconds=duration,
+            rate_per_second=rps,
+            connections=connections,
+            answer_timeout_seconds=settings.LOAD_ANSWER_TIMEOUT_SECONDS,
+            connect_timeout_seconds=settings.LOAD_CONNECT_TIMEOUT_SECONDS,
+        )
+
+    @contextmanager
+    def _exchange(self, url: str | None) -> Iterator[tuple[Target, str, ServersClock]]:
+        """The target, its database and its processors' clock."""
+        target = loopback_target(url or f"http://127.0.0.1:{settings.ENVIRONMENT.port}")
+        problem = health_problem(target)
+        if problem is None:
+            yield target, settings.POSTGRES_URI, lambda: None
+        elif url is not None:
+            raise CommandError(f"{problem}. Start the exchange with: make run")
+        else:
+            self.stdout.write(f"{problem}: starting an exchange for this test")
+            with own_exchange(settings.BASE_DIR / "manage.py") as own:
+                yield own.target, Locations(own.data_dir).postgres_uri, own.processor_seconds
+
+    def _picture(self, run: LoadRun, output: Path) -> None:
+        if not run.outcome.right:
+            return
+        try:
+            save_picture(run, output)
+        except MatplotlibError as error:
+            self.stdout.write(f"picture      {error}")
+        except (OSError, ValueError) as error:
+            raise CommandError(
+                f"cannot write the picture {output}: {error}. Choose another --output"
+            ) from None
+        else:
+            self.stdout.write(f"picture      {output}")
