@@ -1,0 +1,37 @@
+"""The matching engine: one OrderBook per instrument, commands in, events out, integers only.
+
+Prices are ticks, quantities are lots; turning decimals into them is the edge's work. Nothing here knows a
+clock, a database, randomness or a log, so the same commands give the same events, always.
+
+How to read it: commands.py → book.py → events.py; book_side.py and level.py hold what book.py works on.
+"""
+
+from matching.engine.book import OrderBook
+from matching.engine.commands import INTEGER_MAX, CancelOrder, OrderType, PlaceOrder, Side
+from matching.engine.events import (
+    CommandRejected,
+    Event,
+    OrderCancelled,
+    OrderRested,
+    RejectReason,
+    RemainderCancelled,
+    Trade,
+)
+from matching.engine.level import Level
+
+__all__ = [
+    "INTEGER_MAX",
+    "CancelOrder",
+    "CommandRejected",
+    "Event",
+    "Level",
+    "OrderBook",
+    "OrderCancelled",
+    "OrderRested",
+    "OrderType",
+    "PlaceOrder",
+    "RejectReason",
+    "RemainderCancelled",
+    "Side",
+    "Trade",
+]

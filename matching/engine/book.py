@@ -1,0 +1,279 @@
+"""The order book of one instrument: commands in, events out, price-time priority.
+
+Invariants, after every call:
+- the best bid is below the best ask;
+- at a price the order that rested first is filled first, and a trade prints at the resting order's price;
+- `sequence` counts the changes of the book without a gap, and the events of a command tell all of them;
+- a command that raises has changed nothing.
+
+Cost: an order O(trades) + O(log levels), a cancel O(1), a fill O(1) however long its level is; memory is
+proportional to what rests, about 300 bytes an order with its ids. benchmarks/engine.py measures both;
+docs/adr/0002-engine-data-structures.md says what else was tried.
+
+Known limits: an order id is known only while its order rests, so uniqueness over time is the database's
+promise.
+"""
+
+from hashlib import sha256
+from itertools import islice
+
+from matching.engine.book_side import BookSide
+from matching.engine.commands import (
+    INTEGER_MAX,
+    CancelOrder,
+    OrderType,
+    PlaceOrder,
+    Side,
+    check_ids,
+    check_place_order,
+)
+from matching.engine.events import (
+    CommandRejected,
+    Event,
+    OrderCancelled,
+    OrderRested,
+    RejectReason,
+    RemainderCancelled,
+    Trade,
+)
+from matching.engine.level import Level, RestingOrder
+
+_BUY = Side.BUY  # looked up once: see commands.py
+_LIMIT = OrderType.LIMIT
+
+
+class OrderBook:
+    """All resting orders of one instrument. `sequence` is that of the last change, 0 for a new book."""
+
+    __slots__ = ("_asks", "_bids", "_orders", "sequence")
+
+    def __init__(self, *, sequence: int = 0) -> None:
+        self._bids = BookSide(Side.BUY)
+        self._asks = BookSide(Side.SELL)
+        self._orders: dict[str, RestingOrder] = {}
+        if type(sequence) is not int or sequence < 0:
+            raise ValueError(f"sequence={sequence!r}: expected an integer from 0")
+        self.sequence = sequence
+
+    def __del__(self) -> None:
+        # Orders refer to their neighbours and are unknown to the garbage collector (see level.py): a book
+        # that is dropped and loaded again must not leave them behind.
+        self._bids.unlink()
+        self._asks.unlink()
+
+    # --- commands ------------------------------------------------------------------------------------------
+
+    def process(self, command: PlaceOrder | CancelOrder) -> list[Event]:
+        """Carry out one command and return what it did, in order.
+
+        An order gives its Trades, then OrderRested or RemainderCancelled if anything of it remains. A
+        cancel gives OrderCancelled. A refusal is one CommandRejected. Raises ValueError, before any change,
+        where the command is impossible: another type, a price or quantity that is no positive integer.
+        """
+        if type(command) is PlaceOrder:
+            return self._place(command)
+        if type(command) is CancelOrder:
+            return self._cancel(command)
+        raise ValueError(f"command={command!r}: expected PlaceOrder or CancelOrder")
+
+    def restore(
+        self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
+    ) -> None:
+        """Put back an order that rested before, in recovery; call it in the order of their time priority.
+
+        Gives no event and leaves `sequence` alone. Raises ValueError, before any change, where the order is
+        impossible, rests already, or would trade: then what was loaded is no book.
+        """
+        check_place_order(PlaceOrder(order_id, client_id, side, OrderType.LIMIT, price_ticks, remaining_lots))
+        if order_id in self._orders:
+            raise ValueError(f"order_id={order_id!r}: rests in the book already")
+        own, opposite = self._sides(side)
+        best = opposite.best_price_ticks
+        if best is not None and (best <= price_ticks if side is _BUY else best >= price_ticks):
+            raise ValueError(f"price_ticks={price_ticks!r}: crosses the other side's best price {best}")
+        self._orders[order_id] = own.append(order_id, client_id, price_ticks, remaining_lots)
+
+    def _place(self, command: PlaceOrder) -> list[Event]:
+        check_place_order(command)
+        order_id = command.order_id
+        client_id = command.client_id
+        side = command.side
+        if order_id in self._orders:
+            return [CommandRejected(order_id, client_id, RejectReason.DUPLICATE_ORDER_ID)]
+        if side is _BUY:
+            own, opposite = self._bids, self._asks
+        else:
+            own, opposite = self._asks, self._bids
+        is_limit = command.order_type is _LIMIT
+        worst_key = command.price_ticks * opposite.key_sign if is_limit else INTEGER_MAX
+        remaining_lots = command.quantity_lots
+        events: list[Event] = []
+        if opposite.keys and opposite.keys[0] <= worst_key:
+            remaining_lots = self._match(command, opposite, worst_key, events)
+        if not remaining_lots:
+            return events
+        if is_limit:
+            order = own.append(order_id, client_id, command.price_ticks, remaining_lots)
+            self._orders[order_id] = order
+            self.sequence = sequence = self.sequence + 1
+            level = order.level
+            events.append(
+                OrderRested(
+                    sequence,
+                    order_id,
+                    client_id,
+                    side,
+                    level.price_ticks,
+                    remaining_lots,
+                    level.quantity_lots,
+                    level.orders,
+                )
+            )
+        else:
+            events.append(RemainderCancelled(order_id, client_id, remaining_lots))
+        return events
+
+    def _match(self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event]) -> int:
+        """Trade with the best levels up to `worst_key`, add the trades to `events`, return the lots left."""
+        taker_order_id = taker.order_id
+        taker_client_id = taker.client_id
+        taker_side = taker.side
+        remaining_lots = taker.quantity_lots
+        orders = self._orders
+        sequence = self.sequence
+        while remaining_lots and makers.keys and makers.keys[0] <= worst_key:
+            level = makers.levels[makers.keys[0]]
+            price_ticks = level.price_ticks
+            level_quantity_lots = level.quantity_lots
+            level_orders = level.orders
+            maker = level.first
+            while remaining_lots and maker is not None:
+                quantity_lots = maker.remaining_lots
+                filled_maker = quantity_lots <= remaining_lots
+                if filled_maker:
+                    level_orders -= 1
+                    maker_remaining_lots = 0
+                else:
+                    maker_remaining_lots = quantity_lots - remaining_lots
+                    quantity_lots = remaining_lots
+                    maker.remaining_lots = maker_remaining_lots
+                sequence += 1
+                remaining_lots -= quantity_lots
+                level_quantity_lots -= quantity_lots
+                events.append(
+                    Trade(
+                        sequence,
+                        maker.order_id,
+                        maker.client_id,
+                        taker_order_id,
+                        taker_client_id,
+                        taker_side,
+                        price_ticks,
+                        quantity_lots,
+                        maker_remaining_lots,
+                        level_quantity_lots,
+                        level_orders,
+                    )
+                )
+                if filled_maker:
+                    del orders[maker.order_id]
+                    following = maker.next
+                    maker.next = None
+                    maker = following
+            level.first = maker
+            level.quantity_lots = level_quantity_lots
+            level.orders = level_orders
+            if maker is None:
+                level.last = None
+                makers.drop_best()
+            else:
+                maker.previous = None
+        self.sequence = sequence
+        return remaining_lots
+
+    def _cancel(self, command: CancelOrder) -> list[Event]:
+        order_id = command.order_id
+        client_id = command.client_id
+        check_ids(order_id, client_id)
+        order = self._orders.get(order_id)
+        if order is None:
+            return [CommandRejected(order_id, client_id, RejectReason.ORDER_NOT_OPEN)]
+        if order.client_id != client_id:
+            return [CommandRejected(order_id, client_id, RejectReason.NOT_OWNER)]
+        level = order.level
+        side = level.side
+        del self._orders[order_id]
+        own, _ = self._sides(side)
+        own.remove(order)
+        self.sequence = sequence = self.sequence + 1
+        return [
+            OrderCancelled(
+                sequence,
+                order_id,
+                client_id,
+                side,
+                level.price_ticks,
+                order.remaining_lots,
+                level.quantity_lots,
+                level.orders,
+            )
+        ]
+
+    def _sides(self, side: Side) -> tuple[BookSide, BookSide]:
+        """(the side that an order of `side` rests on, the side that it takes from)."""
+        return (self._bids, self._asks) if side is _BUY else (self._asks, self._bids)
+
+    # --- questions -----------------------------------------------------------------------------------------
+
+    @property
+    def best_bid(self) -> int | None:
+        """The highest price, in ticks, that someone wants to buy at; None where nobody does. O(1)."""
+        return self._bids.best_price_ticks
+
+    @property
+    def best_ask(self) -> int | None:
+        """The lowest price, in ticks, that someone wants to sell at; None where nobody does. O(1)."""
+        return self._asks.best_price_ticks
+
+    def __len__(self) -> int:
+        """How many orders rest in the book."""
+        return len(self._orders)
+
+    def order_count(self, side: Side) -> int:
+        """How many orders rest on one side. O(levels)."""
+        own, _ = self._sides(side)
+        return sum(level.orders for level in own.levels.values())
+
+    def contains(self, order_id: str) -> bool:
+        """Whether the order rests in the book. O(1)."""
+        return order_id in self._orders
+
+    def depth(self, levels: int | None = None) -> tuple[list[Level], list[Level]]:
+        """(bids, asks), best first, at most `levels` of each; None gives all. O(levels log levels)."""
+        if levels is not None and (type(levels) is not int or levels < 0):
+            raise ValueError(f"levels={levels!r}: expected an integer from 0, or None for all")
+        return _rows(self._bids, levels), _rows(self._asks, levels)
+
+    def state_hash(self) -> str:
+        """SHA-256, in hexadecimal, of the book as text: two books are the same exactly if their hashes are.
+
+        The text is `sequence=N`, then a line for every resting order, each line ended by a line feed, in
+        UTF-8: bids before asks, the best level first, within a level the oldest order first:
+
+            B|S price_ticks remaining_lots order_id client_id
+
+        with B for bids and S for asks. O(orders).
+        """
+        digest = sha256(f"sequence={self.sequence}\n".encode())
+        for letter, own in (("B", self._bids), ("S", self._asks)):
+            for level in own.in_order():
+                prefix = f"{letter} {level.price_ticks}"
+                for order in level:
+                    line = f"{prefix} {order.remaining_lots} {order.order_id} {order.client_id}\n"
+                    digest.update(line.encode())
+        return digest.hexdigest()
+
+
+def _rows(side: BookSide, levels: int | None) -> list[Level]:
+    rows = (Level(level.price_ticks, level.quantity_lots, level.orders) for level in side.in_order())
+    return list(islice(rows, levels))
