@@ -1,9 +1,9 @@
 """The test run's own environment: a pytest plugin that is loaded before Django's settings are imported.
 
-`-p tests.environment` in `pyproject.toml` loads it. It gives the run a data folder and a port of its own, takes
-away the variables that would change the exchange's behaviour, and starts a real PostgreSQL and a real Valkey
-(unless POSTGRES_URI or REDIS_URL name others), so that tests can run while `make run` runs. All is gone
-afterwards, also when the run is interrupted or terminated.
+`-p tests.environment` in `pyproject.toml` loads it. It gives the run a data folder and a port of its own,
+takes away the variables that would change the exchange's behaviour, and starts a real PostgreSQL and a real
+Valkey (unless POSTGRES_URI or REDIS_URL name others), so that tests can run while `make run` runs. All is
+gone afterwards, also when the run is interrupted or terminated.
 """
 
 import os
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def exchange_variables(data_dir: Path) -> dict[str, str]:
-    """This process's variables without those of another exchange, and with a data folder and port of its own."""
+    """Our own variables without those of another exchange, and with a data folder and port of its own."""
     ours = {name.upper() for name in Environment.__struct_fields__} - set(KEPT)
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     kept.pop("PROMETHEUS_MULTIPROC_DIR", None)

@@ -30,6 +30,7 @@ from exchange_site.embedded.processes import (
     ProcessError,
     StopStep,
     account_hint,
+    data_folder_errors,
     read_pid,
     stop_leftover,
 )
@@ -78,7 +79,8 @@ class PostgresServer:
 
     name = "postgres"
 
-    def __init__(self, locations: Locations, account: Account | None) -> None:
+    def __init__(self, locations: Locations, account: Account | None, pause: Pause) -> None:
+        self.pause = pause
         self.locations = locations
         self.data = locations.postgres_data
         self.account = account
@@ -91,16 +93,22 @@ class PostgresServer:
             environment=_environment(),
         )
 
-    def start(self, pause: Pause = time.sleep) -> None:
+    def start(self) -> None:
         """Start the server and return once it answers, with our role and database in place.
 
         Raises `ProcessError` where it does not start, and what `pause` raises.
         """
-        self._stop_leftover(pause)
-        if not self.data.exists():
-            self._make_cluster(pause)
-        self._start_process(pause)
-        self._ensure_database()
+        with data_folder_errors():
+            self._stop_leftover()
+            if not self.data.exists():
+                self._make_cluster()
+        self._start_process()
+        try:
+            self._ensure_database()
+        except psycopg.Error as error:
+            raise ProcessError(
+                f"PostgreSQL on {self.data} has started but refuses to work: {error}"
+            ) from error
 
     def is_running(self) -> bool:
         return self.process.is_running()
@@ -115,11 +123,11 @@ class PostgresServer:
         arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         return [str(postgres_program("postgres")), "-D", str(self.data), *arguments]
 
-    def _stop_leftover(self, pause: Pause) -> None:
+    def _stop_leftover(self) -> None:
         lock = self.data / "postmaster.pid"
         pid = read_pid(lock)
         if pid is not None:
-            stop_leftover(pid, marker=f"-D {self.data} ", steps=LEFTOVER_STOP_STEPS, pause=pause)
+            stop_leftover(pid, marker=f"-D {self.data} ", steps=LEFTOVER_STOP_STEPS, pause=self.pause)
             if _exists(pid):
                 # The number now belongs to a stranger, and PostgreSQL would take it for itself and refuse to
                 # start.
@@ -127,13 +135,13 @@ class PostgresServer:
         for stale in self.locations.sockets.glob(f".s.PGSQL.{POSTGRES_PORT}*"):
             stale.unlink()
 
-    def _make_cluster(self, pause: Pause) -> None:
+    def _make_cluster(self) -> None:
         unfinished = self.data.with_name("postgres.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
         if self.account:
             self.account.own(unfinished)
-        self._initdb(unfinished, pause)
+        self._initdb(unfinished)
         unfinished.rename(self.data)
         folder = os.open(self.data.parent, os.O_RDONLY)
         try:
@@ -141,7 +149,7 @@ class PostgresServer:
         finally:
             os.close(folder)
 
-    def _initdb(self, folder: Path, pause: Pause) -> None:
+    def _initdb(self, folder: Path) -> None:
         command = [
             str(postgres_program("initdb")),
             f"--pgdata={folder}",
@@ -174,7 +182,7 @@ class PostgresServer:
                 ) from error
             try:
                 while process.poll() is None:
-                    pause(POLL_SECONDS)
+                    self.pause(POLL_SECONDS)
             finally:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -185,7 +193,7 @@ class PostgresServer:
             raise ProcessError(f"initdb of {self.data} failed: {reason}.{account_hint(self.account)}")
         output.unlink()
 
-    def _start_process(self, pause: Pause) -> None:
+    def _start_process(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         attempts = 0
         while time.monotonic() < deadline:
@@ -196,12 +204,12 @@ class PostgresServer:
                         f"{account_hint(self.account)}"
                     )
                 if attempts:  # sessions of one that was killed may take a moment to notice and go
-                    pause(START_RETRY_SECONDS)
+                    self.pause(START_RETRY_SECONDS)
                 self.process.start()
                 attempts += 1
             if self._is_ready():
                 return
-            pause(POLL_SECONDS)
+            self.pause(POLL_SECONDS)
         raise ProcessError(f"PostgreSQL on {self.data} did not answer within {START_SECONDS_MAX:.0f} s.")
 
     def _is_ready(self) -> bool:

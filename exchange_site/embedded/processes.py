@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,18 @@ class StopStep:
     seconds: float
 
 
+@contextlib.contextmanager
+def data_folder_errors() -> Iterator[None]:
+    """Turn an `OSError` about a file of ours into a `ProcessError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ProcessError(
+            f"the data folder can't be used: {error.strerror}: {error.filename}. "
+            "Make it yours, or set EXCHANGE_DATA_DIR to another folder."
+        ) from error
+
+
 class OwnedProcess:
     """A program that we start, look after and stop."""
 
@@ -50,6 +62,7 @@ class OwnedProcess:
         death_signal: signal.Signals = signal.SIGKILL,
         account: Account | None = None,
         environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.name = name
         self.command = list(command)
@@ -57,19 +70,22 @@ class OwnedProcess:
         self.death_signal = death_signal
         self.account = account
         self.environment = environment
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the program. Its output goes to our standard error: one log.
+        """Start the program, after ending what is left of its last run. Its output goes to our stderr.
 
         Raises `ProcessError` where it can't be executed.
         """
+        self.kill()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own command
                 self.command,
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 start_new_session=True,
+                cwd=self.folder,
                 env=dict(self.environment) if self.environment is not None else None,
                 # No thread runs where we start children.
                 preexec_fn=child_setup(account=self.account, death_signal=self.death_signal),  # noqa: PLW1509

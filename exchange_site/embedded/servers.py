@@ -9,7 +9,7 @@ from types import TracebackType
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.postgres import PostgresServer
 from exchange_site.embedded.privileges import Account, server_account
-from exchange_site.embedded.processes import Pause, ProcessError
+from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from exchange_site.embedded.valkey import ValkeyServer
 
 
@@ -17,35 +17,30 @@ class EmbeddedServers:
     """PostgreSQL and Valkey on one data folder, either or both; also a context manager.
 
     One at a time per data folder: what an earlier run has left running there is stopped first.
+    `pause(seconds)` is called while waiting, and may raise to give up.
     """
 
-    def __init__(self, locations: Locations, *, postgres: bool = True, valkey: bool = True) -> None:
+    def __init__(
+        self, locations: Locations, *, postgres: bool = True, valkey: bool = True, pause: Pause = time.sleep
+    ) -> None:
         self.locations = locations
         self.account = server_account(locations.postgres_data, locations.data_dir)
         self.servers: list[PostgresServer | ValkeyServer] = []
         if postgres:
-            self.servers.append(PostgresServer(locations, self.account))
+            self.servers.append(PostgresServer(locations, self.account, pause))
         if valkey:
-            self.servers.append(ValkeyServer(locations, self.account))
+            self.servers.append(ValkeyServer(locations, self.account, pause))
 
-    def start(self, pause: Pause = time.sleep) -> None:
+    def start(self) -> None:
         """Start the servers and return once they answer.
 
-        `pause(seconds)` is called while waiting and may raise to give up. Raises `ProcessError` where a
-        server does not start or a folder is not ours to use. In both cases nothing is left running.
+        Raises `ProcessError` where a server does not start or a folder is not ours to use, and what `pause`
+        raises. In both cases nothing is left running.
         """
-        if not self.servers:
-            return
         try:
-            self._prepare_folders()
+            self.prepare()
             for server in self.servers:
-                server.start(pause)
-        except OSError as error:
-            self.stop()
-            raise ProcessError(
-                f"the data folder can't be used: {error.strerror}: {error.filename}. "
-                "Make it yours, or set EXCHANGE_DATA_DIR to another folder."
-            ) from error
+                server.start()
         except BaseException:
             self.stop()
             raise
@@ -55,10 +50,11 @@ class EmbeddedServers:
         for server in reversed(self.servers):
             server.stop()
 
-    def _prepare_folders(self) -> None:
-        """Make the data folder and the sockets' private folder."""
-        self.locations.data_dir.mkdir(parents=True, exist_ok=True)
-        _make_private(self.locations.sockets, self.account)
+    def prepare(self) -> None:
+        """Make the data folder and the sockets' private folder. Raises `ProcessError` where it can't."""
+        with data_folder_errors():
+            self.locations.data_dir.mkdir(parents=True, exist_ok=True)
+            _make_private(self.locations.sockets, self.account)
 
     def __enter__(self) -> "EmbeddedServers":
         self.start()

@@ -21,6 +21,7 @@ from exchange_site.embedded.processes import (
     ProcessError,
     StopStep,
     account_hint,
+    data_folder_errors,
     read_pid,
     stop_leftover,
 )
@@ -47,7 +48,8 @@ class ValkeyServer:
 
     name = "valkey"
 
-    def __init__(self, locations: Locations, account: Account | None) -> None:
+    def __init__(self, locations: Locations, account: Account | None, pause: Pause) -> None:
+        self.pause = pause
         self.locations = locations
         self.data = locations.valkey_data
         self.account = account
@@ -57,20 +59,21 @@ class ValkeyServer:
         self.pid_file = self.data / "valkey.pid"
         self.process = OwnedProcess(self.name, self._command(), stop_steps=STOP_STEPS, account=account)
 
-    def start(self, pause: Pause = time.sleep) -> None:
+    def start(self) -> None:
         """Start the server and return once it answers.
 
         Raises `ProcessError` where it does not start, and what `pause` raises.
         """
-        self.data.mkdir(mode=0o700, exist_ok=True)
-        if self.account:
-            self.account.own(self.data)
-        pid = read_pid(self.pid_file)
-        if pid is not None:
-            stop_leftover(pid, marker=f"--dir {self.data} ", steps=STOP_STEPS, pause=pause)
-        self.log.unlink(missing_ok=True)
+        with data_folder_errors():
+            self.data.mkdir(mode=0o700, exist_ok=True)
+            if self.account:
+                self.account.own(self.data)
+            pid = read_pid(self.pid_file)
+            if pid is not None:
+                stop_leftover(pid, marker=f"--dir {self.data} ", steps=STOP_STEPS, pause=self.pause)
+            self.log.unlink(missing_ok=True)
         self.process.start()
-        self._await_answer(pause)
+        self._await_answer()
 
     def is_running(self) -> bool:
         return self.process.is_running()
@@ -89,14 +92,14 @@ class ValkeyServer:
         arguments = [argument for name, value in settings.items() for argument in (f"--{name}", value)]
         return [str(valkey_program()), *arguments]
 
-    def _await_answer(self, pause: Pause) -> None:
+    def _await_answer(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         with redis.Redis(unix_socket_path=str(self.locations.valkey_socket), socket_timeout=1.0) as client:
             while self.process.is_running() and time.monotonic() < deadline:
                 try:
                     client.ping()
                 except redis.RedisError:
-                    pause(POLL_SECONDS)
+                    self.pause(POLL_SECONDS)
                 else:
                     return
         raise ProcessError(

@@ -1,0 +1,122 @@
+"""The whole exchange as one process and its children, from the first check to the last stop."""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+
+from exchange_site.embedded.processes import OwnedProcess, ProcessError, StopStep
+from exchange_site.embedded.servers import EmbeddedServers
+from exchange_site.supervisor import startup
+from exchange_site.supervisor.commands import api_command, worker_command
+from exchange_site.supervisor.lock import MARKER, FolderLock, stop_leftovers
+from exchange_site.supervisor.signals import Signals, StopRequested
+from exchange_site.supervisor.supervision import Supervisor
+
+logger = logging.getLogger(__name__)
+
+
+class Exchange:
+    """Starts everything, opens, and looks after it until a signal asks to stop."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self.write = write
+        self.signals = Signals()
+        self.supervisor = Supervisor()
+        self.lock = FolderLock(settings.LOCATIONS.data_dir)
+        self.worker = self._child(
+            "matching worker", worker_command(), StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS)
+        )
+        self.api = self._child(
+            "API",
+            api_command(),
+            StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
+            death_signal=signal.SIGTERM,
+        )
+
+    def serve(self) -> None:
+        """Serve until SIGINT or SIGTERM. Raises `ProcessError` where the exchange can't be opened."""
+        self.lock.acquire()
+        self.signals.install()
+        try:
+            stop_leftovers(settings.LOCATIONS.data_dir, self.signals.pause)
+            startup.ensure_port_is_free()
+            startup.raise_open_files_limit()
+            startup.clear_metrics()
+            self._open()
+            while True:
+                self.signals.pause(self.supervisor.tend())
+        except StopRequested:
+            logger.info("stopping")
+        finally:
+            self.supervisor.stop()
+
+    def _open(self) -> None:
+        environment = settings.ENVIRONMENT
+        servers = EmbeddedServers(
+            settings.LOCATIONS,
+            postgres=environment.postgres_uri is None,
+            valkey=environment.redis_url is None,
+            pause=self.signals.pause,
+        )
+        servers.prepare()
+        for server in servers.servers:
+            self.supervisor.start(server)
+        with self.signals.interruptible():
+            startup.await_servers(self.signals.pause)
+            password = startup.prepare_database()
+        if password:
+            self.write(
+                f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
+            )
+        self.supervisor.start(self.worker)
+        self.supervisor.start(self.api)
+        self._await_health()
+        self._announce()
+
+    def _await_health(self) -> None:
+        deadline = time.monotonic() + settings.HEALTHY_WITHIN_SECONDS
+        while wrong := startup.unhealthy_parts():
+            if time.monotonic() > deadline:
+                raise ProcessError(f"not healthy within {settings.HEALTHY_WITHIN_SECONDS} s: {wrong}")
+            if not self.api.is_running():
+                startup.ensure_port_is_free()  # it may have been taken after we looked
+            self.supervisor.tend()
+            self.signals.pause(settings.HEALTH_POLL_SECONDS)
+
+    def _announce(self) -> None:
+        environment = settings.ENVIRONMENT
+        bind = environment.exchange_bind
+        host = "localhost" if bind in startup.ANY_ADDRESS or bind == "127.0.0.1" else bind
+        where = f"[{host}]" if ":" in host else host
+        address = f"{where}:{environment.port}"
+        self.write(f"The exchange is open. Data: {settings.LOCATIONS.data_dir}")
+        for name, url in {
+            "API": f"http://{address}/orderbook",
+            "docs": f"http://{address}/docs",
+            "stream": f"ws://{address}/stream",
+            "metrics": f"http://{address}/metrics",
+            "admin": f"http://{address}/admin/",
+        }.items():
+            self.write(f"  {name:8} {url}")
+        self.write("Ctrl-C stops it.")
+
+    def _child(
+        self,
+        name: str,
+        command: list[str],
+        *steps: StopStep,
+        death_signal: signal.Signals = signal.SIGKILL,
+    ) -> OwnedProcess:
+        data_dir = str(settings.LOCATIONS.data_dir)
+        return OwnedProcess(
+            name,
+            command,
+            stop_steps=steps,
+            death_signal=death_signal,
+            folder=settings.BASE_DIR,
+            environment={**os.environ, "EXCHANGE_DATA_DIR": data_dir, MARKER: data_dir},
+        )

@@ -1,0 +1,140 @@
+"""The steps of `serve` before the exchange is open: port, servers, database, first user, first answer."""
+
+import contextlib
+import http.client
+import json
+import resource
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import DatabaseError, OperationalError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
+from orders.defaults import load_default_instruments
+
+ADMIN_NAME = "admin"
+ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+
+def ensure_port_is_free() -> None:
+    """Raise `ProcessError` where somebody listens on PORT already."""
+    host, port = settings.ENVIRONMENT.exchange_bind, settings.ENVIRONMENT.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # connections that are closing do not count
+            probe.bind(address)
+    except OSError as error:
+        raise ProcessError(
+            f"port {port} of {host} can't be used: {error.strerror}. "
+            "Set PORT to a free one, as in PORT=8100 make run"
+        ) from error
+
+
+def raise_open_files_limit() -> None:
+    """Let the children have as many connections as the system allows, each of which is an open file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(settings.OPEN_FILES_MAX, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def clear_metrics() -> None:
+    """Remove the counts of processes that are gone."""
+    with data_folder_errors():
+        for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob("*.db"):
+            path.unlink(missing_ok=True)
+
+
+def await_servers(pause: Pause) -> None:
+    """Wait until PostgreSQL and Redis answer. Raises `ProcessError` after SERVERS_TIMEOUT_SECONDS."""
+    _await_answer("PostgreSQL", "POSTGRES_URI", settings.POSTGRES_URI, connection.ensure_connection, pause)
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=settings.REDIS_TIMEOUT_SECONDS) as client:
+        _await_answer("Redis", "REDIS_URL", settings.REDIS_URL, client.ping, pause)
+
+
+def _await_answer(server: str, variable: str, url: str, ask: Callable[[], object], pause: Pause) -> None:
+    deadline = time.monotonic() + settings.SERVERS_TIMEOUT_SECONDS
+    while True:
+        try:
+            ask()
+        except (OperationalError, redis.RedisError, OSError) as error:
+            if time.monotonic() > deadline:
+                parts = urlsplit(url)
+                where = f"{parts.hostname or parts.path}:{parts.port or 'default'}"  # without the password
+                reason = " ".join(str(error).split())
+                raise ProcessError(
+                    f"{server} at {where} does not answer: {reason}. See {variable}."
+                ) from error
+            pause(settings.HEALTH_POLL_SECONDS)
+        else:
+            return
+
+
+def prepare_database() -> str | None:
+    """Migrate, create the default instruments and, where the database is embedded, the first admin.
+
+    Returns the new admin's password, None where there is one already. Raises `ProcessError` where the
+    database refuses.
+    """
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", verbosity=0, interactive=False)
+        load_default_instruments()
+        return _create_admin() if settings.ENVIRONMENT.postgres_uri is None else None
+    except DatabaseError as error:
+        reason = " ".join(str(error).split())
+        raise ProcessError(f"the database could not be prepared: {reason}. See POSTGRES_URI.") from error
+    finally:
+        connections.close_all()
+
+
+def _create_admin() -> str | None:
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    users.create_superuser(ADMIN_NAME, password=password)
+    return password
+
+
+def unhealthy_parts() -> str | None:
+    """Ask the exchange how it is: None where it is healthy, otherwise what is wrong, in one line."""
+    host = ANY_ADDRESS.get(settings.ENVIRONMENT.exchange_bind, settings.ENVIRONMENT.exchange_bind)
+    client = http.client.HTTPConnection(
+        host, settings.ENVIRONMENT.port, timeout=settings.HEALTH_TIMEOUT_SECONDS
+    )
+    with contextlib.closing(client):
+        try:
+            client.request("GET", "/healthz", headers={"Host": _host_header()})
+            answer = client.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            return f"the API does not answer ({error})"
+    if answer.status == http.client.OK:
+        return None
+    try:
+        checks = json.loads(body)["checks"]
+    except (ValueError, KeyError, TypeError):
+        return f"GET /healthz answers {answer.status}"
+    return json.dumps(checks)
+
+
+def _host_header() -> str:
+    """A host that the exchange answers to, whatever EXCHANGE_ALLOWED_HOSTS says."""
+    named = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
+    return named[0] if named else "localhost"
