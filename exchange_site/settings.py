@@ -50,6 +50,7 @@ DATABASE_THREADS = 4  # of one API process, for reads
 DATABASE_WAITING_MAX = 1_000  # reads of one API process that wait for a thread
 DATABASE_STATEMENT_TIMEOUT_SECONDS = 5
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
+HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
 
 # The matching worker
 WORKER_BATCH_COMMANDS_MAX = 256
@@ -89,7 +90,7 @@ OPEN_FILES_MAX = 65_536  # of one child, where the system allows it
 LOAD_TEST_RPS = ENVIRONMENT.target_rps
 LOAD_TEST_SECONDS = ENVIRONMENT.duration
 LOAD_TEST_CONNECTIONS = 128
-LOAD_TEST_REQUESTS_MAX = 10_000_000  # of one run; 30 bytes of memory each
+LOAD_TEST_REQUESTS_MAX = 10_000_000  # of one run; 150 bytes of memory each when they are looked up
 LOAD_CONNECTIONS_MAX = 1_000
 LOAD_CONNECT_TIMEOUT_SECONDS = 5.0
 LOAD_ANSWER_TIMEOUT_SECONDS = 10.0  # longer than the exchange takes to answer 504
