@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,8 +66,13 @@ class OwnExchange:
 
 
 @contextmanager
-def own_exchange(manage_py: Path) -> Iterator[OwnExchange]:
-    """Start an exchange, wait until it is healthy, end it with everything it made. Raises `StartError`."""
+def own_exchange(manage_py: Path, prepare_child: Callable[[], None] | None = None) -> Iterator[OwnExchange]:
+    """Start an exchange, wait until it is healthy, end it with everything it made. Raises `StartError`.
+
+    For as long, a termination of this process is an interruption, so that the exchange is ended then too;
+    `prepare_child` runs in the child before its program and may see to the case that this process is killed.
+    """
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="load_test-", ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder) / "data"
         log = Path(folder) / "serve.log"
@@ -87,6 +92,7 @@ def own_exchange(manage_py: Path) -> Iterator[OwnExchange]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                preexec_fn=prepare_child,  # noqa: PLW1509 -- this process has no threads yet
                 start_new_session=True,  # Ctrl-C reaches the load test, which ends the exchange in order
             )
         try:
@@ -94,6 +100,7 @@ def own_exchange(manage_py: Path) -> Iterator[OwnExchange]:
             yield OwnExchange(target, data_dir, process.pid)
         finally:
             _stop(process)
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _free_port() -> int:

@@ -1,5 +1,6 @@
 """`manage.py load_test`: an open-loop run against the exchange, and whether what it acknowledged is there."""
 
+import signal
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.privileges import child_setup
 from loadtools.arguments import whole_number
 from loadtools.connection import ConnectError
 from loadtools.durability import check_durability
@@ -69,6 +71,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         except psycopg.Error as error:
             raise CommandError(f"cannot look the orders up: {error}") from None
+        except KeyboardInterrupt:
+            raise CommandError("interrupted", returncode=130) from None
         self._picture(run, output)
         if run.outcome.errors.total() or not durability.holds:
             raise CommandError("the load test failed: see errors and durability above")
@@ -99,7 +103,8 @@ class Command(BaseCommand):
             raise CommandError(f"{problem}. Start the exchange with: make run")
         else:
             self.stdout.write(f"{problem}: starting an exchange for this test")
-            with own_exchange(settings.BASE_DIR / "manage.py") as own:
+            prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
+            with own_exchange(settings.BASE_DIR / "manage.py", prepare_child) as own:
                 yield own.target, Locations(own.data_dir).postgres_uri, own.processor_seconds
 
     def _picture(self, run: LoadRun, output: Path) -> None:
