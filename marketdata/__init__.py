@@ -1,0 +1,1 @@
+"""What the market sees: trades, candles, the order book by level, and the stream that carries them."""

@@ -1,0 +1,33 @@
+"""The ASGI application: the JSON API, the stream, and Django's own pages, each on the handler that suits it."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
+
+from django.core.asgi import get_asgi_application
+
+pages = get_asgi_application()  # sets Django up: what is imported below needs it
+
+from typing import Any
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+
+from exchange_site.handler import ApiHandler, Receive, Send
+from exchange_site.origins import AllowedOrigins
+from marketdata.routing import websocket_urlpatterns
+
+# Everything else is the JSON API.
+PAGE_PREFIXES = ("/admin", "/docs", "/static/", "/metrics")
+
+api = ApiHandler()
+
+
+async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Django's pages need sessions, forms and threads; the API needs none of them."""
+    handler = pages if scope["path"].startswith(PAGE_PREFIXES) else api
+    await handler(scope, receive, send)
+
+
+application = ProtocolTypeRouter(
+    {"http": http, "websocket": AllowedOrigins(URLRouter(websocket_urlpatterns))}
+)

@@ -1,0 +1,115 @@
+"""The one place that gives errors their shape: {"error": {"code", "message", "fields"}}."""
+
+import logging
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
+from rest_framework import exceptions
+
+from rest.content import JSONResponse
+from rest.exceptions import InvalidRequest, Refusal
+
+logger = logging.getLogger(__name__)
+
+# What DRF raises by itself, by status.
+_CODES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+}
+
+
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    *,
+    fields: dict[str, list[str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> JSONResponse:
+    """An answer in the error shape."""
+    error: dict[str, Any] = {"code": code, "message": message}
+    if fields:
+        error["fields"] = fields
+    return JSONResponse({"error": error}, status=status, headers=headers)
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> JSONResponse | None:
+    """DRF's EXCEPTION_HANDLER. What it does not know is logged and becomes a plain 500."""
+    if isinstance(error, Refusal):
+        headers = dict(error.headers)
+        if error.status_code == 503:
+            headers.setdefault("Retry-After", str(settings.RETRY_AFTER_SECONDS))
+        fields = error.fields if isinstance(error, InvalidRequest) else None
+        code = str(error.get_codes())
+        return error_response(error.status_code, code, str(error.detail), fields=fields, headers=headers)
+    if isinstance(error, exceptions.ValidationError):
+        return error_response(
+            400, "invalid_request", InvalidRequest.default_detail, fields=_fields(error.detail)
+        )
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    elif isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    if isinstance(error, exceptions.APIException):
+        headers = {"Allow": _allowed(context)} if error.status_code == 405 else {}
+        code = _CODES.get(error.status_code, "error")
+        return error_response(error.status_code, code, str(error.detail), headers=headers)
+    request = context.get("request")
+    logger.error("unhandled error in %s", getattr(request, "path", "?"), exc_info=error)
+    return internal_error()
+
+
+def internal_error() -> JSONResponse:
+    return error_response(
+        500, "internal_error", "Something went wrong here; what was asked for may or may not have been done."
+    )
+
+
+def payload_too_large() -> JSONResponse:
+    return error_response(413, "payload_too_large", f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken.")
+
+
+def _allowed(context: dict[str, Any]) -> str:
+    view = context.get("view")
+    return ", ".join(view.allowed_methods) if view is not None else ""
+
+
+def _fields(detail: Any) -> dict[str, list[str]]:
+    """DRF's nested details as one list of messages a field."""
+    if not isinstance(detail, dict):
+        return {"body": [str(item) for item in detail]}
+    fields: dict[str, list[str]] = {}
+    for name, messages in detail.items():
+        key = "body" if name == "non_field_errors" else str(name)
+        fields[key] = [str(message) for message in (messages if isinstance(messages, list) else [messages])]
+    return fields
+
+
+# Django's own handlers, for what never reaches a view.
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JSONResponse:
+    return error_response(400, "invalid_request", "The request is not valid.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> JSONResponse:
+    return error_response(403, "forbidden", "This is not allowed.")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> JSONResponse:
+    return error_response(404, "not_found", "There is nothing here. GET /docs lists the endpoints.")
+
+
+def server_error(request: HttpRequest) -> JSONResponse:
+    return internal_error()
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> JSONResponse:
+    return error_response(403, "forbidden", f"The form's security token is missing or wrong: {reason}")

@@ -1,0 +1,92 @@
+"""Django's ASGI handler without what the JSON API does not need.
+
+Django's own runs every request in a ThreadSensitiveContext and watches for a disconnect in a task of its own:
+two threads and two tasks a request. The API's views never leave the event loop's thread, and an order that was
+sent is matched whether its client still listens or not, so all of that can go: more than ten times the
+requests (docs/architecture.md has the figures). URLs, views and error handling are Django's.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from io import BytesIO
+from typing import Any
+
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpResponseBase
+from django.urls import set_script_prefix, set_urlconf
+
+from exchange_site.errors import bad_request, internal_error, payload_too_large
+
+logger = logging.getLogger(__name__)
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class _BodyTooLarge(Exception):
+    """The request's body is larger than REQUEST_BODY_BYTES_MAX."""
+
+
+class _Disconnected(Exception):
+    """The client left before its request was complete."""
+
+
+class ApiHandler(ASGIHandler):
+    """Serves the JSON API: no middleware, no thread, a body of at most REQUEST_BODY_BYTES_MAX."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        self._view_middleware = []
+        self._template_response_middleware = []
+        self._exception_middleware = []
+        self._middleware_chain = convert_exception_to_response(self._get_response_async)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        try:
+            body = await _read_body(scope, receive)
+        except _Disconnected:
+            return
+        except _BodyTooLarge:
+            response: HttpResponseBase = payload_too_large()
+            response["Connection"] = "close"  # the rest of the body is not read
+        else:
+            response = await self._respond(scope, body)
+        try:
+            await self.send_response(response, send)
+        except (asyncio.CancelledError, ConnectionError):
+            return  # the client left; what it asked for is done
+
+    async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
+        set_script_prefix(scope.get("root_path", "") or "/")
+        try:
+            request = ASGIRequest(scope, BytesIO(body))
+        except (UnicodeDecodeError, ValueError) as error:
+            return bad_request(None, error)  # type: ignore[arg-type]
+        try:
+            set_urlconf(settings.ROOT_URLCONF)
+            return await self._middleware_chain(request)  # type: ignore[no-any-return]
+        except Exception:
+            logger.exception("unhandled error in %s", scope.get("path"))
+            return internal_error()
+
+
+async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
+    """Raises _BodyTooLarge, _Disconnected."""
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value) > settings.REQUEST_BODY_BYTES_MAX:
+            raise _BodyTooLarge
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > settings.REQUEST_BODY_BYTES_MAX:
+            raise _BodyTooLarge
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)

@@ -1,0 +1,41 @@
+"""All URLs. A trailing slash is optional everywhere in the API."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.urls import URLPattern, path, re_path
+from django_prometheus.exports import ExportToDjangoView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from exchange_site.health import HealthViewSet
+from marketdata.views import CandleViewSet, OrderBookViewSet, TradeViewSet
+from orders.views import InstrumentViewSet, OrderViewSet
+from rest.viewset import AsyncViewSet
+
+
+def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPattern:
+    return re_path(rf"^{route}/?$", viewset.as_view(actions))
+
+
+ORDER_ID = r"(?P<order_id>[^/]+)"
+
+urlpatterns = [
+    endpoint("orders", OrderViewSet, post="create", get="list"),
+    endpoint(f"orders/{ORDER_ID}", OrderViewSet, get="retrieve"),
+    endpoint(f"orders/{ORDER_ID}/cancel", OrderViewSet, post="cancel"),
+    endpoint("orderbook", OrderBookViewSet, get="list"),
+    endpoint("trades", TradeViewSet, get="list"),
+    endpoint("trades/stats", TradeViewSet, get="stats"),
+    endpoint("instruments", InstrumentViewSet, get="list"),
+    endpoint("candles", CandleViewSet, get="list"),
+    endpoint("healthz", HealthViewSet, get="list"),
+    re_path(r"^metrics/?$", ExportToDjangoView),
+    path("docs/schema", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema")),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "exchange_site.errors.bad_request"
+handler403 = "exchange_site.errors.permission_denied"
+handler404 = "exchange_site.errors.page_not_found"
+handler500 = "exchange_site.errors.server_error"

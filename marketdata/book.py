@@ -1,0 +1,115 @@
+"""The order book by level, as the API reads it: from the mirror in Redis, or from the database without it.
+
+The worker writes the mirror after each commit and before any reply, so whoever was answered finds the effects
+in it. Sequence and levels are read in one step and always belong together.
+
+Mirror of an instrument: two sorted sets, `bids` and `asks`, scored by price in ticks, of members
+`ticks:lots:orders`, and the string `sequence`.
+"""
+
+import functools
+import logging
+from typing import NamedTuple
+
+from django.db import connection
+from redis.exceptions import RedisError
+
+from orders.instruments import TradedInstrument
+from orders.models import RESTING_STATUSES, Side
+from rest.database import read_database
+from rest.loops import per_event_loop
+from rest.redis import connect_redis
+
+logger = logging.getLogger(__name__)
+
+
+class BookLevel(NamedTuple):
+    """All orders at one price, in ticks and lots."""
+
+    price_ticks: int
+    quantity_lots: int
+    orders: int
+
+
+class Book(NamedTuple):
+    """Both sides, best price first, at one sequence."""
+
+    sequence: int
+    bids: list[BookLevel]
+    asks: list[BookLevel]
+
+
+class MirrorKeys(NamedTuple):
+    """The mirror's keys in Redis, on the node of the instrument's partition."""
+
+    sequence: str
+    bids: str
+    asks: str
+
+
+@functools.cache
+def mirror_keys(partition: int, symbol: str) -> MirrorKeys:
+    prefix = f"exchange:{{{partition}}}:book:{symbol}"
+    return MirrorKeys(f"{prefix}:sequence", f"{prefix}:bids", f"{prefix}:asks")
+
+
+_mirror = per_event_loop(connect_redis)
+
+
+async def read_book(instrument: TradedInstrument, levels: int | None = None) -> Book:
+    """The best `levels` of each side, or all. Raises Unavailable where neither Redis nor the database answers."""
+    try:
+        book = await _read_mirror(instrument, levels)
+    except (RedisError, OSError) as error:
+        logger.warning("book of %s read from the database: %s", instrument.symbol, error)
+        book = None
+    if book is None:
+        book = await read_database(read_book_from_database, instrument, levels)
+    return book
+
+
+async def _read_mirror(instrument: TradedInstrument, levels: int | None) -> Book | None:
+    """None where the mirror is not there."""
+    keys = mirror_keys(instrument.partition, instrument.symbol)
+    last = -1 if levels is None else levels - 1
+    async with _mirror().pipeline(transaction=True) as pipeline:
+        pipeline.get(keys.sequence)
+        pipeline.zrevrange(keys.bids, 0, last)
+        pipeline.zrange(keys.asks, 0, last)
+        sequence, bids, asks = await pipeline.execute()
+    if sequence is None:
+        return None
+    return Book(int(sequence), _levels(bids), _levels(asks))
+
+
+def _levels(members: list[bytes]) -> list[BookLevel]:
+    return [BookLevel(*map(int, member.split(b":"))) for member in members]
+
+
+# One statement, so sequence and levels come from one snapshot of the database.
+_LEVELS_SQL = """
+SELECT book.sequence, resting.side, resting.price,
+       sum(resting.quantity - resting.filled_quantity), count(resting.order_id)
+FROM marketdata_booksequence book
+LEFT JOIN orders_order resting ON resting.instrument_id = book.instrument_id AND resting.status = ANY(%s)
+WHERE book.instrument_id = %s
+GROUP BY book.sequence, resting.side, resting.price
+"""
+
+
+def read_book_from_database(instrument: TradedInstrument, levels: int | None = None) -> Book:
+    """The same book out of the resting orders; costs a pass over all of them."""
+    statuses = [str(status) for status in RESTING_STATUSES]
+    grid = instrument.grid
+    sequence = 0
+    bids: list[BookLevel] = []
+    asks: list[BookLevel] = []
+    with connection.cursor() as cursor:
+        cursor.execute(_LEVELS_SQL, [statuses, instrument.instrument_id])
+        for sequence, side, price, quantity, orders in cursor.fetchall():  # noqa: B007 - the same in each row
+            if side is not None:
+                level = BookLevel(grid.price.steps(price), grid.quantity.steps(quantity), orders)
+                (bids if side == Side.BUY else asks).append(level)
+    bids.sort(reverse=True)
+    asks.sort()
+    return Book(sequence, bids[:levels], asks[:levels])

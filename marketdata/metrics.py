@@ -1,0 +1,11 @@
+"""What the stream counts."""
+
+from prometheus_client import Counter, Gauge
+
+connections = Gauge(
+    "exchange_websocket_connections", "Open WebSocket connections", multiprocess_mode="livesum"
+)
+messages_sent = Counter("exchange_websocket_messages_sent", "Messages given to WebSocket clients' queues")
+messages_received = Counter("exchange_websocket_messages_received", "Messages from WebSocket clients")
+slow_consumers = Counter("exchange_websocket_slow_consumers", "Clients closed because they did not keep up")
+gaps = Counter("exchange_market_data_gaps", "Times that a feed lost a batch and took a new snapshot")

@@ -1,0 +1,99 @@
+"""Trades, one-minute candles, and how far each book has come. Written by the matching worker alone, in the
+transaction of the orders that they belong to.
+"""
+
+from django.db import models
+from django.db.models import F, Q
+
+from orders.models import DECIMALS_MAX, ExactField, Instrument, Order, Side
+
+
+class Trade(models.Model):
+    """A public print: the maker's price, the quantity by which both orders were filled."""
+
+    trade_id = models.UUIDField(primary_key=True, editable=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="trades"
+    )
+    sequence = models.BigIntegerField(help_text="the book's sequence: per instrument, unique, in order of trading")
+    price = ExactField()
+    quantity = ExactField()
+    taker_side = models.CharField(max_length=4, choices=Side.choices)
+    maker_order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="maker_trades"
+    )
+    taker_order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="taker_trades"
+    )
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-timestamp", "-sequence"]
+        constraints = [
+            # GET /trades: one instrument's trades, newest first; and no sequence twice
+            models.UniqueConstraint(name="trade_sequence", fields=["instrument", "sequence"]),
+            models.CheckConstraint(
+                name="trade_price_and_quantity_positive", condition=Q(price__gt=0) & Q(quantity__gt=0)
+            ),
+            models.CheckConstraint(
+                name="trade_of_two_orders", condition=~Q(maker_order=F("taker_order"))
+            ),
+        ]
+        indexes = [
+            # GET /orders/{order_id}: an order's trades
+            models.Index(name="trade_by_maker", fields=["maker_order"]),
+            models.Index(name="trade_by_taker", fields=["taker_order"]),
+            # GET /trades/stats: one instrument's trades of a window
+            models.Index(name="trade_by_time", fields=["instrument", "timestamp"]),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.trade_id)
+
+
+class Candle(models.Model):
+    """One minute of trading in an instrument; minutes without a trade have none."""
+
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="candles"
+    )
+    time = models.DateTimeField(help_text="the start of the minute")
+    open = ExactField()
+    high = ExactField()
+    low = ExactField()
+    close = ExactField()
+    volume = models.DecimalField(max_digits=40, decimal_places=DECIMALS_MAX)
+    notional = models.DecimalField(max_digits=60, decimal_places=2 * DECIMALS_MAX)
+    trade_count = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["-time"]
+        constraints = [
+            # GET /candles, and the upsert of the current minute
+            models.UniqueConstraint(name="candle_minute", fields=["instrument", "time"]),
+            models.CheckConstraint(
+                name="candle_prices_ordered",
+                condition=Q(low__gt=0)
+                & Q(low__lte=F("open"))
+                & Q(low__lte=F("close"))
+                & Q(high__gte=F("open"))
+                & Q(high__gte=F("close"))
+                & Q(volume__gt=0)
+                & Q(trade_count__gt=0),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.time:%Y-%m-%d %H:%M}"
+
+
+class BookSequence(models.Model):
+    """The sequence of each book at its worker's last commit."""
+
+    instrument = models.OneToOneField(
+        Instrument, on_delete=models.PROTECT, primary_key=True, related_name="book_sequence"
+    )
+    sequence = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.instrument} at {self.sequence}"

@@ -1,0 +1,174 @@
+"""One WebSocket client of /stream: its messages in, its subscriptions, its outbox."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from typing import Any, NamedTuple
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+
+from marketdata import metrics
+from marketdata.stream.hub import Hub, current_hub
+from marketdata.stream.outbox import Outbox
+from marketdata.stream.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
+from orders.instruments import TradedInstrument, directory
+from rest.content import encode_json
+from rest.exceptions import Refusal
+
+CLOSE_POLICY_VIOLATION = 1008
+CLOSE_MESSAGE_TOO_BIG = 1009
+CLOSE_TRY_AGAIN_LATER = 1013
+SLOW_CONSUMER_NOTICE_SECONDS = 2.0  # for the last message to a client that may not be reading at all
+
+_open_connections = 0
+
+
+class Subscription(NamedTuple):
+    """One channel of one instrument; `client_id` for the channel orders only."""
+
+    channel: str
+    symbol: str
+    client_id: str
+
+
+class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Speaks the protocol of /stream."""
+
+    channel_layer_alias = "none"  # the hub listens to the groups for all clients of this process
+
+    async def connect(self) -> None:
+        global _open_connections  # noqa: PLW0603 - a count of this process, touched on the event loop only
+        self._subscriptions: set[Subscription] = set()
+        self._recent: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
+        self._closing: asyncio.Task[None] | None = None
+        self._accepted = _open_connections < settings.STREAM_CONNECTIONS_MAX
+        if not self._accepted:
+            await self.close(code=CLOSE_TRY_AGAIN_LATER)
+            return
+        _open_connections += 1
+        metrics.connections.inc()
+        self._hub: Hub = current_hub()
+        self._outbox = Outbox(self._send_text, self._on_overflow)
+        await self.accept()
+        self._sending = asyncio.create_task(self._outbox.run(), name="outbox")
+
+    async def disconnect(self, code: int) -> None:
+        global _open_connections  # noqa: PLW0603
+        if not self._accepted:
+            return
+        self._accepted = False
+        _open_connections -= 1
+        metrics.connections.dec()
+        for subscription in list(self._subscriptions):
+            self._unfollow(subscription)
+        self._sending.cancel()
+        await asyncio.gather(self._sending, return_exceptions=True)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        metrics.messages_received.inc()
+        if len(text_data or bytes_data or "") > settings.STREAM_FRAME_BYTES_MAX:
+            await self._end(CLOSE_MESSAGE_TOO_BIG)
+            return
+        now = time.monotonic()
+        if len(self._recent) == self._recent.maxlen and now - self._recent[0] < 1.0:
+            await self._end(CLOSE_POLICY_VIOLATION)
+            return
+        self._recent.append(now)
+        try:
+            if text_data is None:
+                raise InvalidMessage("invalid_message", "Text frames are required, not binary ones.")
+            await self._serve(text_data)
+        except InvalidMessage as error:
+            self._put({"type": "error", "code": error.code, "message": str(error)})
+        except Refusal as error:
+            self._put({"type": "error", "code": str(error.get_codes()), "message": str(error.detail)})
+
+    async def _serve(self, text: str) -> None:
+        request = decode_request(text)
+        if isinstance(request, Ping):
+            self._put({"type": "pong", "id": request.id})
+            return
+        instruments = await self._instruments(request)
+        selection = {
+            "channels": request.channels,
+            "instruments": [instrument.symbol for instrument in instruments],
+            **({"client_id": request.client_id} if request.client_id else {}),
+        }
+        chosen = [
+            (Subscription(channel, instrument.symbol, _owner(channel, request.client_id)), instrument)
+            for channel in request.channels
+            for instrument in instruments
+        ]
+        if isinstance(request, Unsubscribe):
+            for subscription, _ in chosen:
+                self._unfollow(subscription)
+            self._put({"type": "unsubscribed", **selection})
+            return
+        wanted = self._subscriptions | {subscription for subscription, _ in chosen}
+        if len(wanted) > settings.STREAM_SUBSCRIPTIONS_MAX:
+            await self._end(CLOSE_POLICY_VIOLATION)
+            return
+        self._put({"type": "subscribed", **selection})
+        for subscription, instrument in chosen:
+            await self._follow(subscription, instrument)
+
+    async def _instruments(self, request: Subscribe | Unsubscribe) -> list[TradedInstrument]:
+        if request.symbols is None:
+            known = await directory.all()
+            return [instrument for instrument in known.values() if not instrument.halted]
+        return [await directory.get(symbol) for symbol in dict.fromkeys(request.symbols)]
+
+    async def _follow(self, subscription: Subscription, instrument: TradedInstrument) -> None:
+        feed = await self._hub.feed(instrument)
+        self._subscriptions.add(subscription)
+        if subscription.channel == "orderbook_deltas":
+            await feed.follow_book(self._outbox)
+        elif subscription.channel == "trades":
+            feed.follow_trades(self._outbox)
+        else:
+            feed.follow_orders(self._outbox, subscription.client_id)
+
+    def _unfollow(self, subscription: Subscription) -> None:
+        self._subscriptions.discard(subscription)
+        feed = self._hub.existing_feed(subscription.symbol)
+        if feed is None:
+            return
+        if subscription.channel == "orderbook_deltas":
+            feed.book_followers.discard(self._outbox)
+        elif subscription.channel == "trades":
+            feed.trade_followers.discard(self._outbox)
+        else:
+            feed.unfollow_orders(self._outbox, subscription.client_id)
+
+    def _put(self, message: dict[str, Any]) -> None:
+        self._outbox.put(encode_json(message).decode())
+
+    async def _send_text(self, text: str) -> None:
+        await self.send(text_data=text)
+
+    def _on_overflow(self) -> None:
+        self._closing = asyncio.create_task(self._end_slow_consumer(), name="slow-consumer")
+
+    async def _end_slow_consumer(self) -> None:
+        """Tell it and close, within a bounded time: it may not be reading at all."""
+        self._sending.cancel()
+        await asyncio.gather(self._sending, return_exceptions=True)
+        notice = {
+            "type": "error",
+            "code": "slow_consumer",
+            "message": "Messages were not read fast enough: connect again and follow less.",
+        }
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SLOW_CONSUMER_NOTICE_SECONDS):
+                await self._send_text(encode_json(notice).decode())
+                await self.close(code=CLOSE_TRY_AGAIN_LATER)
+
+    async def _end(self, code: int) -> None:
+        self._outbox.overflowed = True
+        await self.close(code=code)
+
+
+def _owner(channel: str, client_id: str | None) -> str:
+    return (client_id or "") if channel == "orders" else ""

@@ -1,0 +1,62 @@
+"""What a client may say on /stream."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Channel = Literal["orderbook_deltas", "trades", "orders"]
+Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+
+
+class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    channels: Annotated[list[Channel], msgspec.Meta(min_length=1, max_length=10)]
+    instrument: Symbol | Annotated[list[Symbol], msgspec.Meta(min_length=1, max_length=100)] | None = None
+    client_id: ClientId | None = None
+
+    @property
+    def symbols(self) -> list[str] | None:
+        """None for all active instruments."""
+        return [self.instrument] if isinstance(self.instrument, str) else self.instrument
+
+
+class Subscribe(_Selection, tag="subscribe"):
+    """Follow channels of instruments."""
+
+
+class Unsubscribe(_Selection, tag="unsubscribe"):
+    """Stop following them."""
+
+
+class Ping(msgspec.Struct, tag_field="type", tag="ping"):
+    """Answered with the same id."""
+
+    id: Any = None
+
+
+Request = Subscribe | Unsubscribe | Ping
+
+_decoder = msgspec.json.Decoder(Request)
+_AT_PATH = re.compile(r" - at `\$\.?(.*)`$")
+
+
+class InvalidMessage(ValueError):
+    """A client's message that cannot be served; `code` and message go back to it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def decode_request(text: str) -> Request:
+    """Raises InvalidMessage."""
+    try:
+        request = _decoder.decode(text)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage("invalid_message", _AT_PATH.sub(r" (in \1)", str(error))) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise InvalidMessage("invalid_json", "A JSON object in a text frame is required.") from None
+    if isinstance(request, Subscribe | Unsubscribe) and "orders" in request.channels and not request.client_id:
+        raise InvalidMessage("invalid_message", "The channel orders needs a client_id.")
+    return request

@@ -1,0 +1,212 @@
+"""REST views of the market."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
+from marketdata import schema
+from marketdata.book import BookLevel, read_book
+from marketdata.selectors import CANDLE_INTERVALS, list_candles, list_trades, trade_statistics
+from orders.grid import Grid
+from orders.instruments import DEFAULT_SYMBOL, TradedInstrument, directory
+from rest.content import JSONResponse
+from rest.database import read_database
+from rest.exceptions import InvalidRequest
+from rest.numbers import average_text, json_decimal, json_number, json_optional_decimal
+from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
+from rest.times import parse_time, time_text
+from rest.viewset import AsyncViewSet
+
+_WINDOW = re.compile(r"([1-9][0-9]{0,6})([mhd])")
+_WINDOW_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_SEQUENCE = re.compile(r"[0-9]{1,18}")
+
+
+class OrderBookViewSet(AsyncViewSet):
+    """The book by level."""
+
+    @extend_schema(**schema.ORDER_BOOK)
+    async def list(self, request: Request) -> HttpResponse:
+        """The best levels of both sides at one sequence."""
+        instrument = await _instrument(request)
+        levels = read_limit(
+            request.query_params,
+            name="levels",
+            default=settings.BOOK_LEVELS_DEFAULT,
+            maximum=settings.BOOK_LEVELS_MAX,
+        )
+        book = await read_book(instrument, levels)
+        return JSONResponse(
+            {
+                "instrument": instrument.symbol,
+                "sequence": book.sequence,
+                "bids": _levels(book.bids, instrument.grid),
+                "asks": _levels(book.asks, instrument.grid),
+                "timestamp": time_text(datetime.now(UTC)),
+            }
+        )
+
+
+class TradeViewSet(AsyncViewSet):
+    """Public prints."""
+
+    @extend_schema(**schema.LIST_TRADES)
+    async def list(self, request: Request) -> HttpResponse:
+        """Trades, newest first."""
+        instrument = await _instrument(request)
+        limit = read_limit(request.query_params)
+        cursor = request.query_params.get("cursor")
+        before = None
+        if cursor is not None:
+            key = decode_cursor(cursor)
+            if not _SEQUENCE.fullmatch(key):
+                raise invalid_cursor()
+            before = int(key)
+        trades = await read_database(
+            list_trades, instrument_id=instrument.instrument_id, before_sequence=before, limit=limit + 1
+        )
+        page = trades[:limit]
+        more = len(trades) > limit
+        return JSONResponse(
+            {
+                "trades": [
+                    {
+                        "trade_id": str(trade.trade_id),
+                        "instrument": instrument.symbol,
+                        "sequence": trade.sequence,
+                        "price": json_decimal(trade.price),
+                        "quantity": json_decimal(trade.quantity),
+                        "side": trade.taker_side,
+                        "timestamp": time_text(trade.timestamp),
+                    }
+                    for trade in page
+                ],
+                "next_cursor": encode_cursor(str(page[-1].sequence)) if more else None,
+            }
+        )
+
+    @extend_schema(**schema.TRADE_STATISTICS)
+    async def stats(self, request: Request) -> HttpResponse:
+        """Trading over the last minutes, hours or days."""
+        instrument = await _instrument(request)
+        text = request.query_params.get("window", "24h")
+        window = _read_window(text)
+        numbers = await read_database(
+            trade_statistics, instrument_id=instrument.instrument_id, since=datetime.now(UTC) - window
+        )
+        change = change_percent = vwap = None
+        if numbers.open is not None and numbers.last is not None:
+            change = numbers.last - numbers.open
+            change_percent = _percent(change, numbers.open)
+            vwap = json_number(average_text(numbers.notional, numbers.volume))
+        return JSONResponse(
+            {
+                "instrument": instrument.symbol,
+                "window": text,
+                "trade_count": numbers.trade_count,
+                "volume": json_decimal(numbers.volume),
+                "notional": json_decimal(numbers.notional),
+                "vwap": vwap,
+                "open": json_optional_decimal(numbers.open),
+                "high": json_optional_decimal(numbers.high),
+                "low": json_optional_decimal(numbers.low),
+                "last": json_optional_decimal(numbers.last),
+                "change": json_optional_decimal(change),
+                "change_percent": json_optional_decimal(change_percent),
+            }
+        )
+
+
+class CandleViewSet(AsyncViewSet):
+    """Open, high, low, close."""
+
+    @extend_schema(**schema.LIST_CANDLES)
+    async def list(self, request: Request) -> HttpResponse:
+        """The last candles of a span, oldest first; intervals without a trade have none."""
+        query = request.query_params
+        instrument = await _instrument(request)
+        interval = CANDLE_INTERVALS.get(query.get("interval", "1m"))
+        if interval is None:
+            raise InvalidRequest(fields={"interval": [f"Must be one of: {', '.join(CANDLE_INTERVALS)}."]})
+        start = _read_time(query.get("start"), "start") or datetime(1970, 1, 1, tzinfo=UTC)
+        end = _read_time(query.get("end"), "end") or datetime.now(UTC) + timedelta(days=1)
+        if start >= end:
+            raise InvalidRequest(fields={"start": ["Must be before end."]})
+        candles = await read_database(
+            list_candles,
+            instrument_id=instrument.instrument_id,
+            interval=interval,
+            start=start,
+            end=end,
+            limit=read_limit(query, default=settings.CANDLES_DEFAULT),
+        )
+        return JSONResponse(
+            {
+                "candles": [
+                    {
+                        "time": time_text(candle.time),
+                        "open": json_decimal(candle.open),
+                        "high": json_decimal(candle.high),
+                        "low": json_decimal(candle.low),
+                        "close": json_decimal(candle.close),
+                        "volume": json_decimal(candle.volume),
+                        "trade_count": int(candle.trade_count),
+                    }
+                    for candle in candles
+                ],
+                "next_cursor": None,
+            }
+        )
+
+
+async def _instrument(request: Request) -> TradedInstrument:
+    """Raises NotFound, Unavailable."""
+    return await directory.get(request.query_params.get("instrument", DEFAULT_SYMBOL))
+
+
+def _levels(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
+    """Best first, each with the quantity of all levels up to it."""
+    documents: list[dict[str, object]] = []
+    cumulative = 0
+    for level in levels:
+        cumulative += level.quantity_lots
+        documents.append(
+            {
+                "price": json_number(grid.price.text(level.price_ticks)),
+                "quantity": json_number(grid.quantity.text(level.quantity_lots)),
+                "orders": level.orders,
+                "cumulative": json_number(grid.quantity.text(cumulative)),
+            }
+        )
+    return documents
+
+
+def _read_window(text: str) -> timedelta:
+    """A span such as 30m, 24h or 7d. Raises InvalidRequest."""
+    match = _WINDOW.fullmatch(text)
+    hours_max = settings.STATISTICS_WINDOW_HOURS_MAX
+    if match is not None:
+        window = int(match[1]) * _WINDOW_UNITS[match[2]]
+        if window <= timedelta(hours=hours_max):
+            return window
+    raise InvalidRequest(
+        fields={"window": [f"A number with m, h or d is required, for example 24h; at most {hours_max}h."]}
+    )
+
+
+def _read_time(text: str | None, name: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text.replace(" ", "+"))  # a plus sign that was not escaped in the URL
+    except ValueError as error:
+        raise InvalidRequest(fields={name: [str(error)]}) from None
+
+
+def _percent(change: Decimal, of: Decimal) -> Decimal:
+    return (change / of * 100).quantize(Decimal("0.0001"))

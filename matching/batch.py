@@ -1,0 +1,256 @@
+"""One batch: commands run through the books, and everything that follows from them, ready to be written.
+
+The events of the engine are the only source. An order that is placed and changed in the same batch is written
+once, in its last state; orders from earlier batches are changed by difference. Nothing here does I/O.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+import uuid_utils
+
+from matching import engine
+from matching.recovery import MarketBook
+from orders import messages
+from orders.grid import Grid
+from orders.instruments import TradedInstrument
+from orders.messages import Reply, ReplyKind
+from orders.models import OrderStatus, OrderType, Reason
+from orders.models import Side as OrderSide
+
+_SIDES = {OrderSide.BUY.value: engine.Side.BUY, OrderSide.SELL.value: engine.Side.SELL}
+_TYPES = {
+    OrderType.LIMIT.value: engine.OrderType.LIMIT,
+    OrderType.MARKET.value: engine.OrderType.MARKET,
+}
+SIDE_NAMES = {engine.Side.BUY: OrderSide.BUY.value, engine.Side.SELL: OrderSide.SELL.value}
+
+Key = tuple[str, str]  # client id, idempotency key
+
+
+@dataclass(slots=True)
+class TradeRow:
+    """A trade to be written; times are the batch's."""
+
+    trade_id: str
+    instrument: TradedInstrument
+    event: engine.Trade
+
+
+@dataclass(slots=True)
+class NewOrder:
+    """An order placed in this batch, as it stands."""
+
+    command: messages.PlaceOrder
+    instrument: TradedInstrument
+    status: OrderStatus = OrderStatus.OPEN
+    reason: Reason | None = None
+    filled_lots: int = 0
+    filled_notional: int = 0  # ticks * lots
+    priority: int | None = None
+    sequence: int = 0
+    trades: list[TradeRow] = field(default_factory=list)
+
+    def fill(self, trade: TradeRow) -> None:
+        event = trade.event
+        self.filled_lots += event.quantity_lots
+        self.filled_notional += event.price_ticks * event.quantity_lots
+        self.sequence = event.sequence
+        self.trades.append(trade)
+        whole = self.filled_lots == self.command.quantity_lots
+        self.status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED
+
+    def cancel(self, reason: Reason, sequence: int) -> None:
+        self.status = OrderStatus.CANCELLED
+        self.reason = reason
+        self.sequence = sequence
+
+
+@dataclass(slots=True)
+class OrderChange:
+    """What this batch adds to an order of an earlier one."""
+
+    instrument: TradedInstrument
+    status: OrderStatus = OrderStatus.PARTIALLY_FILLED
+    reason: Reason | None = None
+    filled_lots: int = 0
+    filled_notional: int = 0
+    sequence: int = 0
+
+
+@dataclass(slots=True)
+class CandleChange:
+    """What this batch adds to a minute of an instrument."""
+
+    grid: Grid
+    open_ticks: int
+    high_ticks: int
+    low_ticks: int
+    close_ticks: int = 0
+    volume_lots: int = 0
+    notional: int = 0
+    trade_count: int = 0
+
+
+@dataclass(slots=True)
+class BookChange:
+    """The levels of one book that this batch changed, in their last state: (lots, orders), 0 orders: gone."""
+
+    instrument: TradedInstrument
+    previous_sequence: int
+    sequence: int
+    levels: dict[tuple[engine.Side, int], tuple[int, int]] = field(default_factory=dict)
+
+
+class Batch:
+    """Collects what a run of commands does. After an exception from `run` the books must be loaded anew."""
+
+    def __init__(self, books: dict[str, MarketBook], known_keys: dict[Key, str], now: datetime) -> None:
+        self.now = now
+        self.orders: dict[str, NewOrder] = {}
+        self.changes: dict[str, OrderChange] = {}
+        self.trades: list[TradeRow] = []
+        self.candles: dict[int, CandleChange] = {}  # by instrument id, of the minute of `now`
+        self.books: dict[str, BookChange] = {}
+        self.replies: defaultdict[str, list[Reply]] = defaultdict(list)  # by API process; all but PLACED
+        self.cancels = 0
+        self.instruments_changed = False
+        self._books = books
+        self._keys = known_keys
+
+    def run(self, command: messages.Command) -> None:
+        """Carry out one command. Raises what the engine raises where that is impossible."""
+        if isinstance(command, messages.PlaceOrder):
+            self._place(command)
+        elif isinstance(command, messages.CancelOrder):
+            self._cancel(command)
+        elif isinstance(command, messages.InspectBooks):
+            states = {
+                symbol: messages.BookState(market.book.sequence, market.book.state_hash())
+                for symbol, market in self._books.items()
+            }
+            self._reply(command, ReplyKind.DONE, msgspec.json.encode(states))
+        else:
+            self.instruments_changed = True
+            self._reply(command, ReplyKind.DONE)
+
+    def fail(self, command: messages.Command, message: str) -> None:
+        """Answer a command that was not carried out."""
+        self._reply(command, ReplyKind.FAILED, message.encode())
+
+    def _reply(self, command: messages.Command, kind: ReplyKind, body: bytes = b"") -> None:
+        self.replies[command.reply_to].append(Reply(command.request_id, kind, body))
+
+    def _place(self, command: messages.PlaceOrder) -> None:
+        if command.idempotency_key is not None:
+            key = (command.client_id, command.idempotency_key)
+            earlier = self._keys.setdefault(key, command.order_id)
+            if earlier != command.order_id:
+                self._reply(command, ReplyKind.DUPLICATE, earlier.encode())
+                return
+        market = self._books.get(command.instrument)
+        if market is None:
+            self.fail(command, "The instrument is not traded here.")
+            return
+        order = NewOrder(command, market.instrument)
+        if market.instrument.halted:
+            order.status, order.reason = OrderStatus.REJECTED, Reason.INSTRUMENT_HALTED
+            order.sequence = market.book.sequence
+            self.orders[command.order_id] = order
+            return
+        placed = engine.PlaceOrder(
+            order_id=command.order_id,
+            client_id=command.client_id,
+            side=_SIDES[command.side],
+            order_type=_TYPES[command.type],
+            price_ticks=command.price_ticks,
+            quantity_lots=command.quantity_lots,
+        )
+        previous_sequence = market.book.sequence
+        events = market.book.process(placed)
+        self.orders[command.order_id] = order
+        for event in events:
+            if isinstance(event, engine.Trade):
+                self._trade(event, taker=order)
+                maker_side = engine.Side.SELL if event.taker_side is engine.Side.BUY else engine.Side.BUY
+                self._level(market, previous_sequence, event, maker_side)
+            elif isinstance(event, engine.OrderRested):
+                order.priority = order.sequence = event.sequence
+                self._level(market, previous_sequence, event, event.side)
+            elif isinstance(event, engine.RemainderCancelled):
+                order.cancel(Reason.NO_LIQUIDITY, market.book.sequence)
+            else:
+                raise ValueError(f"order_id={command.order_id}: {event}")
+
+    def _trade(self, event: engine.Trade, *, taker: NewOrder) -> None:
+        instrument = taker.instrument
+        trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
+        self.trades.append(trade)
+        taker.fill(trade)
+        maker = self.orders.get(event.maker_order_id)
+        notional = event.price_ticks * event.quantity_lots
+        if maker is not None:
+            maker.fill(trade)
+        else:
+            change = self._change(event.maker_order_id, instrument)
+            change.filled_lots += event.quantity_lots
+            change.filled_notional += notional
+            change.sequence = event.sequence
+            if event.maker_remaining_lots == 0:
+                change.status = OrderStatus.FILLED
+        price = event.price_ticks
+        candle = self.candles.get(instrument.instrument_id)
+        if candle is None:
+            candle = self.candles[instrument.instrument_id] = CandleChange(
+                instrument.grid, open_ticks=price, high_ticks=price, low_ticks=price
+            )
+        candle.high_ticks = max(candle.high_ticks, price)
+        candle.low_ticks = min(candle.low_ticks, price)
+        candle.close_ticks = price
+        candle.volume_lots += event.quantity_lots
+        candle.notional += notional
+        candle.trade_count += 1
+
+    def _cancel(self, command: messages.CancelOrder) -> None:
+        market = self._books.get(command.instrument)
+        if market is None:
+            self.fail(command, "The instrument is not traded here.")
+            return
+        previous_sequence = market.book.sequence
+        cancel = engine.CancelOrder(order_id=command.order_id, client_id=command.client_id)
+        (event,) = market.book.process(cancel)
+        if not isinstance(event, engine.OrderCancelled):
+            self._reply(command, ReplyKind.NOT_OPEN)
+            return
+        order = self.orders.get(command.order_id)
+        if order is not None:
+            order.cancel(Reason.CLIENT_REQUEST, event.sequence)
+        else:
+            change = self._change(command.order_id, market.instrument)
+            change.status, change.reason = OrderStatus.CANCELLED, Reason.CLIENT_REQUEST
+            change.sequence = event.sequence
+        self.cancels += 1
+        self._level(market, previous_sequence, event, event.side)
+        self._reply(command, ReplyKind.CANCELLED)
+
+    def _change(self, order_id: str, instrument: TradedInstrument) -> OrderChange:
+        change = self.changes.get(order_id)
+        if change is None:
+            change = self.changes[order_id] = OrderChange(instrument)
+        return change
+
+    def _level(
+        self,
+        market: MarketBook,
+        previous_sequence: int,
+        event: engine.Trade | engine.OrderRested | engine.OrderCancelled,
+        side: engine.Side,
+    ) -> None:
+        symbol = market.instrument.symbol
+        change = self.books.get(symbol)
+        if change is None:
+            change = self.books[symbol] = BookChange(market.instrument, previous_sequence, event.sequence)
+        change.sequence = event.sequence
+        change.levels[side, event.price_ticks] = (event.level_quantity_lots, event.level_orders)

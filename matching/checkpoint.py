@@ -1,0 +1,77 @@
+"""The lease on a partition. All times are the database's: no worker's clock decides who may write.
+
+Callers run these inside or outside a transaction as each says; each is one statement.
+"""
+
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import connection
+
+
+class LeaseLost(Exception):
+    """Another worker owns the partition now; nothing of this commit was written."""
+
+
+class Lease(NamedTuple):
+    """A worker's right to write a partition, and the position it has reached."""
+
+    partition: int
+    owner: str
+    epoch: int
+    position: str
+
+
+_CREATE = """
+INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)
+VALUES (%s, '0-0', 0, '', clock_timestamp()) ON CONFLICT (partition) DO NOTHING
+"""
+_ACQUIRE = """
+UPDATE matching_checkpoint
+SET epoch = epoch + 1, owner = %(owner)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
+WHERE partition = %(partition)s AND (lease_expires_at <= clock_timestamp() OR owner = %(owner)s)
+RETURNING epoch, position
+"""
+_ADVANCE = """
+UPDATE matching_checkpoint
+SET position = %(next)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
+WHERE partition = %(partition)s AND epoch = %(epoch)s AND position = %(position)s
+"""
+_RELEASE = """
+UPDATE matching_checkpoint SET lease_expires_at = clock_timestamp()
+WHERE partition = %(partition)s AND epoch = %(epoch)s
+"""
+
+
+def acquire(partition: int, owner: str) -> Lease | None:
+    """The lease, with a new epoch; None while another worker holds it."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CREATE, [partition])
+        parameters = {"partition": partition, "owner": owner, "lease": settings.WORKER_LEASE_SECONDS}
+        cursor.execute(_ACQUIRE, parameters)
+        row = cursor.fetchone()
+    return None if row is None else Lease(partition, owner, epoch=row[0], position=row[1])
+
+
+def advance(lease: Lease, position: str) -> Lease:
+    """Move the position (or keep it) and renew the lease. Raises LeaseLost."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _ADVANCE,
+            {
+                "partition": lease.partition,
+                "epoch": lease.epoch,
+                "position": lease.position,
+                "next": position,
+                "lease": settings.WORKER_LEASE_SECONDS,
+            },
+        )
+        if cursor.rowcount != 1:
+            raise LeaseLost(f"partition={lease.partition} epoch={lease.epoch} position={lease.position}")
+    return lease._replace(position=position)
+
+
+def release(lease: Lease) -> None:
+    """End the lease now, so that a standby need not wait for its expiry."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASE, {"partition": lease.partition, "epoch": lease.epoch})

@@ -1,0 +1,180 @@
+"""What a committed batch says to the world: replies to the API processes, and market data for the stream."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from marketdata.messages import LevelChange, MarketBatch, OrderBookDelta, TradeMessage
+from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
+from matching.recovery import MarketBook
+from matching.settlement import ChangedOrder
+from orders.documents import FillDocument, OrderDocument, OrderUpdate, average_price
+from orders.grid import Grid
+from orders.messages import Reply, ReplyKind
+from rest.content import encode_json
+from rest.numbers import json_decimal, json_number, json_optional_decimal
+from rest.times import time_text
+
+
+def replies(batch: Batch) -> dict[str, list[Reply]]:
+    """All replies of a batch by API process: the orders as they stand after it."""
+    grouped = {process: list(some) for process, some in batch.replies.items()}
+    timestamp = time_text(batch.now)
+    for order in batch.orders.values():
+        body = encode_json(_order_document(order, timestamp))
+        reply = Reply(order.command.order_id, ReplyKind.PLACED, body)
+        grouped.setdefault(order.command.reply_to, []).append(reply)
+    return grouped
+
+
+def market_batches(
+    batch: Batch, changed: list[ChangedOrder], books: dict[str, MarketBook]
+) -> list[MarketBatch]:
+    """One message for each book that has news."""
+    timestamp = time_text(batch.now)
+    symbols = {market.instrument.instrument_id: symbol for symbol, market in books.items()}
+    messages: dict[str, MarketBatch] = {}
+
+    def message(symbol: str) -> MarketBatch:
+        found = messages.get(symbol)
+        if found is None:
+            sequence = books[symbol].book.sequence
+            found = MarketBatch(
+                instrument=symbol, previous_sequence=sequence, sequence=sequence, trades=[], orders=[]
+            )
+            messages[symbol] = found
+        return found
+
+    for symbol, change in batch.books.items():
+        messages[symbol] = _book_batch(change, timestamp)
+    for trade in batch.trades:
+        message(trade.instrument.symbol).trades.append(encode_json(_trade_message(trade, timestamp)).decode())
+    for order in batch.orders.values():
+        update = encode_json(_update_of_new(order, timestamp)).decode()
+        message(order.instrument.symbol).orders.append((order.command.client_id, update))
+    for row in changed:
+        symbol = symbols[row.instrument_id]
+        update = encode_json(_update_of_changed(row, books[symbol].instrument.symbol, timestamp)).decode()
+        message(symbol).orders.append((row.client_id, update))
+    return list(messages.values())
+
+
+def heartbeat_batch(market: MarketBook) -> MarketBatch:
+    """Tells the feeds the sequence that they should have reached."""
+    sequence = market.book.sequence
+    return MarketBatch(
+        instrument=market.instrument.symbol, previous_sequence=sequence, sequence=sequence
+    )
+
+
+def _book_batch(change: BookChange, timestamp: str) -> MarketBatch:
+    grid = change.instrument.grid
+    levels = [
+        (SIDE_NAMES[side], ticks, grid.price.text(ticks), grid.quantity.text(lots), orders)
+        for (side, ticks), (lots, orders) in change.levels.items()
+    ]
+    delta = OrderBookDelta(
+        instrument=change.instrument.symbol,
+        sequence=change.sequence,
+        previous_sequence=change.previous_sequence,
+        changes=[
+            LevelChange(side, json_number(price), json_number(quantity), orders)
+            for side, _, price, quantity, orders in levels
+        ],
+        timestamp=timestamp,
+    )
+    return MarketBatch(
+        instrument=change.instrument.symbol,
+        previous_sequence=change.previous_sequence,
+        sequence=change.sequence,
+        levels=levels,
+        delta=encode_json(delta).decode(),
+        trades=[],
+        orders=[],
+    )
+
+
+def _trade_message(trade: TradeRow, timestamp: str) -> TradeMessage:
+    event, grid = trade.event, trade.instrument.grid
+    return TradeMessage(
+        instrument=trade.instrument.symbol,
+        trade_id=trade.trade_id,
+        sequence=event.sequence,
+        price=json_number(grid.price.text(event.price_ticks)),
+        quantity=json_number(grid.quantity.text(event.quantity_lots)),
+        side=SIDE_NAMES[event.taker_side],
+        timestamp=timestamp,
+    )
+
+
+def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
+    grid = order.instrument.grid
+    for trade in order.trades:
+        event = trade.event
+        yield FillDocument(
+            trade_id=trade.trade_id,
+            price=json_number(grid.price.text(event.price_ticks)),
+            quantity=json_number(grid.quantity.text(event.quantity_lots)),
+            side=SIDE_NAMES[event.taker_side],
+            liquidity="taker" if event.taker_order_id == order.command.order_id else "maker",
+            timestamp=timestamp,
+        )
+
+
+def _state(order: NewOrder, timestamp: str) -> dict[str, object]:
+    command, grid = order.command, order.instrument.grid
+    return {
+        "order_id": command.order_id,
+        "client_id": command.client_id,
+        "instrument": order.instrument.symbol,
+        "side": command.side,
+        "order_type": command.type,
+        "price": json_number(grid.price.text(command.price_ticks)) if command.price_ticks else None,
+        "quantity": json_number(grid.quantity.text(command.quantity_lots)),
+        "filled_quantity": json_number(grid.quantity.text(order.filled_lots)),
+        "remaining_quantity": json_number(grid.quantity.text(command.quantity_lots - order.filled_lots)),
+        "average_price": _average_price(order, grid),
+        "status": order.status.value,
+        "reason": order.reason.value if order.reason is not None else None,
+        "idempotency_key": command.idempotency_key,
+        "created_at": timestamp,
+        "updated_at": timestamp,
+    }
+
+
+def _average_price(order: NewOrder, grid: Grid) -> object:
+    if not order.filled_lots:
+        return None
+    if len(order.trades) == 1:
+        return json_number(grid.price.text(order.trades[0].event.price_ticks))
+    return average_price(
+        Decimal(grid.notional_text(order.filled_notional)), Decimal(grid.quantity.text(order.filled_lots))
+    )
+
+
+def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
+    return OrderDocument(**_state(order, timestamp), trades=list(_fills(order, timestamp)))  # type: ignore[arg-type]
+
+
+def _update_of_new(order: NewOrder, timestamp: str) -> OrderUpdate:
+    return OrderUpdate(**_state(order, timestamp), sequence=order.sequence)  # type: ignore[arg-type]
+
+
+def _update_of_changed(row: ChangedOrder, symbol: str, timestamp: str) -> OrderUpdate:
+    return OrderUpdate(
+        order_id=row.order_id,
+        client_id=row.client_id,
+        instrument=symbol,
+        side=row.side,
+        order_type=row.type,
+        price=json_optional_decimal(row.price),
+        quantity=json_decimal(row.quantity),
+        filled_quantity=json_decimal(row.filled_quantity),
+        remaining_quantity=json_decimal(row.quantity - row.filled_quantity),
+        average_price=average_price(row.filled_notional, row.filled_quantity),
+        status=row.status,
+        reason=row.reason,
+        idempotency_key=row.idempotency_key,
+        created_at=time_text(row.created_at),
+        updated_at=timestamp,
+        sequence=row.sequence,
+    )

@@ -1,0 +1,65 @@
+"""Writes the mirror of the books in Redis; marketdata.book reads it and describes it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from marketdata.book import MirrorKeys, mirror_keys
+from matching.batch import BookChange
+from matching.engine import Level, Side
+from matching.recovery import MarketBook
+
+_SCRIPT = (Path(__file__).parent / "mirror.lua").read_text()
+LEVELS_PER_COMMAND = 1_000
+
+
+class MirrorWriter:
+    """One mirror a book. Every method raises redis.RedisError."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._script = redis.register_script(_SCRIPT)
+
+    async def load_script(self) -> None:
+        """The server forgets scripts when it restarts; a pipeline cannot find that out by itself."""
+        await self._redis.script_load(_SCRIPT)
+
+    async def move(self, pipeline: Any, change: BookChange) -> None:
+        """Queue a book's change; its result in the pipeline is 0 where the mirror must be rebuilt."""
+        arguments: list[str | int] = [change.previous_sequence, change.sequence]
+        for (side, ticks), (lots, orders) in change.levels.items():
+            arguments += [
+                "b" if side is Side.BUY else "a",
+                ticks,
+                f"{ticks}:{lots}:{orders}" if orders else "",
+            ]
+        keys = mirror_keys(change.instrument.partition, change.instrument.symbol)
+        await pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
+
+    async def is_current(self, market: MarketBook) -> bool:
+        sequence = await self._redis.get(_keys(market).sequence)
+        return sequence is not None and int(sequence) == market.book.sequence
+
+    async def rebuild(self, market: MarketBook) -> None:
+        """Write the whole book, in one step for its readers."""
+        keys = _keys(market)
+        bids, asks = market.book.depth()
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.delete(*keys)
+            for key, levels in ((keys.bids, bids), (keys.asks, asks)):
+                for start in range(0, len(levels), LEVELS_PER_COMMAND):
+                    pipeline.zadd(key, dict(_members(levels[start : start + LEVELS_PER_COMMAND])))
+            pipeline.set(keys.sequence, market.book.sequence)
+            await pipeline.execute()
+
+
+def _keys(market: MarketBook) -> MirrorKeys:
+    return mirror_keys(market.instrument.partition, market.instrument.symbol)
+
+
+def _members(levels: Iterable[Level]) -> Iterable[tuple[str, int]]:
+    for level in levels:
+        member = f"{level.price_ticks}:{level.quantity_lots}:{level.orders}"
+        yield member, level.price_ticks

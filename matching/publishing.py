@@ -1,0 +1,73 @@
+"""Tells everyone what was committed: the mirror, then the waiting requests, then the stream."""
+
+import logging
+from collections.abc import Iterable
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from redis.asyncio import Redis
+
+from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
+from matching.batch import Batch
+from matching.documents import heartbeat_batch
+from matching.mirror import MirrorWriter
+from matching.recovery import MarketBook
+from orders import messages
+from orders.messages import Reply
+
+logger = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Every method raises redis.RedisError; what is lost then, clients find out by themselves."""
+
+    def __init__(self, redis: Redis, partition: int, owner: str) -> None:
+        self._redis = redis
+        self._partition = partition
+        self._owner = owner
+        self._mirror = MirrorWriter(redis)
+        self._layer = get_channel_layer()
+
+    async def prepare(self, books: Iterable[MarketBook]) -> None:
+        """Write all mirrors anew: after a start, and whenever Redis was away."""
+        await self._mirror.load_script()
+        for market in books:
+            await self._mirror.rebuild(market)
+
+    async def publish(
+        self, batch: Batch, replies: dict[str, list[Reply]], news: list[MarketBatch], books: dict[str, MarketBook]
+    ) -> None:
+        """A committed batch. The mirror moves first: whoever is answered finds the effects in it."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for change in batch.books.values():
+                await self._mirror.move(pipeline, change)
+            for process_id, some in replies.items():
+                pipeline.publish(messages.reply_channel(process_id), messages.encode(some))
+            results = await pipeline.execute()
+        for change, moved in zip(batch.books.values(), results, strict=False):
+            if not moved:
+                logger.warning("the mirror of %s was behind; rebuilding it", change.instrument.symbol)
+                await self._mirror.rebuild(books[change.instrument.symbol])
+        for message in news:
+            await self._send(message)
+
+    async def heartbeat(self, books: Iterable[MarketBook]) -> None:
+        """Say that this partition is matched, and at which sequence each book is."""
+        key = messages.heartbeat_key(self._partition)
+        await self._redis.set(key, self._owner, px=int(settings.WORKER_HEARTBEAT_EXPIRY_SECONDS * 1000))
+        for market in books:
+            if not await self._mirror.is_current(market):
+                logger.warning("the mirror of %s was lost; rebuilding it", market.instrument.symbol)
+                await self._mirror.rebuild(market)
+            await self._send(heartbeat_batch(market))
+
+    async def end_heartbeat(self) -> None:
+        """Nobody is matching any more: order entry is refused at once."""
+        key = messages.heartbeat_key(self._partition)
+        if await self._redis.get(key) == self._owner.encode():
+            await self._redis.delete(key)
+
+    async def _send(self, message: MarketBatch) -> None:
+        await self._layer.group_send(
+            group_name(message.instrument), {"type": BATCH_MESSAGE_TYPE, "data": encode_batch(message)}
+        )

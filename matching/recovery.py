@@ -1,0 +1,69 @@
+"""Books from the database: what a worker starts with, and what `recover` checks.
+
+Reads resting orders in time priority through a server-side cursor; memory beyond the books is one chunk of rows.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db import connection, transaction
+
+from marketdata.models import BookSequence
+from matching.engine import OrderBook, Side
+from orders.instruments import TradedInstrument, load_instruments
+from orders.models import RESTING_STATUSES, Order
+from orders.models import Side as OrderSide
+
+ROWS_PER_CHUNK = 10_000
+
+Progress = Callable[[int], None]
+
+
+@dataclass(slots=True)
+class MarketBook:
+    """An instrument and its book in memory."""
+
+    instrument: TradedInstrument
+    book: OrderBook
+
+
+_RESTING_SQL = """
+SELECT resting.order_id::text, resting.client_id, resting.side, instrument.symbol,
+       div(resting.price, instrument.tick_size)::bigint,
+       div(resting.quantity - resting.filled_quantity, instrument.lot_size)::bigint
+FROM orders_order resting JOIN orders_instrument instrument ON instrument.id = resting.instrument_id
+WHERE resting.status = ANY(%s) AND instrument.partition = %s
+ORDER BY resting.instrument_id, resting.priority
+"""
+
+
+def count_resting_orders(partition: int) -> int:
+    return Order.objects.filter(status__in=RESTING_STATUSES, instrument__partition=partition).count()
+
+
+def load_books(partition: int, *, progress: Progress | None = None) -> dict[str, MarketBook]:
+    """The books of a partition as of one moment, by symbol; `progress` is told how many orders were read."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        sequences = dict(BookSequence.objects.values_list("instrument__symbol", "sequence"))
+        books = {
+            symbol: MarketBook(instrument, OrderBook(sequence=sequences.get(symbol, 0)))
+            for symbol, instrument in load_instruments().items()
+            if instrument.partition == partition
+        }
+        with connection.chunked_cursor() as cursor:
+            cursor.execute(_RESTING_SQL, [[str(status) for status in RESTING_STATUSES], partition])
+            client_ids: dict[str, str] = {}  # one string a client, not one an order
+            while rows := cursor.fetchmany(ROWS_PER_CHUNK):
+                for order_id, client_id, side, symbol, price_ticks, remaining_lots in rows:
+                    books[symbol].book.restore(
+                        order_id=order_id,
+                        client_id=client_ids.setdefault(client_id, client_id),
+                        side=Side.BUY if side == OrderSide.BUY else Side.SELL,
+                        price_ticks=price_ticks,
+                        remaining_lots=remaining_lots,
+                    )
+                if progress is not None:
+                    progress(len(rows))
+    return books

@@ -1,0 +1,292 @@
+"""The matching worker of one partition: read, match, commit, tell.
+
+It owns the partition while it holds the lease. Whatever goes wrong, the database is right: after any doubt
+about what was committed the worker drops its books and loads them from there. A batch that cannot be carried
+out is run again one command at a time, and the one that fails alone is answered as failed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import ParamSpec, TypeVar
+
+import msgspec
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from redis.exceptions import RedisError
+
+from matching import checkpoint, documents, metrics
+from matching.batch import Batch
+from matching.checkpoint import Lease, LeaseLost
+from matching.command_stream import CommandStream, Entry
+from matching.engine import OrderBook
+from matching.publishing import Publisher
+from matching.recovery import MarketBook, load_books
+from matching.settlement import find_keys, settle
+from orders import messages
+from orders.instruments import load_instruments
+from rest.redis import connect_redis
+
+logger = logging.getLogger(__name__)
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class MatchingWorker:
+    """Runs until `stop` is called; then finishes the batch at hand and gives the lease back."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.owner = uuid.uuid4().hex
+        self._stopping = asyncio.Event()
+        self._redis = connect_redis()
+        self._stream = CommandStream(self._redis, partition)
+        self._publisher = Publisher(self._redis, partition, self.owner)
+        self._database_thread = ThreadPoolExecutor(1, thread_name_prefix="settlement")
+        self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="lease")
+        self._lease: Lease | None = None
+        self._books: dict[str, MarketBook] = {}
+        self._suspects = 0  # commands that are run one at a time, because a batch with them failed
+        self._last_now = datetime.min.replace(tzinfo=UTC)
+        self._heartbeat_due = 0.0
+        self._instruments_due = 0.0
+        self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
+
+    def stop(self) -> None:
+        """Ask it to end; safe in a signal handler of the event loop."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Match until told to stop, through every loss of database, Redis or lease."""
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._own_and_match()
+                except (OperationalError, InterfaceError, LeaseLost, RedisError, OSError) as error:
+                    logger.warning("partition %d: %s: %s", self.partition, type(error).__name__, error)
+                    await self._in_database(connection.close)
+                    await self._pause(self._backoff_seconds)
+                    self._backoff_seconds = min(2 * self._backoff_seconds, settings.WORKER_BACKOFF_SECONDS_MAX)
+        finally:
+            await self._give_back()
+
+    async def _own_and_match(self) -> None:
+        """From the lease to the stop. Raises what ends the ownership."""
+        waiting_said = False
+        while (lease := await self._in_database(checkpoint.acquire, self.partition, self.owner)) is None:
+            if not waiting_said:
+                logger.info("partition %d: standby, another worker holds the lease", self.partition)
+                waiting_said = True
+            if await self._pause(settings.WORKER_BACKOFF_SECONDS_MIN):
+                return
+        self._lease = lease
+        await self._load()
+        while not self._stopping.is_set():
+            try:
+                await self._join_stream()
+                while not self._stopping.is_set():
+                    await self._work()
+            except (RedisError, OSError) as error:
+                # The books are right and the lease is ours: only the way to the others is lost.
+                logger.warning("partition %d: Redis: %s", self.partition, error)
+                await self._renew()
+                await self._pause(settings.WORKER_BACKOFF_SECONDS_MIN)
+
+    async def _load(self) -> None:
+        started = time.perf_counter()
+        async with self._renewing():
+            self._books = await self._in_database(load_books, self.partition)
+        logger.info(
+            "partition %d: epoch %d, position %s, %d orders in %d books loaded in %.2f s",
+            self.partition,
+            self._held.epoch,
+            self._held.position,
+            sum(len(market.book) for market in self._books.values()),
+            len(self._books),
+            time.perf_counter() - started,
+        )
+
+    async def _join_stream(self) -> None:
+        await self._stream.align(self._held.position)
+        async with self._renewing():
+            await self._publisher.prepare(self._books.values())
+        self._heartbeat_due = 0.0
+        await self._heartbeat()
+        self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
+        logger.info("partition %d: matching", self.partition)
+
+    async def _work(self) -> None:
+        """One batch, or a while without one; and the heartbeat when it is due."""
+        entries = await self._stream.read(
+            self._held.position,
+            count=1 if self._suspects else settings.WORKER_BATCH_COMMANDS_MAX,
+            block_milliseconds=settings.WORKER_READ_BLOCK_MILLISECONDS,
+        )
+        if entries:
+            await self._handle(entries)
+        if time.monotonic() >= self._heartbeat_due:
+            await self._heartbeat()
+
+    async def _handle(self, entries: list[Entry]) -> None:
+        commands, position = await self._decode(entries)
+        try:
+            await self._match(commands, position)
+            self._suspects = max(0, self._suspects - len(entries))
+        except (OperationalError, InterfaceError, LeaseLost, RedisError, OSError):
+            raise
+        except Exception:
+            logger.exception("a batch of %d commands failed: %s", len(commands), commands[:1])
+            await self._load()
+            if len(commands) > 1:
+                self._suspects = len(entries)
+                return
+            self._suspects = max(0, self._suspects - 1)
+            await self._refuse(commands[0], position)
+
+    async def _decode(self, entries: list[Entry]) -> tuple[list[messages.Command], str]:
+        """The commands and the position behind them; what is no command is set aside."""
+        commands: list[messages.Command] = []
+        for entry in entries:
+            try:
+                if entry.payload is None:
+                    raise msgspec.DecodeError("no command field")
+                command = messages.decode_command(entry.payload)
+            except msgspec.DecodeError as error:
+                logger.error("stream entry %s set aside: %s", entry.entry_id, error)  # noqa: TRY400
+                metrics.dead_letters.inc()
+                await self._stream.set_aside(entry, str(error))
+                continue
+            commands.append(command)
+            if isinstance(command, messages.ReloadInstruments):
+                return commands, entry.entry_id  # the next command must see the change
+        return commands, entries[-1].entry_id
+
+    async def _match(self, commands: list[messages.Command], position: str) -> None:
+        keys = [
+            (command.client_id, command.idempotency_key)
+            for command in commands
+            if isinstance(command, messages.PlaceOrder) and command.idempotency_key is not None
+        ]
+        known_keys = await self._in_database(find_keys, keys) if keys else {}
+        batch = Batch(self._books, known_keys, self._now())
+        for command in commands:
+            batch.run(command)
+        await self._commit(batch, position)
+        _count(batch, len(commands))
+        if batch.instruments_changed:
+            await self._reload_instruments()
+
+    async def _refuse(self, command: messages.Command, position: str) -> None:
+        """Answer a command that cannot be carried out, and go on behind it."""
+        metrics.failed.inc()
+        batch = Batch(self._books, {}, self._now())
+        batch.fail(command, "The order could not be processed and was not taken; nothing was changed.")
+        await self._commit(batch, position)
+
+    async def _commit(self, batch: Batch, position: str) -> None:
+        """Nobody is told anything before the commit."""
+        started = time.perf_counter()
+        self._lease, changed = await self._in_database(settle, batch, self._held, position)
+        metrics.commit_seconds.observe(time.perf_counter() - started)
+        replies = documents.replies(batch)
+        news = documents.market_batches(batch, changed, self._books)
+        await self._publisher.publish(batch, replies, news, self._books)
+        await self._stream.trim(position)
+
+    async def _heartbeat(self) -> None:
+        await self._renew()
+        await self._publisher.heartbeat(self._books.values())
+        metrics.queue_length.labels(str(self.partition)).set(await self._stream.length())
+        if time.monotonic() >= self._instruments_due:
+            await self._reload_instruments()
+        self._heartbeat_due = time.monotonic() + settings.WORKER_HEARTBEAT_SECONDS
+
+    async def _reload_instruments(self) -> None:
+        """Take over changed instruments, and open books for new ones."""
+        for symbol, instrument in (await self._in_database(load_instruments)).items():
+            if instrument.partition != self.partition:
+                continue
+            market = self._books.get(symbol)
+            if market is None:
+                market = self._books[symbol] = MarketBook(instrument, OrderBook())
+                await self._publisher.prepare([market])
+            market.instrument = instrument
+        self._instruments_due = time.monotonic() + settings.INSTRUMENT_CACHE_SECONDS
+
+    async def _renew(self) -> None:
+        self._lease = await self._in_database(checkpoint.advance, self._held, self._held.position)
+
+    @contextlib.asynccontextmanager
+    async def _renewing(self) -> AsyncIterator[None]:
+        """Keep the lease while something takes longer than it lasts; on a connection of its own."""
+
+        async def renew_forever() -> None:
+            while True:
+                await asyncio.sleep(settings.WORKER_HEARTBEAT_SECONDS)
+                await self._on(self._lease_thread, checkpoint.advance, self._held, self._held.position)
+
+        renewing = asyncio.create_task(renew_forever())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def _give_back(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            await self._publisher.end_heartbeat()
+        if self._lease is not None:
+            with contextlib.suppress(OperationalError, InterfaceError):
+                await self._in_database(checkpoint.release, self._lease)
+        for thread in (self._database_thread, self._lease_thread):
+            await self._on(thread, connection.close)
+            thread.shutdown()
+        await self._redis.aclose()
+        logger.info("partition %d: stopped", self.partition)
+
+    @property
+    def _held(self) -> Lease:
+        assert self._lease is not None
+        return self._lease
+
+    def _now(self) -> datetime:
+        """The batch's time; never goes back while the worker lives."""
+        self._last_now = max(self._last_now, datetime.now(UTC))
+        return self._last_now
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait, or until told to stop; returns whether to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        return self._stopping.is_set()
+
+    async def _in_database(
+        self, call: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        return await self._on(self._database_thread, call, *args, **kwargs)
+
+    async def _on(
+        self,
+        thread: ThreadPoolExecutor,
+        call: Callable[Parameters, Result],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> Result:
+        """Django's connections belong to threads: each thread here has its one connection."""
+        return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(*args, **kwargs))
+
+
+def _count(batch: Batch, commands: int) -> None:
+    metrics.batch_size.observe(commands)
+    rejected = sum(order.status == "rejected" for order in batch.orders.values())
+    metrics.rejected.inc(rejected)
+    metrics.accepted.inc(len(batch.orders) - rejected)
+    metrics.matched.inc(len(batch.trades))
+    metrics.cancelled.inc(batch.cancels)

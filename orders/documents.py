@@ -1,0 +1,107 @@
+"""An order as clients see it. REST answers, the worker's replies and `order_update` messages all come from here."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+from uuid import UUID
+
+import msgspec
+
+from orders.models import Order
+from rest.numbers import average_text, json_decimal, json_number, json_optional_decimal
+from rest.times import time_text
+
+Number = msgspec.Raw  # a JSON number, digit for digit
+
+
+class TradeRow(Protocol):
+    """What this floor needs to know of a trade in the database; the model lives in marketdata."""
+
+    trade_id: UUID
+    price: Decimal
+    quantity: Decimal
+    taker_side: str
+    timestamp: datetime
+
+
+class FillDocument(msgspec.Struct):
+    """One order's half of a trade; `side` is the taker's, `liquidity` this order's part."""
+
+    trade_id: str
+    price: Number
+    quantity: Number
+    side: str
+    liquidity: str
+    timestamp: str
+
+
+class OrderState(msgspec.Struct, kw_only=True):
+    """An order as it stands, without its trades."""
+
+    order_id: str
+    client_id: str
+    instrument: str
+    side: str
+    order_type: str = msgspec.field(name="type")
+    price: Number | None
+    quantity: Number
+    filled_quantity: Number
+    remaining_quantity: Number
+    average_price: Number | None
+    status: str
+    reason: str | None
+    idempotency_key: str | None
+    created_at: str
+    updated_at: str
+
+
+class OrderDocument(OrderState, kw_only=True):
+    """An order with its trades: the answer of REST."""
+
+    trades: list[FillDocument]
+
+
+class OrderUpdate(OrderState, kw_only=True, tag_field="type", tag="order_update"):
+    """The stream's message. Its own `type` takes the name, so the order's is `order_type` here."""
+
+    order_type: str = msgspec.field(name="order_type")
+    sequence: int
+
+
+def average_price(filled_notional: Decimal, filled_quantity: Decimal) -> Number | None:
+    if not filled_quantity:
+        return None
+    return json_number(average_text(filled_notional, filled_quantity))
+
+
+def order_document(order: Order, fills: list[FillDocument]) -> OrderDocument:
+    """From the database; `order.instrument` must be loaded."""
+    return OrderDocument(
+        order_id=str(order.order_id),
+        client_id=order.client_id,
+        instrument=order.instrument.symbol,
+        side=order.side,
+        order_type=order.type,
+        price=json_optional_decimal(order.price),
+        quantity=json_decimal(order.quantity),
+        filled_quantity=json_decimal(order.filled_quantity),
+        remaining_quantity=json_decimal(order.remaining_quantity),
+        average_price=average_price(order.filled_notional, order.filled_quantity),
+        status=order.status,
+        reason=order.reason,
+        idempotency_key=order.idempotency_key,
+        created_at=time_text(order.created_at),
+        updated_at=time_text(order.updated_at),
+        trades=fills,
+    )
+
+
+def fill_document(trade: "TradeRow", *, liquidity: str) -> FillDocument:
+    return FillDocument(
+        trade_id=str(trade.trade_id),
+        price=json_decimal(trade.price),
+        quantity=json_decimal(trade.quantity),
+        side=trade.taker_side,
+        liquidity=liquidity,
+        timestamp=time_text(trade.timestamp),
+    )

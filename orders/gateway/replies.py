@@ -1,0 +1,77 @@
+"""Listens on this process's reply channel, and says at once where it is cut off."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+from orders import messages
+from rest.exceptions import Unavailable
+from rest.redis import connect_redis
+
+logger = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.2
+_POLL_SECONDS = 1.0
+
+
+class ReplyListener:
+    """Hands every reply to `on_reply`. Replies sent while it is cut off are lost: their commands time out."""
+
+    def __init__(self, channel: str, on_reply: Callable[[messages.Reply], None]) -> None:
+        self._channel = channel
+        self._on_reply = on_reply
+        self._task: asyncio.Task[None] | None = None
+        self._connected = False
+        self._attempted = asyncio.Event()  # set when the first attempt to subscribe has ended either way
+
+    async def ready(self) -> None:
+        """Returns when replies will arrive; raises Unavailable where Redis is not answering."""
+        if self._connected:
+            return
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen_forever(), name="order-replies")
+        await self._attempted.wait()
+        if not self._connected:
+            raise Unavailable("Redis is not answering; the request was not taken. Try again after Retry-After.")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _listen_forever(self) -> None:
+        while True:
+            try:
+                async with connect_redis() as redis, redis.pubsub() as subscription:
+                    await self._listen(subscription)
+            except (RedisError, OSError) as error:
+                logger.warning("reply channel lost: %s", error)
+            finally:
+                self._connected = False
+                self._attempted.set()
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _listen(self, subscription: PubSub) -> None:
+        await subscription.subscribe(self._channel)
+        while True:
+            message = await subscription.get_message(timeout=_POLL_SECONDS)
+            if message is None:
+                await subscription.ping()  # a peer that is gone without a word answers no ping
+            elif message["type"] == "subscribe":
+                self._connected = True
+                self._attempted.set()
+            elif message["type"] == "message":
+                self._deliver(message["data"])
+
+    def _deliver(self, data: bytes) -> None:
+        try:
+            replies = messages.decode_replies(data)
+        except msgspec.DecodeError:
+            logger.exception("a message on the reply channel is not a list of replies; its commands time out")
+            return
+        for reply in replies:
+            self._on_reply(reply)

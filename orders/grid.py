@@ -1,0 +1,63 @@
+"""The one place that turns decimals into ticks and lots, and back.
+
+Inside the exchange a price is a whole number of ticks and a quantity a whole number of lots; what is off the
+grid is refused, never rounded. Exact for every tick and lot size of at most 12 decimals.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from rest.numbers import EXACT, decimal_text, units_text
+
+
+class OffGrid(ValueError):
+    """A value is not a whole number of steps; the message is for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Whole steps of a step size, for example ticks of 0.05: `size` = units_per_step * 10**-decimals."""
+
+    size: Decimal
+    units_per_step: int
+    decimals: int
+
+    @classmethod
+    def of(cls, size: Decimal) -> "Scale":
+        """Raises ValueError where the size is not above zero."""
+        if size <= 0:
+            raise ValueError(f"step size={size} must be above zero")
+        sign, digits, exponent = size.normalize(EXACT).as_tuple()
+        assert isinstance(exponent, int)
+        units = int("".join(map(str, digits)))
+        if exponent >= 0:
+            return cls(size=size, units_per_step=units * 10**exponent, decimals=0)
+        return cls(size=size, units_per_step=units, decimals=-exponent)
+
+    def steps(self, value: Decimal) -> int:
+        """The number of steps in `value`. Raises OffGrid where that is not whole."""
+        steps, rest = EXACT.divmod(value, self.size)
+        if rest:
+            raise OffGrid(f"Must be a multiple of {decimal_text(self.size)}.")
+        return int(steps)
+
+    def text(self, steps: int) -> str:
+        """Plain decimal text of a number of steps >= 0."""
+        return units_text(steps * self.units_per_step, self.decimals)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The price and quantity scales of an instrument, and their product, the notional."""
+
+    price: Scale
+    quantity: Scale
+
+    @classmethod
+    def of(cls, tick_size: Decimal, lot_size: Decimal) -> "Grid":
+        return cls(price=Scale.of(tick_size), quantity=Scale.of(lot_size))
+
+    def notional_text(self, tick_lots: int) -> str:
+        """Plain decimal text of a sum of price_ticks * quantity_lots."""
+        units = tick_lots * self.price.units_per_step * self.quantity.units_per_step
+        return units_text(units, self.price.decimals + self.quantity.decimals)

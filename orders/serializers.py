@@ -1,0 +1,146 @@
+"""Validation of what clients send. One instance of each serializer serves all requests of a process:
+`run_validation` keeps no state in it, and building one costs more than running it.
+"""
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from orders.grid import OffGrid
+from orders.instruments import TradedInstrument
+from orders.models import OrderType, Side
+from rest.exceptions import InvalidRequest
+from rest.numbers import decimal_text, parse_decimal
+
+CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+
+
+class TextField(serializers.Field):  # type: ignore[type-arg]
+    """A JSON string that matches a pattern whole; numbers are not taken for text."""
+
+    def __init__(self, pattern: re.Pattern[str], message: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pattern = pattern
+        self.message = message
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or self.pattern.fullmatch(data) is None:
+            raise serializers.ValidationError(self.message)
+        return data
+
+    def to_representation(self, value: str) -> str:
+        return value
+
+
+class ChoiceText(serializers.Field):  # type: ignore[type-arg]
+    """One of a few strings."""
+
+    def __init__(self, choices: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.choices = choices
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or data not in self.choices:
+            raise serializers.ValidationError(f"Must be one of: {', '.join(self.choices)}.")
+        return data
+
+    def to_representation(self, value: str) -> str:
+        return value
+
+
+class ExactDecimalField(serializers.Field):  # type: ignore[type-arg]
+    """A number or a string, read as an exact decimal above zero."""
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        try:
+            value = parse_decimal(data)
+        except ValueError as error:
+            raise serializers.ValidationError(str(error)) from None
+        if value <= 0:
+            raise serializers.ValidationError("Must be above zero.")
+        return value
+
+    def to_representation(self, value: Decimal) -> str:
+        return decimal_text(value)
+
+
+def client_id_field(**kwargs: Any) -> TextField:
+    return TextField(CLIENT_ID_PATTERN, "1 to 64 characters of A-Z a-z 0-9 . _ : - are required.", **kwargs)
+
+
+class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """Refuses fields that it does not know: a misspelt or unsupported one must not be ignored in an order."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):
+            unknown = data.keys() - self.fields.keys()
+            if unknown:
+                raise serializers.ValidationError(
+                    {str(name)[:64]: ["Unknown field."] for name in sorted(unknown)[:10]}
+                )
+        return super().to_internal_value(data)
+
+
+class PlaceOrderSerializer(StrictSerializer):
+    """The body of POST /orders."""
+
+    idempotency_key = TextField(
+        re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{IDEMPOTENCY_KEY_CHARACTERS_MAX}}}"),
+        f"1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters without control characters are required.",
+        required=False,
+        allow_null=True,
+        default=None,
+    )
+    client_id = client_id_field()
+    instrument = TextField(re.compile(r"[^\x00]{1,64}"), "A symbol is required, for example BTC-USD.")
+    side = ChoiceText(list(Side.values))
+    type = ChoiceText(list(OrderType.values))
+    price = ExactDecimalField(required=False, allow_null=True, default=None)
+    quantity = ExactDecimalField()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs["type"] == OrderType.LIMIT and attrs["price"] is None:
+            raise serializers.ValidationError({"price": ["A limit order needs a price."]})
+        if attrs["type"] == OrderType.MARKET and attrs["price"] is not None:
+            raise serializers.ValidationError({"price": ["A market order takes no price."]})
+        return attrs
+
+
+class CancelOrderSerializer(StrictSerializer):
+    """The body of POST /orders/{order_id}/cancel, which may be left out."""
+
+    client_id = client_id_field(required=False, default=None)
+
+
+def to_grid(
+    instrument: TradedInstrument, *, price: Decimal | None, quantity: Decimal
+) -> tuple[int | None, int]:
+    """price_ticks and quantity_lots. Raises InvalidRequest for what is off the grid or beyond the limits."""
+    fields: dict[str, list[str]] = {}
+    price_ticks = None
+    quantity_lots = 0
+    grid = instrument.grid
+    if price is not None:
+        try:
+            _check_limits(price, instrument.min_price, instrument.max_price)
+            price_ticks = grid.price.steps(price)
+        except ValueError as error:
+            fields["price"] = [str(error)]
+    try:
+        _check_limits(quantity, instrument.min_quantity, instrument.max_quantity)
+        quantity_lots = grid.quantity.steps(quantity)
+    except ValueError as error:
+        fields["quantity"] = [str(error)]
+    if fields:
+        raise InvalidRequest(fields=fields)
+    return price_ticks, quantity_lots
+
+
+def _check_limits(value: Decimal, least: Decimal, greatest: Decimal) -> None:
+    if value < least:
+        raise OffGrid(f"Must be at least {decimal_text(least)}.")
+    if value > greatest:
+        raise OffGrid(f"Must be at most {decimal_text(greatest)}.")

@@ -1,0 +1,161 @@
+"""REST views of orders: check, act, answer."""
+
+import time
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+from orders import metrics, schema
+from orders.instruments import directory
+from orders.models import Order, OrderStatus
+from orders.placing import OrderRequest, Outcome, cancel_order, place_order
+from orders.selectors import find_order, find_order_row, list_orders
+from orders.serializers import CLIENT_ID_PATTERN, CancelOrderSerializer, PlaceOrderSerializer
+from rest.content import JSONResponse
+from rest.database import read_database
+from rest.exceptions import InvalidRequest, NotFound
+from rest.numbers import json_decimal
+from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
+from rest.viewset import AsyncViewSet
+
+_place_order = PlaceOrderSerializer()
+_cancel_order = CancelOrderSerializer()
+
+
+class OrderViewSet(AsyncViewSet):
+    """Orders of all clients."""
+
+    @extend_schema(**schema.PLACE_ORDER)
+    async def create(self, request: Request) -> HttpResponse:
+        """Place an order; answered after the order and its trades are committed."""
+        started = time.perf_counter()
+        metrics.received.inc()
+        try:
+            outcome = await place_order(await _read_order(request))
+        except Exception as error:
+            code = error.get_codes() if isinstance(error, APIException) else "error"
+            metrics.refused.labels(code if isinstance(code, str) else "invalid_request").inc()
+            raise
+        metrics.latency.observe(time.perf_counter() - started)
+        return _answer(outcome, created=True)
+
+    @extend_schema(**schema.CANCEL_ORDER)
+    async def cancel(self, request: Request, order_id: str) -> HttpResponse:
+        """Take a resting order off the book; answered after that is committed."""
+        owner = _cancel_order.run_validation(request.data)["client_id"]
+        row: Order | None = await read_database(find_order_row, _order_id(order_id))
+        if row is None or owner not in (None, row.client_id):
+            raise _no_such_order()
+        return _answer(await cancel_order(row), created=False)
+
+    @extend_schema(**schema.RETRIEVE_ORDER)
+    async def retrieve(self, request: Request, order_id: str) -> HttpResponse:
+        """An order with its trades."""
+        document = await read_database(find_order, _order_id(order_id))
+        if document is None:
+            raise _no_such_order()
+        return JSONResponse(document)
+
+    @extend_schema(**schema.LIST_ORDERS)
+    async def list(self, request: Request) -> HttpResponse:
+        """Orders, newest first."""
+        query = request.query_params
+        filters: dict[str, Any] = {}
+        if (client_id := query.get("client_id")) is not None:
+            if not CLIENT_ID_PATTERN.fullmatch(client_id):
+                raise InvalidRequest(fields={"client_id": ["Not a client id."]})
+            filters["client_id"] = client_id
+        if (symbol := query.get("instrument")) is not None:
+            filters["instrument_id"] = (await directory.get(symbol)).instrument_id
+        if (status := query.get("status")) is not None:
+            if status not in OrderStatus.values:
+                raise InvalidRequest(fields={"status": [f"Must be one of: {', '.join(OrderStatus.values)}."]})
+            filters["status"] = status
+        limit = read_limit(query)
+        documents = await read_database(
+            list_orders, filters=filters, before=_read_cursor(query.get("cursor")), limit=limit + 1
+        )
+        page = documents[:limit]
+        more = len(documents) > limit
+        return JSONResponse(
+            {"orders": page, "next_cursor": encode_cursor(page[-1].order_id) if more else None}
+        )
+
+
+class InstrumentViewSet(AsyncViewSet):
+    """What can be traded."""
+
+    @extend_schema(**schema.LIST_INSTRUMENTS)
+    async def list(self, request: Request) -> HttpResponse:
+        """All instruments with their grids and limits."""
+        instruments = (await directory.all()).values()
+        return JSONResponse(
+            {
+                "instruments": [
+                    {
+                        "symbol": instrument.symbol,
+                        "tick_size": json_decimal(instrument.grid.price.size),
+                        "lot_size": json_decimal(instrument.grid.quantity.size),
+                        "min_quantity": json_decimal(instrument.min_quantity),
+                        "max_quantity": json_decimal(instrument.max_quantity),
+                        "min_price": json_decimal(instrument.min_price),
+                        "max_price": json_decimal(instrument.max_price),
+                        "status": "halted" if instrument.halted else "active",
+                    }
+                    for instrument in sorted(instruments, key=lambda instrument: instrument.symbol)
+                ],
+                "next_cursor": None,
+            }
+        )
+
+
+async def _read_order(request: Request) -> OrderRequest:
+    """The validated order of a request. Raises InvalidRequest, ValidationError, Unavailable."""
+    fields = _place_order.run_validation(request.data)
+    header: str | None = request.headers.get("Idempotency-Key")
+    if header is not None:
+        header = _place_order.fields["idempotency_key"].run_validation(header)
+        if fields["idempotency_key"] not in (None, header):
+            raise InvalidRequest(
+                fields={"idempotency_key": ["The header Idempotency-Key names another key than the body."]}
+            )
+        fields["idempotency_key"] = header
+    symbol = fields.pop("instrument")
+    try:
+        instrument = await directory.get(symbol)
+    except NotFound as error:
+        raise InvalidRequest(fields={"instrument": [str(error.detail)]}) from None
+    return OrderRequest(instrument=instrument, **fields)
+
+
+def _answer(outcome: Outcome, *, created: bool) -> HttpResponse:
+    headers = outcome.headers
+    if outcome.replayed:
+        headers = {**headers, "Idempotency-Replayed": "true"}
+    return JSONResponse(outcome.body, status=201 if created and not outcome.replayed else 200, headers=headers)
+
+
+def _order_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _no_such_order() from None
+
+
+def _read_cursor(cursor: str | None) -> UUID | None:
+    if cursor is None:
+        return None
+    try:
+        return UUID(decode_cursor(cursor))
+    except ValueError:
+        raise invalid_cursor() from None
+
+
+def _no_such_order() -> NotFound:
+    return NotFound("No order has this id.")
+
+

@@ -1,0 +1,66 @@
+"""JSON in and out, through msgspec: numbers arrive as exact Decimals and leave as the digits they are given."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import IO, Any
+
+import msgspec
+from django.http import HttpResponse
+from rest_framework.exceptions import ParseError
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+encode_json = msgspec.json.Encoder().encode
+
+
+class JSONParser(BaseParser):
+    """Parses application/json; raises ParseError for anything that is not one valid UTF-8 JSON value."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        try:
+            return _decoder.decode(stream.read())
+        except (msgspec.DecodeError, ArithmeticError, UnicodeDecodeError, RecursionError) as error:
+            raise ParseError(f"The body is not valid JSON: {error}") from None
+
+
+class JSONRenderer(BaseRenderer):
+    """Tells DRF and the schema what the answers are; the views write theirs with JSONResponse."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        return encode_json(data)
+
+
+class AlwaysJSON(BaseContentNegotiation):
+    """Answers are JSON whatever the client says it accepts."""
+
+    def select_parser(self, request: Any, parsers: Any) -> Any:
+        content_type = (request.content_type or "").split(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == content_type), None)
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        return renderers[0], renderers[0].media_type
+
+
+class JSONResponse(HttpResponse):
+    """A finished JSON answer: `content` is bytes that are JSON already, or anything msgspec encodes."""
+
+    def __init__(self, content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        body = content if isinstance(content, bytes) else encode_json(content)
+        super().__init__(
+            body, status=status, content_type="application/json", headers=dict(headers) if headers else None
+        )

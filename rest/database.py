@@ -1,0 +1,55 @@
+"""Database reads from coroutines: Django's ORM on a few threads of its own.
+
+`sync_to_async` would run every read on one shared thread (or start one per request); here at most
+DATABASE_THREADS reads run at a time and at most DATABASE_WAITING_MAX wait, beyond which a request is refused.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, close_old_connections
+
+from rest.exceptions import Unavailable
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_waiting = 0
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(settings.DATABASE_THREADS, thread_name_prefix="database")
+
+
+async def read_database(
+    selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+) -> Result:
+    """Run a selector on a database thread.
+
+    Raises Unavailable where the database is not answering or too many reads wait.
+    """
+    global _waiting  # noqa: PLW0603 - a count of this process, touched on the event loop only
+    if _waiting >= settings.DATABASE_WAITING_MAX:
+        raise Unavailable("Too many requests are waiting for the database. Try again after Retry-After.")
+    call = functools.partial(_run, functools.partial(selector, *args, **kwargs))
+    _waiting += 1
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+    except (DatabaseError, InterfaceError) as error:
+        raise Unavailable("The database is not answering. Try again after Retry-After.") from error
+    finally:
+        _waiting -= 1
+
+
+def _run(call: Callable[[], Result]) -> Result:
+    """Where a connection broke while it was idle, Django notices between requests only: this is our between."""
+    close_old_connections()
+    try:
+        return call()
+    finally:
+        close_old_connections()

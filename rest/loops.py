@@ -1,0 +1,24 @@
+"""Objects that belong to an event loop: connections and queues that must not be shared between loops."""
+
+import asyncio
+import functools
+import weakref
+from collections.abc import Callable
+from typing import TypeVar
+
+Resource = TypeVar("Resource")
+
+
+def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
+    """Decorates a factory: called on a running loop it gives that loop's object, made when first asked for."""
+    resources: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Resource] = weakref.WeakKeyDictionary()
+
+    @functools.wraps(make)
+    def get() -> Resource:
+        loop = asyncio.get_running_loop()
+        resource = resources.get(loop)
+        if resource is None:
+            resource = resources[loop] = make()
+        return resource
+
+    return get

@@ -1,0 +1,80 @@
+"""Exact decimals in and out of text. No float ever touches a number here.
+
+Numbers leave as plain decimals without exponent or trailing zeros: 70150.5, 0.1, 0.00000001.
+"""
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
+
+import msgspec
+
+# A number from outside may have this many digits before and after the point at most; wider ones are refused
+# before any arithmetic, so that 1e999999999 costs nothing.
+DIGITS_MAX = 30
+
+EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
+_ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN)
+_AVERAGE_QUANTUM = Decimal(1).scaleb(-12)
+
+
+def parse_decimal(value: object) -> Decimal:
+    """A finite decimal from a JSON number or a string.
+
+    Raises ValueError, with a message for the client, for anything else.
+    """
+    if isinstance(value, str):
+        if not value.isascii() or len(value) > 2 * DIGITS_MAX or "_" in value or value != value.strip():
+            raise ValueError("A valid number is required.")
+        try:
+            number = Decimal(value)
+        except InvalidOperation:
+            raise ValueError("A valid number is required.") from None
+    elif isinstance(value, Decimal):
+        number = value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = Decimal(value)
+    else:
+        raise ValueError("A valid number is required.")
+    if not number.is_finite():
+        raise ValueError("A valid number is required.")
+    digits = number.as_tuple().digits
+    exponent = number.as_tuple().exponent
+    assert isinstance(exponent, int)
+    if abs(number.adjusted()) > DIGITS_MAX or exponent < -2 * DIGITS_MAX or len(digits) > 2 * DIGITS_MAX:
+        raise ValueError(f"A number may have at most {DIGITS_MAX} digits before and after the point.")
+    return number
+
+
+def decimal_text(value: Decimal) -> str:
+    """Plain notation, without trailing zeros after the point."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def units_text(units: int, scale: int) -> str:
+    """The text of `units` * 10**-scale; units >= 0."""
+    if scale == 0:
+        return str(units)
+    whole, fraction = divmod(units, 10**scale)
+    if fraction == 0:
+        return str(whole)
+    return f"{whole}.{fraction:0{scale}d}".rstrip("0")
+
+
+def average_text(notional: Decimal, quantity: Decimal) -> str:
+    """notional / quantity, rounded half-even to 12 decimals; quantity > 0."""
+    return decimal_text(_ROUNDING.quantize(_ROUNDING.divide(notional, quantity), _AVERAGE_QUANTUM))
+
+
+def json_number(text: str) -> msgspec.Raw:
+    """A decimal's text as a JSON number, digit for digit."""
+    return msgspec.Raw(text.encode())
+
+
+def json_decimal(value: Decimal) -> msgspec.Raw:
+    return json_number(decimal_text(value))
+
+
+def json_optional_decimal(value: Decimal | None) -> msgspec.Raw | None:
+    return None if value is None else json_decimal(value)

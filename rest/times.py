@@ -1,0 +1,17 @@
+"""Times at the edge: RFC 3339, UTC, milliseconds, `Z`."""
+
+from datetime import UTC, datetime
+
+
+def time_text(moment: datetime) -> str:
+    """2026-01-31T12:00:00.123Z"""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def parse_time(text: str) -> datetime:
+    """A moment from RFC 3339 text; one without an offset counts as UTC. Raises ValueError with a client's message."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("A time in RFC 3339 is required, for example 2026-01-31T12:00:00Z.") from None
