@@ -59,8 +59,7 @@ class BookSide:
             self.drop_best()
             return
         self.vacant_levels += 1
-        if 2 * self.vacant_levels > len(self.keys) + VACANT_LEVELS_SPARE:
-            self._sweep()
+        self._sweep_if_due()
 
     def drop_best(self) -> None:
         """Forget the best level, which must be vacant, and any vacant ones right behind it."""
@@ -69,6 +68,7 @@ class BookSide:
         while keys and not levels[keys[0]].orders:
             del levels[heappop(keys)]
             self.vacant_levels -= 1
+        self._sweep_if_due()
 
     def in_order(self) -> Iterator[PriceLevel]:
         """The levels that have orders, best first."""
@@ -83,7 +83,9 @@ class BookSide:
         for level in self.levels.values():
             level.unlink()
 
-    def _sweep(self) -> None:
+    def _sweep_if_due(self) -> None:
+        if 2 * self.vacant_levels <= len(self.keys) + VACANT_LEVELS_SPARE:
+            return
         self.levels = {key: level for key, level in self.levels.items() if level.orders}
         self.keys = list(self.levels)
         heapify(self.keys)
