@@ -1,0 +1,86 @@
+"""The book holds what rests in it and nothing else, whatever has passed through."""
+
+import tracemalloc
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+
+from matching.engine import CancelOrder, OrderBook, OrderType, PlaceOrder, Side
+from matching.engine.book_side import VACANT_LEVELS_SPARE, BookSide
+from matching.engine.level import RestingOrder
+
+ORDERS = 20_000
+KEPT_BYTES_MAX = 200_000  # 10 bytes for each order that came and went; one that leaks takes 300
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def place(book: OrderBook, number: int, *, price_ticks: int) -> None:
+    book.process(PlaceOrder(f"order-{number}", "ann", Side.BUY, OrderType.LIMIT, price_ticks, 5))
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("prices", [1, ORDERS], ids=["at one price", "each at its own price"])
+def test_orders_cancelled_off_market_leave_nothing_behind(prices: int) -> None:
+    book = OrderBook()
+    place(book, -1, price_ticks=10 * ORDERS)  # the best bid stays, so nothing is ever cleaned up by trading
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(ORDERS):
+        place(book, number, price_ticks=1 + number % prices)
+        book.process(CancelOrder(f"order-{number}", "ann"))
+    after, _ = tracemalloc.get_traced_memory()
+    assert len(book) == 1
+    assert after - before < KEPT_BYTES_MAX
+
+
+@pytest.mark.usefixtures("traced")
+def test_filled_orders_leave_nothing_behind() -> None:
+    book = OrderBook()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(ORDERS):
+        place(book, number, price_ticks=1 + number % 7)
+        if number % 10 == 9:
+            book.process(PlaceOrder(f"taker-{number}", "bob", Side.SELL, OrderType.MARKET, 0, 50))
+    after, _ = tracemalloc.get_traced_memory()
+    assert len(book) == 0
+    assert after - before < KEPT_BYTES_MAX
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_dropped_book_is_freed_at_once_and_without_recursion() -> None:
+    before, _ = tracemalloc.get_traced_memory()
+    book = OrderBook()
+    for number in range(ORDERS):
+        place(book, number, price_ticks=7)  # one queue: freeing it link by link must not nest 20,000 deep
+    held, _ = tracemalloc.get_traced_memory()
+    assert held - before > 100 * ORDERS
+    del book
+    after, _ = tracemalloc.get_traced_memory()
+    assert after - before < KEPT_BYTES_MAX
+
+
+def test_vacant_levels_are_bounded_and_the_best_is_never_one() -> None:
+    random = Random(5)
+    side = BookSide(Side.SELL)
+    resting: list[RestingOrder] = []
+    most = 0
+    for number in range(12_000):
+        # Grow to some hundred levels, empty half of them at the back, then take the rest from the front.
+        phase = number % 1_200
+        if phase < 600:
+            resting.append(side.append(f"order-{number}", "ann", random.randint(1, 2_000), 1))
+            resting.sort(key=lambda order: order.level.price_ticks)
+        else:
+            side.remove(resting.pop(-1 if phase < 900 else 0))
+        vacant = sum(not level.orders for level in side.levels.values())
+        most = max(most, vacant)
+        assert vacant == side.vacant_levels <= len(side.levels) - vacant + VACANT_LEVELS_SPARE
+        assert len(side.keys) == len(side.levels)
+        assert not side.keys or side.levels[side.keys[0]].orders
+    assert most > VACANT_LEVELS_SPARE  # the bound was really put to the test
