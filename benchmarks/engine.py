@@ -1,0 +1,184 @@
+"""Measure the matching engine alone, on one core: `python -m benchmarks.engine`.
+
+Prints the machine, the versions, and the median and spread of 5 runs of each of:
+
+- commands a second of two mixes, the brief's (70 % limit, 30 % market) and one with 25 % cancels;
+- the same mixes in a book that holds 10,000 and 1,000,000 resting orders throughout;
+- bytes of process memory for each of 1,000,000 resting orders;
+- the time of a fill and of a cancel in a queue of 50,000 orders at one price.
+
+Time is processor time: the engine waits for nothing, and other programs on the machine disturb it less.
+Commands are made before the clock starts, every string and integer an object of its own as it comes off the
+wire. The flow is the brief's: limit prices within 5,000 ticks of 7,000,000, 1 to 51 units of 1,000,000
+lots, 1,000 clients.
+"""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from resource import getpagesize
+from statistics import median
+from time import process_time
+
+from matching.engine import CancelOrder, OrderBook, OrderType, PlaceOrder, Side
+
+Command = PlaceOrder | CancelOrder
+
+RUNS = 5
+COMMANDS = 200_000
+COMMANDS_IN_FILLED_BOOK = 10_000  # few: it is topped up before each run, and loses up to 2,000 orders in it
+QUEUE_ORDERS = 50_000
+RESTING_ORDERS = (10_000, 1_000_000)
+MIXES = {"the brief's mix": 0.0, "25 % cancels": 0.25}
+
+MARKET_SHARE = 0.30
+MIDDLE_TICKS = 7_000_000
+SPREAD_TICKS = 5_000
+LOTS_PER_UNIT = 1_000_000
+UNITS_MAX = 51
+CLIENTS = 1_000
+
+
+def make_flow(*, commands: int, cancel_share: float, seed: str) -> list[Command]:
+    """The brief's orders, with cancels of random earlier limit orders, filled or not, among them."""
+    random = Random(seed)
+    flow: list[Command] = []
+    placed: list[tuple[str, str]] = []
+    for number in range(commands):
+        if placed and random.random() < cancel_share:
+            at = random.randrange(len(placed))
+            placed[at], placed[-1] = placed[-1], placed[at]
+            order_id, client_id = placed.pop()
+            flow.append(CancelOrder(own(order_id), own(client_id)))
+            continue
+        is_market = random.random() < MARKET_SHARE
+        order = PlaceOrder(
+            order_id=f"{seed:.>28}{number:08}",
+            client_id=f"client-{random.randrange(CLIENTS)}",
+            side=random.choice((Side.BUY, Side.SELL)),
+            order_type=OrderType.MARKET if is_market else OrderType.LIMIT,
+            price_ticks=0 if is_market else MIDDLE_TICKS + random.randint(-SPREAD_TICKS, SPREAD_TICKS),
+            quantity_lots=random.randint(1, UNITS_MAX) * LOTS_PER_UNIT,
+        )
+        if not is_market:
+            placed.append((order.order_id, order.client_id))
+        flow.append(order)
+    return flow
+
+
+def own(text: str) -> str:
+    """A copy that is another object, as a decoder makes."""
+    return text.encode().decode()
+
+
+def fill(book: OrderBook, orders: int) -> None:
+    """Place limit orders away from the middle, on both sides, until the book holds as many."""
+    random = Random(orders)
+    number = book.sequence
+    while len(book) < orders:
+        number += 1
+        side = random.choice((Side.BUY, Side.SELL))
+        distance_ticks = random.randint(1, SPREAD_TICKS) * (-1 if side is Side.BUY else 1)
+        book.process(
+            PlaceOrder(
+                order_id=f"resting-{number:028}",
+                client_id=f"client-{random.randrange(CLIENTS)}",
+                side=side,
+                order_type=OrderType.LIMIT,
+                price_ticks=MIDDLE_TICKS + distance_ticks,
+                quantity_lots=random.randint(1, UNITS_MAX) * LOTS_PER_UNIT,
+            )
+        )
+
+
+def seconds(book: OrderBook, flow: list[Command]) -> float:
+    """How long the book takes for the flow; the events are made and dropped."""
+    process = book.process
+    start = process_time()
+    for command in flow:
+        process(command)
+    return process_time() - start
+
+
+def mix_rate(cancel_share: float, run: int) -> float:
+    """Commands a second, from an empty book."""
+    flow = make_flow(commands=COMMANDS, cancel_share=cancel_share, seed=f"mix-{run}")
+    return COMMANDS / seconds(OrderBook(), flow)
+
+
+def filled_book_rate(book: OrderBook, resting: int, cancel_share: float, run: int) -> float:
+    """Commands a second in a book that is topped up to `resting` orders before the run."""
+    fill(book, resting)
+    name = f"filled-{resting}-{cancel_share}-{run}"
+    return COMMANDS_IN_FILLED_BOOK / seconds(
+        book, make_flow(commands=COMMANDS_IN_FILLED_BOOK, cancel_share=cancel_share, seed=name)
+    )
+
+
+def queue_nanoseconds(*, cancel: bool, run: int) -> float:
+    """Time of one fill, or one cancel from a random place, at a level of many orders."""
+    book = OrderBook()
+    flow: list[Command] = []
+    for number in range(QUEUE_ORDERS):
+        order_id = f"{number:036}"
+        book.process(PlaceOrder(order_id, "maker", Side.SELL, OrderType.LIMIT, MIDDLE_TICKS, 1))
+        if cancel:
+            flow.append(CancelOrder(order_id, "maker"))
+        else:
+            flow.append(PlaceOrder(f"taker-{number}", "taker", Side.BUY, OrderType.MARKET, 0, 1))
+    Random(run).shuffle(flow)
+    return seconds(book, flow) / QUEUE_ORDERS * 1e9
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
+
+
+def report(what: str, unit: str, values: list[float]) -> None:
+    """Print median and spread."""
+    print(f"{what:<52} {median(values):>11,.0f} {unit:<11} ({min(values):,.0f} to {max(values):,.0f})")
+
+
+def processor() -> str:
+    """The processor's name as the kernel gives it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} cores" if names else platform.machine()
+
+
+def main() -> None:
+    """Run everything; takes about half a minute and 500 MB."""
+    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
+    print(f"versions  {platform.python_implementation()} {platform.python_version()}, ", end="")
+    print(f"msgspec {version('msgspec')}")
+    print(f"command   python -m benchmarks.engine: median of {RUNS} runs (slowest to fastest)\n")
+
+    runs = range(RUNS)
+    few, many = RESTING_ORDERS
+    before = resident_bytes()  # first of all: later the process has freed memory to fill
+    books = {few: OrderBook(), many: OrderBook()}
+    fill(books[many], many)
+    print(f"{many:,} resting orders: {(resident_bytes() - before) / many:,.0f} bytes each\n")
+
+    for name, cancel_share in MIXES.items():
+        rates: dict[int, list[float]] = {resting: [] for resting in RESTING_ORDERS}
+        for run in runs:
+            for resting, book in books.items():  # in turns, so that a busy neighbour slows both
+                rates[resting].append(filled_book_rate(book, resting, cancel_share, run))
+        for resting in RESTING_ORDERS:
+            report(f"{name}, {resting:,} resting", "commands/s", rates[resting])
+        ratio = median(rates[few]) / median(rates[many])
+        print(f"{'':<52} {ratio:>11.2f} times as long a command")
+    print()
+
+    for name, cancel_share in MIXES.items():
+        report(f"{name}, from an empty book", "commands/s", [mix_rate(cancel_share, run) for run in runs])
+    for name, cancel in (("a fill", False), ("a cancel", True)):
+        times = [queue_nanoseconds(cancel=cancel, run=run) for run in runs]
+        report(f"{name} in a queue of {QUEUE_ORDERS:,}", "ns", times)
+
+
+if __name__ == "__main__":
+    main()
