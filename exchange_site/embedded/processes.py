@@ -115,7 +115,7 @@ class OwnedProcess:
         for step in self.stop_steps:
             if not self.is_running():
                 break
-            self._process.send_signal(step.signal)
+            _send(self._process.pid, step.signal)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(step.seconds)
         if self.is_running():
@@ -130,6 +130,12 @@ class OwnedProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)  # one that is suspended would not notice
 
 
 def account_hint(account: Account | None) -> str:
@@ -177,8 +183,7 @@ def stop_leftover(pid: int, *, marker: str, steps: Sequence[StopStep], pause: Pa
         if marker not in command_line(pid):
             return found
         found = True
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, step.signal)
+        _send(pid, step.signal)
         deadline = time.monotonic() + step.seconds
         while marker in command_line(pid) and time.monotonic() < deadline:
             pause(POLL_SECONDS)

@@ -1,0 +1,185 @@
+"""A real exchange for tests: `manage.py serve` on a data folder and a port of its own.
+
+with RunningExchange() as exchange:
+    httpx.get(exchange.url + "/orderbook")
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.privileges import child_setup
+from tests.environment import exchange_variables
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 10.0
+POLL_SECONDS = 0.02
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds_max: float = 20.0) -> None:
+    """Return once the condition holds; fail where it does not within so many seconds."""
+    deadline = time.monotonic() + seconds_max
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds_max:.0f} s: {what}")
+        time.sleep(POLL_SECONDS)
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+class RunningExchange:
+    """`manage.py serve`, open from `start` on until `stop` or `kill`, which another `start` may follow.
+
+    Without a `data_dir` it makes one and removes it in the end. `variables` are added to its environment; the
+    limit of requests is off unless they say otherwise.
+    """
+
+    def __init__(self, data_dir: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
+        self._made = None if data_dir else Path(tempfile.mkdtemp(prefix="exchange-system-"))
+        self.data_dir = data_dir or self._made or Path()
+        self.environment = exchange_variables(self.data_dir)
+        for name in ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY"):
+            self.environment.pop(name, None)
+        self.environment |= {"EXCHANGE_RATE_LIMIT": "off", **(variables or {})}
+        self.port = int(self.environment["PORT"])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/stream"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._log = tempfile.NamedTemporaryFile(prefix="exchange-log-")  # noqa: SIM115 - closed in __exit__
+
+    def __enter__(self) -> "RunningExchange":
+        try:
+            self.start()
+        except BaseException:
+            self._clean()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._clean()
+
+    def start(self) -> None:
+        """Start and return once the exchange says that it is open; fail with its log where it does not."""
+        self.launch()
+        started = self.process
+        assert started is not None
+        wait_until(
+            lambda: self.is_open() or started.poll() is not None, f"open\n{self.log()}", START_SECONDS_MAX
+        )
+        if started.poll() is not None:
+            raise AssertionError(f"serve ended with status {started.returncode}:\n{self.log()}")
+
+    def launch(self) -> None:
+        """Start and return at once. The log begins anew."""
+        self._log.truncate(0)
+        self.process = subprocess.Popen(
+            [sys.executable, "manage.py", "serve"],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._append(),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=child_setup(account=None, death_signal=signal.SIGTERM),  # noqa: PLW1509
+        )
+
+    def is_open(self) -> bool:
+        return "The exchange is open" in self.log()
+
+    def log(self) -> str:
+        """What it has printed since its last start."""
+        return Path(self._log.name).read_text(errors="replace")
+
+    def processes(self) -> list[psutil.Process]:
+        """`serve` itself and everything below it."""
+        if self.process is None:
+            return []
+        try:
+            serve = psutil.Process(self.process.pid)
+            return [serve, *serve.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def child(self, word: str) -> psutil.Process | None:
+        """The topmost process below `serve` with that word in its command line, None where there is none."""
+        for process in self.processes()[1:]:
+            with contextlib.suppress(psutil.Error):
+                if word in " ".join(process.cmdline()) and not is_gone(process):
+                    return process
+        return None
+
+    def worker_pid(self) -> int:
+        """The process id of the matching worker."""
+        worker = self.child("run_matching")
+        assert worker is not None, f"no matching worker is running\n{self.log()}"
+        return worker.pid
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop, as a terminal's Ctrl-C does with SIGINT, and return its exit status.
+
+        Fails where one of its processes is still there after STOP_SECONDS_MAX.
+        """
+        if self.process is None:
+            return 0
+        processes = self.processes()
+        os.killpg(self.process.pid, number)
+        self._await_end(processes)
+        return self.process.wait()
+
+    def kill(self) -> None:
+        """`kill -9` of every process."""
+        processes = self.processes()
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._await_end(processes)
+
+    def kill_serve(self) -> None:
+        """`kill -9` of `serve` alone; fails where one of its children outlives it by STOP_SECONDS_MAX."""
+        assert self.process is not None
+        processes = self.processes()
+        self.process.kill()
+        self._await_end(processes)
+
+    def _append(self) -> int:
+        return os.open(self._log.name, os.O_WRONLY | os.O_APPEND)
+
+    def _await_end(self, processes: list[psutil.Process]) -> None:
+        if self.process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS_MAX)
+        try:
+            wait_until(lambda: all(map(is_gone, processes)), f"all of {processes} gone", STOP_SECONDS_MAX)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from None
+
+    def _clean(self) -> None:
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.stop()
+        finally:
+            self.kill()
+            self._log.close()
+            shutil.rmtree(Locations(self.data_dir).sockets, ignore_errors=True)
+            if self._made:
+                shutil.rmtree(self._made, ignore_errors=True)

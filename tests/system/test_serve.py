@@ -1,0 +1,180 @@
+"""`manage.py serve`: what starts it, what stops it, what it survives."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.system.exchange import ROOT, RunningExchange, wait_until
+
+
+def health_status(exchange: RunningExchange) -> int | None:
+    """The status of GET /healthz, None where nobody answers."""
+    try:
+        return httpx.get(f"{exchange.url}/healthz", timeout=5).status_code
+    except httpx.HTTPError:
+        return None
+
+
+def serve_and_wait(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a `serve` that is expected to give up by itself."""
+    return subprocess.run(
+        [sys.executable, "manage.py", "serve"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def others() -> Iterator[list[int]]:
+    """The usual ports of PostgreSQL and Redis, held by somebody else."""
+    ports = [5432, 6379]
+    with contextlib.ExitStack() as holders:
+        for port in ports:
+            with contextlib.suppress(OSError):  # already held: just as good
+                holders.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield ports
+
+
+@pytest.fixture(scope="module")
+def exchange(others: list[int]) -> Iterator[RunningExchange]:
+    """An exchange whose parts these tests kill."""
+    with RunningExchange() as running:
+        yield running
+
+
+def test_the_exchange_is_healthy_when_it_says_that_it_is_open(exchange: RunningExchange) -> None:
+    assert health_status(exchange) == 200
+
+
+def test_the_worker_and_the_servers_are_recognisable(exchange: RunningExchange) -> None:
+    assert exchange.child("run_matching") is not None
+    for program in ("bin/postgres", "valkey-server"):
+        server = exchange.child(program)
+        assert server is not None
+        assert str(exchange.data_dir) in " ".join(server.cmdline())
+
+
+def test_it_listens_on_its_port_and_nowhere_else(exchange: RunningExchange) -> None:
+    listening = {
+        connection.laddr.port
+        for process in exchange.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening == {exchange.port}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="where we are not root the servers run as ourselves")
+def test_roots_servers_are_not_root_and_its_folder_stays_closed(exchange: RunningExchange) -> None:
+    for program in ("bin/postgres", "valkey-server"):
+        server = exchange.child(program)
+        assert server is not None
+        assert server.uids().real != 0
+    folder = exchange.data_dir.stat()
+    assert (folder.st_uid, folder.st_mode & 0o777) == (0, 0o700)
+
+
+def test_an_idle_exchange_is_small(exchange: RunningExchange) -> None:
+    resident = sum(process.memory_full_info().uss for process in exchange.processes())
+    assert resident < 500 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("number", "folder"),
+    [
+        (signal.SIGTERM, "a folder with spaces"),
+        (signal.SIGINT, "a-name-too-long-for-the-path-of-a-socket-" * 3),
+        (signal.SIGHUP, "plain"),
+    ],
+)
+def test_a_signal_stops_every_process(tmp_path: Path, number: signal.Signals, folder: str) -> None:
+    with RunningExchange(tmp_path / folder / "data") as exchange:
+        assert "the password" in exchange.log()
+        assert exchange.stop(number) == 0
+        exchange.start()
+        assert health_status(exchange) == 200
+        assert "the password" not in exchange.log()
+
+
+def test_a_signal_during_the_start_stops_every_process(tmp_path: Path) -> None:
+    exchange = RunningExchange(tmp_path / "data")
+    exchange.launch()
+    wait_until(lambda: exchange.child("postgres"), "PostgreSQL is being started", 30)
+    assert exchange.stop() == 0
+    with exchange:
+        assert health_status(exchange) == 200
+
+
+def test_a_busy_port_is_one_line_and_status_1(tmp_path: Path) -> None:
+    exchange = RunningExchange(tmp_path / "data")
+    with socket.create_server(("127.0.0.1", exchange.port)):
+        outcome = serve_and_wait(exchange.environment)
+    assert outcome.returncode == 1
+    assert outcome.stdout == ""
+    assert len(outcome.stderr.splitlines()) == 1
+    assert str(exchange.port) in outcome.stderr
+    assert not (tmp_path / "data" / "postgres").exists()
+
+
+def test_a_second_serve_on_the_same_folder_is_refused(exchange: RunningExchange, tmp_path: Path) -> None:
+    other = RunningExchange(tmp_path / "unused")
+    outcome = serve_and_wait({**other.environment, "EXCHANGE_DATA_DIR": str(exchange.data_dir)})
+    assert outcome.returncode == 1
+    assert len(outcome.stderr.splitlines()) == 1
+    assert str(exchange.data_dir) in outcome.stderr
+    assert health_status(exchange) == 200
+
+
+def test_a_folder_that_cannot_be_used_is_one_line_and_status_1(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    exchange = RunningExchange(tmp_path / "file" / "data")
+    outcome = serve_and_wait(exchange.environment)
+    assert outcome.returncode == 1
+    assert len(outcome.stderr.splitlines()) == 1
+    assert "EXCHANGE_DATA_DIR" in outcome.stderr
+
+
+@pytest.mark.parametrize("word", ["run_matching", "exchange_site.asgi", "valkey-server", "bin/postgres"])
+def test_a_part_that_is_killed_comes_back(exchange: RunningExchange, word: str) -> None:
+    killed = exchange.child(word)
+    assert killed is not None
+    killed.kill()
+    wait_until(lambda: (new := exchange.child(word)) and new.pid != killed.pid, f"{word} is back")
+    wait_until(lambda: health_status(exchange) == 200, f"healthy again\n{exchange.log()}", 30)
+
+
+def test_it_starts_again_after_any_kill(tmp_path: Path) -> None:
+    with RunningExchange(tmp_path / "data") as exchange:
+        for kill in (exchange.kill, exchange.kill_serve, exchange.kill):
+            kill()
+            exchange.start()
+            assert health_status(exchange) == 200
+
+
+def test_what_a_killed_serve_left_behind_is_stopped(tmp_path: Path) -> None:
+    """A frozen child can't notice that its parent is gone: the next start must end it."""
+    with RunningExchange(tmp_path / "data") as exchange:
+        frozen = [exchange.child("bin/postgres"), exchange.child("exchange_site.asgi")]
+        for process in frozen:
+            assert process is not None
+            process.suspend()
+        assert exchange.process is not None
+        exchange.process.kill()
+        exchange.process.wait()
+        exchange.start()
+        assert health_status(exchange) == 200
+        new = {process.pid for process in exchange.processes()}
+        assert not {process.pid for process in frozen if process} & new

@@ -1,0 +1,128 @@
+"""The variables: what each may hold, and that a wrong value stops the start with one line."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from exchange_site.environment import Environment, InvalidEnvironment, read_environment, secret_key
+
+ROOT = Path(__file__).resolve().parents[1]
+FIELDS = {name.upper() for name in Environment.__struct_fields__}
+
+WRONG = {
+    "PORT": ["0", "65536", "http", "80.5", "-1"],
+    "POSTGRES_URI": ["mysql://localhost/exchange", "localhost:5432"],
+    "REDIS_URL": ["http://localhost:6379", "localhost:6379"],
+    "EXCHANGE_DATA_DIR": ["/dev/null/data"],
+    "EXCHANGE_RATE_LIMIT": ["100", "0/min", "100/day", "-5/sec", "none"],
+    "EXCHANGE_ASGI_SERVER": ["uvicorn", "Granian"],
+    "EXCHANGE_API_PROCESSES": ["0", "65", "many"],
+    "EXCHANGE_LOG_LEVEL": ["verbose", "info"],
+    "EXCHANGE_METRICS_DIR": ["/dev/null/metrics"],
+    "DJANGO_SECRET_KEY": ["too short"],
+    "DJANGO_DEBUG": ["maybe", "2"],
+    "TARGET_RPS": ["0", "50001", "fast"],
+    "DURATION": ["0", "86401", "1m"],
+}
+# Names of hosts: only the system that resolves them, and the client that sends them, can tell a wrong one.
+ANY_TEXT = {"EXCHANGE_BIND", "EXCHANGE_ALLOWED_HOSTS"}
+
+
+def start(variables: dict[str, str], data_dir: Path) -> subprocess.CompletedProcess[str]:
+    """Import the settings as every command does, in a process with these variables."""
+    kept = {name: value for name, value in os.environ.items() if name not in FIELDS}
+    return subprocess.run(
+        [sys.executable, "-c", "import exchange_site.settings"],
+        cwd=ROOT,
+        env={**kept, "EXCHANGE_DATA_DIR": str(data_dir), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_variable_is_tested() -> None:
+    assert set(WRONG) | ANY_TEXT == FIELDS
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_a_wrong_value_stops_the_start_with_one_line(name: str, tmp_path: Path) -> None:
+    outcome = start({name: WRONG[name][0]}, tmp_path)
+    assert outcome.returncode == 1
+    assert outcome.stdout == ""
+    assert re.fullmatch(rf"exchange: .*{name}.*\n", outcome.stderr)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG.items() if not name.endswith("_DIR") for value in values],
+)
+def test_a_wrong_value_is_refused(name: str, value: str) -> None:
+    with pytest.raises(InvalidEnvironment, match=name):
+        read_environment({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTGRES_URI", "mysql://user:open-sesame@localhost/exchange"),
+        ("REDIS_URL", "http://:open-sesame@localhost"),
+        ("DJANGO_SECRET_KEY", "open-sesame"),
+    ],
+)
+def test_a_refusal_does_not_show_secrets(name: str, value: str) -> None:
+    with pytest.raises(InvalidEnvironment) as refusal:
+        read_environment({name: value})
+    assert "open-sesame" not in str(refusal.value)
+
+
+def test_an_empty_value_is_the_default() -> None:
+    assert read_environment(dict.fromkeys(FIELDS, "")) == Environment()
+
+
+def test_values_are_read() -> None:
+    environment = read_environment(
+        {
+            "PORT": "8100",
+            "EXCHANGE_RATE_LIMIT": "7/sec",
+            "EXCHANGE_ALLOWED_HOSTS": "a.example, b.example",
+            "DJANGO_DEBUG": "on",
+        }
+    )
+    assert environment.port == 8100
+    assert environment.rate_limit == (7, 1)
+    assert environment.allowed_hosts == ["a.example", "b.example"]
+    assert environment.debug
+
+
+def test_without_embedded_servers_the_secret_key_is_required(tmp_path: Path) -> None:
+    servers = {"POSTGRES_URI": "postgres://db/exchange", "REDIS_URL": "redis://cache/0"}
+    outcome = start(servers, tmp_path)
+    assert outcome.returncode == 1
+    assert re.fullmatch(r"exchange: DJANGO_SECRET_KEY .*\n", outcome.stderr)
+    assert start({**servers, "DJANGO_SECRET_KEY": "k" * 32}, tmp_path).returncode == 0
+
+
+def test_the_embedded_secret_key_is_made_once_and_private(tmp_path: Path) -> None:
+    environment = read_environment({"EXCHANGE_DATA_DIR": str(tmp_path / "data")})
+    key = secret_key(environment)
+    assert len(key) >= 32
+    assert secret_key(environment) == key
+    assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_example_lists_every_variable() -> None:
+    example = (ROOT / ".env.example").read_text()
+    listed = re.findall(r"^#? ?([A-Z_]+)=", example, flags=re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == FIELDS
+
+
+def test_the_example_shows_the_defaults() -> None:
+    example = (ROOT / ".env.example").read_text()
+    shown = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, flags=re.MULTILINE))
+    assert read_environment(shown) == Environment()
