@@ -105,7 +105,7 @@ ENVIRONMENT_METRICS_DIR = ENVIRONMENT.exchange_metrics_dir or str(ENVIRONMENT.da
 try:
     os.makedirs(ENVIRONMENT_METRICS_DIR, exist_ok=True)
 except OSError as error:
-    sys.exit(f"exchange: the folder of the metrics can't be used: {error.strerror}: {error.filename}")
+    sys.exit(f"exchange: EXCHANGE_METRICS_DIR can't be used: {error.strerror}: {error.filename}")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = (
     ENVIRONMENT_METRICS_DIR  # prometheus_client reads it when it is imported
 )
