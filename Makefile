@@ -1,0 +1,72 @@
+# The two commands that matter: `make run` and `make test`. Both make the environment first, once.
+#
+# Programs of the environment are started as modules of its Python: their scripts name it by an absolute path,
+# which breaks where that is long or the folder has been moved.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+python := .venv/bin/python
+stamp := .venv/installed
+# The interpreter to make the environment with: PYTHON=python3.13 make run
+PYTHON ?=
+sources := exchange_site matching marketdata orders rest loadtools tests benchmarks manage.py
+
+.PHONY: help run test check format bench load-test clean
+
+help:
+	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
+	@echo "make test       run the tests, on servers and data of their own"
+	@echo "make check      format, lint, types, import contract, migrations, tests"
+	@echo "make format     format the code"
+	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
+	@echo "make bench      measure the matching engine"
+	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
+
+run: $(stamp)
+	@exec $(python) manage.py serve
+
+test: $(stamp)
+	@exec $(python) -m pytest
+
+check: $(stamp)
+	$(python) -m ruff format --check .
+	$(python) -m ruff check .
+	$(python) -m mypy $(sources)
+	$(python) -c "import sys; from importlinter.cli import lint_imports_command as lint; sys.exit(lint())"
+	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here: ignored
+	$(python) -m pytest
+
+format: $(stamp)
+	$(python) -m ruff check --fix --select I .
+	$(python) -m ruff format .
+
+bench: $(stamp)
+	@exec $(python) -m benchmarks.engine
+
+load-test: $(stamp)
+	@exec $(python) manage.py load_test
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The first interpreter that is new enough and can make environments: Debian's lacks ensurepip unless
+# python3-venv is installed.
+$(stamp): pyproject.toml constraints.txt
+	@for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+		then found=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "exchange: needs Python 3.11 or newer with its venv module (on Debian and Ubuntu: apt install" \
+			"python3-venv); python3 is $$(python3 --version 2>&1)" >&2; exit 1; \
+	fi; \
+	echo "Making .venv with $$found and installing what constraints.txt says; this happens once." >&2; \
+	if ! $(python) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		"$$found" -m venv --clear .venv || exit 1; \
+	fi; \
+	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
+		$(python) -m pip install --quiet -c constraints.txt -e ".[embedded,dev]"
+	@touch $(stamp)
