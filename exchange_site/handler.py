@@ -8,7 +8,7 @@ requests (docs/architecture.md has the figures). URLs, views and error handling 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -22,8 +22,8 @@ from exchange_site.errors import bad_request, internal_error, payload_too_large
 
 logger = logging.getLogger(__name__)
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class _BodyTooLarge(Exception):
@@ -38,10 +38,10 @@ class ApiHandler(ASGIHandler):
     """Serves the JSON API: no middleware, no thread, a body of at most REQUEST_BODY_BYTES_MAX."""
 
     def load_middleware(self, is_async: bool = False) -> None:
-        self._view_middleware = []
-        self._template_response_middleware = []
-        self._exception_middleware = []
-        self._middleware_chain = convert_exception_to_response(self._get_response_async)
+        self._view_middleware: list[Any] = []
+        self._template_response_middleware: list[Any] = []
+        self._exception_middleware: list[Any] = []
+        self._middleware_chain = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         try:
@@ -66,7 +66,7 @@ class ApiHandler(ASGIHandler):
             return bad_request(None, error)  # type: ignore[arg-type]
         try:
             set_urlconf(settings.ROOT_URLCONF)
-            return await self._middleware_chain(request)  # type: ignore[no-any-return]
+            return await self._middleware_chain(request)  # type: ignore[misc,no-any-return]
         except Exception:
             logger.exception("unhandled error in %s", scope.get("path"))
             return internal_error()

@@ -5,7 +5,8 @@ transaction of the orders that they belong to.
 from django.db import models
 from django.db.models import F, Q
 
-from orders.models import DECIMALS_MAX, ExactField, Instrument, Order, Side
+from orders.grid import DECIMALS_MAX
+from orders.models import ExactField, Instrument, Order, Side
 
 
 class Trade(models.Model):
@@ -15,7 +16,9 @@ class Trade(models.Model):
     instrument = models.ForeignKey(
         Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="trades"
     )
-    sequence = models.BigIntegerField(help_text="the book's sequence: per instrument, unique, in order of trading")
+    sequence = models.BigIntegerField(
+        help_text="the book's sequence: per instrument, unique, in order of trading"
+    )
     price = ExactField()
     quantity = ExactField()
     taker_side = models.CharField(max_length=4, choices=Side.choices)
@@ -35,9 +38,7 @@ class Trade(models.Model):
             models.CheckConstraint(
                 name="trade_price_and_quantity_positive", condition=Q(price__gt=0) & Q(quantity__gt=0)
             ),
-            models.CheckConstraint(
-                name="trade_of_two_orders", condition=~Q(maker_order=F("taker_order"))
-            ),
+            models.CheckConstraint(name="trade_of_two_orders", condition=~Q(maker_order=F("taker_order"))),
         ]
         indexes = [
             # GET /orders/{order_id}: an order's trades

@@ -2,7 +2,149 @@
 
 from typing import Any
 
-ORDER_BOOK: dict[str, Any] = {}
-LIST_TRADES: dict[str, Any] = {}
-TRADE_STATISTICS: dict[str, Any] = {}
-LIST_CANDLES: dict[str, Any] = {}
+from django.conf import settings
+from drf_spectacular.utils import OpenApiResponse
+
+from marketdata.selectors import CANDLE_INTERVALS
+from orders.instruments import DEFAULT_SYMBOL
+from orders.models import Side
+from rest.schema import (
+    COUNT,
+    CURSOR_PARAMETER,
+    NUMBER,
+    RETRY_AFTER,
+    TEXT,
+    TIME,
+    UUID,
+    array,
+    choice,
+    errors,
+    instrument,
+    limit,
+    nullable,
+    page,
+    query,
+    record,
+    reference,
+)
+
+LEVEL = record(
+    {
+        "price": NUMBER,
+        "quantity": NUMBER,
+        "orders": {"type": "integer", "minimum": 1},
+        "cumulative": {**NUMBER, "description": "the quantity of all levels up to this one"},
+    }
+)
+
+_BOOK = record(
+    {
+        "instrument": TEXT,
+        "sequence": COUNT,
+        "bids": array(reference("Level")),
+        "asks": array(reference("Level")),
+        "timestamp": TIME,
+    }
+)
+
+TRADE = record(
+    {
+        "trade_id": UUID,
+        "instrument": TEXT,
+        "sequence": COUNT,
+        "price": NUMBER,
+        "quantity": NUMBER,
+        "side": {**choice(Side.values), "description": "the taker's"},
+        "timestamp": TIME,
+    }
+)
+
+_STATISTICS = record(
+    {
+        "instrument": TEXT,
+        "window": TEXT,
+        "trade_count": COUNT,
+        "volume": NUMBER,
+        "notional": NUMBER,
+        "vwap": nullable(NUMBER),
+        "open": nullable(NUMBER),
+        "high": nullable(NUMBER),
+        "low": nullable(NUMBER),
+        "last": nullable(NUMBER),
+        "change": nullable(NUMBER),
+        "change_percent": nullable(NUMBER),
+    }
+)
+
+CANDLE = record(
+    {
+        "time": TIME,
+        "open": NUMBER,
+        "high": NUMBER,
+        "low": NUMBER,
+        "close": NUMBER,
+        "volume": NUMBER,
+        "trade_count": COUNT,
+    }
+)
+
+_LEVELS = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": settings.BOOK_LEVELS_MAX,
+    "default": settings.BOOK_LEVELS_DEFAULT,
+}
+_WINDOW = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[mhd]$", "default": "24h"}
+_MOMENT = {"type": "string", "format": "date-time"}
+_INSTRUMENT = instrument(DEFAULT_SYMBOL)
+
+ORDER_BOOK: dict[str, Any] = {
+    "operation_id": "get_order_book",
+    "parameters": [_INSTRUMENT, query("levels", _LEVELS, "how many of each side"), RETRY_AFTER],
+    "responses": {
+        200: OpenApiResponse(_BOOK, description="both sides at one sequence, best price first"),
+        **errors(400, 404),
+    },
+}
+LIST_TRADES: dict[str, Any] = {
+    "operation_id": "list_trades",
+    "parameters": [_INSTRUMENT, limit(), CURSOR_PARAMETER, RETRY_AFTER],
+    "responses": {
+        200: OpenApiResponse(page("trades", reference("Trade")), description="newest first"),
+        **errors(400, 404),
+    },
+}
+TRADE_STATISTICS: dict[str, Any] = {
+    "operation_id": "get_trade_statistics",
+    "parameters": [
+        _INSTRUMENT,
+        query(
+            "window",
+            _WINDOW,
+            f"minutes, hours or days up to now; at most {settings.STATISTICS_WINDOW_HOURS_MAX}h",
+        ),
+        RETRY_AFTER,
+    ],
+    "responses": {
+        200: OpenApiResponse(_STATISTICS, description="prices are null where there was no trade"),
+        **errors(400, 404),
+    },
+}
+LIST_CANDLES: dict[str, Any] = {
+    "operation_id": "list_candles",
+    "parameters": [
+        _INSTRUMENT,
+        query("interval", {**choice(CANDLE_INTERVALS), "default": "1m"}, "the length of a candle"),
+        query("start", _MOMENT, "the first start of a candle; else as far back as `limit` goes"),
+        query("end", _MOMENT, "all candles start before; else now"),
+        limit(settings.CANDLES_DEFAULT),
+        RETRY_AFTER,
+    ],
+    "responses": {
+        200: OpenApiResponse(
+            page("candles", reference("Candle")),
+            description="oldest first; intervals without a trade have no candle",
+        ),
+        **errors(400, 404),
+    },
+}

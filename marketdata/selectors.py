@@ -63,7 +63,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Longer intervals are made from the minutes; they start at multiples of the interval since 1970 in UTC.
 # The inner query bounds the minutes that are read by the greatest number that `limit` intervals can hold.
 _CANDLES_SQL = """
-SELECT date_bin(%(interval)s, time, timestamptz '1970-01-01 00:00:00+00') AS start,
+SELECT date_bin(make_interval(secs => %(seconds)s), time, timestamptz '1970-01-01 00:00:00+00') AS start,
        (array_agg(open ORDER BY time))[1], max(high), min(low),
        (array_agg(close ORDER BY time DESC))[1], sum(volume), sum(trade_count)
 FROM (SELECT * FROM marketdata_candle
@@ -83,7 +83,7 @@ def list_candles(
         cursor.execute(
             _CANDLES_SQL,
             {
-                "interval": interval,
+                "seconds": interval.total_seconds(),
                 "instrument": instrument_id,
                 "start": start,
                 "end": end,

@@ -47,8 +47,10 @@ def acquire(partition: int, owner: str) -> Lease | None:
     """The lease, with a new epoch; None while another worker holds it."""
     with connection.cursor() as cursor:
         cursor.execute(_CREATE, [partition])
-        parameters = {"partition": partition, "owner": owner, "lease": settings.WORKER_LEASE_SECONDS}
-        cursor.execute(_ACQUIRE, parameters)
+        cursor.execute(
+            _ACQUIRE,
+            {"partition": partition, "owner": owner, "lease": settings.WORKER_LEASE_SECONDS},
+        )
         row = cursor.fetchone()
     return None if row is None else Lease(partition, owner, epoch=row[0], position=row[1])
 

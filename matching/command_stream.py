@@ -37,8 +37,7 @@ class CommandStream:
         """
         if position == START:
             return
-        newest = await self._redis.xrevrange(self._key, count=1)
-        last_id = newest[0][0].decode() if newest else await self._last_generated_id()
+        last_id = await self._last_generated_id()
         if _order(last_id) < _order(position):
             await self._redis.xadd(self._key, {b"aligned": b""}, id=position)
         await self.trim(position)
@@ -90,5 +89,3 @@ def _entries(answer: object) -> list[tuple[bytes, dict[bytes, bytes]]]:
 def _order(entry_id: str) -> tuple[int, int]:
     milliseconds, number = entry_id.split("-")
     return int(milliseconds), int(number)
-
-

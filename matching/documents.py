@@ -61,9 +61,7 @@ def market_batches(
 def heartbeat_batch(market: MarketBook) -> MarketBatch:
     """Tells the feeds the sequence that they should have reached."""
     sequence = market.book.sequence
-    return MarketBatch(
-        instrument=market.instrument.symbol, previous_sequence=sequence, sequence=sequence
-    )
+    return MarketBatch(instrument=market.instrument.symbol, previous_sequence=sequence, sequence=sequence)
 
 
 def _book_batch(change: BookChange, timestamp: str) -> MarketBatch:

@@ -11,7 +11,9 @@ class Checkpoint(models.Model):
     """
 
     partition = models.PositiveSmallIntegerField(primary_key=True)
-    position = models.CharField(max_length=41, default="0-0", help_text="the id of the last entry that is done")
+    position = models.CharField(
+        max_length=41, default="0-0", help_text="the id of the last entry that is done"
+    )
     epoch = models.BigIntegerField(default=0, help_text="grows with each change of owner")
     owner = models.CharField(max_length=64, default="", blank=True)
     lease_expires_at = models.DateTimeField()

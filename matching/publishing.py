@@ -35,7 +35,11 @@ class Publisher:
             await self._mirror.rebuild(market)
 
     async def publish(
-        self, batch: Batch, replies: dict[str, list[Reply]], news: list[MarketBatch], books: dict[str, MarketBook]
+        self,
+        batch: Batch,
+        replies: dict[str, list[Reply]],
+        news: list[MarketBatch],
+        books: dict[str, MarketBook],
     ) -> None:
         """A committed batch. The mirror moves first: whoever is answered finds the effects in it."""
         async with self._redis.pipeline(transaction=False) as pipeline:

@@ -72,7 +72,9 @@ class MatchingWorker:
                     logger.warning("partition %d: %s: %s", self.partition, type(error).__name__, error)
                     await self._in_database(connection.close)
                     await self._pause(self._backoff_seconds)
-                    self._backoff_seconds = min(2 * self._backoff_seconds, settings.WORKER_BACKOFF_SECONDS_MAX)
+                    self._backoff_seconds = min(
+                        2 * self._backoff_seconds, settings.WORKER_BACKOFF_SECONDS_MAX
+                    )
         finally:
             await self._give_back()
 
@@ -158,7 +160,7 @@ class MatchingWorker:
                     raise msgspec.DecodeError("no command field")
                 command = messages.decode_command(entry.payload)
             except msgspec.DecodeError as error:
-                logger.error("stream entry %s set aside: %s", entry.entry_id, error)  # noqa: TRY400
+                logger.error("stream entry %s set aside: %s", entry.entry_id, error)
                 metrics.dead_letters.inc()
                 await self._stream.set_aside(entry, str(error))
                 continue
@@ -252,7 +254,8 @@ class MatchingWorker:
 
     @property
     def _held(self) -> Lease:
-        assert self._lease is not None
+        if self._lease is None:
+            raise LeaseLost(f"partition={self.partition}: no lease was acquired yet")
         return self._lease
 
     def _now(self) -> datetime:

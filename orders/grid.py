@@ -9,6 +9,8 @@ from decimal import Decimal
 
 from rest.numbers import EXACT, decimal_text, units_text
 
+DECIMALS_MAX = 12
+
 
 class OffGrid(ValueError):
     """A value is not a whole number of steps; the message is for the client."""
@@ -24,15 +26,12 @@ class Scale:
 
     @classmethod
     def of(cls, size: Decimal) -> "Scale":
-        """Raises ValueError where the size is not above zero."""
-        if size <= 0:
-            raise ValueError(f"step size={size} must be above zero")
-        sign, digits, exponent = size.normalize(EXACT).as_tuple()
-        assert isinstance(exponent, int)
-        units = int("".join(map(str, digits)))
-        if exponent >= 0:
-            return cls(size=size, units_per_step=units * 10**exponent, decimals=0)
-        return cls(size=size, units_per_step=units, decimals=-exponent)
+        """Raises ValueError where the size is not above zero or has more than DECIMALS_MAX decimals."""
+        if size <= 0 or size % Decimal(1).scaleb(-DECIMALS_MAX):
+            raise ValueError(f"step size={size} must be above zero, with at most {DECIMALS_MAX} decimals")
+        numerator, denominator = size.as_integer_ratio()
+        decimals = next(count for count in range(DECIMALS_MAX + 1) if 10**count % denominator == 0)
+        return cls(size=size, units_per_step=numerator * 10**decimals // denominator, decimals=decimals)
 
     def steps(self, value: Decimal) -> int:
         """The number of steps in `value`. Raises OffGrid where that is not whole."""

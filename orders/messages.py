@@ -12,7 +12,9 @@ import msgspec
 COMMAND_FIELD = b"c"
 
 
-class PlaceOrder(msgspec.Struct, tag_field="command", tag="place", array_like=True, frozen=True, kw_only=True):
+class PlaceOrder(
+    msgspec.Struct, tag_field="command", tag="place", array_like=True, frozen=True, kw_only=True
+):
     """Take an order. `order_id` is also the id of the request that waits for the reply."""
 
     order_id: str
@@ -30,7 +32,9 @@ class PlaceOrder(msgspec.Struct, tag_field="command", tag="place", array_like=Tr
         return self.order_id
 
 
-class CancelOrder(msgspec.Struct, tag_field="command", tag="cancel", array_like=True, frozen=True, kw_only=True):
+class CancelOrder(
+    msgspec.Struct, tag_field="command", tag="cancel", array_like=True, frozen=True, kw_only=True
+):
     """Take a resting order off the book."""
 
     request_id: str
@@ -40,14 +44,18 @@ class CancelOrder(msgspec.Struct, tag_field="command", tag="cancel", array_like=
     order_id: str
 
 
-class ReloadInstruments(msgspec.Struct, tag_field="command", tag="reload", array_like=True, frozen=True, kw_only=True):
+class ReloadInstruments(
+    msgspec.Struct, tag_field="command", tag="reload", array_like=True, frozen=True, kw_only=True
+):
     """Instruments were changed in the database: read them again before the next command."""
 
     request_id: str
     reply_to: str
 
 
-class InspectBooks(msgspec.Struct, tag_field="command", tag="inspect", array_like=True, frozen=True, kw_only=True):
+class InspectBooks(
+    msgspec.Struct, tag_field="command", tag="inspect", array_like=True, frozen=True, kw_only=True
+):
     """Tell sequence and state hash of every book."""
 
     request_id: str

@@ -12,9 +12,8 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
-from orders.grid import Grid
+from orders.grid import DECIMALS_MAX, Grid
 
-DECIMALS_MAX = 12
 STEPS_MAX = 2**53  # exact in a Redis sorted set's score, and far inside a 64-bit integer
 
 SYMBOL_PATTERN = r"^[A-Z0-9]{1,10}-[A-Z0-9]{1,10}$"
@@ -138,8 +137,8 @@ class Order(models.Model):
         help_text="the sum of price * quantity over the fills",
     )
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
-    reason = models.CharField(max_length=32, choices=Reason.choices, null=True)  # noqa: DJ001 - absent is null
-    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001 - absent is null
+    reason = models.CharField(max_length=32, choices=Reason.choices, null=True)
+    idempotency_key = models.CharField(max_length=255, null=True)
     priority = models.BigIntegerField(
         null=True, help_text="the book's sequence when the order came to rest: its time priority"
     )
@@ -157,7 +156,9 @@ class Order(models.Model):
             ),
             models.CheckConstraint(
                 name="order_fills_within_quantity",
-                condition=Q(quantity__gt=0) & Q(filled_quantity__gte=0) & Q(filled_quantity__lte=F("quantity")),
+                condition=Q(quantity__gt=0)
+                & Q(filled_quantity__gte=0)
+                & Q(filled_quantity__lte=F("quantity")),
             ),
             models.CheckConstraint(
                 name="order_price_by_type",
@@ -168,7 +169,9 @@ class Order(models.Model):
                 name="order_status_matches_fills",
                 condition=Q(status=OrderStatus.OPEN, filled_quantity=0)
                 | Q(
-                    status=OrderStatus.PARTIALLY_FILLED, filled_quantity__gt=0, filled_quantity__lt=F("quantity")
+                    status=OrderStatus.PARTIALLY_FILLED,
+                    filled_quantity__gt=0,
+                    filled_quantity__lt=F("quantity"),
                 )
                 | Q(status=OrderStatus.FILLED, filled_quantity=F("quantity"))
                 | Q(status=OrderStatus.CANCELLED, filled_quantity__lt=F("quantity"))
@@ -191,7 +194,8 @@ class Order(models.Model):
 
     @property
     def remaining_quantity(self) -> Decimal:
-        return self.quantity - self.filled_quantity
+        remaining: Decimal = self.quantity - self.filled_quantity
+        return remaining
 
     @property
     def is_resting(self) -> bool:

@@ -47,7 +47,7 @@ async def read_database(
 
 
 def _run(call: Callable[[], Result]) -> Result:
-    """Where a connection broke while it was idle, Django notices between requests only: this is our between."""
+    """Django replaces a connection that broke while idle between requests only: this is our between."""
     close_old_connections()
     try:
         return call()

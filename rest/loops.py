@@ -10,7 +10,7 @@ Resource = TypeVar("Resource")
 
 
 def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
-    """Decorates a factory: called on a running loop it gives that loop's object, made when first asked for."""
+    """Decorates a factory: called on a running loop it gives that loop's object, made at the first call."""
     resources: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Resource] = weakref.WeakKeyDictionary()
 
     @functools.wraps(make)

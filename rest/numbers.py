@@ -36,10 +36,7 @@ def parse_decimal(value: object) -> Decimal:
         raise ValueError("A valid number is required.")
     if not number.is_finite():
         raise ValueError("A valid number is required.")
-    digits = number.as_tuple().digits
-    exponent = number.as_tuple().exponent
-    assert isinstance(exponent, int)
-    if abs(number.adjusted()) > DIGITS_MAX or exponent < -2 * DIGITS_MAX or len(digits) > 2 * DIGITS_MAX:
+    if abs(number.adjusted()) > DIGITS_MAX or len(number.as_tuple().digits) > 2 * DIGITS_MAX:
         raise ValueError(f"A number may have at most {DIGITS_MAX} digits before and after the point.")
     return number
 

@@ -1,4 +1,4 @@
-"""Connections to Redis. None of them repeats a command by itself: a repeated append would be a second order."""
+"""Connections to Redis. None repeats a command by itself: a repeated append would be a second order."""
 
 from django.conf import settings
 from redis.asyncio import Redis
@@ -7,7 +7,7 @@ from redis.backoff import NoBackoff
 
 
 def connect_redis() -> Redis:
-    """A client of REDIS_URL for the running event loop; every call raises RedisError within REDIS_TIMEOUT_SECONDS."""
+    """A client of REDIS_URL for the running event loop; calls raise RedisError after REDIS_TIMEOUT_SECONDS."""
     return Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,

@@ -9,7 +9,7 @@ def time_text(moment: datetime) -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """A moment from RFC 3339 text; one without an offset counts as UTC. Raises ValueError with a client's message."""
+    """A moment from RFC 3339 text, UTC where it names no offset. Raises ValueError, worded for the client."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -19,7 +19,9 @@ class AsyncViewSet(ViewSet):
     """A ViewSet with `async def` actions that return HttpResponse objects."""
 
     @classmethod
-    def as_view(cls, actions: Any = None, **initkwargs: Any) -> Callable[..., Any]:
+    def as_view(  # type: ignore[override]
+        cls, actions: Any = None, **initkwargs: Any
+    ) -> Callable[..., Any]:
         return markcoroutinefunction(super().as_view(actions, **initkwargs))
 
     async def dispatch(  # type: ignore[override]

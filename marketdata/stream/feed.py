@@ -167,5 +167,3 @@ def _documents(
 def _send(followers: Iterable[Outbox], text: str) -> None:
     for outbox in followers:
         outbox.put(text)
-
-

@@ -52,11 +52,15 @@ class InvalidMessage(ValueError):
 def decode_request(text: str) -> Request:
     """Raises InvalidMessage."""
     try:
-        request = _decoder.decode(text)
+        request: Request = _decoder.decode(text)
     except msgspec.ValidationError as error:
         raise InvalidMessage("invalid_message", _AT_PATH.sub(r" (in \1)", str(error))) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise InvalidMessage("invalid_json", "A JSON object in a text frame is required.") from None
-    if isinstance(request, Subscribe | Unsubscribe) and "orders" in request.channels and not request.client_id:
+    if (
+        isinstance(request, Subscribe | Unsubscribe)
+        and "orders" in request.channels
+        and not request.client_id
+    ):
         raise InvalidMessage("invalid_message", "The channel orders needs a client_id.")
     return request

@@ -121,7 +121,7 @@ class OrderGateway:
         try:
             # Where connecting fails nothing was sent; once it was, only the reply tells.
             pool = self._redis.connection_pool
-            await pool.release(await pool.get_connection())
+            await pool.release(await pool.get_connection())  # type: ignore[no-untyped-call]
         except (RedisError, OSError) as error:
             self._refuse(batch, Unavailable("Redis is not answering; the request was not taken."), error)
             return

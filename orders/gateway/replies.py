@@ -36,7 +36,9 @@ class ReplyListener:
             self._task = asyncio.create_task(self._listen_forever(), name="order-replies")
         await self._attempted.wait()
         if not self._connected:
-            raise Unavailable("Redis is not answering; the request was not taken. Try again after Retry-After.")
+            raise Unavailable(
+                "Redis is not answering; the request was not taken. Try again after Retry-After."
+            )
 
     async def aclose(self) -> None:
         if self._task is not None:

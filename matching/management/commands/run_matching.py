@@ -42,9 +42,13 @@ def partition_of(symbols: list[str]) -> int:
         raise CommandError(f"unknown instruments: {', '.join(sorted(unknown))}")
     partitions = {partition for _, partition in rows}
     if len(partitions) != 1:
-        raise CommandError(f"{', '.join(symbols)} belong to partitions {sorted(partitions)}: start a worker for each")
+        raise CommandError(
+            f"{', '.join(symbols)} belong to partitions {sorted(partitions)}: start a worker for each"
+        )
     (partition,) = partitions
-    others = set(Instrument.objects.filter(partition=partition).values_list("symbol", flat=True)) - set(symbols)
+    others = set(Instrument.objects.filter(partition=partition).values_list("symbol", flat=True)) - set(
+        symbols
+    )
     if others:
         raise CommandError(
             f"partition {partition} also holds {', '.join(sorted(others))}: name them too, or use --partition"
