@@ -70,9 +70,9 @@ def test_vacant_levels_are_bounded_and_the_best_is_never_one() -> None:
     side = BookSide(Side.SELL)
     resting: list[RestingOrder] = []
     most = 0
-    for number in range(12_000):
-        # Grow to some hundred levels, empty half of them at the back, then take the rest from the front.
-        phase = number % 1_200
+    for number in range(11_500):
+        # Grow to some hundred levels, empty half of them at the back, then take most of the rest from the front.
+        phase = number % 1_150
         if phase < 600:
             resting.append(side.append(f"order-{number}", "ann", random.randint(1, 2_000), 1))
             resting.sort(key=lambda order: order.level.price_ticks)
