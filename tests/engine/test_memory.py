@@ -70,10 +70,11 @@ def test_vacant_levels_are_bounded_and_the_best_is_never_one() -> None:
     side = BookSide(Side.SELL)
     resting: list[RestingOrder] = []
     most = 0
-    for number in range(11_500):
-        # Grow to some hundred levels, empty half of them at the back, then take most of the rest from the front.
-        phase = number % 1_150
-        if phase < 600:
+    for number in range(13_500):
+        # Grow to some hundred levels, empty half of them at the back, use some of those again, then take
+        # most of what is left from the front.
+        phase = number % 1_350
+        if phase < 600 or 900 <= phase < 1_000:
             resting.append(side.append(f"order-{number}", "ann", random.randint(1, 2_000), 1))
             resting.sort(key=lambda order: order.level.price_ticks)
         else:
