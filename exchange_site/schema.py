@@ -1,5 +1,53 @@
-"""What the OpenAPI schema says about the site's own views."""
+"""What the OpenAPI schema says about the site's own views, and the last touches to the whole document."""
 
 from typing import Any
 
-HEALTH: dict[str, Any] = {}
+from drf_spectacular.utils import OpenApiResponse
+
+from marketdata.schema import CANDLE, LEVEL, TRADE
+from orders.schema import FILL, INSTRUMENT, ORDER
+from rest.schema import ERROR, RETRY_AFTER, TEXT, TIME, choice, errors, record
+
+_HEALTH = record(
+    {
+        "status": choice(["healthy", "unhealthy"]),
+        "timestamp": TIME,
+        "uptime": {"type": "number", "minimum": 0, "description": "seconds since this process started"},
+        "checks": record(
+            {
+                part: {**TEXT, "description": "ok, or what is wrong"}
+                for part in ("database", "redis", "matching")
+            }
+        ),
+    }
+)
+
+HEALTH: dict[str, Any] = {
+    "operation_id": "get_health",
+    "parameters": [RETRY_AFTER],
+    "responses": {
+        **errors(),
+        200: OpenApiResponse(_HEALTH, description="an order can be taken"),
+        503: OpenApiResponse(_HEALTH, description="`checks` says what is wrong"),
+    },
+}
+
+_COMPONENTS = {
+    "Candle": CANDLE,
+    "Error": ERROR,
+    "Fill": FILL,
+    "Instrument": INSTRUMENT,
+    "Level": LEVEL,
+    "Order": ORDER,
+    "Trade": TRADE,
+}
+
+
+def finish_document(result: dict[str, Any], **context: Any) -> dict[str, Any]:
+    """A postprocessing hook: the shared shapes, paths without the slash that is optional, and the one body that
+    must be there.
+    """
+    result["paths"] = {path.rstrip("/"): operations for path, operations in result["paths"].items()}
+    result["paths"]["/orders"]["post"]["requestBody"]["required"] = True
+    result["components"]["schemas"] = _COMPONENTS
+    return result

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.urls import URLPattern, path, re_path
-from django_prometheus.exports import ExportToDjangoView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from exchange_site.health import HealthViewSet
+from exchange_site.metrics import MetricsView
 from marketdata.views import CandleViewSet, OrderBookViewSet, TradeViewSet
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
@@ -18,6 +18,7 @@ def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPatt
 
 
 ORDER_ID = r"(?P<order_id>[^/]+)"
+READ_ONLY = {"http_method_names": ["get", "head"]}  # these pages can't answer OPTIONS as DRF does
 
 urlpatterns = [
     endpoint("orders", OrderViewSet, post="create", get="list"),
@@ -29,9 +30,9 @@ urlpatterns = [
     endpoint("instruments", InstrumentViewSet, get="list"),
     endpoint("candles", CandleViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
-    re_path(r"^metrics/?$", ExportToDjangoView),
-    path("docs/schema", SpectacularAPIView.as_view(), name="schema"),
-    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema")),
+    re_path(r"^metrics/?$", MetricsView.as_view()),
+    re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**READ_ONLY), name="schema"),
+    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **READ_ONLY)),
     path("admin/", admin.site.urls),
 ]
 

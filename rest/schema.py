@@ -9,9 +9,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
 
 Schema = dict[str, Any]
+
+
+class ViewSchema(AutoSchema):
+    """DRF's DEFAULT_SCHEMA_CLASS: an action called `list` answers what it says, not an array of that."""
+
+    def _is_list_view(self, serializer: Any = None) -> bool:
+        return False
+
 
 NUMBER: Schema = {"type": "number", "description": "an exact decimal"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
