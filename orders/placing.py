@@ -88,8 +88,10 @@ async def place_order(order: OrderRequest) -> Outcome:
     raise Unavailable(reply.body.decode() or None, headers=headers)
 
 
-async def cancel_order(row: Order) -> Outcome:
+async def cancel_order(row: Order, *, by_operator: bool = False) -> Outcome:
     """Take a resting order off the book and wait until that is committed.
+
+    An operator's cancel does not count against the client's rate limit.
 
     Raises NotFound, OrderNotOpen, RateLimited, Unavailable, OutcomeUnknown.
     """
@@ -105,7 +107,9 @@ async def cancel_order(row: Order) -> Outcome:
     )
     try:
         reply, headers = await gateway.submit(
-            command, partition=row.instrument.partition, client_id=row.client_id
+            command,
+            partition=row.instrument.partition,
+            client_id=None if by_operator else row.client_id,
         )
     except OutcomeUnknown as unknown:
         document = await _find(row.order_id)
@@ -123,14 +127,14 @@ async def reload_instruments(partition: int) -> None:
     """Tell a partition's worker that instruments were changed. Raises Unavailable, OutcomeUnknown."""
     gateway = current_gateway()
     command = messages.ReloadInstruments(request_id=str(uuid_utils.uuid7()), reply_to=gateway.process_id)
-    await gateway.submit(command, partition=partition, client_id="")
+    await gateway.submit(command, partition=partition, client_id=None)
 
 
 async def inspect_books(partition: int) -> dict[str, messages.BookState]:
     """Sequence and state hash of every book of the live worker. Raises Unavailable, OutcomeUnknown."""
     gateway = current_gateway()
     command = messages.InspectBooks(request_id=str(uuid_utils.uuid7()), reply_to=gateway.process_id)
-    reply, _ = await gateway.submit(command, partition=partition, client_id="")
+    reply, _ = await gateway.submit(command, partition=partition, client_id=None)
     return msgspec.json.decode(reply.body, type=dict[str, messages.BookState])
 
 

@@ -1,6 +1,7 @@
 -- Takes commands into a partition's stream, many in one step: nobody can slip between a check and an append.
 --
--- KEYS  1 the stream, 2 the worker's heartbeat, then one rate limit key for each command
+-- KEYS  1 the stream, 2 the worker's heartbeat, then one rate limit key for each command: the stream's own
+--       where the command counts against nobody's limit
 -- ARGV  1 the greatest length of the stream, 2 requests and 3 milliseconds of the rate limit (0: off),
 --       then one command each
 -- Returns three integers for each command: verdict, requests remaining, milliseconds until more are allowed.
@@ -38,13 +39,13 @@ end
 
 for number = 4, #ARGV do
     local verdict, remaining, reset = 0, 0, 0
-    local key, index, current, previous
+    local key, index, current, previous = KEYS[number - 1]
+    local limited = window > 0 and key ~= stream
     if not matching then
         verdict = 3
     elseif length >= length_max then
         verdict = 2
-    elseif window > 0 then
-        key = KEYS[number - 1]
+    elseif limited then
         index, current, previous = counters(key)
         local elapsed = now - index * window
         local used = previous * (1 - elapsed / window) + current
@@ -59,7 +60,7 @@ for number = 4, #ARGV do
             verdict = 4
         else
             length = length + 1
-            if window > 0 then
+            if limited then
                 redis.call('HSET', key, 'index', index, 'current', current + 1, 'previous', previous)
                 redis.call('PEXPIRE', key, 2 * window)
             end

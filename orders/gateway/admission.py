@@ -53,11 +53,15 @@ class AdmissionScript:
     def __init__(self, redis: Redis) -> None:
         self._script = redis.register_script(_SCRIPT)
 
-    async def admit(self, partition: int, commands: Sequence[tuple[str, bytes]]) -> list[Admission]:
-        """Admit (client_id, encoded command) pairs, in this order. Raises redis.RedisError."""
+    async def admit(self, partition: int, commands: Sequence[tuple[str | None, bytes]]) -> list[Admission]:
+        """Admit (client_id or None, encoded command) pairs, in this order. Raises redis.RedisError."""
         requests, seconds = settings.RATE_LIMIT or (0, 0)
-        keys = [messages.stream_key(partition), messages.heartbeat_key(partition)]
-        keys += [messages.rate_key(partition, client_id) for client_id, _ in commands]
+        stream = messages.stream_key(partition)
+        keys = [stream, messages.heartbeat_key(partition)]
+        keys += [
+            stream if client_id is None else messages.rate_key(partition, client_id)
+            for client_id, _ in commands
+        ]
         arguments: list[int | bytes] = [settings.ORDER_QUEUE_LENGTH_MAX, requests, seconds * 1000]
         arguments += [payload for _, payload in commands]
         answer = await self._script(keys=keys, args=arguments)

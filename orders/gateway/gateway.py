@@ -42,7 +42,7 @@ class _Waiting:
 
     __slots__ = ("admission", "client_id", "payload", "reply")
 
-    def __init__(self, client_id: str, payload: bytes, reply: asyncio.Future[messages.Reply]) -> None:
+    def __init__(self, client_id: str | None, payload: bytes, reply: asyncio.Future[messages.Reply]) -> None:
         self.client_id = client_id
         self.payload = payload
         self.reply = reply
@@ -80,8 +80,8 @@ class OrderGateway:
             waiting.reply.cancel()
         await self._redis.aclose()
 
-    async def submit(self, command: messages.Command, *, partition: int, client_id: str) -> Answer:
-        """Send one command and wait for its reply.
+    async def submit(self, command: messages.Command, *, partition: int, client_id: str | None) -> Answer:
+        """Send one command and wait for its reply. It counts against the limit of `client_id`; None: of nobody.
 
         Raises RateLimited and Unavailable where it was not taken, OutcomeUnknown where it was (or may have
         been) and no reply came within ORDER_REPLY_TIMEOUT_SECONDS.
