@@ -226,12 +226,14 @@ class LoadGenerator:
                 self._on_progress(self._outcome)
 
     def _give_up(self) -> None:
-        """The time is over: what is in flight counts as timed out, what has not left as not sent."""
+        """The time is over: whatever is in flight or has not left is an error of its own kind."""
         self._finished.set()
         errors = self._outcome.errors
         in_flight = sum(connection.in_flight for connection in self._connections)
         not_sent = self._count - self._next
-        errors.update({kind: n for kind, n in (("timeout", in_flight), ("not_sent", not_sent)) if n})
+        for kind, count in (("unanswered_at_end", in_flight), ("not_sent", not_sent)):
+            if count:
+                errors[kind] += count
         self._next = self._count
 
     def _hang_up(self) -> None:
