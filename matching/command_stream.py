@@ -55,10 +55,12 @@ class CommandStream:
         entries = _entries(answer)
         return [Entry(entry_id.decode(), fields.get(messages.COMMAND_FIELD)) for entry_id, fields in entries]
 
-    async def trim(self, position: str) -> None:
-        """Drop everything up to the position."""
+    async def trim(self, position: str, pipeline: Redis | None = None) -> None:
+        """Drop everything up to the position; where a pipeline is given, as a part of it."""
         milliseconds, number = position.split("-")
-        await self._redis.xtrim(self._key, minid=f"{milliseconds}-{int(number) + 1}", approximate=False)
+        await (pipeline or self._redis).xtrim(
+            self._key, minid=f"{milliseconds}-{int(number) + 1}", approximate=False
+        )
 
     async def set_aside(self, entry: Entry, reason: str) -> None:
         """Keep an entry that is no command for the operator, in a stream of bounded length."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -9,6 +10,7 @@ from redis.asyncio import Redis
 
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from matching.batch import Batch
+from matching.command_stream import CommandStream
 from matching.documents import heartbeat_batch
 from matching.mirror import MirrorWriter
 from matching.recovery import MarketBook
@@ -18,11 +20,20 @@ from orders.messages import Reply
 logger = logging.getLogger(__name__)
 
 
+class Outcome(NamedTuple):
+    """A committed batch and what it says to the world."""
+
+    batch: Batch
+    replies: dict[str, list[Reply]]  # by API process
+    news: list[MarketBatch]
+
+
 class Publisher:
     """Every method raises redis.RedisError; what is lost then, clients find out by themselves."""
 
-    def __init__(self, redis: Redis, partition: int, owner: str) -> None:
+    def __init__(self, redis: Redis, stream: CommandStream, partition: int, owner: str) -> None:
         self._redis = redis
+        self._stream = stream
         self._partition = partition
         self._owner = owner
         self._mirror = MirrorWriter(redis)
@@ -34,25 +45,24 @@ class Publisher:
         for market in books:
             await self._mirror.rebuild(market)
 
-    async def publish(
-        self,
-        batch: Batch,
-        replies: dict[str, list[Reply]],
-        news: list[MarketBatch],
-        books: dict[str, MarketBook],
-    ) -> None:
-        """A committed batch. The mirror moves first: whoever is answered finds the effects in it."""
+    async def publish(self, outcome: Outcome, books: dict[str, MarketBook], *, done: str) -> None:
+        """A committed batch, which ends at the stream's entry `done`.
+
+        The mirror moves first: whoever is answered finds the effects in it.
+        """
+        changes = outcome.batch.books.values()
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for change in batch.books.values():
+            for change in changes:
                 await self._mirror.move(pipeline, change)
-            for process_id, some in replies.items():
+            for process_id, some in outcome.replies.items():
                 pipeline.publish(messages.reply_channel(process_id), messages.encode(some))
+            await self._stream.trim(done, pipeline)
             results = await pipeline.execute()
-        for change, moved in zip(batch.books.values(), results, strict=False):
+        for change, moved in zip(changes, results, strict=False):
             if not moved:
                 logger.warning("the mirror of %s was behind; rebuilding it", change.instrument.symbol)
                 await self._mirror.rebuild(books[change.instrument.symbol])
-        for message in news:
+        for message in outcome.news:
             await self._send(message)
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:

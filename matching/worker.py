@@ -25,7 +25,7 @@ from matching.batch import Batch
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
 from matching.engine import OrderBook
-from matching.publishing import Publisher
+from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook, load_books
 from matching.settlement import find_keys, settle
 from orders import messages
@@ -47,7 +47,7 @@ class MatchingWorker:
         self._stopping = asyncio.Event()
         self._redis = connect_redis()
         self._stream = CommandStream(self._redis, partition)
-        self._publisher = Publisher(self._redis, partition, self.owner)
+        self._publisher = Publisher(self._redis, self._stream, partition, self.owner)
         self._database_thread = ThreadPoolExecutor(1, thread_name_prefix="settlement")
         self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="lease")
         self._lease: Lease | None = None
@@ -170,36 +170,37 @@ class MatchingWorker:
         return commands, entries[-1].entry_id
 
     async def _match(self, commands: list[messages.Command], position: str) -> None:
+        outcome = await self._in_database(self._match_and_settle, commands, position)
+        await self._publisher.publish(outcome, self._books, done=position)
+        _count(outcome.batch, len(commands))
+        if outcome.batch.instruments_changed:
+            await self._reload_instruments()
+
+    def _match_and_settle(self, commands: list[messages.Command], position: str) -> Outcome:
+        """All of a batch's work up to its commit, on the database thread: one change of threads a batch."""
         keys = [
             (command.client_id, command.idempotency_key)
             for command in commands
             if isinstance(command, messages.PlaceOrder) and command.idempotency_key is not None
         ]
-        known_keys = await self._in_database(find_keys, keys) if keys else {}
-        batch = Batch(self._books, known_keys, self._now())
+        batch = Batch(self._books, find_keys(keys), self._now())
         for command in commands:
             batch.run(command)
-        await self._commit(batch, position)
-        _count(batch, len(commands))
-        if batch.instruments_changed:
-            await self._reload_instruments()
+        return self._settle(batch, position)
+
+    def _settle(self, batch: Batch, position: str) -> Outcome:
+        started = time.perf_counter()
+        self._lease, changed = settle(batch, self._held, position)
+        metrics.commit_seconds.observe(time.perf_counter() - started)
+        return Outcome(batch, documents.replies(batch), documents.market_batches(batch, changed, self._books))
 
     async def _refuse(self, command: messages.Command, position: str) -> None:
         """Answer a command that cannot be carried out, and go on behind it."""
         metrics.failed.inc()
         batch = Batch(self._books, {}, self._now())
         batch.fail(command, "The order could not be processed and was not taken; nothing was changed.")
-        await self._commit(batch, position)
-
-    async def _commit(self, batch: Batch, position: str) -> None:
-        """Nobody is told anything before the commit."""
-        started = time.perf_counter()
-        self._lease, changed = await self._in_database(settle, batch, self._held, position)
-        metrics.commit_seconds.observe(time.perf_counter() - started)
-        replies = documents.replies(batch)
-        news = documents.market_batches(batch, changed, self._books)
-        await self._publisher.publish(batch, replies, news, self._books)
-        await self._stream.trim(position)
+        outcome = await self._in_database(self._settle, batch, position)
+        await self._publisher.publish(outcome, self._books, done=position)
 
     async def _heartbeat(self) -> None:
         await self._renew()
