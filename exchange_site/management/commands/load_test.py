@@ -1,9 +1,6 @@
 """`manage.py load_test`: an open-loop run against the exchange, and whether what it acknowledged is there."""
 
-import signal
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,27 +9,22 @@ import psycopg
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.privileges import child_setup
+from exchange_site.load_target import load_target
 from loadtools.arguments import whole_number
 from loadtools.connection import ConnectError
 from loadtools.durability import check_durability
-from loadtools.exchange import StartError, health_problem, own_exchange
+from loadtools.exchange import StartError
 from loadtools.generator import Plan
 from loadtools.picture import MatplotlibError, save_picture
 from loadtools.progress import progress_bar
 from loadtools.run import LoadRun, run_load
-from loadtools.wire import Target, TargetError, loopback_target
-
-ServersClock = Callable[[], float | None]
+from loadtools.wire import TargetError
 
 
 class Command(BaseCommand):
     """Exit status 1 where there was an error or an acknowledged order is missing."""
 
-    help = (
-        "Send orders at a steady rate, print the latencies and check that every acknowledged order is kept."
-    )
+    help = "Send orders at a steady rate, print latencies, check that every acknowledged order is kept."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -53,19 +45,21 @@ class Command(BaseCommand):
             options["output"] or Path("results") / f"load_test-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.png"
         )
         try:
-            with self._exchange(options["url"]) as (target, postgres_uri, servers_clock):
-                self.stdout.write(f"{plan.requests:,} orders in {plan.duration_seconds:g} s to {target.url}")
+            with load_target(options["url"], self.stdout.write) as aim:
+                self.stdout.write(
+                    f"{plan.requests:,} orders in {plan.duration_seconds:g} s to {aim.target.url}"
+                )
                 with progress_bar("load test", plan.requests) as bar:
                     run = run_load(
-                        target=target,
+                        target=aim.target,
                         plan=plan,
                         seed=options["seed"],
-                        servers_processor_seconds=servers_clock,
+                        servers_processor_seconds=aim.processor_seconds,
                         on_progress=lambda seen: bar.show(seen.settled, f"{seen.errors.total():,} errors"),
                     )
                     bar.finish(run.outcome.settled)
                 self.stdout.write("\n".join(run.report()))
-                durability = check_durability(run.acknowledged, postgres_uri)
+                durability = check_durability(run.acknowledged, aim.postgres_uri)
                 self.stdout.write("\n".join(durability.report()))
         except (TargetError, ConnectError, StartError) as error:
             raise CommandError(str(error)) from None
@@ -91,21 +85,6 @@ class Command(BaseCommand):
             answer_timeout_seconds=settings.LOAD_ANSWER_TIMEOUT_SECONDS,
             connect_timeout_seconds=settings.LOAD_CONNECT_TIMEOUT_SECONDS,
         )
-
-    @contextmanager
-    def _exchange(self, url: str | None) -> Iterator[tuple[Target, str, ServersClock]]:
-        """The target, its database and its processors' clock."""
-        target = loopback_target(url or f"http://127.0.0.1:{settings.ENVIRONMENT.port}")
-        problem = health_problem(target)
-        if problem is None:
-            yield target, settings.POSTGRES_URI, lambda: None
-        elif url is not None:
-            raise CommandError(f"{problem}. Start the exchange with: make run")
-        else:
-            self.stdout.write(f"{problem}: starting an exchange for this test")
-            prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
-            with own_exchange(settings.BASE_DIR / "manage.py", prepare_child) as own:
-                yield own.target, Locations(own.data_dir).postgres_uri, own.processor_seconds
 
     def _picture(self, run: LoadRun, output: Path) -> None:
         if not run.outcome.right:
