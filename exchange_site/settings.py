@@ -61,6 +61,12 @@ WORKER_LEASE_SECONDS = 2.0
 WORKER_BACKOFF_SECONDS_MIN = 0.1
 WORKER_BACKOFF_SECONDS_MAX = 2.0
 
+# Operators: the admin and `manage.py recover`
+ADMIN_ROWS_MAX = 10_000  # of one list, to page through; filters, search and dates reach the others
+OPERATOR_CANCELS_MAX = 1_000  # of one action
+OPERATOR_CANCELS_AT_ONCE = 64
+RECOVER_ATTEMPTS_MAX = 20  # to meet the worker and the database at one sequence while trading goes on
+
 # The stream
 STREAM_FRAME_BYTES_MAX = 64 * 1024
 STREAM_SUBSCRIPTIONS_MAX = 100  # of one connection

@@ -1,0 +1,115 @@
+"""Admin of trades, candles and the books' sequences: all written by the matching worker, only shown here."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from marketdata.models import BookSequence, Candle, Trade
+from orders.admin import is_uuid
+from orders.large_tables import ReadOnlyAdmin, TimeKeyAdmin, admin_link
+from orders.models import Instrument, Order
+from rest.numbers import decimal_text
+
+
+@admin.register(Trade)
+class TradeAdmin(TimeKeyAdmin):
+    """Prints, with links to both orders."""
+
+    list_display = (
+        "trade_id",
+        "instrument_link",
+        "sequence",
+        "trade_price",
+        "traded",
+        "taker_side",
+        "maker",
+        "taker",
+        "timestamp",
+    )
+    list_filter = ("instrument", "taker_side")
+    list_select_related = ("instrument",)
+    date_hierarchy = "timestamp"
+    search_fields = ("trade_id", "maker_order", "taker_order")
+    search_help_text = "The id of a trade or of one of its orders."
+    fields = (
+        "trade_id",
+        ("instrument_link", "sequence"),
+        ("trade_price", "traded", "taker_side"),
+        ("maker", "taker"),
+        "timestamp",
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Trade], search_term: str
+    ) -> tuple[QuerySet[Trade], bool]:
+        """Exact, so that each part goes through its index."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        if not is_uuid(text):
+            return queryset.none(), False
+        return queryset.filter(Q(trade_id=text) | Q(maker_order_id=text) | Q(taker_order_id=text)), False
+
+    @admin.display(description="instrument")
+    def instrument_link(self, trade: Trade) -> SafeString:
+        return admin_link(Instrument, trade.instrument_id, trade.instrument)
+
+    @admin.display(description="maker's order")
+    def maker(self, trade: Trade) -> SafeString:
+        return admin_link(Order, trade.maker_order_id, trade.maker_order_id)
+
+    @admin.display(description="taker's order")
+    def taker(self, trade: Trade) -> SafeString:
+        return admin_link(Order, trade.taker_order_id, trade.taker_order_id)
+
+    @admin.display(description="price")
+    def trade_price(self, trade: Trade) -> str:
+        return decimal_text(trade.price)
+
+    @admin.display(description="quantity")
+    def traded(self, trade: Trade) -> str:
+        return decimal_text(trade.quantity)
+
+
+@admin.register(Candle)
+class CandleAdmin(ReadOnlyAdmin):
+    """One-minute candles, as they were written."""
+
+    list_display = ("instrument", "time", "opened", "highest", "lowest", "closed", "traded", "trade_count")
+    list_filter = ("instrument",)
+    list_select_related = ("instrument",)
+    date_hierarchy = "time"
+
+    @admin.display(description="open")
+    def opened(self, candle: Candle) -> str:
+        return decimal_text(candle.open)
+
+    @admin.display(description="high")
+    def highest(self, candle: Candle) -> str:
+        return decimal_text(candle.high)
+
+    @admin.display(description="low")
+    def lowest(self, candle: Candle) -> str:
+        return decimal_text(candle.low)
+
+    @admin.display(description="close")
+    def closed(self, candle: Candle) -> str:
+        return decimal_text(candle.close)
+
+    @admin.display(description="volume")
+    def traded(self, candle: Candle) -> str:
+        return decimal_text(candle.volume)
+
+
+@admin.register(BookSequence)
+class BookSequenceAdmin(ReadOnlyAdmin):
+    """How far each book has come."""
+
+    list_display = ("instrument", "sequence")
+    list_select_related = ("instrument",)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("instrument")
