@@ -30,7 +30,9 @@ class MarketBook:
 _RESTING_SQL = """
 SELECT resting.order_id::text, resting.client_id, resting.side, instrument.symbol,
        div(resting.price, instrument.tick_size)::bigint,
-       div(resting.quantity - resting.filled_quantity, instrument.lot_size)::bigint
+       div(resting.quantity - resting.filled_quantity, instrument.lot_size)::bigint,
+       mod(resting.price, instrument.tick_size) = 0
+         AND mod(resting.quantity - resting.filled_quantity, instrument.lot_size) = 0
 FROM orders_order resting JOIN orders_instrument instrument ON instrument.id = resting.instrument_id
 WHERE resting.status = ANY(%s) AND instrument.partition = %s
 ORDER BY resting.instrument_id, resting.priority
@@ -42,7 +44,10 @@ def count_resting_orders(partition: int) -> int:
 
 
 def load_books(partition: int, *, progress: Progress | None = None) -> dict[str, MarketBook]:
-    """The books of a partition as of one moment, by symbol; `progress` is told how many orders were read."""
+    """The books of a partition as of one moment, by symbol; `progress` is told how many orders were read.
+
+    Raises ValueError where the resting orders are no book: off the grid, crossing, without a remainder.
+    """
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -56,7 +61,9 @@ def load_books(partition: int, *, progress: Progress | None = None) -> dict[str,
             cursor.execute(_RESTING_SQL, [[str(status) for status in RESTING_STATUSES], partition])
             client_ids: dict[str, str] = {}  # one string a client, not one an order
             while rows := cursor.fetchmany(ROWS_PER_CHUNK):
-                for order_id, client_id, side, symbol, price_ticks, remaining_lots in rows:
+                for order_id, client_id, side, symbol, price_ticks, remaining_lots, on_grid in rows:
+                    if not on_grid:
+                        raise ValueError(f"order_id={order_id}: off the grid of {symbol}")
                     books[symbol].book.restore(
                         order_id=order_id,
                         client_id=client_ids.setdefault(client_id, client_id),

@@ -165,8 +165,9 @@ class MatchingWorker:
                 await self._stream.set_aside(entry, str(error))
                 continue
             commands.append(command)
-            if isinstance(command, messages.ReloadInstruments):
-                return commands, entry.entry_id  # the next command must see the change
+            if isinstance(command, messages.ReloadInstruments | messages.InspectBooks):
+                # The next command must see the change; and what is shown must be what is committed.
+                return commands, entry.entry_id
         return commands, entries[-1].entry_id
 
     async def _match(self, commands: list[messages.Command], position: str) -> None:

@@ -1,0 +1,93 @@
+"""What `recover` tells of a book, and its comparison with the live worker's.
+
+Two books are the same where sequence and state hash are. Worker and database are read one after the other, so
+while trading goes on they are read again until they meet at one sequence: the worker answers with a state that
+it has just committed, and the database is read before the next commit or the attempt is lost.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from django.conf import settings
+
+from matching.engine import Side
+from matching.recovery import MarketBook, load_books
+from orders.gateway import current_gateway
+from orders.messages import BookState
+from orders.placing import inspect_books
+from rest.database import read_database
+
+
+class BookReport(NamedTuple):
+    """A book in figures; prices as decimal text, None where a side is empty."""
+
+    symbol: str
+    bids: int
+    asks: int
+    best_bid: str | None
+    best_ask: str | None
+    sequence: int
+    state_hash: str
+
+
+def report(market: MarketBook) -> BookReport:
+    """Costs a pass over the book, for its state hash."""
+    book, price = market.book, market.instrument.grid.price
+    return BookReport(
+        symbol=market.instrument.symbol,
+        bids=book.order_count(Side.BUY),
+        asks=book.order_count(Side.SELL),
+        best_bid=None if book.best_bid is None else price.text(book.best_bid),
+        best_ask=None if book.best_ask is None else price.text(book.best_ask),
+        sequence=book.sequence,
+        state_hash=book.state_hash(),
+    )
+
+
+async def compare_with_worker(partition: int) -> list[str]:
+    """What differs between the database's books and the live worker's, a line each; none: they are the same.
+
+    Raises Unavailable and OutcomeUnknown where no worker or no database answers, ValueError where the database
+    holds no book.
+    """
+    same: set[str] = set()
+    differing: dict[str, str] = {}
+    try:
+        for _ in range(settings.RECOVER_ATTEMPTS_MAX):
+            live = await inspect_books(partition)
+            stored = await read_database(_load_states, partition)
+            differing = _differences(stored, live, same)
+            if not differing:
+                break
+    finally:
+        await current_gateway().aclose()
+    return list(differing.values())
+
+
+def _load_states(partition: int) -> dict[str, BookState]:
+    books = load_books(partition)
+    return {
+        symbol: BookState(market.book.sequence, market.book.state_hash()) for symbol, market in books.items()
+    }
+
+
+def _differences(
+    stored: Mapping[str, BookState], live: Mapping[str, BookState], same: set[str]
+) -> dict[str, str]:
+    """By symbol. Books that were the same once stay so: `same` remembers them."""
+    found: dict[str, str] = {}
+    for symbol in sorted((stored.keys() | live.keys()) - same):
+        ours, theirs = stored.get(symbol), live.get(symbol)
+        if ours is None:
+            found[symbol] = f"{symbol}: the worker has a book of it, the database no instrument"
+        elif theirs is None:
+            found[symbol] = f"{symbol}: the worker has no book of it"
+        elif ours.sequence != theirs.sequence:
+            found[symbol] = (
+                f"{symbol}: sequence {ours.sequence} in the database, {theirs.sequence} at the worker"
+            )
+        elif ours.state_hash != theirs.state_hash:
+            found[symbol] = f"{symbol}: not the same orders at sequence {ours.sequence}"
+        else:
+            same.add(symbol)
+    return found

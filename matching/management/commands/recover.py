@@ -1,0 +1,93 @@
+"""manage.py recover: the order books out of the database, and whether the live worker has the same."""
+
+import asyncio
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from matching.inspection import BookReport, compare_with_worker, report
+from matching.recovery import MarketBook, count_resting_orders, load_books
+from orders.models import Instrument
+from rest.exceptions import OutcomeUnknown, Unavailable
+
+
+class Command(BaseCommand):
+    """Reads only: it can run at any time, beside a running exchange and without one."""
+
+    help = "Rebuild the order books from the database and say what they hold."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--partition", type=int, help="one partition (default: all with instruments)")
+        parser.add_argument(
+            "--check", action="store_true", help="compare with the live worker; exit 1 where they differ"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            for partition in partitions(options["partition"]):
+                self.recover(partition)
+                if options["check"]:
+                    self.compare(partition)
+        except DatabaseError as error:
+            raise CommandError(f"the database refuses: {error}. Is it running, and migrated?") from error
+        except ValueError as error:
+            raise CommandError(
+                f"the resting orders in the database are no book: {error}. Keep trading halted and look that "
+                "order up; a worker can't start on it either"
+            ) from error
+
+    def recover(self, partition: int) -> None:
+        started = time.perf_counter()
+        books = load_with_progress(partition)
+        seconds = time.perf_counter() - started
+        for symbol in sorted(books):
+            self.show(report(books[symbol]))
+        orders = sum(len(market.book) for market in books.values())
+        self.stdout.write(f"partition {partition}: {orders:,} orders in {len(books)} books, {seconds:.3f} s")
+
+    def show(self, book: BookReport) -> None:
+        self.stdout.write(book.symbol)
+        self.stdout.write(f"  orders      {book.bids:,} bids, {book.asks:,} asks")
+        self.stdout.write(f"  best bid    {book.best_bid or '-'}")
+        self.stdout.write(f"  best ask    {book.best_ask or '-'}")
+        self.stdout.write(f"  sequence    {book.sequence}")
+        self.stdout.write(f"  state hash  {book.state_hash}")
+
+    def compare(self, partition: int) -> None:
+        try:
+            differences = asyncio.run(compare_with_worker(partition))
+        except (Unavailable, OutcomeUnknown) as error:
+            raise CommandError(
+                f"partition {partition} could not be compared: {error.detail} Start manage.py run_matching "
+                f"--partition {partition}, or leave out --check"
+            ) from None
+        if differences:
+            raise CommandError(
+                f"partition {partition} differs from its worker's:\n  "
+                + "\n  ".join(differences)
+                + "\nWhere only sequences differ, trading went on: try again when it is calmer. Otherwise restart "
+                "the worker: it loads its books from the database"
+            )
+        self.stdout.write(f"partition {partition}: the live worker has the same books")
+
+
+def partitions(chosen: int | None) -> list[int]:
+    """The partitions that have instruments, or the chosen one if it has any. Raises CommandError."""
+    known = sorted(set(Instrument.objects.values_list("partition", flat=True)))
+    if chosen is not None and chosen not in known:
+        raise CommandError(f"partition {chosen} has no instruments; those with some: {known}")
+    if not known:
+        raise CommandError("there are no instruments: start the exchange once, or create some in the admin")
+    return known if chosen is None else [chosen]
+
+
+def load_with_progress(partition: int) -> dict[str, MarketBook]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(f"partition {partition}", total=count_resting_orders(partition))
+        return load_books(partition, progress=lambda orders: progress.advance(task, orders))
