@@ -1,7 +1,8 @@
 """The environment variables of the exchange: names, types and defaults.
 
 Only settings read them, through `read_environment`. A variable with a value that is not allowed stops the
-start with one line that names it; `.env.example` lists them all.
+start with one line that names it; `.env.example` lists them all. Those that hold a secret may be read from the
+file that NAME_FILE names, as containers pass secrets.
 """
 
 import os
@@ -17,6 +18,7 @@ Switch = Literal["on", "off", "true", "false", "1", "0", "yes", "no"]
 
 SWITCHED_ON = frozenset({"on", "true", "1", "yes"})
 SECONDS_PER_UNIT = {"sec": 1, "min": 60, "hour": 3600}
+SECRETS = ("postgres_uri", "redis_url", "django_secret_key")
 RATE_PATTERN = r"^(off|[1-9][0-9]{0,6}/(sec|min|hour))$"
 
 
@@ -30,6 +32,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     port: Port = 8000
     postgres_uri: Annotated[str, msgspec.Meta(pattern=r"^postgres(ql)?://")] | None = None
     redis_url: Annotated[str, msgspec.Meta(pattern=r"^(redis|rediss|unix)://")] | None = None
+    postgres_uri_file: str | None = None
+    redis_url_file: str | None = None
     exchange_data_dir: str = ".data"
     exchange_rate_limit: Annotated[str, msgspec.Meta(pattern=RATE_PATTERN)] = "100/min"
     exchange_bind: str = "127.0.0.1"
@@ -39,6 +43,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     exchange_metrics_dir: str | None = None
     django_secret_key: Annotated[str, msgspec.Meta(min_length=32)] | None = None
+    django_secret_key_file: str | None = None
     django_debug: Switch = "off"
     target_rps: Annotated[int, msgspec.Meta(ge=1, le=50_000)] = 2_000  # orders a second that load_test sends
     duration: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60  # seconds that load_test takes
@@ -76,16 +81,37 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
     """
     names = Environment.__struct_fields__
     values = {name: variables[name.upper()] for name in names if variables.get(name.upper())}
+    for name in SECRETS:
+        if f"{name}_file" in values:
+            if name in values:
+                raise InvalidEnvironment(
+                    f"{name.upper()} and {name.upper()}_FILE are both set: take one away."
+                )
+            values[name] = _read_secret(f"{name}_file", values[f"{name}_file"])
     for name, value in values.items():
         try:
             msgspec.convert({name: value}, Environment, strict=False)
         except msgspec.ValidationError as error:
             reason = str(error).split(" - at ")[0]
-            shown = "(hidden)" if "secret" in name or name.endswith(("_uri", "_url")) else repr(value)
+            shown = "(hidden)" if name in SECRETS else repr(value)
             raise InvalidEnvironment(
                 f"{name.upper()}={shown} is not allowed: {reason}. See .env.example for the values it takes."
             ) from None
     return msgspec.convert(values, Environment, strict=False)
+
+
+def _read_secret(name: str, path: str) -> str:
+    """The one line in a file. Raises `InvalidEnvironment`."""
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InvalidEnvironment(
+            f"{name.upper()}={path!r} can't be read: {reason}. Name a file that this user may read."
+        ) from None
+    if not secret:
+        raise InvalidEnvironment(f"{name.upper()}={path!r} is empty. Put the value into it, on one line.")
+    return secret
 
 
 def secret_key(environment: Environment) -> str:

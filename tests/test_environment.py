@@ -17,6 +17,8 @@ WRONG = {
     "PORT": ["0", "65536", "http", "80.5", "-1"],
     "POSTGRES_URI": ["mysql://localhost/exchange", "localhost:5432"],
     "REDIS_URL": ["http://localhost:6379", "localhost:6379"],
+    "POSTGRES_URI_FILE": ["/dev/null/uri", "/dev/null"],
+    "REDIS_URL_FILE": ["/dev/null/url", "/dev/null"],
     "EXCHANGE_DATA_DIR": ["/dev/null/data"],
     "EXCHANGE_RATE_LIMIT": ["100", "0/min", "100/day", "-5/sec", "none"],
     "EXCHANGE_ASGI_SERVER": ["uvicorn", "Granian"],
@@ -24,6 +26,7 @@ WRONG = {
     "EXCHANGE_LOG_LEVEL": ["verbose", "info"],
     "EXCHANGE_METRICS_DIR": ["/dev/null/metrics"],
     "DJANGO_SECRET_KEY": ["too short"],
+    "DJANGO_SECRET_KEY_FILE": ["/dev/null/key", "/dev/null"],
     "DJANGO_DEBUG": ["maybe", "2"],
     "TARGET_RPS": ["0", "50001", "fast"],
     "DURATION": ["0", "86401", "1m"],
@@ -77,6 +80,31 @@ def test_a_wrong_value_is_refused(name: str, value: str) -> None:
 def test_a_refusal_does_not_show_secrets(name: str, value: str) -> None:
     with pytest.raises(InvalidEnvironment) as refusal:
         read_environment({name: value})
+    assert "open-sesame" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTGRES_URI", "postgres://user:open-sesame@db/exchange"),
+        ("REDIS_URL", "redis://:open-sesame@cache/0"),
+        ("DJANGO_SECRET_KEY", "open-sesame" * 3),
+    ],
+)
+def test_a_secret_may_come_out_of_a_file(name: str, value: str, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{value}\n")
+    environment = read_environment({f"{name}_FILE": str(file)})
+    assert getattr(environment, name.lower()) == value
+    with pytest.raises(InvalidEnvironment, match=f"{name} and {name}_FILE are both set"):
+        read_environment({name: value, f"{name}_FILE": str(file)})
+
+
+def test_a_wrong_value_out_of_a_file_is_refused_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("mysql://user:open-sesame@localhost/exchange")
+    with pytest.raises(InvalidEnvironment, match="POSTGRES_URI=") as refusal:
+        read_environment({"POSTGRES_URI_FILE": str(file)})
     assert "open-sesame" not in str(refusal.value)
 
 
