@@ -1,9 +1,11 @@
 """Django's settings, and every limit of the exchange by name and unit. The only reader of the environment."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
+from prometheus_client import values
 from psycopg.conninfo import conninfo_to_dict
 
 from exchange_site.embedded.locations import Locations
@@ -112,8 +114,11 @@ try:
     os.makedirs(ENVIRONMENT_METRICS_DIR, exist_ok=True)
 except OSError as error:
     sys.exit(f"exchange: EXCHANGE_METRICS_DIR can't be used: {error.strerror}: {error.filename}")
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = (
-    ENVIRONMENT_METRICS_DIR  # prometheus_client reads it when it is imported
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = ENVIRONMENT_METRICS_DIR  # prometheus_client reads it
+# Files are named after host and process: containers that share the folder have the same process ids.
+METRICS_HOST = socket.gethostname().replace("_", "-")
+values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
+    lambda: f"{METRICS_HOST}-{os.getpid()}"
 )
 
 INSTALLED_APPS = [
