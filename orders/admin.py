@@ -5,13 +5,16 @@ only shown here, and cancelled through the worker.
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
+from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -20,7 +23,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from orders.large_tables import TimeKeyAdmin, admin_link
-from orders.models import RESTING_STATUSES, Instrument, Order
+from orders.models import RESTING_STATUSES, ExactField, Instrument, Order
 from orders.operations import announce_instruments, cancel_orders
 from rest.numbers import decimal_text
 
@@ -28,7 +31,8 @@ admin.site.site_header = "Exchange"
 admin.site.site_title = "Exchange"
 admin.site.index_title = "Operations"
 
-_FIXED = ("symbol", "tick_size", "lot_size", "partition")
+_FIXED = ("symbol", "tick", "lot", "partition")
+_CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition")
 _WHY_FIXED = (
     "Fixed once the instrument exists. Resting orders are counted in its ticks and lots, trades and clients refer "
     "to its symbol, and its orders wait in the stream of its partition. Halt it and create another one instead."
@@ -39,6 +43,13 @@ _ON_THE_LIMITS = (
 )
 
 
+class ExactFormField(forms.DecimalField):
+    """Shows 0.00000001 as it is, not as 1E-8."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return decimal_text(value) if isinstance(value, Decimal) else value
+
+
 @admin.register(Instrument)
 class InstrumentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Changes reach the worker at once and the API within INSTRUMENT_CACHE_SECONDS."""
@@ -47,11 +58,18 @@ class InstrumentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ("status", "partition")
     search_fields = ("symbol",)
     actions = ("halt", "resume")
+    formfield_overrides = {ExactField: {"form_class": ExactFormField}}
 
     def get_fieldsets(self, request: HttpRequest, obj: Instrument | None = None) -> Any:
         limits = ("status", "min_quantity", "max_quantity", "min_price", "max_price")
         return (
-            ("Grid", {"fields": _FIXED, "description": _WHY_FIXED if obj else _WHY_CHOSEN_WELL}),
+            (
+                "Grid",
+                {
+                    "fields": _FIXED if obj else _CHOSEN_ONCE,
+                    "description": _WHY_FIXED if obj else _WHY_CHOSEN_WELL,
+                },
+            ),
             ("Trading", {"fields": limits, "description": _ON_THE_LIMITS}),
         )
 
@@ -146,7 +164,7 @@ class OrderAdmin(TimeKeyAdmin):
         ("order_id", "trades_link"),
         ("instrument_link", "client"),
         ("side", "type", "limit_price"),
-        ("ordered", "filled", "filled_notional"),
+        ("ordered", "filled", "notional"),
         ("status", "reason"),
         "idempotency_key",
         ("priority", "sequence"),
@@ -184,8 +202,9 @@ class OrderAdmin(TimeKeyAdmin):
             self.message_user(request, "None of the selected orders is open.", messages.WARNING)
             return
         result = async_to_sync(cancel_orders)(orders[: settings.OPERATOR_CANCELS_MAX])
-        for order in result.cancelled:
-            self.log_change(request, order, "Cancelled through the matching worker.")
+        if result.cancelled:
+            entry = "Cancelled through the matching worker."
+            LogEntry.objects.log_actions(str(request.user.pk), result.cancelled, CHANGE, entry)
         cancelled = len(result.cancelled)
         counts = f"{cancelled} cancelled, {result.no_longer_open} no longer open, {result.failed} failed"
         if result.failed:
@@ -223,6 +242,10 @@ class OrderAdmin(TimeKeyAdmin):
     @admin.display(description="filled")
     def filled(self, order: Order) -> str:
         return decimal_text(order.filled_quantity)
+
+    @admin.display(description="filled notional")
+    def notional(self, order: Order) -> str:
+        return decimal_text(order.filled_notional)
 
 
 def is_uuid(text: str) -> bool:
