@@ -189,7 +189,8 @@ class PostgresServer:
                 process.wait()
         if process.returncode != 0:
             lines = output.read_text(errors="replace").strip().splitlines()
-            reason = next((line for line in lines if "error:" in line or "FATAL:" in line), "no reason given")
+            told = [line for line in lines if line.startswith("initdb:") or "FATAL:" in line] or lines
+            reason = told[0] if told else f"status {process.returncode}"
             raise ProcessError(f"initdb of {self.data} failed: {reason}.{account_hint(self.account)}")
         output.unlink()
 

@@ -41,7 +41,7 @@ if LINUX:
 class Account:
     """An account other than root that a server runs as."""
 
-    name: str
+    name: str  # its number where it has none
     uid: int
     gid: int
 
@@ -67,33 +67,24 @@ _MASK = 1 << CAP_DAC_OVERRIDE
 _KEPT = (_CapabilitySet * 2)(_CapabilitySet(_MASK, _MASK, _MASK), _CapabilitySet())
 
 
-def server_account(*folders: Path) -> Account | None:
+def server_account(cluster: Path, data_dir: Path) -> Account | None:
     """The account to run servers as; None where we are not root and they run as ourselves.
 
-    The owner of the first of `folders` that exists and does not belong to root, so that data keeps its owner;
-    otherwise the first of `ACCOUNTS_PREFERRED` that this machine has.
+    Data keeps its owner: of PostgreSQL's cluster, or of the data folder where there is no cluster yet. Where that
+    is root, it is the first of `ACCOUNTS_PREFERRED` that this machine has.
     """
     if os.geteuid() != 0:
         return None
-    for folder in folders:
-        if folder.exists() and (owner := folder.stat()).st_uid != 0:
-            return _account_of(owner.st_uid, owner.st_gid)
-    for name in ACCOUNTS_PREFERRED:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        if entry.pw_uid != 0:
-            return Account(name, entry.pw_uid, entry.pw_gid)
-    return Account("65534", 65534, 65534)
-
-
-def _account_of(uid: int, gid: int) -> Account:
-    try:
-        entry = pwd.getpwuid(uid)
-    except KeyError:
-        return Account(str(uid), uid, gid)
-    return Account(entry.pw_name, uid, entry.pw_gid)
+    if cluster.exists() and (owner := cluster.stat()).st_uid != 0:
+        return Account(str(owner.st_uid), owner.st_uid, owner.st_gid)
+    # A new cluster needs an account that has a name: initdb asks for it.
+    accounts = [
+        Account(entry.pw_name, entry.pw_uid, entry.pw_gid) for entry in pwd.getpwall() if entry.pw_uid != 0
+    ]
+    folder_owner = data_dir.stat().st_uid if data_dir.exists() else 0
+    owners = [account for account in accounts if account.uid == folder_owner]
+    preferred = [account for name in ACCOUNTS_PREFERRED for account in accounts if account.name == name]
+    return next(iter((*owners, *preferred)), Account("65534", 65534, 65534))
 
 
 def child_setup(*, account: Account | None, death_signal: signal.Signals) -> Callable[[], None]:

@@ -24,6 +24,22 @@ def health_status(exchange: RunningExchange) -> int | None:
         return None
 
 
+def place_order(exchange: RunningExchange) -> dict[str, object]:
+    """Place an order that rests, and return it as it was acknowledged."""
+    order = {
+        "client_id": "patient",
+        "instrument": "BTC-USD",
+        "side": "buy",
+        "type": "limit",
+        "price": 1,
+        "quantity": 1,
+    }
+    answer = httpx.post(f"{exchange.url}/orders", json=order, timeout=10)
+    assert answer.status_code == 201, answer.text
+    acknowledged: dict[str, object] = answer.json()
+    return acknowledged
+
+
 def serve_and_wait(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """Run a `serve` that is expected to give up by itself."""
     return subprocess.run(
@@ -103,8 +119,11 @@ def test_an_idle_exchange_is_small(exchange: RunningExchange) -> None:
 def test_a_signal_stops_every_process(tmp_path: Path, number: signal.Signals, folder: str) -> None:
     with RunningExchange(tmp_path / folder / "data") as exchange:
         assert "the password" in exchange.log()
+        order = place_order(exchange)
         assert exchange.stop(number) == 0
+        assert "Traceback" not in exchange.log()
         exchange.start()
+        assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
         assert health_status(exchange) == 200
         assert "the password" not in exchange.log()
 
@@ -156,12 +175,18 @@ def test_a_part_that_is_killed_comes_back(exchange: RunningExchange, word: str) 
     wait_until(lambda: health_status(exchange) == 200, f"healthy again\n{exchange.log()}", 30)
 
 
-def test_it_starts_again_after_any_kill(tmp_path: Path) -> None:
+def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged(tmp_path: Path) -> None:
     with RunningExchange(tmp_path / "data") as exchange:
+        acknowledged = []
         for kill in (exchange.kill, exchange.kill_serve, exchange.kill):
+            acknowledged.append(place_order(exchange))
             kill()
             exchange.start()
             assert health_status(exchange) == 200
+            for order in acknowledged:
+                assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
+        book = httpx.get(f"{exchange.url}/orderbook").json()
+        assert [level["orders"] for level in book["bids"]] == [len(acknowledged)]
 
 
 def test_what_a_killed_serve_left_behind_is_stopped(tmp_path: Path) -> None:
