@@ -3,10 +3,12 @@
 Callers run these inside or outside a transaction as each says; each is one statement.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psycopg
 from django.conf import settings
 from django.db import connection
+from django.db.backends.utils import CursorWrapper
 
 
 class LeaseLost(Exception):
@@ -58,19 +60,30 @@ def acquire(partition: int, owner: str) -> Lease | None:
 def advance(lease: Lease, position: str) -> Lease:
     """Move the position (or keep it) and renew the lease. Raises LeaseLost."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            _ADVANCE,
-            {
-                "partition": lease.partition,
-                "epoch": lease.epoch,
-                "position": lease.position,
-                "next": position,
-                "lease": settings.WORKER_LEASE_SECONDS,
-            },
-        )
-        if cursor.rowcount != 1:
-            raise LeaseLost(f"partition={lease.partition} epoch={lease.epoch} position={lease.position}")
+        cursor.execute(_ADVANCE, _advance_parameters(lease, position))
+        return advanced(cursor, lease, position)
+
+
+def send_advance(driver: psycopg.Connection[Any], lease: Lease, position: str) -> psycopg.Cursor[Any]:
+    """The same as a part of a pipeline; `advanced` reads its result."""
+    return driver.execute(_ADVANCE, _advance_parameters(lease, position))
+
+
+def advanced(cursor: CursorWrapper | psycopg.Cursor[Any], lease: Lease, position: str) -> Lease:
+    """The lease after the statement. Raises LeaseLost where it changed no row."""
+    if cursor.rowcount != 1:
+        raise LeaseLost(f"partition={lease.partition} epoch={lease.epoch} position={lease.position}")
     return lease._replace(position=position)
+
+
+def _advance_parameters(lease: Lease, position: str) -> dict[str, str | int | float]:
+    return {
+        "partition": lease.partition,
+        "epoch": lease.epoch,
+        "position": lease.position,
+        "next": position,
+        "lease": settings.WORKER_LEASE_SECONDS,
+    }
 
 
 def release(lease: Lease) -> None:
