@@ -72,8 +72,14 @@ def internal_error() -> JSONResponse:
     )
 
 
+def incomplete_request() -> JSONResponse:
+    return error_response(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
+
+
 def payload_too_large() -> JSONResponse:
-    return error_response(413, "payload_too_large", f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken.")
+    return error_response(
+        413, "payload_too_large", f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken."
+    )
 
 
 def _allowed(context: dict[str, Any]) -> str:

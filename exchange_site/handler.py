@@ -18,7 +18,7 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpResponseBase
 from django.urls import set_script_prefix, set_urlconf
 
-from exchange_site.errors import bad_request, internal_error, payload_too_large
+from exchange_site.errors import bad_request, incomplete_request, internal_error, payload_too_large
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ class _BodyTooLarge(Exception):
     """The request's body is larger than REQUEST_BODY_BYTES_MAX."""
 
 
-class _Disconnected(Exception):
-    """The client left before its request was complete."""
+class _Incomplete(Exception):
+    """The client left before its request was complete, or sent chunks that are none."""
 
 
 class ApiHandler(ASGIHandler):
@@ -46,10 +46,11 @@ class ApiHandler(ASGIHandler):
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         try:
             body = await _read_body(scope, receive)
-        except _Disconnected:
-            return
+        except _Incomplete:
+            response: HttpResponseBase = incomplete_request()  # for a client that is still there
+            response["Connection"] = "close"
         except _BodyTooLarge:
-            response: HttpResponseBase = payload_too_large()
+            response = payload_too_large()
             response["Connection"] = "close"  # the rest of the body is not read
         else:
             response = await self._respond(scope, body)
@@ -73,7 +74,7 @@ class ApiHandler(ASGIHandler):
 
 
 async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
-    """Raises _BodyTooLarge, _Disconnected."""
+    """Raises _BodyTooLarge, _Incomplete."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > settings.REQUEST_BODY_BYTES_MAX:
             raise _BodyTooLarge
@@ -82,7 +83,7 @@ async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Disconnected
+            raise _Incomplete
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > settings.REQUEST_BODY_BYTES_MAX:

@@ -1,0 +1,174 @@
+"""An HTTP client of the exchange as a user would write one: a kept connection, exact numbers, no magic.
+
+One client belongs to one thread. Paths and bodies go out byte for byte.
+"""
+
+import http.client
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from http.client import HTTPMessage
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlencode, urlsplit
+from uuid import UUID
+
+ANSWER_SECONDS_MAX = 20.0
+TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
+ORDER_FIELDS = {
+    *("order_id", "client_id", "instrument", "side", "type", "price", "quantity", "filled_quantity"),
+    *("remaining_quantity", "average_price", "status", "reason", "idempotency_key", "created_at"),
+    *("updated_at", "trades"),
+}
+FILL_FIELDS = {"trade_id", "price", "quantity", "side", "liquidity", "timestamp"}
+
+
+def exact_json(text: str | bytes) -> Any:
+    """JSON whose numbers with a point are Decimals."""
+    return json.loads(text, parse_float=Decimal)
+
+
+class Answer(NamedTuple):
+    """A response of the exchange."""
+
+    status: int
+    headers: HTTPMessage
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:
+        assert self.headers["Content-Type"] == "application/json", self
+        return exact_json(self.body)
+
+    def number(self, name: str) -> str:
+        """The digits of a number in the answer, as they were written."""
+        found = re.search(rf'"{name}":(-?[0-9.eE+-]+)', self.text)
+        assert found is not None, self.text
+        return found[1]
+
+    def error(self, status: int, code: str) -> dict[str, Any]:
+        """The error of this answer, which must be in the one shape and have this status and code."""
+        assert self.status == status, (self.status, self.text)
+        document = self.json
+        assert document.keys() == {"error"}
+        error: dict[str, Any] = document["error"]
+        assert error["code"] == code, error
+        assert isinstance(error["message"], str)
+        assert error["message"]
+        assert error.keys() <= {"code", "message", "fields"}
+        if "fields" in error:
+            assert status == 400
+            for messages in error["fields"].values():
+                assert messages
+                assert all(isinstance(message, str) for message in messages)
+        return error
+
+    def refused_fields(self) -> set[str]:
+        """The fields that a 400 complains about."""
+        return set(self.error(400, "invalid_request").get("fields", {}))
+
+
+class Client:
+    """Sends requests to an exchange, one at a time."""
+
+    def __init__(self, url: str) -> None:
+        host = urlsplit(url)
+        self._connection = http.client.HTTPConnection(
+            str(host.hostname), host.port, timeout=ANSWER_SECONDS_MAX
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """One request. A kept connection that the exchange has closed meanwhile is opened anew."""
+        try:
+            return self._send(method, path, body, headers or {})
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            self._connection.close()
+            return self._send(method, path, body, headers or {})
+
+    def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
+        self._connection.request(method, path, body, dict(headers))
+        response = self._connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+
+    def get(self, path: str, **query: object) -> Answer:
+        return self.send("GET", path + ("?" + urlencode(query) if query else ""))
+
+    def post(self, path: str, document: object = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """A document as JSON, or bytes as they are; None sends no body."""
+        if isinstance(document, bytes):
+            body: bytes | None = document
+        else:
+            body = None if document is None else json.dumps(document).encode()
+        return self.send("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
+
+    def place(self, instrument: str, side: str, quantity: object, price: object = None, **more: Any) -> Any:
+        """The order that was placed; market where there is no price."""
+        answer = self.post("/orders", order_body(instrument, side, quantity, price, **more))
+        assert answer.status == 201, answer.text
+        return check_order(answer.json)
+
+    def cancel(self, order_id: str) -> Any:
+        answer = self.post(f"/orders/{order_id}/cancel")
+        assert answer.status == 200, answer.text
+        return check_order(answer.json)
+
+    def order(self, order_id: str) -> Any:
+        answer = self.get(f"/orders/{order_id}")
+        assert answer.status == 200, answer.text
+        return check_order(answer.json)
+
+    def book(self, instrument: str, levels: int = 1000) -> Any:
+        answer = self.get("/orderbook", instrument=instrument, levels=levels)
+        assert answer.status == 200, answer.text
+        return answer.json
+
+    def levels(self, instrument: str) -> tuple[list[tuple[Any, Any, int]], list[tuple[Any, Any, int]]]:
+        """Bids and asks as (price, quantity, orders)."""
+        book = self.book(instrument)
+        bids, asks = (
+            [(level["price"], level["quantity"], level["orders"]) for level in book[side]]
+            for side in ("bids", "asks")
+        )
+        return bids, asks
+
+
+def order_body(
+    instrument: str, side: str, quantity: object, price: object = None, **more: Any
+) -> dict[str, Any]:
+    """The body of POST /orders."""
+    body = {"client_id": "client-A", "instrument": instrument, "side": side, "quantity": quantity}
+    body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
+    return body | more
+
+
+def check_order(order: Any) -> Any:
+    """An order that has the shape of the contract and adds up."""
+    assert order.keys() == ORDER_FIELDS
+    assert UUID(order["order_id"]).version == 7
+    assert TIME.fullmatch(order["created_at"])
+    assert TIME.fullmatch(order["updated_at"])
+    assert order["created_at"] <= order["updated_at"]
+    assert order["filled_quantity"] + order["remaining_quantity"] == order["quantity"]
+    assert (order["price"] is None) == (order["type"] == "market")
+    assert (order["average_price"] is None) == (order["filled_quantity"] == 0)
+    for fill in order["trades"]:
+        assert fill.keys() == FILL_FIELDS
+        assert UUID(fill["trade_id"]).version == 7
+        assert TIME.fullmatch(fill["timestamp"])
+    assert sum(fill["quantity"] for fill in order["trades"]) == order["filled_quantity"]
+    return order

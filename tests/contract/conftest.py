@@ -1,0 +1,62 @@
+"""One running exchange for all tests of the contract: on granian, and again on daphne."""
+
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.client import Client
+from tests.contract.market import Market
+from tests.system.exchange import RunningExchange
+
+ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback).*$", re.MULTILINE)
+
+_client_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", params=["granian", "daphne"])
+def asgi_server(request: pytest.FixtureRequest) -> str:
+    """The ASGI server that the exchange runs on."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_exchange(asgi_server: str) -> Iterator[RunningExchange]:
+    """Without a rate limit. Tests ask for `exchange`."""
+    with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": asgi_server}) as running:
+        yield running
+
+
+@pytest.fixture
+def exchange(shared_exchange: RunningExchange) -> Iterator[RunningExchange]:
+    """The shared exchange, which must not log an error, whatever a client does."""
+    before = len(shared_exchange.log())
+    yield shared_exchange
+    assert not ERROR_LINE.findall(shared_exchange.log()[before:])
+
+
+@pytest.fixture(scope="session")
+def market(shared_exchange: RunningExchange) -> Iterator[Market]:
+    """The operator's side of the shared exchange."""
+    operator = Market(shared_exchange)
+    yield operator
+    operator.close()
+
+
+@pytest.fixture
+def instrument(market: Market) -> str:
+    """An instrument that nobody has traded yet."""
+    return market.fresh_instrument()
+
+
+@pytest.fixture
+def client(exchange: RunningExchange) -> Iterator[Client]:
+    with Client(exchange.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def client_id() -> str:
+    """A client without orders."""
+    return f"client-{next(_client_numbers)}"

@@ -1,0 +1,61 @@
+"""What only the operator of an exchange can do: list instruments, halt them, look into database and Redis."""
+
+import itertools
+from typing import Any
+
+import psycopg
+import redis
+
+from exchange_site.embedded.locations import Locations
+from orders.messages import COMMAND_FIELD, ReloadInstruments, encode, stream_key
+from tests.contract.client import Client, order_body
+from tests.system.exchange import RunningExchange, wait_until
+
+LISTED_AT_ONCE = 30
+_LIST_SQL = """
+INSERT INTO orders_instrument (symbol, tick_size, lot_size, min_quantity, max_quantity, min_price, max_price,
+                               status, partition)
+VALUES (%s, 0.01, 0.00000001, 0.00000001, 10000, 0.01, 10000000, 'active', 0)
+"""
+
+
+class Market:
+    """Hands out instruments that nobody has traded yet, on the grid and within the limits of BTC-USD."""
+
+    def __init__(self, exchange: RunningExchange) -> None:
+        locations = Locations(exchange.data_dir)
+        self.database = psycopg.connect(locations.postgres_uri, autocommit=True)
+        self.redis: Any = redis.Redis.from_url(locations.redis_url)
+        self._client = Client(exchange.url)
+        self._numbers = itertools.count(1)
+        self._unused: list[str] = []
+
+    def close(self) -> None:
+        self.database.close()
+        self.redis.close()
+
+    def fresh_instrument(self) -> str:
+        if not self._unused:
+            self._unused = [f"T{next(self._numbers)}-USD" for _ in range(LISTED_AT_ONCE)]
+            with self.database.cursor() as cursor:
+                cursor.executemany(_LIST_SQL, [(symbol,) for symbol in self._unused])
+            self.reload_worker()
+            wait_until(lambda: self._is_traded(self._unused[-1]), f"{self._unused[-1]} is traded")
+        return self._unused.pop(0)
+
+    def set_status(self, symbol: str, status: str) -> None:
+        """Change it in the database, as the admin does; the processes learn of it by and by."""
+        self.database.execute("UPDATE orders_instrument SET status = %s WHERE symbol = %s", (status, symbol))
+
+    def reload_worker(self) -> None:
+        """Have the worker read the instruments before its next command."""
+        command = encode(ReloadInstruments(request_id="test", reply_to="nobody"))
+        self.redis.xadd(stream_key(0), {COMMAND_FIELD: command})
+
+    def status_seen_by_api(self, symbol: str) -> str:
+        rows = self._client.get("/instruments").json["instruments"]
+        return next(str(row["status"]) for row in rows if row["symbol"] == symbol)
+
+    def _is_traded(self, symbol: str) -> bool:
+        body = order_body(symbol, "buy", 1, client_id="operator")
+        return self._client.post("/orders", body).status == 201

@@ -1,0 +1,358 @@
+"""Book, trades, statistics, candles, instruments; health, metrics and docs."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.contract.client import TIME, Client
+from tests.contract.market import Market
+from tests.system.exchange import wait_until
+
+CANDLE_FIELDS = {"time", "open", "high", "low", "close", "volume", "trade_count"}
+_CANDLE_SQL = """
+INSERT INTO marketdata_candle (instrument_id, time, open, high, low, close, volume, notional, trade_count)
+SELECT id, %s, %s, %s, %s, %s, %s, 1, %s FROM orders_instrument WHERE symbol = %s
+"""
+
+
+def trade(client: Client, instrument: str, price: object, quantity: object, side: str = "buy") -> Any:
+    """A trade by a taker on that side; returns the taker."""
+    client.place(instrument, "sell" if side == "buy" else "buy", quantity, price)
+    taker = client.place(instrument, side, quantity, price)
+    assert taker["status"] == "filled"
+    return taker
+
+
+def test_the_book_by_level(client: Client, instrument: str) -> None:
+    for price, quantity in ((100, 1), ("99.5", 2), (100, "0.5"), ("99.99", "0.25")):
+        client.place(instrument, "buy", quantity, price)
+    for price, quantity in ((102, 1), (101, 2), (101, 3), ("101.01", 4)):
+        client.place(instrument, "sell", quantity, price)
+    book = client.book(instrument)
+    assert book.keys() == {"instrument", "sequence", "bids", "asks", "timestamp"}
+    assert (book["instrument"], book["sequence"]) == (instrument, 8)
+    assert TIME.fullmatch(book["timestamp"])
+    assert book["bids"] == [
+        {"price": 100, "quantity": Decimal("1.5"), "orders": 2, "cumulative": Decimal("1.5")},
+        {"price": Decimal("99.99"), "quantity": Decimal("0.25"), "orders": 1, "cumulative": Decimal("1.75")},
+        {"price": Decimal("99.5"), "quantity": 2, "orders": 1, "cumulative": Decimal("3.75")},
+    ]
+    assert [(level["price"], level["quantity"], level["cumulative"]) for level in book["asks"]] == [
+        (101, 5, 5),
+        (Decimal("101.01"), 4, 9),
+        (102, 1, 10),
+    ]
+
+
+def test_the_book_is_cut_to_the_best_levels(client: Client, instrument: str) -> None:
+    for number in range(25):
+        client.place(instrument, "buy", 1, 100 + number)
+        client.place(instrument, "sell", 1, 200 + number)
+    book = client.get("/orderbook", instrument=instrument).json
+    assert [level["price"] for level in book["bids"]] == list(range(124, 104, -1))
+    assert [level["price"] for level in book["asks"]] == list(range(200, 220))
+    book = client.book(instrument, levels=2)
+    assert [level["price"] for level in book["bids"]] == [124, 123]
+    assert [level["price"] for level in book["asks"]] == [200, 201]
+    assert len(client.book(instrument, levels=1)["asks"]) == 1
+    assert len(client.book(instrument, levels=1000)["asks"]) == 25
+
+
+def test_the_sequence_counts_every_change(client: Client, instrument: str) -> None:
+    def sequence() -> Any:
+        return client.book(instrument)["sequence"]
+
+    assert sequence() == 0
+    order = client.place(instrument, "buy", 2, 10)
+    assert sequence() == 1
+    client.place(instrument, "sell", 1, 10)
+    assert sequence() == 2
+    client.cancel(order["order_id"])
+    assert sequence() == 3
+    client.place(instrument, "sell", 1)
+    assert sequence() == 3
+
+
+def test_the_default_instrument(client: Client) -> None:
+    for path in ("/orderbook", "/trades/stats"):
+        assert client.get(path).json["instrument"] == "BTC-USD"
+    for path in ("/orderbook", "/trades", "/trades/stats", "/candles", "/orders"):
+        client.get(path, instrument="NO-USD").error(404, "not_found")
+
+
+def test_trades_newest_first(client: Client, instrument: str) -> None:
+    takers = [
+        trade(client, instrument, "100.5", "0.1"),
+        trade(client, instrument, "100.25", "0.2", side="sell"),
+    ]
+    answer = client.get("/trades", instrument=instrument)
+    assert answer.number("price") == "100.25"
+    assert answer.number("quantity") == "0.2"
+    page = answer.json
+    assert page.keys() == {"trades", "next_cursor"}
+    assert page["next_cursor"] is None
+    newest, oldest = page["trades"]
+    assert newest == {
+        "trade_id": takers[1]["trades"][0]["trade_id"],
+        "instrument": instrument,
+        "sequence": 4,
+        "price": Decimal("100.25"),
+        "quantity": Decimal("0.2"),
+        "side": "sell",
+        "timestamp": takers[1]["trades"][0]["timestamp"],
+    }
+    assert UUID(oldest["trade_id"]).version == 7
+    assert (oldest["sequence"], oldest["side"]) == (2, "buy")
+
+
+def test_pages_of_trades(client: Client, instrument: str) -> None:
+    for price in range(1, 8):
+        client.place(instrument, "sell", 1, price)
+    client.place(instrument, "buy", 7)
+    for limit in (1, 3, 7):
+        prices: list[int] = []
+        query: dict[str, Any] = {"instrument": instrument, "limit": limit}
+        while True:
+            page = client.get("/trades", **query).json
+            prices += [trade["price"] for trade in page["trades"]]
+            if page["next_cursor"] is None:
+                break
+            assert len(page["trades"]) == limit
+            query["cursor"] = page["next_cursor"]
+            client.place(instrument, "sell", 1, 1000)
+            client.place(instrument, "buy", 1, 1000)  # newer trades don't move the older pages
+        assert prices[-7:] == [7, 6, 5, 4, 3, 2, 1]
+        assert len(prices) == len(prices[-7:]) + prices.count(1000)
+
+
+def test_statistics(client: Client, instrument: str) -> None:
+    for price, quantity in (("100", "1"), ("104", "0.5"), ("98", "0.25"), ("102", "0.25")):
+        trade(client, instrument, price, quantity)
+    answer = client.get("/trades/stats", instrument=instrument)
+    assert answer.json == {
+        "instrument": instrument,
+        "window": "24h",
+        "trade_count": 4,
+        "volume": 2,
+        "notional": 202,
+        "vwap": 101,
+        "open": 100,
+        "high": 104,
+        "low": 98,
+        "last": 102,
+        "change": 2,
+        "change_percent": 2,
+    }
+    assert (answer.number("vwap"), answer.number("volume")) == ("101", "2")
+    for window in ("1m", "1h", "720h", "30d", "43200m"):
+        stats = client.get("/trades/stats", instrument=instrument, window=window).json
+        assert (stats["window"], stats["trade_count"]) == (window, 4)
+
+
+def test_statistics_forget_what_is_older_than_the_window(
+    client: Client, market: Market, instrument: str
+) -> None:
+    trade(client, instrument, 100, 1)
+    two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
+    market.database.execute(
+        "UPDATE marketdata_trade SET timestamp = %s WHERE instrument_id = "
+        "(SELECT id FROM orders_instrument WHERE symbol = %s)",
+        (two_hours_ago, instrument),
+    )
+    trade(client, instrument, 50, 1)
+    stats = client.get("/trades/stats", instrument=instrument, window="1h").json
+    assert (stats["trade_count"], stats["open"], stats["high"], stats["change"]) == (1, 50, 50, 0)
+    stats = client.get("/trades/stats", instrument=instrument, window="3h").json
+    assert (stats["trade_count"], stats["open"], stats["change"], stats["change_percent"]) == (
+        2,
+        100,
+        -50,
+        -50,
+    )
+
+
+def test_statistics_without_a_trade(client: Client, instrument: str) -> None:
+    stats = client.get("/trades/stats", instrument=instrument).json
+    assert (stats["trade_count"], stats["volume"], stats["notional"]) == (0, 0, 0)
+    for name in ("vwap", "open", "high", "low", "last", "change", "change_percent"):
+        assert stats[name] is None
+
+
+def test_the_candle_of_this_minute(client: Client, instrument: str) -> None:
+    for price, quantity in (("100.5", "1"), ("104", "0.5"), ("98", "0.25"), ("102.25", "0.25")):
+        trade(client, instrument, price, quantity)
+    answer = client.get("/candles", instrument=instrument)
+    assert answer.json["next_cursor"] is None
+    candles = answer.json["candles"]
+    for candle in candles:
+        assert candle.keys() == CANDLE_FIELDS
+        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:00\.000Z", candle["time"])
+    assert candles[0]["open"] == Decimal("100.5")  # the minute may have changed in between
+    assert candles[-1]["close"] == Decimal("102.25")
+    assert max(candle["high"] for candle in candles) == 104
+    assert min(candle["low"] for candle in candles) == 98
+    assert sum(candle["volume"] for candle in candles) == 2
+    assert sum(candle["trade_count"] for candle in candles) == 4
+    assert client.get("/candles", instrument=instrument, interval="1d").json["candles"]
+
+
+@pytest.fixture
+def day_of_candles(market: Market, instrument: str) -> str:
+    """An instrument with candles at some minutes of 2026-01-02."""
+    for hour, minute, prices, volume, count in (
+        (0, 0, (10, 12, 9, 11), 1, 2),
+        (0, 1, (11, 15, 11, 14), 2, 3),
+        (0, 4, (14, 14, 8, 8), "0.5", 1),
+        (0, 5, (8, 9, 7, 9), 1, 1),
+        (4, 30, (20, 21, 19, 20), 1, 1),
+        (23, 59, (30, 30, 30, 30), 1, 1),
+    ):
+        moment = datetime(2026, 1, 2, hour, minute, tzinfo=UTC)
+        market.database.execute(_CANDLE_SQL, (moment, *prices, volume, count, instrument))
+    return instrument
+
+
+def candles(client: Client, instrument: str, **query: object) -> list[tuple[Any, ...]]:
+    """Time without the day and the seconds, then the numbers."""
+    page = client.get("/candles", instrument=instrument, **query).json
+    return [
+        (candle["time"][11:16], *(candle[name] for name in ("open", "high", "low", "close", "volume")),
+         candle["trade_count"])
+        for candle in page["candles"]
+    ]  # fmt: skip
+
+
+def test_candles_oldest_first(client: Client, day_of_candles: str) -> None:
+    rows = candles(client, day_of_candles, interval="1m")
+    assert [row[0] for row in rows] == ["00:00", "00:01", "00:04", "00:05", "04:30", "23:59"]
+    assert rows[0] == ("00:00", 10, 12, 9, 11, 1, 2)
+
+
+def test_longer_candles_are_made_of_the_minutes(client: Client, day_of_candles: str) -> None:
+    five = candles(client, day_of_candles, interval="5m")
+    assert five[0] == ("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)
+    assert [row[0] for row in five] == ["00:00", "00:05", "04:30", "23:55"]
+    fifteen = candles(client, day_of_candles, interval="15m")
+    assert fifteen[0] == ("00:00", 10, 15, 7, 9, Decimal("4.5"), 7)
+    assert [row[0] for row in candles(client, day_of_candles, interval="1h")] == ["00:00", "04:00", "23:00"]
+    assert [row[0] for row in candles(client, day_of_candles, interval="4h")] == ["00:00", "04:00", "20:00"]
+    assert candles(client, day_of_candles, interval="1d") == [("00:00", 10, 30, 7, 30, Decimal("6.5"), 9)]
+
+
+def test_the_span_of_candles(client: Client, day_of_candles: str) -> None:
+    def times(**query: object) -> list[str]:
+        return [row[0] for row in candles(client, day_of_candles, **query)]
+
+    assert times(start="2026-01-02T00:01:00Z", end="2026-01-02T00:05:00Z") == ["00:01", "00:04"]
+    assert times(start="2026-01-02T00:00:30Z", end="2026-01-02T00:04:30Z") == ["00:01", "00:04"]
+    assert times(start="2026-01-02T05:00:00+01:00") == ["04:30", "23:59"]
+    assert times(end="2026-01-02T00:01:00") == ["00:00"]
+    assert times(start="2026-01-03") == []
+    # only candles that start in the span, and each whole
+    assert candles(client, day_of_candles, interval="5m", start="2026-01-02T00:01:00Z")[0][0] == "00:05"
+    assert candles(client, day_of_candles, interval="5m", end="2026-01-02T00:01:00Z")[0][5] == Decimal("3.5")
+
+
+def test_the_limit_keeps_the_newest_candles(client: Client, day_of_candles: str) -> None:
+    def times(**query: object) -> list[str]:
+        return [row[0] for row in candles(client, day_of_candles, **query)]
+
+    assert times(limit=2) == ["04:30", "23:59"]
+    assert times(limit=1, interval="5m", end="2026-01-02T00:10:00Z") == ["00:05"]
+    rows = candles(client, day_of_candles, limit=1, interval="5m", end="2026-01-02T00:05:00Z")
+    assert rows == [("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)]
+
+
+def test_instruments(client: Client, market: Market) -> None:
+    page = client.get("/instruments").json
+    assert page["next_cursor"] is None
+    rows = {row["symbol"]: row for row in page["instruments"]}
+    assert list(rows) == sorted(rows)
+    assert {"BTC-USD", "ETH-USD", "SOL-USD"} <= set(rows)
+    assert rows["BTC-USD"] == {
+        "symbol": "BTC-USD",
+        "tick_size": Decimal("0.01"),
+        "lot_size": Decimal("0.00000001"),
+        "min_quantity": Decimal("0.00000001"),
+        "max_quantity": 10000,
+        "min_price": Decimal("0.01"),
+        "max_price": 10000000,
+        "status": "active",
+    }
+    assert '"lot_size":0.00000001,' in client.get("/instruments").text
+
+
+def test_health(client: Client) -> None:
+    health = client.get("/healthz").json
+    assert health.keys() == {"status", "timestamp", "uptime", "checks"}
+    assert health["status"] == "healthy"
+    assert health["checks"] == {"database": "ok", "redis": "ok", "matching": "ok"}
+    assert TIME.fullmatch(health["timestamp"])
+    assert health["uptime"] > 0
+
+
+METRICS = (
+    *("exchange_orders_received_total", "exchange_orders_accepted_total", "exchange_orders_rejected_total"),
+    *("exchange_trades_matched_total", "exchange_orders_cancelled_total", "exchange_queue_length"),
+    *("exchange_batch_commands_count", "exchange_commit_seconds_count"),
+    *("exchange_order_latency_seconds_count", "exchange_websocket_connections"),
+    *("exchange_websocket_messages_sent_total", "exchange_websocket_messages_received_total"),
+)
+
+
+def metrics(client: Client) -> dict[str, float]:
+    """The values by name; those with labels are added up."""
+    answer = client.get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    values: dict[str, float] = {}
+    for line in answer.text.splitlines():
+        if line and not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            name = name.split("{")[0]
+            values[name] = values.get(name, 0) + float(value)
+    return values
+
+
+def test_metrics_count_what_happens(client: Client, instrument: str) -> None:
+    before = metrics(client)
+    assert set(METRICS) <= set(before)
+    trade(client, instrument, 10, 1)
+    client.cancel(client.place(instrument, "buy", 1, 10)["order_id"])
+    assert client.post("/orders", {}).status == 400
+
+    def grown() -> dict[str, float]:
+        now = metrics(client)
+        return {name: now[name] - before[name] for name in METRICS}
+
+    # the worker counts after it has answered
+    wait_until(lambda: grown()["exchange_orders_cancelled_total"] >= 1, "the worker has counted")
+    growth = grown()
+    assert growth["exchange_orders_received_total"] == 4
+    assert growth["exchange_orders_accepted_total"] == 3
+    assert growth["exchange_trades_matched_total"] == 1
+    assert growth["exchange_orders_cancelled_total"] == 1
+    assert growth["exchange_order_latency_seconds_count"] >= 3
+    assert growth["exchange_batch_commands_count"] >= 4
+    assert growth["exchange_commit_seconds_count"] >= 4
+
+
+def test_the_docs_page_and_what_it_needs(client: Client) -> None:
+    page = client.get("/docs")
+    assert page.status == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    sources = re.findall(r'(?:src|href)="(/[^"]+)"', page.text)
+    assert len(sources) >= 3
+    for source in sources:
+        assert client.get(source).status == 200
+    assert "/docs/schema" in page.text
+    assert client.get("/docs/schema", format="json").status == 200
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "nonsense"])
+def test_answers_are_json_whatever_is_accepted(client: Client, accept: str) -> None:
+    assert client.send("GET", "/orderbook", headers={"Accept": accept}).json["instrument"] == "BTC-USD"
