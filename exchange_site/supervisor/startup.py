@@ -1,8 +1,10 @@
 """The steps of `serve` before the exchange is open: port, servers, database, first user, first answer."""
 
 import contextlib
+import errno
 import http.client
 import json
+import logging
 import resource
 import secrets
 import socket
@@ -21,6 +23,8 @@ from django.db.migrations.executor import MigrationExecutor
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from orders.defaults import load_default_instruments
 
+logger = logging.getLogger(__name__)
+
 ADMIN_NAME = "admin"
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
 
@@ -38,10 +42,12 @@ def ensure_port_is_free() -> None:
             )  # connections that are closing do not count
             probe.bind(address)
     except OSError as error:
-        raise ProcessError(
-            f"port {port} of {host} can't be used: {error.strerror}. "
+        remedy = (
             "Set PORT to a free one, as in PORT=8100 make run"
-        ) from error
+            if error.errno in (errno.EADDRINUSE, errno.EACCES)
+            else "Set EXCHANGE_BIND to an address of this machine"
+        )
+        raise ProcessError(f"port {port} of {host} can't be used: {error.strerror}. {remedy}.") from error
 
 
 def raise_open_files_limit() -> None:
@@ -68,6 +74,7 @@ def await_servers(pause: Pause) -> None:
 
 def _await_answer(server: str, variable: str, url: str, ask: Callable[[], object], pause: Pause) -> None:
     deadline = time.monotonic() + settings.SERVERS_TIMEOUT_SECONDS
+    told = False
     while True:
         try:
             ask()
@@ -79,6 +86,9 @@ def _await_answer(server: str, variable: str, url: str, ask: Callable[[], object
                 raise ProcessError(
                     f"{server} at {where} does not answer: {reason}. See {variable}."
                 ) from error
+            if not told:
+                logger.info("waiting for %s", server)
+                told = True
             pause(settings.HEALTH_POLL_SECONDS)
         else:
             return

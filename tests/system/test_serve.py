@@ -148,6 +148,14 @@ def test_a_busy_port_is_one_line_and_status_1(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "postgres").exists()
 
 
+def test_an_address_of_another_machine_is_one_line_and_status_1(tmp_path: Path) -> None:
+    exchange = RunningExchange(tmp_path / "data", {"EXCHANGE_BIND": "192.0.2.1"})
+    outcome = serve_and_wait(exchange.environment)
+    assert outcome.returncode == 1
+    assert len(outcome.stderr.splitlines()) == 1
+    assert "EXCHANGE_BIND" in outcome.stderr
+
+
 def test_a_second_serve_on_the_same_folder_is_refused(exchange: RunningExchange, tmp_path: Path) -> None:
     other = RunningExchange(tmp_path / "unused")
     outcome = serve_and_wait({**other.environment, "EXCHANGE_DATA_DIR": str(exchange.data_dir)})
