@@ -88,4 +88,3 @@ async def _check_matching() -> None:
         for partition in sorted(partitions):
             if not await redis.exists(heartbeat_key(partition)):
                 raise NotMatching(f"no worker on partition {partition}: start manage.py run_matching")
-

@@ -5,9 +5,24 @@ from decimal import Decimal
 from orders.models import Instrument
 
 DEFAULT_INSTRUMENTS = {
-    "BTC-USD": {"tick_size": "0.01", "lot_size": "0.00000001", "max_quantity": "10000", "max_price": "10000000"},
-    "ETH-USD": {"tick_size": "0.01", "lot_size": "0.00000001", "max_quantity": "100000", "max_price": "1000000"},
-    "SOL-USD": {"tick_size": "0.001", "lot_size": "0.000001", "max_quantity": "1000000", "max_price": "100000"},
+    "BTC-USD": {
+        "tick_size": "0.01",
+        "lot_size": "0.00000001",
+        "max_quantity": "10000",
+        "max_price": "10000000",
+    },
+    "ETH-USD": {
+        "tick_size": "0.01",
+        "lot_size": "0.00000001",
+        "max_quantity": "100000",
+        "max_price": "1000000",
+    },
+    "SOL-USD": {
+        "tick_size": "0.001",
+        "lot_size": "0.000001",
+        "max_quantity": "1000000",
+        "max_price": "100000",
+    },
 }
 
 

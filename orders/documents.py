@@ -14,7 +14,7 @@ from rest.times import time_text
 Number = msgspec.Raw  # a JSON number, digit for digit
 
 
-class TradeRow(Protocol):
+class StoredTrade(Protocol):
     """What this floor needs to know of a trade in the database; the model lives in marketdata."""
 
     trade_id: UUID
@@ -96,7 +96,7 @@ def order_document(order: Order, fills: list[FillDocument]) -> OrderDocument:
     )
 
 
-def fill_document(trade: "TradeRow", *, liquidity: str) -> FillDocument:
+def fill_document(trade: StoredTrade, *, liquidity: str) -> FillDocument:
     return FillDocument(
         trade_id=str(trade.trade_id),
         price=json_decimal(trade.price),

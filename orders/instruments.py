@@ -66,7 +66,9 @@ class InstrumentDirectory:
         try:
             return (await self.all())[symbol]
         except KeyError:
-            raise NotFound(f"No instrument has this symbol: {symbol[:40]!r}. GET /instruments lists them.") from None
+            raise NotFound(
+                f"No instrument has this symbol: {symbol[:40]!r}. GET /instruments lists them."
+            ) from None
 
     async def _refresh(self) -> None:
         """One read however many requests wait for it; a request that is cut off does not cancel it."""

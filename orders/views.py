@@ -136,7 +136,9 @@ def _answer(outcome: Outcome, *, created: bool) -> HttpResponse:
     headers = outcome.headers
     if outcome.replayed:
         headers = {**headers, "Idempotency-Replayed": "true"}
-    return JSONResponse(outcome.body, status=201 if created and not outcome.replayed else 200, headers=headers)
+    return JSONResponse(
+        outcome.body, status=201 if created and not outcome.replayed else 200, headers=headers
+    )
 
 
 def _order_id(text: str) -> UUID:
@@ -157,5 +159,3 @@ def _read_cursor(cursor: str | None) -> UUID | None:
 
 def _no_such_order() -> NotFound:
     return NotFound("No order has this id.")
-
-

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from rest.exceptions import Unavailable
 
@@ -50,6 +50,10 @@ def _run(call: Callable[[], Result]) -> Result:
     """Django replaces a connection that broke while idle between requests only: this is our between."""
     close_old_connections()
     try:
+        if connection.connection is None:
+            limit = f"{settings.DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
         return call()
     finally:
         close_old_connections()
