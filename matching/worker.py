@@ -70,7 +70,7 @@ class MatchingWorker:
                     await self._own_and_match()
                 except (OperationalError, InterfaceError, LeaseLost, RedisError, OSError) as error:
                     logger.warning("partition %d: %s: %s", self.partition, type(error).__name__, error)
-                    await self._in_database(connection.close)
+                    await self._in_database(close_connection)
                     await self._pause(self._backoff_seconds)
                     self._backoff_seconds = min(
                         2 * self._backoff_seconds, settings.WORKER_BACKOFF_SECONDS_MAX
@@ -249,7 +249,7 @@ class MatchingWorker:
             with contextlib.suppress(OperationalError, InterfaceError):
                 await self._in_database(checkpoint.release, self._lease)
         for thread in (self._database_thread, self._lease_thread):
-            await self._on(thread, connection.close)
+            await self._on(thread, close_connection)
             thread.shutdown()
         await self._redis.aclose()
         logger.info("partition %d: stopped", self.partition)
@@ -286,6 +286,11 @@ class MatchingWorker:
     ) -> Result:
         """Django's connections belong to threads: each thread here has its one connection."""
         return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(*args, **kwargs))
+
+
+def close_connection() -> None:
+    """This thread's. `connection.close` itself, looked up on the event loop, would be that thread's."""
+    connection.close()
 
 
 def _count(batch: Batch, commands: int) -> None:
