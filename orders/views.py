@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
 from orders import metrics, schema
@@ -116,9 +116,9 @@ class InstrumentViewSet(AsyncViewSet):
 async def _read_order(request: Request) -> OrderRequest:
     """The validated order of a request. Raises InvalidRequest, ValidationError, Unavailable."""
     fields = _place_order.run_validation(request.data)
-    header: str | None = request.headers.get("Idempotency-Key")
+    header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if header is not None:
-        header = _place_order.fields["idempotency_key"].run_validation(header)
+        header = _read_key(header)
         if fields["idempotency_key"] not in (None, header):
             raise InvalidRequest(
                 fields={"idempotency_key": ["The header Idempotency-Key names another key than the body."]}
@@ -130,6 +130,17 @@ async def _read_order(request: Request) -> OrderRequest:
     except NotFound as error:
         raise InvalidRequest(fields={"instrument": [str(error.detail)]}) from None
     return OrderRequest(instrument=instrument, **fields)
+
+
+def _read_key(header: str) -> str:
+    """The key of a header: Django hands out its bytes as Latin-1, and a key in a body is UTF-8."""
+    try:
+        key: str = _place_order.fields["idempotency_key"].run_validation(header.encode("latin-1").decode())
+    except UnicodeError:
+        raise ValidationError({"idempotency_key": ["The header must be UTF-8."]}) from None
+    except ValidationError as error:
+        raise ValidationError({"idempotency_key": error.detail}) from None
+    return key
 
 
 def _answer(outcome: Outcome, *, created: bool) -> HttpResponse:

@@ -52,9 +52,10 @@ class Market:
         command = encode(ReloadInstruments(request_id="test", reply_to="nobody"))
         self.redis.xadd(stream_key(0), {COMMAND_FIELD: command})
 
-    def status_seen_by_api(self, symbol: str) -> str:
+    def is_seen_by_api(self, symbol: str, status: str) -> bool:
+        """Whether the API knows of the status."""
         rows = self._client.get("/instruments").json["instruments"]
-        return next(str(row["status"]) for row in rows if row["symbol"] == symbol)
+        return next(bool(row["status"] == status) for row in rows if row["symbol"] == symbol)
 
     def _is_traded(self, symbol: str) -> bool:
         body = order_body(symbol, "buy", 1, client_id="operator")

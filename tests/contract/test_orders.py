@@ -285,11 +285,11 @@ def test_a_halted_instrument_takes_cancels_but_no_orders(
 ) -> None:
     order = client.place(instrument, "buy", 1, 10)
     market.set_status(instrument, "halted")
-    wait_until(lambda: market.status_seen_by_api(instrument) == "halted", "the API knows of the halt")
+    wait_until(lambda: market.is_seen_by_api(instrument, "halted"), "the API knows of the halt")
     client.post("/orders", order_body(instrument, "buy", 1, 10)).error(409, "instrument_halted")
     assert client.cancel(order["order_id"])["status"] == "cancelled"
     market.set_status(instrument, "active")
-    wait_until(lambda: market.status_seen_by_api(instrument) == "active", "the API knows that it is over")
+    wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API knows that it is over")
     market.reload_worker()
     assert client.place(instrument, "buy", 1, 10)["status"] == "open"
 
@@ -303,7 +303,7 @@ def test_where_only_the_worker_knows_of_a_halt_the_order_is_rejected(
         """The API may learn of the halt just before the order: then it is tried again."""
         nonlocal rejected
         market.set_status(instrument, "active")
-        wait_until(lambda: market.status_seen_by_api(instrument) == "active", "the API takes orders")
+        wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API takes orders")
         market.set_status(instrument, "halted")
         market.reload_worker()
         answer = client.post("/orders", order_body(instrument, "buy", 1, 10))
@@ -400,7 +400,7 @@ def test_the_idempotency_key_may_come_as_a_header(client: Client, instrument: st
     answer = client.post("/orders", body | {"idempotency_key": "key-1"}, {"Idempotency-Key": "key-2"})
     assert answer.refused_fields() == {"idempotency_key"}
     answer = client.post("/orders", body, {"Idempotency-Key": "k" * 256})
-    assert answer.status == 400
+    assert answer.refused_fields() == {"idempotency_key"}
 
 
 @pytest.mark.parametrize(
@@ -453,7 +453,6 @@ def test_unknown_paths(client: Client, path: str) -> None:
     [
         "text/plain",
         "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
         "application/xml",
         "json",
     ],

@@ -1,0 +1,257 @@
+"""The same key twice is one order: at the same moment, in another process, after any part was lost."""
+
+import contextlib
+import functools
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.contract.client import Answer, Client, check_order, order_body
+from tests.contract.market import Market
+from tests.system.exchange import RunningExchange, wait_until
+
+CLIENTS = 50
+ROUNDS = 20
+
+_key_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def key() -> str:
+    """A key that nobody has used."""
+    return f"key {next(_key_numbers)} / ü"
+
+
+class Crowd:
+    """Many clients that send at the same moment, each on a connection of its own."""
+
+    def __init__(self, url: str, clients: int) -> None:
+        self._clients = [Client(url) for _ in range(clients)]
+        self._threads = ThreadPoolExecutor(clients)
+        self._barrier = threading.Barrier(clients)
+
+    def __enter__(self) -> "Crowd":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._threads.shutdown()
+        for client in self._clients:
+            client.__exit__(None, None, None)
+
+    def post(self, bodies: list[dict[str, Any]]) -> list[Answer]:
+        """One body for each client."""
+
+        def send(client: Client, body: dict[str, Any]) -> Answer:
+            self._barrier.wait()
+            return client.post("/orders", body)
+
+        return list(self._threads.map(send, self._clients, bodies))
+
+
+def check_one_order(answers: list[Answer]) -> str:
+    """One 201, the rest 200 as replays, all of the same order; returns its id."""
+    assert Counter(answer.status for answer in answers) == {201: 1, 200: len(answers) - 1}
+    for answer in answers:
+        assert answer.headers["Idempotency-Replayed"] == ("true" if answer.status == 200 else None)
+    (order_id,) = {check_order(answer.json)["order_id"] for answer in answers}
+    return str(order_id)
+
+
+def race(exchange: RunningExchange, client: Client, instrument: str, crowd: Crowd) -> None:
+    """Every round one order, whoever wins."""
+    for number in range(1, ROUNDS + 1):
+        body = order_body(
+            instrument, "buy", 1, 10, client_id="racer", idempotency_key=f"{instrument} {number}"
+        )
+        order_id = check_one_order(crowd.post([body] * CLIENTS))
+        assert client.order(order_id)["status"] == "open"
+        assert client.levels(instrument) == ([(10, number, number)], [])
+
+
+def test_of_fifty_at_once_one_places_the_order(
+    exchange: RunningExchange, client: Client, instrument: str
+) -> None:
+    with Crowd(exchange.url, CLIENTS) as crowd:
+        race(exchange, client, instrument, crowd)
+
+
+def test_of_two_orders_with_one_key_at_once_one_is_refused(
+    exchange: RunningExchange, client: Client, instrument: str, key: str
+) -> None:
+    bodies = [order_body(instrument, "buy", 1, 10 + n % 2, idempotency_key=key) for n in range(CLIENTS)]
+    with Crowd(exchange.url, CLIENTS) as crowd:
+        answers = crowd.post(bodies)
+    statuses = Counter(answer.status for answer in answers)
+    assert statuses == {201: 1, 200: CLIENTS // 2 - 1, 422: CLIENTS // 2}
+    for answer in answers:
+        if answer.status == 422:
+            answer.error(422, "idempotency_key_reused")
+    assert client.book(instrument)["sequence"] == 1
+
+
+def test_the_order_comes_back_as_it_stands_now(client: Client, instrument: str, key: str) -> None:
+    body = order_body(instrument, "buy", 2, 10, idempotency_key=key)
+    first = client.post("/orders", body)
+    assert (first.status, first.headers["Idempotency-Replayed"]) == (201, None)
+    client.place(instrument, "sell", 1, 10)
+    again = client.post("/orders", body)
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (200, "true")
+    assert again.json == client.order(first.json["order_id"])
+    assert (again.json["status"], len(again.json["trades"])) == ("partially_filled", 1)
+    client.cancel(first.json["order_id"])
+    assert client.post("/orders", body).json["status"] == "cancelled"
+    assert client.levels(instrument) == ([], [])
+
+
+def test_the_same_order_may_be_written_otherwise(client: Client, instrument: str, key: str) -> None:
+    first = client.place(instrument, "buy", 1, 10.5, idempotency_key=key)
+    header = {"Idempotency-Key": key.encode().decode("latin-1")}  # http.client sends the key's bytes
+    again = client.post("/orders", order_body(instrument, "buy", "1.000", "10.50"), header)
+    assert (again.status, again.json) == (200, first)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"price": 11},
+        {"quantity": 2},
+        {"side": "sell"},
+        {"type": "market", "price": None},
+        {"instrument": "BTC-USD"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_order_with_the_same_key_is_refused(
+    client: Client, instrument: str, key: str, change: dict[str, Any]
+) -> None:
+    body = order_body(instrument, "buy", 1, 10, idempotency_key=key)
+    assert client.post("/orders", body).status == 201
+    client.post("/orders", body | change).error(422, "idempotency_key_reused")
+    assert client.book(instrument)["sequence"] == 1
+
+
+def test_keys_belong_to_clients(client: Client, instrument: str, key: str) -> None:
+    ids = {
+        client.place(instrument, "buy", 1, 10, client_id=f"owner-{number}", idempotency_key=key)["order_id"]
+        for number in range(5)
+    }
+    assert len(ids) == 5
+
+
+def test_a_market_order_is_not_tried_again(client: Client, instrument: str, key: str) -> None:
+    first = client.place(instrument, "buy", 1, idempotency_key=key)
+    assert first["status"] == "cancelled"
+    client.place(instrument, "sell", 1, 10)
+    again = client.post("/orders", order_body(instrument, "buy", 1, idempotency_key=key))
+    assert (again.status, again.json) == (200, first)
+
+
+def test_a_refused_request_does_not_use_up_its_key(client: Client, instrument: str, key: str) -> None:
+    body = order_body(instrument, "buy", 1, 10, idempotency_key=key)
+    assert client.post("/orders", body | {"price": "10.001"}).status == 400
+    assert client.post("/orders", body).status == 201
+
+
+def test_the_key_of_a_rejected_order(client: Client, market: Market, instrument: str) -> None:
+    body = order_body(instrument, "buy", 1, 10)
+    rejected: Any = None
+
+    def reject_one() -> bool:
+        """The API may learn of the halt before the order: then it is tried again, with another key."""
+        nonlocal rejected
+        body["idempotency_key"] = f"rejected {next(_key_numbers)}"
+        market.set_status(instrument, "active")
+        wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API takes orders")
+        market.set_status(instrument, "halted")
+        market.reload_worker()
+        answer = client.post("/orders", body)
+        rejected = answer.json if answer.status == 201 and answer.json["status"] == "rejected" else None
+        return rejected is not None
+
+    wait_until(reject_one, "an order reached the worker during the halt")
+    for status in ("halted", "active"):
+        market.set_status(instrument, status)
+        market.reload_worker()
+        wait_until(functools.partial(market.is_seen_by_api, instrument, status), f"it is {status}")
+        again = client.post("/orders", body)
+        assert (again.status, again.json) == (200, rejected)
+
+
+@pytest.fixture(scope="module")
+def two_processes() -> Iterator[RunningExchange]:
+    """An exchange with two API processes, whose parts these tests take away."""
+    with RunningExchange(variables={"EXCHANGE_API_PROCESSES": "2"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def its_client(two_processes: RunningExchange) -> Iterator[Client]:
+    with Client(two_processes.url) as connected:
+        yield connected
+
+
+def test_a_key_holds_across_api_processes(two_processes: RunningExchange, its_client: Client) -> None:
+    with Crowd(two_processes.url, CLIENTS) as crowd:
+        race(two_processes, its_client, "BTC-USD", crowd)
+        assert len(serving_processes(two_processes)) == 2
+
+
+def serving_processes(exchange: RunningExchange) -> set[int]:
+    """The processes that clients are connected to."""
+    serving: set[int] = set()
+    for process in exchange.processes():
+        with contextlib.suppress(psutil.Error):
+            for connection in process.net_connections("tcp"):
+                if connection.laddr.port == exchange.port and connection.status == psutil.CONN_ESTABLISHED:
+                    serving.add(process.pid)
+    return serving
+
+
+def test_a_key_holds_across_a_restart_of_the_worker(
+    two_processes: RunningExchange, its_client: Client, key: str
+) -> None:
+    body = order_body("ETH-USD", "buy", 1, 10, idempotency_key=key)
+    order = its_client.post("/orders", body).json
+    killed = two_processes.worker_pid()
+    psutil.Process(killed).kill()
+    again = its_client.post("/orders", body)
+    assert (again.status, again.json) == (200, order)  # there is no worker: the database knows
+    wait_until(lambda: takes_orders(its_client), "orders are taken again")
+    assert two_processes.worker_pid() != killed
+    with Crowd(two_processes.url, CLIENTS) as crowd:
+        answers = crowd.post([body] * CLIENTS)
+    assert [(answer.status, answer.json) for answer in answers] == [(200, order)] * CLIENTS
+    its_client.post("/orders", body | {"quantity": 2}).error(422, "idempotency_key_reused")
+    assert its_client.levels("ETH-USD") == ([(10, 1, 1)], [])
+
+
+def test_a_key_holds_when_redis_has_lost_everything(
+    two_processes: RunningExchange, its_client: Client, key: str
+) -> None:
+    body = order_body("SOL-USD", "buy", 1, 10, idempotency_key=key)
+    order = its_client.post("/orders", body).json
+    operator = Market(two_processes)
+    try:
+        operator.redis.flushall()
+    finally:
+        operator.close()
+    again = its_client.post("/orders", body)
+    assert (again.status, again.json) == (200, order)
+    wait_until(lambda: takes_orders(its_client), "orders are taken again")
+    with Crowd(two_processes.url, CLIENTS) as crowd:
+        answers = crowd.post([body] * CLIENTS)
+    assert [(answer.status, answer.json) for answer in answers] == [(200, order)] * CLIENTS
+    assert its_client.levels("SOL-USD") == ([(10, 1, 1)], [])
+
+
+def takes_orders(client: Client) -> bool:
+    """Whether a market order gets through; 504 is one that was in the queue when its worker went."""
+    answer = client.post("/orders", order_body("SOL-USD", "buy", "0.000001"))
+    assert answer.status in (201, 503, 504), answer.text
+    return answer.status == 201
