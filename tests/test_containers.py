@@ -1,0 +1,297 @@
+"""Dockerfile and docker-compose.yml against the repository: what they copy, start, read and wait for exists.
+
+There is no container engine in the test run: these tests hold the files against each other and against the code.
+"""
+
+import ast
+import importlib.util
+import json
+import re
+import shlex
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import get_commands, load_command_class
+
+from exchange_site.environment import Environment, read_environment
+from exchange_site.secret_files import make_secret_files
+
+ROOT = Path(__file__).resolve().parents[1]
+SECRETS = "/var/lib/exchange/secrets"
+VARIABLES = {name.upper() for name in Environment.__struct_fields__}
+PYTHONS_OWN = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+OUR_PACKAGES = {"rest", "orders", "marketdata", "matching", "loadtools", "exchange_site"}
+
+Instruction = tuple[str, str]
+
+
+def instructions() -> list[Instruction]:
+    """The Dockerfile's instructions and their arguments, continuation lines joined."""
+    lines = [
+        line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#")
+    ]
+    joined = re.sub(r"\\\n", " ", "\n".join(lines))
+    return [(name, rest) for name, _, rest in (line.partition(" ") for line in joined.splitlines() if line)]
+
+
+def stages() -> list[list[Instruction]]:
+    found: list[list[Instruction]] = []
+    for instruction in instructions():
+        if instruction[0] == "FROM":
+            found.append([])
+        found[-1].append(instruction)
+    return found
+
+
+def arguments(name: str, stage: list[Instruction]) -> list[str]:
+    return [rest for instruction, rest in stage if instruction == name]
+
+
+def image_variables() -> dict[str, str]:
+    return dict(word.split("=", 1) for text in arguments("ENV", stages()[-1]) for word in shlex.split(text))
+
+
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+SERVICES: dict[str, dict[str, Any]] = compose()["services"]
+OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+
+
+def ignored(path: str) -> bool:
+    patterns = (ROOT / ".dockerignore").read_text().split()
+    return path in patterns
+
+
+def programs(command: list[str]) -> list[list[str]]:
+    """The programs that a command starts: itself, or those of its shell line."""
+    if command[:2] == ["sh", "-c"]:
+        return [shlex.split(part) for part in command[2].split("&&")]
+    return [command]
+
+
+def assert_real(program: list[str]) -> None:
+    """A program of ours that can be started with these arguments."""
+    assert program[0] == "python", program
+    if program[1] == "manage.py":
+        parser = load_command_class(get_commands()[program[2]], program[2]).create_parser(
+            "manage.py", program[2]
+        )
+        parser.parse_args(program[3:])
+    elif program[1] == "-m":
+        assert importlib.util.find_spec(program[2]) is not None, program
+    else:
+        assert program[1] == "-c", program
+        ast.parse(program[2])
+
+
+# --- Dockerfile -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", stages(), ids=["build", "runtime"])
+def test_what_is_copied_exists_and_is_not_ignored(stage: list[Instruction]) -> None:
+    for text in arguments("COPY", stage):
+        if "--from=" in text:
+            continue
+        *sources, _ = text.split()
+        for source in sources:
+            assert (ROOT / source).exists(), source
+            assert not ignored(source), source
+
+
+def test_every_package_of_the_exchange_is_copied() -> None:
+    copied = {text.split()[0] for text in arguments("COPY", stages()[-1])}
+    assert copied >= OUR_PACKAGES | {"manage.py"}
+
+
+def test_the_image_installs_what_is_pinned_without_the_extras() -> None:
+    (install,) = [text for text in arguments("RUN", stages()[0]) if "pip install" in text]
+    assert "-c constraints.txt" in install
+    assert install.split()[-1] == "."
+
+
+def test_the_image_runs_the_api_as_an_ordinary_user() -> None:
+    runtime = stages()[-1]
+    assert arguments("USER", runtime) == ["10001:10001"]
+    assert arguments("EXPOSE", runtime) == [str(Environment().port)]
+    assert arguments("STOPSIGNAL", runtime) == ["SIGTERM"]
+    (command,) = arguments("CMD", runtime)
+    assert_real(json.loads(command))
+    assert json.loads(command)[-1] == "run_api"
+    names = [name for name, _ in runtime]
+    assert names.index("USER") > max(index for index, name in enumerate(names) if name in ("RUN", "COPY"))
+
+
+def test_the_health_check_asks_healthz_with_python() -> None:
+    (check,) = arguments("HEALTHCHECK", stages()[-1])
+    program = json.loads(check.split(" CMD ", 1)[1])
+    assert_real(program)
+    assert "/healthz" in program[2]
+
+
+def test_the_image_sets_variables_that_exist_and_no_secret() -> None:
+    variables = image_variables()
+    assert set(variables) <= VARIABLES | PYTHONS_OWN
+    assert not any("SECRET" in name or "URI" in name or "URL" in name for name in variables)
+    read_environment(variables)
+
+
+# --- docker-compose.yml ---------------------------------------------------------------------------------------
+
+
+def test_the_services() -> None:
+    assert set(SERVICES) == {"secrets", "postgres", "redis", "migrate", "matching", "web"}
+    assert OURS == ["matching", "migrate", "secrets", "web"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_commands_are_real(name: str) -> None:
+    for program in programs(SERVICES[name]["command"]):
+        assert_real(program)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_services_may_do_little(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["init"] is True
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_variables_are_those_of_the_environment_and_allowed(name: str) -> None:
+    variables = SERVICES[name].get("environment", {})
+    assert set(variables) <= VARIABLES
+    for variable, value in variables.items():
+        if value is not None:
+            assert variable.endswith("_FILE"), "what an operator may set is taken over, not fixed"
+
+
+def test_every_file_that_is_named_is_made(tmp_path: Path) -> None:
+    make_secret_files(tmp_path)
+    text = (ROOT / "docker-compose.yml").read_text()
+    named = set(re.findall(rf"{SECRETS}/([a-z_.]+)", text))
+    assert named == {
+        "postgres_uri",
+        "redis_url",
+        "django_secret_key",
+        "postgres_password",
+        "redis.conf",
+        "redis_password",
+    }
+    for name in named:
+        assert (tmp_path / name).read_text().strip()
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_dependencies_wait_for_what_the_other_service_can_tell(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        target = SERVICES[other]
+        if how["condition"] == "service_healthy":
+            assert "test" in target["healthcheck"]
+        else:
+            assert how["condition"] == "service_completed_successfully"
+            assert "restart" not in target
+
+
+def test_the_order_of_the_start() -> None:
+    def before(name: str) -> set[str]:
+        direct = set(SERVICES[name].get("depends_on", {}))
+        return direct.union(*(before(other) for other in direct))
+
+    assert before("postgres") == before("redis") == {"secrets"}
+    assert before("migrate") == {"secrets", "postgres", "redis"}
+    assert before("matching") == before("web") == {"secrets", "postgres", "redis", "migrate"}
+
+
+def test_only_the_api_can_be_reached_from_outside() -> None:
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"web"}
+    (port,) = SERVICES["web"]["ports"]
+    assert port == "${EXCHANGE_BIND:-127.0.0.1}:${PORT:-8000}:8000"
+    assert compose()["networks"]["servers"]["internal"] is True
+    assert {name for name, service in SERVICES.items() if "default" in service.get("networks", [])} == {"web"}
+    assert SERVICES["secrets"]["network_mode"] == "none"
+    # a service without networks would join the default one
+    assert all("networks" in service or "network_mode" in service for service in SERVICES.values())
+
+
+def test_volumes_are_declared_and_used() -> None:
+    used = {mount.split(":")[0] for service in SERVICES.values() for mount in service.get("volumes", [])}
+    assert used == set(compose()["volumes"])
+
+
+def test_the_exchange_shares_its_metrics_and_may_not_change_its_secrets() -> None:
+    for name in ("migrate", "matching", "web"):
+        mounts = SERVICES[name]["volumes"]
+        assert f"secrets:{SECRETS}:ro" in mounts
+        assert f"metrics:{image_variables()['EXCHANGE_METRICS_DIR']}" in mounts
+    writers = {
+        name for name, service in SERVICES.items() if f"secrets:{SECRETS}" in service.get("volumes", [])
+    }
+    assert writers == {"secrets"}
+
+
+def test_redis_loses_nothing_by_choice() -> None:
+    command = SERVICES["redis"]["command"]
+    options = dict(zip(command[2::2], command[3::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_versions_are_those_of_the_contract() -> None:
+    versions = {name: re.match(r"[a-z]+:(\d+)", SERVICES[name]["image"]) for name in ("postgres", "redis")}
+    numbers = {name: int(match[1]) for name, match in versions.items() if match}
+    assert numbers["postgres"] >= 15
+    assert numbers["redis"] >= 7
+
+
+# --- the secrets ----------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    made = make_secret_files(tmp_path)
+    contents = {name: (tmp_path / name).read_text() for name in made}
+    assert make_secret_files(tmp_path) == []
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == contents
+
+
+def test_what_is_missing_is_made_of_what_is_there(tmp_path: Path) -> None:
+    make_secret_files(tmp_path)
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    (tmp_path / "postgres_uri").unlink()
+    (tmp_path / "redis.conf").unlink()
+    assert sorted(make_secret_files(tmp_path)) == ["postgres_uri", "redis.conf"]
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+def test_every_deployment_has_its_own_secrets(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        make_secret_files(folder)
+    for name in ("postgres_password", "redis_password", "django_secret_key"):
+        assert len({(folder / name).read_text() for folder in folders}) == 2
+
+
+def test_the_exchange_takes_the_secrets(tmp_path: Path) -> None:
+    make_secret_files(tmp_path)
+    environment = read_environment(
+        {
+            "POSTGRES_URI_FILE": str(tmp_path / "postgres_uri"),
+            "REDIS_URL_FILE": str(tmp_path / "redis_url"),
+            "DJANGO_SECRET_KEY_FILE": str(tmp_path / "django_secret_key"),
+        }
+    )
+    password = (tmp_path / "postgres_password").read_text().strip()
+    assert environment.postgres_uri == f"postgres://exchange:{password}@postgres:5432/exchange"
+    assert not environment.embedded
+
+
+def test_servers_with_users_of_their_own_can_read_the_secrets(tmp_path: Path) -> None:
+    make_secret_files(tmp_path)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o644}
