@@ -1,0 +1,47 @@
+"""A database with the default instruments, and a Redis without anything of the exchange."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+from redis import Redis
+
+from orders.defaults import load_default_instruments
+from orders.instruments import TradedInstrument, load_instruments
+from rest.database import read_database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Threads that read for coroutines keep their connections; the test database can't be dropped with them."""
+    yield
+    every_thread = threading.Barrier(settings.DATABASE_THREADS)
+
+    def close() -> None:
+        every_thread.wait()
+        connection.close()
+
+    async def close_all() -> None:
+        await asyncio.gather(*(read_database(close) for _ in range(settings.DATABASE_THREADS)))
+
+    with django_db_blocker.unblock():
+        asyncio.run(close_all())
+
+
+@pytest.fixture
+def instruments(transactional_db: None) -> dict[str, TradedInstrument]:
+    """The default instruments, by symbol, in an otherwise empty database that really commits."""
+    load_default_instruments()
+    return load_instruments()
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    with Redis.from_url(settings.REDIS_URL) as client:
+        for key in client.scan_iter("exchange:*"):
+            client.delete(key)
+        yield client

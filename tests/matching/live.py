@@ -1,0 +1,66 @@
+"""A matching worker and a gateway on one event loop, on the tests' PostgreSQL and Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+
+from matching.worker import MatchingWorker
+from orders.gateway import OrderGateway, current_gateway
+from orders.messages import Command, Reply, encode, heartbeat_key, stream_key
+from rest.redis import connect_redis
+
+Result = TypeVar("Result")
+
+START_SECONDS_MAX = 20.0
+POLL_SECONDS = 0.01
+
+
+@asynccontextmanager
+async def live_worker(partition: int = 0) -> AsyncIterator[OrderGateway]:
+    """This loop's gateway, once the worker matches; the worker is stopped in good order."""
+    worker = MatchingWorker(partition)
+    running = asyncio.create_task(worker.run())
+    try:
+        async with connect_redis() as redis, asyncio.timeout(START_SECONDS_MAX):
+            while not await redis.exists(heartbeat_key(partition)):
+                if running.done():
+                    running.result()
+                await asyncio.sleep(POLL_SECONDS)
+        yield current_gateway()
+    finally:
+        worker.stop()
+        await running
+
+
+def run_scenario(scenario: Coroutine[Any, Any, Result]) -> Result:
+    """Run it on an event loop of its own, and close the gateway that it used."""
+
+    async def run() -> Result:
+        try:
+            return await scenario
+        finally:
+            await current_gateway().aclose()
+
+    return asyncio.run(run())
+
+
+async def submit(*commands: Command) -> list[Reply]:
+    """The replies, in the order of the commands, which reach the stream together and in this order."""
+    gateway = current_gateway()
+    answers = await asyncio.gather(
+        *(gateway.submit(command, partition=0, client_id=None) for command in commands)
+    )
+    return [answer.reply for answer in answers]
+
+
+async def append(redis: Redis, *fields: dict[bytes, bytes]) -> None:
+    """Entries put into the stream as they are, as no gateway would."""
+    for some in fields:
+        await redis.xadd(stream_key(0), some)  # type: ignore[arg-type]
+
+
+def command_fields(command: Command) -> dict[bytes, bytes]:
+    return {b"c": encode(command)}

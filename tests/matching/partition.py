@@ -1,0 +1,109 @@
+"""A partition in the test's own process: commands in, committed batches out, as the worker does it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from random import Random
+from uuid import UUID
+
+import uuid_utils
+
+from matching import checkpoint, engine
+from matching.batch import SIDE_NAMES, Batch
+from matching.checkpoint import Lease
+from matching.recovery import load_books
+from matching.settlement import ChangedOrder, find_keys, settle
+from orders.messages import CancelOrder, Command, PlaceOrder
+from tests.engine.flows import Shape, flow
+
+REPLY_TO = "tests"
+
+
+def new_id() -> str:
+    return str(uuid_utils.uuid7())
+
+
+def place(
+    side: str,
+    price_ticks: int,
+    quantity_lots: int,
+    *,
+    client_id: str = "client-A",
+    instrument: str = "BTC-USD",
+    idempotency_key: str | None = None,
+    order_id: str | None = None,
+) -> PlaceOrder:
+    """A limit order; a market order where the price is 0."""
+    return PlaceOrder(
+        order_id=order_id or new_id(),
+        reply_to=REPLY_TO,
+        client_id=client_id,
+        instrument=instrument,
+        side=side,
+        type="limit" if price_ticks else "market",
+        price_ticks=price_ticks,
+        quantity_lots=quantity_lots,
+        idempotency_key=idempotency_key,
+    )
+
+
+def cancel(order: PlaceOrder) -> CancelOrder:
+    return CancelOrder(
+        request_id=new_id(),
+        reply_to=REPLY_TO,
+        client_id=order.client_id,
+        instrument=order.instrument,
+        order_id=order.order_id,
+    )
+
+
+class Partition:
+    """Partition 0, with its books and its lease."""
+
+    def __init__(self) -> None:
+        self.lease = acquire()
+        self.books = load_books(0)
+        self._batches = 0
+
+    def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, list[ChangedOrder]]:
+        """Match and commit one batch."""
+        keys = [
+            (command.client_id, command.idempotency_key)
+            for command in commands
+            if isinstance(command, PlaceOrder) and command.idempotency_key is not None
+        ]
+        batch = Batch(self.books, find_keys(keys), now or datetime.now(UTC))
+        for command in commands:
+            batch.run(command)
+        self._batches += 1
+        self.lease, changed = settle(batch, self.lease, f"{self._batches}-0")
+        return batch, changed
+
+    def state_hashes(self) -> dict[str, str]:
+        return {symbol: market.book.state_hash() for symbol, market in self.books.items()}
+
+
+def acquire(owner: str = "tests") -> Lease:
+    lease = checkpoint.acquire(0, owner)
+    assert lease is not None
+    return lease
+
+
+def random_commands(
+    shape: Shape, *, seed: int, commands: int, instruments: tuple[str, ...] = ("BTC-USD", "ETH-USD")
+) -> Iterator[Command]:
+    """A flow of the engine's tests as the stream would bring it; reproducible, without repeated order ids."""
+    random = Random(seed)
+    placed: dict[str, PlaceOrder] = {}
+    for command in flow(shape, seed=seed, commands=commands):
+        if isinstance(command, engine.CancelOrder):
+            yield cancel(placed[command.order_id])
+        elif command.order_id not in placed:
+            placed[command.order_id] = place(
+                SIDE_NAMES[command.side],
+                command.price_ticks,
+                command.quantity_lots,
+                client_id=command.client_id,
+                instrument=random.choice(instruments),
+                order_id=str(UUID(int=random.getrandbits(128), version=4)),
+            )
+            yield placed[command.order_id]

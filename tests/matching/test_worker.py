@@ -1,0 +1,274 @@
+"""The worker on real servers: what it answers, what it sets aside, what it survives."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from pytest_django.fixtures import Settings
+
+from matching.recovery import load_books
+from orders.messages import (
+    PlaceOrder,
+    ReloadInstruments,
+    Reply,
+    ReplyKind,
+    dead_letters_key,
+    heartbeat_key,
+    stream_key,
+)
+from orders.models import Instrument, Order
+from orders.operations import announce_instruments, cancel_orders
+from orders.placing import cancel_order, inspect_books
+from rest.database import read_database
+from rest.exceptions import OrderNotOpen, RateLimited, Unavailable
+from rest.redis import connect_redis
+from tests.engine.flows import SHAPES
+from tests.matching.live import append, command_fields, live_worker, run_scenario, submit
+from tests.matching.partition import cancel, new_id, place, random_commands
+
+pytestmark = pytest.mark.usefixtures("instruments", "redis")
+
+
+def document(reply: Reply) -> dict[str, Any]:
+    assert reply.kind is ReplyKind.PLACED, reply
+    decoded: dict[str, Any] = msgspec.json.decode(reply.body)
+    return decoded
+
+
+def mine(gateway_id: str, command: PlaceOrder, **changes: Any) -> PlaceOrder:
+    """The command, answered to this gateway."""
+    return msgspec.structs.replace(command, reply_to=gateway_id, **changes)
+
+
+def test_orders_of_one_batch_are_answered_as_they_stand_after_it() -> None:
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            return await submit(mine(to, place("sell", 100, 10)), mine(to, place("buy", 100, 4)))
+
+    maker, taker = map(document, run_scenario(scenario()))
+    assert taker["status"] == "filled"
+    assert [fill["liquidity"] for fill in taker["trades"]] == ["taker"]
+    assert maker["status"] in ("open", "partially_filled")  # open where they were two batches
+    assert Order.objects.get(order_id=maker["order_id"]).status == "partially_filled"
+
+
+POISON: dict[str, dict[str, Any]] = {
+    "an unknown side": {"side": "sideways"},
+    "an unknown type": {"type": "stop"},
+    "a quantity of zero": {"quantity_lots": 0},
+    "a limit order without a price": {"price_ticks": 0},
+    "a price beyond 64 bits": {"price_ticks": 2**63},
+    "an id that is none": {"order_id": "not-a-uuid"},
+    "a text that PostgreSQL can't hold": {"client_id": "nul\x00"},
+    "an instrument that is not there": {"instrument": "DOGE-USD"},
+}
+
+
+@pytest.mark.parametrize("what", POISON)
+def test_a_command_that_fails_is_answered_and_the_next_one_is_matched(what: str) -> None:
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            return await submit(
+                mine(to, place("sell", 100, 10)),
+                mine(to, place("sell", 101, 10), **POISON[what]),
+                mine(to, place("buy", 100, 4)),
+            )
+
+    first, poison, last = run_scenario(scenario())
+    assert poison.kind is ReplyKind.FAILED
+    assert poison.body
+    assert document(first)["status"] in ("open", "partially_filled")
+    assert document(last)["status"] == "filled"
+    assert Order.objects.count() == 2
+
+
+def test_an_order_id_that_was_used_is_refused() -> None:
+    """Resting, filled, and in the same batch."""
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            resting, filled = mine(to, place("sell", 100, 10)), mine(to, place("buy", 100, 4))
+            placed = await submit(resting, filled)
+            return (
+                placed
+                + await submit(resting)
+                + await submit(filled)
+                + await submit(mine(to, place("buy", 100, 1)))
+            )
+
+    replies = run_scenario(scenario())
+    kinds = [reply.kind for reply in replies]
+    assert kinds == [ReplyKind.PLACED] * 2 + [ReplyKind.FAILED] * 2 + [ReplyKind.PLACED]
+    assert sorted(Order.objects.values_list("status", flat=True)) == ["filled", "filled", "partially_filled"]
+
+
+def test_entries_that_are_no_commands_are_set_aside() -> None:
+    garbage = [{b"c": b"\xc1 no msgpack"}, {b"other": b"field"}, {b"c": b"\x92\xa5place\x01"}, {b"c": b""}]
+
+    async def scenario() -> tuple[list[Reply], list[Any], int]:
+        async with connect_redis() as redis:
+            await append(redis, *garbage)
+            async with live_worker() as gateway:
+                await append(redis, *garbage)
+                replies = await submit(mine(gateway.process_id, place("buy", 100, 4)))
+                aside: Any = await redis.xrange(dead_letters_key(0))
+                return replies, aside, await redis.xlen(stream_key(0))
+
+    replies, aside, waiting = run_scenario(scenario())
+    assert document(replies[0])["status"] == "open"
+    assert [fields[b"payload"] for _, fields in aside] == [fields.get(b"c", b"") for fields in garbage] * 2
+    assert all(fields[b"reason"] for _, fields in aside)
+    assert waiting == 0
+
+
+def test_a_key_is_used_once_in_a_batch_and_after_a_restart() -> None:
+    order = place("buy", 100, 4, idempotency_key="once")
+
+    async def scenario() -> list[Reply]:
+        replies = []
+        for _ in range(2):
+            async with live_worker() as gateway:
+                to = gateway.process_id
+                replies += await submit(*(mine(to, order, order_id=new_id()) for _ in range(3)))
+        return replies
+
+    first, *others = run_scenario(scenario())
+    placed = document(first)["order_id"]
+    assert {(reply.kind, reply.body.decode()) for reply in others} == {(ReplyKind.DUPLICATE, placed)}
+    assert str(Order.objects.get().order_id) == placed
+
+
+def test_what_waits_in_the_stream_is_matched_after_a_restart_once() -> None:
+    orders = [place("buy", 100 + number, 1) for number in range(20)]
+
+    async def scenario() -> dict[str, Any]:
+        async with connect_redis() as redis:
+            await append(redis, *map(command_fields, orders))
+            for _ in range(2):
+                async with live_worker():
+                    states = await inspect_books(0)
+            return dict(states)
+
+    states = run_scenario(scenario())
+    assert states["BTC-USD"].sequence == len(orders) == Order.objects.count()
+
+
+def test_a_reload_takes_effect_for_the_next_order() -> None:
+    def set_status(status: str) -> None:
+        Instrument.objects.filter(symbol="BTC-USD").update(status=status)
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            resting = mine(to, place("buy", 100, 4))
+            replies = await submit(resting)
+            await read_database(set_status, "halted")
+            reload = ReloadInstruments(request_id=new_id(), reply_to=to)
+            done, *more = await submit(reload, mine(to, place("buy", 100, 4)), _answered(cancel(resting), to))
+            assert done.kind is ReplyKind.DONE
+            await read_database(set_status, "active")
+            assert await announce_instruments([0, 0]) == {}
+            return replies + more + await submit(mine(to, place("buy", 100, 4)))
+
+    first, halted, cancelled, again = run_scenario(scenario())
+    assert document(first)["status"] == document(again)["status"] == "open"
+    assert (document(halted)["status"], document(halted)["reason"]) == ("rejected", "instrument_halted")
+    assert cancelled.kind is ReplyKind.CANCELLED
+    assert sorted(Order.objects.values_list("status", flat=True)) == ["cancelled", "open", "rejected"]
+
+
+def test_a_new_instrument_gets_a_book() -> None:
+    def create() -> None:
+        model = Instrument.objects.get(symbol="BTC-USD")
+        model.pk, model.symbol = None, "XRP-USD"
+        model.save(force_insert=True)
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            await read_database(create)
+            await announce_instruments([0])
+            return await submit(mine(gateway.process_id, place("buy", 100, 4, instrument="XRP-USD")))
+
+    assert document(run_scenario(scenario())[0])["instrument"] == "XRP-USD"
+
+
+def test_the_workers_books_are_the_databases() -> None:
+    commands = list(random_commands(SHAPES[0], seed=21, commands=500))
+
+    async def scenario() -> Any:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            await submit(*(_answered(command, to) for command in commands))
+            return await inspect_books(0)
+
+    states = run_scenario(scenario())
+    books = load_books(0)
+    assert states.keys() == books.keys()
+    for symbol, market in books.items():
+        assert (states[symbol].sequence, states[symbol].state_hash) == (
+            market.book.sequence,
+            market.book.state_hash(),
+        )
+    assert states["BTC-USD"].sequence > 0
+
+
+def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> None:
+    settings.RATE_LIMIT = (3, 60)
+
+    async def scenario() -> tuple[Any, Any]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            orders = [mine(to, place("buy", 100 + number, 4)) for number in range(6)]
+            gone = mine(to, place("buy", 90, 4))
+            await submit(*orders, gone)
+            rows = await read_database(_rows)
+            await submit(_answered(cancel(gone), to))
+            for order in orders[:3]:
+                await cancel_order(next(row for row in rows if str(row.order_id) == order.order_id))
+            with pytest.raises(RateLimited):  # the client's own cancels are limited
+                await cancel_order(next(row for row in rows if str(row.order_id) == orders[3].order_id))
+            return await cancel_orders(rows), await inspect_books(0)
+
+    result, _ = run_scenario(scenario())
+    assert (len(result.cancelled), result.no_longer_open, result.failed) == (3, 4, 0)
+    assert set(Order.objects.values_list("status", flat=True)) == {"cancelled"}
+
+
+def test_an_order_that_is_not_open_is_not_sent() -> None:
+    async def scenario() -> None:
+        async with live_worker() as gateway:
+            await submit(mine(gateway.process_id, place("buy", 0, 4)))
+            (row,) = await read_database(_rows)
+            with pytest.raises(OrderNotOpen):
+                await cancel_order(row)
+
+    run_scenario(scenario())
+
+
+def test_without_a_worker_nothing_is_taken() -> None:
+    async def scenario() -> tuple[Any, bool]:
+        async with live_worker() as gateway:
+            await submit(mine(gateway.process_id, place("buy", 100, 4)))
+            rows = await read_database(_rows)
+        async with connect_redis() as redis:
+            matched = bool(await redis.exists(heartbeat_key(0)))
+        with pytest.raises(Unavailable):
+            await inspect_books(0)
+        return await cancel_orders([*rows, *rows]), matched
+
+    result, matched = run_scenario(scenario())
+    assert not matched
+    assert (len(result.cancelled), result.failed) == (0, 2)
+    assert "No matching worker is running" in result.reason
+    assert Order.objects.get().status == "open"
+
+
+def _rows() -> list[Order]:
+    return list(Order.objects.select_related("instrument"))
+
+
+def _answered(command: Any, gateway_id: str) -> Any:
+    return msgspec.structs.replace(command, reply_to=gateway_id)
