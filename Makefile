@@ -31,16 +31,16 @@ test: $(stamp)
 	@exec $(python) -m pytest
 
 check: $(stamp)
-	$(python) -m ruff format --check .
-	$(python) -m ruff check .
+	$(python) -m ruff format --check $(sources)
+	$(python) -m ruff check $(sources)
 	$(python) -m mypy $(sources)
 	$(python) -c "import sys; from importlinter.cli import lint_imports_command as lint; sys.exit(lint())"
 	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here: ignored
 	$(python) -m pytest
 
 format: $(stamp)
-	$(python) -m ruff check --fix --select I .
-	$(python) -m ruff format .
+	$(python) -m ruff check --fix --select I $(sources)
+	$(python) -m ruff format $(sources)
 
 bench: $(stamp)
 	@exec $(python) -m benchmarks.engine
