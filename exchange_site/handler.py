@@ -16,7 +16,6 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpResponseBase
-from django.urls import set_script_prefix, set_urlconf
 
 from exchange_site.errors import bad_request, incomplete_request, internal_error, payload_too_large
 
@@ -60,13 +59,11 @@ class ApiHandler(ASGIHandler):
             return  # the client left; what it asked for is done
 
     async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
-        set_script_prefix(scope.get("root_path", "") or "/")
         try:
             request = ASGIRequest(scope, BytesIO(body))
         except (UnicodeDecodeError, ValueError) as error:
             return bad_request(None, error)  # type: ignore[arg-type]
         try:
-            set_urlconf(settings.ROOT_URLCONF)
             return await self._middleware_chain(request)  # type: ignore[misc,no-any-return]
         except Exception:
             logger.exception("unhandled error in %s", scope.get("path"))

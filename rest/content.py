@@ -61,6 +61,7 @@ class JSONResponse(HttpResponse):
 
     def __init__(self, content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         body = content if isinstance(content, bytes) else encode_json(content)
-        super().__init__(
-            body, status=status, content_type="application/json", headers=dict(headers) if headers else None
-        )
+        super().__init__(body, status=status, content_type="application/json")
+        self.headers["Content-Length"] = str(len(body))
+        for name, value in (headers or {}).items():
+            self.headers[name] = value

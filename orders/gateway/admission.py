@@ -1,5 +1,6 @@
 """Admission: one round trip that checks rate limit, queue and worker, and appends what passes to the stream."""
 
+import hashlib
 import math
 from collections.abc import Sequence
 from enum import IntEnum
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 from orders import messages
 
 _SCRIPT = (Path(__file__).parent / "admission.lua").read_text()
+_SHA1 = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # how EVALSHA names it
 _INTEGERS_PER_COMMAND = 3
 
 
@@ -48,24 +50,48 @@ class Admission(NamedTuple):
 
 
 class AdmissionScript:
-    """The script on one connection pool."""
+    """The script of one partition, on a connection of its own: one round trip at a time."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._script = redis.register_script(_SCRIPT)
+    def __init__(self, redis: Redis, partition: int) -> None:
+        self._connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        self._partition = partition
+        self._stream = messages.stream_key(partition)
+        self._heartbeat = messages.heartbeat_key(partition)
 
-    async def admit(self, partition: int, commands: Sequence[tuple[str | None, bytes]]) -> list[Admission]:
-        """Admit (client_id or None, encoded command) pairs, in this order. Raises redis.RedisError."""
+    async def connect(self) -> None:
+        """Raises redis.RedisError where the server cannot be reached."""
+        if not self._connection.is_connected:
+            await self._connection.connect()
+            await self._call("SCRIPT", "LOAD", _SCRIPT)
+
+    async def disconnect(self) -> None:
+        await self._connection.disconnect(nowait=True)
+
+    async def admit(self, commands: Sequence[tuple[str | None, bytes]]) -> list[Admission]:
+        """Admit (client_id or None, encoded command) pairs, in this order.
+
+        Raises redis.RedisError; whether the commands were appended is unknown then.
+        """
         requests, seconds = settings.RATE_LIMIT or (0, 0)
-        stream = messages.stream_key(partition)
-        keys = [stream, messages.heartbeat_key(partition)]
+        keys = [self._stream, self._heartbeat]
         keys += [
-            stream if client_id is None else messages.rate_key(partition, client_id)
+            self._stream if client_id is None else messages.rate_key(self._partition, client_id)
             for client_id, _ in commands
         ]
-        arguments: list[int | bytes] = [settings.ORDER_QUEUE_LENGTH_MAX, requests, seconds * 1000]
-        arguments += [payload for _, payload in commands]
-        answer = await self._script(keys=keys, args=arguments)
+        payloads = [payload for _, payload in commands]
+        limits = (settings.ORDER_QUEUE_LENGTH_MAX, requests, seconds * 1000)
+        answer = await self._call("EVALSHA", _SHA1, len(keys), *keys, *limits, *payloads)
         return [
             Admission(Verdict(answer[i]), answer[i + 1], answer[i + 2])
             for i in range(0, len(answer), _INTEGERS_PER_COMMAND)
         ]
+
+    async def _call(self, *command: str | int | bytes) -> list[int]:
+        """One command and its answer; a connection that was left in between is not used again."""
+        try:
+            await self._connection.send_command(*command)
+            answer: list[int] = await self._connection.read_response()
+        except BaseException:
+            await self.disconnect()
+            raise
+        return answer

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from redis.asyncio.client import PubSub
@@ -21,21 +21,25 @@ _POLL_SECONDS = 1.0
 class ReplyListener:
     """Hands every reply to `on_reply`. Replies sent while it is cut off are lost: their commands time out."""
 
-    def __init__(self, channel: str, on_reply: Callable[[messages.Reply], None]) -> None:
+    def __init__(
+        self,
+        channel: str,
+        on_reply: Callable[[messages.Reply], None],
+        on_lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.connected = False  # whether replies arrive
         self._channel = channel
         self._on_reply = on_reply
+        self._on_lost = on_lost
         self._task: asyncio.Task[None] | None = None
-        self._connected = False
         self._attempted = asyncio.Event()  # set when the first attempt to subscribe has ended either way
 
     async def ready(self) -> None:
         """Returns when replies will arrive; raises Unavailable where Redis is not answering."""
-        if self._connected:
-            return
         if self._task is None:
             self._task = asyncio.create_task(self._listen_forever(), name="order-replies")
         await self._attempted.wait()
-        if not self._connected:
+        if not self.connected:
             raise Unavailable(
                 "Redis is not answering; the request was not taken. Try again after Retry-After."
             )
@@ -53,8 +57,9 @@ class ReplyListener:
             except (RedisError, OSError) as error:
                 logger.warning("reply channel lost: %s", error)
             finally:
-                self._connected = False
+                self.connected = False
                 self._attempted.set()
+            await self._on_lost()
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self, subscription: PubSub) -> None:
@@ -64,7 +69,7 @@ class ReplyListener:
             if message is None:
                 await subscription.ping()  # a peer that is gone without a word answers no ping
             elif message["type"] == "subscribe":
-                self._connected = True
+                self.connected = True
                 self._attempted.set()
             elif message["type"] == "message":
                 self._deliver(message["data"])

@@ -1,0 +1,97 @@
+"""Appends one partition's commands to its stream, as many as wait in one round trip.
+
+While one round trip runs, the next commands gather, so batches grow with load and no timer is needed. One
+round trip at a time keeps the order of arrival.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from django.conf import settings
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from orders import messages
+from orders.gateway.admission import Admission, AdmissionScript
+from rest.exceptions import Unavailable
+
+logger = logging.getLogger(__name__)
+
+
+class WaitingCommand:
+    """A command on its way: appended or not yet, not replied to. Without a client it counts against no limit."""
+
+    __slots__ = ("admission", "client_id", "payload", "reply")
+
+    def __init__(self, client_id: str | None, payload: bytes, reply: asyncio.Future[messages.Reply]) -> None:
+        self.client_id = client_id
+        self.payload = payload
+        self.reply = reply
+        self.admission: Admission | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self.admission.headers() if self.admission else {}
+
+    def refuse(self, refusal: Exception) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(refusal)
+
+
+class Appender:
+    """`on_admission` is told what became of each command that the script has seen."""
+
+    def __init__(
+        self, redis: Redis, partition: int, on_admission: Callable[[WaitingCommand, Admission], None]
+    ) -> None:
+        self._script = AdmissionScript(redis, partition)
+        self._on_admission = on_admission
+        self._pending: list[WaitingCommand] = []
+        self._appending: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        return len(self._pending) >= settings.GATEWAY_PENDING_MAX
+
+    def put(self, waiting: WaitingCommand) -> None:
+        self._pending.append(waiting)
+        if self._appending is None:
+            self._appending = asyncio.create_task(self._append_pending())
+
+    async def aclose(self) -> None:
+        if self._appending is not None:
+            self._appending.cancel()
+            await asyncio.gather(self._appending, return_exceptions=True)
+        await self._script.disconnect()
+
+    async def disconnect(self) -> None:
+        """The connection is dead, or may be: the next append makes a new one."""
+        await self._script.disconnect()
+
+    async def _append_pending(self) -> None:
+        try:
+            while self._pending:
+                batch = self._pending[: settings.GATEWAY_BATCH_COMMANDS_MAX]
+                del self._pending[: len(batch)]
+                await self._append(batch)
+        finally:
+            self._appending = None
+
+    async def _append(self, batch: list[WaitingCommand]) -> None:
+        try:
+            await self._script.connect()
+        except (RedisError, OSError) as error:
+            # Nothing was sent yet; once it was, only the reply tells.
+            logger.warning("%d commands not taken: %s", len(batch), error)
+            for waiting in batch:
+                waiting.refuse(Unavailable("Redis is not answering; the request was not taken."))
+            return
+        try:
+            admissions = await self._script.admit([(waiting.client_id, waiting.payload) for waiting in batch])
+        except (RedisError, OSError) as error:
+            logger.warning("append of %d commands: outcome unknown: %s", len(batch), error)
+            return
+        for waiting, admission in zip(batch, admissions, strict=True):
+            waiting.admission = admission
+            self._on_admission(waiting, admission)
