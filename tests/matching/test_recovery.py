@@ -1,21 +1,26 @@
 """Books out of the database are the books that were in memory, and what is no book is refused."""
 
+from decimal import Decimal
 from io import StringIO
 
+import msgspec
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
 from marketdata.book import read_book_from_database
+from matching.management.commands.run_matching import partition_of
 from matching.recovery import count_resting_orders, load_books
 from orders.models import Instrument, Order
+from rest.database import read_database
 from tests.engine.flows import SHAPES, Shape
+from tests.matching.live import live_worker, run_scenario, submit
 from tests.matching.partition import Partition, cancel, place, random_commands
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
 def test_loaded_books_are_the_live_ones(shape: Shape, seed: int) -> None:
     partition = Partition()
@@ -101,6 +106,30 @@ def test_the_check_fails_without_a_worker_and_says_what_to_do() -> None:
     assert failed.value.returncode == 1
 
 
+@pytest.mark.usefixtures("redis")
+def test_the_check_compares_with_the_live_worker() -> None:
+    order = place("buy", 100, 4)
+
+    def change_quantity(lots: int) -> None:
+        Order.objects.filter(order_id=order.order_id).update(quantity=lots * Decimal("0.00000001"))
+
+    async def scenario() -> tuple[str, CommandError]:
+        async with live_worker() as gateway:
+            await submit(msgspec.structs.replace(order, reply_to=gateway.process_id))
+            checked = await read_database(recover, "--check")
+            await read_database(change_quantity, 5)
+            with pytest.raises(CommandError) as failed:
+                await read_database(recover, "--check")
+            await read_database(change_quantity, 4)
+            return checked, failed.value
+
+    checked, failure = run_scenario(scenario())
+    assert "partition 0: the live worker has the same books" in checked
+    assert "BTC-USD: not the same orders at sequence 1" in str(failure)
+    assert "ETH-USD" not in str(failure)
+    assert failure.returncode == 1
+
+
 BROKEN = {
     "crosses": "UPDATE orders_order SET price = 200 WHERE side = 'buy'",
     "off the grid": "UPDATE orders_order SET price = 0.995 WHERE side = 'buy'",
@@ -124,3 +153,23 @@ def test_what_is_no_book_is_refused(what: str) -> None:
         Order.objects.all().delete()
         with connection.schema_editor() as editor:
             editor.add_constraint(Order, constraint)
+
+
+def test_a_worker_takes_a_partition_whole() -> None:
+    Instrument.objects.filter(symbol="SOL-USD").update(partition=1)
+    assert partition_of(["BTC-USD", "ETH-USD"]) == 0
+    assert partition_of(["SOL-USD"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("symbols", "reason"),
+    [
+        ("DOGE-USD,BTC-USD", "unknown instruments: DOGE-USD"),
+        ("BTC-USD", "partition 0 also holds ETH-USD"),
+        ("BTC-USD,ETH-USD,SOL-USD", r"partitions \[0, 1\]: start a worker for each"),
+    ],
+)
+def test_a_worker_is_not_started_on_anything_but_a_partition(symbols: str, reason: str) -> None:
+    Instrument.objects.filter(symbol="SOL-USD").update(partition=1)
+    with pytest.raises(CommandError, match=reason):
+        call_command("run_matching", "--instruments", symbols)

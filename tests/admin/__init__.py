@@ -1,0 +1,1 @@
+"""Tests of the admin, through a browser's requests to a running exchange."""

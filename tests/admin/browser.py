@@ -1,0 +1,79 @@
+"""The admin as an operator's browser uses it: a session, forms with their tokens, messages."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import httpx
+
+MESSAGE = re.compile(r'<li class="(success|info|warning|error)">(.*?)</li>', re.DOTALL)
+TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+SELECTABLE = re.compile(r'name="_selected_action" value="([^"]+)"')
+INPUT = re.compile(r"<input[^>]*>")
+LINK = re.compile(r'href="([^"]+)"')
+
+
+class Page:
+    """An answer, read as a person would."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.status = response.status_code
+        self.path = response.url.path
+        self.text = html.unescape(response.text)
+
+    @property
+    def messages(self) -> dict[str, str]:
+        """The texts of the messages, by level."""
+        return {level: re.sub(r"<[^>]+>", "", text) for level, text in MESSAGE.findall(self.text)}
+
+    @property
+    def rows(self) -> list[str]:
+        """The keys of the rows that can be selected."""
+        return SELECTABLE.findall(self.text)
+
+    @property
+    def links(self) -> list[str]:
+        return LINK.findall(self.text)
+
+    @property
+    def editable(self) -> bool:
+        return 'name="_save"' in self.text
+
+    def inputs(self) -> dict[str, str]:
+        """Names and values of the form's inputs."""
+        found = {}
+        for tag in INPUT.findall(self.text):
+            name, value = re.search(r' name="([^"]*)"', tag), re.search(r' value="([^"]*)"', tag)
+            if name and value:
+                found[name[1]] = value[1]
+        return found
+
+
+class Browser:
+    """One session. Paths are below /admin/."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=f"{url}/admin/", follow_redirects=True, timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> Page:
+        return Page(self._http.get(path, params=query or None))
+
+    def post(self, path: str, data: Mapping[str, Any], **query: Any) -> Page:
+        """Send a form, with the token of the page that holds it."""
+        token = TOKEN.search(self._http.get(path, params=query or None).text)
+        form = {**data, "csrfmiddlewaretoken": token[1] if token else ""}
+        return Page(self._http.post(path, params=query or None, data=form))
+
+    def log_in(self, name: str, password: str) -> Page:
+        return self.post("login/", {"username": name, "password": password, "next": "/admin/"})
+
+    def act(self, path: str, action: str, rows: Sequence[str], **query: Any) -> Page:
+        """Carry out an action of a list page on some of its rows."""
+        return self.post(path, {"action": action, "_selected_action": list(rows), "index": "0"}, **query)

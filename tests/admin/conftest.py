@@ -1,0 +1,49 @@
+"""A running exchange on each ASGI server, with a little trading in it, and the operator's browser."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.admin.browser import Browser
+from tests.system.exchange import RunningExchange
+
+PASSWORD = re.compile(r"the password (\S+): shown")
+
+Place = Callable[..., Any]
+
+
+@pytest.fixture(scope="session", params=["granian", "daphne"])
+def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
+    with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": request.param}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def password(exchange: RunningExchange) -> str:
+    """The admin's, as `serve` told it."""
+    told = PASSWORD.search(exchange.log())
+    assert told is not None, exchange.log()
+    return told[1]
+
+
+@pytest.fixture(scope="session")
+def place(exchange: RunningExchange) -> Iterator[Place]:
+    """Place an order over REST: a resting bid, unless told otherwise."""
+    with httpx.Client(base_url=exchange.url, timeout=30) as http:
+
+        def send(**changes: Any) -> httpx.Response:
+            order = {"client_id": "client-A", "instrument": "BTC-USD", "side": "buy", "type": "limit"}
+            return http.post("/orders", json={**order, "price": 60_000, "quantity": 1, **changes})
+
+        yield send
+
+
+@pytest.fixture(scope="session")
+def browser(exchange: RunningExchange, password: str) -> Iterator[Browser]:
+    """Logged in."""
+    with Browser(exchange.url) as session:
+        assert session.log_in("admin", password).path == "/admin/"
+        yield session

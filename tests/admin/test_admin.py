@@ -1,0 +1,241 @@
+"""The admin: what it shows, what it lets nobody change, and that its actions reach the matching worker."""
+
+import re
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.admin.browser import Browser
+from tests.admin.conftest import Place
+from tests.system.exchange import RunningExchange, wait_until
+
+READ_ONLY = (
+    "orders/order/",
+    "marketdata/trade/",
+    "marketdata/candle/",
+    "marketdata/booksequence/",
+    "matching/checkpoint/",
+)
+ORDERS, TRADES, INSTRUMENTS = "orders/order/", "marketdata/trade/", "orders/instrument/"
+
+
+@pytest.fixture(scope="module")
+def traded(place: Place) -> dict[str, Any]:
+    """A maker and the taker that filled it in part."""
+    maker = place(side="sell", price=70_000.5, quantity=3, instrument="ETH-USD", client_id="maker").json()
+    taker = place(
+        price=70_001,
+        quantity=1,
+        instrument="ETH-USD",
+        client_id="taker",
+        idempotency_key="a key, with spaces",
+    ).json()
+    assert taker["status"] == "filled"
+    return {"maker": maker, "taker": taker, "trade_id": taker["trades"][0]["trade_id"]}
+
+
+def status_of(exchange: RunningExchange, order_id: str) -> str:
+    return str(httpx.get(f"{exchange.url}/orders/{order_id}").json()["status"])
+
+
+def instrument_key(browser: Browser, symbol: str) -> str:
+    (key,) = browser.get(INSTRUMENTS, q=symbol).rows
+    return key
+
+
+def test_the_login_page_lets_only_the_admin_in(exchange: RunningExchange, password: str) -> None:
+    with Browser(exchange.url) as stranger:
+        page = stranger.get(ORDERS)
+        assert page.path == "/admin/login/"
+        assert "Exchange" in page.text
+        assert stranger.log_in("admin", "wrong").path == "/admin/login/"
+        assert stranger.log_in("admin", password).path == "/admin/"
+
+
+def test_the_index_leads_to_everything(browser: Browser, traded: dict[str, Any]) -> None:
+    links = browser.get("").links
+    for path in (*READ_ONLY, INSTRUMENTS):
+        assert f"/admin/{path}" in links
+
+
+@pytest.mark.parametrize("path", READ_ONLY)
+def test_nothing_that_the_worker_wrote_can_be_changed(
+    browser: Browser, traded: dict[str, Any], path: str
+) -> None:
+    page = browser.get(path)
+    assert page.status == 200
+    row = next(link for link in page.links if re.fullmatch(rf"/admin/{path}[^/?]+/change/.*", link))
+    shown = browser.get(row.removeprefix("/admin/"))
+    assert shown.status == 200
+    assert not shown.editable
+    assert browser.get(f"{path}add/").status == 403
+    assert browser.post(row.removeprefix("/admin/"), {"status": "filled", "_save": "Save"}).status == 403
+    assert (
+        browser.post(row.removeprefix("/admin/").replace("/change/", "/delete/"), {"post": "yes"}).status
+        == 403
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"status__exact": "filled"}, {"taker"}),
+        ({"status__exact": "partially_filled"}, {"maker"}),
+        ({"side__exact": "sell"}, {"maker"}),
+        ({"type__exact": "limit"}, {"maker", "taker"}),
+        ({"type__exact": "market"}, set()),
+        ({"q": "taker"}, {"taker"}),
+        ({"q": "a key, with spaces"}, {"taker"}),
+        ({"q": "taker a key, with spaces"}, {"taker"}),
+        ({"q": "maker a key, with spaces"}, set()),
+        ({"q": "nobody"}, set()),
+        ({"q": "7 OR 1=1"}, set()),
+    ],
+)
+def test_orders_are_filtered_and_found(
+    browser: Browser, traded: dict[str, Any], query: dict[str, str], found: set[str]
+) -> None:
+    query = {**query, "instrument__id__exact": instrument_key(browser, "ETH-USD")}
+    page = browser.get(ORDERS, **query)
+    assert page.status == 200
+    assert set(page.rows) == {traded[name]["order_id"] for name in found}
+
+
+def test_orders_and_trades_are_found_by_id(browser: Browser, traded: dict[str, Any]) -> None:
+    order_id, trade_id = traded["maker"]["order_id"], traded["trade_id"]
+    assert browser.get(ORDERS, q=order_id).rows == [order_id]
+    assert browser.get(ORDERS, q=trade_id).rows == []
+    for text in (trade_id, order_id, traded["taker"]["order_id"]):
+        assert trade_id in browser.get(TRADES, q=text).text
+    assert trade_id not in browser.get(TRADES, q="nothing").text
+
+
+def test_a_date_leads_down_to_its_rows(browser: Browser, traded: dict[str, Any]) -> None:
+    year, month, day = (int(part) for part in traded["maker"]["created_at"][:10].split("-"))
+    order_id = traded["maker"]["order_id"]
+    for path, field, key in (
+        (ORDERS, "created_at", order_id),
+        (TRADES, "timestamp", traded["trade_id"]),
+        ("marketdata/candle/", "time", "ETH-USD"),
+    ):
+        date = {f"{field}__year": year, f"{field}__month": month}
+        page = browser.get(path, **date)
+        assert any(f"{field}__day={day}" in link for link in page.links), path
+        assert key in browser.get(path, **date, **{f"{field}__day": day}).text
+        assert 'id="result_list"' not in browser.get(path, **{f"{field}__year": year - 1}).text
+    assert browser.get(ORDERS, created_at__year="x").status == 200  # Django's: back to the whole list
+
+
+def test_orders_trades_and_instruments_lead_to_each_other(browser: Browser, traded: dict[str, Any]) -> None:
+    order_id, trade_id = traded["maker"]["order_id"], traded["trade_id"]
+    instrument = f"/admin/orders/instrument/{instrument_key(browser, 'ETH-USD')}/change/"
+    order = browser.get(f"{ORDERS}{order_id}/change/")
+    assert instrument in order.links
+    assert f"/admin/marketdata/trade/?q={order_id}" in order.links
+    assert "70000.5" in order.text
+    trade = browser.get(f"{TRADES}{trade_id}/change/")
+    assert {
+        instrument,
+        *(f"/admin/{ORDERS}{traded[name]['order_id']}/change/" for name in ("maker", "taker")),
+    } <= {*trade.links}
+    listed = browser.get(TRADES, q=order_id)
+    assert f"/admin/{ORDERS}{order_id}/change/" in listed.links
+
+
+def test_selected_orders_are_cancelled_through_the_worker(
+    exchange: RunningExchange, browser: Browser, place: Place
+) -> None:
+    resting = [place(client_id="many", price=50_000 + number).json()["order_id"] for number in range(70)]
+    gone = place(client_id="many", type="market", price=None, side="sell", instrument="SOL-USD").json()
+    assert gone["status"] == "cancelled"
+    page = browser.act(ORDERS, "cancel_selected", [*resting, gone["order_id"]], q="many")
+    assert page.messages == {"success": "70 cancelled, 0 no longer open, 0 failed."}
+    assert {status_of(exchange, order_id) for order_id in resting} == {"cancelled"}
+    levels = httpx.get(f"{exchange.url}/orderbook", params={"levels": 1000}).json()["bids"]
+    assert not [level for level in levels if 50_000 <= level["price"] < 50_070]
+    page = browser.act(ORDERS, "cancel_selected", resting, q="many")
+    assert page.messages == {"warning": "None of the selected orders is open."}
+    history = browser.get(f"{ORDERS}{resting[0]}/history/")
+    assert "Cancelled through the matching worker." in history.text
+
+
+def test_a_halt_holds_until_the_resume(exchange: RunningExchange, browser: Browser, place: Place) -> None:
+    key = instrument_key(browser, "SOL-USD")
+    resting = place(instrument="SOL-USD", price=5).json()["order_id"]
+    page = browser.act(INSTRUMENTS, "halt", [key])
+    assert page.messages == {"success": "SOL-USD: halted."}
+    refused = place(instrument="SOL-USD", price=5)
+    if refused.status_code == 201:  # the API did not know yet, the worker did
+        assert (refused.json()["status"], refused.json()["reason"]) == ("rejected", "instrument_halted")
+    else:
+        assert refused.status_code == 409
+        assert refused.json()["error"]["code"] == "instrument_halted"
+    assert httpx.post(f"{exchange.url}/orders/{resting}/cancel").json()["status"] == "cancelled"
+    assert place(price=60_001).json()["status"] == "open"  # other instruments trade on
+    assert browser.act(INSTRUMENTS, "halt", [key]).messages == {"info": "Nothing to do: halted already."}
+    assert browser.act(INSTRUMENTS, "resume", [key]).messages == {"success": "SOL-USD: active."}
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 201, "orders taken again")
+
+
+def test_the_form_changes_status_and_limits_but_not_the_grid(
+    exchange: RunningExchange, browser: Browser, place: Place
+) -> None:
+    path = f"{INSTRUMENTS}{instrument_key(browser, 'SOL-USD')}/change/"
+    page = browser.get(path)
+    assert "Fixed once the instrument exists." in page.text
+    form = {name: value for name, value in page.inputs().items() if name.startswith(("min_", "max_"))}
+    assert form["min_quantity"] == "0.000001"
+    fixed = {"symbol": "AAA-USD", "tick_size": "1", "lot_size": "1", "partition": "9"}
+    saved = browser.post(path, {**form, **fixed, "status": "halted", "min_price": "2", "_save": "Save"})
+    assert "was changed successfully" in saved.messages["success"]
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "halted")
+    instruments = httpx.get(f"{exchange.url}/instruments").json()["instruments"]
+    (changed,) = [one for one in instruments if one["symbol"] == "SOL-USD"]
+    assert (changed["status"], changed["min_price"], changed["tick_size"]) == ("halted", 2, 0.001)
+    wrong = browser.post(path, {**form, "status": "active", "min_price": "0.0005", "_save": "Save"})
+    assert "Must be a multiple of tick_size" in wrong.text
+    browser.post(path, {**form, "status": "active", "_save": "Save"})
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 201, "orders taken again")
+    assert browser.post(path.replace("change", "delete"), {"post": "yes"}).status == 403
+
+
+def test_a_new_instrument_is_traded(browser: Browser, place: Place) -> None:
+    form = {
+        "symbol": "XRP-USD",
+        "tick_size": "0.05",
+        "lot_size": "1",
+        "partition": "0",
+        "status": "active",
+        "min_quantity": "1",
+        "max_quantity": "1000",
+        "min_price": "0.05",
+        "max_price": "1000",
+        "_save": "Save",
+    }
+    assert "was added successfully" in browser.post(f"{INSTRUMENTS}add/", form).messages["success"]
+    wait_until(lambda: place(instrument="XRP-USD", price=0.15).status_code == 201, "traded")
+
+
+def test_without_a_worker_a_halt_is_saved_with_a_warning(
+    exchange: RunningExchange, browser: Browser, place: Place
+) -> None:
+    key = instrument_key(browser, "SOL-USD")
+    resting = place(instrument="SOL-USD", price=5).json()["order_id"]
+    worker = psutil.Process(exchange.worker_pid())
+    worker.suspend()
+    try:
+        wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 503, "nobody matches")
+        halted = browser.act(INSTRUMENTS, "halt", [key])
+        failed = browser.act(ORDERS, "cancel_selected", [resting], q=resting)
+    finally:
+        worker.resume()
+    assert halted.messages["success"] == "SOL-USD: halted."
+    assert "No matching worker is running" in halted.messages["warning"]
+    assert "takes the change over within 1 s anyway" in halted.messages["warning"]
+    assert failed.messages["error"].startswith("0 cancelled, 0 no longer open, 1 failed: No matching worker")
+    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy again")
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "halted")
+    assert status_of(exchange, resting) == "open"
+    assert "warning" not in browser.act(INSTRUMENTS, "resume", [key]).messages

@@ -1,0 +1,164 @@
+"""The worker as a process: killed, frozen, replaced, and Redis emptied beneath it, while clients trade."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from redis import Redis
+
+from exchange_site.embedded.locations import Locations
+from marketdata.book import mirror_keys
+from orders.messages import heartbeat_key
+from tests.matching.traffic import CLIENTS, Traffic
+from tests.system.exchange import ROOT, STOP_SECONDS_MAX, RunningExchange, is_gone, wait_until
+
+HEALTHY_SECONDS_MAX = 5.0  # after the worker was killed
+COMMAND_SECONDS_MAX = 60.0
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningExchange]:
+    """An exchange whose parts these tests kill."""
+    with RunningExchange() as running:
+        yield running
+
+
+@pytest.fixture
+def redis(exchange: RunningExchange) -> Iterator[Redis]:
+    with Redis.from_url(Locations(exchange.data_dir).redis_url) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def second_worker(exchange: RunningExchange) -> Iterator[tuple[psutil.Popen, Path]]:
+    """Another run_matching on the same partition, once it waits as standby; and its log."""
+    with tempfile.NamedTemporaryFile(prefix="exchange-standby-") as log:
+        process = psutil.Popen(
+            [sys.executable, "manage.py", "run_matching", "--partition", "0"],
+            cwd=ROOT,
+            env=exchange.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        path = Path(log.name)
+        try:
+            wait_until(lambda: "standby" in path.read_text(), "the second worker waits")
+            yield process, path
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+            process.wait()
+
+
+def manage(exchange: RunningExchange, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=exchange.environment,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS_MAX,
+        check=False,
+    )
+
+
+def is_healthy(exchange: RunningExchange) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(f"{exchange.url}/healthz", timeout=5).status_code == 200
+    return False
+
+
+def book(exchange: RunningExchange) -> Any:
+    answer = httpx.get(f"{exchange.url}/orderbook", params={"levels": 1000})
+    assert answer.status_code == 200
+    return answer.json(parse_float=Decimal) | {"timestamp": None}
+
+
+def owner(redis: Redis) -> bytes | None:
+    """The worker that matches now."""
+    found: Any = redis.get(heartbeat_key(0))
+    return bytes(found) if found else None
+
+
+def assert_recovered(exchange: RunningExchange, traffic: Traffic) -> None:
+    """What was acknowledged is there once, and the worker has the database's books."""
+    assert traffic.acknowledged
+    assert traffic.missing() == set()
+    checked = manage(exchange, "recover", "--check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "the live worker has the same books" in checked.stdout
+
+
+def test_a_worker_killed_under_load_loses_nothing(exchange: RunningExchange) -> None:
+    with Traffic(exchange, name="killed") as traffic:
+        traffic.await_more()
+        killed = psutil.Process(exchange.worker_pid())
+        killed.kill()
+        wait_until(lambda: is_gone(killed), "the worker is gone")
+        before = len(traffic.acknowledged) + CLIENTS  # beyond that, orders were sent after the kill
+        wait_until(
+            lambda: len(traffic.acknowledged) > before and is_healthy(exchange),
+            f"orders taken again\n{exchange.log()}",
+            HEALTHY_SECONDS_MAX,
+        )
+        traffic.await_more()
+    assert_recovered(exchange, traffic)
+
+
+def test_a_worker_that_is_terminated_finishes_its_batch(exchange: RunningExchange) -> None:
+    with Traffic(exchange, name="terminated") as traffic:
+        traffic.await_more()
+        said = exchange.log().count("partition 0: stopped")
+        terminated = psutil.Process(exchange.worker_pid())
+        terminated.terminate()
+        wait_until(lambda: is_gone(terminated), "the worker ends", STOP_SECONDS_MAX)
+        assert exchange.log().count("partition 0: stopped") == said + 1
+        traffic.await_more()
+    assert "Traceback" not in exchange.log()
+    assert traffic.missing() == set()
+
+
+def test_an_emptied_redis_is_filled_again(exchange: RunningExchange, redis: Redis) -> None:
+    with Traffic(exchange, name="emptied") as traffic:
+        traffic.await_more()
+        redis.flushall()
+        traffic.await_more()
+    before = book(exchange)
+    redis.flushall()
+    sequence_key = mirror_keys(0, "BTC-USD").sequence
+    wait_until(lambda: redis.get(sequence_key) is not None, "the mirror is back")
+    assert book(exchange) == before
+    assert int(redis.get(sequence_key) or 0) == before["sequence"]
+    assert traffic.missing() == set()
+
+
+def test_the_standby_takes_over_from_a_killed_and_from_a_frozen_worker(
+    exchange: RunningExchange, redis: Redis
+) -> None:
+    with Traffic(exchange, name="standby") as traffic, second_worker(exchange) as (second, log):
+        traffic.await_more()
+        first = owner(redis)
+        os.kill(exchange.worker_pid(), signal.SIGKILL)  # `serve` starts another, which waits as standby
+        wait_until(lambda: owner(redis) not in (None, first), f"the standby matches\n{log.read_text()}")
+        traffic.await_more()
+        owner_before = owner(redis)
+        second.suspend()
+        wait_until(lambda: owner(redis) not in (None, owner_before), "the restarted worker matches")
+        traffic.await_more()
+        second.resume()
+        wait_until(lambda: "LeaseLost" in log.read_text(), "the thawed worker finds its lease lost")
+        traffic.await_more()
+        second.terminate()
+        assert second.wait(STOP_SECONDS_MAX) == 0
+    assert_recovered(exchange, traffic)

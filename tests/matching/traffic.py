@@ -1,0 +1,96 @@
+"""Clients that keep placing orders while something is killed, and remember what they were told."""
+
+import random
+import threading
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import psycopg
+
+from exchange_site.embedded.locations import Locations
+from tests.system.exchange import RunningExchange, wait_until
+
+CLIENTS = 8
+ANSWER_SECONDS_MAX = 10.0
+
+
+class Traffic:
+    """Each client sends an order again, with the same key, until it is told what became of it."""
+
+    def __init__(self, exchange: RunningExchange, *, instrument: str = "BTC-USD", name: str) -> None:
+        self._exchange = exchange
+        self._instrument = instrument
+        self._name = name
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._trade, args=(number,)) for number in range(CLIENTS)]
+        self.acknowledged: dict[tuple[str, str], str] = {}  # order ids by client and key
+        self.repeated = 0  # requests sent again because the answer was no order
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Each client finishes the order at hand."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def await_more(self, orders: int = 50) -> None:
+        """Return once so many more orders were acknowledged."""
+        before = len(self.acknowledged)
+        wait_until(
+            lambda: len(self.acknowledged) >= before + orders,
+            f"{orders} more orders\n{self._exchange.log()}",
+            30,
+        )
+
+    def missing(self) -> set[tuple[str, str]]:
+        """Acknowledged orders that the database does not have exactly once, under the same id."""
+        with psycopg.connect(Locations(self._exchange.data_dir).postgres_uri) as connection:
+            rows: Iterable[Any] = connection.execute(
+                "SELECT client_id, idempotency_key, min(order_id::text) FROM orders_order "
+                "WHERE idempotency_key IS NOT NULL GROUP BY 1, 2 HAVING count(*) = 1"
+            )
+            stored = {(client_id, key): order_id for client_id, key, order_id in rows}
+        return {key for key, order_id in self.acknowledged.items() if stored.get(key) != order_id}
+
+    def _trade(self, number: int) -> None:
+        client_id, dice = f"{self._name}-{number}", random.Random(number)
+        with httpx.Client(base_url=self._exchange.url, timeout=ANSWER_SECONDS_MAX) as http:
+            for order_number in range(1_000_000):
+                if self._stop.is_set():
+                    return
+                key = f"key-{order_number}"
+                price = 70_000 + dice.randint(-20, 20)
+                order = {
+                    "client_id": client_id,
+                    "idempotency_key": key,
+                    "instrument": self._instrument,
+                    "side": dice.choice(("buy", "sell")),
+                    "type": "limit",
+                    "price": price,
+                    "quantity": dice.randint(1, 9),
+                }
+                order_id = self._place(http, order)
+                if order_id is None:
+                    return
+                self.acknowledged[client_id, key] = order_id
+
+    def _place(self, http: httpx.Client, order: dict[str, Any]) -> str | None:
+        """The order's id; None where the test ended before anyone could tell."""
+        while True:
+            try:
+                answer = http.post("/orders", json=order)
+            except httpx.HTTPError:
+                answer = None
+            if answer is not None and answer.status_code in (200, 201):
+                return str(answer.json()["order_id"])
+            self.repeated += 1
+            if self._stop.wait(0.05):
+                return None
