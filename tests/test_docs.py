@@ -1,0 +1,225 @@
+"""The documents against the code: what they show happens, what exists is described, what they link to is there.
+
+The README's session is run against a real exchange, command by command, and must print what the README prints.
+Times, and what depends on them, are masked; ids differ too, but the same ones must meet again in the same places.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.management import get_commands
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from exchange_site.environment import Environment
+from tests.system.exchange import ROOT, RunningExchange, wait_until
+
+README = ROOT / "README.md"
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+MASKS = [
+    (re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]+Z"), "<time>"),
+    (re.compile(r"^date: .*$", re.MULTILINE | re.IGNORECASE), "date: <date>"),
+    (re.compile(r"^(ratelimit-(?:remaining|reset)): \d+$", re.MULTILINE | re.IGNORECASE), r"\1: <number>"),
+    (re.compile(r"\r"), ""),
+]
+
+
+def marked(name: str) -> str:
+    """The code block in the README behind the comment with that name."""
+    match = re.search(rf"<!-- {name} -->\n+```\w+\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    assert match is not None, f"README.md has no block marked {name}"
+    return match[1]
+
+
+def is_whole(command: str) -> bool:
+    """Whether no quotation is left open."""
+    try:
+        shlex.split(command)
+    except ValueError:
+        return False
+    return True
+
+
+def session() -> list[tuple[str, str]]:
+    """The commands of the README's session, each with the output that is printed below it."""
+    steps: list[tuple[str, str]] = []
+    for part in re.split(r"^\$ ", marked("session"), flags=re.MULTILINE)[1:]:
+        lines = part.splitlines()
+        end = next(count for count in range(1, len(lines) + 1) if is_whole("\n".join(lines[:count])))
+        steps.append(("\n".join(lines[:end]), "\n".join(lines[end:]).strip()))
+    return steps
+
+
+def masked(text: str) -> str:
+    for pattern, replacement in MASKS:
+        text = pattern.sub(replacement, text)
+    return text.strip()
+
+
+class Ids:
+    """Which id of the README stands for which id of this run."""
+
+    def __init__(self) -> None:
+        self.real: dict[str, str] = {}
+
+    def translate(self, text: str) -> str:
+        """Text of the README with the ids of this run, as far as they are known."""
+        return UUID.sub(lambda match: self.real.get(match[0], match[0]), text)
+
+    def learn(self, shown: str, real: str) -> None:
+        for known, new in zip(UUID.findall(shown), UUID.findall(real), strict=False):
+            self.real.setdefault(known, new)
+
+
+def on_this_exchange(text: str, exchange: RunningExchange) -> str:
+    return text.replace("localhost:8000", f"127.0.0.1:{exchange.port}")
+
+
+@pytest.fixture(scope="module")
+def fresh_exchange() -> Iterator[RunningExchange]:
+    """What a new user has: an empty exchange with the default limits."""
+    with RunningExchange(variables={"EXCHANGE_RATE_LIMIT": "100/min"}) as exchange:
+        yield exchange
+
+
+@pytest.fixture
+def stream_lines(fresh_exchange: RunningExchange, tmp_path: Path) -> Iterator[Path]:
+    """The README's WebSocket client, running; the file has what it prints."""
+    program, printed = tmp_path / "stream.py", tmp_path / "printed"
+    program.write_text(on_this_exchange(marked("stream client"), fresh_exchange))
+    with printed.open("wb") as output:
+        client = subprocess.Popen(
+            [sys.executable, "-u", str(program)], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: "orderbook_snapshot" in printed.read_text(), "the stream's snapshot")
+        yield printed
+    finally:
+        client.kill()
+        client.wait()
+
+
+def test_the_readmes_session_prints_what_the_readme_shows(
+    fresh_exchange: RunningExchange, stream_lines: Path
+) -> None:
+    ids = Ids()
+    for command, shown in session():
+        outcome = subprocess.run(
+            ["bash", "-c", on_this_exchange(ids.translate(command), fresh_exchange)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        ids.learn(shown, outcome.stdout)
+        assert masked(outcome.stdout) == masked(ids.translate(shown)), command
+
+    shown = marked("stream output")
+    lines = len(shown.splitlines())
+
+    def printed() -> list[str]:
+        return [line for line in stream_lines.read_text().splitlines() if "heartbeat" not in line]
+
+    wait_until(lambda: len(printed()) >= lines, f"{lines} messages of the stream")
+    real = "\n".join(printed())
+    ids.learn(shown, real)
+    assert masked(real) == masked(ids.translate(shown))
+
+
+# --- what exists is described ------------------------------------------------------------------------------------
+
+
+def routes() -> set[str]:
+    """Every path of the API as the documents write it."""
+    found = {"/stream"}
+
+    def collect(patterns: list[URLPattern | URLResolver]) -> None:
+        for pattern in patterns:
+            text = str(pattern.pattern)
+            if isinstance(pattern, URLResolver):
+                found.add(f"/{text.rstrip('/')}")
+                continue
+            text = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", text)
+            found.add("/" + text.strip("^$").removesuffix("/?"))
+
+    collect(get_resolver().url_patterns)
+    return found
+
+
+@pytest.mark.parametrize("route", sorted(routes()))
+def test_every_endpoint_is_described(route: str) -> None:
+    described = (ROOT / "docs/api.md").read_text()
+    assert re.search(rf"{re.escape(route)}(?![\w/])", described), f"docs/api.md does not tell of {route}"
+
+
+@pytest.mark.parametrize("name", sorted(Environment.__struct_fields__))
+def test_every_variable_is_described_with_its_default(name: str) -> None:
+    operations = (ROOT / "docs/operations.md").read_text()
+    row = re.search(rf"^\| `{name.upper()}` \|([^|]*)\|", operations, flags=re.MULTILINE)
+    assert row is not None, f"docs/operations.md has no row for {name.upper()}"
+    default = getattr(Environment(), name)
+    if default is not None:
+        assert f"`{default}`" in row[1]
+
+
+@pytest.mark.parametrize(
+    "command",
+    sorted(
+        name
+        for name, app in get_commands().items()
+        if app in ("orders", "marketdata", "matching", "exchange_site")
+    ),
+)
+def test_every_command_is_described(command: str) -> None:
+    assert f"`{command}`" in (ROOT / "docs/operations.md").read_text()
+
+
+def test_every_metric_is_described() -> None:
+    sources = [path.read_text() for path in ROOT.glob("*/metrics.py")]
+    names = set(re.findall(r'"(exchange_[a-z_]+)"', "".join(sources)))
+    operations = (ROOT / "docs/operations.md").read_text()
+    assert names
+    assert {name for name in names if f"`{name}" not in operations} == set()
+
+
+def test_the_documents_name_no_variable_that_does_not_exist() -> None:
+    known = {name.upper() for name in Environment.__struct_fields__}
+    for document in DOCUMENTS:
+        named = set(re.findall(r"\b(?:EXCHANGE|DJANGO)_[A-Z_]+\b", document.read_text()))
+        assert named - known - {"DJANGO_SETTINGS_MODULE"} == set(), document.name
+
+
+# --- links -------------------------------------------------------------------------------------------------------
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that a Markdown viewer gives the headings."""
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_resolve(document: Path) -> None:
+    text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        assert file.exists(), f"{document.name}: {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{document.name}: {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_exist(document: Path) -> None:
+    """Paths in code quotes, as `matching/worker.py`."""
+    for named in re.findall(r"`([\w./-]+\.(?:py|lua|toml|txt|yml|md))`", document.read_text()):
+        places = [ROOT / named, document.parent / named]
+        assert any(place.exists() for place in places), f"{document.name}: {named}"
