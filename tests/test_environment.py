@@ -21,7 +21,7 @@ WRONG = {
     "REDIS_URL_FILE": ["/dev/null/url", "/dev/null"],
     "EXCHANGE_DATA_DIR": ["/dev/null/data"],
     "EXCHANGE_RATE_LIMIT": ["100", "0/min", "100/day", "-5/sec", "none"],
-    "EXCHANGE_ASGI_SERVER": ["uvicorn", "Granian"],
+    "EXCHANGE_ASGI_SERVER": ["granian", "Uvicorn"],
     "EXCHANGE_API_PROCESSES": ["0", "65", "many"],
     "EXCHANGE_LOG_LEVEL": ["verbose", "info"],
     "EXCHANGE_METRICS_DIR": ["/dev/null/metrics"],

@@ -16,19 +16,18 @@ def api_command() -> list[str]:
     return SERVERS[settings.ENVIRONMENT.exchange_asgi_server]()
 
 
-def _granian() -> list[str]:
+def _uvicorn() -> list[str]:
     environment = settings.ENVIRONMENT
     return [
-        *(sys.executable, "-m", "granian", "exchange_site.asgi:application"),
-        *("--interface", "asginl"),  # ASGI without lifespan, which Django does not have
+        *(sys.executable, "-m", "uvicorn", "exchange_site.asgi:application"),
         *("--host", environment.exchange_bind, "--port", str(environment.port)),
-        *("--http", "1", "--loop", "uvloop"),
+        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets", "--lifespan", "off"),
+        *("--ws-max-size", str(settings.STREAM_FRAME_BYTES_MAX), "--ws-per-message-deflate", "false"),
         *("--workers", str(environment.exchange_api_processes)),
         *("--backlog", str(settings.API_BACKLOG)),
-        *("--backpressure", str(settings.API_CONCURRENT_MAX)),
-        *("--respawn-failed-workers", "--respawn-interval", str(settings.RESTART_BACKOFF_SECONDS_MIN)),
-        *("--workers-kill-timeout", str(settings.API_GRACE_SECONDS)),
-        *("--no-access-log", "--log-level", "warning"),
+        *("--limit-concurrency", str(settings.API_CONCURRENT_MAX)),
+        *("--timeout-graceful-shutdown", str(settings.API_GRACE_SECONDS)),
+        *("--no-access-log", "--no-server-header", "--log-level", "warning"),
     ]
 
 
@@ -42,4 +41,4 @@ def _daphne() -> list[str]:
     ]
 
 
-SERVERS: dict[str, Callable[[], list[str]]] = {"granian": _granian, "daphne": _daphne}
+SERVERS: dict[str, Callable[[], list[str]]] = {"uvicorn": _uvicorn, "daphne": _daphne}

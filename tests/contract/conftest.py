@@ -1,4 +1,4 @@
-"""One running exchange for all tests of the contract: on granian, and again on daphne."""
+"""One running exchange for all tests of the contract: on uvicorn, and again on daphne."""
 
 import itertools
 import re
@@ -15,7 +15,7 @@ ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback).*$", re.
 _client_numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session", params=["granian", "daphne"])
+@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
 def asgi_server(request: pytest.FixtureRequest) -> str:
     """The ASGI server that the exchange runs on."""
     return str(request.param)
