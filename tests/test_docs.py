@@ -23,9 +23,8 @@ DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 MASKS = [
     (re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]+Z"), "<time>"),
-    (re.compile(r"^date: .*$", re.MULTILINE | re.IGNORECASE), "date: <date>"),
+    (re.compile(r"^(date): .*$", re.MULTILINE | re.IGNORECASE), r"\1: <date>"),
     (re.compile(r"^(ratelimit-(?:remaining|reset)): \d+$", re.MULTILINE | re.IGNORECASE), r"\1: <number>"),
-    (re.compile(r"\r"), ""),
 ]
 
 
@@ -56,9 +55,15 @@ def session() -> list[tuple[str, str]]:
 
 
 def masked(text: str) -> str:
+    """Without times; headers, where there are some, in any order and case."""
+    text = text.replace("\r", "").strip()
     for pattern, replacement in MASKS:
         text = pattern.sub(replacement, text)
-    return text.strip()
+    if not text.startswith("HTTP/"):
+        return text
+    head, _, body = text.partition("\n\n")
+    status, *headers = head.lower().splitlines()
+    return "\n".join([status, *sorted(headers), "", body])
 
 
 class Ids:
