@@ -20,6 +20,7 @@ from rest.exceptions import Refusal
 CLOSE_POLICY_VIOLATION = 1008
 CLOSE_MESSAGE_TOO_BIG = 1009
 CLOSE_TRY_AGAIN_LATER = 1013
+PRIVATE_CLOSE_CODES = 3000  # on Daphne: 4008, 4009, 4013
 SLOW_CONSUMER_NOTICE_SECONDS = 2.0  # for the last message to a client that may not be reading at all
 
 _open_connections = 0
@@ -37,12 +38,24 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Speaks the protocol of /stream."""
 
     channel_layer_alias = "none"  # the hub listens to the groups for all clients of this process
+    _closing: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve until the client leaves or is too slow. Returning cuts off one that does not read at all."""
+        self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
+        try:
+            await self._serving
+        except asyncio.CancelledError:
+            if self._closing is None:
+                raise
+        if self._closing is not None:
+            await self._closing
+            await self.disconnect(CLOSE_TRY_AGAIN_LATER)
 
     async def connect(self) -> None:
         global _open_connections  # noqa: PLW0603 - a count of this process, touched on the event loop only
         self._subscriptions: set[Subscription] = set()
         self._recent: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
-        self._closing: asyncio.Task[None] | None = None
         self._accepted = _open_connections < settings.STREAM_CONNECTIONS_MAX
         if not self._accepted:
             await self.close(code=CLOSE_TRY_AGAIN_LATER)
@@ -68,7 +81,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         metrics.messages_received.inc()
-        if len(text_data or bytes_data or "") > settings.STREAM_FRAME_BYTES_MAX:
+        if _frame_bytes(text_data, bytes_data) > settings.STREAM_FRAME_BYTES_MAX:
             await self._end(CLOSE_MESSAGE_TOO_BIG)
             return
         now = time.monotonic()
@@ -98,7 +111,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         }
         chosen = [
             (Subscription(channel, instrument.symbol, _owner(channel, request.client_id)), instrument)
-            for channel in request.channels
+            for channel in dict.fromkeys(request.channels)
             for instrument in instruments
         ]
         if isinstance(request, Unsubscribe):
@@ -152,9 +165,13 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._closing = asyncio.create_task(self._end_slow_consumer(), name="slow-consumer")
 
     async def _end_slow_consumer(self) -> None:
-        """Tell it and close, within a bounded time: it may not be reading at all."""
-        self._sending.cancel()
-        await asyncio.gather(self._sending, return_exceptions=True)
+        """Tell it and close, within a bounded time: it may not be reading at all.
+
+        Granian does not close while something waits for the client's next message, so that ends first.
+        """
+        for task in (self._serving, self._sending):
+            task.cancel()
+        await asyncio.gather(self._serving, self._sending, return_exceptions=True)
         notice = {
             "type": "error",
             "code": "slow_consumer",
@@ -163,11 +180,23 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SLOW_CONSUMER_NOTICE_SECONDS):
                 await self._send_text(encode_json(notice).decode())
-                await self.close(code=CLOSE_TRY_AGAIN_LATER)
+                await self._close(CLOSE_TRY_AGAIN_LATER)
 
     async def _end(self, code: int) -> None:
         self._outbox.overflowed = True
-        await self.close(code=code)
+        await self._close(code)
+
+    async def _close(self, code: int) -> None:
+        try:
+            await self.close(code=code)
+        except Exception:  # what Daphne's WebSocket library raises: it sends 1000 and codes from 3000 on only
+            await self.close(code=code + PRIVATE_CLOSE_CODES)
+
+
+def _frame_bytes(text: str | None, data: bytes | None) -> int:
+    if text is None:
+        return len(data or b"")
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _owner(channel: str, client_id: str | None) -> str:

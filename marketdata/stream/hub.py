@@ -57,11 +57,12 @@ class Hub:
             message = await self._layer.receive(channel)
             try:
                 batch = decode_batch(message["data"])
-                feed = self._feeds[batch.instrument]
             except (KeyError, TypeError, msgspec.DecodeError):
                 logger.exception("not a batch of market data")
                 continue
-            feed.on_batch(batch)
+            feed = self._feeds.get(batch.instrument)
+            if feed is not None:  # there is none yet while the group is being joined
+                feed.on_batch(batch)
 
 
 @per_event_loop
