@@ -235,7 +235,6 @@ SPECTACULAR_SETTINGS = {
 }
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = (
     True  # served from the packages themselves: nothing to collect before the first start
 )
