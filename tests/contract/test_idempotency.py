@@ -3,16 +3,15 @@
 import contextlib
 import functools
 import itertools
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.contract.client import Answer, Client, check_order, order_body
+from tests.contract.crowd import Crowd
 from tests.contract.market import Market
 from tests.system.exchange import RunningExchange, wait_until
 
@@ -26,32 +25,6 @@ _key_numbers = itertools.count(1)
 def key() -> str:
     """A key that nobody has used."""
     return f"key {next(_key_numbers)} / ü"
-
-
-class Crowd:
-    """Many clients that send at the same moment, each on a connection of its own."""
-
-    def __init__(self, url: str, clients: int) -> None:
-        self._clients = [Client(url) for _ in range(clients)]
-        self._threads = ThreadPoolExecutor(clients)
-        self._barrier = threading.Barrier(clients)
-
-    def __enter__(self) -> "Crowd":
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._threads.shutdown()
-        for client in self._clients:
-            client.__exit__(None, None, None)
-
-    def post(self, bodies: list[dict[str, Any]]) -> list[Answer]:
-        """One body for each client."""
-
-        def send(client: Client, body: dict[str, Any]) -> Answer:
-            self._barrier.wait()
-            return client.post("/orders", body)
-
-        return list(self._threads.map(send, self._clients, bodies))
 
 
 def check_one_order(answers: list[Answer]) -> str:

@@ -1,0 +1,118 @@
+"""A client of /stream, and the book that it builds from what it hears."""
+
+import json
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.contract.client import exact_json
+
+MESSAGE_SECONDS_MAX = 10.0
+
+
+class Stream:
+    """One connection; messages come as JSON with exact numbers."""
+
+    def __init__(self, url: str, *, origin: Any = None, **options: Any) -> None:
+        self._context = connect(url, origin=origin, max_size=None, compression=None, **options)
+        self._connection = self._context.__enter__()
+        self.text = ""  # of the last message, as it was written
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._context.__exit__(kind, error, traceback)
+
+    def send(self, message: object) -> None:
+        """An object as JSON, or text or bytes as they are."""
+        self._connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    def receive(self) -> Any:
+        """The next message that is no heartbeat."""
+        while (message := self.receive_any(MESSAGE_SECONDS_MAX)) == {"type": "heartbeat"}:
+            pass
+        return message
+
+    def receive_any(self, seconds_max: float) -> Any:
+        """The next message, whatever it is."""
+        self.text = str(self._connection.recv(timeout=seconds_max))
+        return exact_json(self.text)
+
+    def expect(self, *types: str) -> list[Any]:
+        """The next messages, which must be of these types."""
+        messages = [self.receive() for _ in types]
+        assert tuple(message["type"] for message in messages) == types, messages
+        return messages
+
+    def receive_until(self, is_last: Callable[[Any], bool]) -> list[Any]:
+        """The next messages up to one that fulfils the condition."""
+        messages = [self.receive()]
+        while not is_last(messages[-1]):
+            messages.append(self.receive())
+        return messages
+
+    def subscribe(self, *channels: str, **more: Any) -> Any:
+        """Subscribe and return the answer."""
+        self.send({"type": "subscribe", "channels": channels, **more})
+        (answer,) = self.expect("subscribed")
+        return answer
+
+    def ping(self, identity: object) -> None:
+        """A round trip with nothing in between."""
+        self.send({"type": "ping", "id": identity})
+        assert self.receive() == {"type": "pong", "id": identity}
+
+    def error(self, code: str) -> None:
+        """The next message is this error."""
+        message = self.receive()
+        assert message.keys() == {"type", "code", "message"}
+        assert (message["type"], message["code"]) == ("error", code)
+        assert message["message"]
+
+    def close_code(self) -> int | None:
+        """With what the server closes, whatever it says before."""
+        with pytest.raises(ConnectionClosed) as closed:
+            self._receive_forever()
+        return closed.value.rcvd.code if closed.value.rcvd else None
+
+    def _receive_forever(self) -> None:
+        while True:
+            self.receive()
+
+
+class LocalBook:
+    """The book of one instrument, from a snapshot and the deltas that continue it."""
+
+    def __init__(self, snapshot: Any) -> None:
+        self.sequence: int = snapshot["sequence"]
+        self._sides: dict[str, dict[Any, tuple[Any, int]]] = {
+            side: {level["price"]: (level["quantity"], level["orders"]) for level in snapshot[name]}
+            for side, name in (("buy", "bids"), ("sell", "asks"))
+        }
+
+    def apply(self, delta: Any) -> None:
+        """Fails where the delta does not continue the book."""
+        assert delta["type"] == "orderbook_delta"
+        assert delta["previous_sequence"] == self.sequence < delta["sequence"]
+        self.sequence = delta["sequence"]
+        for change in delta["changes"]:
+            levels = self._sides[change["side"]]
+            assert (change["quantity"] == 0) == (change["orders"] == 0)
+            if change["orders"]:
+                levels[change["price"]] = (change["quantity"], change["orders"])
+            else:
+                levels.pop(change["price"], None)
+
+    def levels(self) -> tuple[list[tuple[Any, Any, int]], list[tuple[Any, Any, int]]]:
+        """Bids and asks as (price, quantity, orders), best first, as `Client.levels` gives them."""
+        bids, asks = (
+            sorted((price, *level) for price, level in self._sides[side].items()) for side in ("buy", "sell")
+        )
+        return bids[::-1], asks

@@ -1,0 +1,431 @@
+"""/stream: what it answers, what it sends, whom it closes."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from tests.contract.client import TIME, Client, order_body
+from tests.contract.crowd import Crowd
+from tests.contract.market import Market
+from tests.contract.stream import LocalBook, Stream
+from tests.system.exchange import RunningExchange, wait_until
+
+FRAME_BYTES_MAX = 64 * 1024
+CHANNELS = ("orderbook_deltas", "trades", "orders")
+
+
+@pytest.fixture
+def stream(exchange: RunningExchange) -> Iterator[Stream]:
+    with Stream(exchange.ws_url) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
+    """Opened with the first test, so that the test of the heartbeat, the last one, has little to wait for."""
+    with Stream(shared_exchange.ws_url) as connected:
+        yield connected
+
+
+@pytest.fixture(autouse=True)
+def opened_early(silent_stream: Stream) -> None:
+    """See silent_stream."""
+
+
+def closed_with(asgi_server: str, code: int) -> int:
+    """Daphne's WebSocket library sends 1000 and private codes only: there it is the private one."""
+    return code + 3000 if asgi_server == "daphne" else code
+
+
+def test_subscribe_unsubscribe_ping(stream: Stream, instrument: str) -> None:
+    answer = stream.subscribe("trades", "orders", instrument=instrument, client_id="client-A")
+    assert answer == {
+        "type": "subscribed",
+        "channels": ["trades", "orders"],
+        "instruments": [instrument],
+        "client_id": "client-A",
+    }
+    stream.ping(7)
+    for identity in (None, "a", 1.5, [1, {"a": None}], "ü"):
+        stream.send({"type": "ping", "id": identity})
+        assert stream.receive()["id"] == identity
+    stream.send({"type": "unsubscribe", "channels": ["trades"], "instrument": instrument})
+    assert stream.receive() == {"type": "unsubscribed", "channels": ["trades"], "instruments": [instrument]}
+
+
+@pytest.mark.parametrize("path", ["/", "/orders", "/streams", "/stream/x"])
+def test_there_is_no_other_stream(exchange: RunningExchange, path: str) -> None:
+    url = f"ws://127.0.0.1:{exchange.port}{path}"
+    with pytest.raises(InvalidStatus) as refused, connect(url):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_a_trailing_slash_is_optional(exchange: RunningExchange) -> None:
+    with Stream(exchange.ws_url + "/") as stream:
+        stream.ping(1)
+
+
+BAD_MESSAGES = [
+    *(
+        "",
+        " ",
+        "null",
+        "1",
+        "[]",
+        "{}",
+        "not json",
+        '{"type"',
+        '{"type":null}',
+        '{"type":"no"}',
+        '{"type":1}',
+    ),
+    *(
+        "[" * 5_000 + "]" * 5_000,
+        '{"type":"ping"}x',
+        '{"type":"ping","id":"\\ud800"}',
+        '{"type":"ping","id":NaN}',
+    ),
+    '{"type":"subscribe"}',
+    '{"type":"subscribe","channels":[]}',
+    '{"type":"subscribe","channels":"trades"}',
+    '{"type":"subscribe","channels":["no"]}',
+    '{"type":"subscribe","channels":["trades",1]}',
+    '{"type":"subscribe","channels":["orders"]}',
+    '{"type":"subscribe","channels":["orders"],"client_id":""}',
+    '{"type":"subscribe","channels":["orders"],"client_id":"a b"}',
+    '{"type":"subscribe","channels":["trades"],"instrument":""}',
+    '{"type":"subscribe","channels":["trades"],"instrument":[]}',
+    '{"type":"subscribe","channels":["trades"],"instrument":1}',
+    '{"type":"subscribe","channels":["trades"],"instrument":["BTC-USD",1]}',
+    '{"type":"subscribe","channels":["trades"],"instrument":"BTC-USD","unknown":1}',
+    '{"type":"unsubscribe","channels":["no"]}',
+    b"\x00\x01",
+    b'{"type":"ping"}',
+]
+
+
+def test_what_is_no_message_is_answered_with_an_error(stream: Stream) -> None:
+    assert len(BAD_MESSAGES) < 50
+    for message in BAD_MESSAGES:
+        stream.send(message)
+        answer = stream.receive()
+        assert answer.keys() == {"type", "code", "message"}, message
+        assert answer["type"] == "error", message
+        assert answer["code"] in ("invalid_json", "invalid_message"), message
+    stream.ping(1)
+
+
+def test_an_unknown_instrument_is_an_error(stream: Stream, client: Client, instrument: str) -> None:
+    stream.send({"type": "subscribe", "channels": ["trades"], "instrument": [instrument, "NO-USD"]})
+    stream.error("not_found")
+    meet(client, instrument)
+    stream.ping("nothing was subscribed")
+
+
+def meet(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:
+    """A maker and a taker that trade one unit."""
+    maker = client.place(instrument, "sell", 1, price, client_id="maker")
+    return maker, client.place(instrument, "buy", 1, price, client_id="taker", **more)
+
+
+def test_a_snapshot_then_deltas(stream: Stream, client: Client, instrument: str) -> None:
+    client.place(instrument, "buy", "0.1", "70150.5")
+    client.place(instrument, "buy", "0.00000001", "70150.5")
+    stream.subscribe("orderbook_deltas", instrument=instrument)
+    (snapshot,) = stream.expect("orderbook_snapshot")
+    assert '"price":70150.5,"quantity":0.10000001,"orders":2' in stream.text
+    assert TIME.fullmatch(snapshot.pop("timestamp"))
+    assert snapshot.keys() == {"type", "instrument", "sequence", "bids", "asks"}
+    assert (snapshot["instrument"], snapshot["sequence"], snapshot["asks"]) == (instrument, 2, [])
+
+    order = client.place(instrument, "sell", "0.5", "70151")
+    (delta,) = stream.expect("orderbook_delta")
+    assert TIME.fullmatch(delta.pop("timestamp"))
+    assert delta == {
+        "type": "orderbook_delta",
+        "instrument": instrument,
+        "sequence": 3,
+        "previous_sequence": 2,
+        "changes": [{"side": "sell", "price": 70151, "quantity": 0.5, "orders": 1}],
+    }
+    client.cancel(order["order_id"])
+    (delta,) = stream.expect("orderbook_delta")
+    assert delta["changes"] == [{"side": "sell", "price": 70151, "quantity": 0, "orders": 0}]
+    assert (delta["previous_sequence"], delta["sequence"]) == (3, 4)
+
+    client.place(instrument, "sell", "0.1", "1")
+    (delta,) = stream.expect("orderbook_delta")
+    assert '"changes":[{"side":"buy","price":70150.5,"quantity":0.00000001,"orders":1}]' in stream.text
+    assert (delta["previous_sequence"], delta["sequence"]) == (4, 5)
+
+
+def test_an_order_that_sweeps_the_book_is_one_delta(stream: Stream, client: Client, instrument: str) -> None:
+    for price in (10, 11, 11, 12):
+        client.place(instrument, "sell", 1, price)
+    stream.subscribe("orderbook_deltas", instrument=instrument)
+    book = LocalBook(*stream.expect("orderbook_snapshot"))
+    client.place(instrument, "buy", "4.5", 12)
+    (delta,) = stream.expect("orderbook_delta")
+    book.apply(delta)
+    assert book.sequence == 4 + 4 + 1
+    assert book.levels() == client.levels(instrument) == ([(12, 0.5, 1)], [])
+
+
+def test_a_market_order_without_effect_is_no_delta(stream: Stream, client: Client, instrument: str) -> None:
+    stream.subscribe("orderbook_deltas", "orders", instrument=instrument, client_id="client-A")
+    stream.expect("orderbook_snapshot")
+    client.place(instrument, "buy", 1)
+    (update,) = stream.expect("order_update")
+    assert (update["status"], update["reason"]) == ("cancelled", "no_liquidity")
+    client.place(instrument, "buy", 1, 10)
+    messages = {message["type"]: message for message in (stream.receive(), stream.receive())}
+    assert messages["orderbook_delta"]["previous_sequence"] == 0
+
+
+def test_trades(stream: Stream, client: Client, instrument: str) -> None:
+    stream.subscribe("trades", instrument=instrument)
+    meet(client, instrument, "70150.5")
+    (trade,) = stream.expect("trade")
+    assert '"price":70150.5,"quantity":1,' in stream.text
+    (row,) = client.get("/trades", instrument=instrument).json["trades"]
+    assert trade == {"type": "trade", **row}
+    assert "maker" not in stream.text
+    assert "taker" not in stream.text
+
+
+def test_order_updates(stream: Stream, client: Client, instrument: str) -> None:
+    stream.subscribe("orders", instrument=instrument, client_id="maker")
+    maker, taker = meet(client, instrument, "70150.5", idempotency_key=f"key of {instrument}")
+    (opened, filled) = stream.expect("order_update", "order_update")
+    assert opened == as_update(maker, sequence=1)
+    assert filled == as_update(client.order(maker["order_id"]), sequence=2)
+    assert '"average_price":70150.5,' in stream.text
+    stream.subscribe("orders", instrument=instrument, client_id="taker")
+    resting = client.place(instrument, "buy", 1, 10, client_id="taker")
+    cancelled = client.cancel(resting["order_id"])
+    (opened, gone) = stream.expect("order_update", "order_update")
+    assert opened == as_update(resting, sequence=3)
+    assert gone == as_update(cancelled, sequence=4)
+    assert (gone["status"], gone["reason"]) == ("cancelled", "client_request")
+    assert taker["status"] == "filled"
+
+
+def as_update(order: Any, sequence: int) -> Any:
+    """An order of REST as the stream shows it."""
+    update = {name: value for name, value in order.items() if name not in ("trades", "type")}
+    return update | {"type": "order_update", "order_type": order["type"], "sequence": sequence}
+
+
+def test_order_updates_are_for_their_client_only(stream: Stream, client: Client, instrument: str) -> None:
+    stream.subscribe("orders", instrument=instrument, client_id="client-B")
+    meet(client, instrument)
+    order = client.place(instrument, "buy", 1, 10, client_id="client-B")
+    (update,) = stream.expect("order_update")
+    assert update["order_id"] == order["order_id"]
+
+
+def test_several_instruments(stream: Stream, client: Client, market: Market) -> None:
+    symbols = [market.fresh_instrument() for _ in range(3)]
+    answer = stream.subscribe("orderbook_deltas", "trades", instrument=[*symbols, symbols[0]])
+    assert answer["instruments"] == symbols
+    snapshots = stream.expect(*["orderbook_snapshot"] * 3)
+    assert [snapshot["instrument"] for snapshot in snapshots] == symbols
+    for symbol in reversed(symbols):
+        client.place(symbol, "buy", 1, 10)
+        (delta,) = stream.expect("orderbook_delta")
+        assert delta["instrument"] == symbol
+
+
+def test_without_instrument_all_active_ones(stream: Stream, client: Client, market: Market) -> None:
+    halted, active = market.fresh_instrument(), market.fresh_instrument()
+    market.set_status(halted, "halted")
+    wait_until(lambda: market.is_seen_by_api(halted, "halted"), "the API knows of the halt")
+    rows = client.get("/instruments").json["instruments"]
+    answer = stream.subscribe("trades")
+    assert sorted(answer["instruments"]) == [row["symbol"] for row in rows if row["status"] == "active"]
+    assert halted not in answer["instruments"]
+    meet(client, active)
+    (trade,) = stream.expect("trade")
+    assert trade["instrument"] == active
+
+
+def test_unsubscribe_ends_a_channel(stream: Stream, client: Client, instrument: str) -> None:
+    stream.subscribe("orderbook_deltas", "trades", instrument=instrument)
+    stream.expect("orderbook_snapshot")
+    stream.send({"type": "unsubscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
+    stream.expect("unsubscribed")
+    meet(client, instrument)
+    stream.expect("trade")
+    stream.subscribe("orderbook_deltas", instrument=instrument)
+    stream.expect("orderbook_snapshot")
+    stream.send({"type": "unsubscribe", "channels": ["trades"]})
+    stream.expect("unsubscribed")
+    meet(client, instrument)
+    stream.receive_until(lambda message: message["type"] == "orderbook_delta" and message["sequence"] == 4)
+    stream.ping("no trade came")
+
+
+def test_a_second_subscription_gives_a_fresh_snapshot(
+    stream: Stream, client: Client, instrument: str
+) -> None:
+    stream.subscribe("orderbook_deltas", instrument=instrument)
+    stream.expect("orderbook_snapshot")
+    client.place(instrument, "buy", 1, 10)
+    stream.expect("orderbook_delta")
+    stream.subscribe("orderbook_deltas", instrument=instrument)
+    (snapshot,) = stream.expect("orderbook_snapshot")
+    assert (snapshot["sequence"], len(snapshot["bids"])) == (1, 1)
+    client.place(instrument, "buy", 1, 10)
+    (delta,) = stream.expect("orderbook_delta")
+    assert (delta["previous_sequence"], delta["sequence"]) == (1, 2)
+    stream.ping("and each delta once")
+
+
+def test_all_clients_hear_the_same(exchange: RunningExchange, client: Client, instrument: str) -> None:
+    streams = [Stream(exchange.ws_url) for _ in range(10)]
+    try:
+        for stream in streams:
+            stream.subscribe("orderbook_deltas", "trades", instrument=instrument)
+            stream.expect("orderbook_snapshot")
+        for _ in range(10):
+            meet(client, instrument)
+        heard = [
+            stream.receive_until(lambda message: message["sequence"] == 20 and "changes" in message)
+            for stream in streams
+        ]
+        assert all(messages == heard[0] for messages in heard)
+        assert sum(message["type"] == "trade" for message in heard[0]) == 10
+    finally:
+        for stream in streams:
+            stream.__exit__(None, None, None)
+
+
+def test_one_order_may_trade_with_more_orders_than_fit_a_small_queue(
+    exchange: RunningExchange, stream: Stream, client: Client, instrument: str
+) -> None:
+    """A client that reads is not slow because the market is fast."""
+    makers = 1_500
+    orders = [order_body(instrument, "sell", "0.00000001", 10, client_id="maker")] * makers
+    with Crowd(exchange.url, clients=30) as crowd:
+        assert {answer.status for answer in crowd.post(orders)} == {201}
+    stream.subscribe("trades", "orders", instrument=instrument, client_id="maker")
+    client.place(instrument, "buy", "0.000015", 10)
+    heard = [stream.receive() for _ in range(2 * makers)]
+    assert [message["sequence"] for message in heard if message["type"] == "trade"] == list(
+        range(makers + 1, 2 * makers + 1)
+    )
+    assert sum(message["type"] == "order_update" for message in heard) == makers
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_pages_of_the_exchange_may_open_the_stream(exchange: RunningExchange, host: str) -> None:
+    with Stream(exchange.ws_url, origin=f"http://{host}:{exchange.port}") as stream:
+        stream.ping(1)
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://example.com", "https://127.0.0.1.example.com", "null", "http://localhost.example.com"]
+)
+def test_foreign_pages_may_not(exchange: RunningExchange, origin: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        Stream(exchange.ws_url, origin=origin)
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("letter", ["x", "ü"])
+def test_a_frame_may_have_64_kib_and_not_a_byte_more(
+    asgi_server: str, exchange: RunningExchange, stream: Stream, letter: str
+) -> None:
+    head, tail = '{"type":"ping","id":"', '"}'
+    room = FRAME_BYTES_MAX - len(head) - len(tail)
+    text = letter * (room // len(letter.encode()))
+    spaces = " " * (room - len(text.encode()))
+    stream.send(head + text + tail + spaces)
+    assert stream.receive() == {"type": "pong", "id": text}
+    stream.send(head + text + tail + spaces + " ")
+    assert stream.close_code() == closed_with(asgi_server, 1009)
+
+
+def test_a_connection_may_have_100_subscriptions_and_not_one_more(
+    asgi_server: str, stream: Stream, market: Market, client: Client
+) -> None:
+    while len(rows := client.get("/instruments").json["instruments"]) < 33:
+        market.fresh_instrument()
+    symbols = [row["symbol"] for row in rows][:33]
+    stream.subscribe(*CHANNELS, instrument=symbols, client_id="a")
+    stream.expect(*["orderbook_snapshot"] * 33)
+    stream.subscribe("orders", instrument=symbols[0], client_id="b")
+    stream.subscribe(*CHANNELS[1:], instrument=symbols, client_id="a")  # these it has
+    stream.send({"type": "subscribe", "channels": ["orders"], "instrument": symbols[0], "client_id": "c"})
+    assert stream.close_code() == closed_with(asgi_server, 1008)
+
+
+def test_a_client_may_send_50_messages_a_second_and_not_one_more(asgi_server: str, stream: Stream) -> None:
+    for number in range(51):
+        stream.send({"type": "ping", "id": number})
+    for number in range(50):
+        assert stream.receive()["id"] == number
+    assert stream.close_code() == closed_with(asgi_server, 1008)
+
+
+def test_a_slow_client_is_told_and_closed_and_disturbs_nobody(
+    asgi_server: str, exchange: RunningExchange, client: Client, instrument: str
+) -> None:
+    if asgi_server == "daphne":
+        pytest.skip("Daphne takes what it is given without a limit: it never tells that a client is slow")
+    closed_before = slow_consumers(client)
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(("127.0.0.1", exchange.port))
+    long_ping = json.dumps({"type": "ping", "id": "x" * 60_000})
+    with (
+        Stream(exchange.ws_url) as other,
+        Stream(exchange.ws_url, sock=narrow, max_queue=1, ping_interval=None) as slow,
+    ):
+        other.subscribe("trades", instrument=instrument)
+        bursts = 0
+        while slow_consumers(client) == closed_before:
+            bursts += 1
+            assert bursts < 12  # 45 MB: memory is not bounded
+            next_second = time.monotonic() + 1.05
+            for _ in range(45):
+                slow.send(long_ping)
+            while time.monotonic() < next_second:
+                meet(client, instrument)
+                other.expect("trade")
+        assert slow.close_code() in (1013, None)  # None: read too late for it
+        assert json.loads(slow.text)["code"] == "slow_consumer"
+        meet(client, instrument)
+        other.expect("trade")
+
+
+def slow_consumers(client: Client) -> str:
+    """How many clients were closed, as the metrics say it."""
+    lines = client.get("/metrics").text.splitlines()
+    return next(line for line in lines if line.startswith("exchange_websocket_slow_consumers_total"))
+
+
+def test_connections_and_messages_are_counted(exchange: RunningExchange, client: Client) -> None:
+    def connections() -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return float(
+            next(line for line in lines if line.startswith("exchange_websocket_connections")).split()[1]
+        )
+
+    before = connections()
+    with Stream(exchange.ws_url) as stream:
+        stream.ping(1)
+        assert connections() == before + 1
+    wait_until(lambda: connections() <= before, "the connection is gone")
+
+
+def test_silence_is_broken_by_a_heartbeat(silent_stream: Stream) -> None:
+    assert silent_stream.receive_any(20) == {"type": "heartbeat"}
+    silent_stream.ping(1)
