@@ -50,18 +50,18 @@ async def compare_with_worker(partition: int) -> list[str]:
     Raises Unavailable and OutcomeUnknown where no worker or no database answers, ValueError where the database
     holds no book.
     """
-    same: set[str] = set()
-    differing: dict[str, str] = {}
+    decided: dict[str, str] = {}  # by symbol: what differs, nothing where the books are the same
+    undecided: dict[str, str] = {}
     try:
         for _ in range(settings.RECOVER_ATTEMPTS_MAX):
             live = await inspect_books(partition)
             stored = await read_database(_load_states, partition)
-            differing = _differences(stored, live, same)
-            if not differing:
+            undecided = _compare(stored, live, decided)
+            if not undecided:
                 break
     finally:
         await current_gateway().aclose()
-    return list(differing.values())
+    return [*filter(None, decided.values()), *undecided.values()]
 
 
 def _load_states(partition: int) -> dict[str, BookState]:
@@ -71,23 +71,23 @@ def _load_states(partition: int) -> dict[str, BookState]:
     }
 
 
-def _differences(
-    stored: Mapping[str, BookState], live: Mapping[str, BookState], same: set[str]
+def _compare(
+    stored: Mapping[str, BookState], live: Mapping[str, BookState], decided: dict[str, str]
 ) -> dict[str, str]:
-    """By symbol. Books that were the same once stay so: `same` remembers them."""
-    found: dict[str, str] = {}
-    for symbol in sorted((stored.keys() | live.keys()) - same):
+    """Decide on the books that are at one sequence on both sides; returns why the others are not, by symbol."""
+    undecided: dict[str, str] = {}
+    for symbol in sorted((stored.keys() | live.keys()) - decided.keys()):
         ours, theirs = stored.get(symbol), live.get(symbol)
         if ours is None:
-            found[symbol] = f"{symbol}: the worker has a book of it, the database no instrument"
+            undecided[symbol] = f"{symbol}: the worker has a book of it, the database no instrument"
         elif theirs is None:
-            found[symbol] = f"{symbol}: the worker has no book of it"
+            undecided[symbol] = f"{symbol}: the worker has no book of it"
         elif ours.sequence != theirs.sequence:
-            found[symbol] = (
+            undecided[symbol] = (
                 f"{symbol}: sequence {ours.sequence} in the database, {theirs.sequence} at the worker"
             )
         elif ours.state_hash != theirs.state_hash:
-            found[symbol] = f"{symbol}: not the same orders at sequence {ours.sequence}"
+            decided[symbol] = f"{symbol}: not the same orders at sequence {ours.sequence}"
         else:
-            same.add(symbol)
-    return found
+            decided[symbol] = ""
+    return undecided
