@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.urls import URLPattern, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from rest_framework.negotiation import DefaultContentNegotiation
 
 from exchange_site.health import HealthViewSet
 from exchange_site.metrics import MetricsView
@@ -18,6 +19,7 @@ def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPatt
 
 
 ORDER_ID = r"(?P<order_id>[^/]+)"
+YAML_OR_JSON = {"content_negotiation_class": DefaultContentNegotiation}  # by Accept, or ?format=json
 READ_ONLY = {"http_method_names": ["get", "head"]}  # these pages can't answer OPTIONS as DRF does
 
 urlpatterns = [
@@ -31,7 +33,7 @@ urlpatterns = [
     endpoint("candles", CandleViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
     re_path(r"^metrics/?$", MetricsView.as_view()),
-    re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**READ_ONLY), name="schema"),
+    re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**READ_ONLY, **YAML_OR_JSON), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **READ_ONLY)),
     path("admin/", admin.site.urls),
 ]

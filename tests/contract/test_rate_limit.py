@@ -1,0 +1,128 @@
+"""100 orders and cancels a minute for each client, unless the operator says otherwise."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.contract.client import Answer, Client, order_body
+from tests.system.exchange import RunningExchange
+
+LIMIT = 100
+WINDOW_SECONDS = 60
+
+_client_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def limited_exchange(asgi_server: str) -> Iterator[RunningExchange]:
+    """With the limit that an exchange has by default."""
+    variables = {"EXCHANGE_ASGI_SERVER": asgi_server, "EXCHANGE_RATE_LIMIT": "100/min"}
+    with RunningExchange(variables=variables) as running:
+        yield running
+
+
+@pytest.fixture
+def limited(limited_exchange: RunningExchange) -> Iterator[Client]:
+    with Client(limited_exchange.url) as connected:
+        yield connected
+
+
+@pytest.fixture
+def newcomer() -> str:
+    """A client that has its whole allowance."""
+    return f"newcomer-{next(_client_numbers)}"
+
+
+def place(client: Client, client_id: str, **more: object) -> Answer:
+    return client.post("/orders", order_body("BTC-USD", "buy", 1, 10, client_id=client_id) | more)
+
+
+def allowance(answer: Answer) -> tuple[int, int, int]:
+    """RateLimit-Limit, -Remaining, -Reset."""
+    limit, remaining, reset = (
+        int(answer.headers[f"RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset")
+    )
+    return limit, remaining, reset
+
+
+def use_up(client: Client, client_id: str) -> None:
+    """Spend the allowance; the window slides meanwhile, so the last few may take a few more."""
+    for _ in range(2 * LIMIT):
+        answer = place(client, client_id)
+        if answer.status == 429:
+            return
+        assert answer.status == 201
+    raise AssertionError("the limit was never reached")
+
+
+def test_every_answer_tells_what_is_left(limited: Client, newcomer: str) -> None:
+    answers = [place(limited, newcomer) for _ in range(LIMIT + 5)]
+    statuses = [answer.status for answer in answers]
+    assert statuses[:LIMIT] == [201] * LIMIT
+    assert 429 in statuses[LIMIT:]
+    remaining_before = LIMIT
+    for answer in answers:
+        limit, remaining, reset = allowance(answer)
+        assert limit == LIMIT
+        assert 0 < reset <= WINDOW_SECONDS
+        assert 0 <= remaining < LIMIT
+        if answer.status == 201:
+            assert answer.headers["Retry-After"] is None
+            assert remaining >= remaining_before - 1
+        else:
+            answer.error(429, "rate_limited")
+            assert remaining == 0
+            assert 1 <= int(answer.headers["Retry-After"]) <= WINDOW_SECONDS
+        remaining_before = remaining
+
+
+def test_other_clients_are_not_affected(limited: Client, newcomer: str) -> None:
+    use_up(limited, newcomer)
+    answer = place(limited, newcomer + "-friend")
+    assert answer.status == 201
+    assert allowance(answer)[:2] == (LIMIT, LIMIT - 1)
+
+
+def test_cancels_count_too(limited: Client, newcomer: str) -> None:
+    orders = [place(limited, newcomer).json["order_id"] for _ in range(3)]
+    answers = [limited.post(f"/orders/{order_id}/cancel") for order_id in orders]
+    assert [answer.status for answer in answers] == [200] * 3
+    assert [allowance(answer)[1] for answer in answers] == [LIMIT - 4, LIMIT - 5, LIMIT - 6]
+    last = place(limited, newcomer).json["order_id"]
+    use_up(limited, newcomer)
+    answer = limited.post(f"/orders/{last}/cancel")
+    answer.error(429, "rate_limited")
+    assert allowance(answer)[0] == LIMIT
+    assert answer.headers["Retry-After"]
+    assert limited.order(last)["status"] == "open"
+
+
+def test_the_order_that_was_limited_was_not_taken(limited: Client, newcomer: str) -> None:
+    use_up(limited, newcomer)
+    placed = limited.get("/orders", client_id=newcomer, limit=1000).json["orders"]
+    place(limited, newcomer).error(429, "rate_limited")
+    assert limited.get("/orders", client_id=newcomer, limit=1000).json["orders"] == placed
+
+
+def test_reads_and_invalid_orders_do_not_count(limited: Client, newcomer: str) -> None:
+    for _ in range(LIMIT + 10):
+        assert limited.get("/orderbook").status == 200
+    for _ in range(LIMIT + 10):
+        assert place(limited, newcomer, quantity=0).status == 400
+    assert allowance(place(limited, newcomer))[1] == LIMIT - 1
+
+
+def test_replays_bear_the_headers_too(limited: Client, newcomer: str) -> None:
+    for status in (201, 200):
+        answer = place(limited, newcomer, idempotency_key="key")
+        assert answer.status == status
+        assert allowance(answer)[0] == LIMIT
+    answer = place(limited, newcomer, idempotency_key="key", quantity=2)
+    answer.error(422, "idempotency_key_reused")
+    assert allowance(answer)[0] == LIMIT
+
+
+def test_without_a_limit_there_are_no_headers(client: Client, instrument: str) -> None:
+    answer = client.post("/orders", order_body(instrument, "buy", 1, 10))
+    assert [name for name in answer.headers if name.lower().startswith("ratelimit")] == []

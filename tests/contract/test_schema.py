@@ -1,0 +1,122 @@
+"""The OpenAPI schema says what the running exchange does."""
+
+import json
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from tests.contract.client import Client
+from tests.system.exchange import RunningExchange
+
+EXAMPLES = 40  # of each operation and mode
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+]
+OPERATIONS = {
+    ("/candles", "get"),
+    ("/healthz", "get"),
+    ("/instruments", "get"),
+    ("/orderbook", "get"),
+    ("/orders", "get"),
+    ("/orders", "post"),
+    ("/orders/{order_id}", "get"),
+    ("/orders/{order_id}/cancel", "post"),
+    ("/trades", "get"),
+    ("/trades/stats", "get"),
+}
+
+
+@pytest.fixture
+def api_schema(exchange: RunningExchange, client: Client) -> Any:
+    """The schema that the exchange serves, of an exchange with something in it."""
+    maker = client.place("BTC-USD", "sell", 2, 10)
+    client.place("BTC-USD", "buy", 1, 10)
+    client.cancel(maker["order_id"])
+    return schemathesis.openapi.from_url(f"{exchange.url}/docs/schema?format=json")
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good", "bad"])
+@pytest.mark.parametrize(("path", "method"), sorted(OPERATIONS))
+def test_answers_conform_to_the_schema(api_schema: Any, path: str, method: str, mode: GenerationMode) -> None:
+    operation = api_schema[path][method]
+    if mode is GenerationMode.NEGATIVE and not (
+        operation.query or operation.path_parameters or operation.body
+    ):
+        pytest.skip("takes nothing that could be wrong")
+
+    @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def check(case: Any) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    check()
+
+
+def test_the_schema_names_every_endpoint(client: Client) -> None:
+    answer = client.get("/docs/schema", format="json")
+    assert answer.status == 200
+    paths = json.loads(answer.body)["paths"]
+    operations = {(path, method) for path, methods in paths.items() for method in methods}
+    assert operations == OPERATIONS
+
+
+def test_real_answers_conform_too(api_schema: Any, client: Client) -> None:
+    """What random requests hardly reach: orders with trades, full pages, replays."""
+    body = {
+        "client_id": "a",
+        "instrument": "BTC-USD",
+        "side": "buy",
+        "type": "limit",
+        "price": 1,
+        "quantity": "0.5",
+    }
+    keyed = body | {"idempotency_key": "schema"}
+    order_id = client.post("/orders", body).json["order_id"]
+    requests: list[tuple[str, str, Any, Any, int]] = [
+        ("/orders", "POST", None, body, 201),
+        ("/orders", "POST", None, keyed, 200),
+        ("/orders", "POST", None, keyed | {"quantity": 1}, 422),
+        ("/orders", "POST", None, body | {"price": 0}, 400),
+        ("/orders/{order_id}", "GET", {"order_id": order_id}, None, 200),
+        ("/orders/{order_id}/cancel", "POST", {"order_id": order_id}, {}, 200),
+        ("/orders/{order_id}/cancel", "POST", {"order_id": order_id}, {}, 409),
+        *[
+            (path, "GET", None, None, 200)
+            for path in (
+                "/orders",
+                "/orderbook",
+                "/trades",
+                "/trades/stats",
+                "/candles",
+                "/instruments",
+                "/healthz",
+            )
+        ],
+    ]
+    client.post("/orders", keyed)
+    for path, method, parameters, document, status in requests:
+        case = api_schema[path][method].Case(path_parameters=parameters or {}, media_type="application/json")
+        if document is not None:
+            case.body = document
+        response = case.call()
+        assert response.status_code == status, response.content
+        case.validate_response(response, checks=CHECKS[:5])
