@@ -1,6 +1,7 @@
 """The lease on a partition. All times are the database's: no worker's clock decides who may write.
 
-Callers run these inside or outside a transaction as each says; each is one statement.
+An owner that froze in the middle of a commit holds the checkpoint's row, and would hold it for ever. So a worker
+names its sessions after itself, and whoever finds its lease run out ends them before taking over.
 """
 
 from typing import Any, NamedTuple
@@ -28,6 +29,13 @@ _CREATE = """
 INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)
 VALUES (%s, '0-0', 0, '', clock_timestamp()) ON CONFLICT (partition) DO NOTHING
 """
+_NAME_SESSION = "SELECT set_config('application_name', 'exchange-matching ' || %s, false)"
+_CUT_OFF = """
+SELECT pg_terminate_backend(session.pid)
+FROM matching_checkpoint AS held
+JOIN pg_stat_activity AS session ON session.application_name = 'exchange-matching ' || held.owner
+WHERE held.partition = %(partition)s AND held.owner <> %(owner)s AND held.lease_expires_at <= clock_timestamp()
+"""
 _ACQUIRE = """
 UPDATE matching_checkpoint
 SET epoch = epoch + 1, owner = %(owner)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -46,13 +54,17 @@ WHERE partition = %(partition)s AND epoch = %(epoch)s
 
 
 def acquire(partition: int, owner: str) -> Lease | None:
-    """The lease, with a new epoch; None while another worker holds it."""
+    """The lease, with a new epoch; None while another worker holds it. Call it outside a transaction."""
+    parameters: dict[str, int | float | str] = {
+        "partition": partition,
+        "owner": owner,
+        "lease": settings.WORKER_LEASE_SECONDS,
+    }
     with connection.cursor() as cursor:
+        cursor.execute(_NAME_SESSION, [owner])
+        cursor.execute(_CUT_OFF, parameters)
         cursor.execute(_CREATE, [partition])
-        cursor.execute(
-            _ACQUIRE,
-            {"partition": partition, "owner": owner, "lease": settings.WORKER_LEASE_SECONDS},
-        )
+        cursor.execute(_ACQUIRE, parameters)
         row = cursor.fetchone()
     return None if row is None else Lease(partition, owner, epoch=row[0], position=row[1])
 

@@ -1,12 +1,15 @@
 """Settlement on a real database: one transaction a batch, and what the database itself refuses."""
 
+import threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from pytest_django.fixtures import Settings
 
 from marketdata.models import BookSequence, Candle, Trade
 from matching import checkpoint
@@ -18,6 +21,7 @@ from matching.settlement import SettlementMismatch, settle
 from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.matching.partition import Partition, acquire, cancel, place, random_commands
+from tests.system.exchange import wait_until
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -171,6 +175,38 @@ def test_a_worker_that_was_replaced_cannot_write() -> None:
     with pytest.raises(LeaseLost):
         partition.run(place("sell", 100, 10))
     assert counts() == (0, 0, 0, 0)
+
+
+def test_an_owner_frozen_in_its_commit_is_cut_off(settings: Settings) -> None:
+    """Its session holds the checkpoint's row, and would hold it for ever."""
+    settings.WORKER_LEASE_SECONDS = 0.05
+    writing, thawed = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        try:
+            lease = acquire("frozen")
+            with transaction.atomic():
+                checkpoint.advance(lease, "1-0")
+                writing.set()
+                thawed.wait()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        frozen = thread.submit(freeze)
+        try:
+            assert writing.wait(20)
+            with connection.cursor() as cursor:  # the control: nobody else can write the row
+                cursor.execute("SET lock_timeout = '50ms'")
+                with pytest.raises(OperationalError, match="lock timeout"):
+                    cursor.execute("UPDATE matching_checkpoint SET epoch = epoch")
+                cursor.execute("SET lock_timeout = '10s'")  # rather than wait for ever
+            wait_until(lambda: checkpoint.acquire(0, "second") is not None, "the partition is taken")
+        finally:
+            thawed.set()
+        with pytest.raises(DatabaseError):
+            frozen.result()
+    assert Checkpoint.objects.get().position == "0-0"
 
 
 def test_an_order_that_is_missing_undoes_the_whole_batch() -> None:
