@@ -55,7 +55,6 @@ class Reason(models.TextChoices):
     CLIENT_REQUEST = "client_request"
     NO_LIQUIDITY = "no_liquidity"
     INSTRUMENT_HALTED = "instrument_halted"
-    INTERNAL_ERROR = "internal_error"
 
 
 class Instrument(models.Model):

@@ -167,7 +167,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _end_slow_consumer(self) -> None:
         """Tell it and close, within a bounded time: it may not be reading at all.
 
-        Granian does not close while something waits for the client's next message, so that ends first.
+        What waits for the client's next message ends first: some servers do not close before it does.
         """
         for task in (self._serving, self._sending):
             task.cancel()

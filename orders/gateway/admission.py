@@ -39,8 +39,8 @@ class Admission(NamedTuple):
         return math.ceil(self.reset_milliseconds / 1000)
 
     def headers(self) -> dict[str, str]:
-        """RateLimit-* of an answer (draft-ietf-httpapi-ratelimit-headers-05); none where the limit is off."""
-        if settings.RATE_LIMIT is None:
+        """RateLimit-* of an answer (draft-ietf-httpapi-ratelimit-headers-05); none where no limit was asked."""
+        if settings.RATE_LIMIT is None or self.verdict not in (Verdict.TAKEN, Verdict.RATE_LIMITED):
             return {}
         return {
             "RateLimit-Limit": str(settings.RATE_LIMIT[0]),

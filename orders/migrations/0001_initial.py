@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('filled_quantity', orders.models.ExactField(decimal_places=12, default=Decimal('0'), max_digits=30)),
                 ('filled_notional', models.DecimalField(decimal_places=24, default=Decimal('0'), help_text='the sum of price * quantity over the fills', max_digits=60)),
                 ('status', models.CharField(choices=[('open', 'Open'), ('partially_filled', 'Partially Filled'), ('filled', 'Filled'), ('cancelled', 'Cancelled'), ('rejected', 'Rejected')], max_length=16)),
-                ('reason', models.CharField(choices=[('client_request', 'Client Request'), ('no_liquidity', 'No Liquidity'), ('instrument_halted', 'Instrument Halted'), ('internal_error', 'Internal Error')], max_length=32, null=True)),
+                ('reason', models.CharField(choices=[('client_request', 'Client Request'), ('no_liquidity', 'No Liquidity'), ('instrument_halted', 'Instrument Halted')], max_length=32, null=True)),
                 ('idempotency_key', models.CharField(max_length=255, null=True)),
                 ('priority', models.BigIntegerField(help_text="the book's sequence when the order came to rest: its time priority", null=True)),
                 ('sequence', models.BigIntegerField(help_text="the book's sequence at the order's last change")),

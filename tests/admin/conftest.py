@@ -15,7 +15,7 @@ PASSWORD = re.compile(r"the password (\S+): shown")
 Place = Callable[..., Any]
 
 
-@pytest.fixture(scope="session", params=["granian", "daphne"])
+@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
 def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
     with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": request.param}) as running:
         yield running
