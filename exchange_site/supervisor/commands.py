@@ -21,7 +21,7 @@ def _uvicorn() -> list[str]:
     return [
         *(sys.executable, "-m", "uvicorn", "exchange_site.asgi:application"),
         *("--host", environment.exchange_bind, "--port", str(environment.port)),
-        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets", "--lifespan", "off"),
+        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "off"),
         *("--ws-max-size", str(settings.STREAM_FRAME_BYTES_MAX), "--ws-per-message-deflate", "false"),
         *("--workers", str(environment.exchange_api_processes)),
         *("--backlog", str(settings.API_BACKLOG)),
