@@ -1,0 +1,1 @@
+"""Tests of orders from the client's side."""

@@ -1,0 +1,91 @@
+"""What crosses the stream comes out as it went in; what is none of it is refused."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orders.messages import (
+    CancelOrder,
+    Command,
+    InspectBooks,
+    PlaceOrder,
+    ReloadInstruments,
+    Reply,
+    ReplyKind,
+    decode_command,
+    decode_replies,
+    encode,
+    heartbeat_key,
+    rate_key,
+    stream_key,
+)
+
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
+integers = st.integers(min_value=0, max_value=2**63 - 1)
+commands = st.one_of(
+    st.builds(
+        PlaceOrder,
+        order_id=texts,
+        reply_to=texts,
+        client_id=texts,
+        instrument=texts,
+        side=texts,
+        type=texts,
+        price_ticks=integers,
+        quantity_lots=integers,
+        idempotency_key=st.none() | texts,
+    ),
+    st.builds(
+        CancelOrder, request_id=texts, reply_to=texts, client_id=texts, instrument=texts, order_id=texts
+    ),
+    st.builds(ReloadInstruments, request_id=texts, reply_to=texts),
+    st.builds(InspectBooks, request_id=texts, reply_to=texts),
+)
+
+
+@given(commands)
+def test_a_command_comes_out_as_it_went_in(command: Command) -> None:
+    assert decode_command(encode(command)) == command
+    assert command.request_id == (command.order_id if isinstance(command, PlaceOrder) else command.request_id)
+
+
+@given(
+    st.lists(st.builds(Reply, request_id=texts, kind=st.sampled_from(ReplyKind), body=st.binary(max_size=99)))
+)
+def test_replies_come_out_as_they_went_in(replies: list[Reply]) -> None:
+    assert decode_replies(encode(replies)) == replies
+
+
+def test_a_field_that_a_newer_sender_adds_is_passed_over() -> None:
+    """So that a worker can be restarted before or after the API."""
+    command = ReloadInstruments(request_id="a", reply_to="b")
+    longer = [*msgspec.msgpack.decode(encode(command)), "a field of tomorrow"]
+    assert decode_command(encode(longer)) == command
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        b"text",
+        encode([]),
+        encode(["place"]),
+        encode(["unknown", "a", "b"]),
+        encode({"command": "place"}),
+    ],
+)
+def test_what_is_no_command_is_refused(payload: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_command(payload)
+
+
+def test_a_number_where_text_belongs_is_refused() -> None:
+    with pytest.raises(msgspec.DecodeError):
+        decode_command(encode(["reload", 1, "b"]))
+
+
+def test_all_keys_of_a_partition_lie_on_one_node_of_a_cluster() -> None:
+    for key in (stream_key(7), heartbeat_key(7), rate_key(7, "client-A")):
+        assert "{7}" in key

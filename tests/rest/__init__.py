@@ -1,0 +1,1 @@
+"""Tests of the floor under the REST views."""

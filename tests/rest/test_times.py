@@ -1,0 +1,31 @@
+"""Times at the edge."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rest.times import parse_time, time_text
+
+
+@given(st.datetimes(min_value=datetime(1000, 1, 2), max_value=datetime(9999, 12, 30)))  # noqa: DTZ001
+def test_a_time_is_read_back_to_the_millisecond(moment: datetime) -> None:
+    moment = moment.replace(tzinfo=UTC)
+    text = time_text(moment)
+    assert len(text) == len("2026-01-31T12:00:00.123Z")
+    assert timedelta(0) <= moment - parse_time(text) < timedelta(milliseconds=1)
+
+
+def test_times_are_told_in_utc() -> None:
+    moment = datetime(2026, 1, 31, 1, 0, tzinfo=timezone(timedelta(hours=2)))
+    assert time_text(moment) == "2026-01-30T23:00:00.000Z"
+    assert parse_time("2026-01-31T01:00:00+02:00") == parse_time("2026-01-30T23:00:00") == moment
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "2026-13-01T00:00:00Z", "1769860800", "0001-01-01T00:00:00+23:00"]
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="RFC 3339"):
+        parse_time(text)
