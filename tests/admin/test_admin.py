@@ -147,14 +147,15 @@ def test_orders_trades_and_instruments_lead_to_each_other(browser: Browser, trad
 def test_selected_orders_are_cancelled_through_the_worker(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
-    resting = [place(client_id="many", price=50_000 + number).json()["order_id"] for number in range(70)]
+    resting = [place(client_id="many", price=50_000 + number).json()["order_id"] for number in range(30)]
     gone = place(client_id="many", type="market", price=None, side="sell", instrument="SOL-USD").json()
     assert gone["status"] == "cancelled"
     page = browser.act(ORDERS, "cancel_selected", [*resting, gone["order_id"]], q="many")
-    assert page.messages == {"success": "70 cancelled, 0 no longer open, 0 failed."}
-    assert {status_of(exchange, order_id) for order_id in resting} == {"cancelled"}
+    assert page.messages == {"success": "30 cancelled, 0 no longer open, 0 failed."}
+    orders = httpx.get(f"{exchange.url}/orders", params={"client_id": "many", "limit": 100}).json()["orders"]
+    assert {order["order_id"] for order in orders if order["status"] == "cancelled"} >= set(resting)
     levels = httpx.get(f"{exchange.url}/orderbook", params={"levels": 1000}).json()["bids"]
-    assert not [level for level in levels if 50_000 <= level["price"] < 50_070]
+    assert not [level for level in levels if 50_000 <= level["price"] < 50_030]
     page = browser.act(ORDERS, "cancel_selected", resting, q="many")
     assert page.messages == {"warning": "None of the selected orders is open."}
     history = browser.get(f"{ORDERS}{resting[0]}/history/")

@@ -12,7 +12,7 @@ import psycopg
 from exchange_site.embedded.locations import Locations
 from tests.system.exchange import RunningExchange, wait_until
 
-CLIENTS = 8
+CLIENTS = 4
 ANSWER_SECONDS_MAX = 10.0
 
 
