@@ -15,6 +15,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from exchange_site.handler import ApiHandler, Receive, Send
 from exchange_site.origins import AllowedOrigins
 from marketdata.routing import websocket_urlpatterns
+from rest.memory import settle_memory
 
 # Everything else is the JSON API.
 PAGE_PREFIXES = ("/admin", "/docs", "/static/", "/metrics")
@@ -31,3 +32,5 @@ async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
 application = ProtocolTypeRouter(
     {"http": http, "websocket": AllowedOrigins(URLRouter(websocket_urlpatterns))}
 )
+
+settle_memory()

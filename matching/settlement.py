@@ -97,6 +97,13 @@ SELECT * FROM json_to_recordset(%(rows)s) AS book (instrument_id bigint, sequenc
 ON CONFLICT (instrument_id) DO UPDATE SET sequence = excluded.sequence
 """
 
+# Every statement here finds rows by a key. A plan that is made while a table is new, or before its statistics
+# are, would pass over the whole table instead, and is kept while the table grows.
+_PLAN_BY_INDEX = """
+SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
+       set_config('enable_mergejoin', 'off', false)
+"""
+
 Row = Mapping[str, object]
 
 
@@ -117,7 +124,7 @@ def settle(batch: Batch, lease: Lease, position: str) -> tuple[Lease, list[Chang
     during the commit its outcome is unknown.
     """
     changed: Sequence[tuple[Any, ...]] = ()
-    with transaction.atomic(), _driver() as driver:
+    with _driver() as driver, transaction.atomic():
         with driver.pipeline():
             advancing = checkpoint.send_advance(driver, lease, position)
             for statement, rows in (
@@ -143,12 +150,17 @@ def settle(batch: Batch, lease: Lease, position: str) -> tuple[Lease, list[Chang
 
 @contextlib.contextmanager
 def _driver() -> Iterator[psycopg.Connection[Any]]:
-    """Psycopg's own connection: Django's cursors know neither pipelines nor prepared statements."""
+    """Psycopg's own connection: Django's cursors know neither pipelines nor prepared statements.
+
+    To be entered outside of a transaction: one that is rolled back would take the settings with it.
+    """
     connection.ensure_connection()
     driver: psycopg.Connection[Any] = connection.connection
-    driver.prepare_threshold = 1
-    driver.cursor_factory = psycopg.Cursor
     with connection.wrap_database_errors:
+        if driver.prepare_threshold is None:
+            driver.prepare_threshold = 1
+            driver.cursor_factory = psycopg.Cursor
+            driver.execute(_PLAN_BY_INDEX)
         yield driver
 
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from matching.worker import MatchingWorker
 from orders.models import Instrument
+from rest.memory import settle_memory
 
 
 class Command(BaseCommand):
@@ -31,6 +32,7 @@ async def match(partition: int) -> None:
     worker = MatchingWorker(partition)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    settle_memory()
     await worker.run()
 
 
