@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.client import Client
 from tests.contract.market import Market
+from tests.contract.stream import Stream
 from tests.system.exchange import RunningExchange
 
 ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback).*$", re.MULTILINE)
@@ -28,8 +29,15 @@ def shared_exchange(asgi_server: str) -> Iterator[RunningExchange]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
+    """Opened before the first test, so that the one that waits for a heartbeat has little to wait for."""
+    with Stream(shared_exchange.ws_url) as connected:
+        yield connected
+
+
 @pytest.fixture
-def exchange(shared_exchange: RunningExchange) -> Iterator[RunningExchange]:
+def exchange(shared_exchange: RunningExchange, silent_stream: Stream) -> Iterator[RunningExchange]:
     """The shared exchange, which must not log an error, whatever a client does."""
     before = len(shared_exchange.log())
     yield shared_exchange
@@ -59,4 +67,4 @@ def client(exchange: RunningExchange) -> Iterator[Client]:
 @pytest.fixture
 def client_id() -> str:
     """A client without orders."""
-    return f"client-{next(_client_numbers)}"
+    return f"lone-client-{next(_client_numbers)}"

@@ -43,6 +43,12 @@ class Market:
             wait_until(lambda: self._is_traded(self._unused[-1]), f"{self._unused[-1]} is traded")
         return self._unused.pop(0)
 
+    def halt_all_handed_out(self) -> None:
+        """Halt the instruments of the tests so far, and those that wait to be handed out."""
+        self._unused = []
+        self.database.execute("UPDATE orders_instrument SET status = 'halted' WHERE symbol LIKE 'T%-USD'")
+        self.reload_worker()
+
     def set_status(self, symbol: str, status: str) -> None:
         """Change it in the database, as the admin does; the processes learn of it by and by."""
         self.database.execute("UPDATE orders_instrument SET status = %s WHERE symbol = %s", (status, symbol))

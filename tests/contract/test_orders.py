@@ -366,8 +366,8 @@ def test_pages_neither_repeat_nor_miss_while_orders_arrive(
     placing.start()
     try:
         wait_until(lambda: arrived, "orders arrive")
-        for _ in range(5):
-            seen = list_all(client, client_id=client_id, limit=7)
+        for _ in range(3):
+            seen = list_all(client, client_id=client_id, limit=11)
             assert len(set(seen)) == len(seen)
             assert seen == sorted(seen, reverse=True)
             assert set(before) <= set(seen)

@@ -43,6 +43,7 @@ OPERATIONS = {
     ("/trades", "get"),
     ("/trades/stats", "get"),
 }
+WITHOUT_INPUT = {("/healthz", "get"), ("/instruments", "get")}  # nothing that could be wrong
 
 
 @pytest.fixture
@@ -54,14 +55,13 @@ def api_schema(exchange: RunningExchange, client: Client) -> Any:
     return schemathesis.openapi.from_url(f"{exchange.url}/docs/schema?format=json")
 
 
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["good", "bad"])
-@pytest.mark.parametrize(("path", "method"), sorted(OPERATIONS))
+@pytest.mark.parametrize(
+    ("path", "method", "mode"),
+    [(*operation, GenerationMode.POSITIVE) for operation in sorted(OPERATIONS)]
+    + [(*operation, GenerationMode.NEGATIVE) for operation in sorted(OPERATIONS - WITHOUT_INPUT)],
+)
 def test_answers_conform_to_the_schema(api_schema: Any, path: str, method: str, mode: GenerationMode) -> None:
     operation = api_schema[path][method]
-    if mode is GenerationMode.NEGATIVE and not (
-        operation.query or operation.path_parameters or operation.body
-    ):
-        pytest.skip("takes nothing that could be wrong")
 
     @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     @given(case=operation.as_strategy(generation_mode=mode))

@@ -26,18 +26,6 @@ def stream(exchange: RunningExchange) -> Iterator[Stream]:
         yield connected
 
 
-@pytest.fixture(scope="module")
-def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
-    """Opened with the first test, so that the test of the heartbeat, the last one, has little to wait for."""
-    with Stream(shared_exchange.ws_url) as connected:
-        yield connected
-
-
-@pytest.fixture(autouse=True)
-def opened_early(silent_stream: Stream) -> None:
-    """See silent_stream."""
-
-
 def closed_with(asgi_server: str, code: int) -> int:
     """Daphne's WebSocket library sends 1000 and private codes only: there it is the private one."""
     return code + 3000 if asgi_server == "daphne" else code
@@ -244,6 +232,7 @@ def test_several_instruments(stream: Stream, client: Client, market: Market) -> 
 
 
 def test_without_instrument_all_active_ones(stream: Stream, client: Client, market: Market) -> None:
+    market.halt_all_handed_out()  # a connection can't follow more than 100
     halted, active = market.fresh_instrument(), market.fresh_instrument()
     market.set_status(halted, "halted")
     wait_until(lambda: market.is_seen_by_api(halted, "halted"), "the API knows of the halt")
