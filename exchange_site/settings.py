@@ -54,6 +54,7 @@ DATABASE_STATEMENT_TIMEOUT_SECONDS = 5
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
 
+RESOLVED_PATHS_MAX = 1_000  # remembered by an API process
 GC_NEW_OBJECTS_MAX = 50_000  # containers that outlive their making, before the garbage collector looks
 
 # The matching worker
