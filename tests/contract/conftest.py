@@ -68,3 +68,9 @@ def client(exchange: RunningExchange) -> Iterator[Client]:
 def client_id() -> str:
     """A client without orders."""
     return f"lone-client-{next(_client_numbers)}"
+
+
+@pytest.fixture
+def stream(exchange: RunningExchange) -> Iterator[Stream]:
+    with Stream(exchange.ws_url) as connected:
+        yield connected

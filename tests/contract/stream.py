@@ -9,9 +9,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.contract.client import exact_json
+from tests.contract.client import Client, exact_json
 
 MESSAGE_SECONDS_MAX = 10.0
+CHANNELS = ("orderbook_deltas", "trades", "orders")
 
 
 class Stream:
@@ -116,3 +117,9 @@ class LocalBook:
             sorted((price, *level) for price, level in self._sides[side].items()) for side in ("buy", "sell")
         )
         return bids[::-1], asks
+
+
+def meet(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:
+    """A maker and a taker that trade one unit."""
+    maker = client.place(instrument, "sell", 1, price, client_id="maker")
+    return maker, client.place(instrument, "buy", 1, price, client_id="taker", **more)

@@ -1,6 +1,5 @@
 """Placing, cancelling, reading and listing orders."""
 
-import json
 import threading
 from decimal import Decimal
 from typing import Any
@@ -12,7 +11,6 @@ from tests.contract.market import Market
 from tests.system.exchange import RunningExchange, wait_until
 
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
-BODY_BYTES_MAX = 64 * 1024
 
 
 def test_a_limit_order_rests(client: Client, instrument: str) -> None:
@@ -225,15 +223,6 @@ def test_unknown_orders(client: Client, order_id: str) -> None:
     client.post(f"/orders/{order_id}/cancel").error(404, "not_found")
 
 
-def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
-    order = client.post("/orders/", order_body(instrument, "buy", 1, 10)).json
-    assert client.get(f"/orders/{order['order_id']}/").json == order
-    assert client.get(f"/orders/?client_id=client-A&instrument={instrument}").json["orders"] == [order]
-    assert client.post(f"/orders/{order['order_id']}/cancel/").status == 200
-    for path in ("/orderbook", "/trades", "/trades/stats", "/instruments", "/candles", "/healthz"):
-        assert client.get(path + "/").json.keys() == client.get(path).json.keys()
-
-
 @pytest.mark.parametrize(
     ("change", "field"),
     [
@@ -317,78 +306,6 @@ def test_where_only_the_worker_knows_of_a_halt_the_order_is_rejected(
     assert client.book(instrument)["sequence"] == 0
 
 
-def test_filters(client: Client, market: Market, client_id: str) -> None:
-    first, second = market.fresh_instrument(), market.fresh_instrument()
-    bought = client.place(first, "buy", 1, 10, client_id=client_id)
-    sold = client.place(first, "sell", "0.5", 10, client_id=client_id)
-    resting = client.place(second, "buy", 1, 10, client_id=client_id)
-    client.cancel(client.place(second, "buy", 1, 9, client_id=client_id)["order_id"])
-    rejected = client.place(second, "sell", 2, client_id=client_id)
-
-    def ids(**query: str) -> list[str]:
-        orders = client.get("/orders", client_id=client_id, **query).json["orders"]
-        return [order["order_id"] for order in orders]
-
-    assert ids(instrument=first) == [sold["order_id"], bought["order_id"]]
-    assert ids(instrument=first, status="filled") == [sold["order_id"]]
-    assert ids(status="partially_filled") == [bought["order_id"]]
-    assert ids(status="open") == []
-    assert ids(instrument=second)[0] == rejected["order_id"]
-    assert ids(status="filled") == [resting["order_id"], sold["order_id"]]
-    assert len(ids(status="cancelled")) == 2
-    assert ids(status="rejected") == []
-    assert client.get("/orders", client_id="nobody").json == {"orders": [], "next_cursor": None}
-    everything = client.get("/orders", client_id=client_id).json["orders"]
-    assert everything == [client.order(order["order_id"]) for order in everything]
-
-
-def test_pages_of_orders(client: Client, instrument: str, client_id: str) -> None:
-    placed = [client.place(instrument, "buy", 1, 10, client_id=client_id)["order_id"] for _ in range(7)]
-    seen = list_all(client, client_id=client_id, limit=3)
-    assert seen == placed[::-1]
-    assert list_all(client, client_id=client_id, limit=7) == placed[::-1]
-    assert list_all(client, client_id=client_id, limit=1) == placed[::-1]
-
-
-def test_pages_neither_repeat_nor_miss_while_orders_arrive(
-    exchange: RunningExchange, client: Client, instrument: str, client_id: str
-) -> None:
-    before = [client.place(instrument, "buy", 1, 10, client_id=client_id)["order_id"] for _ in range(60)]
-    stop = threading.Event()
-    arrived: list[str] = []
-
-    def keep_placing() -> None:
-        with Client(exchange.url) as other:
-            while not stop.is_set():
-                arrived.append(other.place(instrument, "buy", 1, 10, client_id=client_id)["order_id"])
-
-    placing = threading.Thread(target=keep_placing)
-    placing.start()
-    try:
-        wait_until(lambda: arrived, "orders arrive")
-        for _ in range(3):
-            seen = list_all(client, client_id=client_id, limit=11)
-            assert len(set(seen)) == len(seen)
-            assert seen == sorted(seen, reverse=True)
-            assert set(before) <= set(seen)
-    finally:
-        stop.set()
-        placing.join()
-
-
-def list_all(client: Client, **query: Any) -> list[str]:
-    """The ids on all pages, which must be full but for the last."""
-    ids: list[str] = []
-    cursor: dict[str, str] = {}
-    while True:
-        page = client.get("/orders", **query, **cursor).json
-        ids += [order["order_id"] for order in page["orders"]]
-        if page["next_cursor"] is None:
-            return ids
-        assert len(page["orders"]) == query["limit"]
-        cursor = {"cursor": page["next_cursor"]}
-
-
 def test_the_idempotency_key_may_come_as_a_header(client: Client, instrument: str, client_id: str) -> None:
     body = order_body(instrument, "buy", 1, 10, client_id=client_id)
     first = client.post("/orders", body, {"Idempotency-Key": "key-1"})
@@ -401,82 +318,3 @@ def test_the_idempotency_key_may_come_as_a_header(client: Client, instrument: st
     assert answer.refused_fields() == {"idempotency_key"}
     answer = client.post("/orders", body, {"Idempotency-Key": "k" * 256})
     assert answer.refused_fields() == {"idempotency_key"}
-
-
-@pytest.mark.parametrize(
-    ("path", "method", "allowed"),
-    [
-        *[("/orders", method, {"GET", "HEAD", "POST"}) for method in ("PUT", "DELETE", "PATCH", "OPTIONS")],
-        (f"/orders/{UNKNOWN_ID}", "POST", {"GET", "HEAD"}),
-        (f"/orders/{UNKNOWN_ID}", "DELETE", {"GET", "HEAD"}),
-        (f"/orders/{UNKNOWN_ID}/cancel", "GET", {"POST"}),
-        *[
-            (path, "POST", {"GET", "HEAD"})
-            for path in ("/orderbook", "/trades", "/trades/stats", "/instruments", "/candles", "/healthz")
-        ],
-        *[(path, "POST", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
-        *[(path, "OPTIONS", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
-    ],
-)
-def test_methods_that_are_not_allowed(client: Client, path: str, method: str, allowed: set[str]) -> None:
-    answer = client.send(method, path)
-    answer.error(405, "method_not_allowed")
-    assert set(answer.headers["Allow"].split(", ")) == allowed
-
-
-def test_head_is_get_without_a_body(client: Client) -> None:
-    answer = client.send("HEAD", "/orderbook")
-    assert (answer.status, answer.body) == (200, b"")
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            "/",
-            "/order",
-            "/orders/a/b",
-            f"/orders/{UNKNOWN_ID}/cancel/now",
-            "/trades/x",
-            "/Orders",
-            "//orders",
-        ),
-        *("/stream", "/docs/x", "/static/none.js", "/metrics/x", "/adminx", "/orders/../../etc/passwd"),
-    ],
-)
-def test_unknown_paths(client: Client, path: str) -> None:
-    client.get(path).error(404, "not_found")
-
-
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "application/xml",
-        "json",
-    ],
-)
-def test_other_content_types(client: Client, instrument: str, content_type: str) -> None:
-    body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
-    answer = client.send("POST", "/orders", body, {"Content-Type": content_type})
-    answer.error(415, "unsupported_media_type")
-
-
-def test_an_uploaded_form_is_refused(client: Client) -> None:
-    form = b'--x\r\nContent-Disposition: form-data; name="side"\r\n\r\nbuy\r\n--x--\r\n'
-    answer = client.send("POST", "/orders", form, {"Content-Type": "multipart/form-data; boundary=x"})
-    answer.error(415, "unsupported_media_type")
-
-
-@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_json_content_types(client: Client, instrument: str, content_type: str) -> None:
-    body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
-    assert client.send("POST", "/orders", body, {"Content-Type": content_type}).status == 201
-
-
-def test_a_body_may_have_64_kib_and_not_a_byte_more(client: Client, instrument: str) -> None:
-    body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
-    assert client.post("/orders", body.ljust(BODY_BYTES_MAX)).status == 201
-    client.post("/orders", body.ljust(BODY_BYTES_MAX + 1)).error(413, "payload_too_large")
-    assert client.book(instrument)["sequence"] == 1
