@@ -21,7 +21,7 @@ help:
 	@echo "make check      format, lint, types, import contract, migrations, tests"
 	@echo "make format     format the code"
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
-	@echo "make bench      measure the matching engine"
+	@echo "make bench      measure the matching engine, and the memory of the exchange"
 	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
 
 run: $(stamp)
@@ -43,7 +43,8 @@ format: $(stamp)
 	$(python) -m ruff format $(sources)
 
 bench: $(stamp)
-	@exec $(python) -m benchmarks.engine
+	@$(python) -m benchmarks.engine
+	@$(python) -m benchmarks.memory
 
 load-test: $(stamp)
 	@exec $(python) manage.py load_test

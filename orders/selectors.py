@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID
 
+from django.db.models import QuerySet, prefetch_related_objects
+
 from orders.documents import FillDocument, OrderDocument, fill_document, order_document
 from orders.models import Order
 
@@ -32,13 +34,15 @@ def list_orders(*, filters: dict[str, Any], before: UUID | None, limit: int) -> 
     return _documents(orders[:limit])
 
 
-def _documents(orders: Any) -> list[OrderDocument]:
-    """Three queries, however many orders: the orders, their trades as maker, their trades as taker."""
-    rows = list(orders.select_related("instrument").prefetch_related("maker_trades", "taker_trades"))
-    return [order_document(order, _fills(order)) for order in rows]
+def _documents(orders: QuerySet[Order]) -> list[OrderDocument]:
+    """One query for the orders, and two for the trades of those that have any."""
+    rows = list(orders.select_related("instrument"))
+    filled = [order for order in rows if order.filled_quantity]
+    prefetch_related_objects(filled, "maker_trades", "taker_trades")
+    return [order_document(order, _fills(order) if order.filled_quantity else []) for order in rows]
 
 
-def _fills(order: Any) -> list[FillDocument]:
+def _fills(order: Order) -> list[FillDocument]:
     """In the order in which they happened."""
     fills = [(trade.sequence, fill_document(trade, liquidity="taker")) for trade in order.taker_trades.all()]
     fills += [(trade.sequence, fill_document(trade, liquidity="maker")) for trade in order.maker_trades.all()]
