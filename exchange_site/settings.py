@@ -184,8 +184,9 @@ DATABASES = {
         "PASSWORD": _connection.pop("password", ""),
         "HOST": _connection.pop("host", ""),
         "PORT": _connection.pop("port", ""),
-        "CONN_MAX_AGE": None,
-        "CONN_HEALTH_CHECKS": True,
+        # The admin's requests run on a thread each, and a connection belongs to its thread: it ends with the
+        # request. The API's reads and the worker have threads that stay, and keep theirs: rest/database.py.
+        "CONN_MAX_AGE": 0,
         "OPTIONS": {
             "connect_timeout": DATABASE_CONNECT_TIMEOUT_SECONDS,
             "application_name": "exchange",

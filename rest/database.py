@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from rest.exceptions import Unavailable
 
@@ -47,13 +47,20 @@ async def read_database(
 
 
 def _run(call: Callable[[], Result]) -> Result:
-    """Django replaces a connection that broke while idle between requests only: this is our between."""
-    close_old_connections()
+    """Read on this thread's connection; on a new one where the old one broke since its last read."""
+    if connection.connection is None:
+        _connect()
     try:
-        if connection.connection is None:
-            limit = f"{settings.DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
         return call()
-    finally:
-        close_old_connections()
+    except (OperationalError, InterfaceError):
+        if connection.is_usable():
+            raise
+        connection.close()
+    _connect()
+    return call()
+
+
+def _connect() -> None:
+    with connection.cursor() as cursor:
+        limit = f"{settings.DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
+        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
