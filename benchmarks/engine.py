@@ -2,14 +2,14 @@
 
 Prints the machine, the versions, and the median and spread of 5 runs of each of:
 
-- commands a second of two mixes, the brief's (70 % limit, 30 % market) and one with 25 % cancels;
+- commands a second of two mixes, one without cancels (70 % limit, 30 % market) and one with 25 % cancels;
 - the same mixes in a book that holds 10,000 and 1,000,000 resting orders throughout;
 - bytes of process memory for each of 1,000,000 resting orders;
 - the time of a fill and of a cancel in a queue of 50,000 orders at one price.
 
 Time is processor time: the engine waits for nothing, and other programs on the machine disturb it less.
 Commands are made before the clock starts, every string and integer an object of its own as it comes off the
-wire. The flow is the brief's: limit prices within 5,000 ticks of 7,000,000, 1 to 51 units of 1,000,000
+wire. In the flow limit prices lie within 5,000 ticks of 7,000,000, quantities are 1 to 51 units of 1,000,000
 lots, 1,000 clients.
 """
 
@@ -30,7 +30,7 @@ COMMANDS = 200_000
 COMMANDS_IN_FILLED_BOOK = 10_000  # few: it is topped up before each run, and loses up to 2,000 orders in it
 QUEUE_ORDERS = 50_000
 RESTING_ORDERS = (10_000, 1_000_000)
-MIXES = {"the brief's mix": 0.0, "25 % cancels": 0.25}
+MIXES = {"no cancels": 0.0, "25 % cancels": 0.25}
 
 MARKET_SHARE = 0.30
 MIDDLE_TICKS = 7_000_000
@@ -41,7 +41,7 @@ CLIENTS = 1_000
 
 
 def make_flow(*, commands: int, cancel_share: float, seed: str) -> list[Command]:
-    """The brief's orders, with cancels of random earlier limit orders, filled or not, among them."""
+    """Limit and market orders, with cancels of random earlier limit orders, filled or not, among them."""
     random = Random(seed)
     flow: list[Command] = []
     placed: list[tuple[str, str]] = []

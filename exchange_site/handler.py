@@ -45,7 +45,9 @@ class ApiHandler(ASGIHandler):
         self._middleware_chain = convert_exception_to_response(self._get_response_async)  # type: ignore[attr-defined]
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        request.resolver_match = match = _resolve(request.path_info)
+        path = request.path_info
+        short = len(path) <= settings.RESOLVED_PATH_CHARACTERS_MAX
+        request.resolver_match = match = _resolve(path) if short else get_resolver().resolve(path)
         return match
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:

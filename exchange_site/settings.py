@@ -42,6 +42,7 @@ RETRY_AFTER_SECONDS = 1
 
 # The order path
 INSTRUMENT_CACHE_SECONDS = 1.0
+INSTRUMENT_REFRESH_SECONDS = 0.5  # that a request waits for a newer copy
 ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream
 GATEWAY_PENDING_MAX = 10_000  # commands of one API process that wait to be appended
 GATEWAY_WAITING_MAX = 20_000  # commands of one API process that wait for a reply
@@ -51,10 +52,13 @@ REDIS_TIMEOUT_SECONDS = 2.0
 DATABASE_THREADS = 4  # of one API process, for reads
 DATABASE_WAITING_MAX = 1_000  # reads of one API process that wait for a thread
 DATABASE_STATEMENT_TIMEOUT_SECONDS = 5
+DATABASE_READ_TIMEOUT_SECONDS = 7.0  # with the wait for a thread; also where the server is frozen
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
+DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
 HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
 
-RESOLVED_PATHS_MAX = 1_000  # remembered by an API process
+RESOLVED_PATHS_MAX = 1_000  # remembered by an API process, each of at most
+RESOLVED_PATH_CHARACTERS_MAX = 100
 GC_NEW_OBJECTS_MAX = 50_000  # containers that outlive their making, before the garbage collector looks
 
 # The matching worker
@@ -190,6 +194,8 @@ DATABASES = {
         "OPTIONS": {
             "connect_timeout": DATABASE_CONNECT_TIMEOUT_SECONDS,
             "application_name": "exchange",
+            "tcp_user_timeout": DATABASE_PEER_TIMEOUT_SECONDS * 1000,
+            "keepalives_idle": DATABASE_PEER_TIMEOUT_SECONDS,
             **_connection,
         },
     }

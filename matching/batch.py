@@ -144,16 +144,16 @@ class Batch:
         self.replies[command.reply_to].append(Reply(command.request_id, kind, body))
 
     def _place(self, command: messages.PlaceOrder) -> None:
+        market = self._books.get(command.instrument)
+        if market is None:
+            self.fail(command, "The instrument is not traded here.")
+            return
         if command.idempotency_key is not None:
             key = (command.client_id, command.idempotency_key)
             earlier = self._keys.setdefault(key, command.order_id)
             if earlier != command.order_id:
                 self._reply(command, ReplyKind.DUPLICATE, earlier.encode())
                 return
-        market = self._books.get(command.instrument)
-        if market is None:
-            self.fail(command, "The instrument is not traded here.")
-            return
         order = NewOrder(command, market.instrument)
         if market.instrument.halted:
             order.status, order.reason = OrderStatus.REJECTED, Reason.INSTRUMENT_HALTED

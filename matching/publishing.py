@@ -48,7 +48,8 @@ class Publisher:
     async def publish(self, outcome: Outcome, books: dict[str, MarketBook], *, done: str) -> None:
         """A committed batch, which ends at the stream's entry `done`.
 
-        The mirror moves first: whoever is answered finds the effects in it.
+        The mirror moves before the replies leave: whoever is answered finds the effects in it. (A mirror that was
+        lost meanwhile is rebuilt right after them.)
         """
         changes = outcome.batch.books.values()
         async with self._redis.pipeline(transaction=False) as pipeline:

@@ -70,7 +70,8 @@ class MatchingWorker:
                     await self._own_and_match()
                 except (OperationalError, InterfaceError, LeaseLost, RedisError, OSError) as error:
                     logger.warning("partition %d: %s: %s", self.partition, type(error).__name__, error)
-                    await self._in_database(close_connection)
+                    for thread in (self._database_thread, self._lease_thread):
+                        await self._on(thread, close_connection)
                     await self._pause(self._backoff_seconds)
                     self._backoff_seconds = min(
                         2 * self._backoff_seconds, settings.WORKER_BACKOFF_SECONDS_MAX
@@ -145,6 +146,8 @@ class MatchingWorker:
         except Exception:
             logger.exception("a batch of %d commands failed: %s", len(commands), commands[:1])
             await self._load()
+            if self._held.position == position:
+                return  # it was committed: whoever waits finds it in the database
             if len(commands) > 1:
                 self._suspects = len(entries)
                 return
@@ -233,7 +236,11 @@ class MatchingWorker:
         async def renew_forever() -> None:
             while True:
                 await asyncio.sleep(settings.WORKER_HEARTBEAT_SECONDS)
-                await self._on(self._lease_thread, checkpoint.advance, self._held, self._held.position)
+                try:
+                    await self._on(self._lease_thread, checkpoint.advance, self._held, self._held.position)
+                except (OperationalError, InterfaceError) as error:
+                    logger.warning("partition %d: lease not renewed: %s", self.partition, error)
+                    await self._on(self._lease_thread, close_connection)
 
         renewing = asyncio.create_task(renew_forever())
         try:

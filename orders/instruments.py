@@ -57,7 +57,7 @@ class InstrumentDirectory:
 
     async def all(self) -> dict[str, TradedInstrument]:
         """Raises Unavailable where there is no copy yet and the database is not answering."""
-        if time.monotonic() >= self._fresh_until:
+        if not self._instruments or time.monotonic() >= self._fresh_until:
             await self._refresh()
         return self._instruments
 
@@ -71,19 +71,23 @@ class InstrumentDirectory:
             ) from None
 
     async def _refresh(self) -> None:
-        """One read however many requests wait for it; a request that is cut off does not cancel it."""
+        """One read however many requests wait for it; where there is a copy, they do not wait for long."""
         if self._loading is None:
             self._loading = asyncio.create_task(read_database(load_instruments))
         loading = self._loading
+        await asyncio.wait(
+            {loading}, timeout=settings.INSTRUMENT_REFRESH_SECONDS if self._instruments else None
+        )
+        self._fresh_until = time.monotonic() + settings.INSTRUMENT_CACHE_SECONDS
+        if not loading.done():
+            return
+        if self._loading is loading:
+            self._loading = None
         try:
-            self._instruments = await asyncio.shield(loading)
+            self._instruments = loading.result()
         except Unavailable:
             if not self._instruments:
                 raise
-        finally:
-            if loading.done() and self._loading is loading:
-                self._loading = None
-                self._fresh_until = time.monotonic() + settings.INSTRUMENT_CACHE_SECONDS
 
 
 directory = InstrumentDirectory()

@@ -85,6 +85,7 @@ async def place_order(order: OrderRequest) -> Outcome:
         earlier = await read_database(find_order, reply.body.decode())
         if earlier is not None:
             return _replay(order, earlier, headers)
+        raise Unavailable(headers=headers)
     raise Unavailable(reply.body.decode() or None, headers=headers)
 
 
@@ -112,7 +113,7 @@ async def cancel_order(row: Order, *, by_operator: bool = False) -> Outcome:
             client_id=None if by_operator else row.client_id,
         )
     except OutcomeUnknown as unknown:
-        document = await _find(row.order_id)
+        document = await _find_cancelled(row.order_id, unknown.headers)
         if document.status != OrderStatus.CANCELLED:
             raise
         return Outcome(encode_json(document), False, unknown.headers)
@@ -120,7 +121,7 @@ async def cancel_order(row: Order, *, by_operator: bool = False) -> Outcome:
         raise OrderNotOpen(headers=headers)
     if reply.kind is not ReplyKind.CANCELLED:
         raise Unavailable(reply.body.decode() or None, headers=headers)
-    return Outcome(encode_json(await _find(row.order_id)), False, headers)
+    return Outcome(encode_json(await _find_cancelled(row.order_id, headers)), False, headers)
 
 
 async def reload_instruments(partition: int) -> None:
@@ -140,6 +141,8 @@ async def inspect_books(partition: int) -> dict[str, messages.BookState]:
 
 async def _already_placed(order: OrderRequest, order_id: str, refusal: Refusal) -> Outcome:
     """The order of this request where the database has it; raises the refusal where it does not."""
+    if order.idempotency_key is None and not isinstance(refusal, OutcomeUnknown):
+        raise refusal  # not taken, and no earlier request can be told from this one
     try:
         if order.idempotency_key is not None:
             earlier = await read_database(find_order_by_key, order.client_id, order.idempotency_key)
@@ -170,8 +173,12 @@ def _terms(document: OrderDocument) -> tuple[Any, ...]:
     return (document.instrument, document.side, document.order_type, document.price, document.quantity)
 
 
-async def _find(order_id: UUID) -> OrderDocument:
-    document = await read_database(find_order, order_id)
+async def _find_cancelled(order_id: UUID, headers: dict[str, str]) -> OrderDocument:
+    """Where it cannot be read, the cancel may be done all the same. Raises OutcomeUnknown, NotFound."""
+    try:
+        document = await read_database(find_order, order_id)
+    except Unavailable:
+        raise OutcomeUnknown(headers=headers) from None
     if document is None:
         raise NotFound
     return document

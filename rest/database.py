@@ -39,7 +39,10 @@ async def read_database(
     call = functools.partial(_run, functools.partial(selector, *args, **kwargs))
     _waiting += 1
     try:
-        return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+        async with asyncio.timeout(settings.DATABASE_READ_TIMEOUT_SECONDS):
+            return await asyncio.get_running_loop().run_in_executor(_threads(), call)
+    except TimeoutError:
+        raise Unavailable("The database did not answer in time. Try again after Retry-After.") from None
     except (DatabaseError, InterfaceError) as error:
         raise Unavailable("The database is not answering. Try again after Retry-After.") from error
     finally:

@@ -114,6 +114,8 @@ class Feed:
                 book = await read_book(self.instrument)
             except Unavailable as error:
                 logger.warning("%s: the book cannot be read yet: %s", self.instrument.symbol, error.detail)
+            except Exception:
+                logger.exception("%s: the book cannot be read", self.instrument.symbol)
             else:
                 if book.sequence >= self._sequence and self._join(book):
                     break

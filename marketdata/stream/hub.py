@@ -7,7 +7,6 @@ decoded once, and each client has its own bounded queue.
 import asyncio
 import logging
 
-import msgspec
 from channels.layers import get_channel_layer
 from redis.exceptions import RedisError
 
@@ -18,6 +17,8 @@ from rest.exceptions import Unavailable
 from rest.loops import per_event_loop
 
 logger = logging.getLogger(__name__)
+
+RECEIVE_RETRY_SECONDS = 0.1
 
 
 class Hub:
@@ -53,16 +54,17 @@ class Hub:
         return feed
 
     async def _receive_forever(self, channel: str) -> None:
+        """One bad message must not end the stream of all clients."""
         while True:
-            message = await self._layer.receive(channel)
             try:
+                message = await self._layer.receive(channel)
                 batch = decode_batch(message["data"])
-            except (KeyError, TypeError, msgspec.DecodeError):
-                logger.exception("not a batch of market data")
-                continue
-            feed = self._feeds.get(batch.instrument)
-            if feed is not None:  # there is none yet while the group is being joined
-                feed.on_batch(batch)
+                feed = self._feeds.get(batch.instrument)
+                if feed is not None:  # there is none yet while the group is being joined
+                    feed.on_batch(batch)
+            except Exception:
+                logger.exception("a message of market data is lost")
+                await asyncio.sleep(RECEIVE_RETRY_SECONDS)
 
 
 @per_event_loop

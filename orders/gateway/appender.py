@@ -22,12 +22,13 @@ logger = logging.getLogger(__name__)
 class WaitingCommand:
     """A command on its way: appended or not yet, not replied to. Without a client it counts against no limit."""
 
-    __slots__ = ("admission", "client_id", "payload", "reply")
+    __slots__ = ("admission", "client_id", "payload", "reply", "sent")
 
     def __init__(self, client_id: str | None, payload: bytes, reply: asyncio.Future[messages.Reply]) -> None:
         self.client_id = client_id
         self.payload = payload
         self.reply = reply
+        self.sent = False  # whether it may have been appended
         self.admission: Admission | None = None
 
     @property
@@ -74,7 +75,10 @@ class Appender:
             while self._pending:
                 batch = self._pending[: settings.GATEWAY_BATCH_COMMANDS_MAX]
                 del self._pending[: len(batch)]
-                await self._append(batch)
+                # Nobody waits any more for those that timed out here: they must not be placed later.
+                batch = [waiting for waiting in batch if not waiting.reply.done()]
+                if batch:
+                    await self._append(batch)
         finally:
             self._appending = None
 
@@ -87,6 +91,8 @@ class Appender:
             for waiting in batch:
                 waiting.refuse(Unavailable("Redis is not answering; the request was not taken."))
             return
+        for waiting in batch:
+            waiting.sent = True
         try:
             admissions = await self._script.admit([(waiting.client_id, waiting.payload) for waiting in batch])
         except (RedisError, OSError) as error:

@@ -81,6 +81,8 @@ class OrderGateway:
             async with asyncio.timeout(settings.ORDER_REPLY_TIMEOUT_SECONDS):
                 return Answer(await reply, waiting.headers)
         except TimeoutError:
+            if not waiting.sent:
+                raise Unavailable("Redis is not answering; the request was not taken.") from None
             raise OutcomeUnknown(headers=waiting.headers) from None
         finally:
             del self._waiting[command.request_id]

@@ -1,10 +1,13 @@
 """Listens on this process's reply channel, and says at once where it is cut off."""
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from django.conf import settings
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
@@ -59,16 +62,22 @@ class ReplyListener:
             finally:
                 self.connected = False
                 self._attempted.set()
-            await self._on_lost()
+            with contextlib.suppress(RedisError, OSError):
+                await self._on_lost()
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def _listen(self, subscription: PubSub) -> None:
         await subscription.subscribe(self._channel)
+        heard = time.monotonic()
         while True:
             message = await subscription.get_message(timeout=_POLL_SECONDS)
             if message is None:
-                await subscription.ping()  # a peer that is gone without a word answers no ping
-            elif message["type"] == "subscribe":
+                if time.monotonic() - heard > settings.REDIS_TIMEOUT_SECONDS + _POLL_SECONDS:
+                    raise ConnectionError("no answer to a ping")
+                await subscription.ping()
+                continue
+            heard = time.monotonic()
+            if message["type"] == "subscribe":
                 self.connected = True
                 self._attempted.set()
             elif message["type"] == "message":
