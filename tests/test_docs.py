@@ -159,7 +159,7 @@ def routes() -> set[str]:
 @pytest.mark.parametrize("route", sorted(routes()))
 def test_every_endpoint_is_described(route: str) -> None:
     described = (ROOT / "docs/api.md").read_text()
-    assert re.search(rf"{re.escape(route)}(?![\w/])", described), f"docs/api.md does not tell of {route}"
+    assert re.search(rf"{re.escape(route)}/?(?![\w/])", described), f"docs/api.md does not tell of {route}"
 
 
 @pytest.mark.parametrize("name", sorted(Environment.__struct_fields__))
