@@ -40,6 +40,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_rate_limit: Annotated[str, msgspec.Meta(pattern=RATE_PATTERN)] = "100/min"
     exchange_bind: str = "127.0.0.1"
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    exchange_tls_proxy: Switch = "off"
     exchange_asgi_server: Literal["uvicorn", "daphne"] = "uvicorn"
     exchange_api_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     exchange_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -58,6 +59,11 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def debug(self) -> bool:
         return self.django_debug in SWITCHED_ON
+
+    @property
+    def behind_tls_proxy(self) -> bool:
+        """Whether clients reach us through a proxy that does TLS and says so in X-Forwarded-Proto."""
+        return self.exchange_tls_proxy in SWITCHED_ON
 
     @property
     def data_dir(self) -> Path:

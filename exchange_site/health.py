@@ -16,13 +16,14 @@ from exchange_site import schema
 from orders.instruments import directory
 from orders.messages import heartbeat_key
 from rest.content import JSONResponse
-from rest.database import read_database
+from rest.database import DatabaseReader
 from rest.exceptions import Unavailable
 from rest.redis import connect_redis
 from rest.times import time_text
 from rest.viewset import AsyncViewSet
 
 _started = time.monotonic()
+_ask_database = DatabaseReader(threads=1, places_max=settings.HEALTH_CHECKS_MAX)  # not behind slow reads
 
 
 class HealthViewSet(AsyncViewSet):
@@ -67,7 +68,7 @@ async def _check(check: Awaitable[None]) -> str:
 
 
 async def _check_database() -> None:
-    await read_database(_select_one)
+    await _ask_database(_select_one)
 
 
 def _select_one() -> None:

@@ -50,12 +50,13 @@ GATEWAY_BATCH_COMMANDS_MAX = 256  # appended in one round trip
 ORDER_REPLY_TIMEOUT_SECONDS = 5.0
 REDIS_TIMEOUT_SECONDS = 2.0
 DATABASE_THREADS = 4  # of one API process, for reads
-DATABASE_WAITING_MAX = 1_000  # reads of one API process that wait for a thread
+DATABASE_WAITING_MAX = 1_000  # reads of one API process that are begun or wait for a thread
 DATABASE_STATEMENT_TIMEOUT_SECONDS = 5
 DATABASE_READ_TIMEOUT_SECONDS = 7.0  # with the wait for a thread; also where the server is frozen
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
 HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
+HEALTH_CHECKS_MAX = 16  # of one API process at a time
 
 RESOLVED_PATHS_MAX = 1_000  # remembered by an API process, each of at most
 RESOLVED_PATH_CHARACTERS_MAX = 100
@@ -259,6 +260,9 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = ENVIRONMENT.behind_tls_proxy
+if ENVIRONMENT.behind_tls_proxy:  # without a proxy that sets it, the header would be any client's to send
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
 LOGGING = {
     "version": 1,

@@ -5,7 +5,7 @@ The worker writes each message of the stream once, as JSON; the API processes pa
 
 import msgspec
 
-Number = msgspec.Raw
+from rest.numbers import Number
 
 
 class LevelDocument(msgspec.Struct):

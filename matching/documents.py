@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 
 from marketdata.messages import LevelChange, MarketBatch, OrderBookDelta, TradeMessage
 from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
 from matching.recovery import MarketBook
 from matching.settlement import ChangedOrder
-from orders.documents import FillDocument, OrderDocument, OrderUpdate, average_price
+from orders.documents import FillDocument, OrderDocument, OrderUpdate, average_price, stored_state
 from orders.grid import Grid
 from orders.messages import Reply, ReplyKind
 from rest.content import encode_json
-from rest.numbers import json_decimal, json_number, json_optional_decimal
+from rest.numbers import json_number
 from rest.times import time_text
 
 
@@ -53,7 +54,7 @@ def market_batches(
         message(order.instrument.symbol).orders.append((order.command.client_id, update))
     for row in changed:
         symbol = symbols[row.instrument_id]
-        update = encode_json(_update_of_changed(row, books[symbol].instrument.symbol, timestamp)).decode()
+        update = encode_json(OrderUpdate(**stored_state(row, symbol), sequence=row.sequence)).decode()
         message(symbol).orders.append((row.client_id, update))
     return list(messages.values())
 
@@ -118,7 +119,7 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
         )
 
 
-def _state(order: NewOrder, timestamp: str) -> dict[str, object]:
+def _state(order: NewOrder, timestamp: str) -> dict[str, Any]:
     command, grid = order.command, order.instrument.grid
     return {
         "order_id": command.order_id,
@@ -150,29 +151,8 @@ def _average_price(order: NewOrder, grid: Grid) -> object:
 
 
 def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
-    return OrderDocument(**_state(order, timestamp), trades=list(_fills(order, timestamp)))  # type: ignore[arg-type]
+    return OrderDocument(**_state(order, timestamp), trades=list(_fills(order, timestamp)))
 
 
 def _update_of_new(order: NewOrder, timestamp: str) -> OrderUpdate:
-    return OrderUpdate(**_state(order, timestamp), sequence=order.sequence)  # type: ignore[arg-type]
-
-
-def _update_of_changed(row: ChangedOrder, symbol: str, timestamp: str) -> OrderUpdate:
-    return OrderUpdate(
-        order_id=row.order_id,
-        client_id=row.client_id,
-        instrument=symbol,
-        side=row.side,
-        order_type=row.type,
-        price=json_optional_decimal(row.price),
-        quantity=json_decimal(row.quantity),
-        filled_quantity=json_decimal(row.filled_quantity),
-        remaining_quantity=json_decimal(row.quantity - row.filled_quantity),
-        average_price=average_price(row.filled_notional, row.filled_quantity),
-        status=row.status,
-        reason=row.reason,
-        idempotency_key=row.idempotency_key,
-        created_at=time_text(row.created_at),
-        updated_at=timestamp,
-        sequence=row.sequence,
-    )
+    return OrderUpdate(**_state(order, timestamp), sequence=order.sequence)

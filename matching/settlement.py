@@ -42,6 +42,7 @@ class ChangedOrder(NamedTuple):
     reason: str | None
     idempotency_key: str | None
     created_at: datetime
+    updated_at: datetime
     sequence: int
 
 
@@ -76,7 +77,7 @@ FROM json_to_recordset(%(rows)s) AS change (order_id uuid, filled_quantity numer
 WHERE stored.order_id = change.order_id
 RETURNING stored.order_id::text, stored.client_id, stored.instrument_id, stored.side, stored.type, stored.price,
   stored.quantity, stored.filled_quantity, stored.filled_notional, stored.status, stored.reason,
-  stored.idempotency_key, stored.created_at, stored.sequence
+  stored.idempotency_key, stored.created_at, stored.updated_at, stored.sequence
 """
 
 _ADD_CANDLES = """

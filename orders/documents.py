@@ -2,16 +2,13 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
 
-from orders.models import Order
-from rest.numbers import average_text, json_decimal, json_number, json_optional_decimal
+from rest.numbers import Number, average_text, json_decimal, json_number, json_optional_decimal
 from rest.times import time_text
-
-Number = msgspec.Raw  # a JSON number, digit for digit
 
 
 class StoredTrade(Protocol):
@@ -22,6 +19,37 @@ class StoredTrade(Protocol):
     quantity: Decimal
     taker_side: str
     timestamp: datetime
+
+
+class StoredOrder(Protocol):
+    """An order's columns; every row of the table has them, a model's or a statement's."""
+
+    @property
+    def order_id(self) -> UUID | str: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def side(self) -> str: ...
+    @property
+    def type(self) -> str: ...
+    @property
+    def price(self) -> Decimal | None: ...
+    @property
+    def quantity(self) -> Decimal: ...
+    @property
+    def filled_quantity(self) -> Decimal: ...
+    @property
+    def filled_notional(self) -> Decimal: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def idempotency_key(self) -> str | None: ...
+    @property
+    def created_at(self) -> datetime: ...
+    @property
+    def updated_at(self) -> datetime: ...
 
 
 class FillDocument(msgspec.Struct):
@@ -74,26 +102,25 @@ def average_price(filled_notional: Decimal, filled_quantity: Decimal) -> Number 
     return json_number(average_text(filled_notional, filled_quantity))
 
 
-def order_document(order: Order, fills: list[FillDocument]) -> OrderDocument:
-    """From the database; `order.instrument` must be loaded."""
-    return OrderDocument(
-        order_id=str(order.order_id),
-        client_id=order.client_id,
-        instrument=order.instrument.symbol,
-        side=order.side,
-        order_type=order.type,
-        price=json_optional_decimal(order.price),
-        quantity=json_decimal(order.quantity),
-        filled_quantity=json_decimal(order.filled_quantity),
-        remaining_quantity=json_decimal(order.remaining_quantity),
-        average_price=average_price(order.filled_notional, order.filled_quantity),
-        status=order.status,
-        reason=order.reason,
-        idempotency_key=order.idempotency_key,
-        created_at=time_text(order.created_at),
-        updated_at=time_text(order.updated_at),
-        trades=fills,
-    )
+def stored_state(order: StoredOrder, symbol: str) -> dict[str, Any]:
+    """The fields of an `OrderState` from the database."""
+    return {
+        "order_id": str(order.order_id),
+        "client_id": order.client_id,
+        "instrument": symbol,
+        "side": order.side,
+        "order_type": order.type,
+        "price": json_optional_decimal(order.price),
+        "quantity": json_decimal(order.quantity),
+        "filled_quantity": json_decimal(order.filled_quantity),
+        "remaining_quantity": json_decimal(order.quantity - order.filled_quantity),
+        "average_price": average_price(order.filled_notional, order.filled_quantity),
+        "status": order.status,
+        "reason": order.reason,
+        "idempotency_key": order.idempotency_key,
+        "created_at": time_text(order.created_at),
+        "updated_at": time_text(order.updated_at),
+    }
 
 
 def fill_document(trade: StoredTrade, *, liquidity: str) -> FillDocument:

@@ -192,10 +192,5 @@ class Order(models.Model):
         return str(self.order_id)
 
     @property
-    def remaining_quantity(self) -> Decimal:
-        remaining: Decimal = self.quantity - self.filled_quantity
-        return remaining
-
-    @property
     def is_resting(self) -> bool:
         return self.status in RESTING_STATUSES

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet, prefetch_related_objects
 
-from orders.documents import FillDocument, OrderDocument, fill_document, order_document
+from orders.documents import FillDocument, OrderDocument, fill_document, stored_state
 from orders.models import Order
 
 
@@ -39,7 +39,13 @@ def _documents(orders: QuerySet[Order]) -> list[OrderDocument]:
     rows = list(orders.select_related("instrument"))
     filled = [order for order in rows if order.filled_quantity]
     prefetch_related_objects(filled, "maker_trades", "taker_trades")
-    return [order_document(order, _fills(order) if order.filled_quantity else []) for order in rows]
+    return [
+        OrderDocument(
+            **stored_state(order, order.instrument.symbol),
+            trades=_fills(order) if order.filled_quantity else [],
+        )
+        for order in rows
+    ]
 
 
 def _fills(order: Order) -> list[FillDocument]:

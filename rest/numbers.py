@@ -11,6 +11,8 @@ import msgspec
 # before any arithmetic, so that 1e999999999 costs nothing.
 DIGITS_MAX = 30
 
+Number = msgspec.Raw  # a JSON number, digit for digit
+
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
 _ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _AVERAGE_QUANTUM = Decimal(1).scaleb(-12)
@@ -64,14 +66,14 @@ def average_text(notional: Decimal, quantity: Decimal) -> str:
     return decimal_text(_ROUNDING.quantize(_ROUNDING.divide(notional, quantity), _AVERAGE_QUANTUM))
 
 
-def json_number(text: str) -> msgspec.Raw:
+def json_number(text: str) -> Number:
     """A decimal's text as a JSON number, digit for digit."""
-    return msgspec.Raw(text.encode())
+    return Number(text.encode())
 
 
-def json_decimal(value: Decimal) -> msgspec.Raw:
+def json_decimal(value: Decimal) -> Number:
     return json_number(decimal_text(value))
 
 
-def json_optional_decimal(value: Decimal | None) -> msgspec.Raw | None:
+def json_optional_decimal(value: Decimal | None) -> Number | None:
     return None if value is None else json_decimal(value)

@@ -103,11 +103,6 @@ class OwnedProcess:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    @property
-    def exit_status(self) -> int | None:
-        """As in `subprocess`: negative for the signal that ended it, None while it runs."""
-        return None if self._process is None else self._process.poll()
-
     def stop(self) -> None:
         """End the process and its group: the steps one after the other, then SIGKILL."""
         if self._process is None:
