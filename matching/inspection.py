@@ -12,9 +12,9 @@ from django.conf import settings
 
 from matching.engine import Side
 from matching.recovery import MarketBook, load_books
+from orders.desk import current_desk
 from orders.gateway import current_gateway
 from orders.messages import BookState
-from orders.placing import inspect_books
 from rest.database import read_database
 
 
@@ -54,7 +54,7 @@ async def compare_with_worker(partition: int) -> list[str]:
     undecided: dict[str, str] = {}
     try:
         for _ in range(settings.RECOVER_ATTEMPTS_MAX):
-            live = await inspect_books(partition)
+            live = await current_desk().inspect_books(partition)
             stored = await read_database(_load_states, partition)
             undecided = _compare(stored, live, decided)
             if not undecided:

@@ -82,6 +82,10 @@ class Publisher:
         if await self._redis.get(key) == self._owner.encode():
             await self._redis.delete(key)
 
+    async def aclose(self) -> None:
+        """Close the connections to Redis, the stream's included."""
+        await self._redis.aclose()
+
     async def _send(self, message: MarketBatch) -> None:
         await self._layer.group_send(
             group_name(message.instrument), {"type": BATCH_MESSAGE_TYPE, "data": encode_batch(message)}

@@ -11,45 +11,40 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import ParamSpec, TypeVar
+from typing import Self
 
 import msgspec
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
-from matching import checkpoint, documents, metrics
-from matching.batch import Batch
+from matching import documents, metrics
+from matching.batch import Batch, Key
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
 from matching.engine import OrderBook
+from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
-from matching.recovery import MarketBook, load_books
-from matching.settlement import find_keys, settle
+from matching.recovery import MarketBook
 from orders import messages
-from orders.instruments import load_instruments
 from rest.redis import connect_redis
 
 logger = logging.getLogger(__name__)
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 
 class MatchingWorker:
     """Runs until `stop` is called; then finishes the batch at hand and gives the lease back."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(
+        self, partition: int, *, owner: str, ledger: Ledger, stream: CommandStream, publisher: Publisher
+    ) -> None:
         self.partition = partition
-        self.owner = uuid.uuid4().hex
+        self.owner = owner
+        self._ledger = ledger
+        self._stream = stream
+        self._publisher = publisher
         self._stopping = asyncio.Event()
-        self._redis = connect_redis()
-        self._stream = CommandStream(self._redis, partition)
-        self._publisher = Publisher(self._redis, self._stream, partition, self.owner)
-        self._database_thread = ThreadPoolExecutor(1, thread_name_prefix="settlement")
-        self._lease_thread = ThreadPoolExecutor(1, thread_name_prefix="lease")
         self._lease: Lease | None = None
         self._books: dict[str, MarketBook] = {}
         self._suspects = 0  # commands that are run one at a time, because a batch with them failed
@@ -57,6 +52,15 @@ class MatchingWorker:
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
+
+    @classmethod
+    def connect(cls, partition: int) -> Self:
+        """A worker on the configured database and Redis."""
+        owner = uuid.uuid4().hex
+        redis = connect_redis()
+        stream = CommandStream(redis, partition)
+        publisher = Publisher(redis, stream, partition, owner)
+        return cls(partition, owner=owner, ledger=Ledger(partition), stream=stream, publisher=publisher)
 
     def stop(self) -> None:
         """Ask it to end; safe in a signal handler of the event loop."""
@@ -70,8 +74,7 @@ class MatchingWorker:
                     await self._own_and_match()
                 except (OperationalError, InterfaceError, LeaseLost, RedisError, OSError) as error:
                     logger.warning("partition %d: %s: %s", self.partition, type(error).__name__, error)
-                    for thread in (self._database_thread, self._lease_thread):
-                        await self._on(thread, close_connection)
+                    await self._ledger.disconnect()
                     await self._pause(self._backoff_seconds)
                     self._backoff_seconds = min(
                         2 * self._backoff_seconds, settings.WORKER_BACKOFF_SECONDS_MAX
@@ -82,7 +85,7 @@ class MatchingWorker:
     async def _own_and_match(self) -> None:
         """From the lease to the stop. Raises what ends the ownership."""
         waiting_said = False
-        while (lease := await self._in_database(checkpoint.acquire, self.partition, self.owner)) is None:
+        while (lease := await self._ledger.acquire(self.owner)) is None:
             if not waiting_said:
                 logger.info("partition %d: standby, another worker holds the lease", self.partition)
                 waiting_said = True
@@ -104,7 +107,7 @@ class MatchingWorker:
     async def _load(self) -> None:
         started = time.perf_counter()
         async with self._renewing():
-            self._books = await self._in_database(load_books, self.partition)
+            self._books = await self._ledger.load_books()
         logger.info(
             "partition %d: epoch %d, position %s, %d orders in %d books loaded in %.2f s",
             self.partition,
@@ -133,7 +136,7 @@ class MatchingWorker:
         )
         if entries:
             await self._handle(entries)
-        if time.monotonic() >= self._heartbeat_due:
+        if _monotonic() >= self._heartbeat_due:
             await self._heartbeat()
 
     async def _handle(self, entries: list[Entry]) -> None:
@@ -174,49 +177,56 @@ class MatchingWorker:
         return commands, entries[-1].entry_id
 
     async def _match(self, commands: list[messages.Command], position: str) -> None:
-        outcome = await self._in_database(self._match_and_settle, commands, position)
-        await self._publisher.publish(outcome, self._books, done=position)
-        _count(outcome.batch, len(commands))
-        if outcome.batch.instruments_changed:
-            await self._reload_instruments()
-
-    def _match_and_settle(self, commands: list[messages.Command], position: str) -> Outcome:
-        """All of a batch's work up to its commit, on the database thread: one change of threads a batch."""
         keys = [
             (command.client_id, command.idempotency_key)
             for command in commands
             if isinstance(command, messages.PlaceOrder) and command.idempotency_key is not None
         ]
-        batch = Batch(self._books, find_keys(keys), self._now())
-        for command in commands:
-            batch.run(command)
-        return self._settle(batch, position)
 
-    def _settle(self, batch: Batch, position: str) -> Outcome:
-        started = time.perf_counter()
-        self._lease, changed = settle(batch, self._held, position)
-        metrics.commit_seconds.observe(time.perf_counter() - started)
-        return Outcome(batch, documents.replies(batch), documents.market_batches(batch, changed, self._books))
+        def match(known_keys: dict[Key, str]) -> Batch:
+            batch = Batch(self._books, known_keys, self._now())
+            for command in commands:
+                batch.run(command)
+            return batch
+
+        batch = await self._commit(keys, match, position)
+        _count(batch, len(commands))
+        if batch.instruments_changed:
+            await self._reload_instruments()
 
     async def _refuse(self, command: messages.Command, position: str) -> None:
         """Answer a command that cannot be carried out, and go on behind it."""
         metrics.failed.inc()
-        batch = Batch(self._books, {}, self._now())
-        batch.fail(command, "The order could not be processed and was not taken; nothing was changed.")
-        outcome = await self._in_database(self._settle, batch, position)
+
+        def match(known_keys: dict[Key, str]) -> Batch:
+            batch = Batch(self._books, known_keys, self._now())
+            batch.fail(command, "The order could not be processed and was not taken; nothing was changed.")
+            return batch
+
+        await self._commit([], match, position)
+
+    async def _commit(
+        self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
+    ) -> Batch:
+        started = time.perf_counter()
+        self._lease, batch, changed = await self._ledger.commit(keys, match, self._held, position)
+        metrics.commit_seconds.observe(time.perf_counter() - started)
+        news = documents.market_batches(batch, changed, self._books)
+        outcome = Outcome(batch, documents.replies(batch), news)
         await self._publisher.publish(outcome, self._books, done=position)
+        return batch
 
     async def _heartbeat(self) -> None:
         await self._renew()
         await self._publisher.heartbeat(self._books.values())
         metrics.queue_length.labels(str(self.partition)).set(await self._stream.length())
-        if time.monotonic() >= self._instruments_due:
+        if _monotonic() >= self._instruments_due:
             await self._reload_instruments()
-        self._heartbeat_due = time.monotonic() + settings.WORKER_HEARTBEAT_SECONDS
+        self._heartbeat_due = _monotonic() + settings.WORKER_HEARTBEAT_SECONDS
 
     async def _reload_instruments(self) -> None:
         """Take over changed instruments, and open books for new ones."""
-        for symbol, instrument in (await self._in_database(load_instruments)).items():
+        for symbol, instrument in (await self._ledger.load_instruments()).items():
             if instrument.partition != self.partition:
                 continue
             market = self._books.get(symbol)
@@ -224,10 +234,10 @@ class MatchingWorker:
                 market = self._books[symbol] = MarketBook(instrument, OrderBook())
                 await self._publisher.prepare([market])
             market.instrument = instrument
-        self._instruments_due = time.monotonic() + settings.INSTRUMENT_CACHE_SECONDS
+        self._instruments_due = _monotonic() + settings.INSTRUMENT_CACHE_SECONDS
 
     async def _renew(self) -> None:
-        self._lease = await self._in_database(checkpoint.advance, self._held, self._held.position)
+        self._lease = await self._ledger.renew(self._held)
 
     @contextlib.asynccontextmanager
     async def _renewing(self) -> AsyncIterator[None]:
@@ -237,10 +247,9 @@ class MatchingWorker:
             while True:
                 await asyncio.sleep(settings.WORKER_HEARTBEAT_SECONDS)
                 try:
-                    await self._on(self._lease_thread, checkpoint.advance, self._held, self._held.position)
+                    await self._ledger.renew_beside(self._held)
                 except (OperationalError, InterfaceError) as error:
                     logger.warning("partition %d: lease not renewed: %s", self.partition, error)
-                    await self._on(self._lease_thread, close_connection)
 
         renewing = asyncio.create_task(renew_forever())
         try:
@@ -254,11 +263,9 @@ class MatchingWorker:
             await self._publisher.end_heartbeat()
         if self._lease is not None:
             with contextlib.suppress(OperationalError, InterfaceError):
-                await self._in_database(checkpoint.release, self._lease)
-        for thread in (self._database_thread, self._lease_thread):
-            await self._on(thread, close_connection)
-            thread.shutdown()
-        await self._redis.aclose()
+                await self._ledger.release(self._lease)
+        await self._ledger.aclose()
+        await self._publisher.aclose()
         logger.info("partition %d: stopped", self.partition)
 
     @property
@@ -279,25 +286,10 @@ class MatchingWorker:
                 await self._stopping.wait()
         return self._stopping.is_set()
 
-    async def _in_database(
-        self, call: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
-    ) -> Result:
-        return await self._on(self._database_thread, call, *args, **kwargs)
 
-    async def _on(
-        self,
-        thread: ThreadPoolExecutor,
-        call: Callable[Parameters, Result],
-        *args: Parameters.args,
-        **kwargs: Parameters.kwargs,
-    ) -> Result:
-        """Django's connections belong to threads: each thread here has its one connection."""
-        return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(*args, **kwargs))
-
-
-def close_connection() -> None:
-    """This thread's. `connection.close` itself, looked up on the event loop, would be that thread's."""
-    connection.close()
+def _monotonic() -> float:
+    """The event loop's clock, in seconds."""
+    return asyncio.get_running_loop().time()
 
 
 def _count(batch: Batch, commands: int) -> None:

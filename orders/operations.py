@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
+from orders.desk import current_desk
 from orders.models import Order
-from orders.placing import cancel_order, reload_instruments
 from rest.exceptions import OrderNotOpen, Refusal
 
 
@@ -32,7 +32,7 @@ async def cancel_orders(orders: Sequence[Order]) -> Cancellations:
                 result.failed += 1
                 return
             try:
-                await cancel_order(order, by_operator=True)
+                await current_desk().cancel(order, by_operator=True)
             except OrderNotOpen:
                 result.no_longer_open += 1
             except Refusal as refusal:
@@ -50,7 +50,7 @@ async def announce_instruments(partitions: Sequence[int]) -> dict[int, str]:
     untold: dict[int, str] = {}
     for partition in sorted(set(partitions)):
         try:
-            await reload_instruments(partition)
+            await current_desk().reload_instruments(partition)
         except Refusal as refusal:
             untold[partition] = str(refusal.detail)
     return untold

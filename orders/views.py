@@ -10,9 +10,9 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
 from orders import metrics, schema
+from orders.desk import OrderRequest, Outcome, current_desk
 from orders.instruments import directory
 from orders.models import Order, OrderStatus
-from orders.placing import OrderRequest, Outcome, cancel_order, place_order
 from orders.selectors import find_order, find_order_row, list_orders
 from orders.serializers import CLIENT_ID_PATTERN, CancelOrderSerializer, PlaceOrderSerializer
 from rest.content import JSONResponse
@@ -35,7 +35,7 @@ class OrderViewSet(AsyncViewSet):
         started = time.perf_counter()
         metrics.received.inc()
         try:
-            outcome = await place_order(await _read_order(request))
+            outcome = await current_desk().place(await _read_order(request))
         except Exception as error:
             code = error.get_codes() if isinstance(error, APIException) else "error"
             metrics.refused.labels(code if isinstance(code, str) else "invalid_request").inc()
@@ -50,7 +50,7 @@ class OrderViewSet(AsyncViewSet):
         row: Order | None = await read_database(find_order_row, _order_id(order_id))
         if row is None or owner not in (None, row.client_id):
             raise _no_such_order()
-        return _answer(await cancel_order(row), created=False)
+        return _answer(await current_desk().cancel(row), created=False)
 
     @extend_schema(**schema.RETRIEVE_ORDER)
     async def retrieve(self, request: Request, order_id: str) -> HttpResponse:

@@ -11,7 +11,7 @@ import functools
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
@@ -20,6 +20,14 @@ from rest.exceptions import Unavailable
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+
+class Reader(Protocol):
+    """Runs a selector off the event loop. Raises Unavailable where the database is not answering."""
+
+    async def __call__(
+        self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result: ...
 
 
 class DatabaseReader:

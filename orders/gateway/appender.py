@@ -9,7 +9,6 @@ import logging
 from collections.abc import Callable
 
 from django.conf import settings
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from orders import messages
@@ -44,9 +43,9 @@ class Appender:
     """`on_admission` is told what became of each command that the script has seen."""
 
     def __init__(
-        self, redis: Redis, partition: int, on_admission: Callable[[WaitingCommand, Admission], None]
+        self, script: AdmissionScript, on_admission: Callable[[WaitingCommand, Admission], None]
     ) -> None:
-        self._script = AdmissionScript(redis, partition)
+        self._script = script
         self._on_admission = on_admission
         self._pending: list[WaitingCommand] = []
         self._appending: asyncio.Task[None] | None = None

@@ -14,10 +14,9 @@ from django.conf import settings
 from orders import messages
 from orders.gateway.admission import Admission, Verdict
 from orders.gateway.appender import Appender, WaitingCommand
-from orders.gateway.replies import ReplyListener
+from orders.gateway.link import RedisLink
 from rest.exceptions import OutcomeUnknown, RateLimited, Unavailable
 from rest.loops import per_event_loop
-from rest.redis import connect_redis
 
 _REFUSALS = {
     Verdict.QUEUE_FULL: "The queue of orders is full; the request was not taken. Try again after Retry-After.",
@@ -36,14 +35,12 @@ class Answer(NamedTuple):
 class OrderGateway:
     """Hands commands to the matching worker of their partition and waits for the replies."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: RedisLink) -> None:
         self.process_id = uuid.uuid4().hex
-        self._redis = connect_redis()
+        self._link = link
         self._waiting: dict[str, WaitingCommand] = {}
         self._appenders: dict[int, Appender] = {}
-        self._replies = ReplyListener(
-            messages.reply_channel(self.process_id), self._on_reply, self._on_connection_lost
-        )
+        self._replies = link.replies(self.process_id, self._on_reply, self._on_connection_lost)
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,7 +55,7 @@ class OrderGateway:
             await appender.aclose()
         for waiting in self._waiting.values():
             waiting.reply.cancel()
-        await self._redis.aclose()
+        await self._link.aclose()
 
     async def submit(self, command: messages.Command, *, partition: int, client_id: str | None) -> Answer:
         """Send one command and wait for its reply. It counts against the limit of `client_id`; None: of nobody.
@@ -68,7 +65,7 @@ class OrderGateway:
         """
         appender = self._appenders.get(partition)
         if appender is None:
-            appender = self._appenders[partition] = Appender(self._redis, partition, _on_admission)
+            appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
         if appender.full or len(self._waiting) >= settings.GATEWAY_WAITING_MAX:
             raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
         if not self._replies.connected:
@@ -114,4 +111,4 @@ def _refusal(admission: Admission) -> RateLimited | Unavailable:
 @per_event_loop
 def current_gateway() -> OrderGateway:
     """The gateway of the running event loop, made when first asked for."""
-    return OrderGateway()
+    return OrderGateway(RedisLink())

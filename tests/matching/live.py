@@ -21,7 +21,7 @@ POLL_SECONDS = 0.01
 @asynccontextmanager
 async def live_worker(partition: int = 0) -> AsyncIterator[OrderGateway]:
     """This loop's gateway, once the worker matches; the worker is stopped in good order."""
-    worker = MatchingWorker(partition)
+    worker = MatchingWorker.connect(partition)
     running = asyncio.create_task(worker.run())
     try:
         async with connect_redis() as redis, asyncio.timeout(START_SECONDS_MAX):

@@ -7,6 +7,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from matching.recovery import load_books
+from orders.desk import current_desk
 from orders.messages import (
     PlaceOrder,
     ReloadInstruments,
@@ -18,7 +19,6 @@ from orders.messages import (
 )
 from orders.models import Instrument, Order
 from orders.operations import announce_instruments, cancel_orders
-from orders.placing import cancel_order, inspect_books
 from rest.database import read_database
 from rest.exceptions import OrderNotOpen, RateLimited, Unavailable
 from rest.redis import connect_redis
@@ -149,7 +149,7 @@ def test_what_waits_in_the_stream_is_matched_after_a_restart_once() -> None:
             await append(redis, *map(command_fields, orders))
             for _ in range(2):
                 async with live_worker():
-                    states = await inspect_books(0)
+                    states = await current_desk().inspect_books(0)
             return dict(states)
 
     states = run_scenario(scenario())
@@ -202,7 +202,7 @@ def test_the_workers_books_are_the_databases() -> None:
         async with live_worker() as gateway:
             to = gateway.process_id
             await submit(*(_answered(command, to) for command in commands))
-            return await inspect_books(0)
+            return await current_desk().inspect_books(0)
 
     states = run_scenario(scenario())
     books = load_books(0)
@@ -227,10 +227,12 @@ def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> 
             rows = await read_database(_rows)
             await submit(_answered(cancel(gone), to))
             for order in orders[:3]:
-                await cancel_order(next(row for row in rows if str(row.order_id) == order.order_id))
+                await current_desk().cancel(next(row for row in rows if str(row.order_id) == order.order_id))
             with pytest.raises(RateLimited):  # the client's own cancels are limited
-                await cancel_order(next(row for row in rows if str(row.order_id) == orders[3].order_id))
-            return await cancel_orders(rows), await inspect_books(0)
+                await current_desk().cancel(
+                    next(row for row in rows if str(row.order_id) == orders[3].order_id)
+                )
+            return await cancel_orders(rows), await current_desk().inspect_books(0)
 
     result, _ = run_scenario(scenario())
     assert (len(result.cancelled), result.no_longer_open, result.failed) == (3, 4, 0)
@@ -243,7 +245,7 @@ def test_an_order_that_is_not_open_is_not_sent() -> None:
             await submit(mine(gateway.process_id, place("buy", 0, 4)))
             (row,) = await read_database(_rows)
             with pytest.raises(OrderNotOpen):
-                await cancel_order(row)
+                await current_desk().cancel(row)
 
     run_scenario(scenario())
 
@@ -256,7 +258,7 @@ def test_without_a_worker_nothing_is_taken() -> None:
         async with connect_redis() as redis:
             matched = bool(await redis.exists(heartbeat_key(0)))
         with pytest.raises(Unavailable):
-            await inspect_books(0)
+            await current_desk().inspect_books(0)
         return await cancel_orders([*rows, *rows]), matched
 
     result, matched = run_scenario(scenario())

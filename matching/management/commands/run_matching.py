@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
 
 async def match(partition: int) -> None:
-    worker = MatchingWorker(partition)
+    worker = MatchingWorker.connect(partition)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
     settle_memory()

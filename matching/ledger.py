@@ -1,0 +1,99 @@
+"""A partition in the database, as its worker reads and writes it.
+
+Django's connections belong to threads: each thread here has its one connection. The second one renews the lease
+while the first is busy for longer than the lease lasts.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from django.db import connection
+
+from matching import checkpoint, settlement
+from matching.batch import Batch, Key
+from matching.checkpoint import Lease
+from matching.recovery import MarketBook, load_books
+from matching.settlement import ChangedOrder
+from orders.instruments import TradedInstrument, load_instruments
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Ledger:
+    """Every method raises django.db.OperationalError or InterfaceError where the database is not answering."""
+
+    def __init__(self, partition: int) -> None:
+        self._partition = partition
+        self._settling = ThreadPoolExecutor(1, thread_name_prefix="settlement")
+        self._renewing = ThreadPoolExecutor(1, thread_name_prefix="lease")
+
+    async def acquire(self, owner: str) -> Lease | None:
+        """The lease, with a new epoch; None while another worker holds it."""
+        return await _on(self._settling, checkpoint.acquire, self._partition, owner)
+
+    async def load_books(self) -> dict[str, MarketBook]:
+        """The books as of one moment, by symbol. Raises ValueError where the resting orders are no book."""
+        return await _on(self._settling, load_books, self._partition)
+
+    async def load_instruments(self) -> dict[str, TradedInstrument]:
+        """All instruments of the exchange, by symbol."""
+        return await _on(self._settling, load_instruments)
+
+    async def commit(
+        self,
+        keys: Sequence[Key],
+        match: Callable[[dict[Key, str]], Batch],
+        lease: Lease,
+        position: str,
+    ) -> tuple[Lease, Batch, list[ChangedOrder]]:
+        """Look idempotency keys up, match, and commit the batch with the position behind it.
+
+        All on one thread: one change of threads a batch. Raises what `match` raises, LeaseLost where another
+        worker owns the partition; after any other error the outcome is unknown.
+        """
+
+        def work() -> tuple[Lease, Batch, list[ChangedOrder]]:
+            batch = match(settlement.find_keys(keys))
+            advanced, changed = settlement.settle(batch, lease, position)
+            return advanced, batch, changed
+
+        return await _on(self._settling, work)
+
+    async def renew(self, lease: Lease) -> Lease:
+        """Raises LeaseLost."""
+        return await _on(self._settling, checkpoint.advance, lease, lease.position)
+
+    async def renew_beside(self, lease: Lease) -> None:
+        """The same while something else is going on. Raises LeaseLost."""
+        await _on(self._renewing, checkpoint.advance, lease, lease.position)
+
+    async def release(self, lease: Lease) -> None:
+        """End the lease now, so that a standby need not wait for its expiry."""
+        await _on(self._settling, checkpoint.release, lease)
+
+    async def disconnect(self) -> None:
+        """The next call makes new connections."""
+        for thread in (self._settling, self._renewing):
+            await _on(thread, _close_connection)
+
+    async def aclose(self) -> None:
+        await self.disconnect()
+        for thread in (self._settling, self._renewing):
+            thread.shutdown()
+
+
+async def _on(
+    thread: ThreadPoolExecutor,
+    call: Callable[Parameters, Result],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
+) -> Result:
+    return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(*args, **kwargs))
+
+
+def _close_connection() -> None:
+    """This thread's. `connection.close` itself, looked up on the event loop, would be that thread's."""
+    connection.close()

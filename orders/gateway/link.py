@@ -1,0 +1,31 @@
+"""A gateway's way to Redis: the one place that knows which connections it has."""
+
+from collections.abc import Awaitable, Callable
+
+from orders import messages
+from orders.gateway.admission import AdmissionScript
+from orders.gateway.replies import ReplyListener
+from rest.redis import connect_redis
+
+
+class RedisLink:
+    """Makes the connections of one gateway."""
+
+    def __init__(self) -> None:
+        self._redis = connect_redis()
+
+    def admission(self, partition: int) -> AdmissionScript:
+        """The way into a partition's stream."""
+        return AdmissionScript(self._redis, partition)
+
+    def replies(
+        self,
+        process_id: str,
+        on_reply: Callable[[messages.Reply], None],
+        on_lost: Callable[[], Awaitable[None]],
+    ) -> ReplyListener:
+        """The way back."""
+        return ReplyListener(messages.reply_channel(process_id), on_reply, on_lost)
+
+    async def aclose(self) -> None:
+        await self._redis.aclose()
