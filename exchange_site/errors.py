@@ -82,6 +82,12 @@ def payload_too_large() -> JSONResponse:
     )
 
 
+def foreign_origin() -> JSONResponse:
+    return error_response(
+        403, "forbidden", "Web pages of this origin may not send orders: see EXCHANGE_ALLOWED_HOSTS."
+    )
+
+
 def _allowed(context: dict[str, Any]) -> str:
     view = context.get("view")
     return ", ".join(view.allowed_methods) if view is not None else ""

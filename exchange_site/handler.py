@@ -7,6 +7,7 @@ requests (docs/architecture.md has the figures). URLs, views and error handling 
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,9 +20,18 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import ResolverMatch, get_resolver
 
-from exchange_site.errors import bad_request, incomplete_request, internal_error, payload_too_large
+from exchange_site.errors import (
+    bad_request,
+    foreign_origin,
+    incomplete_request,
+    internal_error,
+    payload_too_large,
+)
+from exchange_site.origins import AllowedOrigins
 
 logger = logging.getLogger(__name__)
+
+_origins = AllowedOrigins(None)
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -57,8 +67,9 @@ class ApiHandler(ASGIHandler):
             response: HttpResponseBase = incomplete_request()  # for a client that is still there
             response["Connection"] = "close"
         except _BodyTooLarge:
+            await _discard_body(receive)
             response = payload_too_large()
-            response["Connection"] = "close"  # the rest of the body is not read
+            response["Connection"] = "close"
         else:
             response = await self._respond(scope, body)
         try:
@@ -67,8 +78,13 @@ class ApiHandler(ASGIHandler):
             return  # the client left; what it asked for is done
 
     async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
+        if _origins.refuses(scope):
+            return foreign_origin()
         try:
             request = ASGIRequest(scope, BytesIO(body))
+            request.META.setdefault(
+                "CONTENT_LENGTH", str(len(body))
+            )  # chunks have none, and DRF reads so many
         except (UnicodeDecodeError, ValueError) as error:
             return bad_request(None, error)  # type: ignore[arg-type]
         try:
@@ -82,6 +98,18 @@ class ApiHandler(ASGIHandler):
 def _resolve(path: str) -> ResolverMatch:
     """The view of a path; most requests go to few paths, and matching one costs a tenth of an order."""
     return get_resolver().resolve(path)
+
+
+async def _discard_body(receive: Receive) -> None:
+    """Read on for a while: many clients listen only after they have sent all of it."""
+    left = settings.DISCARDED_BODY_BYTES_MAX
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(settings.DISCARDED_BODY_SECONDS_MAX):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    return
 
 
 async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:

@@ -23,7 +23,12 @@ from rest.times import time_text
 from rest.viewset import AsyncViewSet
 
 _started = time.monotonic()
-_ask_database = DatabaseReader(threads=1, places_max=settings.HEALTH_CHECKS_MAX)  # not behind slow reads
+_ask_database = DatabaseReader(  # not behind slow reads
+    threads=1,
+    places_max=settings.HEALTH_CHECKS_MAX,
+    seconds_max=settings.HEALTH_CHECK_TIMEOUT_SECONDS,
+    statement_seconds_max=settings.HEALTH_CHECK_TIMEOUT_SECONDS,
+)
 
 
 class HealthViewSet(AsyncViewSet):

@@ -1,13 +1,17 @@
-"""Which web pages may open the stream."""
+"""Which web pages may open the stream, and place and cancel orders."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from channels.security.websocket import OriginValidator
 from django.conf import settings
 
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
 
 class AllowedOrigins(OriginValidator):  # type: ignore[misc]
-    """Browsers say which page opens a WebSocket: it must come from one of ALLOWED_HOSTS.
+    """Browsers say which page opens a WebSocket or sends a form: it must come from one of ALLOWED_HOSTS.
 
     Programs send no origin and are let in: the rule protects people's browsers, not the exchange.
     """
@@ -17,3 +21,10 @@ class AllowedOrigins(OriginValidator):  # type: ignore[misc]
 
     def valid_origin(self, parsed_origin: Any) -> bool:
         return parsed_origin is None or bool(self.validate_origin(parsed_origin))
+
+    def refuses(self, scope: Mapping[str, Any]) -> bool:
+        """Whether a page from elsewhere, or under a name that is not ours, makes a browser change something."""
+        if scope["method"] in SAFE_METHODS:
+            return False
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        return origin is not None and not self.validate_origin(urlsplit(origin.decode("latin-1")))

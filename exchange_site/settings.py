@@ -31,8 +31,12 @@ REDIS_URL = ENVIRONMENT.redis_url or LOCATIONS.redis_url
 
 # Requests
 REQUEST_BODY_BYTES_MAX = 64 * 1024
+DISCARDED_BODY_BYTES_MAX = 16 * 1024 * 1024  # of a body that is too large, read before it is refused
+DISCARDED_BODY_SECONDS_MAX = 2.0
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 1000
+PAGE_FILLS_MAX = 10_000  # of the orders of one page; a page ends early rather than hold more
+PAGE_ROWS_SCANNED_MAX = 20_000  # by a filter that no index serves; a page ends early rather than scan more
 CANDLES_DEFAULT = 500
 BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
@@ -47,12 +51,15 @@ ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream
 GATEWAY_PENDING_MAX = 10_000  # commands of one API process that wait to be appended
 GATEWAY_WAITING_MAX = 20_000  # commands of one API process that wait for a reply
 GATEWAY_BATCH_COMMANDS_MAX = 256  # appended in one round trip
-ORDER_REPLY_TIMEOUT_SECONDS = 5.0
+# Together less than the 5 s after which many HTTP clients give up: they get the answer 504.
+ORDER_REPLY_TIMEOUT_SECONDS = 3.0
+DESK_READ_SECONDS_MAX = 1.5  # for one thing that an order or a cancel looks up
 REDIS_TIMEOUT_SECONDS = 2.0
 DATABASE_THREADS = 4  # of one API process, for reads
-DATABASE_WAITING_MAX = 1_000  # reads of one API process that are begun or wait for a thread
-DATABASE_STATEMENT_TIMEOUT_SECONDS = 5
-DATABASE_READ_TIMEOUT_SECONDS = 7.0  # with the wait for a thread; also where the server is frozen
+DATABASE_READS_MAX = 1_000  # of one API process that are begun or wait for a thread
+DATABASE_READ_SECONDS_MAX = 7.0  # with the wait for a thread; also where the server is frozen
+DATABASE_STATEMENT_SECONDS_MAX = 5.0
+DESK_DATABASE_THREADS = 2  # for what orders and cancels look up: they don't wait behind the reads
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
 HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
@@ -75,6 +82,7 @@ WORKER_BACKOFF_SECONDS_MAX = 2.0
 ADMIN_ROWS_MAX = 10_000  # of one list, to page through; filters, search and dates reach the others
 OPERATOR_CANCELS_MAX = 1_000  # of one action
 OPERATOR_CANCELS_AT_ONCE = 64
+INSPECTION_SECONDS_MAX = 600.0  # for `recover --check` to load the books once
 RECOVER_ATTEMPTS_MAX = 20  # to meet the worker and the database at one sequence while trading goes on
 
 # The stream
@@ -196,7 +204,9 @@ DATABASES = {
             "connect_timeout": DATABASE_CONNECT_TIMEOUT_SECONDS,
             "application_name": "exchange",
             "tcp_user_timeout": DATABASE_PEER_TIMEOUT_SECONDS * 1000,
-            "keepalives_idle": DATABASE_PEER_TIMEOUT_SECONDS,
+            "keepalives_idle": DATABASE_PEER_TIMEOUT_SECONDS // 2,
+            "keepalives_interval": 2,
+            "keepalives_count": 2,
             **_connection,
         },
     }

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.urls import URLPattern, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.negotiation import DefaultContentNegotiation
 
@@ -35,6 +36,7 @@ urlpatterns = [
     re_path(r"^metrics/?$", MetricsView.as_view()),
     re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**READ_ONLY, **YAML_OR_JSON), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **READ_ONLY)),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
 ]
 

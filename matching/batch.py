@@ -5,6 +5,7 @@ once, in its last state; orders from earlier batches are changed by difference. 
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,6 +29,15 @@ _TYPES = {
 SIDE_NAMES = {engine.Side.BUY: OrderSide.BUY.value, engine.Side.SELL: OrderSide.SELL.value}
 
 Key = tuple[str, str]  # client id, idempotency key
+
+
+def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
+    """The idempotency keys that these commands bring."""
+    return [
+        (command.client_id, command.idempotency_key)
+        for command in commands
+        if isinstance(command, messages.PlaceOrder) and command.idempotency_key is not None
+    ]
 
 
 @dataclass(slots=True)
@@ -115,6 +125,7 @@ class Batch:
         self.candles: dict[int, CandleChange] = {}  # by instrument id, of the minute of `now`
         self.books: dict[str, BookChange] = {}
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)  # by API process; all but PLACED
+        self.commands = 0
         self.cancels = 0
         self.instruments_changed = False
         self._books = books
@@ -122,6 +133,7 @@ class Batch:
 
     def run(self, command: messages.Command) -> None:
         """Carry out one command. Raises what the engine raises where that is impossible."""
+        self.commands += 1
         if isinstance(command, messages.PlaceOrder):
             self._place(command)
         elif isinstance(command, messages.CancelOrder):

@@ -15,7 +15,14 @@ from matching.recovery import MarketBook, load_books
 from orders.desk import current_desk
 from orders.gateway import current_gateway
 from orders.messages import BookState
-from rest.database import read_database
+from rest.database import DatabaseReader
+
+_load = DatabaseReader(
+    threads=1,
+    places_max=1,
+    seconds_max=settings.INSPECTION_SECONDS_MAX,
+    statement_seconds_max=settings.INSPECTION_SECONDS_MAX,
+)
 
 
 class BookReport(NamedTuple):
@@ -55,7 +62,7 @@ async def compare_with_worker(partition: int) -> list[str]:
     try:
         for _ in range(settings.RECOVER_ATTEMPTS_MAX):
             live = await current_desk().inspect_books(partition)
-            stored = await read_database(_load_states, partition)
+            stored = await _load(_load_states, partition)
             undecided = _compare(stored, live, decided)
             if not undecided:
                 break

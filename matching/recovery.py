@@ -3,7 +3,8 @@
 Reads resting orders in time priority through a server-side cursor; memory beyond the books is one chunk of rows.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.db import connection, transaction
@@ -39,6 +40,15 @@ ORDER BY resting.instrument_id, resting.priority
 """
 
 
+@contextlib.contextmanager
+def snapshot() -> Iterator[None]:
+    """Every statement inside reads the database as of the moment of the first one, and none can write."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
 def count_resting_orders(partition: int) -> int:
     return Order.objects.filter(status__in=RESTING_STATUSES, instrument__partition=partition).count()
 
@@ -48,9 +58,7 @@ def load_books(partition: int, *, progress: Progress | None = None) -> dict[str,
 
     Raises ValueError where the resting orders are no book: off the grid, crossing, without a remainder.
     """
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    with snapshot():
         sequences = dict(BookSequence.objects.values_list("instrument__symbol", "sequence"))
         books = {
             symbol: MarketBook(instrument, OrderBook(sequence=sequences.get(symbol, 0)))

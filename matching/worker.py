@@ -20,7 +20,7 @@ from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
 from matching import documents, metrics
-from matching.batch import Batch, Key
+from matching.batch import Batch, Key, keys_of
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
 from matching.engine import OrderBook
@@ -31,6 +31,11 @@ from orders import messages
 from rest.redis import connect_redis
 
 logger = logging.getLogger(__name__)
+
+OUTAGES = (OperationalError, InterfaceError, LeaseLost, RedisError, OSError)
+# PostgreSQL's classes of errors that lie in what it was asked to do: 57014 query_canceled (it took too long), 54
+# program_limit_exceeded. Such a batch fails again as a whole, but not each of its commands.
+TOO_MUCH_ASKED = ("57014", "54")
 
 
 class MatchingWorker:
@@ -47,7 +52,7 @@ class MatchingWorker:
         self._stopping = asyncio.Event()
         self._lease: Lease | None = None
         self._books: dict[str, MarketBook] = {}
-        self._suspects = 0  # commands that are run one at a time, because a batch with them failed
+        self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
         self._last_now = datetime.min.replace(tzinfo=UTC)
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
@@ -72,7 +77,7 @@ class MatchingWorker:
             while not self._stopping.is_set():
                 try:
                     await self._own_and_match()
-                except (OperationalError, InterfaceError, LeaseLost, RedisError, OSError) as error:
+                except OUTAGES as error:
                     logger.warning("partition %d: %s: %s", self.partition, type(error).__name__, error)
                     await self._ledger.disconnect()
                     await self._pause(self._backoff_seconds)
@@ -119,8 +124,8 @@ class MatchingWorker:
         )
 
     async def _join_stream(self) -> None:
-        await self._stream.align(self._held.position)
         async with self._renewing():
+            await self._stream.align(self._held.position)
             await self._publisher.prepare(self._books.values())
         self._heartbeat_due = 0.0
         await self._heartbeat()
@@ -131,7 +136,7 @@ class MatchingWorker:
         """One batch, or a while without one; and the heartbeat when it is due."""
         entries = await self._stream.read(
             self._held.position,
-            count=1 if self._suspects else settings.WORKER_BATCH_COMMANDS_MAX,
+            count=1 if self._suspects_left else settings.WORKER_BATCH_COMMANDS_MAX,
             block_milliseconds=settings.WORKER_READ_BLOCK_MILLISECONDS,
         )
         if entries:
@@ -142,20 +147,20 @@ class MatchingWorker:
     async def _handle(self, entries: list[Entry]) -> None:
         commands, position = await self._decode(entries)
         try:
-            await self._match(commands, position)
-            self._suspects = max(0, self._suspects - len(entries))
-        except (OperationalError, InterfaceError, LeaseLost, RedisError, OSError):
-            raise
-        except Exception:
+            await self._run_batch(commands, position)
+            self._suspects_left = max(0, self._suspects_left - len(entries))
+        except Exception as error:
+            if _is_outage(error):
+                raise
             logger.exception("a batch of %d commands failed: %s", len(commands), commands[:1])
             await self._load()
             if self._held.position == position:
                 return  # it was committed: whoever waits finds it in the database
             if len(commands) > 1:
-                self._suspects = len(entries)
+                self._suspects_left = len(entries)
                 return
-            self._suspects = max(0, self._suspects - 1)
-            await self._refuse(commands[0], position)
+            self._suspects_left = max(0, self._suspects_left - 1)
+            await self._refuse(commands, position)
 
     async def _decode(self, entries: list[Entry]) -> tuple[list[messages.Command], str]:
         """The commands and the position behind them; what is no command is set aside."""
@@ -176,31 +181,25 @@ class MatchingWorker:
                 return commands, entry.entry_id
         return commands, entries[-1].entry_id
 
-    async def _match(self, commands: list[messages.Command], position: str) -> None:
-        keys = [
-            (command.client_id, command.idempotency_key)
-            for command in commands
-            if isinstance(command, messages.PlaceOrder) and command.idempotency_key is not None
-        ]
-
+    async def _run_batch(self, commands: list[messages.Command], position: str) -> None:
         def match(known_keys: dict[Key, str]) -> Batch:
             batch = Batch(self._books, known_keys, self._now())
             for command in commands:
                 batch.run(command)
             return batch
 
-        batch = await self._commit(keys, match, position)
-        _count(batch, len(commands))
+        batch = await self._commit(keys_of(commands), match, position)
         if batch.instruments_changed:
             await self._reload_instruments()
 
-    async def _refuse(self, command: messages.Command, position: str) -> None:
-        """Answer a command that cannot be carried out, and go on behind it."""
-        metrics.failed.inc()
+    async def _refuse(self, commands: list[messages.Command], position: str) -> None:
+        """Answer a command that cannot be carried out (none, where all entries were set aside); go on behind it."""
+        metrics.failed.inc(len(commands))
 
         def match(known_keys: dict[Key, str]) -> Batch:
             batch = Batch(self._books, known_keys, self._now())
-            batch.fail(command, "The order could not be processed and was not taken; nothing was changed.")
+            for command in commands:
+                batch.fail(command, "It could not be processed and was not taken; nothing was changed.")
             return batch
 
         await self._commit([], match, position)
@@ -211,6 +210,7 @@ class MatchingWorker:
         started = time.perf_counter()
         self._lease, batch, changed = await self._ledger.commit(keys, match, self._held, position)
         metrics.commit_seconds.observe(time.perf_counter() - started)
+        _count(batch)
         news = documents.market_batches(batch, changed, self._books)
         outcome = Outcome(batch, documents.replies(batch), news)
         await self._publisher.publish(outcome, self._books, done=position)
@@ -287,13 +287,19 @@ class MatchingWorker:
         return self._stopping.is_set()
 
 
+def _is_outage(error: Exception) -> bool:
+    """Whether the way to the database, to Redis or to the lease was lost, rather than a batch being impossible."""
+    state: str = getattr(error.__cause__, "sqlstate", None) or ""
+    return isinstance(error, OUTAGES) and not state.startswith(TOO_MUCH_ASKED)
+
+
 def _monotonic() -> float:
     """The event loop's clock, in seconds."""
     return asyncio.get_running_loop().time()
 
 
-def _count(batch: Batch, commands: int) -> None:
-    metrics.batch_size.observe(commands)
+def _count(batch: Batch) -> None:
+    metrics.batch_size.observe(batch.commands)
     rejected = sum(order.status == "rejected" for order in batch.orders.values())
     metrics.rejected.inc(rejected)
     metrics.accepted.inc(len(batch.orders) - rejected)

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 import uuid_utils
+from django.conf import settings
 
 from orders import messages
 from orders.documents import OrderDocument
@@ -17,10 +18,10 @@ from orders.gateway import OrderGateway, current_gateway
 from orders.instruments import TradedInstrument
 from orders.messages import CancelOrder, PlaceOrder, ReplyKind
 from orders.models import Order, OrderStatus
-from orders.selectors import find_order, find_order_by_key
+from orders.selectors import find_order, find_order_by_key, find_order_row
 from orders.serializers import to_grid
 from rest.content import encode_json
-from rest.database import Reader, read_database
+from rest.database import DatabaseReader, Reader
 from rest.exceptions import (
     IdempotencyKeyReused,
     InstrumentHalted,
@@ -32,6 +33,14 @@ from rest.exceptions import (
 )
 from rest.loops import per_event_loop
 from rest.numbers import json_decimal, json_optional_decimal
+
+# Not behind the reads: whoever can place orders must be able to cancel them.
+_look_up = DatabaseReader(
+    threads=settings.DESK_DATABASE_THREADS,
+    places_max=settings.DATABASE_READS_MAX,
+    seconds_max=settings.DESK_READ_SECONDS_MAX,
+    statement_seconds_max=settings.DESK_READ_SECONDS_MAX,
+)
 
 
 class Outcome(NamedTuple):
@@ -95,6 +104,16 @@ class OrderDesk:
             raise Unavailable(headers=headers)
         raise Unavailable(reply.body.decode() or None, headers=headers)
 
+    async def cancel_by_id(self, order_id: UUID, *, owner: str | None) -> Outcome:
+        """Cancel an order; that of another client than `owner`, where one is named, is as good as unknown.
+
+        Raises what `cancel` raises.
+        """
+        row = await self._read(find_order_row, order_id)
+        if row is None or owner not in (None, row.client_id):
+            raise no_such_order()
+        return await self.cancel(row)
+
     async def cancel(self, row: Order, *, by_operator: bool = False) -> Outcome:
         """Take a resting order off the book and wait until that is committed.
 
@@ -130,16 +149,21 @@ class OrderDesk:
 
     async def reload_instruments(self, partition: int) -> None:
         """Tell a partition's worker that instruments were changed. Raises Unavailable, OutcomeUnknown."""
-        command = messages.ReloadInstruments(
-            request_id=str(uuid_utils.uuid7()), reply_to=self._gateway.process_id
-        )
-        await self._gateway.submit(command, partition=partition, client_id=None)
+        request_id, process_id = str(uuid_utils.uuid7()), self._gateway.process_id
+        await self._ask(messages.ReloadInstruments(request_id=request_id, reply_to=process_id), partition)
 
     async def inspect_books(self, partition: int) -> dict[str, messages.BookState]:
         """Sequence and state hash of every book of the live worker. Raises Unavailable, OutcomeUnknown."""
-        command = messages.InspectBooks(request_id=str(uuid_utils.uuid7()), reply_to=self._gateway.process_id)
+        request_id, process_id = str(uuid_utils.uuid7()), self._gateway.process_id
+        body = await self._ask(messages.InspectBooks(request_id=request_id, reply_to=process_id), partition)
+        return msgspec.json.decode(body, type=dict[str, messages.BookState])
+
+    async def _ask(self, command: messages.Command, partition: int) -> bytes:
+        """An operator's command, and what is told about it."""
         reply, _ = await self._gateway.submit(command, partition=partition, client_id=None)
-        return msgspec.json.decode(reply.body, type=dict[str, messages.BookState])
+        if reply.kind is not ReplyKind.DONE:
+            raise Unavailable(reply.body.decode() or None)
+        return reply.body
 
     async def _already_placed(self, order: OrderRequest, order_id: str, refusal: Refusal) -> Outcome:
         """The order of this request where the database has it; raises the refusal where it does not."""
@@ -165,14 +189,18 @@ class OrderDesk:
         except Unavailable:
             raise OutcomeUnknown(headers=headers) from None
         if document is None:
-            raise NotFound
+            raise no_such_order()
         return document
 
 
 @per_event_loop
 def current_desk() -> OrderDesk:
     """The desk of the running event loop, at its gateway."""
-    return OrderDesk(current_gateway(), read_database)
+    return OrderDesk(current_gateway(), _look_up)
+
+
+def no_such_order() -> NotFound:
+    return NotFound("No order has this id.")
 
 
 def _replay(order: OrderRequest, earlier: OrderDocument, headers: dict[str, str]) -> Outcome:

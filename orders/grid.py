@@ -27,7 +27,7 @@ class Scale:
     @classmethod
     def of(cls, size: Decimal) -> "Scale":
         """Raises ValueError where the size is not above zero or has more than DECIMALS_MAX decimals."""
-        if size <= 0 or size % Decimal(1).scaleb(-DECIMALS_MAX):
+        if size <= 0 or EXACT.remainder(size, Decimal(1).scaleb(-DECIMALS_MAX)):
             raise ValueError(f"step size={size} must be above zero, with at most {DECIMALS_MAX} decimals")
         numerator, denominator = size.as_integer_ratio()
         decimals = next(count for count in range(DECIMALS_MAX + 1) if 10**count % denominator == 0)

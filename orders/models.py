@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from orders.grid import DECIMALS_MAX, Grid
+from rest.numbers import EXACT
 
 STEPS_MAX = 2**53  # exact in a Redis sorted set's score, and far inside a 64-bit integer
 
@@ -110,10 +111,15 @@ class Instrument(models.Model):
             step: Decimal | None = getattr(self, step_name)
             for name in names:
                 limit: Decimal | None = getattr(self, name)
-                if step and limit and (limit % step or limit / step > STEPS_MAX):
+                if step and limit and not _is_whole_steps(limit, step):
                     errors[name] = f"Must be a multiple of {step_name}, at most {STEPS_MAX} steps."
         if errors:
             raise ValidationError(errors)
+
+
+def _is_whole_steps(limit: Decimal, step: Decimal) -> bool:
+    steps, rest = EXACT.divmod(limit, step)
+    return not rest and steps <= STEPS_MAX
 
 
 class Order(models.Model):
@@ -184,6 +190,12 @@ class Order(models.Model):
             models.Index(
                 name="order_resting",
                 fields=["instrument", "priority"],
+                condition=Q(status__in=RESTING_STATUSES),
+            ),
+            # GET /orders?client_id=&status=open: a client's resting orders, newest first
+            models.Index(
+                name="order_resting_by_client",
+                fields=["client_id", "-order_id"],
                 condition=Q(status__in=RESTING_STATUSES),
             ),
         ]

@@ -1,24 +1,36 @@
 """Reads of orders and their trades. Synchronous: views call them through rest.database.read_database."""
 
-from typing import Any
+from collections import Counter
+from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import QuerySet, prefetch_related_objects
+from django.conf import settings
+from django.db.models import Count, prefetch_related_objects
 
 from orders.documents import FillDocument, OrderDocument, fill_document, stored_state
-from orders.models import Order
+from orders.models import RESTING_STATUSES, Order
+
+
+class OrderPage(NamedTuple):
+    """Some orders, newest first; the next page begins after the id `after`, and there is none where it is None."""
+
+    orders: list[OrderDocument]
+    after: UUID | None
 
 
 def find_order(order_id: UUID | str) -> OrderDocument | None:
     """The order with its trades; None where there is none."""
-    orders = _documents(Order.objects.filter(order_id=order_id))
-    return orders[0] if orders else None
+    return _find(order_id=order_id)
 
 
 def find_order_by_key(client_id: str, idempotency_key: str) -> OrderDocument | None:
     """The order that has this client's idempotency key."""
-    orders = _documents(Order.objects.filter(client_id=client_id, idempotency_key=idempotency_key))
-    return orders[0] if orders else None
+    return _find(client_id=client_id, idempotency_key=idempotency_key)
+
+
+def _find(**key: object) -> OrderDocument | None:
+    documents = _documents(list(Order.objects.select_related("instrument").filter(**key)))
+    return documents[0] if documents else None
 
 
 def find_order_row(order_id: UUID | str) -> Order | None:
@@ -26,17 +38,60 @@ def find_order_row(order_id: UUID | str) -> Order | None:
     return Order.objects.select_related("instrument").filter(order_id=order_id).first()
 
 
-def list_orders(*, filters: dict[str, Any], before: UUID | None, limit: int) -> list[OrderDocument]:
-    """Newest first; `filters` are exact matches on columns, `before` the last order_id of the page before."""
-    orders = Order.objects.filter(**filters).order_by("-order_id")
+def list_orders(
+    *,
+    client_id: str | None,
+    instrument_id: int | None,
+    status: str | None,
+    before: UUID | None,
+    limit: int,
+) -> OrderPage:
+    """At most `limit` orders with lower ids than `before`.
+
+    A page costs a bounded number of rows: it may end early, even empty, with more behind it.
+    """
+    orders = Order.objects.order_by("-order_id")
     if before is not None:
         orders = orders.filter(order_id__lt=before)
-    return _documents(orders[:limit])
+    if client_id is not None:
+        orders = orders.filter(client_id=client_id)
+    after: UUID | None = None
+    indexed = status is None or (client_id is not None and status in RESTING_STATUSES)
+    if instrument_id is not None or not indexed:
+        last = settings.PAGE_ROWS_SCANNED_MAX - 1
+        after = orders.values_list("order_id", flat=True)[last : last + 1].first()
+        if after is not None:
+            orders = orders.filter(order_id__gte=after)
+    if status is not None:
+        orders = orders.filter(status=status)
+    if instrument_id is not None:
+        orders = orders.filter(instrument_id=instrument_id)
+    rows = list(orders.select_related("instrument")[: limit + 1])
+    fitting = min(limit, _count_fitting(rows))
+    if len(rows) > fitting:
+        rows = rows[:fitting]
+        after = rows[-1].order_id
+    return OrderPage(_documents(rows), after)
 
 
-def _documents(orders: QuerySet[Order]) -> list[OrderDocument]:
-    """One query for the orders, and two for the trades of those that have any."""
-    rows = list(orders.select_related("instrument"))
+def _count_fitting(rows: list[Order]) -> int:
+    """How many of the first orders have at most PAGE_FILLS_MAX fills together; at least one."""
+    filled = Order.objects.order_by().filter(
+        order_id__in=[row.order_id for row in rows if row.filled_quantity]
+    )
+    fills: Counter[UUID] = Counter()
+    for side in ("maker_trades", "taker_trades"):
+        fills.update(dict(filled.annotate(fills=Count(side)).values_list("order_id", "fills")))
+    together = 0
+    for number, row in enumerate(rows):
+        together += fills[row.order_id]
+        if together > settings.PAGE_FILLS_MAX:
+            return max(1, number)
+    return len(rows)
+
+
+def _documents(rows: list[Order]) -> list[OrderDocument]:
+    """Two queries for the trades of the orders that have any."""
     filled = [order for order in rows if order.filled_quantity]
     prefetch_related_objects(filled, "maker_trades", "taker_trades")
     return [

@@ -1,7 +1,7 @@
 """REST views of orders: check, act, answer."""
 
+import re
 import time
-from typing import Any
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -10,10 +10,10 @@ from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
 
 from orders import metrics, schema
-from orders.desk import OrderRequest, Outcome, current_desk
+from orders.desk import OrderRequest, Outcome, current_desk, no_such_order
 from orders.instruments import directory
-from orders.models import Order, OrderStatus
-from orders.selectors import find_order, find_order_row, list_orders
+from orders.models import OrderStatus
+from orders.selectors import find_order, list_orders
 from orders.serializers import CLIENT_ID_PATTERN, CancelOrderSerializer, PlaceOrderSerializer
 from rest.content import JSONResponse
 from rest.database import read_database
@@ -21,6 +21,8 @@ from rest.exceptions import InvalidRequest, NotFound
 from rest.numbers import json_decimal
 from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
 from rest.viewset import AsyncViewSet
+
+ORDER_ID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _place_order = PlaceOrderSerializer()
 _cancel_order = CancelOrderSerializer()
@@ -47,42 +49,39 @@ class OrderViewSet(AsyncViewSet):
     async def cancel(self, request: Request, order_id: str) -> HttpResponse:
         """Take a resting order off the book; answered after that is committed."""
         owner = _cancel_order.run_validation(request.data)["client_id"]
-        row: Order | None = await read_database(find_order_row, _order_id(order_id))
-        if row is None or owner not in (None, row.client_id):
-            raise _no_such_order()
-        return _answer(await current_desk().cancel(row), created=False)
+        return _answer(await current_desk().cancel_by_id(_order_id(order_id), owner=owner), created=False)
 
     @extend_schema(**schema.RETRIEVE_ORDER)
     async def retrieve(self, request: Request, order_id: str) -> HttpResponse:
         """An order with its trades."""
         document = await read_database(find_order, _order_id(order_id))
         if document is None:
-            raise _no_such_order()
+            raise no_such_order()
         return JSONResponse(document)
 
     @extend_schema(**schema.LIST_ORDERS)
     async def list(self, request: Request) -> HttpResponse:
         """Orders, newest first."""
-        query = request.query_params
-        filters: dict[str, Any] = {}
-        if (client_id := query.get("client_id")) is not None:
-            if not CLIENT_ID_PATTERN.fullmatch(client_id):
-                raise InvalidRequest(fields={"client_id": ["Not a client id."]})
-            filters["client_id"] = client_id
-        if (symbol := query.get("instrument")) is not None:
-            filters["instrument_id"] = (await directory.get(symbol)).instrument_id
-        if (status := query.get("status")) is not None:
-            if status not in OrderStatus.values:
-                raise InvalidRequest(fields={"status": [f"Must be one of: {', '.join(OrderStatus.values)}."]})
-            filters["status"] = status
-        limit = read_limit(query)
-        documents = await read_database(
-            list_orders, filters=filters, before=_read_cursor(query.get("cursor")), limit=limit + 1
+        query = self.query
+        client_id, symbol, status = (query.get(name) for name in ("client_id", "instrument", "status"))
+        if client_id is not None and not CLIENT_ID_PATTERN.fullmatch(client_id):
+            raise InvalidRequest(fields={"client_id": ["Not a client id."]})
+        if status is not None and status not in OrderStatus.values:
+            raise InvalidRequest(fields={"status": [f"Must be one of: {', '.join(OrderStatus.values)}."]})
+        instrument = None if symbol is None else await directory.get(symbol)
+        page = await read_database(
+            list_orders,
+            client_id=client_id,
+            instrument_id=None if instrument is None else instrument.instrument_id,
+            status=status,
+            before=_read_cursor(query.get("cursor")),
+            limit=read_limit(query),
         )
-        page = documents[:limit]
-        more = len(documents) > limit
         return JSONResponse(
-            {"orders": page, "next_cursor": encode_cursor(page[-1].order_id) if more else None}
+            {
+                "orders": page.orders,
+                "next_cursor": None if page.after is None else encode_cursor(str(page.after)),
+            }
         )
 
 
@@ -118,7 +117,7 @@ async def _read_order(request: Request) -> OrderRequest:
     fields = _place_order.run_validation(request.data)
     header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if header is not None:
-        header = _read_key(header)
+        header = _read_key(header.strip(" \t"))  # no part of the value: RFC 9110, section 5.5
         if fields["idempotency_key"] not in (None, header):
             raise InvalidRequest(
                 fields={"idempotency_key": ["The header Idempotency-Key names another key than the body."]}
@@ -153,10 +152,9 @@ def _answer(outcome: Outcome, *, created: bool) -> HttpResponse:
 
 
 def _order_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise _no_such_order() from None
+    if not ORDER_ID_PATTERN.fullmatch(text):
+        raise no_such_order()
+    return UUID(text)
 
 
 def _read_cursor(cursor: str | None) -> UUID | None:
@@ -166,7 +164,3 @@ def _read_cursor(cursor: str | None) -> UUID | None:
         return UUID(decode_cursor(cursor))
     except ValueError:
         raise invalid_cursor() from None
-
-
-def _no_such_order() -> NotFound:
-    return NotFound("No order has this id.")

@@ -1,9 +1,9 @@
 """Database reads from coroutines: Django's ORM on a few threads of its own.
 
-`sync_to_async` would run every read on one shared thread (or start one per request); here at most
-DATABASE_THREADS reads run at a time and at most DATABASE_WAITING_MAX are begun or wait, beyond which a request is
-refused. A read that nobody waits for any more keeps its place until its thread is free of it: a server that is
-frozen fills the places, and no queue grows behind it.
+`sync_to_async` would run every read on one shared thread (or start one per request); here a reader has its own
+threads and a bounded number of places, beyond which a request is refused. A read that nobody waits for any more is
+not begun, but keeps its place until a thread comes to it: a server that is frozen fills the places, and no queue
+grows behind it.
 """
 
 import asyncio
@@ -31,11 +31,18 @@ class Reader(Protocol):
 
 
 class DatabaseReader:
-    """Runs selectors on `threads` threads; `places_max` reads are begun or wait at most."""
+    """Runs selectors on `threads` threads; at most `places_max` are begun or wait.
 
-    def __init__(self, *, threads: int, places_max: int) -> None:
+    A read may take `seconds_max` with its wait for a thread, one statement of it `statement_seconds_max`.
+    """
+
+    def __init__(
+        self, *, threads: int, places_max: int, seconds_max: float, statement_seconds_max: float
+    ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
         self._places = threading.BoundedSemaphore(places_max)
+        self._seconds_max = seconds_max
+        self._statement_milliseconds_max = round(statement_seconds_max * 1000)
 
     async def __call__(
         self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -46,22 +53,47 @@ class DatabaseReader:
         """
         if not self._places.acquire(blocking=False):
             raise Unavailable("Too many requests are waiting for the database. Try again after Retry-After.")
-        call = functools.partial(self._run, functools.partial(selector, *args, **kwargs))
+        wanted = threading.Event()
+        wanted.set()
+        call = functools.partial(self._run, wanted, functools.partial(selector, *args, **kwargs))
         reading = asyncio.get_running_loop().run_in_executor(self._threads, call)
         reading.add_done_callback(_retrieve)
         try:
-            async with asyncio.timeout(settings.DATABASE_READ_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._seconds_max):
                 return await asyncio.shield(reading)
         except TimeoutError:
             raise Unavailable("The database did not answer in time. Try again after Retry-After.") from None
         except (DatabaseError, InterfaceError) as error:
             raise Unavailable("The database is not answering. Try again after Retry-After.") from error
+        finally:
+            wanted.clear()
 
-    def _run(self, call: Callable[[], Result]) -> Result:
+    def _run(self, wanted: threading.Event, call: Callable[[], Result]) -> Result:
         try:
-            return _read(call)
+            if not wanted.is_set():
+                raise Unavailable
+            return self._read(call)
         finally:
             self._places.release()
+
+    def _read(self, call: Callable[[], Result]) -> Result:
+        """Read on this thread's connection; on a new one where the old one broke since its last read."""
+        if connection.connection is None:
+            self._connect()
+        try:
+            return call()
+        except (OperationalError, InterfaceError):
+            if connection.is_usable():
+                raise
+            connection.close()
+        self._connect()
+        return call()
+
+    def _connect(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('statement_timeout', %s, false)", [str(self._statement_milliseconds_max)]
+            )
 
 
 def _retrieve(reading: asyncio.Future[Result]) -> None:
@@ -70,24 +102,9 @@ def _retrieve(reading: asyncio.Future[Result]) -> None:
         reading.exception()
 
 
-read_database = DatabaseReader(threads=settings.DATABASE_THREADS, places_max=settings.DATABASE_WAITING_MAX)
-
-
-def _read(call: Callable[[], Result]) -> Result:
-    """Read on this thread's connection; on a new one where the old one broke since its last read."""
-    if connection.connection is None:
-        _connect()
-    try:
-        return call()
-    except (OperationalError, InterfaceError):
-        if connection.is_usable():
-            raise
-        connection.close()
-    _connect()
-    return call()
-
-
-def _connect() -> None:
-    with connection.cursor() as cursor:
-        limit = f"{settings.DATABASE_STATEMENT_TIMEOUT_SECONDS}s"
-        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [limit])
+read_database = DatabaseReader(
+    threads=settings.DATABASE_THREADS,
+    places_max=settings.DATABASE_READS_MAX,
+    seconds_max=settings.DATABASE_READ_SECONDS_MAX,
+    statement_seconds_max=settings.DATABASE_STATEMENT_SECONDS_MAX,
+)

@@ -68,8 +68,10 @@ class Unavailable(Refusal):
 
 
 class OutcomeUnknown(Refusal):
-    """504: the command was taken, but no answer came in time."""
+    """504: the command was, or may have been, taken, but no answer came in time."""
 
     status_code = 504
     default_code = "outcome_unknown"
-    default_detail = "Taken, but no answer came in time: send it again with the same idempotency key."
+    default_detail = (
+        "No answer came in time; it may have been done. Send it again with the same idempotency key."
+    )

@@ -74,10 +74,7 @@ class Appender:
             while self._pending:
                 batch = self._pending[: settings.GATEWAY_BATCH_COMMANDS_MAX]
                 del self._pending[: len(batch)]
-                # Nobody waits any more for those that timed out here: they must not be placed later.
-                batch = [waiting for waiting in batch if not waiting.reply.done()]
-                if batch:
-                    await self._append(batch)
+                await self._append(batch)
         finally:
             self._appending = None
 
@@ -89,6 +86,11 @@ class Appender:
             logger.warning("%d commands not taken: %s", len(batch), error)
             for waiting in batch:
                 waiting.refuse(Unavailable("Redis is not answering; the request was not taken."))
+            return
+        # Nobody waits any more for those that timed out up to here, and they were told that they were not taken:
+        # from now on they may be.
+        batch = [waiting for waiting in batch if not waiting.reply.done()]
+        if not batch:
             return
         for waiting in batch:
             waiting.sent = True

@@ -59,6 +59,8 @@ class ReplyListener:
                     await self._listen(subscription)
             except (RedisError, OSError) as error:
                 logger.warning("reply channel lost: %s", error)
+            except Exception:
+                logger.exception("reply channel lost")  # without it no order could be taken any more
             finally:
                 self.connected = False
                 self._attempted.set()

@@ -8,7 +8,7 @@ from uuid import UUID
 import uuid_utils
 
 from matching import checkpoint, engine
-from matching.batch import SIDE_NAMES, Batch
+from matching.batch import SIDE_NAMES, Batch, keys_of
 from matching.checkpoint import Lease
 from matching.recovery import load_books
 from matching.settlement import ChangedOrder, find_keys, settle
@@ -66,12 +66,7 @@ class Partition:
 
     def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, list[ChangedOrder]]:
         """Match and commit one batch."""
-        keys = [
-            (command.client_id, command.idempotency_key)
-            for command in commands
-            if isinstance(command, PlaceOrder) and command.idempotency_key is not None
-        ]
-        batch = Batch(self.books, find_keys(keys), now or datetime.now(UTC))
+        batch = Batch(self.books, find_keys(keys_of(commands)), now or datetime.now(UTC))
         for command in commands:
             batch.run(command)
         self._batches += 1

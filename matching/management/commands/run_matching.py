@@ -1,8 +1,10 @@
 """manage.py run_matching: the dedicated matching worker of one partition."""
 
 import asyncio
+import logging
 import signal
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 import uvloop
@@ -12,6 +14,8 @@ from matching.worker import MatchingWorker
 from orders.models import Instrument
 from rest.memory import settle_memory
 
+logger = logging.getLogger(__name__)
+
 
 class Command(BaseCommand):
     help = "Match one partition's orders until SIGTERM or Ctrl-C; a second worker waits as standby."
@@ -19,12 +23,16 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--partition", type=int, default=0, help="the partition to match (default: 0)")
-        which.add_argument("--instruments", help="match the partition of these symbols, separated by commas")
+        which.add_argument(
+            "--instruments",
+            nargs="+",
+            help="match the partition of these symbols, separated by commas or spaces",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         partition = options["partition"]
         if options["instruments"]:
-            partition = partition_of(options["instruments"].split(","))
+            partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
         uvloop.run(match(partition))
 
 
@@ -36,23 +44,19 @@ async def match(partition: int) -> None:
     await worker.run()
 
 
-def partition_of(symbols: list[str]) -> int:
-    """The partition that holds exactly these symbols. Raises CommandError."""
-    rows = Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "partition")
-    unknown = set(symbols) - {symbol for symbol, _ in rows}
+def partition_of(symbols: Sequence[str]) -> int:
+    """The partition that holds these symbols. Raises CommandError."""
+    partitions = dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "partition"))
+    unknown = sorted(set(symbols) - partitions.keys())
     if unknown:
-        raise CommandError(f"unknown instruments: {', '.join(sorted(unknown))}")
-    partitions = {partition for _, partition in rows}
-    if len(partitions) != 1:
+        raise CommandError(f"unknown instruments: {', '.join(unknown)}")
+    if len(set(partitions.values())) != 1:
         raise CommandError(
-            f"{', '.join(symbols)} belong to partitions {sorted(partitions)}: start a worker for each"
+            f"{', '.join(symbols)} belong to partitions {sorted(set(partitions.values()))}: start a worker for each"
         )
-    (partition,) = partitions
-    others = set(Instrument.objects.filter(partition=partition).values_list("symbol", flat=True)) - set(
-        symbols
-    )
+    partition: int = partitions[symbols[0]]
+    rest = Instrument.objects.filter(partition=partition).exclude(symbol__in=symbols)
+    others = ", ".join(rest.values_list("symbol", flat=True))
     if others:
-        raise CommandError(
-            f"partition {partition} also holds {', '.join(sorted(others))}: name them too, or use --partition"
-        )
-    return int(partition)
+        logger.info("partition %d also holds %s: one worker matches a partition whole", partition, others)
+    return partition
