@@ -14,14 +14,40 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Switch = Literal["on", "off", "true", "false", "1", "0", "yes", "no"]
+from msgspec import Meta
 
 SWITCHED_ON = frozenset({"on", "true", "1", "yes"})
 SECONDS_PER_UNIT = {"sec": 1, "min": 60, "hour": 3600}
 SECRETS = ("postgres_uri", "redis_url", "django_secret_key")
-RATE_PATTERN = r"^(off|[1-9][0-9]{0,6}/(sec|min|hour))$"
+
+
+def _whole_number(least: int, greatest: int) -> Meta:
+    return Meta(ge=least, le=greatest, description=f"a whole number from {least} to {greatest}")
+
+
+# The types that do not take every text; the description is what a wrong value is told to be instead.
+PostgresUri = Annotated[
+    str,
+    Meta(pattern=r"^postgres(ql)?://", description="a URL such as postgres://user:password@host:5432/name"),
+]
+RedisUrl = Annotated[
+    str, Meta(pattern=r"^(redis|rediss|unix)://", description="a URL such as redis://host:6379/0")
+]
+RateLimit = Annotated[
+    str,
+    Meta(
+        pattern=r"^(off|[1-9][0-9]{0,6}/(sec|min|hour))$",
+        description="off, or a number per sec, min or hour such as 100/min",
+    ),
+]
+Switch = Annotated[
+    Literal["on", "off", "true", "false", "1", "0", "yes", "no"], Meta(description="on or off")
+]
+AsgiServer = Annotated[Literal["uvicorn", "daphne"], Meta(description="uvicorn or daphne")]
+LogLevel = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="DEBUG, INFO, WARNING or ERROR")
+]
+SecretKey = Annotated[str, Meta(min_length=32, description="at least 32 characters long")]
 
 
 class InvalidEnvironment(ValueError):
@@ -31,25 +57,25 @@ class InvalidEnvironment(ValueError):
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """What the environment says. Field names are the variables' names in lower case."""
 
-    port: Port = 8000
-    postgres_uri: Annotated[str, msgspec.Meta(pattern=r"^postgres(ql)?://")] | None = None
-    redis_url: Annotated[str, msgspec.Meta(pattern=r"^(redis|rediss|unix)://")] | None = None
+    port: Annotated[int, _whole_number(1, 65_535)] = 8000
+    postgres_uri: PostgresUri | None = None
+    redis_url: RedisUrl | None = None
     postgres_uri_file: str | None = None
     redis_url_file: str | None = None
     exchange_data_dir: str = ".data"
-    exchange_rate_limit: Annotated[str, msgspec.Meta(pattern=RATE_PATTERN)] = "100/min"
+    exchange_rate_limit: RateLimit = "100/min"
     exchange_bind: str = "127.0.0.1"
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
     exchange_tls_proxy: Switch = "off"
-    exchange_asgi_server: Literal["uvicorn", "daphne"] = "uvicorn"
-    exchange_api_processes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
-    exchange_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    exchange_asgi_server: AsgiServer = "uvicorn"
+    exchange_api_processes: Annotated[int, _whole_number(1, 64)] = 1
+    exchange_log_level: LogLevel = "INFO"
     exchange_metrics_dir: str | None = None
-    django_secret_key: Annotated[str, msgspec.Meta(min_length=32)] | None = None
+    django_secret_key: SecretKey | None = None
     django_secret_key_file: str | None = None
     django_debug: Switch = "off"
-    target_rps: Annotated[int, msgspec.Meta(ge=1, le=50_000)] = 2_000  # orders a second that load_test sends
-    duration: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 60  # seconds that load_test takes
+    target_rps: Annotated[int, _whole_number(1, 50_000)] = 2_000  # orders a second that load_test sends
+    duration: Annotated[int, _whole_number(1, 86_400)] = 60  # seconds that load_test takes
 
     @property
     def embedded(self) -> bool:
@@ -99,13 +125,20 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
     for name, value in values.items():
         try:
             msgspec.convert({name: value}, Environment, strict=False)
-        except msgspec.ValidationError as error:
-            reason = str(error).split(" - at ")[0]
+        except msgspec.ValidationError:
             shown = "(hidden)" if name in SECRETS else repr(value)
             raise InvalidEnvironment(
-                f"{name.upper()}={shown} is not allowed: {reason}. See .env.example for the values it takes."
+                f"{name.upper()}={shown} is not allowed: it must be {_description(name)}."
             ) from None
     return msgspec.convert(values, Environment, strict=False)
+
+
+def _description(name: str) -> str:
+    """What a variable may hold, in words."""
+    field = msgspec.json.schema(Environment)["$defs"]["Environment"]["properties"][name]
+    kinds = field.get("anyOf", [field])  # one that may be left out is a union with null
+    description: str = kinds[0]["description"]
+    return description
 
 
 def _read_secret(name: str, path: str) -> str:
@@ -132,7 +165,7 @@ def secret_key(environment: Environment) -> str:
     if not environment.embedded:
         raise InvalidEnvironment(
             "DJANGO_SECRET_KEY is required when POSTGRES_URI and REDIS_URL are set. "
-            'Make one with: python -c "import secrets; print(secrets.token_urlsafe(48))"'
+            'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
         )
     path = environment.data_dir / "secret_key"
     path.parent.mkdir(parents=True, exist_ok=True)

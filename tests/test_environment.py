@@ -71,6 +71,21 @@ def test_a_wrong_value_is_refused(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("PORT", "http", "a whole number from 1 to 65535"),
+        ("POSTGRES_URI", "localhost", "a URL such as postgres://user:password@host:5432/name"),
+        ("EXCHANGE_RATE_LIMIT", "100", "off, or a number per sec, min or hour such as 100/min"),
+        ("EXCHANGE_LOG_LEVEL", "info", "DEBUG, INFO, WARNING or ERROR"),
+    ],
+)
+def test_a_refusal_says_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    with pytest.raises(InvalidEnvironment) as refusal:
+        read_environment({name: value})
+    assert str(refusal.value).endswith(f" is not allowed: it must be {allowed}.")
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("POSTGRES_URI", "mysql://user:open-sesame@localhost/exchange"),
