@@ -1,6 +1,7 @@
 """GET /metrics: Prometheus text of every process of the exchange."""
 
 import os
+import re
 from pathlib import Path
 
 from django.conf import settings
@@ -23,12 +24,23 @@ class MetricsView(APIView):
         return answer
 
 
-def forget_dead_processes() -> None:
-    """Their gauges of what is live, such as open connections; what they have counted stays."""
-    for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob(f"gauge_live*_{settings.METRICS_HOST}-*.db"):
-        try:
-            os.kill(int(path.stem.rpartition("-")[2]), 0)
-        except ProcessLookupError:
+def forget_dead_processes(*, starting: int | None = None) -> None:
+    """Remove what this host's dead processes said of live things, such as open connections; their counts stay.
+
+    `starting` begins anew under its number: what is said in its name is an earlier process's.
+    """
+    names = re.compile(rf"gauge_live[a-z]+_{re.escape(settings.METRICS_HOST)}-(\d+)\.db")
+    for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob("gauge_live*.db"):
+        name = names.fullmatch(path.name)
+        if name and (int(name[1]) == starting or not _is_alive(int(name[1]))):
             path.unlink(missing_ok=True)
-        except PermissionError:
-            continue  # it lives, as another user
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it lives, as another user
+    return True

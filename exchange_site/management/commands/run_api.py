@@ -1,12 +1,12 @@
 """manage.py run_api: the API server alone, for production; `serve` starts the same command."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from exchange_site.metrics import forget_dead_processes
 from exchange_site.supervisor.commands import api_command
 from exchange_site.supervisor.startup import raise_open_files_limit
 
@@ -17,13 +17,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         raise_open_files_limit()
-        _clear_own_gauges()
+        # The server keeps this process's number, and a container that starts again gives the same ones.
+        forget_dead_processes(starting=os.getpid())
         command = api_command()
         os.chdir(settings.BASE_DIR)
         os.execv(command[0], command)  # noqa: S606 - our own interpreter; signals reach the server itself
-
-
-def _clear_own_gauges() -> None:
-    """A container that starts again gets the same host name and process ids: what is live begins at nothing."""
-    for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob(f"gauge_live*_{settings.METRICS_HOST}-*.db"):
-        path.unlink(missing_ok=True)
