@@ -12,6 +12,7 @@ import logging
 from typing import NamedTuple
 
 from django.db import connection
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from orders.instruments import TradedInstrument
@@ -59,7 +60,7 @@ _mirror = per_event_loop(connect_redis)
 async def read_book(instrument: TradedInstrument, levels: int | None = None) -> Book:
     """The best `levels` of each side, or all. Raises Unavailable where neither Redis nor the database answers."""
     try:
-        book = await _read_mirror(instrument, levels)
+        book = await read_mirror(_mirror(), instrument, levels)
     except (RedisError, OSError) as error:
         logger.warning("book of %s read from the database: %s", instrument.symbol, error)
         book = None
@@ -68,11 +69,11 @@ async def read_book(instrument: TradedInstrument, levels: int | None = None) -> 
     return book
 
 
-async def _read_mirror(instrument: TradedInstrument, levels: int | None) -> Book | None:
-    """None where the mirror is not there."""
+async def read_mirror(redis: Redis, instrument: TradedInstrument, levels: int | None = None) -> Book | None:
+    """The mirror alone; None where it is not there. Raises RedisError."""
     keys = mirror_keys(instrument.partition, instrument.symbol)
     last = -1 if levels is None else levels - 1
-    async with _mirror().pipeline(transaction=True) as pipeline:
+    async with redis.pipeline(transaction=True) as pipeline:
         pipeline.get(keys.sequence)
         pipeline.zrevrange(keys.bids, 0, last)
         pipeline.zrange(keys.asks, 0, last)
