@@ -33,7 +33,7 @@ def load_target(url: str | None, write: Callable[[str], object]) -> Iterator[Loa
     if problem is None:
         yield LoadTarget(target, settings.POSTGRES_URI, lambda: None)
     elif url is not None:
-        raise StartError(f"{problem}. Start the exchange with: make run")
+        raise StartError(f"{problem}. Start the exchange with: PORT={target.port} make run")
     else:
         write(f"{problem}: starting an exchange for this test")
         prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)

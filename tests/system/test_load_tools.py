@@ -98,15 +98,21 @@ def test_one_order_for_two_acknowledgements_is_noticed(exchange: RunningExchange
 
 
 def test_fixtures_are_reproducible_and_sent_only_once(exchange: RunningExchange, tmp_path: Path) -> None:
-    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    first, second = tmp_path / "the first.jsonl", tmp_path / "the second.jsonl"
     options = ("--orders=300", "--seed=7", "--instrument=BTC-USD:70000.00", "--instrument=ETH-USD:3500.00")
-    for path in (first, second):
-        result = manage(exchange.environment, "create_fixtures", *options, f"--output={path}")
-        assert result.returncode == 0, result.stderr
+    created = {
+        path: manage(exchange.environment, "create_fixtures", *options, f"--output={path}")
+        for path in (first, second)
+    }
+    assert [result.returncode for result in created.values()] == [0, 0], created
     assert first.read_bytes() == second.read_bytes()
 
     before = count_orders(exchange)
-    sent = manage(exchange.environment, "load_fixtures", str(first))
+    (command,) = re.findall("Send them with: (.*)", created[first].stdout)
+    without_port = {name: value for name, value in exchange.environment.items() if name != "PORT"}
+    sent = subprocess.run(
+        ["sh", "-c", command], cwd=ROOT, env=without_port, capture_output=True, text=True, check=False
+    )
     assert sent.returncode == 0, sent.stdout + sent.stderr
     assert "300 orders created, 0 were there already, 0 failed" in sent.stdout
     again = manage(exchange.environment, "load_fixtures", str(second), "--connections=3")
@@ -129,6 +135,15 @@ def test_nothing_of_a_bad_file_is_sent(exchange: RunningExchange, tmp_path: Path
     assert count_orders(exchange) == before
 
 
+def test_the_port_is_named_where_no_exchange_is(tmp_path: Path) -> None:
+    path = tmp_path / "orders.jsonl"
+    variables = exchange_variables(tmp_path / "data")
+    assert manage(variables, "create_fixtures", "--orders=1", f"--output={path}").returncode == 0
+    result = manage(variables, "load_fixtures", str(path))
+    assert result.returncode == 1
+    assert f"PORT={variables['PORT']} make run" in result.stderr
+
+
 def test_orders_that_the_exchange_refuses_are_reported(exchange: RunningExchange, tmp_path: Path) -> None:
     path = tmp_path / "orders.jsonl"
     options = ("--orders=5", "--instrument=NO-SUCH:100.0000", f"--output={path}")
@@ -145,7 +160,7 @@ def test_a_rate_limit_is_named_with_its_remedy(tmp_path: Path) -> None:
         result = manage(limited.environment, "load_test", *options)
     assert result.returncode == 1
     assert "x 429 rate_limited" in result.stdout
-    assert "EXCHANGE_RATE_LIMIT=off" in result.stdout
+    assert f"EXCHANGE_RATE_LIMIT=off PORT={limited.port} make run" in result.stdout
 
 
 def test_load_test_starts_and_ends_an_exchange_of_its_own(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`manage.py create_fixtures`: N reproducible orders as JSON lines."""
 
 import os
+import shlex
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from exchange_site.environment import Environment
 from loadtools.arguments import whole_number
 from loadtools.fixtures import fixture_lines
 from loadtools.mix import DEFAULT_MARKET, MarketError, parse_market
@@ -21,9 +24,10 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--orders", type=whole_number(1, settings.FIXTURE_ORDERS_MAX), default=100_000)
-        parser.add_argument("--seed", type=int, default=42)
-        parser.add_argument("--output", type=Path, default=Path("orders.jsonl"))
+        orders = whole_number(1, settings.FIXTURE_ORDERS_MAX)
+        parser.add_argument("--orders", type=orders, default=100_000, help="(default %(default)s)")
+        parser.add_argument("--seed", type=int, default=42, help="(default %(default)s)")
+        parser.add_argument("--output", type=Path, default=Path("orders.jsonl"), help="(default %(default)s)")
         parser.add_argument(
             "--instrument",
             action="append",
@@ -52,6 +56,14 @@ class Command(BaseCommand):
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             raise CommandError(f"cannot write {output}: {error.strerror}. Choose another --output") from None
-        self.stdout.write(
-            f"{orders:,} orders in {output}. Send them with: python manage.py load_fixtures {output}"
-        )
+        self.stdout.write(f"{orders:,} orders in {output}. Send them with: {_load_command(output)}")
+
+
+def _load_command(output: Path) -> str:
+    """What to type here to send the file to the exchange on PORT."""
+    python = Path(sys.executable)
+    if python.is_relative_to(Path.cwd()):
+        python = python.relative_to(Path.cwd())
+    command = shlex.join([str(python), sys.argv[0], "load_fixtures", str(output)])
+    port = settings.ENVIRONMENT.port
+    return command if port == Environment().port else f"PORT={port} {command}"

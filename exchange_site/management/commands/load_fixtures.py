@@ -24,8 +24,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         connections = whole_number(1, settings.LOAD_CONNECTIONS_MAX)
+        url = f"http://127.0.0.1:{settings.ENVIRONMENT.port}"
         parser.add_argument("file", type=Path)
-        parser.add_argument("--url", default=f"http://127.0.0.1:{settings.ENVIRONMENT.port}")
+        parser.add_argument("--url", default=url, help=f"an exchange that runs (default: PORT's, {url})")
         parser.add_argument("--connections", type=connections, default=settings.FIXTURE_CONNECTIONS)
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -63,8 +63,8 @@ class Command(BaseCommand):
             differences = asyncio.run(compare_with_worker(partition))
         except (Unavailable, OutcomeUnknown) as error:
             raise CommandError(
-                f"partition {partition} could not be compared: {error.detail} Start manage.py run_matching "
-                f"--partition {partition}, or leave out --check"
+                f"partition {partition} could not be compared: {error.detail} Start the exchange, or "
+                f"its worker alone with run_matching --partition {partition}, or leave out --check"
             ) from None
         if differences:
             raise CommandError(
