@@ -13,13 +13,13 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
 
 from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.processes import command_line
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 
 ORDERS = 1_000_000
@@ -64,7 +64,7 @@ def main(orders: int) -> None:
 
 def print_idle(exchange: OwnExchange) -> None:
     total = 0
-    for process in sorted(processes(exchange)):
+    for process in sorted(exchange.process_ids()):
         rollup = Path(f"/proc/{process}/smaps_rollup").read_text()
         size = kibibytes(rollup, "Pss:")
         total += size
@@ -101,31 +101,8 @@ def lease_epoch(exchange: OwnExchange) -> int:
 
 
 def worker_of(exchange: OwnExchange, but: int = 0) -> int:
-    found = [process for process in processes(exchange) if "run_matching" in command_line(process)]
+    found = [process for process in exchange.process_ids() if "run_matching" in command_line(process)]
     return next((process for process in found if process != but), 0)
-
-
-def processes(exchange: OwnExchange) -> Iterator[int]:
-    """`serve` and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue  # it has ended meanwhile
-        children.setdefault(parent, []).append(int(folder.name))
-    pending = [exchange.process_id]
-    while pending:
-        process = pending.pop()
-        yield process
-        pending += children.get(process, [])
-
-
-def command_line(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def kibibytes(text: str, label: str) -> int:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtools.processor import processor_seconds
+from loadtools.processor import process_ticks, processor_seconds
 from loadtools.wire import Target
 
 HEALTH_TIMEOUT_SECONDS = 5.0
@@ -59,6 +59,10 @@ class OwnExchange:
     target: Target
     data_dir: Path
     process_id: int
+
+    def process_ids(self) -> list[int]:
+        """`serve` and all that it has started, as Linux tells it."""
+        return list(process_ticks(self.process_id, named=str(self.data_dir)))
 
     def processor_seconds(self) -> float | None:
         """Processor time of all its processes so far, in seconds; None where the system does not tell."""

@@ -10,12 +10,18 @@ TIME_FIELDS = slice(11, 15)  # user, system, and both of the children that have 
 
 
 def processor_seconds(root: int, *, named: str) -> float | None:
-    """What `root`, every process with `named` in its command line, and all their descendants have used.
-
-    Servers that were started as daemons are nobody's children, hence the second rule. None without /proc.
-    """
+    """What the processes of `process_ticks` have used, in seconds; None without /proc."""
     if not PROC.is_dir():
         return None
+    return sum(process_ticks(root, named=named).values()) / os.sysconf("SC_CLK_TCK")
+
+
+def process_ticks(root: int, *, named: str) -> dict[int, int]:
+    """Processor time in the kernel's ticks, by process id.
+
+    Of `root`, every process with `named` in its command line, and all their descendants: servers that were
+    started as daemons are nobody's children.
+    """
     children: dict[int, list[int]] = defaultdict(list)
     ticks: dict[int, int] = {}
     pending = [root]
@@ -30,10 +36,10 @@ def processor_seconds(root: int, *, named: str) -> float | None:
         ticks[process] = sum(int(field) for field in fields[TIME_FIELDS])
         if named.encode() in command:
             pending.append(process)
-    counted: set[int] = set()
+    found: dict[int, int] = {}
     while pending:
         process = pending.pop()
-        if process in ticks and process not in counted:
-            counted.add(process)
+        if process in ticks and process not in found:
+            found[process] = ticks[process]
             pending.extend(children[process])
-    return sum(ticks[process] for process in counted) / os.sysconf("SC_CLK_TCK")
+    return found
