@@ -1,5 +1,8 @@
 """The matching worker: reads a partition's stream, matches in memory, commits in groups, then answers.
 
-engine/ is pure; books.py and batch.py run commands through it; settlement.py is the one transaction;
-publishing.py tells everyone; recovery.py and checkpoint.py bring a worker back where the last one stopped.
+engine/ is pure; command_stream.py reads the stream, batch.py runs its commands through the books. ledger.py is
+the worker's hold on the database: settlement.py is the one transaction of a batch, checkpoint.py the position and
+the lease, recovery.py loads the books where the last worker stopped. documents.py shapes orders, trades and levels
+for those who are told; mirror.py keeps the book in Redis; publishing.py sends replies and market data.
+inspection.py compares the books with a live worker's.
 """

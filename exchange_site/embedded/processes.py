@@ -168,18 +168,15 @@ def read_pid(path: Path) -> int | None:
     return int(lines[0]) if lines and lines[0].strip().isdigit() else None
 
 
-def stop_leftover(pid: int, *, marker: str, steps: Sequence[StopStep], pause: Pause) -> bool:
-    """Stop a process that is not our child, if its command line contains `marker`; whether there was one.
+def stop_leftover(pid: int, *, marker: str, steps: Sequence[StopStep], pause: Pause) -> None:
+    """Stop a process that is not our child, if its command line contains `marker`.
 
     The marker tells it from a stranger that has been given the number of a dead process of ours.
     """
-    found = False
     for step in (*steps, StopStep(signal.SIGKILL, KILL_WAIT_SECONDS)):
         if marker not in command_line(pid):
-            return found
-        found = True
+            return
         _send(pid, step.signal)
         deadline = time.monotonic() + step.seconds
         while marker in command_line(pid) and time.monotonic() < deadline:
             pause(POLL_SECONDS)
-    return found

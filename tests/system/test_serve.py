@@ -54,18 +54,17 @@ def serve_and_wait(environment: dict[str, str]) -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture(scope="module")
-def others() -> Iterator[list[int]]:
+def others() -> Iterator[None]:
     """The usual ports of PostgreSQL and Redis, held by somebody else."""
-    ports = [5432, 6379]
     with contextlib.ExitStack() as holders:
-        for port in ports:
+        for port in (5432, 6379):
             with contextlib.suppress(OSError):  # already held: just as good
                 holders.enter_context(socket.create_server(("127.0.0.1", port)))
-        yield ports
+        yield
 
 
 @pytest.fixture(scope="module")
-def exchange(others: list[int]) -> Iterator[RunningExchange]:
+def exchange(others: None) -> Iterator[RunningExchange]:
     """An exchange whose parts these tests kill."""
     with RunningExchange() as running:
         yield running
