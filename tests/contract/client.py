@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from http.client import HTTPMessage
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
@@ -85,9 +84,10 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._connection.close()
 
     def send(

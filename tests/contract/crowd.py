@@ -4,7 +4,6 @@ import itertools
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, Self
 
 from tests.contract.client import Answer, Client
@@ -20,12 +19,10 @@ class Crowd:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._threads.shutdown()
         for client in self._clients:
-            client.__exit__(kind, error, traceback)
+            client.close()
 
     def post(self, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
         """Place orders, dealt out to the clients like cards; all begin at the same moment."""

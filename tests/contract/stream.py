@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Self
 
 import pytest
@@ -19,17 +18,17 @@ class Stream:
     """One connection; messages come as JSON with exact numbers."""
 
     def __init__(self, url: str, *, origin: Any = None, **options: Any) -> None:
-        self._context = connect(url, origin=origin, max_size=None, compression=None, **options)
-        self._connection = self._context.__enter__()
+        self._connection = connect(url, origin=origin, max_size=None, compression=None, **options)
         self.text = ""  # of the last message, as it was written
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._context.__exit__(kind, error, traceback)
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
 
     def send(self, message: object) -> None:
         """An object as JSON, or text or bytes as they are."""
