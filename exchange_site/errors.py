@@ -25,22 +25,26 @@ _CODES = {
 }
 
 
-def error_response(
-    status: int,
-    code: str,
-    message: str,
-    *,
-    fields: dict[str, list[str]] | None = None,
-    headers: dict[str, str] | None = None,
-) -> JSONResponse:
-    """An answer in the error shape."""
-    error: dict[str, Any] = {"code": code, "message": message}
-    if fields:
-        error["fields"] = fields
-    return JSONResponse({"error": error}, status=status, headers=headers)
+class ErrorResponse(JSONResponse):
+    """An answer in the error shape; `code` is there for whoever counts them."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        fields: dict[str, list[str]] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        error: dict[str, Any] = {"code": code, "message": message}
+        if fields:
+            error["fields"] = fields
+        super().__init__({"error": error}, status=status, headers=headers)
+        self.code = code
 
 
-def exception_handler(error: Exception, context: dict[str, Any]) -> JSONResponse | None:
+def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorResponse | None:
     """DRF's EXCEPTION_HANDLER. What it does not know is logged and becomes a plain 500."""
     if isinstance(error, Refusal):
         headers = dict(error.headers)
@@ -48,9 +52,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> JSONResponse
             headers.setdefault("Retry-After", str(settings.RETRY_AFTER_SECONDS))
         fields = error.fields if isinstance(error, InvalidRequest) else None
         code = str(error.get_codes())
-        return error_response(error.status_code, code, str(error.detail), fields=fields, headers=headers)
+        return ErrorResponse(error.status_code, code, str(error.detail), fields=fields, headers=headers)
     if isinstance(error, exceptions.ValidationError):
-        return error_response(
+        return ErrorResponse(
             400, "invalid_request", InvalidRequest.default_detail, fields=_fields(error.detail)
         )
     if isinstance(error, Http404):
@@ -60,30 +64,30 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> JSONResponse
     if isinstance(error, exceptions.APIException):
         headers = {"Allow": _allowed(context)} if error.status_code == 405 else {}
         code = _CODES.get(error.status_code, "error")
-        return error_response(error.status_code, code, str(error.detail), headers=headers)
+        return ErrorResponse(error.status_code, code, str(error.detail), headers=headers)
     request = context.get("request")
     logger.error("unhandled error in %s", getattr(request, "path", "?"), exc_info=error)
     return internal_error()
 
 
-def internal_error() -> JSONResponse:
-    return error_response(
+def internal_error() -> ErrorResponse:
+    return ErrorResponse(
         500, "internal_error", "Something went wrong here; what was asked for may or may not have been done."
     )
 
 
-def incomplete_request() -> JSONResponse:
-    return error_response(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
+def incomplete_request() -> ErrorResponse:
+    return ErrorResponse(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
 
 
-def payload_too_large() -> JSONResponse:
-    return error_response(
+def payload_too_large() -> ErrorResponse:
+    return ErrorResponse(
         413, "payload_too_large", f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken."
     )
 
 
-def foreign_origin() -> JSONResponse:
-    return error_response(
+def foreign_origin() -> ErrorResponse:
+    return ErrorResponse(
         403, "forbidden", "Web pages of this origin may not send orders: see EXCHANGE_ALLOWED_HOSTS."
     )
 
@@ -107,21 +111,21 @@ def _fields(detail: Any) -> dict[str, list[str]]:
 # Django's own handlers, for what never reaches a view.
 
 
-def bad_request(request: HttpRequest, exception: Exception) -> JSONResponse:
-    return error_response(400, "invalid_request", "The request is not valid.")
+def bad_request(request: HttpRequest, exception: Exception) -> ErrorResponse:
+    return ErrorResponse(400, "invalid_request", "The request is not valid.")
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> JSONResponse:
-    return error_response(403, "forbidden", "This is not allowed.")
+def permission_denied(request: HttpRequest, exception: Exception) -> ErrorResponse:
+    return ErrorResponse(403, "forbidden", "This is not allowed.")
 
 
-def page_not_found(request: HttpRequest, exception: Exception) -> JSONResponse:
-    return error_response(404, "not_found", "There is nothing here. GET /docs lists the endpoints.")
+def page_not_found(request: HttpRequest, exception: Exception) -> ErrorResponse:
+    return ErrorResponse(404, "not_found", "There is nothing here. GET /docs lists the endpoints.")
 
 
-def server_error(request: HttpRequest) -> JSONResponse:
+def server_error(request: HttpRequest) -> ErrorResponse:
     return internal_error()
 
 
-def csrf_failure(request: HttpRequest, reason: str = "") -> JSONResponse:
-    return error_response(403, "forbidden", f"The form's security token is missing or wrong: {reason}")
+def csrf_failure(request: HttpRequest, reason: str = "") -> ErrorResponse:
+    return ErrorResponse(403, "forbidden", f"The form's security token is missing or wrong: {reason}")

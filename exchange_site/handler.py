@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.urls import ResolverMatch, get_resolver
 
 from exchange_site.errors import (
+    ErrorResponse,
     bad_request,
     foreign_origin,
     incomplete_request,
@@ -28,8 +29,11 @@ from exchange_site.errors import (
     payload_too_large,
 )
 from exchange_site.origins import AllowedOrigins
+from orders import metrics
 
 logger = logging.getLogger(__name__)
+
+PLACE_ORDER_PATHS = ("/orders", "/orders/")
 
 _origins = AllowedOrigins(None)
 
@@ -61,6 +65,10 @@ class ApiHandler(ASGIHandler):
         return match
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        # Counted here, where also what no view has seen is answered.
+        places_order = scope["method"] == "POST" and scope["path"] in PLACE_ORDER_PATHS
+        if places_order:
+            metrics.received.inc()
         try:
             body = await _read_body(scope, receive)
         except _Incomplete:
@@ -72,6 +80,8 @@ class ApiHandler(ASGIHandler):
             response["Connection"] = "close"
         else:
             response = await self._respond(scope, body)
+        if places_order and isinstance(response, ErrorResponse):
+            metrics.refused.labels(response.code).inc()
         try:
             await self.send_response(response, send)
         except (asyncio.CancelledError, ConnectionError):

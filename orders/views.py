@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from orders import metrics, schema
@@ -35,13 +35,7 @@ class OrderViewSet(AsyncViewSet):
     async def create(self, request: Request) -> HttpResponse:
         """Place an order; answered after the order and its trades are committed."""
         started = time.perf_counter()
-        metrics.received.inc()
-        try:
-            outcome = await current_desk().place(await _read_order(request))
-        except Exception as error:
-            code = error.get_codes() if isinstance(error, APIException) else "error"
-            metrics.refused.labels(code if isinstance(code, str) else "invalid_request").inc()
-            raise
+        outcome = await current_desk().place(await _read_order(request))
         metrics.latency.observe(time.perf_counter() - started)
         return _answer(outcome, created=True)
 

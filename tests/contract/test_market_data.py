@@ -341,6 +341,40 @@ def test_metrics_count_what_happens(client: Client, instrument: str) -> None:
     assert growth["exchange_commit_seconds_count"] >= 4
 
 
+def refusals(client: Client) -> dict[str, float]:
+    """Requests to place an order that were refused, by code."""
+    text = client.get("/metrics").text
+    found = re.findall(r'^exchange_orders_refused_total{code="(\w+)"} (\S+)$', text, flags=re.MULTILINE)
+    return {code: float(count) for code, count in found}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "code"),
+    [
+        ("/orders", b"not json", {}, "invalid_request"),
+        ("/orders/", b"{}", {}, "invalid_request"),
+        ("/orders", b" " * (64 * 1024 + 1), {}, "payload_too_large"),
+        ("/orders", b"{}", {"Content-Type": "text/plain"}, "unsupported_media_type"),
+    ],
+    ids=["no JSON", "no order", "too large", "another type"],
+)
+def test_a_refused_order_is_counted_as_it_is_answered(
+    client: Client, path: str, body: bytes, headers: dict[str, str], code: str
+) -> None:
+    received, refused = metrics(client)["exchange_orders_received_total"], refusals(client)
+    answer = client.post(path, body, headers)
+    answer.error(answer.status, code)
+    assert metrics(client)["exchange_orders_received_total"] == received + 1
+    assert refusals(client) == refused | {code: refused.get(code, 0) + 1}
+
+
+def test_other_requests_are_no_orders(client: Client) -> None:
+    before = metrics(client)["exchange_orders_received_total"], refusals(client)
+    client.get("/orders?limit=0").error(400, "invalid_request")
+    client.post("/orders/01990000-0000-7000-8000-000000000000/cancel").error(404, "not_found")
+    assert (metrics(client)["exchange_orders_received_total"], refusals(client)) == before
+
+
 def test_the_docs_page_and_what_it_needs(client: Client) -> None:
     page = client.get("/docs")
     assert page.status == 200
