@@ -74,6 +74,8 @@ def client_id_field(**kwargs: Any) -> TextField:
 class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
     """Refuses fields that it does not know: a misspelt or unsupported one must not be ignored in an order."""
 
+    default_error_messages = {"invalid": "Must be a JSON object.", "null": "Must be a JSON object."}
+
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
             unknown = data.keys() - self.fields.keys()

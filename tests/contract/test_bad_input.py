@@ -241,6 +241,12 @@ def test_bad_bodies(client: Client) -> None:
             raise AssertionError(f"{body[:200]!r}: {error}") from None
 
 
+@pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null"])
+def test_a_body_that_is_no_object_is_told_so(client: Client, body: bytes) -> None:
+    error = client.post("/orders", body).error(400, "invalid_request")
+    assert error["fields"] == {"body": ["Must be a JSON object."]}
+
+
 def test_a_field_that_comes_twice_counts_once(client: Client, market: Market) -> None:
     """JSON leaves open what it means; here the last one counts, and both are checked as one."""
     body = json.dumps(GOOD)[:-1].encode() + b',"quantity":"x"}'
