@@ -18,7 +18,8 @@ class Stream:
     """One connection; messages come as JSON with exact numbers."""
 
     def __init__(self, url: str, *, origin: Any = None, **options: Any) -> None:
-        self._connection = connect(url, origin=origin, max_size=None, compression=None, **options)
+        connection = connect(url, origin=origin, max_size=None, compression=None, **options)
+        self._connection = connection.__enter__()  # it wants to be entered
         self.text = ""  # of the last message, as it was written
 
     def __enter__(self) -> Self:
