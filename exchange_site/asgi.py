@@ -1,6 +1,7 @@
 """The ASGI application: the JSON API, the stream, and Django's own pages, each on the handler that suits it."""
 
 import os
+import warnings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
@@ -21,6 +22,14 @@ from rest.memory import settle_memory
 PAGE_PREFIXES = ("/admin", "/docs", "/static/", "/metrics")
 
 api = ApiHandler()
+
+# WhiteNoise answers with open files. Django reads each to its end, on a thread, before it sends it, and warns of
+# that: no harm with the pages' own scripts and styles, which have 4 MB at most.
+warnings.filterwarnings(
+    "ignore",
+    "StreamingHttpResponse must consume synchronous iterators",
+    module=r"django\.core\.handlers\.asgi",
+)
 
 
 async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:

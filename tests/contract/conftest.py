@@ -11,7 +11,7 @@ from tests.contract.market import Market
 from tests.contract.stream import Stream
 from tests.system.exchange import RunningExchange
 
-ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback).*$", re.MULTILINE)
+ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback|Warning: ).*$", re.MULTILINE)
 
 _client_numbers = itertools.count(1)
 
@@ -38,7 +38,7 @@ def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
 
 @pytest.fixture
 def exchange(shared_exchange: RunningExchange, silent_stream: Stream) -> Iterator[RunningExchange]:
-    """The shared exchange, which must not log an error, whatever a client does."""
+    """The shared exchange, which must log no error and no Python warning, whatever a client does."""
     before = len(shared_exchange.log())
     yield shared_exchange
     assert not ERROR_LINE.findall(shared_exchange.log()[before:])
