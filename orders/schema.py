@@ -113,7 +113,12 @@ _CANCEL_ORDER_BODY = {
 _RATE_LIMITED = [
     header("RateLimit-Limit", {"type": "integer"}, "requests a window", [200, 201, 429]),
     header("RateLimit-Remaining", {"type": "integer"}, "requests left", [200, 201, 429]),
-    header("RateLimit-Reset", {"type": "integer"}, "seconds until more are allowed", [200, 201, 429]),
+    header(
+        "RateLimit-Reset",
+        {"type": "integer"},
+        "seconds to the end of the window; with 429, until one more fits",
+        [200, 201, 429],
+    ),
     header("Retry-After", {"type": "integer", "minimum": 1}, "seconds to wait", [429, 503]),
 ]
 _ORDER_ID = OpenApiParameter("order_id", UUID, OpenApiParameter.PATH)
