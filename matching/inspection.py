@@ -51,24 +51,33 @@ def report(market: MarketBook) -> BookReport:
     )
 
 
-async def compare_with_worker(partition: int) -> list[str]:
-    """What differs between the database's books and the live worker's, a line each; none: they are the same.
+class Comparison(NamedTuple):
+    """A line for each book that is not known to be the same on both sides; none: all are."""
+
+    different: list[str]
+    undecided: list[str]  # never met at one sequence, because trading went on
+
+
+async def compare_with_worker(partition: int) -> Comparison:
+    """The database's books beside the live worker's.
 
     Raises Unavailable and OutcomeUnknown where no worker or no database answers, ValueError where the database
     holds no book.
     """
     decided: dict[str, str] = {}  # by symbol: what differs, nothing where the books are the same
     undecided: dict[str, str] = {}
+    stored: Mapping[str, BookState] = {}
     try:
         for _ in range(settings.RECOVER_ATTEMPTS_MAX):
+            before = stored
             live = await current_desk().inspect_books(partition)
             stored = await _load(_load_states, partition)
-            undecided = _compare(stored, live, decided)
+            undecided = _compare(before, live, stored, decided)
             if not undecided:
                 break
     finally:
         await current_gateway().aclose()
-    return [*filter(None, decided.values()), *undecided.values()]
+    return Comparison(different=[*filter(None, decided.values())], undecided=[*undecided.values()])
 
 
 def _load_states(partition: int) -> dict[str, BookState]:
@@ -79,18 +88,26 @@ def _load_states(partition: int) -> dict[str, BookState]:
 
 
 def _compare(
-    stored: Mapping[str, BookState], live: Mapping[str, BookState], decided: dict[str, str]
+    before: Mapping[str, BookState],
+    live: Mapping[str, BookState],
+    stored: Mapping[str, BookState],
+    decided: dict[str, str],
 ) -> dict[str, str]:
-    """Decide on the books that are at one sequence on both sides; returns why the others are not, by symbol."""
+    """Decide on the books that are at one sequence on both sides; returns why the others are not, by symbol.
+
+    The three were read in this order. What a worker tells is committed, so of two readings the later one is never
+    the older book, whichever side it is of: where it is, the books differ, however busy trading is.
+    """
     undecided: dict[str, str] = {}
     for symbol in sorted((stored.keys() | live.keys()) - decided.keys()):
-        ours, theirs = stored.get(symbol), live.get(symbol)
+        earlier, theirs, ours = before.get(symbol), live.get(symbol), stored.get(symbol)
         if ours is None:
-            undecided[symbol] = f"{symbol}: the worker has a book of it, the database no instrument"
+            decided[symbol] = f"{symbol}: the worker has a book of it, the database no instrument"
         elif theirs is None:
             undecided[symbol] = f"{symbol}: the worker has no book of it"
         elif ours.sequence != theirs.sequence:
-            undecided[symbol] = (
+            went_back = ours.sequence < theirs.sequence or (earlier and theirs.sequence < earlier.sequence)
+            (decided if went_back else undecided)[symbol] = (
                 f"{symbol}: sequence {ours.sequence} in the database, {theirs.sequence} at the worker"
             )
         elif ours.state_hash != theirs.state_hash:

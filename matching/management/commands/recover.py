@@ -60,13 +60,13 @@ class Command(BaseCommand):
 
     def compare(self, partition: int) -> None:
         try:
-            differences = asyncio.run(compare_with_worker(partition))
+            comparison = asyncio.run(compare_with_worker(partition))
         except (Unavailable, OutcomeUnknown) as error:
             raise CommandError(
                 f"partition {partition} could not be compared: {error.detail} Start the exchange, or "
                 f"its worker alone with run_matching --partition {partition}, or leave out --check"
             ) from None
-        if differences:
+        if differences := [*comparison.different, *comparison.undecided]:
             raise CommandError(
                 f"partition {partition} differs from its worker's:\n  "
                 + "\n  ".join(differences)
