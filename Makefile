@@ -13,7 +13,7 @@ stamp := .venv/installed
 PYTHON ?=
 sources := exchange_site matching marketdata orders rest loadtools tests benchmarks manage.py
 
-.PHONY: help run test check format bench load-test clean
+.PHONY: help run test check format bench load-test simulate clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
@@ -21,6 +21,7 @@ help:
 	@echo "make check      format, lint, types, migrations, tests with import contracts"
 	@echo "make format     format the code"
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
+	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
 	@echo "make bench      measure the matching engine, and the memory of the exchange"
 	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
 
@@ -47,6 +48,9 @@ bench: $(stamp)
 
 load-test: $(stamp)
 	@exec $(python) manage.py load_test
+
+simulate: $(stamp)
+	@exec $(python) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from marketdata.book import MirrorKeys, mirror_keys
 from matching.batch import BookChange
+from matching.checkpoint import LeaseLost
 from matching.engine import Level, Side
 from matching.recovery import MarketBook
 
@@ -16,9 +17,14 @@ LEVELS_PER_COMMAND = 1_000
 
 
 class MirrorWriter:
-    """One mirror a book. Every method raises redis.RedisError."""
+    """One mirror a book. Every method raises redis.RedisError.
+
+    `epoch` is the lease's: a worker that was frozen while another took over must not write its old book over the
+    new one. `move` needs no such guard: a sequence has one history.
+    """
 
     def __init__(self, redis: Redis) -> None:
+        self.epoch = 0
         self._redis = redis
         self._script = redis.register_script(_SCRIPT)
 
@@ -43,10 +49,17 @@ class MirrorWriter:
         return sequence is not None and int(sequence) == market.book.sequence
 
     async def rebuild(self, market: MarketBook) -> None:
-        """Write the whole book, in one step for its readers."""
+        """Write the whole book, in one step for its readers. Raises LeaseLost where a later worker has."""
         keys = _keys(market)
         bids, asks = market.book.depth()
+        epoch_key = f"{keys.sequence}:epoch"
         async with self._redis.pipeline(transaction=True) as pipeline:
+            await pipeline.watch(epoch_key)
+            written: Any = await pipeline.get(epoch_key)
+            if written is not None and int(written) > self.epoch:
+                raise LeaseLost(f"epoch={self.epoch}: the mirror is of epoch {int(written)}")
+            pipeline.multi()  # type: ignore[no-untyped-call]
+            pipeline.set(epoch_key, self.epoch)
             pipeline.delete(*keys)
             for key, levels in ((keys.bids, bids), (keys.asks, asks)):
                 for start in range(0, len(levels), LEVELS_PER_COMMAND):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from channels.layers import get_channel_layer
+from channels.layers import BaseChannelLayer
 from django.conf import settings
 from redis.asyncio import Redis
 
@@ -29,18 +29,24 @@ class Outcome(NamedTuple):
 
 
 class Publisher:
-    """Every method raises redis.RedisError; what is lost then, clients find out by themselves."""
+    """Every method raises redis.RedisError; what is lost then, clients find out by themselves.
 
-    def __init__(self, redis: Redis, stream: CommandStream, partition: int, owner: str) -> None:
+    Those that write mirrors raise LeaseLost where a later worker has done so.
+    """
+
+    def __init__(
+        self, redis: Redis, stream: CommandStream, layer: BaseChannelLayer, partition: int, owner: str
+    ) -> None:
         self._redis = redis
         self._stream = stream
         self._partition = partition
         self._owner = owner
         self._mirror = MirrorWriter(redis)
-        self._layer = get_channel_layer()
+        self._layer = layer
 
-    async def prepare(self, books: Iterable[MarketBook]) -> None:
-        """Write all mirrors anew: after a start, and whenever Redis was away."""
+    async def prepare(self, books: Iterable[MarketBook], epoch: int) -> None:
+        """Write all mirrors anew: after a start, and whenever Redis was away. `epoch` is the lease's."""
+        self._mirror.epoch = epoch
         await self._mirror.load_script()
         for market in books:
             await self._mirror.rebuild(market)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 import msgspec
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
@@ -64,7 +65,7 @@ class MatchingWorker:
         owner = uuid.uuid4().hex
         redis = connect_redis()
         stream = CommandStream(redis, partition)
-        publisher = Publisher(redis, stream, partition, owner)
+        publisher = Publisher(redis, stream, get_channel_layer(), partition, owner)
         return cls(partition, owner=owner, ledger=Ledger(partition), stream=stream, publisher=publisher)
 
     def stop(self) -> None:
@@ -126,7 +127,7 @@ class MatchingWorker:
     async def _join_stream(self) -> None:
         async with self._renewing():
             await self._stream.align(self._held.position)
-            await self._publisher.prepare(self._books.values())
+            await self._publisher.prepare(self._books.values(), self._held.epoch)
         self._heartbeat_due = 0.0
         await self._heartbeat()
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
@@ -232,7 +233,7 @@ class MatchingWorker:
             market = self._books.get(symbol)
             if market is None:
                 market = self._books[symbol] = MarketBook(instrument, OrderBook())
-                await self._publisher.prepare([market])
+                await self._publisher.prepare([market], self._held.epoch)
             market.instrument = instrument
         self._instruments_due = _monotonic() + settings.INSTRUMENT_CACHE_SECONDS
 
@@ -267,6 +268,11 @@ class MatchingWorker:
         await self._ledger.aclose()
         await self._publisher.aclose()
         logger.info("partition %d: stopped", self.partition)
+
+    @property
+    def books(self) -> dict[str, MarketBook]:
+        """The books in memory, by symbol; right only while the lease is held."""
+        return self._books
 
     @property
     def _held(self) -> Lease:

@@ -56,7 +56,7 @@ class OrderViewSet(AsyncViewSet):
     @extend_schema(**schema.LIST_ORDERS)
     async def list(self, request: Request) -> HttpResponse:
         """Orders, newest first."""
-        query = self.query
+        query = request.query_params
         client_id, symbol, status = (query.get(name) for name in ("client_id", "instrument", "status"))
         if client_id is not None and not CLIENT_ID_PATTERN.fullmatch(client_id):
             raise InvalidRequest(fields={"client_id": ["Not a client id."]})
@@ -68,7 +68,7 @@ class OrderViewSet(AsyncViewSet):
             client_id=client_id,
             instrument_id=None if instrument is None else instrument.instrument_id,
             status=status,
-            before=_read_cursor(query.get("cursor")),
+            before=_read_cursor(query.get("cursor") or None),
             limit=read_limit(query),
         )
         return JSONResponse(

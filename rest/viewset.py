@@ -27,11 +27,6 @@ class AsyncViewSet(ViewSet):
     ) -> Callable[..., Any]:
         return markcoroutinefunction(super().as_view(actions, **initkwargs))
 
-    @property
-    def query(self) -> dict[str, str]:
-        """The query's parameters, the last where one stands twice; an empty one counts as left out."""
-        return {name: str(value) for name, value in self.request.GET.items() if value}
-
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:

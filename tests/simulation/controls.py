@@ -1,0 +1,136 @@
+"""Protections that can be switched off, to see that the simulation would notice.
+
+Each is a line or two of the exchange turned into what they keep from happening. Some lie in what the database
+does: the model knows those by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from matching import documents
+from matching.publishing import Outcome
+from matching.worker import MatchingWorker
+from orders.gateway.appender import Appender
+from tests.simulation.processes import ApiProcess
+
+
+def _nothing(part: Any) -> None:
+    """The protection lies elsewhere."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """One protection, and how it is taken away."""
+
+    name: str
+    weaken_worker: Callable[[MatchingWorker], None] = _nothing
+    weaken_api: Callable[[ApiProcess], None] = _nothing
+
+
+def _answer_before_the_commit(worker: Any) -> None:
+    async def commit(keys: Any, match: Any, position: str) -> Any:
+        batch = match({})
+        news = documents.market_batches(batch, [], worker._books)
+        outcome = Outcome(batch, documents.replies(batch), news)
+        await worker._publisher.publish(outcome, worker._books, done=position)
+        worker._lease, _, _ = await worker._ledger.commit(keys, lambda known: batch, worker._held, position)
+        return batch
+
+    worker._commit = commit
+
+
+def _keep_the_books_after_a_doubt(worker: Any) -> None:
+    load = worker._load
+
+    async def load_once() -> None:
+        if not worker._books:
+            await load()
+
+    worker._load = load_once
+
+
+def _do_not_align(worker: Any) -> None:
+    async def align(position: str) -> None:
+        """Trust the ids of a server that came back."""
+
+    worker._stream.align = align
+
+
+def _never_rebuild_a_mirror(worker: Any) -> None:
+    mirror = worker._publisher._mirror
+    rebuild = mirror.rebuild
+    built: set[str] = set()
+
+    async def rebuild_once(market: Any) -> None:
+        if market.instrument.symbol not in built:
+            built.add(market.instrument.symbol)
+            await rebuild(market)
+
+    mirror.rebuild = rebuild_once
+
+
+def _write_mirrors_of_any_epoch(worker: Any) -> None:
+    prepare = worker._publisher.prepare
+
+    async def prepare_as_the_last(books: Any, epoch: int) -> None:
+        await prepare(books, 10**9)
+
+    worker._publisher.prepare = prepare_as_the_last
+
+
+class _AppendAgain(Appender):
+    """Sends what may have been appended once more."""
+
+    async def _append(self, batch: Any) -> None:
+        await super()._append(batch)
+        if any(waiting.sent and waiting.admission is None for waiting in batch):
+            await super()._append(batch)
+
+
+class _AppendLate(Appender):
+    """Sends what was refused in the meantime."""
+
+    async def _append(self, batch: Any) -> None:
+        try:
+            await self._script.connect()
+            admissions = await self._script.admit([(one.client_id, one.payload) for one in batch])
+        except (RedisError, OSError):
+            return
+        for waiting, admission in zip(batch, admissions, strict=True):
+            waiting.sent = True
+            waiting.admission = admission
+            self._on_admission(waiting, admission)
+
+
+def _appender(kind: type[Appender]) -> Callable[[ApiProcess], None]:
+    def weaken(api: Any) -> None:
+        gateway = api.desk._gateway
+        put = gateway._appenders.__class__
+
+        class Appenders(put):  # type: ignore[misc,valid-type]
+            def __setitem__(self, partition: int, appender: Appender) -> None:
+                appender.__class__ = kind
+                super().__setitem__(partition, appender)
+
+        gateway._appenders = Appenders()
+
+    return weaken
+
+
+CONTROLS = [
+    Control("fencing"),
+    Control("position in the transaction"),
+    Control("keys"),
+    Control("commit before the answer", weaken_worker=_answer_before_the_commit),
+    Control("books loaded after a doubt", weaken_worker=_keep_the_books_after_a_doubt),
+    Control("stream aligned with the position", weaken_worker=_do_not_align),
+    Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
+    Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),
+    Control("an append is never repeated", weaken_api=_appender(_AppendAgain)),
+    Control("what was refused is not sent", weaken_api=_appender(_AppendLate)),
+]

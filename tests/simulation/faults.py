@@ -1,0 +1,118 @@
+"""What goes wrong, by seed: between two steps of a process, anything may happen to it or to the servers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from orders import messages
+from tests.simulation.process import Faults, Process
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+RATES = (0.0, 0.001, 0.004, 0.015)  # faults a step; one of these a run
+AWAY_SECONDS_MAX = 3.0
+FROZEN_SECONDS_MAX = 6.0
+CLOCK_STEP_MILLISECONDS_MAX = 5_000
+
+
+class SeededFaults(Faults):
+    """A run's faults; none after `end`."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self.count = 0
+        self._world = world
+        self._random = random
+        self._rate = random.choice(RATES)
+        self._ended = False
+        self._saved: dict[str, Any] | None = None
+        self._kinds: list[Callable[[Process], None]] = [
+            self._kill,
+            self._kill,
+            self._freeze,
+            self._end_connections,
+            self._end_connections,
+            self._take_database_away,
+            self._take_redis_away,
+            self._empty_redis,
+            self._fill_redis,
+            self._cut_subscriptions,
+            self._append_garbage,
+        ]
+
+    def before_step(self, process: Process) -> None:
+        if self._ended or not process.alive or self._random.random() >= self._rate:
+            return
+        self.count += 1
+        self._random.choice(self._kinds)(process)
+
+    def end(self) -> None:
+        """From now on nothing goes wrong, and what was away is back."""
+        self._ended = True
+        self._world.database.up = True
+        self._world.server.up = True
+        self._world.server.full = False
+        for process in self._world.processes:
+            process.frozen_until = 0.0
+
+    def _kill(self, process: Process) -> None:
+        self._world.kill(process)
+
+    def _freeze(self, process: Process) -> None:
+        process.freeze(self._random.uniform(0, FROZEN_SECONDS_MAX))
+
+    def _end_connections(self, process: Process) -> None:
+        self._world.database.end_all()
+
+    def _take_database_away(self, process: Process) -> None:
+        database = self._world.database
+        database.up = False
+        database.end_all()
+        self._later(lambda: setattr(database, "up", True))
+
+    def _take_redis_away(self, process: Process) -> None:
+        """And bring it back as it was, or as it was at an earlier time."""
+        server = self._world.server
+        saved = server.save()
+        if self._random.random() < 0.5 and self._saved is not None:
+            saved = self._saved
+        self._saved = server.save()
+        server.up = False
+
+        def back() -> None:
+            server.restart(saved)
+            server.up = True
+
+        self._later(back)
+
+    def _empty_redis(self, process: Process) -> None:
+        """It comes back empty, perhaps on a machine whose clock is behind."""
+        server = self._world.server
+        if self._random.random() < 0.5:
+            server.clock_offset_milliseconds -= self._random.randint(0, CLOCK_STEP_MILLISECONDS_MAX)
+        server.restart()
+
+    def _fill_redis(self, process: Process) -> None:
+        """Out of memory, for a while."""
+        server = self._world.server
+        server.full = True
+        self._later(lambda: setattr(server, "full", False))
+
+    def _cut_subscriptions(self, process: Process) -> None:
+        """Replies that are sent before somebody has subscribed again are lost."""
+        self._world.server.listeners.clear()
+
+    def _append_garbage(self, process: Process) -> None:
+        """An entry that is no command, or one of a version that is not known."""
+        payload = self._random.choice((b"", b"\xc1", b"\x92\xa5place\x01", b"\x92\xa7unknown\x01"))
+        self._world.server.append({messages.COMMAND_FIELD: payload})
+
+    def _later(self, work: Callable[[], None]) -> None:
+        def unless_ended() -> None:
+            if not self._ended:
+                work()
+
+        asyncio.get_running_loop().call_later(self._random.uniform(0, AWAY_SECONDS_MAX), unless_ended)

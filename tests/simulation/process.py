@@ -1,0 +1,48 @@
+"""A process of the simulation: what it does to the world, it does in steps, and between two it may be gone."""
+
+import asyncio
+from random import Random
+
+STEP_SECONDS_MAX = 0.002
+
+
+class ProcessDied(BaseException):
+    """Raised in all that a killed process was doing. Not an Exception: nothing in it may catch this."""
+
+
+class Faults:
+    """Does something bad to a process now and then; see tests/simulation/faults.py for what."""
+
+    def before_step(self, process: "Process") -> None:
+        """Told of every step."""
+
+
+class Process:
+    """Whatever crosses its border awaits `step` before and after."""
+
+    def __init__(self, name: str, random: Random, faults: Faults) -> None:
+        self.name = name
+        self.alive = True
+        self.died = asyncio.Event()
+        self.frozen_until = 0.0
+        self._random = random
+        self._faults = faults
+
+    async def step(self) -> None:
+        """Pass some time. Raises ProcessDied where it was killed meanwhile."""
+        if not self.alive:
+            raise ProcessDied(self.name)
+        self._faults.before_step(self)
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._random.uniform(0, STEP_SECONDS_MAX))
+        while self.alive and loop.time() < self.frozen_until:  # noqa: ASYNC110 - it may be frozen for longer meanwhile
+            await asyncio.sleep(self.frozen_until - loop.time())
+        if not self.alive:
+            raise ProcessDied(self.name)
+
+    def kill(self) -> None:
+        self.alive = False
+        self.died.set()
+
+    def freeze(self, seconds: float) -> None:
+        self.frozen_until = max(self.frozen_until, asyncio.get_running_loop().time() + seconds)

@@ -1,0 +1,122 @@
+"""The processes of the simulation: workers and API processes, of the real parts on the models."""
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any, cast
+
+from matching.batch import SIDE_NAMES
+from matching.command_stream import CommandStream
+from matching.ledger import Ledger
+from matching.publishing import Publisher
+from matching.worker import MatchingWorker
+from orders import messages
+from orders.desk import OrderDesk
+from orders.documents import OrderDocument, fill_document, stored_state
+from orders.gateway.gateway import OrderGateway
+from orders.gateway.link import RedisLink
+from orders.selectors import find_order, find_order_by_key, find_order_row
+from rest.exceptions import Unavailable
+from tests.simulation.database import GRID, Database, Row, SimulatedLedger
+from tests.simulation.process import Process
+from tests.simulation.redis_model import Client, Server, SimulatedAdmission, SimulatedReplies
+
+
+class Layer:
+    """The Channels groups: whoever listens gets each message in its own time, or never."""
+
+    def __init__(self, client: Client, heard: Callable[[dict[str, Any]], None]) -> None:
+        self._client = client
+        self._heard = heard
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        await self._client.call(lambda: self._heard(message))
+
+
+def worker_of(
+    process: Process, database: Database, server: Server, heard: Callable[[dict[str, Any]], None]
+) -> MatchingWorker:
+    client = Client(process, server)
+    redis = cast("Any", client)
+    stream = CommandStream(redis, 0)
+    publisher = Publisher(redis, stream, cast("Any", Layer(client, heard)), 0, process.name)
+    ledger = cast("Ledger", SimulatedLedger(process, database))
+    return MatchingWorker(0, owner=process.name, ledger=ledger, stream=stream, publisher=publisher)
+
+
+class Link:
+    """`orders.gateway.link.RedisLink` on the model."""
+
+    def __init__(self, process: Process, server: Server) -> None:
+        self._client = Client(process, server)
+
+    def admission(self, partition: int) -> SimulatedAdmission:
+        return SimulatedAdmission(self._client, partition)
+
+    def replies(
+        self,
+        process_id: str,
+        on_reply: Callable[[messages.Reply], None],
+        on_lost: Callable[[], Awaitable[None]],
+    ) -> SimulatedReplies:
+        return SimulatedReplies(self._client, messages.reply_channel(process_id), on_reply, on_lost)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class Reads:
+    """The desk's selectors on the model."""
+
+    def __init__(self, process: Process, database: Database) -> None:
+        self._process = process
+        self._database = database
+
+    async def __call__(self, selector: Any, *key: str) -> Any:
+        await self._process.step()
+        if not self._database.up:
+            raise Unavailable
+        found = self._find(selector, *(str(part) for part in key))
+        await self._process.step()
+        return found
+
+    def _find(self, selector: Any, *key: str) -> Row | OrderDocument | None:
+        order_id = self._database.keys.get((key[0], key[1])) if selector is find_order_by_key else key[0]
+        row = self._database.orders.get(order_id or "")
+        if row is None or selector is find_order_row:
+            return row
+        assert selector in (find_order, find_order_by_key)
+        return document(row)
+
+
+def document(row: Row) -> OrderDocument:
+    """As orders.selectors makes it."""
+    fills = []
+    for trade in row.trades:
+        event = trade.event
+        stored = SimpleNamespace(
+            trade_id=trade.trade_id,
+            price=Decimal(GRID.price.text(event.price_ticks)),
+            quantity=Decimal(GRID.quantity.text(event.quantity_lots)),
+            taker_side=SIDE_NAMES[event.taker_side],
+            timestamp=row.updated_at,
+        )
+        liquidity = "taker" if event.taker_order_id == row.order_id else "maker"
+        fills.append(fill_document(cast("Any", stored), liquidity=liquidity))
+    return OrderDocument(**stored_state(row, row.instrument.symbol), trades=fills)
+
+
+class ApiProcess:
+    """A gateway and a desk, and the requests that they serve."""
+
+    def __init__(self, process: Process, database: Database, server: Server) -> None:
+        self.process = process
+        gateway = OrderGateway(cast("RedisLink", Link(process, server)))
+        self.desk = OrderDesk(gateway, cast("Any", Reads(process, database)))
+
+    async def serve(self, request: Callable[[], Awaitable[Any]]) -> Any:
+        """The answer, as the client gets it: never, where the process died."""
+        await self.process.step()
+        answer = await request()
+        await self.process.step()
+        return answer

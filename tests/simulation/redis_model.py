@@ -1,0 +1,365 @@
+"""A model of Redis: one stream, keys that expire, published messages, and the two scripts, each one step."""
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Self
+
+from django.conf import settings
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import WatchError
+
+from orders import messages
+from orders.gateway.admission import Admission, Verdict
+from rest.exceptions import Unavailable
+from tests.simulation.process import Process
+
+EPOCH_MILLISECONDS = 1_700_000_000_000
+RESUBSCRIBE_SECONDS = 0.2
+
+EntryId = tuple[int, int]
+
+
+def entry_id(text: str | bytes) -> EntryId:
+    milliseconds, number = (text.decode() if isinstance(text, bytes) else text).split("-")
+    return int(milliseconds), int(number)
+
+
+def id_text(identifier: EntryId) -> bytes:
+    return b"%d-%d" % identifier
+
+
+class Server:
+    """The data, and who listens. `restart` ends all connections."""
+
+    def __init__(self) -> None:
+        self.up = True
+        self.generation = 0
+        self.clock_offset_milliseconds = 0
+        self.full = False  # of memory
+        self.went_back = False  # whether a book's mirror was ever replaced by an older one
+        self.entries: list[tuple[EntryId, dict[bytes, bytes]]] = []
+        self.last_id: EntryId = (0, 0)
+        self.exists = False
+        self.values: dict[str, tuple[Any, float | None]] = {}  # with the time of expiry
+        self.sets: dict[str, dict[str, int]] = {}
+        self.listeners: dict[str, Callable[[bytes], None]] = {}
+        self.dead_letters: list[dict[bytes, bytes]] = []
+        self._arrived: asyncio.Event = asyncio.Event()
+
+    def save(self) -> dict[str, Any]:
+        """What a snapshot on disk would hold."""
+        names = ("entries", "last_id", "exists", "values", "sets")
+        return {name: copy.deepcopy(getattr(self, name)) for name in names}
+
+    def restart(self, saved: dict[str, Any] | None = None) -> None:
+        """Come back empty, or with what was saved earlier."""
+        self.generation += 1
+        self.entries, self.last_id, self.exists, self.values, self.sets = [], (0, 0), False, {}, {}
+        self.listeners = {}
+        for name, value in (saved or {}).items():
+            setattr(self, name, copy.deepcopy(value))
+        self._arrived.set()
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def get(self, key: str) -> Any:
+        value, expires_at = self.values.get(key, (None, None))
+        return None if expires_at is not None and expires_at <= self.now() else value
+
+    def append(self, fields: dict[bytes, bytes], identifier: EntryId | None = None) -> bytes:
+        if identifier is None:
+            milliseconds = EPOCH_MILLISECONDS + int(self.now() * 1000) + self.clock_offset_milliseconds
+            last_milliseconds, number = self.last_id
+            identifier = (
+                (milliseconds, 0) if milliseconds > last_milliseconds else (last_milliseconds, number + 1)
+            )
+        self.last_id = identifier
+        self.exists = True
+        self.entries.append((identifier, fields))
+        self._arrived.set()
+        return id_text(identifier)
+
+    async def arrival(self, seconds: float) -> None:
+        """Returns when something was appended, or after so long."""
+        self._arrived.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+        except TimeoutError:
+            pass
+
+    def publish(self, channel: str, data: bytes) -> int:
+        listener = self.listeners.get(channel)
+        if listener is None:
+            return 0
+        listener(data)
+        return 1
+
+
+class Client:
+    """The commands of redis-py that the worker uses, in steps."""
+
+    def __init__(self, process: Process, server: Server) -> None:
+        self.process = process
+        self.server = server
+
+    async def call(self, work: Callable[[], Any]) -> Any:
+        """Raises redis.ConnectionError; the work may be done all the same."""
+        await self.process.step()
+        if not self.server.up:
+            raise RedisConnectionError("the server is away")
+        generation = self.server.generation
+        result = work()
+        await self.process.step()
+        if self.server.generation != generation or not self.server.up:
+            raise RedisConnectionError("the connection was lost")
+        return result
+
+    async def exists(self, key: str) -> int:
+        return int(await self.call(lambda: self.server.exists))
+
+    async def xinfo_stream(self, key: str) -> dict[str, bytes]:
+        return {"last-generated-id": await self.call(lambda: id_text(self.server.last_id))}
+
+    async def xadd(self, key: str, fields: Any, id: str | None = None, **options: Any) -> Any:  # noqa: A002
+        if "dead" in key:
+            return await self.call(lambda: self.server.dead_letters.append(fields))
+        return await self.call(lambda: self.server.append(fields, entry_id(id) if id else None))
+
+    async def xread(self, positions: dict[str, str], *, count: int, block: int) -> Any:
+        ((key, position),) = positions.items()
+
+        def read() -> list[tuple[bytes, dict[bytes, bytes]]]:
+            found = [entry for entry in self.server.entries if entry[0] > entry_id(position)]
+            return [(id_text(identifier), fields) for identifier, fields in found[:count]]
+
+        entries = await self.call(read)
+        if not entries:
+            await self.server.arrival(block / 1000)
+            entries = await self.call(read)
+        return [(key, entries)] if entries else []
+
+    async def xlen(self, key: str) -> int:
+        return int(await self.call(lambda: len(self.server.entries)))
+
+    async def xtrim(self, key: str, *, minid: str, approximate: bool) -> Any:
+        return await self.call(lambda: self.trim(minid))
+
+    def trim(self, minid: str) -> None:
+        self.server.entries = [entry for entry in self.server.entries if entry[0] >= entry_id(minid)]
+
+    async def get(self, key: str) -> Any:
+        return await self.call(lambda: self.server.get(key))
+
+    async def set(self, key: str, value: Any, px: int | None = None) -> Any:
+        return await self.call(lambda: self.put(key, value, px))
+
+    def put(self, key: str, value: Any, px: int | None = None) -> None:
+        if key.endswith(":sequence") and int(self.server.get(key) or 0) > value:
+            self.server.went_back = True
+        expires_at = None if px is None else self.server.now() + px / 1000
+        self.server.values[key] = (str(value).encode(), expires_at)
+
+    async def delete(self, *keys: str) -> Any:
+        return await self.call(lambda: self.remove(*keys))
+
+    def remove(self, *keys: str) -> None:
+        """For the sets; the sequence beside them is written in the same step."""
+        for key in keys:
+            self.server.sets.pop(key, None)
+            if not key.endswith(":sequence"):
+                self.server.values.pop(key, None)
+
+    def register_script(self, text: str) -> Any:
+        return _Script()
+
+    async def script_load(self, text: str) -> Any:
+        return await self.call(lambda: None)
+
+    def pipeline(self, *, transaction: bool) -> "Pipeline":
+        return Pipeline(self)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class _Script:
+    sha = "mirror.lua"
+
+
+class Pipeline:
+    """Commands that go out together. All of them run once the server has them."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._queue: list[Callable[[], Any]] = []
+        self._watched: tuple[str, Any] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._queue.clear()
+
+    async def watch(self, key: str) -> None:
+        self._watched = (key, await self._client.get(key))
+
+    async def get(self, key: str) -> Any:
+        return await self._client.get(key)
+
+    def multi(self) -> None:
+        """What follows is queued."""
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """redis-py's queued commands can be awaited."""
+        yield from ()
+        return self
+
+    async def execute(self) -> list[Any]:
+        queue, self._queue = self._queue, []
+        watched, self._watched = self._watched, None
+
+        def run() -> list[Any]:
+            if watched is not None and self._client.server.get(watched[0]) != watched[1]:
+                raise WatchError(watched[0])
+            return [work() for work in queue]
+
+        return list(await self._client.call(run))
+
+    def _put(self, work: Callable[[], Any]) -> Self:
+        self._queue.append(work)
+        return self
+
+    def publish(self, channel: str, data: bytes) -> Self:
+        return self._put(lambda: self._client.server.publish(channel, data))
+
+    def xtrim(self, key: str, *, minid: str, approximate: bool) -> Self:
+        return self._put(lambda: self._client.trim(minid))
+
+    def delete(self, *keys: str) -> Self:
+        return self._put(lambda: self._client.remove(*keys))
+
+    def set(self, key: str, value: Any) -> Self:
+        return self._put(lambda: self._client.put(key, value))
+
+    def zadd(self, key: str, members: dict[str, int]) -> Self:
+        return self._put(lambda: self._client.server.sets.setdefault(key, {}).update(members))
+
+    def evalsha(self, sha: str, count: int, *arguments: Any) -> Self:
+        sequence, bids, asks, previous, following, *levels = arguments
+        return self._put(lambda: self._move(sequence, {"b": bids, "a": asks}, previous, following, levels))
+
+    def _move(self, key: str, sides: dict[str, str], previous: int, following: int, levels: list[Any]) -> int:
+        """matching/mirror.lua."""
+        server = self._client.server
+        if server.get(key) != str(previous).encode():
+            return 0
+        for letter, ticks, member in zip(levels[::3], levels[1::3], levels[2::3], strict=True):
+            members = server.sets.setdefault(sides[letter], {})
+            for gone in [name for name, score in members.items() if score == ticks]:
+                del members[gone]
+            if member:
+                members[member] = ticks
+        self._client.put(key, following)
+        return 1
+
+
+class SimulatedAdmission:
+    """`orders.gateway.admission.AdmissionScript` on the model; no rate limit."""
+
+    def __init__(self, client: Client, partition: int) -> None:
+        self._client = client
+        self._heartbeat = messages.heartbeat_key(partition)
+        self._generation: int | None = None
+
+    async def connect(self) -> None:
+        if self._generation is None:
+            await self._client.call(lambda: None)
+            self._generation = self._client.server.generation
+
+    async def disconnect(self) -> None:
+        self._generation = None
+
+    async def admit(self, commands: list[tuple[str | None, bytes]]) -> list[Admission]:
+        server = self._client.server
+        if self._generation != server.generation:
+            self._generation = None
+            raise RedisConnectionError("the connection was lost")
+
+        def admit() -> list[Admission]:
+            return [Admission(self._admit(server, payload), 0, 0) for _, payload in commands]
+
+        try:
+            return list(await self._client.call(admit))
+        except RedisConnectionError:
+            self._generation = None
+            raise
+
+    def _admit(self, server: Server, payload: bytes) -> Verdict:
+        if server.get(self._heartbeat) is None:
+            return Verdict.NOBODY_MATCHING
+        if len(server.entries) >= settings.ORDER_QUEUE_LENGTH_MAX:
+            return Verdict.QUEUE_FULL
+        if server.full:
+            return Verdict.REFUSED
+        server.append({messages.COMMAND_FIELD: payload})
+        return Verdict.TAKEN
+
+
+class SimulatedReplies:
+    """`orders.gateway.replies.ReplyListener` on the model."""
+
+    def __init__(
+        self,
+        client: Client,
+        channel: str,
+        on_reply: Callable[[messages.Reply], None],
+        on_lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.connected = False
+        self._client = client
+        self._channel = channel
+        self._on_reply = on_reply
+        self._on_lost = on_lost
+        self._task: asyncio.Task[None] | None = None
+        self._attempted = asyncio.Event()
+
+    async def ready(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen())
+        await self._attempted.wait()
+        if not self.connected:
+            raise Unavailable("Redis is not answering; the request was not taken.")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _listen(self) -> None:
+        server = self._client.server
+        while True:
+            try:
+                await self._client.call(lambda: server.listeners.__setitem__(self._channel, self._deliver))
+                self.connected = True
+                self._attempted.set()
+                generation = server.generation
+                while server.up and server.generation == generation:
+                    await asyncio.sleep(RESUBSCRIBE_SECONDS)
+                    await self._client.process.step()
+            except RedisConnectionError:
+                pass
+            self.connected = False
+            self._attempted.set()
+            await self._on_lost()
+            await asyncio.sleep(RESUBSCRIBE_SECONDS)
+
+    def _deliver(self, data: bytes) -> None:
+        """In the process's own time: it may be frozen or dead when the message comes."""
+        asyncio.get_running_loop().create_task(self._take(data))
+
+    async def _take(self, data: bytes) -> None:
+        await self._client.process.step()
+        for reply in messages.decode_replies(data):
+            self._on_reply(reply)
