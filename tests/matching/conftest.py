@@ -10,26 +10,31 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 from redis import Redis
 
+from matching import inspection
+from orders import desk
 from orders.defaults import load_default_instruments
 from orders.instruments import TradedInstrument, load_instruments
-from rest.database import read_database
+from rest.database import DatabaseReader, read_database
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Threads that read for coroutines keep their connections; the test database can't be dropped with them."""
     yield
-    every_thread = threading.Barrier(settings.DATABASE_THREADS)
 
-    def close() -> None:
-        every_thread.wait()
-        connection.close()
+    async def close_all(read: DatabaseReader, threads: int) -> None:
+        every_thread = threading.Barrier(threads)
 
-    async def close_all() -> None:
-        await asyncio.gather(*(read_database(close) for _ in range(settings.DATABASE_THREADS)))
+        def close() -> None:
+            every_thread.wait()
+            connection.close()
+
+        await asyncio.gather(*(read(close) for _ in range(threads)))
 
     with django_db_blocker.unblock():
-        asyncio.run(close_all())
+        asyncio.run(close_all(read_database, settings.DATABASE_THREADS))
+        asyncio.run(close_all(desk._look_up, settings.DESK_DATABASE_THREADS))
+        asyncio.run(close_all(inspection._load, 1))
 
 
 @pytest.fixture

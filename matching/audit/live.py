@@ -1,0 +1,166 @@
+"""Holds the database against what runs: the mirror of the books in Redis, and the matching workers' own books.
+
+While trading goes on neither stands still, so both are read again until they meet at one sequence. Where they do
+not, or where there is nobody to ask, that is no breach: the outcome says what was skipped.
+"""
+
+import asyncio
+import time
+from itertools import zip_longest
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from marketdata.book import Book, BookLevel, read_book_from_database, read_mirror
+from marketdata.models import BookSequence
+from matching.audit.outcome import BREACHES_LISTED_MAX, Outcome
+from matching.inspection import compare_with_worker
+from matching.recovery import snapshot
+from orders.grid import Grid
+from orders.instruments import TradedInstrument, load_instruments
+from orders.messages import heartbeat_key
+from rest.exceptions import OutcomeUnknown, Unavailable
+from rest.redis import connect_redis
+
+MIRRORS, WORKERS = "mirrors", "workers"
+MIRROR_SECONDS_MAX = 10.0  # for all mirrors to meet the database; workers look after theirs twice a second
+MIRROR_POLL_SECONDS = 0.01
+
+
+class Skipped(Exception):
+    """A comparison that came to no end; the message says why."""
+
+
+def audit_mirrors() -> Outcome:
+    """Every book's mirror. Raises django.db.Error."""
+    started = time.perf_counter()
+    breaches: list[str] = []
+    skipped: list[str] = []
+    pending = [Mirror(instrument) for _, instrument in sorted(load_instruments().items())]
+    redis = connect_redis()
+    with asyncio.Runner() as runner:
+        try:
+            while pending:
+                last = time.perf_counter() - started > MIRROR_SECONDS_MAX
+                for mirror in tuple(pending):
+                    symbol = mirror.instrument.symbol
+                    try:
+                        difference = mirror.compare(redis, runner, last=last)
+                    except Skipped as reason:
+                        skipped.append(f"{symbol}: {reason}")
+                    else:
+                        if difference is None:
+                            continue  # they did not meet yet
+                        breaches += [f"{symbol}: {difference}"] if difference else []
+                    pending.remove(mirror)
+                time.sleep(MIRROR_POLL_SECONDS if pending else 0)
+        except (RedisError, OSError) as error:
+            skipped.append(f"Redis does not answer: {error}")
+        finally:
+            runner.run(redis.aclose())
+    promise = "A book's mirror in Redis is the database's book, level by level."
+    return _outcome(MIRRORS, promise, started, breaches, skipped)
+
+
+def audit_workers() -> Outcome:
+    """Every partition's worker. Each hashes its books for this, about a second for a million resting orders."""
+    started = time.perf_counter()
+    breaches: list[str] = []
+    skipped: list[str] = []
+    for partition in sorted({instrument.partition for instrument in load_instruments().values()}):
+        try:
+            comparison = asyncio.run(compare_with_worker(partition))
+        except (Unavailable, OutcomeUnknown) as error:
+            skipped.append(f"partition {partition}: {error.detail}")
+        except ValueError as error:
+            skipped.append(f"partition {partition}: the resting orders in the database are no book: {error}")
+        else:
+            breaches += comparison.different
+            skipped += [f"{line}; trading went on" for line in comparison.undecided]
+    promise = "A matching worker's books are the database's, order by order."
+    return _outcome(WORKERS, promise, started, breaches, skipped)
+
+
+def _outcome(name: str, promise: str, started: float, breaches: list[str], skipped: list[str]) -> Outcome:
+    return Outcome(
+        name=name,
+        promise=promise,
+        seconds=time.perf_counter() - started,
+        breaches=breaches[:BREACHES_LISTED_MAX],
+        breach_count=len(breaches),
+        skipped=skipped,
+    )
+
+
+class Mirror:
+    """A book's mirror on its way to meet the database."""
+
+    def __init__(self, instrument: TradedInstrument) -> None:
+        self.instrument = instrument
+        self._stored_first: int | None = None  # the database's sequence in the beginning
+        self._mirrored = 0  # the mirror's, when it was read last
+
+    def compare(self, redis: Redis, runner: asyncio.Runner, *, last: bool) -> str | None:
+        """How it differs, empty where it is the same; None: not known yet. Raises Skipped, RedisError.
+
+        The mirror is read while a snapshot of the database is held: if they meet, the book is read from that
+        snapshot however long it takes, and however busy trading is.
+        """
+        with snapshot():
+            stored = _stored_sequence(self.instrument)
+            mirror = runner.run(read_mirror(redis, self.instrument))
+            if mirror is not None and mirror.sequence == stored:
+                return _level_difference(mirror, _stored_book(self.instrument), self.instrument.grid)
+        if stored < self._mirrored:  # it is written after the commit
+            return f"sequence {stored} in the database, {self._mirrored} in Redis before"
+        self._mirrored = mirror.sequence if mirror else 0
+        if self._stored_first is None:
+            self._stored_first = stored
+        behind = mirror is None or mirror.sequence < stored
+        if behind and not runner.run(_is_matched(redis, self.instrument.partition)):
+            raise Skipped(f"no worker matches partition {self.instrument.partition} and keeps its mirror")
+        if not last:
+            return None
+        if mirror is None or mirror.sequence < self._stored_first:
+            return (
+                f"{f'sequence {mirror.sequence}' if mirror else 'nothing'} in Redis, "
+                f"{MIRROR_SECONDS_MAX:.0f} s after the database was at {self._stored_first}"
+            )
+        raise Skipped("it never met the database at one sequence; trading went on")
+
+
+async def _is_matched(redis: Redis, partition: int) -> bool:
+    return bool(await redis.exists(heartbeat_key(partition)))
+
+
+def _stored_sequence(instrument: TradedInstrument) -> int:
+    row = BookSequence.objects.filter(instrument_id=instrument.instrument_id).first()
+    return row.sequence if row else 0
+
+
+def _stored_book(instrument: TradedInstrument) -> Book:
+    """Raises Skipped."""
+    try:
+        return read_book_from_database(instrument)
+    except ValueError as error:
+        raise Skipped(f"the resting orders in the database are no book: {error}") from None
+
+
+def _level_difference(mirror: Book, stored: Book, grid: Grid) -> str:
+    """The first level of two books at one sequence that is not the same; empty where all are."""
+    sides = {"bids": (mirror.bids, stored.bids), "asks": (mirror.asks, stored.asks)}
+    for side, (theirs, ours) in sides.items():
+        for there, here in zip_longest(theirs, ours):
+            if there != here:
+                return (
+                    f"{side} at sequence {stored.sequence}: {_tell(here, grid)} in the database, "
+                    f"{_tell(there, grid)} in Redis"
+                )
+    return ""
+
+
+def _tell(level: BookLevel | None, grid: Grid) -> str:
+    if level is None:
+        return "nothing"
+    quantity, price = grid.quantity.text(level.quantity_lots), grid.price.text(level.price_ticks)
+    return f"{quantity} at {price} (orders: {level.orders})"
