@@ -1,0 +1,325 @@
+"""The models against the real servers: the same calls, the same answers.
+
+What the simulation shows holds for the exchange as far as this holds.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from pytest_django.fixtures import Settings
+
+from marketdata.book import mirror_keys
+from matching.batch import Batch, keys_of
+from matching.checkpoint import Lease, LeaseLost
+from matching.command_stream import CommandStream
+from matching.engine import OrderBook
+from matching.ledger import Ledger
+from matching.mirror import MirrorWriter
+from matching.recovery import MarketBook
+from matching.settlement import SettlementMismatch
+from orders.gateway.admission import AdmissionScript, Verdict
+from orders.instruments import load_instruments
+from orders.messages import Command, PlaceOrder, heartbeat_key
+from rest.redis import connect_redis
+from tests.engine.flows import SHAPES
+from tests.matching.partition import cancel, place, random_commands
+from tests.simulation.database import Database, SimulatedLedger
+from tests.simulation.process import Faults, Process
+from tests.simulation.redis_model import Client, Server, SimulatedAdmission
+
+BATCH_COMMANDS = 20
+
+
+def process() -> Process:
+    return Process("test", Random(0), Faults())
+
+
+# --- the database ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["postgres", "model"])
+def make_ledger(request: pytest.FixtureRequest, instruments: Any) -> Callable[[], Any]:
+    """Makes ledgers of one database, each with its own connection."""
+    if request.param == "postgres":
+        return lambda: Ledger(0)
+    database = Database(list(load_instruments().values()))
+    return lambda: SimulatedLedger(process(), database)
+
+
+class Partition:
+    """Books, lease and position on a ledger, as the worker has them."""
+
+    def __init__(self, ledger: Any, lease: Lease, books: dict[str, MarketBook]) -> None:
+        self.ledger = ledger
+        self.lease = lease
+        self.books = books
+        self.count = 0
+
+    async def commit(self, *commands: Command, known: bool = True) -> tuple[Batch, list[Any]]:
+        """Without `known` keys are not looked up: only the database itself can refuse them."""
+
+        def match(keys: dict[Any, str]) -> Batch:
+            batch = Batch(self.books, keys if known else {}, datetime.now(UTC))
+            for command in commands:
+                batch.run(command)
+            return batch
+
+        self.count += 1
+        position = f"{self.count}-0"
+        self.lease, batch, changed = await self.ledger.commit(keys_of(commands), match, self.lease, position)
+        return batch, changed
+
+    async def stored_hashes(self) -> dict[str, str]:
+        books = await self.ledger.load_books()
+        return {symbol: market.book.state_hash() for symbol, market in books.items()}
+
+    def hashes(self) -> dict[str, str]:
+        return {symbol: market.book.state_hash() for symbol, market in self.books.items()}
+
+
+@asynccontextmanager
+async def partition_on(ledger: Any, owner: str = "one") -> AsyncIterator[Partition]:
+    try:
+        lease = await ledger.acquire(owner)
+        assert lease is not None
+        yield Partition(ledger, lease, await ledger.load_books())
+    finally:
+        await ledger.aclose()
+
+
+def test_batches_are_stored_as_the_books_have_them(make_ledger: Callable[[], Any]) -> None:
+    async def scenario() -> None:
+        async with partition_on(make_ledger()) as partition:
+            commands = list(random_commands(SHAPES[0], seed=5, commands=200))
+            filled: dict[str, Any] = {}
+            for start in range(0, len(commands), BATCH_COMMANDS):
+                batch, changed = await partition.commit(*commands[start : start + BATCH_COMMANDS])
+                assert {row.order_id for row in changed} == batch.changes.keys()
+                for row in changed:
+                    assert row.filled_quantity >= filled.get(row.order_id, 0)
+                    filled[row.order_id] = row.filled_quantity
+                    assert row.sequence == batch.changes[row.order_id].sequence
+                assert await partition.stored_hashes() == partition.hashes()
+            assert filled
+
+    asyncio.run(scenario())
+
+
+def test_a_key_is_found_and_refused_the_second_time(make_ledger: Callable[[], Any]) -> None:
+    async def scenario() -> None:
+        async with partition_on(make_ledger()) as partition:
+            first = place("buy", 100, 1, idempotency_key="once")
+            await partition.commit(first)
+            batch, _ = await partition.commit(place("buy", 100, 1, idempotency_key="once"))
+            assert [reply.body.decode() for reply in batch.replies["tests"]] == [first.order_id]
+            before = await partition.stored_hashes()
+            with pytest.raises(IntegrityError):
+                await partition.commit(place("buy", 100, 1, idempotency_key="once"), known=False)
+            assert await partition.stored_hashes() == before
+
+    asyncio.run(scenario())
+
+
+def test_an_order_id_is_refused_the_second_time(make_ledger: Callable[[], Any]) -> None:
+    async def scenario() -> None:
+        async with partition_on(make_ledger()) as partition:
+            order = place("buy", 100, 1)
+            await partition.commit(order)
+            await partition.commit(cancel(order))
+            before = await partition.stored_hashes()
+            with pytest.raises(IntegrityError):
+                await partition.commit(place("sell", 200, 1), order)
+            assert await partition.stored_hashes() == before
+
+    asyncio.run(scenario())
+
+
+def test_a_fill_of_what_is_not_stored_undoes_the_batch(make_ledger: Callable[[], Any]) -> None:
+    async def scenario() -> None:
+        async with partition_on(make_ledger()) as partition:
+            phantom: PlaceOrder = place("sell", 100, 5)
+            Batch(partition.books, {}, datetime.now(UTC)).run(phantom)  # in the book, never committed
+            with pytest.raises(SettlementMismatch):
+                await partition.commit(place("buy", 90, 1), place("buy", 100, 1))
+            assert all(not len(market.book) for market in (await partition.ledger.load_books()).values())
+
+    asyncio.run(scenario())
+
+
+def test_only_the_owner_at_its_position_commits(make_ledger: Callable[[], Any], settings: Settings) -> None:
+    settings.WORKER_LEASE_SECONDS = 0.2
+
+    async def scenario() -> None:
+        async with partition_on(make_ledger()) as first:
+            await first.commit(place("buy", 100, 1))
+            second_ledger = make_ledger()
+            try:
+                assert await second_ledger.acquire("two") is None
+                await first.ledger.renew(first.lease)
+                lease = await _acquire_when_free(second_ledger)
+                assert (lease.epoch, lease.position) == (first.lease.epoch + 1, first.lease.position)
+                await first.ledger.disconnect()  # its session was ended
+                before = await first.stored_hashes()
+                with pytest.raises(LeaseLost):
+                    await first.commit(place("buy", 101, 1))
+                with pytest.raises(LeaseLost):
+                    await first.ledger.renew(first.lease)
+                assert await first.stored_hashes() == before
+                await second_ledger.release(lease)
+                assert await first.ledger.acquire("one") is not None  # at once
+            finally:
+                await second_ledger.aclose()
+
+    asyncio.run(scenario())
+
+
+async def _acquire_when_free(ledger: Any) -> Lease:
+    async with asyncio.timeout(10):
+        while (lease := await ledger.acquire("two")) is None:  # noqa: ASYNC110 - on another machine, as it were
+            await asyncio.sleep(0.01)
+    assert isinstance(lease, Lease)
+    return lease
+
+
+# --- Redis -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["redis", "model"])
+def connect(request: pytest.FixtureRequest, redis: Any) -> Callable[[], Any]:
+    """Makes a client of an empty Redis."""
+    if request.param == "redis":
+        return connect_redis
+    server: list[Server] = []
+
+    def client() -> Client:
+        if not server:
+            server.append(Server())
+        return Client(process(), server[0])
+
+    return client
+
+
+def test_commands_are_read_in_order_behind_a_position(connect: Callable[[], Any]) -> None:
+    async def scenario() -> None:
+        client = connect()
+        stream = CommandStream(client, 0)
+        ids = [await client.xadd("exchange:{0}:commands", {b"c": b"%d" % number}) for number in range(5)]
+        texts = [entry_id.decode() for entry_id in ids]
+        entries = await stream.read("0-0", count=3, block_milliseconds=10)
+        assert [(entry.entry_id, entry.payload) for entry in entries] == list(
+            zip(texts[:3], [b"0", b"1", b"2"], strict=True)
+        )
+        assert [entry.payload for entry in await stream.read(texts[2], count=9, block_milliseconds=10)] == [
+            b"3",
+            b"4",
+        ]
+        assert await stream.read(texts[4], count=9, block_milliseconds=10) == []
+        await stream.trim(texts[1])
+        assert await stream.length() == 3
+        await client.aclose()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_new_ids_come_after_the_position(connect: Callable[[], Any], ahead: bool) -> None:
+    """Also where the server's clock is behind it: what is appended after `align` is read."""
+
+    async def scenario() -> None:
+        client = connect()
+        stream = CommandStream(client, 0)
+        position = "99999999999999-7" if ahead else "5-1"
+        await stream.align(position)
+        added = await client.xadd("exchange:{0}:commands", {b"c": b"x"})
+        entries = await stream.read(position, count=9, block_milliseconds=10)
+        assert [entry.entry_id.encode() for entry in entries] == [added]
+        await client.aclose()
+
+    asyncio.run(scenario())
+
+
+def _admission(client: Any) -> Any:
+    if isinstance(client, Client):
+        return SimulatedAdmission(client, 0)
+    return AdmissionScript(client, 0)
+
+
+def test_admission(connect: Callable[[], Any], settings: Settings) -> None:
+    settings.RATE_LIMIT = None
+    settings.ORDER_QUEUE_LENGTH_MAX = 2
+
+    async def scenario() -> list[list[Verdict]]:
+        client = connect()
+        script = _admission(client)
+        await script.connect()
+        commands = [(None, b"%d" % number) for number in range(3)]
+        verdicts = []
+        for milliseconds in (None, 10_000):
+            if milliseconds:
+                await client.set(heartbeat_key(0), "owner", px=milliseconds)
+            verdicts.append([answer.verdict for answer in await script.admit(commands)])
+        await client.set(heartbeat_key(0), "owner", px=1)
+        async with asyncio.timeout(10):
+            while await client.get(heartbeat_key(0)) is not None:  # noqa: ASYNC110 - only the server knows
+                await asyncio.sleep(0.001)
+        verdicts.append([answer.verdict for answer in await script.admit(commands)])
+        await script.disconnect()
+        await client.aclose()
+        return verdicts
+
+    assert asyncio.run(scenario()) == [
+        [Verdict.NOBODY_MATCHING] * 3,
+        [Verdict.TAKEN, Verdict.TAKEN, Verdict.QUEUE_FULL],
+        [Verdict.NOBODY_MATCHING] * 3,
+    ]
+
+
+def test_a_mirror_moves_and_is_written_anew(connect: Callable[[], Any], instruments: Any) -> None:
+    """Move by move it is the book; a move that does not continue it, or an older epoch, changes nothing."""
+
+    async def scenario() -> None:
+        client = connect()
+        writer = MirrorWriter(client)
+        writer.epoch = 2
+        await writer.load_script()
+        books = {"BTC-USD": MarketBook(instruments["BTC-USD"], OrderBook())}
+        market = books["BTC-USD"]
+        await writer.rebuild(market)
+        for command in random_commands(SHAPES[0], seed=3, commands=120, instruments=("BTC-USD",)):
+            batch = Batch(books, {}, datetime.now(UTC))
+            batch.run(command)
+            for change in batch.books.values():
+                async with client.pipeline(transaction=False) as pipeline:
+                    await writer.move(pipeline, change)
+                    assert await pipeline.execute() == [1]
+                    await writer.move(pipeline, change)  # again: it is behind us
+                    assert await pipeline.execute() == [0]
+            assert await writer.is_current(market)
+        moved = await _mirror(client)
+        await writer.rebuild(market)
+        assert await _mirror(client) == moved
+        writer.epoch = 1
+        with pytest.raises(LeaseLost):
+            await writer.rebuild(market)
+        assert await _mirror(client) == moved
+        await client.aclose()
+
+    asyncio.run(scenario())
+
+
+async def _mirror(client: Any) -> tuple[Any, ...]:
+    keys = mirror_keys(0, "BTC-USD")
+    if isinstance(client, Client):
+        sets = [sorted(client.server.sets.get(key, {})) for key in (keys.bids, keys.asks)]
+    else:
+        sets = [
+            sorted(member.decode() for member in await client.zrange(key, 0, -1))
+            for key in (keys.bids, keys.asks)
+        ]
+    return int(await client.get(keys.sequence)), *sets
