@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from drf_spectacular.utils import OpenApiResponse
 
-from marketdata.selectors import CANDLE_INTERVALS
+from marketdata.selectors import CANDLE_INTERVALS, WINDOW_PATTERN
 from orders.instruments import DEFAULT_SYMBOL
 from orders.models import Side
 from rest.schema import (
@@ -94,7 +94,7 @@ _LEVELS = {
     "maximum": settings.BOOK_LEVELS_MAX,
     "default": settings.BOOK_LEVELS_DEFAULT,
 }
-_WINDOW = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[mhd]$", "default": "24h"}
+_WINDOW = {"type": "string", "pattern": f"^{WINDOW_PATTERN.pattern}$", "default": "24h"}
 _MOMENT = {"type": "string", "format": "date-time"}
 _INSTRUMENT = instrument(DEFAULT_SYMBOL)
 

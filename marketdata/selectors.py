@@ -1,5 +1,6 @@
 """Reads of trades, statistics and candles. Synchronous: views call them through rest.database.read_database."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -48,6 +49,9 @@ def trade_statistics(*, instrument_id: int, since: datetime) -> Statistics:
         cursor.execute(_STATISTICS_SQL, {"instrument": instrument_id, "since": since})
         return Statistics(*cursor.fetchone())
 
+
+WINDOW_PATTERN = re.compile(r"([1-9][0-9]{0,6})([mhd])")  # of statistics, for example 24h
+WINDOW_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 CANDLE_INTERVALS = {
     "1m": timedelta(minutes=1),

@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -11,19 +10,31 @@ from rest_framework.request import Request
 
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
-from marketdata.selectors import CANDLE_INTERVALS, list_candles, list_trades, trade_statistics
+from marketdata.selectors import (
+    CANDLE_INTERVALS,
+    WINDOW_PATTERN,
+    WINDOW_UNITS,
+    list_candles,
+    list_trades,
+    trade_statistics,
+)
 from orders.grid import Grid
 from orders.instruments import DEFAULT_SYMBOL, TradedInstrument, directory
 from rest.content import JSONResponse
 from rest.database import read_database
 from rest.exceptions import InvalidRequest
-from rest.numbers import average_text, json_decimal, json_number, json_optional_decimal
+from rest.numbers import (
+    EXACT,
+    average_text,
+    json_decimal,
+    json_number,
+    json_optional_decimal,
+    percent,
+)
 from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
 from rest.times import parse_time, time_text
 from rest.viewset import AsyncViewSet
 
-_WINDOW = re.compile(r"([1-9][0-9]{0,6})([mhd])")
-_WINDOW_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _SEQUENCE = re.compile(r"[0-9]{1,18}")
 
 
@@ -101,8 +112,8 @@ class TradeViewSet(AsyncViewSet):
         )
         change = change_percent = vwap = None
         if numbers.open is not None and numbers.last is not None:
-            change = numbers.last - numbers.open
-            change_percent = _percent(change, numbers.open)
+            change = EXACT.subtract(numbers.last, numbers.open)
+            change_percent = percent(change, numbers.open)
             vwap = json_number(average_text(numbers.notional, numbers.volume))
         return JSONResponse(
             {
@@ -188,10 +199,10 @@ def _levels(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
 
 def _read_window(text: str) -> timedelta:
     """A span such as 30m, 24h or 7d. Raises InvalidRequest."""
-    match = _WINDOW.fullmatch(text)
+    match = WINDOW_PATTERN.fullmatch(text)
     hours_max = settings.STATISTICS_WINDOW_HOURS_MAX
     if match is not None:
-        window = int(match[1]) * _WINDOW_UNITS[match[2]]
+        window = int(match[1]) * WINDOW_UNITS[match[2]]
         if window <= timedelta(hours=hours_max):
             return window
     raise InvalidRequest(
@@ -206,7 +217,3 @@ def _read_time(text: str | None, name: str) -> datetime | None:
         return parse_time(text.replace(" ", "+"))  # a plus sign that was not escaped in the URL
     except ValueError as error:
         raise InvalidRequest(fields={name: [str(error)]}) from None
-
-
-def _percent(change: Decimal, of: Decimal) -> Decimal:
-    return (change / of * 100).quantize(Decimal("0.0001"))

@@ -16,6 +16,7 @@ Number = msgspec.Raw  # a JSON number, digit for digit
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
 _ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN)
 _AVERAGE_QUANTUM = Decimal(1).scaleb(-12)
+_PERCENT_QUANTUM = Decimal(1).scaleb(-4)
 
 
 def parse_decimal(value: object) -> Decimal:
@@ -64,6 +65,12 @@ def units_text(units: int, scale: int) -> str:
 def average_text(notional: Decimal, quantity: Decimal) -> str:
     """notional / quantity, rounded half-even to 12 decimals; quantity > 0."""
     return decimal_text(_ROUNDING.quantize(_ROUNDING.divide(notional, quantity), _AVERAGE_QUANTUM))
+
+
+def percent(part: Decimal, whole: Decimal) -> Decimal:
+    """part / whole * 100, rounded half-even to 4 decimals; whole > 0."""
+    hundredfold = _ROUNDING.multiply(part, Decimal(100))
+    return _ROUNDING.quantize(_ROUNDING.divide(hundredfold, whole), _PERCENT_QUANTUM)
 
 
 def json_number(text: str) -> Number:

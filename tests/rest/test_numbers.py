@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest.numbers import DIGITS_MAX, average_text, decimal_text, json_decimal, parse_decimal, units_text
+from rest.numbers import (
+    DIGITS_MAX,
+    average_text,
+    decimal_text,
+    json_decimal,
+    parse_decimal,
+    percent,
+    units_text,
+)
 
 prices = st.decimals(min_value=0, max_value=10**15, places=12, allow_nan=False, allow_infinity=False)
 
@@ -99,6 +107,20 @@ def test_units_are_moved_behind_the_point(units: int, scale: int) -> None:
 )
 def test_an_average_has_twelve_decimals(notional: str, quantity: str, average: str) -> None:
     assert average_text(Decimal(notional), Decimal(quantity)) == average
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "share"),
+    [
+        ("1", "3", "33.3333"),
+        ("-2", "3", "-66.6667"),
+        ("0.0000005", "1", "0"),  # half to even, down: 0.00005 %
+        ("0.0000015", "1", "0.0002"),  # and up
+        ("99999999999999999.999999999999", "0.000000000001", "9999999999999999999999999999900"),
+    ],
+)
+def test_a_percentage_has_four_decimals(part: str, whole: str, share: str) -> None:
+    assert decimal_text(percent(Decimal(part), Decimal(whole))) == share
 
 
 def test_the_widest_number_is_still_taken() -> None:
