@@ -91,9 +91,14 @@ STREAM_SUBSCRIPTIONS_MAX = 100  # of one connection
 STREAM_MESSAGES_PER_SECOND_MAX = 50  # from one client
 STREAM_QUEUE_MESSAGES_MAX = 20_000  # waiting for one client; one order may trade with thousands
 STREAM_QUEUE_BYTES_MAX = 8 * 1024 * 1024  # waiting for one client
+STREAM_BOOK_SECONDS_MAX = 3.0  # that a subscription waits for Redis, and then for its book
+STREAM_STALE_SECONDS = 5.0  # without word of a book: ten heartbeats of the worker
 STREAM_HEARTBEAT_SECONDS = 15.0
 STREAM_CONNECTIONS_MAX = 10_000  # of one API process
 FEED_EARLY_BATCHES_MAX = 1_000  # kept while a feed reads its book
+FEED_RETRY_SECONDS_MIN = 0.2  # between two attempts to read a book
+FEED_RETRY_SECONDS_MAX = 2.0
+FEED_OLDER_BOOKS_MAX = 5  # attempts that may find an older book than the feed's, until it is taken
 
 # Serving: `manage.py serve` and its children
 SERVERS_TIMEOUT_SECONDS = 30.0  # for a PostgreSQL and Redis that are not ours to answer
@@ -229,7 +234,16 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "exchange"},
+        "CONFIG": {
+            "hosts": [
+                {
+                    "address": REDIS_URL,
+                    "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
+                    "socket_timeout": REDIS_TIMEOUT_SECONDS,
+                }
+            ],
+            "prefix": "exchange",
+        },
     }
 }
 

@@ -5,6 +5,7 @@ The worker writes each message of the stream once, as JSON; the API processes pa
 
 import msgspec
 
+from rest.content import encode_json
 from rest.numbers import Number
 
 
@@ -55,6 +56,12 @@ class TradeMessage(msgspec.Struct, tag_field="type", tag="trade", kw_only=True):
     timestamp: str
 
 
+class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):
+    """The end of an error `stale` for who does not follow the book; who does gets a snapshot."""
+
+    instrument: str
+
+
 class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     """One commit's effects on one book, from the worker to every API process.
 
@@ -68,6 +75,11 @@ class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     delta: str = ""
     trades: list[str] = []
     orders: list[tuple[str, str]] = []  # client id, order_update
+
+
+def error_text(code: str, message: str, **more: str) -> str:
+    """An error of the stream, as JSON."""
+    return encode_json({"type": "error", "code": code, "message": message, **more}).decode()
 
 
 def group_name(symbol: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
 from marketdata import metrics
+from marketdata.messages import error_text
 from marketdata.stream.hub import Hub, current_hub
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
@@ -17,11 +19,14 @@ from orders.instruments import TradedInstrument, directory
 from rest.content import encode_json
 from rest.exceptions import Refusal
 
+logger = logging.getLogger(__name__)
+
 CLOSE_POLICY_VIOLATION = 1008
 CLOSE_MESSAGE_TOO_BIG = 1009
+CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
-PRIVATE_CLOSE_CODES = 3000  # on Daphne: 4008, 4009, 4013
-SLOW_CONSUMER_NOTICE_SECONDS = 2.0  # for the last message to a client that may not be reading at all
+PRIVATE_CLOSE_CODES = 3000  # on Daphne: 4008, 4009, 4011, 4013
+LAST_WORDS_SECONDS = 2.0  # for the last message to a client that may not be reading at all
 
 _open_connections = 0
 
@@ -38,48 +43,53 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Speaks the protocol of /stream."""
 
     channel_layer_alias = "none"  # the hub listens to the groups for all clients of this process
-    _closing: asyncio.Task[None] | None = None
+    _counted = False  # among the open connections
+    _ended = False  # a close was sent: nothing may follow it
+    _too_slow = False
+    _sending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve until the client leaves or is too slow. Returning cuts off one that does not read at all."""
+        """Serve until the client leaves or can't be served. Returning cuts off one that does not read at all."""
+        self._subscriptions: set[Subscription] = set()
         self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
         try:
             await self._serving
         except asyncio.CancelledError:
-            if self._closing is None:
+            if (task := asyncio.current_task()) and task.cancelling():
                 raise
-        if self._closing is not None:
-            await self._closing
-            await self.disconnect(CLOSE_TRY_AGAIN_LATER)
+            await self._dismiss()
+        finally:
+            await self._leave()
 
     async def connect(self) -> None:
         global _open_connections  # noqa: PLW0603 - a count of this process, touched on the event loop only
-        self._subscriptions: set[Subscription] = set()
-        self._recent: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
-        self._accepted = _open_connections < settings.STREAM_CONNECTIONS_MAX
-        if not self._accepted:
+        if _open_connections >= settings.STREAM_CONNECTIONS_MAX:
             await self.close(code=CLOSE_TRY_AGAIN_LATER)
             return
         _open_connections += 1
+        self._counted = True
         metrics.connections.inc()
+        self._recent: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
         self._hub: Hub = current_hub()
         self._outbox = Outbox(self._send_text, self._on_overflow)
         await self.accept()
-        self._sending = asyncio.create_task(self._outbox.run(), name="outbox")
+        self._sending = asyncio.create_task(self._empty_outbox(), name="outbox")
 
-    async def disconnect(self, code: int) -> None:
+    async def _leave(self) -> None:
+        """Undo what connecting and subscribing did, however the connection ended."""
         global _open_connections  # noqa: PLW0603
-        if not self._accepted:
+        if not self._counted:
             return
-        self._accepted = False
+        self._counted = False
         _open_connections -= 1
         metrics.connections.dec()
         for subscription in list(self._subscriptions):
             self._unfollow(subscription)
-        self._sending.cancel()
-        await asyncio.gather(self._sending, return_exceptions=True)
+        await self._stop_sending()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self._ended:
+            return
         metrics.messages_received.inc()
         if _frame_bytes(text_data, bytes_data) > settings.STREAM_FRAME_BYTES_MAX:
             await self._end(CLOSE_MESSAGE_TOO_BIG)
@@ -94,9 +104,9 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 raise InvalidMessage("invalid_message", "Text frames are required, not binary ones.")
             await self._serve(text_data)
         except InvalidMessage as error:
-            self._put({"type": "error", "code": error.code, "message": str(error)})
+            self._outbox.put(error_text(error.code, str(error)))
         except Refusal as error:
-            self._put({"type": "error", "code": str(error.get_codes()), "message": str(error.detail)})
+            self._outbox.put(error_text(str(error.get_codes()), str(error.detail)))
 
     async def _serve(self, text: str) -> None:
         request = decode_request(text)
@@ -134,14 +144,22 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         return [await directory.get(symbol) for symbol in dict.fromkeys(request.symbols)]
 
     async def _follow(self, subscription: Subscription, instrument: TradedInstrument) -> None:
-        feed = await self._hub.feed(instrument)
-        self._subscriptions.add(subscription)
-        if subscription.channel == "orderbook_deltas":
-            await feed.follow_book(self._outbox)
-        elif subscription.channel == "trades":
-            feed.follow_trades(self._outbox)
-        else:
-            feed.follow_orders(self._outbox, subscription.client_id)
+        """Raises Unavailable; what was followed before stays so."""
+        is_new = subscription not in self._subscriptions
+        self._subscriptions.add(subscription)  # first, so that leaving undoes whatever comes of it
+        try:
+            feed = await self._hub.feed(instrument)
+            if subscription.channel == "orderbook_deltas":
+                await feed.follow_book(self._outbox)
+            elif subscription.channel == "trades":
+                feed.follow_trades(self._outbox)
+            else:
+                feed.follow_orders(self._outbox, subscription.client_id)
+        except Refusal:
+            if is_new:
+                self._subscriptions.discard(subscription)
+            raise
+        await asyncio.sleep(0)  # the outbox gives what it has to the server before the next snapshot comes
 
     def _unfollow(self, subscription: Subscription) -> None:
         self._subscriptions.discard(subscription)
@@ -149,7 +167,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if feed is None:
             return
         if subscription.channel == "orderbook_deltas":
-            feed.book_followers.discard(self._outbox)
+            feed.unfollow_book(self._outbox)
         elif subscription.channel == "trades":
             feed.trade_followers.discard(self._outbox)
         else:
@@ -161,35 +179,47 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _send_text(self, text: str) -> None:
         await self.send(text_data=text)
 
+    async def _empty_outbox(self) -> None:
+        try:
+            await self._outbox.run()
+        except OSError:
+            self._serving.cancel()  # the client is gone
+        except Exception as error:  # Daphne sends nothing over 1 MiB
+            logger.warning("a client of the stream can't be written to: %r", error)
+            self._serving.cancel()
+
+    async def _stop_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
     def _on_overflow(self) -> None:
-        self._closing = asyncio.create_task(self._end_slow_consumer(), name="slow-consumer")
+        """What waits for the client's next message ends first: some servers do not close before it does."""
+        self._too_slow = True
+        self._serving.cancel()
 
-    async def _end_slow_consumer(self) -> None:
-        """Tell it and close, within a bounded time: it may not be reading at all.
-
-        What waits for the client's next message ends first: some servers do not close before it does.
-        """
-        for task in (self._serving, self._sending):
-            task.cancel()
-        await asyncio.gather(self._serving, self._sending, return_exceptions=True)
-        notice = {
-            "type": "error",
-            "code": "slow_consumer",
-            "message": "Messages were not read fast enough: connect again and follow less.",
-        }
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SLOW_CONSUMER_NOTICE_SECONDS):
-                await self._send_text(encode_json(notice).decode())
-                await self._close(CLOSE_TRY_AGAIN_LATER)
+    async def _dismiss(self) -> None:
+        """Close from our side, within a bounded time: the client may not be reading at all, or gone."""
+        await self._stop_sending()
+        # What is raised where it is gone: an OSError, as TimeoutError is one; with Daphne a RuntimeError.
+        with contextlib.suppress(OSError, RuntimeError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                if not self._too_slow:
+                    await self._end(CLOSE_INTERNAL_ERROR)
+                    return
+                message = "Messages were not read fast enough: connect again and follow less."
+                await self._send_text(error_text("slow_consumer", message))
+                await self._end(CLOSE_TRY_AGAIN_LATER)
 
     async def _end(self, code: int) -> None:
-        self._outbox.overflowed = True
-        await self._close(code)
-
-    async def _close(self, code: int) -> None:
+        self._ended = True
+        self._outbox.close()
         try:
             await self.close(code=code)
-        except Exception:  # what Daphne's WebSocket library raises: it sends 1000 and codes from 3000 on only
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            # Daphne's WebSocket library raises a bare one: it sends 1000 and codes from 3000 on only.
             await self.close(code=code + PRIVATE_CLOSE_CODES)
 
 

@@ -2,12 +2,17 @@
 
 The channel layer would decode every message once for each consumer and queue without bound; here each batch is
 decoded once, and each client has its own bounded queue.
+
+The layer connects again by itself where Redis restarts. It does not notice where a host of Redis is gone without
+a word, so the hub subscribes anew, on a new connection, whenever it has heard nothing for STREAM_STALE_SECONDS.
 """
 
 import asyncio
 import logging
+import time
 
 from channels.layers import get_channel_layer
+from django.conf import settings
 from redis.exceptions import RedisError
 
 from marketdata.messages import decode_batch, group_name
@@ -19,6 +24,8 @@ from rest.loops import per_event_loop
 logger = logging.getLogger(__name__)
 
 RECEIVE_RETRY_SECONDS = 0.1
+SUBSCRIBE_RETRY_SECONDS = 1.0
+TICK_SECONDS = 0.5
 
 
 class Hub:
@@ -27,37 +34,59 @@ class Hub:
     def __init__(self) -> None:
         self._feeds: dict[str, Feed] = {}
         self._layer = get_channel_layer()
-        self._channel: str | None = None
         self._lock = asyncio.Lock()
+        self._channel: str | None = None  # in the groups of all feeds
         self._receiving: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
+        self._heard_at = time.monotonic()
 
     async def feed(self, instrument: TradedInstrument) -> Feed:
-        """The instrument's feed, joined to its group. Raises Unavailable where Redis is not answering."""
+        """The instrument's feed, joined to its group.
+
+        Raises Unavailable where Redis does not answer within STREAM_BOOK_SECONDS_MAX.
+        """
         feed = self._feeds.get(instrument.symbol)
         if feed is None:
-            async with self._lock:
-                feed = self._feeds.get(instrument.symbol) or await self._join(instrument)
+            try:
+                async with asyncio.timeout(settings.STREAM_BOOK_SECONDS_MAX), self._lock:
+                    feed = self._feeds.get(instrument.symbol) or await self._join(instrument)
+            except (RedisError, OSError) as error:  # the timeout's TimeoutError is an OSError
+                raise Unavailable("Market data is not available. Try again in a moment.") from error
         return feed
 
     def existing_feed(self, symbol: str) -> Feed | None:
         return self._feeds.get(symbol)
 
     async def _join(self, instrument: TradedInstrument) -> Feed:
-        try:
-            if self._channel is None:
-                self._channel = await self._layer.new_channel()
-                self._receiving = asyncio.create_task(self._receive_forever(self._channel), name="hub")
-            await self._layer.group_add(group_name(instrument.symbol), self._channel)
-        except (RedisError, OSError) as error:
-            raise Unavailable("Market data is not available. Try again in a moment.") from error
+        if not self._watching:
+            watches = (self._tick_forever(), self._stay_subscribed())
+            self._watching = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
+        channel = self._channel or await self._subscribe()
+        await self._layer.group_add(group_name(instrument.symbol), channel)
         feed = self._feeds[instrument.symbol] = Feed(instrument)
         return feed
+
+    async def _subscribe(self) -> str:
+        """Forget all that was subscribed, and subscribe on a new connection."""
+        self._channel = None
+        await self._layer.flush()
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.gather(self._receiving, return_exceptions=True)
+        channel: str = await self._layer.new_channel()
+        for symbol in self._feeds:
+            await self._layer.group_add(group_name(symbol), channel)
+        self._receiving = asyncio.create_task(self._receive_forever(channel), name="hub")
+        self._heard_at = time.monotonic()
+        self._channel = channel
+        return channel
 
     async def _receive_forever(self, channel: str) -> None:
         """One bad message must not end the stream of all clients."""
         while True:
             try:
                 message = await self._layer.receive(channel)
+                self._heard_at = time.monotonic()
                 batch = decode_batch(message["data"])
                 feed = self._feeds.get(batch.instrument)
                 if feed is not None:  # there is none yet while the group is being joined
@@ -65,6 +94,29 @@ class Hub:
             except Exception:
                 logger.exception("a message of market data is lost")
                 await asyncio.sleep(RECEIVE_RETRY_SECONDS)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            for feed in self._feeds.values():
+                feed.on_tick()
+
+    async def _stay_subscribed(self) -> None:
+        while True:
+            await asyncio.sleep(SUBSCRIBE_RETRY_SECONDS)
+            if not self._is_deaf():
+                continue
+            try:
+                async with self._lock:
+                    await self._subscribe()
+            except (RedisError, OSError) as error:
+                logger.warning("market data can't be subscribed to: %s", error)
+            except Exception:
+                logger.exception("market data can't be subscribed to")
+
+    def _is_deaf(self) -> bool:
+        """Whether nothing at all has arrived for so long that the subscription itself may be broken."""
+        return bool(self._feeds) and time.monotonic() - self._heard_at > settings.STREAM_STALE_SECONDS
 
 
 @per_event_loop

@@ -1,6 +1,7 @@
 """One client's outgoing messages: a queue bounded in messages and bytes, and the task that empties it.
 
 Putting never waits, so a slow client cannot slow the feed. One whose queue overflows gets no more market data.
+A message of more than half the bytes counts as half: a book of any size finds room in a queue that is half empty.
 """
 
 import asyncio
@@ -17,48 +18,72 @@ HEARTBEAT = '{"type":"heartbeat"}'
 class Outbox:
     """Sends texts in order through `send`; calls `on_overflow` once where the client is too slow.
 
-    `heartbeat_seconds` of silence are broken by a heartbeat.
+    `STREAM_HEARTBEAT_SECONDS` of silence are broken by a heartbeat.
     """
 
     def __init__(self, send: Callable[[str], Awaitable[None]], on_overflow: Callable[[], None]) -> None:
         self._send = send
         self._on_overflow = on_overflow
         self._queue: deque[str] = deque()
-        self._characters = 0
+        self._waiting = 0  # weight of the queue
         self._filled = asyncio.Event()
-        self.overflowed = False
+        self._closed = False
 
     def put(self, text: str) -> None:
         """Queue a message; drops everything once the bounds are passed."""
-        if self.overflowed:
+        if self._closed:
             return
         if (
             len(self._queue) >= settings.STREAM_QUEUE_MESSAGES_MAX
-            or self._characters + len(text) > settings.STREAM_QUEUE_BYTES_MAX
-        ) and self._queue:
-            self.overflowed = True
-            self._queue.clear()
+            or self._waiting + _weight(text) > settings.STREAM_QUEUE_BYTES_MAX
+        ):
+            self.close()
             metrics.slow_consumers.inc()
             self._on_overflow()
             return
         self._queue.append(text)
-        self._characters += len(text)
+        self._waiting += _weight(text)
         self._filled.set()
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a message of any size fits."""
+        return (
+            len(self._queue) <= settings.STREAM_QUEUE_MESSAGES_MAX // 2
+            and self._waiting <= settings.STREAM_QUEUE_BYTES_MAX // 2
+        )
+
+    def close(self) -> None:
+        """Drop what waits and take no more."""
+        self._closed = True
+        self._queue.clear()
+        self._waiting = 0
+
     async def run(self) -> None:
-        """Send what is put, until cancelled."""
-        while True:
-            if not self._queue:
-                self._filled.clear()
-                try:
-                    async with asyncio.timeout(settings.STREAM_HEARTBEAT_SECONDS):
-                        await self._filled.wait()
-                except TimeoutError:
-                    self.put(HEARTBEAT)
-            sent = 0
-            while self._queue:
-                text = self._queue.popleft()
-                self._characters -= len(text)
-                await self._send(text)
-                sent += 1
-            metrics.messages_sent.inc(sent)
+        """Send what is put, until cancelled; raises what `send` raises."""
+        try:
+            while True:
+                await self._await_news()
+                sent = 0
+                while self._queue:
+                    text = self._queue.popleft()
+                    self._waiting -= _weight(text)
+                    await self._send(text)
+                    sent += 1
+                metrics.messages_sent.inc(sent)
+        finally:
+            self.close()
+
+    async def _await_news(self) -> None:
+        if self._queue:
+            return
+        self._filled.clear()
+        try:
+            async with asyncio.timeout(settings.STREAM_HEARTBEAT_SECONDS):
+                await self._filled.wait()
+        except TimeoutError:
+            self.put(HEARTBEAT)
+
+
+def _weight(text: str) -> int:
+    return min(len(text), settings.STREAM_QUEUE_BYTES_MAX // 2)

@@ -5,9 +5,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from orders.serializers import CLIENT_ID_PATTERN
+
 Channel = Literal["orderbook_deltas", "trades", "orders"]
 Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-ClientId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+ClientId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{CLIENT_ID_PATTERN.pattern})\Z")]
 
 
 class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"):

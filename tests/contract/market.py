@@ -7,11 +7,13 @@ import psycopg
 import redis
 
 from exchange_site.embedded.locations import Locations
+from marketdata.book import mirror_keys
 from orders.messages import COMMAND_FIELD, ReloadInstruments, encode, stream_key
 from tests.contract.client import Client, order_body
 from tests.system.exchange import RunningExchange, wait_until
 
 LISTED_AT_ONCE = 30
+LEVELS_AT_ONCE = 10_000
 _LIST_SQL = """
 INSERT INTO orders_instrument (symbol, tick_size, lot_size, min_quantity, max_quantity, min_price, max_price,
                                status, partition)
@@ -42,6 +44,19 @@ class Market:
             self.reload_worker()
             wait_until(lambda: self._is_traded(self._unused[-1]), f"{self._unused[-1]} is traded")
         return self._unused.pop(0)
+
+    def large_books(self, *sizes: int) -> list[str]:
+        """Instruments whose mirrors show more bids than could be placed in the time of a test.
+
+        They are new: nobody can have subscribed to all instruments and with them to these.
+        """
+        self._unused = []
+        symbols = [self.fresh_instrument() for _ in sizes]
+        for symbol, bids in zip(symbols, sizes, strict=True):
+            for start in range(1, bids + 1, LEVELS_AT_ONCE):
+                ticks = range(start, min(start + LEVELS_AT_ONCE, bids + 1))
+                self.redis.zadd(mirror_keys(0, symbol).bids, {f"{price}:1:1": price for price in ticks})
+        return symbols
 
     def halt_all_handed_out(self) -> None:
         """Halt the instruments of the tests so far, and those that wait to be handed out."""

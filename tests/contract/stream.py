@@ -1,17 +1,25 @@
 """A client of /stream, and the book that it builds from what it hears."""
 
 import json
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, Self
 
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from tests.contract.client import Client, exact_json
 
 MESSAGE_SECONDS_MAX = 10.0
 CHANNELS = ("orderbook_deltas", "trades", "orders")
+
+UPGRADE_REQUEST = (
+    b"GET /stream HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
 
 
 class Stream:
@@ -123,3 +131,29 @@ def meet(client: Client, instrument: str, price: object = 10, **more: Any) -> tu
     """A maker and a taker that trade one unit."""
     maker = client.place(instrument, "sell", 1, price, client_id="maker")
     return maker, client.place(instrument, "buy", 1, price, client_id="taker", **more)
+
+
+def frame(message: object) -> bytes:
+    """A message as a client's bytes, for a connection without a library."""
+    return Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True)
+
+
+def reset(connection: socket.socket) -> None:
+    """Close it as a crash does: without a word, and with an error for the server's next write."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def open_connections(client: Client) -> float:
+    """How many clients of the stream the exchange has, as the metrics say it."""
+    return _metric(client, "exchange_websocket_connections")
+
+
+def slow_consumers(client: Client) -> float:
+    """How many clients were closed because they did not read, as the metrics say it."""
+    return _metric(client, "exchange_websocket_slow_consumers_total")
+
+
+def _metric(client: Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])

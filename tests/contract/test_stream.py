@@ -9,7 +9,7 @@ from websockets.sync.client import connect
 from tests.contract.client import TIME, Client, order_body
 from tests.contract.crowd import Crowd
 from tests.contract.market import Market
-from tests.contract.stream import LocalBook, Stream, meet
+from tests.contract.stream import LocalBook, Stream, meet, open_connections
 from tests.system.exchange import RunningExchange, wait_until
 
 
@@ -70,6 +70,7 @@ BAD_MESSAGES = [
     '{"type":"subscribe","channels":["orders"]}',
     '{"type":"subscribe","channels":["orders"],"client_id":""}',
     '{"type":"subscribe","channels":["orders"],"client_id":"a b"}',
+    '{"type":"subscribe","channels":["orders"],"client_id":"a\\n"}',
     '{"type":"subscribe","channels":["trades"],"instrument":""}',
     '{"type":"subscribe","channels":["trades"],"instrument":[]}',
     '{"type":"subscribe","channels":["trades"],"instrument":1}',
@@ -305,17 +306,11 @@ def test_foreign_pages_may_not(exchange: RunningExchange, origin: str) -> None:
 
 
 def test_connections_and_messages_are_counted(exchange: RunningExchange, client: Client) -> None:
-    def connections() -> float:
-        lines = client.get("/metrics").text.splitlines()
-        return float(
-            next(line for line in lines if line.startswith("exchange_websocket_connections")).split()[1]
-        )
-
-    before = connections()
+    before = open_connections(client)
     with Stream(exchange.ws_url) as stream:
         stream.ping(1)
-        assert connections() == before + 1
-    wait_until(lambda: connections() <= before, "the connection is gone")
+        assert open_connections(client) == before + 1
+    wait_until(lambda: open_connections(client) <= before, "the connection is gone")
 
 
 def test_silence_is_broken_by_a_heartbeat(silent_stream: Stream) -> None:

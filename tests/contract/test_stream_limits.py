@@ -6,12 +6,23 @@ import time
 
 import pytest
 
-from tests.contract.client import Client
+from tests.contract.client import ANSWER_SECONDS_MAX, Client
 from tests.contract.market import Market
-from tests.contract.stream import CHANNELS, Stream, meet
-from tests.system.exchange import RunningExchange
+from tests.contract.stream import (
+    CHANNELS,
+    UPGRADE_REQUEST,
+    Stream,
+    frame,
+    meet,
+    open_connections,
+    reset,
+    slow_consumers,
+)
+from tests.system.exchange import RunningExchange, wait_until
 
 FRAME_BYTES_MAX = 64 * 1024
+LONG_PING = {"type": "ping", "id": "x" * 60_000}
+LONG_PINGS_A_SECOND = 45
 
 
 def closed_with(asgi_server: str, code: int) -> int:
@@ -47,6 +58,38 @@ def test_a_connection_may_have_100_subscriptions_and_not_one_more(
     assert stream.close_code() == closed_with(asgi_server, 1008)
 
 
+def test_books_of_any_size_may_be_followed(
+    asgi_server: str, exchange: RunningExchange, client: Client, market: Market
+) -> None:
+    """Together, and with uvicorn also one alone, they have more bytes than may wait for a client."""
+    sizes = [20_000] * 12 if asgi_server == "daphne" else [250_000, 100_000, 100_000]
+    symbols = market.large_books(*sizes)
+    for _ in range(2):  # read from Redis, and then at hand
+        with Stream(exchange.ws_url) as stream:
+            stream.subscribe("orderbook_deltas", instrument=symbols)
+            snapshots = {
+                snapshot["instrument"]: snapshot
+                for snapshot in stream.expect(*["orderbook_snapshot"] * len(sizes))
+            }
+            assert [len(snapshots[symbol]["bids"]) for symbol in symbols] == sizes
+            client.place(symbols[0], "sell", 1, 10_000)
+            (delta,) = stream.expect("orderbook_delta")
+            assert delta["previous_sequence"] == snapshots[delta["instrument"]]["sequence"]
+
+
+def test_daphne_closes_where_a_book_is_larger_than_it_can_send(
+    asgi_server: str, exchange: RunningExchange, client: Client, market: Market
+) -> None:
+    if asgi_server != "daphne":
+        pytest.skip("uvicorn sends messages of any size")
+    await_no_clients(client)
+    (symbol,) = market.large_books(30_000)
+    with Stream(exchange.ws_url) as stream:
+        stream.subscribe("orderbook_deltas", instrument=symbol)
+        assert stream.close_code() == closed_with(asgi_server, 1011)
+    await_no_clients(client)
+
+
 def test_a_client_may_send_50_messages_a_second_and_not_one_more(asgi_server: str, stream: Stream) -> None:
     for number in range(51):
         stream.send({"type": "ping", "id": number})
@@ -61,13 +104,9 @@ def test_a_slow_client_is_told_and_closed_and_disturbs_nobody(
     if asgi_server == "daphne":
         pytest.skip("Daphne takes what it is given without a limit: it never tells that a client is slow")
     closed_before = slow_consumers(client)
-    narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    narrow.connect(("127.0.0.1", exchange.port))
-    long_ping = json.dumps({"type": "ping", "id": "x" * 60_000})
     with (
         Stream(exchange.ws_url) as other,
-        Stream(exchange.ws_url, sock=narrow, max_queue=1, ping_interval=None) as slow,
+        Stream(exchange.ws_url, sock=narrow_socket(exchange), max_queue=1, ping_interval=None) as slow,
     ):
         other.subscribe("trades", instrument=instrument)
         bursts = 0
@@ -75,8 +114,8 @@ def test_a_slow_client_is_told_and_closed_and_disturbs_nobody(
             bursts += 1
             assert bursts < 12  # 45 MB: memory is not bounded
             next_second = time.monotonic() + 1.05
-            for _ in range(45):
-                slow.send(long_ping)
+            for _ in range(LONG_PINGS_A_SECOND):
+                slow.send(LONG_PING)
             while time.monotonic() < next_second:
                 meet(client, instrument)
                 other.expect("trade")
@@ -86,7 +125,62 @@ def test_a_slow_client_is_told_and_closed_and_disturbs_nobody(
         other.expect("trade")
 
 
-def slow_consumers(client: Client) -> str:
-    """How many clients were closed, as the metrics say it."""
-    lines = client.get("/metrics").text.splitlines()
-    return next(line for line in lines if line.startswith("exchange_websocket_slow_consumers_total"))
+def test_a_slow_client_that_vanishes_when_it_is_told_leaves_nothing_behind(
+    asgi_server: str, exchange: RunningExchange, client: Client
+) -> None:
+    if asgi_server == "daphne":
+        pytest.skip("Daphne takes what it is given without a limit: it never tells that a client is slow")
+    await_no_clients(client)
+    closed_before = slow_consumers(client)
+    slow = narrow_socket(exchange)
+    slow.sendall(UPGRADE_REQUEST)
+    assert b" 101 " in slow.recv(1_000)
+    burst = frame(LONG_PING) * LONG_PINGS_A_SECOND
+    while slow_consumers(client) == closed_before:
+        next_second = time.monotonic() + 1.05
+        slow.sendall(burst)
+        wait_until(lambda end=next_second: time.monotonic() > end, "another second")  # type: ignore[misc]
+    reset(slow)
+    await_no_clients(client)
+
+
+def test_a_flood_leaves_nothing_behind(exchange: RunningExchange, client: Client) -> None:
+    """Of messages that came in one piece, those after the one too many are not looked at."""
+    await_no_clients(client)
+    pings = b"".join(frame({"type": "ping", "id": number}) for number in range(200))
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", exchange.port), ANSWER_SECONDS_MAX) as connection:
+            connection.sendall(UPGRADE_REQUEST)
+            answers = connection.recv(1_000)
+            assert b" 101 " in answers
+            connection.sendall(pings)
+            while b"\x88\x02" not in answers:  # the head of a frame that closes
+                answers += connection.recv(65_536)
+            assert answers.count(b'"pong"') == 50
+    await_no_clients(client)
+
+
+def test_clients_that_vanish_at_the_handshake_leave_nothing_behind(
+    exchange: RunningExchange, client: Client
+) -> None:
+    await_no_clients(client)
+    for _ in range(300):
+        connection = socket.create_connection(("127.0.0.1", exchange.port))
+        connection.sendall(UPGRADE_REQUEST)
+        reset(connection)
+    with Stream(exchange.ws_url) as stream:
+        stream.ping("served after all of them")
+    await_no_clients(client)
+
+
+def await_no_clients(client: Client) -> None:
+    """Until the exchange counts no connection but the one that is open from the first test to the last."""
+    wait_until(lambda: open_connections(client) == 1, "all clients are forgotten")
+
+
+def narrow_socket(exchange: RunningExchange) -> socket.socket:
+    """A connection that takes little before its client reads."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect(("127.0.0.1", exchange.port))
+    return connection

@@ -1,0 +1,138 @@
+"""/stream while parts of the exchange are away: nobody is left with an old book without being told."""
+
+import contextlib
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.contract.client import Client, order_body
+from tests.contract.stream import LocalBook, Stream, meet
+from tests.system.exchange import RunningExchange, is_gone, wait_until
+
+INSTRUMENT = "BTC-USD"
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningExchange]:
+    """An exchange whose parts these tests kill and freeze."""
+    with RunningExchange() as running:
+        yield running
+
+
+@pytest.fixture
+def book(client: Client, stream: Stream) -> LocalBook:
+    """The book of a client that follows it."""
+    client.place(INSTRUMENT, "buy", 1, 10)
+    stream.subscribe("orderbook_deltas", instrument=INSTRUMENT)
+    return LocalBook(*stream.expect("orderbook_snapshot"))
+
+
+def part(exchange: RunningExchange, word: str) -> psutil.Process:
+    found = exchange.child(word)
+    assert found is not None
+    return found
+
+
+@contextlib.contextmanager
+def frozen(*parts: psutil.Process) -> Iterator[None]:
+    """The processes and those below them do nothing for a while."""
+    processes = [process for part in parts for process in (part, *part.children(recursive=True))]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
+def place_as_soon_as_possible(client: Client, key: str) -> None:
+    """An order rests, however often the exchange has to be asked."""
+    body = order_body(INSTRUMENT, "buy", 1, 5, idempotency_key=key)
+    wait_until(lambda: client.post("/orders", body).status in (200, 201), "an order is taken")
+
+
+def follow(stream: Stream, book: LocalBook, sequence: int) -> LocalBook:
+    """The client's book at that sequence: deltas continue it, snapshots replace it."""
+    while book.sequence < sequence:
+        message = stream.receive()
+        if message["type"] == "orderbook_snapshot":
+            book = LocalBook(message)
+        elif message["type"] == "orderbook_delta":
+            book.apply(message)
+        else:
+            assert message["code"] == "stale"
+    return book
+
+
+def expect_stale(stream: Stream) -> None:
+    message = stream.receive()
+    assert message.keys() == {"type", "code", "message", "instrument"}
+    assert (message["type"], message["code"], message["instrument"]) == ("error", "stale", INSTRUMENT)
+
+
+def expect_delta(stream: Stream, book: LocalBook, client: Client) -> None:
+    """The next order is the next message."""
+    client.place(INSTRUMENT, "buy", 1, 10)
+    book.apply(*stream.expect("orderbook_delta"))
+    assert book.levels() == client.levels(INSTRUMENT)
+
+
+def test_followers_hear_again_after_redis_was_killed(
+    exchange: RunningExchange, client: Client, stream: Stream, book: LocalBook
+) -> None:
+    redis = part(exchange, "valkey-server")
+    redis.kill()
+    wait_until(lambda: is_gone(redis), "Redis is gone")
+    for number in range(3):
+        place_as_soon_as_possible(client, f"after redis {number}")
+    rest = client.book(INSTRUMENT)
+    book = follow(stream, book, rest["sequence"])
+    assert book.levels() == client.levels(INSTRUMENT)
+    expect_delta(stream, book, client)
+
+
+@pytest.mark.parametrize("word", ["run_matching", "valkey-server"])
+def test_followers_are_told_while_nothing_is_heard_of_the_book(
+    exchange: RunningExchange, client: Client, stream: Stream, book: LocalBook, word: str
+) -> None:
+    with Stream(exchange.ws_url) as listener, Stream(exchange.ws_url) as late:
+        listener.subscribe("trades", "orders", instrument=INSTRUMENT, client_id="a")
+        with frozen(part(exchange, word)):
+            expect_stale(stream)
+            expect_stale(listener)
+            late.subscribe("orderbook_deltas", instrument=INSTRUMENT)
+            late.expect("orderbook_snapshot")
+            expect_stale(late)
+            stream.ping("told once")
+        assert listener.expect("resumed") == [{"type": "resumed", "instrument": INSTRUMENT}]
+        for follower in (stream, late):
+            (snapshot,) = follower.expect("orderbook_snapshot")
+            assert LocalBook(snapshot).levels() == book.levels()
+        wait_until(lambda: client.get("/healthz").status == 200, "healthy")
+        meet(client, INSTRUMENT, 20)
+        listener.expect("trade")
+        sequence = client.book(INSTRUMENT)["sequence"]
+        for follower in (stream, late):
+            assert follow(follower, book, sequence).levels() == client.levels(INSTRUMENT)
+
+
+def test_a_book_that_cannot_be_read_is_unavailable(
+    exchange: RunningExchange, client: Client, stream: Stream, book: LocalBook
+) -> None:
+    with Stream(exchange.ws_url) as other:
+        other.subscribe("trades", instrument="ETH-USD")  # its feed is there, its book was not read yet
+        with frozen(part(exchange, "valkey-server"), part(exchange, "bin/postgres")):
+            for instrument in ("ETH-USD", "SOL-USD"):
+                other.send({"type": "subscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
+                other.receive_until(lambda message: message.get("code") == "unavailable")
+            other.send({"type": "ping"})
+            other.receive_until(lambda message: message["type"] == "pong")
+            expect_stale(stream)
+        (snapshot,) = stream.expect("orderbook_snapshot")
+        assert LocalBook(snapshot).levels() == book.levels()
+        wait_until(lambda: client.get("/healthz").status == 200, "healthy")
+        for instrument in ("ETH-USD", "SOL-USD"):
+            other.send({"type": "subscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
+            other.receive_until(lambda message: message["type"] == "orderbook_snapshot")

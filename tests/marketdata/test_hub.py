@@ -1,0 +1,100 @@
+"""The hub and its one subscription, on a real Redis behind a connection that falls silent."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from django.conf import settings as django_settings
+from pytest_django.fixtures import Settings
+from redis.asyncio import Redis
+
+from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
+from marketdata.stream.hub import Hub
+from tests.environment import free_port
+from tests.marketdata.feeds import Listener, instrument
+
+SYMBOL = "HUB-USD"
+PREFIX = "tests-of-the-hub"
+
+
+class SilentRoad:
+    """A TCP port in front of Redis. After `cut` what is connected stays so, and hears nothing any more."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._relays: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        try:
+            yield
+        finally:
+            server.close()
+            self.cut()
+
+    def cut(self) -> None:
+        for relay in self._relays:
+            relay.cancel()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address = Redis.from_url(django_settings.REDIS_URL).connection_pool.connection_kwargs
+        server_reader, server_writer = await (
+            asyncio.open_unix_connection(address["path"])
+            if "path" in address
+            else asyncio.open_connection(address["host"], address["port"])
+        )
+        for source, target in ((reader, server_writer), (server_reader, writer)):
+            self._relays.add(asyncio.create_task(self._relay(source, target)))
+
+    async def _relay(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+            await target.drain()
+
+
+@pytest.fixture
+def road(settings: Settings) -> SilentRoad:
+    road = SilentRoad()
+    settings.CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [f"redis://127.0.0.1:{road.port}"], "prefix": PREFIX},
+        }
+    }
+    return road
+
+
+async def publish_until_heard(publisher: RedisPubSubChannelLayer, client: Listener) -> None:
+    """What a worker does that knows nothing of who listens."""
+    batch = MarketBatch(
+        instrument=SYMBOL, previous_sequence=0, sequence=0, trades=['{"type":"trade"}'], orders=[], levels=[]
+    )
+    message = {"type": BATCH_MESSAGE_TYPE, "data": encode_batch(batch)}
+    async with asyncio.timeout(10):
+        while client.has_heard_all:
+            await publisher.group_send(group_name(SYMBOL), message)
+            await asyncio.sleep(0.05)
+
+
+def test_a_subscription_that_fell_silent_is_made_anew(settings: Settings, road: SilentRoad) -> None:
+    """A host of Redis that is gone without a word: no connection breaks, nothing comes."""
+    settings.STREAM_STALE_SECONDS = 0.5
+
+    async def scenario() -> None:
+        publisher = RedisPubSubChannelLayer(hosts=[django_settings.REDIS_URL], prefix=PREFIX)
+        client = Listener()
+        async with road.open(), client.reading():
+            hub = Hub()
+            feed = await hub.feed(instrument(SYMBOL))
+            feed.follow_trades(client.outbox)
+            await publish_until_heard(publisher, client)
+            await client.expect("trade")
+            road.cut()
+            await client.receive_until("error")
+            await publish_until_heard(publisher, client)
+            await client.receive_until("resumed")
+
+    asyncio.run(scenario())

@@ -1,0 +1,106 @@
+"""A client's queue: what fits, what does not, and who hears of it."""
+
+import asyncio
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from marketdata.stream.outbox import HEARTBEAT, Outbox
+
+
+class Sink:
+    """Takes what an outbox sends, or refuses it as a server does whose client is gone."""
+
+    def __init__(self, *, refuses: bool = False) -> None:
+        self._texts: asyncio.Queue[str] = asyncio.Queue()
+        self.overflows = 0
+        self._refuses = refuses
+        self.outbox = Outbox(self.send, self.on_overflow)
+
+    async def send(self, text: str) -> None:
+        if self._refuses:
+            raise ConnectionResetError
+        self._texts.put_nowait(text)
+
+    def on_overflow(self) -> None:
+        self.overflows += 1
+
+    async def run_until_sent(self, count: int) -> list[str]:
+        running = asyncio.create_task(self.outbox.run())
+        async with asyncio.timeout(5):
+            texts = [await self._texts.get() for _ in range(count)]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return texts
+
+
+def test_texts_are_sent_in_order() -> None:
+    async def scenario() -> None:
+        sink = Sink()
+        for text in "abc":
+            sink.outbox.put(text)
+        assert await sink.run_until_sent(3) == ["a", "b", "c"]
+
+    asyncio.run(scenario())
+
+
+def test_silence_is_broken_by_heartbeats(settings: Settings) -> None:
+    settings.STREAM_HEARTBEAT_SECONDS = 0.01
+
+    async def scenario() -> None:
+        assert await Sink().run_until_sent(2) == [HEARTBEAT] * 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("text", "fitting"), [("x", 4), ("x" * 10, 4), ("x" * 30, 3)])
+def test_the_queue_is_bounded_and_says_so_once(settings: Settings, text: str, fitting: int) -> None:
+    settings.STREAM_QUEUE_MESSAGES_MAX = 4
+    settings.STREAM_QUEUE_BYTES_MAX = 100
+    sink = Sink()
+    for _ in range(fitting):
+        sink.outbox.put(text)
+    assert sink.overflows == 0
+    for _ in range(3):
+        sink.outbox.put(text)
+    assert sink.overflows == 1
+
+
+def test_a_message_of_any_size_fits_where_there_is_room(settings: Settings) -> None:
+    settings.STREAM_QUEUE_BYTES_MAX = 100
+    sink = Sink()
+    sink.outbox.put("x" * 50)
+    assert sink.outbox.has_room
+    sink.outbox.put("x" * 5_000)
+    assert sink.overflows == 0
+    sink.outbox.put("x")
+    assert sink.overflows == 1
+
+
+def test_there_is_room_again_when_messages_were_sent(settings: Settings) -> None:
+    settings.STREAM_QUEUE_BYTES_MAX = 100
+
+    async def scenario() -> None:
+        sink = Sink()
+        for text in ("x" * 5_000, "y" * 5_000):
+            sink.outbox.put(text)
+        assert not sink.outbox.has_room
+        await sink.run_until_sent(2)
+        assert sink.outbox.has_room
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_kept_for_a_client_that_is_gone(settings: Settings) -> None:
+    settings.STREAM_QUEUE_MESSAGES_MAX = 4
+
+    async def scenario() -> None:
+        sink = Sink(refuses=True)
+        sink.outbox.put("a")
+        with pytest.raises(ConnectionResetError):
+            await sink.outbox.run()
+        for _ in range(10):
+            sink.outbox.put("b")
+        assert sink.overflows == 0
+
+    asyncio.run(scenario())
