@@ -19,7 +19,7 @@ from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
 
 # Everything else is the JSON API.
-PAGE_PREFIXES = ("/admin", "/docs", "/static/", "/metrics")
+PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 
 api = ApiHandler()
 

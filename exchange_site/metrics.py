@@ -1,5 +1,6 @@
 """GET /metrics: Prometheus text of every process of the exchange."""
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -8,20 +9,25 @@ from django.conf import settings
 from django.http import HttpResponse
 from django_prometheus.exports import ExportToDjangoView
 from rest_framework.request import Request
-from rest_framework.views import APIView
+
+from rest.viewset import AsyncViewSet
 
 
-class MetricsView(APIView):
+class MetricsViewSet(AsyncViewSet):
     """What the processes have counted, out of the files that they share."""
 
-    http_method_names = ["get", "head"]
     schema = None  # no JSON: not in the OpenAPI schema
 
-    def get(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> HttpResponse:
         """The metrics in the format of the request's Accept header, by default plain text."""
-        forget_dead_processes()
-        answer: HttpResponse = ExportToDjangoView(request)
-        return answer
+        return await asyncio.to_thread(_collect, request)
+
+
+def _collect(request: Request) -> HttpResponse:
+    """Reads files."""
+    forget_dead_processes()
+    answer: HttpResponse = ExportToDjangoView(request)
+    return answer
 
 
 def forget_dead_processes(*, starting: int | None = None) -> None:

@@ -9,7 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.negotiation import DefaultContentNegotiation
 
 from exchange_site.health import HealthViewSet
-from exchange_site.metrics import MetricsView
+from exchange_site.metrics import MetricsViewSet
 from marketdata.views import CandleViewSet, OrderBookViewSet, TradeViewSet
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
@@ -33,7 +33,7 @@ urlpatterns = [
     endpoint("instruments", InstrumentViewSet, get="list"),
     endpoint("candles", CandleViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
-    re_path(r"^metrics/?$", MetricsView.as_view()),
+    endpoint("metrics", MetricsViewSet, get="list"),
     re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**READ_ONLY, **YAML_OR_JSON), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **READ_ONLY)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),

@@ -1,7 +1,6 @@
 """The instruments as an API process knows them: read again when older than INSTRUMENT_CACHE_SECONDS."""
 
 import asyncio
-import logging
 import time
 from decimal import Decimal
 
@@ -12,8 +11,6 @@ from orders.grid import Grid
 from orders.models import Instrument
 from rest.database import read_database
 from rest.exceptions import NotFound, Unavailable
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_SYMBOL = "BTC-USD"
 
@@ -33,29 +30,21 @@ class TradedInstrument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_instruments() -> dict[str, TradedInstrument]:
-    """All instruments of the database, by symbol; one that nobody could trade is left out and logged."""
-    instruments = {}
-    for row in Instrument.objects.all():
-        try:
-            instruments[row.symbol] = _traded(row)
-        except (ValueError, ArithmeticError) as error:
-            logger.error("instrument %s can't be traded: %s", row.symbol, error)
-    return instruments
-
-
-def _traded(row: Instrument) -> TradedInstrument:
-    """Raises ValueError, ArithmeticError where its steps give no grid."""
-    return TradedInstrument(
-        instrument_id=row.pk,
-        symbol=row.symbol,
-        grid=row.grid,
-        min_quantity=row.min_quantity,
-        max_quantity=row.max_quantity,
-        min_price=row.min_price,
-        max_price=row.max_price,
-        halted=row.status == Instrument.Status.HALTED,
-        partition=row.partition,
-    )
+    """All instruments of the database, by symbol."""
+    return {
+        row.symbol: TradedInstrument(
+            instrument_id=row.pk,
+            symbol=row.symbol,
+            grid=row.grid,
+            min_quantity=row.min_quantity,
+            max_quantity=row.max_quantity,
+            min_price=row.min_price,
+            max_price=row.max_price,
+            halted=row.status == Instrument.Status.HALTED,
+            partition=row.partition,
+        )
+        for row in Instrument.objects.all()
+    }
 
 
 class InstrumentDirectory:

@@ -2,9 +2,11 @@
 
 import json
 
+import httpx
 import pytest
 
 from tests.contract.client import Client, order_body
+from tests.system.exchange import RunningExchange
 
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
 BODY_BYTES_MAX = 64 * 1024
@@ -96,3 +98,57 @@ def test_a_body_may_have_64_kib_and_not_a_byte_more(client: Client, instrument: 
     assert client.post("/orders", body.ljust(BODY_BYTES_MAX)).status == 201
     client.post("/orders", body.ljust(BODY_BYTES_MAX + 1)).error(413, "payload_too_large")
     assert client.book(instrument)["sequence"] == 1
+
+
+@pytest.mark.parametrize("megabytes", [1, 4])
+def test_a_client_that_sends_all_first_is_told_too(client: Client, instrument: str, megabytes: int) -> None:
+    client.post("/orders", b" " * megabytes * 1024 * 1024).error(413, "payload_too_large")
+    assert client.post("/orders", order_body(instrument, "buy", 1, 10)).status == 201
+
+
+def test_a_body_in_chunks(client: Client, exchange: RunningExchange, instrument: str) -> None:
+    body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
+    chunks = (body[start : start + 7] for start in range(0, len(body), 7))
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{exchange.url}/orders", content=chunks, headers=headers)
+    assert answer.request.headers["Transfer-Encoding"] == "chunked"
+    assert answer.status_code == 201
+    assert client.book(instrument)["sequence"] == 1
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "https://localhost.evil.example", "null"])
+def test_pages_of_other_origins_change_nothing(client: Client, instrument: str, origin: str) -> None:
+    order = client.place(instrument, "buy", 1, 10)
+    foreign = {"Origin": origin}
+    client.post("/orders", order_body(instrument, "buy", 1, 10), foreign).error(403, "forbidden")
+    client.post(f"/orders/{order['order_id']}/cancel", headers=foreign).error(403, "forbidden")
+    assert client.book(instrument)["sequence"] == 1
+    assert client.send("GET", "/orderbook", headers=foreign).status == 200
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:8000", "http://127.0.0.1", "http://[::1]:3000"])
+def test_pages_of_our_own_origin_may_trade(client: Client, instrument: str, origin: str) -> None:
+    assert client.post("/orders", order_body(instrument, "buy", 1, 10), {"Origin": origin}).status == 201
+
+
+@pytest.mark.parametrize("path", ["/orderbook", "/metrics", "/healthz"])
+def test_any_host_is_answered(client: Client, path: str) -> None:
+    assert client.send("GET", path, headers={"Host": "web:8000"}).status == 200
+
+
+def test_space_around_a_header_is_no_part_of_the_key(client: Client, instrument: str, client_id: str) -> None:
+    body = order_body(instrument, "buy", 1, 10, client_id=client_id)
+    statuses = [client.post("/orders", body, {"Idempotency-Key": key}).status for key in ("k", "k  ", "k\t")]
+    assert statuses == [201, 200, 200]
+
+
+def test_an_id_has_one_spelling(client: Client, instrument: str) -> None:
+    order_id = client.place(instrument, "buy", 1, 10)["order_id"]
+    assert client.get(f"/orders/{order_id.upper()}").status == 200
+    for other in (f"{{{order_id}}}", order_id.replace("-", ""), f"urn:uuid:{order_id}"):
+        client.get(f"/orders/{other}").error(404, "not_found")
+
+
+def test_admin_without_its_slash(client: Client) -> None:
+    answer = client.get("/admin")
+    assert (answer.status, answer.headers["Location"]) == (302, "/admin/")

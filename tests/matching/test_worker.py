@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.db import connection
 from pytest_django.fixtures import Settings
 
 from matching.recovery import load_books
@@ -81,6 +82,40 @@ def test_a_command_that_fails_is_answered_and_the_next_one_is_matched(what: str)
     assert poison.body
     assert document(first)["status"] in ("open", "partially_filled")
     assert document(last)["status"] == "filled"
+    assert Order.objects.count() == 2
+
+
+SLOW_ORDERS = """
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_id = 'slow')
+  EXECUTE FUNCTION sleep();
+"""
+NO_SLOW_ORDERS = "DROP TRIGGER slow ON orders_order; DROP FUNCTION sleep();"
+
+
+def test_a_command_that_takes_the_database_too_long_is_answered_and_the_others_are_matched() -> None:
+    """Where the operator's PostgreSQL limits statements, a batch beyond that must not be tried again for ever."""
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            orders = [place("sell", 100 + number, 1) for number in range(3)]
+            return await submit(
+                *(mine(to, order) for order in orders[:2]), mine(to, orders[2], client_id="slow")
+            )
+
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW_ORDERS)
+        cursor.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    try:
+        *others, slow = run_scenario(scenario())
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
+            cursor.execute(NO_SLOW_ORDERS)
+    assert slow.kind is ReplyKind.FAILED
+    assert [document(reply)["status"] for reply in others] == ["open", "open"]
     assert Order.objects.count() == 2
 
 

@@ -1,0 +1,111 @@
+"""Reads from coroutines: bounded in number and time, and none is begun that nobody waits for any more."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from rest.database import DatabaseReader
+from rest.exceptions import Unavailable
+
+pytestmark = pytest.mark.usefixtures("instruments")
+
+
+def with_reader(scenario: Any, **limits: Any) -> None:
+    """Run it with a reader of one thread, whose connection is closed in the end."""
+    reader = DatabaseReader(
+        **{"threads": 1, "places_max": 3, "seconds_max": 10, "statement_seconds_max": 10, **limits}
+    )
+
+    async def run() -> None:
+        try:
+            await scenario(reader)
+        finally:
+            await reader(close)
+
+    asyncio.run(run())
+
+
+def close() -> None:
+    connection.close()
+
+
+def select_one() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return int(cursor.fetchone()[0])
+
+
+def started(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    return asyncio.get_running_loop().create_task(work)
+
+
+def test_a_read() -> None:
+    async def scenario(reader: DatabaseReader) -> None:
+        assert await reader(select_one) == 1
+
+    with_reader(scenario)
+
+
+def test_more_reads_than_places_are_refused_at_once() -> None:
+    async def scenario(reader: DatabaseReader) -> None:
+        release = threading.Event()
+        reads = [started(reader(release.wait)) for _ in range(3)]
+        await asyncio.sleep(0)  # each takes its place
+        with pytest.raises(Unavailable, match="Too many"):
+            await reader(select_one)
+        release.set()
+        await asyncio.gather(*reads)
+        assert await reader(select_one) == 1
+
+    with_reader(scenario)
+
+
+def test_what_nobody_waits_for_is_not_begun() -> None:
+    async def scenario(reader: DatabaseReader) -> None:
+        release, begun = threading.Event(), threading.Event()
+        first = started(reader(release.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="in time"):
+            await reader(begun.set)
+        release.set()
+        with pytest.raises(Unavailable):
+            await first  # it took too long itself
+        while True:  # the thread is free again once a read is answered
+            try:
+                assert await reader(select_one) == 1
+                break
+            except Unavailable:
+                continue
+        assert not begun.is_set()
+
+    with_reader(scenario, seconds_max=0.2)
+
+
+def test_a_slow_statement_is_ended() -> None:
+    def sleep() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(30)")
+
+    async def scenario(reader: DatabaseReader) -> None:
+        with pytest.raises(Unavailable, match="not answering"):
+            await reader(sleep)
+        assert await reader(select_one) == 1
+
+    with_reader(scenario, statement_seconds_max=0.1)
+
+
+def test_a_connection_that_was_ended_is_made_anew() -> None:
+    def end_own_session() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    async def scenario(reader: DatabaseReader) -> None:
+        with pytest.raises(Unavailable):
+            await reader(end_own_session)
+        assert await reader(select_one) == 1
+
+    with_reader(scenario)
