@@ -106,6 +106,7 @@ def test_fixtures_are_reproducible_and_sent_only_once(exchange: RunningExchange,
     }
     assert [result.returncode for result in created.values()] == [0, 0], created
     assert first.read_bytes() == second.read_bytes()
+    assert manage(exchange.environment, "create_fixtures", *options).stdout.encode() == first.read_bytes()
 
     before = count_orders(exchange)
     (command,) = re.findall("Send them with: (.*)", created[first].stdout)

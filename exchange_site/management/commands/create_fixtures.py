@@ -1,11 +1,13 @@
 """`manage.py create_fixtures`: N reproducible orders as JSON lines."""
 
+import contextlib
 import os
 import shlex
 import sys
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -18,7 +20,7 @@ from loadtools.progress import progress_bar
 
 
 class Command(BaseCommand):
-    """Writes beside the file and renames, so that a file that is there is a whole one."""
+    """A file is written beside its place and renamed: one that is there is a whole one."""
 
     help = "Write N reproducible orders as JSON lines: the same options give the same bytes."
     requires_system_checks = []
@@ -27,7 +29,7 @@ class Command(BaseCommand):
         orders = whole_number(1, settings.FIXTURE_ORDERS_MAX)
         parser.add_argument("--orders", type=orders, default=100_000, help="(default %(default)s)")
         parser.add_argument("--seed", type=int, default=42, help="(default %(default)s)")
-        parser.add_argument("--output", type=Path, default=Path("orders.jsonl"), help="(default %(default)s)")
+        parser.add_argument("--output", type=Path, help="a file (default: the orders go to stdout)")
         parser.add_argument(
             "--instrument",
             action="append",
@@ -37,26 +39,35 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         orders: int = options["orders"]
-        output: Path = options["output"]
+        output: Path | None = options["output"]
         try:
             markets = [parse_market(text) for text in options["instrument"] or [DEFAULT_MARKET]]
         except MarketError as error:
             raise CommandError(f"--instrument {error}") from None
+        lines = fixture_lines(orders=orders, seed=options["seed"], markets=markets)
+        if output is None:
+            with contextlib.suppress(BrokenPipeError):  # who reads has enough
+                _write(lines, orders, sys.stdout.buffer)
+            return
         unfinished = output.with_name(f"{output.name}.part")
         try:
-            with progress_bar("writing orders", orders) as bar, unfinished.open("wb") as file:
-                for number, line in enumerate(
-                    fixture_lines(orders=orders, seed=options["seed"], markets=markets), 1
-                ):
-                    file.write(line)
-                    if number % 1_000 == 0:
-                        bar.show(number)
-                bar.finish(orders)
+            with unfinished.open("wb") as file:
+                _write(lines, orders, file)
             os.replace(unfinished, output)
         except OSError as error:
             unfinished.unlink(missing_ok=True)
             raise CommandError(f"cannot write {output}: {error.strerror}. Choose another --output") from None
         self.stdout.write(f"{orders:,} orders in {output}. Send them with: {_load_command(output)}")
+
+
+def _write(lines: Iterable[bytes], orders: int, file: BinaryIO) -> None:
+    with progress_bar("writing orders", orders) as bar:
+        for number, line in enumerate(lines, 1):
+            file.write(line)
+            if number % 1_000 == 0:
+                bar.show(number)
+        file.flush()
+        bar.finish(orders)
 
 
 def _load_command(output: Path) -> str:
