@@ -1,6 +1,7 @@
 """REST views of the market."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
@@ -44,7 +45,7 @@ class OrderBookViewSet(AsyncViewSet):
     @extend_schema(**schema.ORDER_BOOK)
     async def list(self, request: Request) -> HttpResponse:
         """The best levels of both sides at one sequence."""
-        instrument = await _instrument(request)
+        instrument = await _instrument(request.query_params)
         levels = read_limit(
             request.query_params,
             name="levels",
@@ -69,9 +70,9 @@ class TradeViewSet(AsyncViewSet):
     @extend_schema(**schema.LIST_TRADES)
     async def list(self, request: Request) -> HttpResponse:
         """Trades, newest first."""
-        instrument = await _instrument(request)
+        instrument = await _instrument(request.query_params)
         limit = read_limit(request.query_params)
-        cursor = request.query_params.get("cursor")
+        cursor = request.query_params.get("cursor") or None
         before = None
         if cursor is not None:
             key = decode_cursor(cursor)
@@ -104,7 +105,7 @@ class TradeViewSet(AsyncViewSet):
     @extend_schema(**schema.TRADE_STATISTICS)
     async def stats(self, request: Request) -> HttpResponse:
         """Trading over the last minutes, hours or days."""
-        instrument = await _instrument(request)
+        instrument = await _instrument(request.query_params)
         text = request.query_params.get("window", "24h")
         window = _read_window(text)
         numbers = await read_database(
@@ -140,12 +141,12 @@ class CandleViewSet(AsyncViewSet):
     async def list(self, request: Request) -> HttpResponse:
         """The last candles of a span, oldest first; intervals without a trade have none."""
         query = request.query_params
-        instrument = await _instrument(request)
+        instrument = await _instrument(request.query_params)
         interval = CANDLE_INTERVALS.get(query.get("interval", "1m"))
         if interval is None:
             raise InvalidRequest(fields={"interval": [f"Must be one of: {', '.join(CANDLE_INTERVALS)}."]})
-        start = _read_time(query.get("start"), "start") or datetime(1970, 1, 1, tzinfo=UTC)
-        end = _read_time(query.get("end"), "end") or datetime.now(UTC) + timedelta(days=1)
+        start = _read_time(query.get("start"), "start") or datetime.min.replace(tzinfo=UTC)
+        end = _read_time(query.get("end"), "end") or datetime.max.replace(tzinfo=UTC)
         if start >= end:
             raise InvalidRequest(fields={"start": ["Must be before end."]})
         candles = await read_database(
@@ -175,9 +176,9 @@ class CandleViewSet(AsyncViewSet):
         )
 
 
-async def _instrument(request: Request) -> TradedInstrument:
+async def _instrument(query: Mapping[str, str]) -> TradedInstrument:
     """Raises NotFound, Unavailable."""
-    return await directory.get(request.query_params.get("instrument", DEFAULT_SYMBOL))
+    return await directory.get(query.get("instrument", DEFAULT_SYMBOL))
 
 
 def _levels(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
