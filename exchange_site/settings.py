@@ -94,6 +94,7 @@ STREAM_QUEUE_BYTES_MAX = 8 * 1024 * 1024  # waiting for one client
 STREAM_BOOK_SECONDS_MAX = 3.0  # that a subscription waits for Redis, and then for its book
 STREAM_STALE_SECONDS = 5.0  # without word of a book: ten heartbeats of the worker
 STREAM_HEARTBEAT_SECONDS = 15.0
+STREAM_LAST_WORDS_SECONDS_MAX = 8.0  # for telling a client that was too slow; then it is cut off untold
 STREAM_CONNECTIONS_MAX = 10_000  # of one API process
 FEED_EARLY_BATCHES_MAX = 1_000  # kept while a feed reads its book
 FEED_RETRY_SECONDS_MIN = 0.2  # between two attempts to read a book

@@ -26,7 +26,6 @@ CLOSE_MESSAGE_TOO_BIG = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
 PRIVATE_CLOSE_CODES = 3000  # on Daphne: 4008, 4009, 4011, 4013
-LAST_WORDS_SECONDS = 2.0  # for the last message to a client that may not be reading at all
 
 _open_connections = 0
 
@@ -203,7 +202,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self._stop_sending()
         # What is raised where it is gone: an OSError, as TimeoutError is one; with Daphne a RuntimeError.
         with contextlib.suppress(OSError, RuntimeError):
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
+            async with asyncio.timeout(settings.STREAM_LAST_WORDS_SECONDS_MAX):
                 if not self._too_slow:
                     await self._end(CLOSE_INTERNAL_ERROR)
                     return
