@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,8 @@ class OwnExchange:
     target: Target
     data_dir: Path
     process_id: int
+    log: Path  # of everything; it goes with the exchange
+    environment: Mapping[str, str]  # of its processes
 
     def process_ids(self) -> list[int]:
         """`serve` and all that it has started, as Linux tells it."""
@@ -70,11 +72,16 @@ class OwnExchange:
 
 
 @contextmanager
-def own_exchange(manage_py: Path, prepare_child: Callable[[], None] | None = None) -> Iterator[OwnExchange]:
+def own_exchange(
+    manage_py: Path,
+    prepare_child: Callable[[], None] | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[OwnExchange]:
     """Start an exchange, wait until it is healthy, end it with everything it made. Raises `StartError`.
 
     For as long, a termination of this process is an interruption, so that the exchange is ended then too;
     `prepare_child` runs in the child before its program and may see to the case that this process is killed.
+    `variables` are added to its environment.
     """
     handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="load_test-", ignore_cleanup_errors=True) as folder:
@@ -82,16 +89,17 @@ def own_exchange(manage_py: Path, prepare_child: Callable[[], None] | None = Non
         log = Path(folder) / "serve.log"
         target = Target("127.0.0.1", _free_port())
         # passed on, not read: what the variables mean is the settings' business
-        variables = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
-        variables |= {
+        environment = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
+        environment |= {
             "PORT": str(target.port),
             "EXCHANGE_DATA_DIR": str(data_dir),
             "EXCHANGE_RATE_LIMIT": "off",
+            **(variables or {}),
         }
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             process = subprocess.Popen(  # noqa: S603 -- this interpreter, our own command
                 [sys.executable, str(manage_py), "serve"],
-                env=variables,
+                env=environment,
                 cwd=manage_py.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -101,7 +109,7 @@ def own_exchange(manage_py: Path, prepare_child: Callable[[], None] | None = Non
             )
         try:
             _await_health(process, target, log)
-            yield OwnExchange(target, data_dir, process.pid)
+            yield OwnExchange(target, data_dir, process.pid, log, environment)
         finally:
             _stop(process)
             signal.signal(signal.SIGTERM, handler)

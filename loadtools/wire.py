@@ -68,6 +68,11 @@ def encode_post(target: Target, path: str, body: bytes) -> bytes:
     return head.encode("ascii") + body
 
 
+def encode_get(target: Target, path: str) -> bytes:
+    """A whole GET request."""
+    return f"GET {path} HTTP/1.1\r\nHost: {target.authority}\r\n\r\n".encode("ascii")
+
+
 class Response:
     """One answer. `head` is the status line and the headers in lower case."""
 

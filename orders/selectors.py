@@ -1,6 +1,7 @@
 """Reads of orders and their trades. Synchronous: views call them through rest.database.read_database."""
 
 from collections import Counter
+from operator import itemgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -104,7 +105,10 @@ def _documents(rows: list[Order]) -> list[OrderDocument]:
 
 
 def _fills(order: Order) -> list[FillDocument]:
-    """In the order in which they happened."""
+    """Those that the row counts, in the order in which they happened.
+
+    Trades are read after their order, which may have been filled further in between: those are of a later sequence.
+    """
     fills = [(trade.sequence, fill_document(trade, liquidity="taker")) for trade in order.taker_trades.all()]
     fills += [(trade.sequence, fill_document(trade, liquidity="maker")) for trade in order.maker_trades.all()]
-    return [fill for _, fill in sorted(fills, key=lambda item: item[0])]
+    return [fill for sequence, fill in sorted(fills, key=itemgetter(0)) if sequence <= order.sequence]

@@ -22,10 +22,11 @@ def exchange() -> Iterator[RunningExchange]:
 
 @pytest.fixture
 def book(client: Client, stream: Stream) -> LocalBook:
-    """The book of a client that follows it."""
+    """The book of a client that follows it, with that order: its delta may come after its answer."""
     client.place(INSTRUMENT, "buy", 1, 10)
     stream.subscribe("orderbook_deltas", instrument=INSTRUMENT)
-    return LocalBook(*stream.expect("orderbook_snapshot"))
+    snapshot = LocalBook(*stream.expect("orderbook_snapshot"))
+    return follow(stream, snapshot, client.book(INSTRUMENT)["sequence"])
 
 
 def part(exchange: RunningExchange, word: str) -> psutil.Process:
