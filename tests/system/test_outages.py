@@ -1,0 +1,192 @@
+"""PostgreSQL and Redis away, frozen, full, locked or read-only: refused in time, nothing lost, back by itself.
+
+Each outage is one block; while it lasts an order is answered with 503 or 504 in less time than clients wait, and
+afterwards every key that was used has its one order.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from redis import Redis
+
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.postgres import SUPERUSER
+from tests.system.exchange import RunningExchange, wait_until
+
+ANSWER_SECONDS_MAX = 5.0  # after which many HTTP clients give up
+BACK_SECONDS_MAX = 10.0
+LOCKED_SECONDS = 20.0
+READS = ("/orderbook", "/orders", "/trades", "/trades/stats", "/candles", "/instruments")
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningExchange]:
+    with RunningExchange() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http(exchange: RunningExchange) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=exchange.url, timeout=ANSWER_SECONDS_MAX) as client:
+        yield client
+
+
+@pytest.fixture
+def redis(exchange: RunningExchange) -> Iterator[Redis]:
+    with Redis.from_url(Locations(exchange.data_dir).redis_url) as client:
+        yield client
+
+
+def place(http: httpx.Client, key: str) -> httpx.Response:
+    order = {"client_id": "outage", "instrument": "BTC-USD", "side": "buy", "type": "limit"}
+    return http.post("/orders", json={**order, "price": 100, "quantity": 1, "idempotency_key": key})
+
+
+def is_healthy(http: httpx.Client) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return http.get("/healthz").status_code == 200
+    return False
+
+
+def refuse_and_come_back(
+    http: httpx.Client, outage: contextlib.AbstractContextManager[Any], name: str, *, reads: bool
+) -> None:
+    """The course of every outage. `reads`: whether they are answered meanwhile."""
+    keys = [f"{name}-{number}" for number in range(3)]
+    assert place(http, keys[0]).status_code == 201
+    with outage:
+        wait_until(lambda: not is_healthy(http), f"{name} is noticed")
+        answer = place(http, keys[1])  # within ANSWER_SECONDS_MAX, or httpx raises
+        assert answer.status_code in (503, 504), answer.text
+        assert answer.json()["error"]["code"] in ("unavailable", "outcome_unknown")
+        assert answer.status_code == 504 or int(answer.headers["Retry-After"]) >= 1
+        for path in READS if reads else ():
+            assert http.get(path).status_code == 200, path
+        if reads:
+            assert place(http, keys[0]).status_code == 200  # its order is found
+    wait_until(lambda: is_healthy(http), f"healthy after {name}", BACK_SECONDS_MAX)
+    ids = set()
+    for key in keys:
+        answers = [place(http, key) for _ in range(2)]
+        assert answers[0].status_code in (200, 201)
+        assert answers[1].status_code == 200
+        ids |= {answer.json()["order_id"] for answer in answers}
+    assert len(ids) == len(keys)
+
+
+@contextlib.contextmanager
+def frozen(exchange: RunningExchange, word: str) -> Iterator[None]:
+    """That server, with all its processes, does nothing."""
+    top = exchange.child(word)
+    assert top is not None
+    processes = [top, *top.children(recursive=True)]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+def test_redis_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
+    refuse_and_come_back(http, frozen(exchange, "valkey-server"), "redis frozen", reads=True)
+
+
+def test_postgres_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
+    refuse_and_come_back(http, frozen(exchange, "bin/postgres"), "postgres frozen", reads=False)
+
+
+@contextlib.contextmanager
+def settings_of_redis(redis: Redis, name: str, value: str) -> Iterator[None]:
+    before = str(redis.config_get(name)[name])
+    redis.config_set(name, value)
+    try:
+        yield
+    finally:
+        redis.config_set(name, before)
+
+
+def test_redis_out_of_memory(http: httpx.Client, redis: Redis) -> None:
+    refuse_and_come_back(http, settings_of_redis(redis, "maxmemory", "1"), "out of memory", reads=True)
+
+
+@contextlib.contextmanager
+def read_only(redis: Redis) -> Iterator[None]:
+    """A replica of nobody that answers, as after a failover to another server."""
+    redis.replicaof("127.0.0.1", 1)
+    try:
+        yield
+    finally:
+        redis.replicaof("NO", "ONE")
+
+
+def test_redis_is_a_read_only_replica(http: httpx.Client, redis: Redis) -> None:
+    refuse_and_come_back(http, read_only(redis), "read-only replica", reads=True)
+
+
+def test_a_restart_of_postgres(exchange: RunningExchange, http: httpx.Client) -> None:
+    """Killed with all its sessions; `serve` starts it again."""
+    assert place(http, "before the restart").status_code == 201
+    top = exchange.child("bin/postgres")
+    assert top is not None
+    for process in (top, *top.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until(lambda: place(http, "during the restart").status_code in (200, 201), "taken again")
+    assert place(http, "before the restart").status_code == 200
+    assert place(http, "during the restart").status_code == 200
+
+
+def lock_orders(uri: str, locked: threading.Event) -> None:
+    with psycopg.connect(uri) as session:
+        session.execute("LOCK TABLE orders_order IN SHARE ROW EXCLUSIVE MODE")
+        locked.set()
+        session.execute("SELECT pg_sleep(%s)", [LOCKED_SECONDS])
+
+
+def test_a_table_locked_for_20_seconds(exchange: RunningExchange, http: httpx.Client) -> None:
+    """A commit that waits for a lock is done when the lock is gone, once; until then clients hear that in time."""
+    uri = Locations(exchange.data_dir).postgres_uri
+    locked = threading.Event()
+    locker = threading.Thread(target=lock_orders, args=(uri, locked))
+    locker.start()
+    assert locked.wait(ANSWER_SECONDS_MAX)
+    answers = [place(http, f"locked-{number}") for number in range(5)]
+    assert [answer.status_code for answer in answers] == [504, 503, 503, 503, 503]
+    assert http.get("/orders").status_code == 200
+    assert not is_healthy(http)
+    locker.join()
+    wait_until(lambda: is_healthy(http), "healthy after the lock", BACK_SECONDS_MAX)
+    assert [place(http, f"locked-{number}").status_code for number in range(5)] == [200, 201, 201, 201, 201]
+
+
+@contextlib.contextmanager
+def no_more_connections(exchange: RunningExchange) -> Iterator[None]:
+    """PostgreSQL has as many sessions of the exchange as it takes (53300 too_many_connections)."""
+    locations = Locations(exchange.data_dir)
+    with psycopg.connect(locations.postgres_uri, user=SUPERUSER, autocommit=True) as operator:
+        operator.execute("ALTER ROLE exchange CONNECTION LIMIT 0")
+        try:
+            yield
+        finally:
+            operator.execute("ALTER ROLE exchange CONNECTION LIMIT -1")
+
+
+def test_no_connections_are_left(exchange: RunningExchange, http: httpx.Client) -> None:
+    """Those who are connected go on; a worker that has to connect anew waits for its turn."""
+    assert place(http, "connected").status_code == 201
+    with no_more_connections(exchange):
+        assert place(http, "still connected").status_code == 201
+        psutil.Process(exchange.worker_pid()).kill()
+        wait_until(lambda: place(http, "not connected").status_code == 503, "nobody matches")
+        assert place(http, "connected").status_code == 200
+    wait_until(lambda: is_healthy(http), "healthy again", BACK_SECONDS_MAX)
+    assert place(http, "not connected").status_code in (200, 201)
