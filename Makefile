@@ -11,9 +11,9 @@ python := .venv/bin/python
 stamp := .venv/installed
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
-sources := exchange_site matching marketdata orders rest loadtools tests benchmarks manage.py
+sources := exchange_site matching marketdata orders rest loadtools chaos tests benchmarks manage.py
 
-.PHONY: help run test check format bench load-test simulate clean
+.PHONY: help run test check format bench load-test simulate chaos clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
@@ -22,6 +22,7 @@ help:
 	@echo "make format     format the code"
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
 	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
+	@echo "make chaos      break a real exchange under load, and audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
 	@echo "make bench      measure the matching engine, and the memory of the exchange"
 	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
 
@@ -51,6 +52,9 @@ load-test: $(stamp)
 
 simulate: $(stamp)
 	@exec $(python) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
+
+chaos: $(stamp)
+	@exec $(python) -m chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,94 @@
+"""`python -m chaos --minutes 10 --rate 300 --seed 1`: exit status 1 where the exchange has broken a promise."""
+
+import asyncio
+import sys
+import time
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import psutil
+import psycopg
+from redis.exceptions import RedisError
+
+from chaos.breaches import Kind
+from chaos.campaign import Campaign, Market
+from chaos.faults import Fault, fault_sequence
+from chaos.parts import PartMissing
+from chaos.probe import NotRecovered
+from chaos.stage import RATE_MAX, RESULTS, SEED_MAX, perform
+from loadtools.arguments import whole_number
+
+MINUTES_MAX = 24 * 60
+REQUESTS_MAX = 5_000_000  # of one run: the journal has half a kilobyte for each
+CALM_SECONDS = (0.3, 2.0)  # between a recovery and the next fault
+
+
+def main() -> int:
+    parser = ArgumentParser(
+        prog="chaos", description="Break a real exchange on purpose, and check its promises."
+    )
+    parser.add_argument("--minutes", type=_minutes, default=10.0, help="of faults (default: 10)")
+    parser.add_argument(
+        "--rate", type=whole_number(1, RATE_MAX), default=300, help="requests/s (default: 300)"
+    )
+    parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
+    options = parser.parse_args()
+    seconds = options.minutes * 60
+    if seconds * options.rate > REQUESTS_MAX:
+        parser.error(f"these are more than {REQUESTS_MAX:,} requests: lower --minutes or --rate")
+
+    async def run(campaign: Campaign) -> None:
+        async with campaign.trading() as market:
+            await break_things(campaign, market, seconds)
+
+    return perform(
+        run,
+        name="chaos",
+        title=f"Chaos: {options.minutes:g} minutes, {options.rate} requests/s, seed {options.seed}",
+        length=seconds,
+        rate=options.rate,
+        seed=options.seed,
+        results=options.results,
+    )
+
+
+async def break_things(campaign: Campaign, market: Market, seconds: float) -> None:
+    """One fault after the other, for so long; ends early where the exchange does not recover from one."""
+    started = time.monotonic()
+    calm = Random(campaign.seed)
+    faults: Iterator[tuple[Fault, Random]] = fault_sequence(campaign.seed)
+    while True:
+        campaign.now = "calm"
+        await asyncio.sleep(calm.uniform(*CALM_SECONDS))
+        campaign.done = time.monotonic() - started
+        if campaign.done >= seconds:
+            return
+        fault, random = next(faults)
+        campaign.now = fault.name
+        try:
+            async with fault.strike(market.parts, random) as struck_at:
+                await market.probe.recovered()
+                recovered_in = asyncio.get_running_loop().time() - struck_at
+            await market.probe.recovered()
+        except (NotRecovered, PartMissing, psutil.Error, psycopg.Error, RedisError) as error:
+            campaign.record.breaches.add(Kind.RECOVERY, f"{fault.name}: {type(error).__name__}: {error}")
+            return
+        campaign.record.recoveries.append((fault.name, recovered_in))
+
+
+def _minutes(text: str) -> float:
+    """Minutes above zero, also parts of one."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes <= MINUTES_MAX:
+        raise ArgumentTypeError(f"{text!r} is not a number above 0 and up to {MINUTES_MAX}")
+    return minutes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

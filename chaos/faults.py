@@ -1,0 +1,208 @@
+"""What is done to the exchange. Each fault is a context: entered, it has struck; left, it is over.
+
+It gives the time (of the event loop's clock) from which on the exchange is to recover: when a part was killed, or
+frozen while another can stand in for it, or when what nothing can stand in for was given back.
+"""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from random import Random
+from typing import NamedTuple
+
+import psutil
+from redis.asyncio import Redis
+
+from chaos.parts import Parts, is_gone, until
+
+WORKER_FROZEN_SECONDS = (3.0, 8.0)
+SERVER_FROZEN_SECONDS = (1.0, 6.0)
+LOCKED_SECONDS = 3.0
+
+_END_SESSIONS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_LOCK_ORDERS = "LOCK TABLE orders_order IN SHARE ROW EXCLUSIVE MODE"
+_LOCK_CHECKPOINT = "SELECT FROM matching_checkpoint FOR UPDATE"
+
+Struck = AbstractAsyncContextManager[float]
+
+
+class Fault(NamedTuple):
+    name: str
+    strike: Callable[[Parts, Random], Struck]
+
+
+@asynccontextmanager
+async def kill_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
+    yield await _end([await parts.active_worker()])
+
+
+@asynccontextmanager
+async def kill_standby(parts: Parts, random: Random) -> AsyncIterator[float]:
+    yield await _end([await parts.standby_worker()])
+
+
+@asynccontextmanager
+async def terminate_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
+    yield await _end([await parts.active_worker()], signal.SIGTERM)
+
+
+@asynccontextmanager
+async def freeze_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
+    worker = await parts.active_worker()
+    async with _frozen([worker], random.uniform(*WORKER_FROZEN_SECONDS)) as frozen_at:
+        yield frozen_at
+
+
+@asynccontextmanager
+async def kill_api(parts: Parts, random: Random) -> AsyncIterator[float]:
+    yield await _end([random.choice(await parts.api())])
+
+
+@asynccontextmanager
+async def terminate_api(parts: Parts, random: Random) -> AsyncIterator[float]:
+    yield await _end((await parts.api())[:1], signal.SIGTERM)
+
+
+@asynccontextmanager
+async def kill_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
+    yield await _end([await parts.valkey()])
+
+
+@asynccontextmanager
+async def freeze_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
+    async with _frozen([await parts.valkey()], random.uniform(*SERVER_FROZEN_SECONDS)):
+        pass
+    yield _now()
+
+
+@asynccontextmanager
+async def empty_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
+    async with Redis.from_url(parts.locations.redis_url) as redis:
+        await redis.flushall()
+    yield _now()
+
+
+@asynccontextmanager
+async def kill_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
+    yield await _end(await parts.postgres())
+
+
+@asynccontextmanager
+async def freeze_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
+    async with _frozen(await parts.postgres(), random.uniform(*SERVER_FROZEN_SECONDS)):
+        pass
+    yield _now()
+
+
+@asynccontextmanager
+async def end_sessions(parts: Parts, random: Random) -> AsyncIterator[float]:
+    await parts.ask(_END_SESSIONS, [])
+    yield _now()
+
+
+@asynccontextmanager
+async def lock_orders(parts: Parts, random: Random) -> AsyncIterator[float]:
+    await _hold(parts, _LOCK_ORDERS)
+    yield _now()
+
+
+@asynccontextmanager
+async def lock_checkpoint(parts: Parts, random: Random) -> AsyncIterator[float]:
+    await _hold(parts, _LOCK_CHECKPOINT)
+    yield _now()
+
+
+@asynccontextmanager
+async def kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
+    """Two or three of what a machine may take with it; a worker and Valkey more often than others."""
+    worker, standby = await parts.active_worker(), await parts.standby_worker()
+    valkey, postgres, api = await parts.valkey(), await parts.postgres(), (await parts.api())[:1]
+    together = random.choice(
+        [
+            [worker, valkey],
+            [worker, valkey],
+            [worker, standby],
+            [worker, *postgres],
+            [valkey, *postgres],
+            [valkey, *api],
+            [worker, standby, valkey],
+        ]
+    )
+    yield await _end(together)
+
+
+FAULTS = (
+    Fault("kill -9 the active worker", kill_worker),
+    Fault("kill -9 the standby worker", kill_standby),
+    Fault("SIGTERM the active worker", terminate_worker),
+    Fault("SIGSTOP the active worker, 3 to 8 s", freeze_worker),
+    Fault("kill -9 an API process", kill_api),
+    Fault("SIGTERM the API", terminate_api),
+    Fault("kill -9 Valkey", kill_valkey),
+    Fault("SIGSTOP Valkey, 1 to 6 s", freeze_valkey),
+    Fault("FLUSHALL", empty_valkey),
+    Fault("kill -9 PostgreSQL, all of it", kill_postgres),
+    Fault("SIGSTOP PostgreSQL, all of it, 1 to 6 s", freeze_postgres),
+    Fault("pg_terminate_backend, every session", end_sessions),
+    Fault("the orders table locked, 3 s", lock_orders),
+    Fault("the checkpoint's row locked, 3 s", lock_checkpoint),
+    Fault("kill -9 several at once", kill_several),
+)
+
+
+def fault_sequence(seed: int) -> Iterator[tuple[Fault, Random]]:
+    """Without end: all kinds in random order, then again in another; each with the dice for its details."""
+    random = Random(seed)
+    while True:
+        for fault in random.sample(FAULTS, len(FAULTS)):
+            yield fault, Random(random.random())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _end(processes: Sequence[psutil.Process], number: signal.Signals = signal.SIGKILL) -> float:
+    """Signal them all, and wait until all are gone; returns the time of the signal. Raises PartMissing."""
+    signalled_at = _now()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+    async def are_gone() -> bool:
+        return all(map(is_gone, processes))
+
+    await until(are_gone, f"{processes} gone")
+    return signalled_at
+
+
+@asynccontextmanager
+async def _frozen(processes: Sequence[psutil.Process], seconds: float) -> AsyncIterator[float]:
+    """Frozen for so many seconds, whatever happens meanwhile; the block does not end earlier."""
+
+    def thaw() -> None:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
+
+    thawing = asyncio.get_running_loop().call_later(seconds, thaw)
+    try:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        yield _now()
+        await asyncio.sleep(max(0.0, thawing.when() - _now()))
+    finally:
+        thawing.cancel()
+        thaw()
+
+
+async def _hold(parts: Parts, lock: str) -> None:
+    async with await parts.connect() as connection, connection.transaction():
+        await connection.execute(lock)
+        await asyncio.sleep(LOCKED_SECONDS)

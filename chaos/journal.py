@@ -1,0 +1,108 @@
+"""What clients were told, a line each, on disk: the evidence that the database is held against."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import UUID
+
+import msgspec
+
+
+class Fill(msgspec.Struct):
+    """An order's part of a trade, as clients see it."""
+
+    trade_id: UUID
+    price: Decimal
+    quantity: Decimal
+    liquidity: str
+
+
+class Order(msgspec.Struct):
+    """An order as clients see it."""
+
+    order_id: UUID
+    client_id: str
+    instrument: str
+    side: str
+    type: str
+    price: Decimal | None
+    quantity: Decimal
+    filled_quantity: Decimal
+    status: str
+    idempotency_key: str | None
+    trades: list[Fill]
+
+
+class Placed(msgspec.Struct, tag="placed"):
+    """An order was acknowledged, at `at` in seconds since 1970."""
+
+    at: float
+    order: msgspec.Raw
+
+    def decode(self) -> Order:
+        return decode_order(self.order)
+
+
+class Cancelled(msgspec.Struct, tag="cancelled"):
+    """A cancel was acknowledged."""
+
+    at: float
+    order_id: UUID
+
+
+class NotOpen(msgspec.Struct, tag="not_open"):
+    """A cancel was refused, because the order does not rest any more."""
+
+    at: float
+    order_id: UUID
+
+
+class Refused(msgspec.Struct, tag="refused"):
+    """The only order of this client was not taken."""
+
+    at: float
+    client_id: str
+
+
+class Printed(msgspec.Struct, tag="printed"):
+    """The stream told of a trade."""
+
+    trade_id: UUID
+    price: Decimal
+    quantity: Decimal
+
+
+Entry = Placed | Cancelled | NotOpen | Refused | Printed
+
+decode_order = msgspec.json.Decoder(Order).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_decode = msgspec.json.Decoder(Entry).decode
+
+
+class Journal:
+    """Written once, from the beginning to the end; then read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def write(self, entry: Entry) -> None:
+        self._file.write(_encode(entry))
+        self._file.write(b"\n")
+
+    def entries(self) -> Iterator[Entry]:
+        """All that was written so far."""
+        self._file.flush()
+        with self.path.open("rb") as file:
+            for line in file:
+                yield _decode(line)

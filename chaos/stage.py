@@ -1,0 +1,104 @@
+"""What surrounds a run: an exchange of our own on loopback, a progress bar, a report, and evidence on a breach."""
+
+import asyncio
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from chaos.campaign import Campaign
+from chaos.parts import MANAGE_PY
+from chaos.report import Report
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.privileges import child_setup
+from loadtools.exchange import StartError, own_exchange
+from loadtools.progress import Bar, progress_bar
+
+API_PROCESSES = 2
+VARIABLES = {
+    "EXCHANGE_API_PROCESSES": str(API_PROCESSES),
+    "EXCHANGE_BIND": "127.0.0.1",
+    "EXCHANGE_LOG_LEVEL": "INFO",  # the log tells which worker is the active one
+}
+RESULTS = Path("results")
+SHOW_SECONDS = 0.5
+INTERRUPTED = 130  # the exit status of what Ctrl-C has ended
+
+RATE_MAX = 2_000  # requests a second
+SEED_MAX = 2**32
+
+Run = Callable[[Campaign], Coroutine[None, None, None]]
+
+
+def perform(
+    run: Run,
+    *,
+    name: str,
+    title: str,
+    length: float,
+    rate: int,
+    seed: int,
+    results: Path,
+    targets: dict[str, float] | None = None,
+) -> int:
+    """Start an exchange, run against it, print and save the report; returns the exit status.
+
+    `length` is what `Campaign.done` counts up to, `targets` are of the report. The report is a folder in `results`,
+    with the logs of the exchange and what clients were told where anything is wrong.
+    """
+    folder = results / f"{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+    prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
+    try:
+        with own_exchange(MANAGE_PY, prepare_child, VARIABLES) as exchange:
+            campaign = Campaign(exchange, rate=rate, seed=seed)
+            try:
+                with progress_bar(name, round(length)) as bar:
+                    asyncio.run(_run_and_show(run, campaign, bar))
+                    bar.finish(round(length))
+            except Exception:
+                sys.stderr.write(f"{name}: the logs of the exchange: {_keep_evidence(campaign, folder)}\n")
+                raise
+            report = Report(title, campaign.record, targets)
+            report.print(Console())
+            report.save(folder)
+            if not report.is_good:
+                _keep_evidence(campaign, folder)
+            sys.stdout.write(f"saved in {folder}\n")
+    except StartError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted\n")
+        return INTERRUPTED
+    return 0 if report.is_good else 1
+
+
+async def _run_and_show(run: Run, campaign: Campaign, bar: Bar) -> None:
+    async def show_forever() -> None:
+        while True:
+            bar.show(round(campaign.done), campaign.now)
+            await asyncio.sleep(SHOW_SECONDS)
+
+    showing = asyncio.create_task(show_forever())
+    try:
+        await run(campaign)
+    finally:
+        showing.cancel()
+
+
+def _keep_evidence(campaign: Campaign, folder: Path) -> Path:
+    """Copy logs and journal to where they stay. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data_dir = campaign.exchange.data_dir
+    for path in (
+        campaign.exchange.log,
+        campaign.journal_path,
+        Locations(data_dir).valkey_data / "valkey.log",
+    ):
+        if path.exists():
+            shutil.copyfile(path, folder / path.name)
+    return folder

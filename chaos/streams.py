@@ -1,0 +1,148 @@
+"""Clients of /stream that keep the books of what they hear, through every loss of the connection."""
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from chaos.breaches import Kind
+from chaos.journal import Printed
+from chaos.probe import Probe, decode_json
+from chaos.told import Told
+from loadtools.wire import Target
+from tests.contract.stream import LocalBook
+
+LISTENERS = 2
+RECONNECT_SECONDS = 0.2
+OPEN_SECONDS_MAX = 5.0
+AGREE_SECONDS_MAX = 30.0  # for local books to be the exchange's once nobody trades any more
+AGREE_POLL_SECONDS = 0.1
+LEVELS_MAX = 1_000  # of GET /orderbook
+
+
+class Listener:
+    """Follows books and trades of some instruments."""
+
+    def __init__(self, target: Target, symbols: list[str], told: Told) -> None:
+        self.books: dict[str, LocalBook] = {}  # those that continue their snapshot
+        self._url = f"ws://{target.authority}/stream"
+        self._symbols = symbols
+        self._told = told
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            with contextlib.suppress(OSError, TimeoutError, WebSocketException):
+                async with connect(
+                    self._url, max_size=None, compression=None, open_timeout=OPEN_SECONDS_MAX
+                ) as connection:
+                    self._told.counts["stream connections"] += 1
+                    await self._follow(connection)
+            self.books.clear()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _follow(self, connection: ClientConnection) -> None:
+        """Until the connection ends, or the subscription is refused."""
+        newest: dict[str, int] = {}  # sequences that were told on this connection, by symbol
+        await self._subscribe(connection, self._symbols)
+        async for text in connection:
+            message = decode_json(text)
+            match message["type"]:
+                case "orderbook_snapshot":
+                    self._check_order(message, newest)
+                    self.books[message["instrument"]] = LocalBook(message)
+                case "orderbook_delta":
+                    self._check_order(message, newest)
+                    if not self._apply(message):
+                        self._told.counts["stream gaps"] += 1
+                        await self._subscribe(connection, [message["instrument"]])
+                case "trade":
+                    trade = (UUID(message["trade_id"]), message["price"], message["quantity"])
+                    self._told.journal.write(Printed(*trade))
+                case "error" if message["code"] != "stale":
+                    return
+
+    async def _subscribe(self, connection: ClientConnection, symbols: list[str]) -> None:
+        request = {"type": "subscribe", "channels": ["orderbook_deltas", "trades"], "instrument": symbols}
+        await connection.send(msgspec.json.encode(request).decode())
+
+    def _apply(self, delta: Any) -> bool:
+        """Whether the delta continues the local book; where there is none, a snapshot is on its way."""
+        book = self.books.get(delta["instrument"])
+        if book is None:
+            return True
+        if delta["previous_sequence"] != book.sequence:
+            del self.books[delta["instrument"]]
+            return False
+        book.apply(delta)
+        return True
+
+    def _check_order(self, message: Any, newest: dict[str, int]) -> None:
+        symbol, sequence = message["instrument"], message["sequence"]
+        if sequence < newest.get(symbol, 0):
+            self._told.breaches.add(
+                Kind.STREAM, f"{symbol} went back from sequence {newest[symbol]} to {sequence}"
+            )
+        newest[symbol] = sequence
+
+
+class Listeners:
+    """LISTENERS of them, while the block runs."""
+
+    def __init__(self, target: Target, symbols: list[str], told: Told) -> None:
+        self._symbols = symbols
+        self._told = told
+        self._listeners = [Listener(target, symbols, told) for _ in range(LISTENERS)]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        self._tasks = [asyncio.create_task(listener.run()) for listener in self._listeners]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def compare(self, probe: Probe) -> None:
+        """Wait until every local book is what GET /orderbook shows; what never is, is a breach.
+
+        Raises what a listener has died of.
+        """
+        for symbol in self._symbols:
+            for number, listener in enumerate(self._listeners):
+                different = "nothing was compared"
+                try:
+                    async with asyncio.timeout(AGREE_SECONDS_MAX):
+                        while True:
+                            different = await self._difference(listener, symbol, probe)
+                            if not different:
+                                break
+                            await asyncio.sleep(AGREE_POLL_SECONDS)
+                except TimeoutError:
+                    self._told.breaches.add(Kind.STREAM, f"listener {number}, {symbol}: {different}")
+        for task in self._tasks:
+            if task.done():
+                task.result()
+
+    async def _difference(self, listener: Listener, symbol: str, probe: Probe) -> str:
+        """What is not the same, empty where all is."""
+        try:
+            shown = await probe.get(f"/orderbook?instrument={symbol}&levels={LEVELS_MAX}")
+        except (ConnectionError, TimeoutError) as error:
+            return f"GET /orderbook: {error}"
+        book = listener.books.get(symbol)
+        if book is None:
+            return "no local book"
+        if book.sequence != shown["sequence"]:
+            return f"sequence {book.sequence} here, {shown['sequence']} in GET /orderbook"
+        if book.levels() != LocalBook(shown).levels():
+            return f"other levels at sequence {book.sequence}: {book.levels()}"
+        return ""

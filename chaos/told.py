@@ -1,0 +1,51 @@
+"""What clients have been told so far: written to the journal, counted, and noted where it is no proper answer."""
+
+import asyncio
+import time
+from collections import Counter
+from uuid import UUID
+
+import msgspec
+
+from chaos.breaches import Breaches, Kind
+from chaos.journal import Cancelled, Journal, NotOpen, Order, Placed, Refused, decode_order
+
+
+class Told:
+    """Shared by all clients; times are of the event loop's clock."""
+
+    def __init__(self, journal: Journal, breaches: Breaches) -> None:
+        self.journal = journal
+        self.breaches = breaches
+        self.counts: Counter[str] = Counter()
+        self._newest_sent_at = 0.0  # of the requests whose orders were acknowledged as new
+        self._acknowledged = asyncio.Event()
+
+    def placed(self, body: bytes, *, sent_at: float, is_new: bool) -> Order | None:
+        """An order was acknowledged; None where the answer bears none."""
+        try:
+            order = decode_order(body)
+        except msgspec.DecodeError as error:
+            self.breaches.add(Kind.ANSWER, f"no order in an acknowledgement: {error}: {body[:300]!r}")
+            return None
+        self.journal.write(Placed(time.time(), msgspec.Raw(body)))
+        if is_new and sent_at > self._newest_sent_at:
+            self._newest_sent_at = sent_at
+            self._acknowledged.set()
+        return order
+
+    def cancelled(self, order_id: UUID) -> None:
+        self.journal.write(Cancelled(time.time(), order_id))
+
+    def not_open(self, order_id: UUID) -> None:
+        self.journal.write(NotOpen(time.time(), order_id))
+
+    def refused(self, client_id: str) -> None:
+        """That client has sent one order, and was told that it was not taken."""
+        self.journal.write(Refused(time.time(), client_id))
+
+    async def acknowledgement_of_what_is_sent_after(self, moment: float) -> None:
+        """Return once a new order that was sent after that moment is acknowledged."""
+        while self._newest_sent_at <= moment:
+            self._acknowledged.clear()
+            await self._acknowledged.wait()

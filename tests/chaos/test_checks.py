@@ -1,0 +1,147 @@
+"""The reckoning finds every kind of breach, and none where there is none: on a real exchange's database."""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from chaos.breaches import Breaches, Kind
+from chaos.checks import check_told
+from chaos.journal import Cancelled, Entry, Journal, NotOpen, Placed, Printed, Refused
+from chaos.traffic import ONCE_PREFIX
+from exchange_site.embedded.locations import Locations
+from tests.system.exchange import RunningExchange
+
+Told = dict[str, Any]  # an order as it was acknowledged
+
+
+class Market:
+    """Places orders that trade with each other, and checks what is said to have been told about them."""
+
+    def __init__(self, exchange: RunningExchange, folder: Path) -> None:
+        self._exchange = exchange
+        self._folder = folder
+        self._http = httpx.Client(base_url=exchange.url, timeout=10)
+
+    def place(self, side: str, quantity: int, client_id: str | None = None, price: int = 3) -> Told:
+        body = {
+            "client_id": client_id or f"check-{uuid4()}",
+            "idempotency_key": "only",
+            "instrument": "SOL-USD",
+            "side": side,
+            "type": "limit",
+            "price": price,
+            "quantity": quantity,
+        }
+        if client_id is not None:
+            del body["idempotency_key"]
+        return self._told(self._http.post("/orders", json=body))
+
+    def cancel(self, order: Told) -> Told:
+        return self._told(self._http.post(f"/orders/{order['order_id']}/cancel"))
+
+    def breaches(self, *entries: Entry) -> dict[Kind, int]:
+        found = Breaches()
+        with Journal(self._folder / "journal.jsonl") as journal:
+            for entry in entries:
+                journal.write(entry)
+            check_told(journal, Locations(self._exchange.data_dir).postgres_uri, found)
+        assert sum(found.counts.values()) == len(found.listed)
+        return dict(found.counts)
+
+    def _told(self, answer: httpx.Response) -> Told:
+        assert answer.status_code in (200, 201), answer.text
+        order: Told = answer.json(parse_float=Decimal)
+        return order
+
+    def close(self) -> None:
+        self._http.close()
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningExchange]:
+    with RunningExchange() as running:
+        yield running
+
+
+@pytest.fixture
+def market(exchange: RunningExchange, tmp_path: Path) -> Iterator[Market]:
+    opened = Market(exchange, tmp_path)
+    yield opened
+    opened.close()
+
+
+def placed(order: Told, **changes: Any) -> Placed:
+    return Placed(0.0, msgspec.Raw(msgspec.json.encode(order | changes)))
+
+
+def test_the_truth_is_no_breach(market: Market) -> None:
+    maker, taker = market.place("sell", 5), market.place("buy", 2)
+    cancelled = market.cancel(maker)
+    (fill,) = taker["trades"]
+    entries: list[Entry] = [
+        *(placed(order) for order in (maker, taker, taker, cancelled)),
+        Cancelled(0.0, UUID(maker["order_id"])),
+        NotOpen(0.0, UUID(taker["order_id"])),
+        Refused(0.0, "nobody of this name"),
+        Printed(UUID(fill["trade_id"]), fill["price"], fill["quantity"]),
+    ]
+    assert market.breaches(*entries) == {}
+
+
+def with_fill(order: Told, **changes: Any) -> Placed:
+    (fill,) = order["trades"]
+    return placed(order, trades=[fill | changes])
+
+
+@pytest.mark.parametrize(
+    ("lie", "kind"),
+    [
+        (lambda taker: placed(taker, order_id=str(uuid4())), Kind.LOST),
+        (lambda taker: placed(taker, trades=[], filled_quantity=3, status="open"), Kind.LOST),
+        (lambda taker: placed(taker, trades=[]), Kind.CHANGED),
+        (lambda taker: with_fill(taker, trade_id=str(uuid4())), Kind.LOST),
+        (lambda taker: with_fill(taker, price=4), Kind.CHANGED),
+        (lambda taker: with_fill(taker, liquidity="maker"), Kind.CHANGED),
+        (lambda taker: placed(taker, side="sell"), Kind.CHANGED),
+        (lambda taker: placed(taker, price=4), Kind.CHANGED),
+        (lambda taker: placed(taker, quantity=3), Kind.CHANGED),
+        (lambda taker: placed(taker, client_id="another"), Kind.CHANGED),
+        (lambda taker: placed(taker, idempotency_key=None), Kind.CHANGED),
+        (lambda taker: placed(taker, status="cancelled"), Kind.CHANGED),
+        (lambda taker: Cancelled(0.0, UUID(taker["order_id"])), Kind.LOST),
+        (lambda taker: Cancelled(0.0, uuid4()), Kind.LOST),
+        (lambda taker: NotOpen(0.0, uuid4()), Kind.ANSWER),
+        (lambda taker: Refused(0.0, taker["client_id"]), Kind.REFUSED),
+        (lambda taker: Printed(uuid4(), Decimal(1), Decimal(1)), Kind.LOST),
+        (lambda taker: Printed(UUID(taker["trades"][0]["trade_id"]), Decimal(3), Decimal(1)), Kind.CHANGED),
+    ],
+)
+def test_what_is_not_in_the_database_as_it_was_told_is_found(
+    market: Market, lie: Callable[[Told], Entry], kind: Kind
+) -> None:
+    market.place("sell", 2)
+    taker = market.place("buy", 2)
+    assert market.breaches(placed(taker)) == {}
+    assert kind in market.breaches(lie(taker))
+
+
+def test_an_order_that_rests_on_though_it_was_told_not_to_is_found(market: Market) -> None:
+    resting = market.place("buy", 1, price=1)
+    assert market.breaches(NotOpen(0.0, UUID(resting["order_id"]))) == {Kind.ANSWER: 1}
+    assert market.breaches(Cancelled(0.0, UUID(resting["order_id"]))) == {Kind.LOST: 1}
+
+
+def test_an_order_that_was_sent_once_and_is_there_twice_is_found(market: Market) -> None:
+    client_id = f"{ONCE_PREFIX}{uuid4()}"
+    first = market.place("buy", 1, client_id, price=1)
+    assert market.breaches(placed(first)) == {}
+    second = market.place("buy", 1, client_id, price=1)
+    assert market.breaches(placed(first)) == {Kind.DOUBLE: 1}
+    with_second = market.breaches(placed(first), placed(second))
+    assert with_second == {Kind.DOUBLE: 1}

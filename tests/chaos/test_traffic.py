@@ -1,0 +1,134 @@
+"""The clients of the chaos tool, on a stand-in for the exchange that answers as it is told."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chaos import traffic
+from chaos.breaches import Breaches, Kind
+from chaos.journal import Entry, Journal, Placed, Refused
+from chaos.told import Told
+from chaos.traffic import REQUESTS_PER_CLIENT_AND_SECOND, Traffic
+from loadtools.wire import Target
+
+Order = dict[str, Any]
+Reply = tuple[int, Order] | None  # status and body; None: the connection is lost
+
+
+def acknowledgement(order: Order) -> Reply:
+    told: Order = {
+        "price": None,
+        "idempotency_key": None,
+        "filled_quantity": 0,
+        "status": "filled",
+        "trades": [],
+    }
+    return 201, {**told, **order, "order_id": str(uuid4())}
+
+
+def refusal(status: int) -> Reply:
+    return status, {"error": {"code": "unavailable", "message": "Not now."}}
+
+
+class StandIn:
+    """Answers requests one after the other with what `replies` say, then acknowledges."""
+
+    def __init__(self, replies: Iterable[Callable[[Order], Reply]]) -> None:
+        self._replies = iter(replies)
+        self.orders: list[Order] = []
+        self.settled = asyncio.Event()  # all replies are given, and one order beyond them
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                order = json.loads(await reader.readexactly(length))
+                self.orders.append(order)
+                reply = next(self._replies, None)
+                answer = (reply or acknowledgement)(order)
+                if answer is None:
+                    return
+                body = json.dumps(answer[1]).encode()
+                writer.write(b"HTTP/1.1 %d -\r\nContent-Length: %d\r\n\r\n" % (answer[0], len(body)) + body)
+                if reply is None:
+                    self.settled.set()
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+def trade(
+    folder: Path, *replies: Callable[[Order], Reply]
+) -> tuple[list[Order], list[Entry], Breaches, dict[str, int]]:
+    """What one client sends, and what it is told, until it has gone beyond those replies."""
+
+    async def run() -> list[Order]:
+        stand_in = StandIn(replies)
+        server = await asyncio.start_server(stand_in.serve, "127.0.0.1", 0)
+        target = Target("127.0.0.1", server.sockets[0].getsockname()[1])
+        async with Traffic(target, rate=REQUESTS_PER_CLIENT_AND_SECOND, seed=1, told=told) as clients:
+            async with asyncio.timeout(30):
+                await stand_in.settled.wait()
+            await clients.finish()
+        server.close()
+        return stand_in.orders
+
+    breaches = Breaches()
+    with Journal(folder / "journal.jsonl") as journal:
+        told = Told(journal, breaches)
+        orders = asyncio.run(run())
+        return orders, list(journal.entries()), breaches, told.counts
+
+
+@pytest.fixture
+def only_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "ONCE_SHARE", 0)
+    monkeypatch.setattr(traffic, "DUPLICATE_SHARE", 0)
+
+
+@pytest.mark.usefixtures("only_keys")
+def test_an_order_with_a_key_is_sent_until_its_outcome_is_known(tmp_path: Path) -> None:
+    replies = [lambda order: refusal(503), lambda order: None, lambda order: refusal(504), acknowledgement]
+    orders, entries, breaches, counts = trade(tmp_path, *replies)
+    assert orders[:4] == [orders[0]] * 4
+    assert orders[4]["idempotency_key"] != orders[0]["idempotency_key"]
+    assert [type(entry) for entry in entries] == [Placed] * len(entries)
+    assert len(entries) == counts["acknowledged"] >= 2
+    assert counts["retried"] == 3
+    assert not breaches
+
+
+@pytest.mark.usefixtures("only_keys")
+@pytest.mark.parametrize("reply", [refusal(500), refusal(422), (201, {"order_id": "none"})])
+def test_an_answer_that_nobody_can_expect_is_a_breach(tmp_path: Path, reply: Reply) -> None:
+    _, _, breaches, _ = trade(tmp_path, lambda order: reply)
+    assert breaches.counts == {Kind.ANSWER: 1}
+
+
+def test_an_order_without_a_key_is_sent_once_by_a_client_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "ONCE_SHARE", 1)
+    replies = [lambda order: refusal(503), lambda order: refusal(504), lambda order: None]
+    orders, entries, breaches, counts = trade(tmp_path, *replies)
+    clients = [order["client_id"] for order in orders]
+    assert len(set(clients)) == len(clients)
+    assert all("idempotency_key" not in order for order in orders)
+    refused = [entry.client_id for entry in entries if isinstance(entry, Refused)]
+    assert refused == clients[:1]  # of the others nobody can say that they were not taken
+    assert (counts["refused"], counts["unknown"]) == (1, 2)
+    assert not breaches
+
+
+def test_duplicates_go_out_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "ONCE_SHARE", 0)
+    monkeypatch.setattr(traffic, "DUPLICATE_SHARE", 1)
+    orders, entries, _, counts = trade(tmp_path)
+    assert orders[0] == orders[1]
+    assert len(entries) == len(orders) == 2 * counts["acknowledged"]

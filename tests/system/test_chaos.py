@@ -1,0 +1,83 @@
+"""A short run of the chaos tool: the exchange is broken in several ways under load, and keeps its promises."""
+
+import itertools
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from chaos.faults import fault_sequence
+from tests.environment import exchange_variables
+from tests.system.exchange import ROOT, is_gone, wait_until
+
+RUN_SECONDS_MAX = 240
+STOP_SECONDS_MAX = 30.0
+
+
+@contextmanager
+def chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A run that is killed, and its exchange with it, where it outlives the block."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "chaos", *options, f"--results={folder / 'results'}"],
+        cwd=ROOT,
+        env=exchange_variables(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_promises_are_kept_while_parts_are_killed_frozen_and_emptied(tmp_path: Path) -> None:
+    with chaos(tmp_path, "--minutes=0.5", "--rate=150", "--seed=4") as process:
+        output, _ = process.communicate(timeout=RUN_SECONDS_MAX)
+    assert process.returncode == 0, output
+    assert "0 acknowledged orders lost, 0 double, audit clean\n" in output
+    (report,) = tmp_path.glob("results/chaos-*/report.json")
+    document = json.loads(report.read_text())
+    kinds = {fault for fault, _ in document["recoveries"]}
+    assert len(kinds) >= 5
+    assert document["breaches_listed"] == []
+    assert document["counts"]["acknowledged"] > 500
+    assert (
+        (report.parent / "report.md").read_text().startswith("# Chaos: 0.5 minutes, 150 requests/s, seed 4\n")
+    )
+
+
+def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
+    """Not even servers that it has frozen."""
+    seed = next(
+        seed for seed in itertools.count() if "SIGSTOP PostgreSQL" in next(fault_sequence(seed))[0].name
+    )
+    with chaos(tmp_path, "--minutes=1", "--rate=50", f"--seed={seed}") as process:
+        started: list[psutil.Process] = []
+
+        def is_frozen() -> bool:
+            started[:] = psutil.Process(process.pid).children(recursive=True)
+            return any(child.status() == psutil.STATUS_STOPPED for child in started if not is_gone(child))
+
+        wait_until(lambda: process.poll() is not None or is_frozen(), "PostgreSQL is frozen", 60)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=STOP_SECONDS_MAX)
+        assert process.returncode == 130, output
+        wait_until(lambda: all(map(is_gone, started)), "all that it started is gone", 5)
+
+
+@pytest.mark.parametrize("options", [("--minutes=0",), ("--rate=0",), ("--minutes=1440", "--rate=2000")])
+def test_what_is_out_of_bounds_is_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with chaos(tmp_path, *options) as process:
+        output, _ = process.communicate(timeout=STOP_SECONDS_MAX)
+    assert process.returncode == 2
+    assert "chaos: error: " in output
+    assert "Traceback" not in output
