@@ -92,9 +92,8 @@ class ApiHandler(ASGIHandler):
             return foreign_origin()
         try:
             request = ASGIRequest(scope, BytesIO(body))
-            request.META.setdefault(
-                "CONTENT_LENGTH", str(len(body))
-            )  # chunks have none, and DRF reads so many
+            # A body in chunks comes without, and DRF reads as many bytes as this says.
+            request.META.setdefault("CONTENT_LENGTH", str(len(body)))
         except (UnicodeDecodeError, ValueError) as error:
             return bad_request(None, error)  # type: ignore[arg-type]
         try:

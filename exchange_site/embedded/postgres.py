@@ -70,7 +70,7 @@ SETTINGS = {
 
 # Fast shutdown ends the sessions and writes a checkpoint; immediate leaves that to the next start. Both keep
 # every committed transaction.
-STOP_STEPS = (StopStep(signal.SIGINT, 2.0), StopStep(signal.SIGQUIT, 0.7))
+STOP_STEPS = (StopStep(signal.SIGINT, 1.5), StopStep(signal.SIGQUIT, 0.5))
 LEFTOVER_STOP_STEPS = (StopStep(signal.SIGINT, 10.0), StopStep(signal.SIGQUIT, 5.0))
 
 

@@ -27,7 +27,7 @@ from exchange_site.embedded.processes import (
 )
 
 START_SECONDS_MAX = 15.0
-STOP_STEPS = (StopStep(signal.SIGTERM, 1.0),)
+STOP_STEPS = (StopStep(signal.SIGTERM, 0.8),)
 
 SETTINGS = {
     "port": "0",

@@ -7,6 +7,7 @@ afterwards every key that was used has its one order.
 import contextlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from redis import Redis
 
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.postgres import SUPERUSER
+from orders.messages import stream_key
 from tests.system.exchange import RunningExchange, wait_until
 
 ANSWER_SECONDS_MAX = 5.0  # after which many HTTP clients give up
@@ -166,6 +168,23 @@ def test_a_table_locked_for_20_seconds(exchange: RunningExchange, http: httpx.Cl
     locker.join()
     wait_until(lambda: is_healthy(http), "healthy after the lock", BACK_SECONDS_MAX)
     assert [place(http, f"locked-{number}").status_code for number in range(5)] == [200, 201, 201, 201, 201]
+
+
+def test_who_waits_is_answered_when_the_api_is_told_to_stop(
+    exchange: RunningExchange, http: httpx.Client, redis: Redis
+) -> None:
+    """Also where the answer can't come, because the worker is frozen."""
+    assert place(http, "before the stop").status_code == 201
+    with ThreadPoolExecutor(1) as thread, frozen(exchange, "run_matching"):
+        waiting = thread.submit(place, http, "during the stop")
+        wait_until(lambda: redis.xlen(stream_key(0)), "the order is in the stream")
+        api = exchange.child("uvicorn")
+        assert api is not None
+        api.terminate()
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "outcome_unknown")
+    wait_until(lambda: is_healthy(http), "healthy after the stop", BACK_SECONDS_MAX)
+    assert place(http, "during the stop").status_code == 200
 
 
 @contextlib.contextmanager
