@@ -20,6 +20,7 @@ from exchange_site.embedded.processes import ProcessError
 from exchange_site.embedded.servers import EmbeddedServers
 from exchange_site.environment import Environment
 
+PROCESSES = 2  # of one run; each has servers of its own
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
 
@@ -50,8 +51,13 @@ os.environ.clear()
 os.environ.update(_variables)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes, which wait more than they work; one where servers are given that all would share."""
+    return 0 if os.environ.get("POSTGRES_URI") or os.environ.get("REDIS_URL") else PROCESSES
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.collectonly or config.option.help:
+    if config.option.collectonly or config.option.help or _only_distributes(config):
         return
     # A termination is an interruption: fixtures are torn down, and the data folder goes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -59,6 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
         SERVERS.start()
     except ProcessError as error:
         pytest.exit(f"the tests' servers do not start: {error}", returncode=1)
+
+
+def _only_distributes(config: pytest.Config) -> bool:
+    """Whether this process runs no tests itself."""
+    return bool(config.option.numprocesses) and not hasattr(config, "workerinput")
 
 
 def pytest_unconfigure() -> None:
