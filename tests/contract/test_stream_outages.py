@@ -23,6 +23,7 @@ def exchange() -> Iterator[RunningExchange]:
 @pytest.fixture
 def book(client: Client, stream: Stream) -> LocalBook:
     """The book of a client that follows it, with that order: its delta may come after its answer."""
+    wait_until(lambda: client.get("/healthz").status == 200, "healthy after the last outage")
     client.place(INSTRUMENT, "buy", 1, 10)
     stream.subscribe("orderbook_deltas", instrument=INSTRUMENT)
     snapshot = LocalBook(*stream.expect("orderbook_snapshot"))

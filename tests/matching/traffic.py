@@ -52,13 +52,14 @@ class Traffic:
 
     def missing(self) -> set[tuple[str, str]]:
         """Acknowledged orders that the database does not have exactly once, under the same id."""
+        told = dict(self.acknowledged)  # before the database is asked: trading may go on
         with psycopg.connect(Locations(self._exchange.data_dir).postgres_uri) as connection:
             rows: Iterable[Any] = connection.execute(
                 "SELECT client_id, idempotency_key, min(order_id::text) FROM orders_order "
                 "WHERE idempotency_key IS NOT NULL GROUP BY 1, 2 HAVING count(*) = 1"
             )
             stored = {(client_id, key): order_id for client_id, key, order_id in rows}
-        return {key for key, order_id in self.acknowledged.items() if stored.get(key) != order_id}
+        return {key for key, order_id in told.items() if stored.get(key) != order_id}
 
     def _trade(self, number: int) -> None:
         client_id, dice = f"{self._name}-{number}", random.Random(number)
