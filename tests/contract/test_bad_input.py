@@ -140,7 +140,6 @@ BAD_INTEGERS = (
 BAD_CURSORS = (
     *(
         "x",
-        "",
         "%00",
         "%ff",
         "=",
