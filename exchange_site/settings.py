@@ -76,7 +76,7 @@ WORKER_HEARTBEAT_SECONDS = 0.5
 WORKER_HEARTBEAT_EXPIRY_SECONDS = 2.0
 WORKER_LEASE_SECONDS = 2.0
 WORKER_BACKOFF_SECONDS_MIN = 0.1
-WORKER_BACKOFF_SECONDS_MAX = 2.0
+WORKER_BACKOFF_SECONDS_MAX = 0.5  # a database that is back is found so soon
 
 # Operators: the admin and `manage.py recover`
 ADMIN_ROWS_MAX = 10_000  # of one list, to page through; filters, search and dates reach the others
