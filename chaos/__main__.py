@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from chaos.breaches import Kind
 from chaos.campaign import Campaign, Market
-from chaos.faults import Fault, fault_sequence
+from chaos.faults import FAULTS, Fault, fault_sequence
 from chaos.parts import PartMissing
 from chaos.probe import NotRecovered
 from chaos.stage import RATE_MAX, RESULTS, SEED_MAX, perform
@@ -35,14 +35,18 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
+    parser.add_argument("--only", default="", help="faults with this text in their names (default: all)")
     options = parser.parse_args()
     seconds = options.minutes * 60
     if seconds * options.rate > REQUESTS_MAX:
         parser.error(f"these are more than {REQUESTS_MAX:,} requests: lower --minutes or --rate")
 
+    if not any(options.only in fault.name for fault in FAULTS):
+        parser.error(f"--only must be a part of one of: {'; '.join(fault.name for fault in FAULTS)}")
+
     async def run(campaign: Campaign) -> None:
         async with campaign.trading() as market:
-            await break_things(campaign, market, seconds)
+            await break_things(campaign, market, fault_sequence(campaign.seed, options.only), seconds)
 
     return perform(
         run,
@@ -55,11 +59,12 @@ def main() -> int:
     )
 
 
-async def break_things(campaign: Campaign, market: Market, seconds: float) -> None:
+async def break_things(
+    campaign: Campaign, market: Market, faults: Iterator[tuple[Fault, Random]], seconds: float
+) -> None:
     """One fault after the other, for so long; ends early where the exchange does not recover from one."""
     started = time.monotonic()
     calm = Random(campaign.seed)
-    faults: Iterator[tuple[Fault, Random]] = fault_sequence(campaign.seed)
     while True:
         campaign.now = "calm"
         await asyncio.sleep(calm.uniform(*CALM_SECONDS))

@@ -155,11 +155,15 @@ FAULTS = (
 )
 
 
-def fault_sequence(seed: int) -> Iterator[tuple[Fault, Random]]:
-    """Without end: all kinds in random order, then again in another; each with the dice for its details."""
+def fault_sequence(seed: int, only: str = "") -> Iterator[tuple[Fault, Random]]:
+    """Without end: all kinds in random order, then again in another; each with the dice for its details.
+
+    `only` leaves those with that text in their names; there must be some.
+    """
+    kinds = [fault for fault in FAULTS if only in fault.name]
     random = Random(seed)
     while True:
-        for fault in random.sample(FAULTS, len(FAULTS)):
+        for fault in random.sample(kinds, len(kinds)):
             yield fault, Random(random.random())
 
 
