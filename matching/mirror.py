@@ -20,7 +20,8 @@ class MirrorWriter:
     """One mirror a book. Every method raises redis.RedisError.
 
     `epoch` is the lease's: a worker that was frozen while another took over must not write its old book over the
-    new one. `move` needs no such guard: a sequence has one history.
+    new one. `move` needs no such guard, as a sequence has one history; it writes the epoch all the same, for a
+    Redis that came back older may have forgotten it.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -34,7 +35,7 @@ class MirrorWriter:
 
     async def move(self, pipeline: Any, change: BookChange) -> None:
         """Queue a book's change; its result in the pipeline is 0 where the mirror must be rebuilt."""
-        arguments: list[str | int] = [change.previous_sequence, change.sequence]
+        arguments: list[str | int] = [change.previous_sequence, change.sequence, self.epoch]
         for (side, ticks), (lots, orders) in change.levels.items():
             arguments += [
                 "b" if side is Side.BUY else "a",
@@ -42,17 +43,19 @@ class MirrorWriter:
                 f"{ticks}:{lots}:{orders}" if orders else "",
             ]
         keys = mirror_keys(change.instrument.partition, change.instrument.symbol)
-        await pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
+        await pipeline.evalsha(self._script.sha, len(keys) + 1, *keys, _epoch_key(keys), *arguments)
 
     async def is_current(self, market: MarketBook) -> bool:
-        sequence = await self._redis.get(_keys(market).sequence)
-        return sequence is not None and int(sequence) == market.book.sequence
+        """Whether the mirror is at the book's sequence, and known to be ours."""
+        keys = _keys(market)
+        written = await self._redis.mget(keys.sequence, _epoch_key(keys))
+        return written == [b"%d" % market.book.sequence, b"%d" % self.epoch]
 
     async def rebuild(self, market: MarketBook) -> None:
         """Write the whole book, in one step for its readers. Raises LeaseLost where a later worker has."""
         keys = _keys(market)
         bids, asks = market.book.depth()
-        epoch_key = f"{keys.sequence}:epoch"
+        epoch_key = _epoch_key(keys)
         async with self._redis.pipeline(transaction=True) as pipeline:
             await pipeline.watch(epoch_key)
             written: Any = await pipeline.get(epoch_key)
@@ -70,6 +73,10 @@ class MirrorWriter:
 
 def _keys(market: MarketBook) -> MirrorKeys:
     return mirror_keys(market.instrument.partition, market.instrument.symbol)
+
+
+def _epoch_key(keys: MirrorKeys) -> str:
+    return f"{keys.sequence}:epoch"
 
 
 def _members(levels: Iterable[Level]) -> Iterable[tuple[str, int]]:

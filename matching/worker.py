@@ -219,6 +219,7 @@ class MatchingWorker:
 
     async def _heartbeat(self) -> None:
         await self._renew()
+        await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
         await self._publisher.heartbeat(self._books.values())
         metrics.queue_length.labels(str(self.partition)).set(await self._stream.length())
         if _monotonic() >= self._instruments_due:

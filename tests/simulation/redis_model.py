@@ -37,7 +37,8 @@ class Server:
         self.generation = 0
         self.clock_offset_milliseconds = 0
         self.full = False  # of memory
-        self.went_back = False  # whether a book's mirror was ever replaced by an older one
+        self.sequences: dict[str, int] = {}  # of mirrors, as written since the last start
+        self.went_back = False  # whether such a mirror was ever overwritten with an older book
         self.entries: list[tuple[EntryId, dict[bytes, bytes]]] = []
         self.last_id: EntryId = (0, 0)
         self.exists = False
@@ -56,7 +57,7 @@ class Server:
         """Come back empty, or with what was saved earlier."""
         self.generation += 1
         self.entries, self.last_id, self.exists, self.values, self.sets = [], (0, 0), False, {}, {}
-        self.listeners = {}
+        self.listeners, self.sequences = {}, {}
         for name, value in (saved or {}).items():
             setattr(self, name, copy.deepcopy(value))
         self._arrived.set()
@@ -153,12 +154,16 @@ class Client:
     async def get(self, key: str) -> Any:
         return await self.call(lambda: self.server.get(key))
 
+    async def mget(self, *keys: str) -> list[Any]:
+        return list(await self.call(lambda: [self.server.get(key) for key in keys]))
+
     async def set(self, key: str, value: Any, px: int | None = None) -> Any:
         return await self.call(lambda: self.put(key, value, px))
 
     def put(self, key: str, value: Any, px: int | None = None) -> None:
-        if key.endswith(":sequence") and int(self.server.get(key) or 0) > value:
-            self.server.went_back = True
+        if key.endswith(":sequence"):
+            self.server.went_back |= value < self.server.sequences.get(key, 0)
+            self.server.sequences[key] = value
         expires_at = None if px is None else self.server.now() + px / 1000
         self.server.values[key] = (str(value).encode(), expires_at)
 
@@ -248,8 +253,15 @@ class Pipeline:
         return self._put(lambda: self._client.server.sets.setdefault(key, {}).update(members))
 
     def evalsha(self, sha: str, count: int, *arguments: Any) -> Self:
-        sequence, bids, asks, previous, following, *levels = arguments
-        return self._put(lambda: self._move(sequence, {"b": bids, "a": asks}, previous, following, levels))
+        sequence, bids, asks, epoch_key, previous, following, epoch, *levels = arguments
+
+        def move() -> int:
+            moved = self._move(sequence, {"b": bids, "a": asks}, previous, following, levels)
+            if moved:
+                self._client.put(epoch_key, epoch)
+            return moved
+
+        return self._put(move)
 
     def _move(self, key: str, sides: dict[str, str], previous: int, following: int, levels: list[Any]) -> int:
         """matching/mirror.lua."""
