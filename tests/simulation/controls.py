@@ -25,9 +25,10 @@ def _nothing(part: Any) -> None:
 
 @dataclass(frozen=True)
 class Control:
-    """One protection, and how it is taken away."""
+    """One protection, how it is taken away, and the fault that it is against, of which there are more then."""
 
     name: str
+    against: str = ""
     weaken_worker: Callable[[MatchingWorker], None] = _nothing
     weaken_api: Callable[[ApiProcess], None] = _nothing
 
@@ -123,14 +124,14 @@ def _appender(kind: type[Appender]) -> Callable[[ApiProcess], None]:
 
 
 CONTROLS = [
-    Control("fencing"),
-    Control("position in the transaction"),
+    Control("fencing", against="freeze"),
+    Control("position in the transaction", against="kill"),
     Control("keys"),
     Control("commit before the answer", weaken_worker=_answer_before_the_commit),
     Control("books loaded after a doubt", weaken_worker=_keep_the_books_after_a_doubt),
-    Control("stream aligned with the position", weaken_worker=_do_not_align),
+    Control("stream aligned with the position", against="empty redis", weaken_worker=_do_not_align),
     Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
     Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),
-    Control("an append is never repeated", weaken_api=_appender(_AppendAgain)),
-    Control("what was refused is not sent", weaken_api=_appender(_AppendLate)),
+    Control("an append is never repeated", against="empty redis", weaken_api=_appender(_AppendAgain)),
+    Control("what was refused is not sent", against="freeze", weaken_api=_appender(_AppendLate)),
 ]

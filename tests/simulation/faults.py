@@ -22,11 +22,12 @@ CLOCK_STEP_MILLISECONDS_MAX = 5_000
 class SeededFaults(Faults):
     """A run's faults; none after `end`."""
 
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: World, random: Random, *, against: str = "") -> None:
+        """`against` names a fault that shall be half of them."""
         self.count = 0
         self._world = world
         self._random = random
-        self._rate = random.choice(RATES)
+        self._rate = random.choice(RATES[1:] if against else RATES)
         self._ended = False
         self._saved: dict[str, Any] | None = None
         self._kinds: list[Callable[[Process], None]] = [
@@ -42,6 +43,8 @@ class SeededFaults(Faults):
             self._cut_subscriptions,
             self._append_garbage,
         ]
+        if against:
+            self._kinds += [getattr(self, f"_{against.replace(' ', '_')}")] * len(self._kinds)
 
     def before_step(self, process: Process) -> None:
         if self._ended or not process.alive or self._random.random() >= self._rate:

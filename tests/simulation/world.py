@@ -68,7 +68,7 @@ class World:
         self.instruments = [traded(number, symbol) for number, symbol in enumerate(SYMBOLS, 1)]
         self.database = Database(self.instruments, without=self.control.name)
         self.database.cuts_off = self.random.random() < 0.5
-        self.faults = SeededFaults(self, self.random)
+        self.faults = SeededFaults(self, self.random, against=self.control.against)
         self.told = Told()
         self.published_trades: set[str] = set()
         self.apis: list[ApiProcess | None] = [None] * API_PROCESSES
