@@ -2,7 +2,7 @@
 
 An order with a key is sent again, with the same key, until it is acknowledged; sometimes two requests with that key
 go out at once. An order without a key is sent once, by a client of its own, so that it can be found, or must not
-be. Prices lie on few levels, so that books stay small and most orders trade.
+be. Prices lie on few levels, so that every snapshot shows a whole book; enough orders rest for cancels to find some.
 """
 
 import asyncio
@@ -30,7 +30,8 @@ ONCE_SHARE = 0.15
 DUPLICATE_SHARE = 0.1  # of the requests with a key
 MARKET_SHARE = 0.2
 MIDDLE_PRICES = {"BTC-USD": 70_000, "ETH-USD": 3_500}
-LEVELS_AWAY = 20
+LEVELS_AWAY = 20  # from the middle, on an order's own side
+LEVELS_ACROSS = 5  # and on the other: what is priced there trades
 QUANTITY_MAX = 9
 RESTING_MAX = 50  # orders that a client remembers, to cancel them
 
@@ -101,11 +102,12 @@ class Trader:
             copies = 2 if self._random.random() < DUPLICATE_SHARE else 1
             answers = await self._ask("/orders", body, copies)
             orders = [self._acknowledged(answer) for answer in answers if answer.status in TAKEN]
+            asks_again = [self._asks_again(answer) for answer in answers if answer.status not in TAKEN]
             if orders:
                 self._told.counts["acknowledged"] += 1
                 self._remember(orders[0])
                 return
-            if not all(self._asks_again(answer) for answer in answers):
+            if not all(asks_again):
                 return
             self._told.counts["retried"] += 1
 
@@ -175,10 +177,11 @@ class Trader:
         random = self._random
         self._orders += 1
         instrument = random.choice(tuple(MIDDLE_PRICES))
+        side, sign = random.choice((("buy", 1), ("sell", -1)))
         order: dict[str, str | int] = {
             "client_id": client_id,
             "instrument": instrument,
-            "side": random.choice(("buy", "sell")),
+            "side": side,
             "type": "limit",
             "quantity": random.randint(1, QUANTITY_MAX),
         }
@@ -187,7 +190,7 @@ class Trader:
         if random.random() < MARKET_SHARE:
             order["type"] = "market"
         else:
-            order["price"] = MIDDLE_PRICES[instrument] + random.randint(-LEVELS_AWAY, LEVELS_AWAY)
+            order["price"] = MIDDLE_PRICES[instrument] + sign * random.randint(-LEVELS_AWAY, LEVELS_ACROSS)
         return msgspec.json.encode(order)
 
 

@@ -132,3 +132,13 @@ def test_duplicates_go_out_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     orders, entries, _, counts = trade(tmp_path)
     assert orders[0] == orders[1]
     assert len(entries) == len(orders) == 2 * counts["acknowledged"]
+
+
+def test_an_answer_that_nobody_can_expect_is_a_breach_also_beside_an_acknowledgement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "ONCE_SHARE", 0)
+    monkeypatch.setattr(traffic, "DUPLICATE_SHARE", 1)
+    _, _, breaches, counts = trade(tmp_path, acknowledgement, lambda order: refusal(422))
+    assert breaches.counts == {Kind.ANSWER: 1}
+    assert counts["acknowledged"] >= 1
