@@ -2,7 +2,7 @@
 
 An order with a key is sent again, with the same key, until it is acknowledged; sometimes two requests with that key
 go out at once. An order without a key is sent once, by a client of its own, so that it can be found, or must not
-be. Prices lie on few levels, so that every snapshot shows a whole book; enough orders rest for cancels to find some.
+be. Prices lie on few levels, so that a snapshot shows a whole book; enough orders rest for cancels to find some.
 """
 
 import asyncio
