@@ -22,6 +22,8 @@ def test_an_order_that_trades_between_two_reads_is_shown_as_it_was_at_the_first(
     order = place("sell", 100, 9)
     partition.run(order, place("buy", 100, 4))
 
+    further = False
+
     def trade_once(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
         """The first query for trades finds more of them than the order's row counts."""
         nonlocal further
@@ -30,7 +32,6 @@ def test_an_order_that_trades_between_two_reads_is_shown_as_it_was_at_the_first(
             partition.run(place("buy", 100, 2))
         return execute(sql, *rest)
 
-    further = False
     with connection.execute_wrapper(trade_once):
         during = find_order(order.order_id)
     after = find_order(order.order_id)
