@@ -80,6 +80,15 @@ def incomplete_request() -> ErrorResponse:
     return ErrorResponse(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
 
 
+def too_many_orders() -> ErrorResponse:
+    return ErrorResponse(
+        503,
+        "unavailable",
+        "Too many orders at a time; the request was not taken. Try again after Retry-After.",
+        headers={"Retry-After": str(settings.RETRY_AFTER_SECONDS)},
+    )
+
+
 def payload_too_large() -> ErrorResponse:
     return ErrorResponse(
         413, "payload_too_large", f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken."
