@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from orders import messages
 
@@ -91,6 +92,9 @@ class AdmissionScript:
         try:
             await self._connection.send_command(*command)
             answer: list[int] = await self._connection.read_response()
+        except AttributeError as error:
+            # redis-py's own, where `disconnect` was called between two steps of its sending.
+            raise RedisConnectionError("cut off while it was sent") from error
         except BaseException:
             await self.disconnect()
             raise
