@@ -1,5 +1,6 @@
 """Whatever is sent, the answer is a 4xx in the one error shape, and the book is as it was."""
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -351,7 +352,8 @@ def send_bytes(exchange: RunningExchange, request: bytes, *, half_close: bool = 
         try:
             connection.sendall(request)
             if half_close:
-                connection.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # the exchange may have closed it already
+                    connection.shutdown(socket.SHUT_WR)
             while chunk := connection.recv(65536):
                 answer += chunk
         except (ConnectionResetError, BrokenPipeError):

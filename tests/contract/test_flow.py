@@ -15,9 +15,9 @@ from tests.engine.flows import SHAPES, Shape, flow
 from tests.engine.reference import ReferenceBook
 from tests.system.exchange import RunningExchange
 
-COMMANDS = {"uvicorn": 1_000, "daphne": 100}  # of each flow: 20,000 and 2,000 in all
+COMMANDS = {"uvicorn": 500, "daphne": 100}  # of each flow: 10,000 and 2,000 in all
 FLOWS = [(shape, seed) for shape in SHAPES for seed in range(4)]
-COMPARED_EVERY = 500
+COMPARED_EVERY = 250
 SIDES = {Side.BUY: "buy", Side.SELL: "sell"}
 GRID = Grid.of(Decimal("0.01"), Decimal("0.00000001"))
 
