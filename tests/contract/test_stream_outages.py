@@ -24,6 +24,7 @@ def exchange() -> Iterator[RunningExchange]:
 def book(client: Client, stream: Stream) -> LocalBook:
     """The book of a client that follows it, with that order: its delta may come after its answer."""
     wait_until(lambda: client.get("/healthz").status == 200, "healthy after the last outage")
+    place_as_soon_as_possible(client, "before the outage")  # replies may come a moment later than health
     client.place(INSTRUMENT, "buy", 1, 10)
     stream.subscribe("orderbook_deltas", instrument=INSTRUMENT)
     snapshot = LocalBook(*stream.expect("orderbook_snapshot"))
@@ -113,6 +114,7 @@ def test_followers_are_told_while_nothing_is_heard_of_the_book(
             (snapshot,) = follower.expect("orderbook_snapshot")
             assert LocalBook(snapshot).levels() == book.levels()
         wait_until(lambda: client.get("/healthz").status == 200, "healthy")
+        place_as_soon_as_possible(client, f"after {word}")  # replies may come a moment later than health
         meet(client, INSTRUMENT, 20)
         listener.expect("trade")
         sequence = client.book(INSTRUMENT)["sequence"]
