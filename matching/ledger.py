@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from matching import checkpoint, settlement
 from matching.batch import Batch, Key
@@ -67,8 +67,12 @@ class Ledger:
         return await _on(self._settling, checkpoint.advance, lease, lease.position)
 
     async def renew_beside(self, lease: Lease) -> None:
-        """The same while something else is going on. Raises LeaseLost."""
-        await _on(self._renewing, checkpoint.advance, lease, lease.position)
+        """The same while something else is going on; on a new connection after one that broke. Raises LeaseLost."""
+        try:
+            await _on(self._renewing, checkpoint.advance, lease, lease.position)
+        except (OperationalError, InterfaceError):
+            await _on(self._renewing, _close_connection)
+            raise
 
     async def release(self, lease: Lease) -> None:
         """End the lease now, so that a standby need not wait for its expiry."""
