@@ -7,13 +7,16 @@ gone afterwards, also when the run is interrupted or terminated.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.processes import ProcessError
@@ -21,6 +24,8 @@ from exchange_site.embedded.servers import EmbeddedServers
 from exchange_site.environment import Environment
 
 PROCESSES = 2  # of one run; each has servers of its own
+ASGI_SERVER = re.compile(r"\[(uvicorn|daphne)[-\]]")  # the first parameter of tests on either
+LONGEST = ("tests/system/", "tests/simulation/")
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
 
@@ -54,6 +59,23 @@ os.environ.update(_variables)
 def pytest_xdist_auto_num_workers() -> int:
     """Two processes, which wait more than they work; one where servers are given that all would share."""
     return 0 if os.environ.get("POSTGRES_URI") or os.environ.get("REDIS_URL") else PROCESSES
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that the processes end at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
+class SharedExchangeScheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """A process runs all tests of an ASGI server, which share an exchange; other tests stay with their file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        server = ASGI_SERVER.search(nodeid)
+        return server[1] if server else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedExchangeScheduling:
+    return SharedExchangeScheduling(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

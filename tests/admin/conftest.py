@@ -16,8 +16,12 @@ Place = Callable[..., Any]
 
 
 @pytest.fixture(scope="session", params=["uvicorn", "daphne"])
-def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
-    with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": request.param}) as running:
+def exchange(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningExchange]:
+    """On a new data folder: the admin's password is told once."""
+    folder = tmp_path_factory.mktemp("admin")
+    with RunningExchange(folder, {"EXCHANGE_ASGI_SERVER": request.param}) as running:
         yield running
 
 

@@ -2,11 +2,13 @@
 
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tests.contract.client import Answer, Client
+
+Acted = TypeVar("Acted")
 
 
 class Crowd:
@@ -26,12 +28,22 @@ class Crowd:
 
     def post(self, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
         """Place orders, dealt out to the clients like cards; all begin at the same moment."""
-        start = threading.Barrier(len(self._clients))
 
-        def send(number: int) -> list[Answer]:
-            start.wait()
-            client = self._clients[number]
+        def send(number: int, client: Client) -> list[Answer]:
             return [client.post("/orders", body) for body in bodies[number :: len(self._clients)]]
 
-        hands = self._threads.map(send, range(len(self._clients)))
-        return list(itertools.chain.from_iterable(hands))
+        return list(itertools.chain.from_iterable(self._at_once(send)))
+
+    def greet(self) -> None:
+        """Let every client ask something at the same moment, so that all are connected."""
+        for answer in self._at_once(lambda _, client: client.send("GET", "/instruments")):
+            assert answer.status == 200, answer.text
+
+    def _at_once(self, act: Callable[[int, Client], Acted]) -> list[Acted]:
+        start = threading.Barrier(len(self._clients))
+
+        def begin(number: int, client: Client) -> Acted:
+            start.wait()
+            return act(number, client)
+
+        return list(self._threads.map(begin, range(len(self._clients)), self._clients))
