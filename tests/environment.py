@@ -23,7 +23,7 @@ from exchange_site.embedded.processes import ProcessError
 from exchange_site.embedded.servers import EmbeddedServers
 from exchange_site.environment import Environment
 
-PROCESSES = 2  # of one run; each has servers of its own
+PROCESSES = 3  # of one run; each has servers of its own
 ASGI_SERVER = re.compile(r"\[(uvicorn|daphne)[-\]]")  # the first parameter of tests on either
 LONGEST = ("tests/system/", "tests/simulation/")
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
