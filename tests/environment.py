@@ -56,8 +56,9 @@ os.environ.clear()
 os.environ.update(_variables)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist itself has an answer too
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes, which wait more than they work; one where servers are given that all would share."""
+    """Some processes, which wait more than they work; one where servers are given that all would share."""
     return 0 if os.environ.get("POSTGRES_URI") or os.environ.get("REDIS_URL") else PROCESSES
 
 
