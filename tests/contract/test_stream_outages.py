@@ -1,14 +1,12 @@
 """/stream while parts of the exchange are away: nobody is left with an old book without being told."""
 
-import contextlib
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
 from tests.contract.client import Client, order_body
 from tests.contract.stream import LocalBook, Stream, meet
-from tests.system.exchange import RunningExchange, is_gone, wait_until
+from tests.system.exchange import RunningExchange, frozen, is_gone, wait_until
 
 INSTRUMENT = "BTC-USD"
 
@@ -29,25 +27,6 @@ def book(client: Client, stream: Stream) -> LocalBook:
     stream.subscribe("orderbook_deltas", instrument=INSTRUMENT)
     snapshot = LocalBook(*stream.expect("orderbook_snapshot"))
     return follow(stream, snapshot, client.book(INSTRUMENT)["sequence"])
-
-
-def part(exchange: RunningExchange, word: str) -> psutil.Process:
-    found = exchange.child(word)
-    assert found is not None
-    return found
-
-
-@contextlib.contextmanager
-def frozen(*parts: psutil.Process) -> Iterator[None]:
-    """The processes and those below them do nothing for a while."""
-    processes = [process for part in parts for process in (part, *part.children(recursive=True))]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.resume()
 
 
 def place_as_soon_as_possible(client: Client, key: str) -> None:
@@ -85,7 +64,7 @@ def expect_delta(stream: Stream, book: LocalBook, client: Client) -> None:
 def test_followers_hear_again_after_redis_was_killed(
     exchange: RunningExchange, client: Client, stream: Stream, book: LocalBook
 ) -> None:
-    redis = part(exchange, "valkey-server")
+    redis = exchange.part("valkey-server")
     redis.kill()
     wait_until(lambda: is_gone(redis), "Redis is gone")
     for number in range(3):
@@ -102,7 +81,7 @@ def test_followers_are_told_while_nothing_is_heard_of_the_book(
 ) -> None:
     with Stream(exchange.ws_url) as listener, Stream(exchange.ws_url) as late:
         listener.subscribe("trades", "orders", instrument=INSTRUMENT, client_id="a")
-        with frozen(part(exchange, word)):
+        with frozen(exchange.part(word)):
             expect_stale(stream)
             expect_stale(listener)
             late.subscribe("orderbook_deltas", instrument=INSTRUMENT)
@@ -127,7 +106,7 @@ def test_a_book_that_cannot_be_read_is_unavailable(
 ) -> None:
     with Stream(exchange.ws_url) as other:
         other.subscribe("trades", instrument="ETH-USD")  # its feed is there, its book was not read yet
-        with frozen(part(exchange, "valkey-server"), part(exchange, "bin/postgres")):
+        with frozen(exchange.part("valkey-server"), exchange.part("bin/postgres")):
             for instrument in ("ETH-USD", "SOL-USD"):
                 other.send({"type": "subscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
                 other.receive_until(lambda message: message.get("code") == "unavailable")

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
@@ -43,6 +43,20 @@ def is_gone(process: psutil.Process) -> bool:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@contextlib.contextmanager
+def frozen(*parts: psutil.Process) -> Iterator[None]:
+    """The processes and those below them do nothing for a while."""
+    processes = [process for part in parts for process in (part, *part.children(recursive=True))]
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 @functools.cache
@@ -143,11 +157,15 @@ class RunningExchange:
                     return process
         return None
 
+    def part(self, word: str) -> psutil.Process:
+        """The same, which must be there."""
+        process = self.child(word)
+        assert process is not None, f"nothing is running with {word} in its command line\n{self.log()}"
+        return process
+
     def worker_pid(self) -> int:
         """The process id of the matching worker."""
-        worker = self.child("run_matching")
-        assert worker is not None, f"no matching worker is running\n{self.log()}"
-        return worker.pid
+        return self.part("run_matching").pid
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to stop, as a terminal's Ctrl-C does with SIGINT, and return its exit status.

@@ -19,7 +19,7 @@ from redis import Redis
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.postgres import SUPERUSER
 from orders.messages import stream_key
-from tests.system.exchange import RunningExchange, wait_until
+from tests.system.exchange import RunningExchange, frozen, wait_until
 
 ANSWER_SECONDS_MAX = 5.0  # after which many HTTP clients give up
 BACK_SECONDS_MAX = 10.0
@@ -82,28 +82,12 @@ def refuse_and_come_back(
     assert len(ids) == len(keys)
 
 
-@contextlib.contextmanager
-def frozen(exchange: RunningExchange, word: str) -> Iterator[None]:
-    """That server, with all its processes, does nothing."""
-    top = exchange.child(word)
-    assert top is not None
-    processes = [top, *top.children(recursive=True)]
-    for process in processes:
-        process.suspend()
-    try:
-        yield
-    finally:
-        for process in processes:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
-
-
 def test_redis_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
-    refuse_and_come_back(http, frozen(exchange, "valkey-server"), "redis frozen", reads=True)
+    refuse_and_come_back(http, frozen(exchange.part("valkey-server")), "redis frozen", reads=True)
 
 
 def test_postgres_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
-    refuse_and_come_back(http, frozen(exchange, "bin/postgres"), "postgres frozen", reads=False)
+    refuse_and_come_back(http, frozen(exchange.part("bin/postgres")), "postgres frozen", reads=False)
 
 
 @contextlib.contextmanager
@@ -137,8 +121,7 @@ def test_redis_is_a_read_only_replica(http: httpx.Client, redis: Redis) -> None:
 def test_a_restart_of_postgres(exchange: RunningExchange, http: httpx.Client) -> None:
     """Killed with all its sessions; `serve` starts it again."""
     assert place(http, "before the restart").status_code == 201
-    top = exchange.child("bin/postgres")
-    assert top is not None
+    top = exchange.part("bin/postgres")
     for process in (top, *top.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
@@ -175,12 +158,10 @@ def test_who_waits_is_answered_when_the_api_is_told_to_stop(
 ) -> None:
     """Also where the answer can't come, because the worker is frozen."""
     assert place(http, "before the stop").status_code == 201
-    with ThreadPoolExecutor(1) as thread, frozen(exchange, "run_matching"):
+    with ThreadPoolExecutor(1) as thread, frozen(exchange.part("run_matching")):
         waiting = thread.submit(place, http, "during the stop")
         wait_until(lambda: redis.xlen(stream_key(0)), "the order is in the stream")
-        api = exchange.child("uvicorn")
-        assert api is not None
-        api.terminate()
+        exchange.part("uvicorn").terminate()
         answer = waiting.result()
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "outcome_unknown")
     wait_until(lambda: is_healthy(http), "healthy after the stop", BACK_SECONDS_MAX)

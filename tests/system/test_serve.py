@@ -75,11 +75,9 @@ def test_the_exchange_is_healthy_when_it_says_that_it_is_open(exchange: RunningE
 
 
 def test_the_worker_and_the_servers_are_recognisable(exchange: RunningExchange) -> None:
-    assert exchange.child("run_matching") is not None
+    assert exchange.part("run_matching")
     for program in ("bin/postgres", "valkey-server"):
-        server = exchange.child(program)
-        assert server is not None
-        assert str(exchange.data_dir) in " ".join(server.cmdline())
+        assert str(exchange.data_dir) in " ".join(exchange.part(program).cmdline())
 
 
 def test_it_listens_on_its_port_and_nowhere_else(exchange: RunningExchange) -> None:
@@ -95,9 +93,7 @@ def test_it_listens_on_its_port_and_nowhere_else(exchange: RunningExchange) -> N
 @pytest.mark.skipif(os.geteuid() != 0, reason="where we are not root the servers run as ourselves")
 def test_roots_servers_are_not_root_and_its_folder_stays_closed(exchange: RunningExchange) -> None:
     for program in ("bin/postgres", "valkey-server"):
-        server = exchange.child(program)
-        assert server is not None
-        assert server.uids().real != 0
+        assert exchange.part(program).uids().real != 0
     folder = exchange.data_dir.stat()
     assert (folder.st_uid, folder.st_mode & 0o777) == (0, 0o700)
 
@@ -175,8 +171,7 @@ def test_a_folder_that_cannot_be_used_is_one_line_and_status_1(tmp_path: Path) -
 
 @pytest.mark.parametrize("word", ["run_matching", "exchange_site.asgi", "valkey-server", "bin/postgres"])
 def test_a_part_that_is_killed_comes_back(exchange: RunningExchange, word: str) -> None:
-    killed = exchange.child(word)
-    assert killed is not None
+    killed = exchange.part(word)
     killed.kill()
     wait_until(lambda: (new := exchange.child(word)) and new.pid != killed.pid, f"{word} is back")
     wait_until(lambda: health_status(exchange) == 200, f"healthy again\n{exchange.log()}", 30)
@@ -199,9 +194,8 @@ def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged(tmp_path: 
 def test_what_a_killed_serve_left_behind_is_stopped(tmp_path: Path) -> None:
     """A frozen child can't notice that its parent is gone: the next start must end it."""
     with RunningExchange(tmp_path / "data") as exchange:
-        frozen = [exchange.child("bin/postgres"), exchange.child("exchange_site.asgi")]
+        frozen = [exchange.part("bin/postgres"), exchange.part("exchange_site.asgi")]
         for process in frozen:
-            assert process is not None
             process.suspend()
         assert exchange.process is not None
         exchange.process.kill()
@@ -209,4 +203,4 @@ def test_what_a_killed_serve_left_behind_is_stopped(tmp_path: Path) -> None:
         exchange.start()
         assert health_status(exchange) == 200
         new = {process.pid for process in exchange.processes()}
-        assert not {process.pid for process in frozen if process} & new
+        assert not {process.pid for process in frozen} & new
