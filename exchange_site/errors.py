@@ -80,11 +80,11 @@ def incomplete_request() -> ErrorResponse:
     return ErrorResponse(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
 
 
-def too_many_orders() -> ErrorResponse:
+def too_busy() -> ErrorResponse:
     return ErrorResponse(
         503,
         "unavailable",
-        "Too many orders at a time; the request was not taken. Try again after Retry-After.",
+        "Too many requests at a time; this one was not taken. Try again after Retry-After.",
         headers={"Retry-After": str(settings.RETRY_AFTER_SECONDS)},
     )
 

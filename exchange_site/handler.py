@@ -27,9 +27,10 @@ from exchange_site.errors import (
     incomplete_request,
     internal_error,
     payload_too_large,
-    too_many_orders,
+    too_busy,
 )
 from exchange_site.origins import AllowedOrigins
+from exchange_site.room import Rooms
 from orders import metrics
 
 logger = logging.getLogger(__name__)
@@ -51,16 +52,11 @@ class _Incomplete(Exception):
 
 
 class ApiHandler(ASGIHandler):
-    """Serves the JSON API: no middleware, no thread, a body of at most REQUEST_BODY_BYTES_MAX.
-
-    Of orders, ORDERS_IN_PROGRESS_MAX at a time. The event loop works on all that has come before it listens to
-    Redis again: with thousands of orders that is longer than the time limits, so that none would be answered.
-    """
+    """Serves the JSON API: no middleware, no thread, a body of at most REQUEST_BODY_BYTES_MAX, in bounded Rooms."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._orders_in_progress = 0
-        self._refusing = asyncio.Semaphore(settings.ORDER_REFUSALS_AT_ONCE)
+        self._rooms = Rooms()
 
     def load_middleware(self, is_async: bool = False) -> None:
         self._view_middleware: list[Any] = []
@@ -89,26 +85,14 @@ class ApiHandler(ASGIHandler):
             response = payload_too_large()
             response["Connection"] = "close"
         else:
-            response = await (self._place_order if places_order else self._respond)(scope, body)
+            work = functools.partial(self._respond, scope, body)
+            response = await self._rooms.answer(scope["method"], scope["path"], work, too_busy)
         if places_order and isinstance(response, ErrorResponse):
             metrics.refused.labels(response.code).inc()
         try:
             await self.send_response(response, send)
         except (asyncio.CancelledError, ConnectionError):
             return  # the client left; what it asked for is done
-
-    async def _place_order(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
-        """The answer of the view, or a refusal before anything was done for the order."""
-        if self._orders_in_progress >= settings.ORDERS_IN_PROGRESS_MAX:
-            # Who is refused may be back at once: so only some are in a turn of the loop, however many there are.
-            async with self._refusing:
-                await asyncio.sleep(settings.ORDER_REFUSAL_SECONDS)
-            return too_many_orders()
-        self._orders_in_progress += 1
-        try:
-            return await self._respond(scope, body)
-        finally:
-            self._orders_in_progress -= 1
 
     async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
         if _origins.refuses(scope):

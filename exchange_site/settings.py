@@ -44,10 +44,14 @@ STATISTICS_WINDOW_HOURS_MAX = 24 * 30
 RATE_LIMIT = ENVIRONMENT.rate_limit  # (requests, seconds), None where off
 RETRY_AFTER_SECONDS = 1
 
+# What one API process works on at once
+COMMANDS_AT_ONCE_MAX = 1_000  # orders and cancels
+READS_AT_ONCE_MAX = 100
+READS_WAITING_MAX = 900
+REFUSALS_AT_ONCE = 500  # of further requests, each of which takes
+REFUSAL_SECONDS = 0.02
+
 # The order path
-ORDERS_IN_PROGRESS_MAX = 1_000  # of one API process, which works on them all at once
-ORDER_REFUSALS_AT_ONCE = 500  # of further ones, each of which takes
-ORDER_REFUSAL_SECONDS = 0.02
 INSTRUMENT_CACHE_SECONDS = 1.0
 INSTRUMENT_REFRESH_SECONDS = 0.5  # that a request waits for a newer copy
 ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream

@@ -1,4 +1,4 @@
-"""The API's request handler under more orders than it works on at a time."""
+"""The API's request handler under more requests than it works on at a time."""
 
 import asyncio
 import json
@@ -48,8 +48,10 @@ async def send(
     return sent
 
 
-async def started(handler: ApiHandler, orders: int, body: bytes = b"") -> list["asyncio.Task[list[Message]]"]:
-    tasks = [asyncio.create_task(send(handler, body=body)) for _ in range(orders)]
+async def started(
+    handler: ApiHandler, requests: int, method: str = "POST", path: str = "/orders", body: bytes = b""
+) -> list["asyncio.Task[list[Message]]"]:
+    tasks = [asyncio.create_task(send(handler, method, path, body)) for _ in range(requests)]
     await asyncio.sleep(0)  # each runs until it waits
     return tasks
 
@@ -60,8 +62,10 @@ def status(sent: list[Message]) -> int:
 
 @pytest.fixture(autouse=True)
 def limits(settings: Settings) -> None:
-    settings.ORDERS_IN_PROGRESS_MAX = 3
-    settings.ORDER_REFUSALS_AT_ONCE = 2
+    settings.COMMANDS_AT_ONCE_MAX = 3
+    settings.READS_AT_ONCE_MAX = 1
+    settings.READS_WAITING_MAX = 2
+    settings.REFUSALS_AT_ONCE = 2
 
 
 def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
@@ -83,7 +87,7 @@ def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
 def test_places_are_free_again_however_an_order_ends() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        left, *broken = await started(handler, 3, b"broken")
+        left, *broken = await started(handler, 3, body=b"broken")
         left.cancel()
         handler.may_answer.set()
         await asyncio.gather(left, *broken, return_exceptions=True)
@@ -92,18 +96,59 @@ def test_places_are_free_again_however_an_order_ends() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/orders"), ("GET", "/healthz"), ("POST", "/orders/1/cancel")]
-)
-def test_other_requests_need_no_place(method: str, path: str) -> None:
+COMMANDS = [("POST", "/orders"), ("POST", "/orders/"), ("POST", "/orders/1/cancel")]
+READS = [("GET", "/orders"), ("GET", "/orderbook"), ("HEAD", "/trades")]
+ALWAYS_ANSWERED = [("GET", "/healthz"), ("GET", "/metrics")]
+
+
+@pytest.mark.parametrize(("method", "path"), [*COMMANDS, *READS])
+def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
+    """What is in the other one takes no place."""
+
     async def scenario() -> None:
         handler = WaitingHandler()
-        working = await started(handler, 4)
-        other = asyncio.create_task(send(handler, method, path))
-        assert status(await working.pop()) == 503
+        others = READS if (method, path) in COMMANDS else COMMANDS
+        working = [*await started(handler, 3, *others[0]), *await started(handler, 3, method, path)]
+        for kind in (others[0], (method, path)):
+            assert status(await send(handler, *kind)) == 503
+        handler.may_answer.set()
+        assert [status(sent) for sent in await asyncio.gather(*working)] == [201] * 6
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("method", "path"), ALWAYS_ANSWERED)
+def test_who_looks_after_the_exchange_is_always_answered(method: str, path: str) -> None:
+    async def scenario() -> None:
+        handler = WaitingHandler()
+        working = await started(handler, 3, *READS[0])
+        other = (await started(handler, 1, method, path))[0]
+        assert status(await send(handler, *READS[0])) == 503
         handler.may_answer.set()
         assert status(await other) == 201
         await asyncio.gather(*working)
+
+    asyncio.run(scenario())
+
+
+def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
+    class CountingHandler(WaitingHandler):
+        working = most = 0
+
+        async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
+            self.working += 1
+            self.most = max(self.most, self.working)
+            try:
+                return await super()._respond(scope, body)
+            finally:
+                self.working -= 1
+
+    async def scenario() -> None:
+        handler = CountingHandler()
+        reads = await started(handler, 3, *READS[0])
+        handler.may_answer.set()
+        assert [status(sent) for sent in await asyncio.gather(*reads)] == [201] * 3
+        assert handler.most == 1
 
     asyncio.run(scenario())
 

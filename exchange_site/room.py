@@ -1,0 +1,60 @@
+"""How many requests an API process works on at once.
+
+The event loop works on all that has come before it listens to Redis and to the database again. With thousands of
+requests that is longer than the time limits, so that none would be answered; and readers would keep orders from
+being answered. So there is room for so many commands and for so many reads, whatever the other has taken.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from django.conf import settings
+
+Answer = TypeVar("Answer")
+
+_ALWAYS_ANSWERED = ("/healthz", "/metrics")
+
+
+class Room:
+    """Places of one kind of request: some are worked on, some more wait for their turn."""
+
+    def __init__(self, at_once: int, waiting_max: int = 0) -> None:
+        self._free = at_once + waiting_max
+        self._turns = asyncio.Semaphore(at_once)
+
+    @property
+    def is_full(self) -> bool:
+        return self._free == 0
+
+    async def answer(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Take a place, which must be free, and work in it."""
+        self._free -= 1
+        try:
+            async with self._turns:
+                return await work()
+        finally:
+            self._free += 1
+
+
+class Rooms:
+    """The rooms of one API process."""
+
+    def __init__(self) -> None:
+        self._commands = Room(settings.COMMANDS_AT_ONCE_MAX)
+        self._reads = Room(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
+        self._refusing = asyncio.Semaphore(settings.REFUSALS_AT_ONCE)
+
+    async def answer(
+        self, method: str, path: str, work: Callable[[], Awaitable[Answer]], refusal: Callable[[], Answer]
+    ) -> Answer:
+        """What `work` answers, or `refusal` where there is no room for it; then nothing was begun."""
+        if path in _ALWAYS_ANSWERED:
+            return await work()
+        room = self._commands if method == "POST" else self._reads
+        if not room.is_full:
+            return await room.answer(work)
+        # Who is refused may be back at once: so only some are in a turn of the loop, however many there are.
+        async with self._refusing:
+            await asyncio.sleep(settings.REFUSAL_SECONDS)
+        return refusal()
