@@ -46,7 +46,7 @@ RETRY_AFTER_SECONDS = 1
 
 # What one API process works on at once
 COMMANDS_AT_ONCE_MAX = 1_000  # orders and cancels
-READS_AT_ONCE_MAX = 100
+READS_AT_ONCE_MAX = 100  # each may need one of REDIS_CONNECTIONS_MAX
 READS_WAITING_MAX = 900
 REFUSALS_AT_ONCE = 500  # of further requests, each of which takes
 REFUSAL_SECONDS = 0.02
@@ -62,6 +62,7 @@ GATEWAY_BATCH_COMMANDS_MAX = 256  # appended in one round trip
 ORDER_REPLY_TIMEOUT_SECONDS = 3.0
 DESK_READ_SECONDS_MAX = 1.0  # for one thing that an order or a cancel looks up
 REDIS_TIMEOUT_SECONDS = 2.0
+REDIS_CONNECTIONS_MAX = 100  # of one client; an API process has one for books, one for commands
 DATABASE_THREADS = 4  # of one API process, for reads
 DATABASE_READS_MAX = 1_000  # of one API process that are begun or wait for a thread
 DATABASE_READ_SECONDS_MAX = 7.0  # with the wait for a thread; also where the server is frozen

@@ -57,13 +57,35 @@ def mirror_keys(partition: int, symbol: str) -> MirrorKeys:
 _mirror = per_event_loop(connect_redis)
 
 
+class _Source:
+    """Where this process reads books; the log is told when that changes, not with every request."""
+
+    def __init__(self) -> None:
+        self._is_mirror = True
+
+    def failed(self, error: Exception) -> None:
+        if self._is_mirror:
+            logger.warning("books are read from the database: %s", error)
+        self._is_mirror = False
+
+    def answered(self) -> None:
+        if not self._is_mirror:
+            logger.info("books are read from Redis again")
+        self._is_mirror = True
+
+
+_source = _Source()
+
+
 async def read_book(instrument: TradedInstrument, levels: int | None = None) -> Book:
     """The best `levels` of each side, or all. Raises Unavailable where neither Redis nor the database answers."""
     try:
         book = await read_mirror(_mirror(), instrument, levels)
     except (RedisError, OSError) as error:
-        logger.warning("book of %s read from the database: %s", instrument.symbol, error)
+        _source.failed(error)
         book = None
+    else:
+        _source.answered()
     if book is None:
         book = await read_database(read_book_from_database, instrument, levels)
     return book

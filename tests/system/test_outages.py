@@ -24,7 +24,16 @@ from tests.system.exchange import RunningExchange, frozen, wait_until
 ANSWER_SECONDS_MAX = 5.0  # after which many HTTP clients give up
 BACK_SECONDS_MAX = 10.0
 LOCKED_SECONDS = 20.0
-READS = ("/orderbook", "/orders", "/trades", "/trades/stats", "/candles", "/instruments")
+BOOKS_FROM = {"database": "books are read from the database", "mirror": "books are read from Redis again"}
+READS = (
+    "/orderbook",
+    "/orderbook?levels=1",
+    "/orders",
+    "/trades",
+    "/trades/stats",
+    "/candles",
+    "/instruments",
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +92,13 @@ def refuse_and_come_back(
 
 
 def test_redis_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
+    """The log is told once where books come from, however many are read."""
+    told = {name: exchange.log().count(line) for name, line in BOOKS_FROM.items()}
     refuse_and_come_back(http, frozen(exchange.part("valkey-server")), "redis frozen", reads=True)
+    for _ in range(2):
+        assert http.get("/orderbook").status_code == 200
+    for name, line in BOOKS_FROM.items():
+        assert exchange.log().count(line) == told[name] + 1
 
 
 def test_postgres_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
