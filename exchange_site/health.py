@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from rest_framework.request import Request
 
 from exchange_site import schema
+from orders.gateway import current_gateway
 from orders.instruments import directory
 from orders.messages import heartbeat_key
 from rest.content import JSONResponse
@@ -84,6 +85,7 @@ def _select_one() -> None:
 async def _check_redis() -> None:
     async with connect_redis() as redis:
         await redis.ping()
+    await current_gateway().ready()  # where this process can't hear replies it can't take orders
 
 
 async def _check_matching() -> None:
@@ -93,4 +95,6 @@ async def _check_matching() -> None:
     async with connect_redis() as redis:
         for partition in sorted(partitions):
             if not await redis.exists(heartbeat_key(partition)):
-                raise NotMatching(f"no worker on partition {partition}: start manage.py run_matching")
+                raise NotMatching(
+                    f"no worker matches partition {partition}: see its log, or start manage.py run_matching"
+                )

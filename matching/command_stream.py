@@ -4,6 +4,7 @@ The position in the checkpoint is the authority; the stream only has to give wha
 Redis stream never go back while Redis lives; `align` sees to it that they do not after it was lost either.
 """
 
+import math
 from typing import NamedTuple
 
 from redis.asyncio import Redis
@@ -49,9 +50,11 @@ class CommandStream:
         last_id: bytes = information["last-generated-id"]
         return last_id.decode()
 
-    async def read(self, position: str, *, count: int, block_milliseconds: int) -> list[Entry]:
-        """Up to `count` entries behind the position; waits for the first one as long as told."""
-        answer = await self._redis.xread({self._key: position}, count=count, block=block_milliseconds)
+    async def read(self, position: str, *, count: int, wait_seconds: float) -> list[Entry]:
+        """Up to `count` entries behind the position; waits for the first one as long as told, 0 and less: not."""
+        milliseconds = math.ceil(wait_seconds * 1000)
+        block = milliseconds if milliseconds > 0 else None  # 0 would be: for ever
+        answer = await self._redis.xread({self._key: position}, count=count, block=block)
         entries = _entries(answer)
         return [Entry(entry_id.decode(), fields.get(messages.COMMAND_FIELD)) for entry_id, fields in entries]
 

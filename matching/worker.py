@@ -128,17 +128,18 @@ class MatchingWorker:
         async with self._renewing():
             await self._stream.align(self._held.position)
             await self._publisher.prepare(self._books.values(), self._held.epoch)
-        self._heartbeat_due = 0.0
-        await self._heartbeat()
+        # Before the first heartbeat, what waits is committed: who can't commit does not say that it matches.
+        self._heartbeat_due = _monotonic()
+        await self._work()
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
         logger.info("partition %d: matching", self.partition)
 
     async def _work(self) -> None:
-        """One batch, or a while without one; and the heartbeat when it is due."""
+        """One batch, or no command until the heartbeat is due; and then the heartbeat."""
         entries = await self._stream.read(
             self._held.position,
             count=1 if self._suspects_left else settings.WORKER_BATCH_COMMANDS_MAX,
-            block_milliseconds=settings.WORKER_READ_BLOCK_MILLISECONDS,
+            wait_seconds=self._heartbeat_due - _monotonic(),
         )
         if entries:
             await self._handle(entries)

@@ -57,6 +57,11 @@ class OrderGateway:
             waiting.reply.cancel()
         await self._link.aclose()
 
+    async def ready(self) -> None:
+        """Returns when replies will arrive; raises Unavailable where Redis is not answering."""
+        if not self._replies.connected:
+            await self._replies.ready()
+
     async def submit(self, command: messages.Command, *, partition: int, client_id: str | None) -> Answer:
         """Send one command and wait for its reply. It counts against the limit of `client_id`; None: of nobody.
 
@@ -68,8 +73,7 @@ class OrderGateway:
             appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
         if appender.full or len(self._waiting) >= settings.GATEWAY_WAITING_MAX:
             raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
-        if not self._replies.connected:
-            await self._replies.ready()
+        await self.ready()
         reply: asyncio.Future[messages.Reply] = asyncio.get_running_loop().create_future()
         waiting = WaitingCommand(client_id, messages.encode(command), reply)
         self._waiting[command.request_id] = waiting

@@ -129,7 +129,7 @@ class Client:
             return await self.call(lambda: self.server.dead_letters.append(fields))
         return await self.call(lambda: self.server.append(fields, entry_id(id) if id else None))
 
-    async def xread(self, positions: dict[str, str], *, count: int, block: int) -> Any:
+    async def xread(self, positions: dict[str, str], *, count: int, block: int | None) -> Any:
         ((key, position),) = positions.items()
 
         def read() -> list[tuple[bytes, dict[bytes, bytes]]]:
@@ -137,7 +137,7 @@ class Client:
             return [(id_text(identifier), fields) for identifier, fields in found[:count]]
 
         entries = await self.call(read)
-        if not entries:
+        if not entries and block is not None:
             await self.server.arrival(block / 1000)
             entries = await self.call(read)
         return [(key, entries)] if entries else []

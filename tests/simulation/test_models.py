@@ -211,15 +211,15 @@ def test_commands_are_read_in_order_behind_a_position(connect: Callable[[], Any]
         stream = CommandStream(client, 0)
         ids = [await client.xadd("exchange:{0}:commands", {b"c": b"%d" % number}) for number in range(5)]
         texts = [entry_id.decode() for entry_id in ids]
-        entries = await stream.read("0-0", count=3, block_milliseconds=10)
+        entries = await stream.read("0-0", count=3, wait_seconds=0.01)
         assert [(entry.entry_id, entry.payload) for entry in entries] == list(
             zip(texts[:3], [b"0", b"1", b"2"], strict=True)
         )
-        assert [entry.payload for entry in await stream.read(texts[2], count=9, block_milliseconds=10)] == [
+        assert [entry.payload for entry in await stream.read(texts[2], count=9, wait_seconds=0.01)] == [
             b"3",
             b"4",
         ]
-        assert await stream.read(texts[4], count=9, block_milliseconds=10) == []
+        assert await stream.read(texts[4], count=9, wait_seconds=0.01) == []
         await stream.trim(texts[1])
         assert await stream.length() == 3
         await client.aclose()
@@ -237,7 +237,7 @@ def test_new_ids_come_after_the_position(connect: Callable[[], Any], ahead: bool
         position = "99999999999999-7" if ahead else "5-1"
         await stream.align(position)
         added = await client.xadd("exchange:{0}:commands", {b"c": b"x"})
-        entries = await stream.read(position, count=9, block_milliseconds=10)
+        entries = await stream.read(position, count=9, wait_seconds=0.01)
         assert [entry.entry_id.encode() for entry in entries] == [added]
         await client.aclose()
 

@@ -17,6 +17,7 @@ BLOCK_BYTES = 64 * 1024
 CROWD = 10  # orders at a time
 CROWDS_UNTIL_REFUSED_MAX = 1_000
 READS = ("/orderbook", "/orders", "/trades", "/instruments")
+SEEN_SECONDS_MAX = 10.0
 BACK_SECONDS_MAX = 30.0
 
 
@@ -74,17 +75,24 @@ def test_a_full_disk(disk: Path) -> None:
             raise AssertionError("the disk is not full")
         refused = {(answer.status_code, answer.json()["error"]["code"]) for answer in answers.values()}
         assert refused <= {(503, "unavailable"), (504, "outcome_unknown")}
+        wait_until(
+            lambda: http.get("/healthz").status_code == 503,
+            f"health says so\n{exchange.log()}",
+            SEEN_SECONDS_MAX,
+        )
+        assert http.get("/healthz").json()["checks"]["matching"] != "ok"
         for path in READS:
             assert http.get(path).status_code == 200, path
 
         (disk / "filler").unlink()
 
-        def is_back() -> bool:
+        def is_healthy() -> bool:
             with contextlib.suppress(httpx.HTTPError):
-                return place(http, "afterwards").status_code in (200, 201)
+                return http.get("/healthz").status_code == 200
             return False
 
-        wait_until(is_back, f"orders are taken again\n{exchange.log()}", BACK_SECONDS_MAX)
+        wait_until(is_healthy, f"health is back\n{exchange.log()}", BACK_SECONDS_MAX)
+        assert place(http, "afterwards").status_code == 201
         for key, order_id in acknowledged.items():
             again = place(http, key)
             assert (again.status_code, again.json()["order_id"]) == (200, order_id)
