@@ -1,10 +1,15 @@
 """What /stream says, and how a batch of the matching worker reaches the API processes.
 
-The worker writes each message of the stream once, as JSON; the API processes pass the text on as it is.
+The worker writes trades and order updates once, as JSON; the API processes pass the text on as it is. Of the book
+it tells the changes: each process writes its deltas itself, because what changes faster than it can tell is merged.
 """
+
+from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 
+from orders.documents import OrderState
 from rest.content import encode_json
 from rest.numbers import Number
 
@@ -31,16 +36,22 @@ class OrderBookSnapshot(msgspec.Struct, tag_field="type", tag="orderbook_snapsho
     sequence: int
     bids: list[LevelDocument]
     asks: list[LevelDocument]
+    checksum: int
     timestamp: str
 
 
+class Depth(OrderBookSnapshot, tag="depth", kw_only=True):
+    """The best levels, for who keeps no book."""
+
+
 class OrderBookDelta(msgspec.Struct, tag_field="type", tag="orderbook_delta", kw_only=True):
-    """What changed since `previous_sequence`. A batch's changes are merged: each level is named once."""
+    """What changed since `previous_sequence`, merged: each level is named once. `checksum` is of the book then."""
 
     instrument: str
     sequence: int
     previous_sequence: int
     changes: list[LevelChange]
+    checksum: int
     timestamp: str
 
 
@@ -62,19 +73,82 @@ class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):
     instrument: str
 
 
+class Ticker(msgspec.Struct, tag_field="type", tag="ticker", kw_only=True):
+    """Best prices, the last price ever, and the trading of the last 24 hours."""
+
+    instrument: str
+    sequence: int
+    bid: Number | None
+    bid_quantity: Number | None
+    ask: Number | None
+    ask_quantity: Number | None
+    last: Number | None
+    open: Number | None
+    high: Number | None
+    low: Number | None
+    change: Number | None
+    change_percent: Number | None
+    volume: Number
+    notional: Number
+    vwap: Number | None
+    trade_count: int
+    timestamp: str
+
+
+class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True):
+    """The open candle of an interval, so far."""
+
+    instrument: str
+    interval: str
+    time: str
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+    trade_count: int
+
+
+class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw_only=True):
+    """A client's open orders, oldest first; not `complete` where there are more than STREAM_OPEN_ORDERS_MAX."""
+
+    instrument: str
+    client_id: str
+    sequence: int
+    orders: list[OrderState]
+    complete: bool
+    timestamp: str
+
+
+class Minute(msgspec.Struct, array_like=True, frozen=True):
+    """One minute of trading so far, whole: whoever misses one is right again with the next."""
+
+    start: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    notional: Decimal
+    trade_count: int
+
+
 class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     """One commit's effects on one book, from the worker to every API process.
 
-    Without changes it is a heartbeat that only tells the sequence. Texts are JSON messages for the stream.
+    Without changes it is a heartbeat that tells the sequence and the book's checksum. Texts are JSON messages for
+    the stream.
     """
 
     instrument: str
     previous_sequence: int
     sequence: int
-    levels: list[tuple[str, int, str, str, int]] = []  # side, ticks, price, quantity, orders (0: gone)
-    delta: str = ""
+    timestamp: str = ""
+    levels: list[tuple[str, int, int, int]] = []  # side, ticks, lots, orders (0: gone)
     trades: list[str] = []
     orders: list[tuple[str, str]] = []  # client id, order_update
+    minute: Minute | None = None
+    checksum: int | None = None
 
 
 def error_text(code: str, message: str, **more: str) -> str:

@@ -8,7 +8,12 @@ from typing import NamedTuple
 from django.db import connection
 from django.db.models import QuerySet
 
-from marketdata.models import Candle, Trade
+from marketdata.messages import Minute
+from marketdata.models import BookSequence, Candle, Trade
+from orders.models import RESTING_STATUSES, Order
+from rest.database import snapshot
+
+TICKER_WINDOW = timedelta(hours=24)
 
 
 def list_trades(*, instrument_id: int, before_sequence: int | None, limit: int) -> list[Trade]:
@@ -32,22 +37,71 @@ class Statistics(NamedTuple):
 
 
 _STATISTICS_SQL = """
-SELECT count(*), coalesce(sum(quantity), 0), coalesce(sum(price * quantity), 0),
-       (SELECT price FROM marketdata_trade WHERE instrument_id = %(instrument)s AND timestamp >= %(since)s
-        ORDER BY timestamp, sequence LIMIT 1),
-       max(price), min(price),
-       (SELECT price FROM marketdata_trade WHERE instrument_id = %(instrument)s AND timestamp >= %(since)s
-        ORDER BY timestamp DESC, sequence DESC LIMIT 1)
-FROM marketdata_trade
-WHERE instrument_id = %(instrument)s AND timestamp >= %(since)s
+SELECT coalesce(sum(trade_count), 0)::bigint, coalesce(sum(volume), 0), coalesce(sum(notional), 0),
+       (SELECT open FROM marketdata_candle WHERE instrument_id = %(instrument)s AND time >= %(since)s
+        ORDER BY time LIMIT 1),
+       max(high), min(low),
+       (SELECT close FROM marketdata_candle WHERE instrument_id = %(instrument)s AND time >= %(since)s
+        ORDER BY time DESC LIMIT 1)
+FROM marketdata_candle
+WHERE instrument_id = %(instrument)s AND time >= %(since)s
 """
 
 
-def trade_statistics(*, instrument_id: int, since: datetime) -> Statistics:
-    """Exact over every trade since then."""
+def trade_statistics(*, instrument_id: int, window: timedelta) -> Statistics:
+    """Exact over every trade of the window, which begins with the minute that `window_start` says."""
+    since = window_start(datetime.now(UTC), window)
     with connection.cursor() as cursor:
         cursor.execute(_STATISTICS_SQL, {"instrument": instrument_id, "since": since})
         return Statistics(*cursor.fetchone())
+
+
+def window_start(now: datetime, window: timedelta) -> datetime:
+    """The minute that the window up to now begins in; all of it belongs to the window."""
+    return (now - window).replace(second=0, microsecond=0)
+
+
+def last_price(*, instrument_id: int) -> Decimal | None:
+    """Of the last trade ever; None where there was none."""
+    trades = list_trades(instrument_id=instrument_id, before_sequence=None, limit=1)
+    return trades[0].price if trades else None
+
+
+class DayOfTrading(NamedTuple):
+    """The minutes of the ticker's window with a trade, and the last price ever."""
+
+    minutes: list[Minute]
+    last: Decimal | None
+
+
+def read_day(*, instrument_id: int) -> DayOfTrading:
+    """What a ticker and open candles are made of."""
+    since = window_start(datetime.now(UTC), TICKER_WINDOW)
+    candles = Candle.objects.filter(instrument_id=instrument_id, time__gte=since).order_by("time")
+    names = ("time", "open", "high", "low", "close", "volume", "notional", "trade_count")
+    minutes = [Minute(*row) for row in candles.values_list(*names)]
+    return DayOfTrading(minutes, minutes[-1].close if minutes else last_price(instrument_id=instrument_id))
+
+
+class OpenOrders(NamedTuple):
+    """A client's open orders in one instrument, oldest first, as of the book's sequence."""
+
+    sequence: int
+    orders: list[Order]
+
+
+def list_open_orders(*, instrument_id: int, client_id: str, limit: int) -> OpenOrders:
+    """At most `limit`."""
+    with snapshot():
+        sequence = (
+            BookSequence.objects.filter(instrument_id=instrument_id)
+            .values_list("sequence", flat=True)
+            .first()
+        )
+        orders = Order.objects.filter(
+            instrument_id=instrument_id, client_id=client_id, status__in=RESTING_STATUSES
+        ).order_by("order_id")[:limit]
+        return OpenOrders(sequence or 0, list(orders))
 
 
 WINDOW_PATTERN = re.compile(r"([1-9][0-9]{0,6})([mhd])")  # of statistics, for example 24h
@@ -98,6 +152,11 @@ def list_candles(
         rows = cursor.fetchall()
     names = ("time", "open", "high", "low", "close", "volume", "trade_count")
     return [Candle(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
+
+
+def candle_start(moment: datetime, interval: timedelta) -> datetime:
+    """The start of the interval that the moment lies in."""
+    return moment - (moment - _EPOCH) % interval
 
 
 def _next_start(moment: datetime, interval: timedelta) -> datetime:

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
+from marketdata.documents import statistics_fields
 from marketdata.selectors import (
     CANDLE_INTERVALS,
     WINDOW_PATTERN,
@@ -25,12 +26,8 @@ from rest.content import JSONResponse
 from rest.database import read_database
 from rest.exceptions import InvalidRequest
 from rest.numbers import (
-    EXACT,
-    average_text,
     json_decimal,
     json_number,
-    json_optional_decimal,
-    percent,
 )
 from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
 from rest.times import parse_time, time_text
@@ -108,30 +105,8 @@ class TradeViewSet(AsyncViewSet):
         instrument = await _instrument(request.query_params)
         text = request.query_params.get("window", "24h")
         window = _read_window(text)
-        numbers = await read_database(
-            trade_statistics, instrument_id=instrument.instrument_id, since=datetime.now(UTC) - window
-        )
-        change = change_percent = vwap = None
-        if numbers.open is not None and numbers.last is not None:
-            change = EXACT.subtract(numbers.last, numbers.open)
-            change_percent = percent(change, numbers.open)
-            vwap = json_number(average_text(numbers.notional, numbers.volume))
-        return JSONResponse(
-            {
-                "instrument": instrument.symbol,
-                "window": text,
-                "trade_count": numbers.trade_count,
-                "volume": json_decimal(numbers.volume),
-                "notional": json_decimal(numbers.notional),
-                "vwap": vwap,
-                "open": json_optional_decimal(numbers.open),
-                "high": json_optional_decimal(numbers.high),
-                "low": json_optional_decimal(numbers.low),
-                "last": json_optional_decimal(numbers.last),
-                "change": json_optional_decimal(change),
-                "change_percent": json_optional_decimal(change_percent),
-            }
-        )
+        numbers = await read_database(trade_statistics, instrument_id=instrument.instrument_id, window=window)
+        return JSONResponse({"instrument": instrument.symbol, "window": text, **statistics_fields(numbers)})
 
 
 class CandleViewSet(AsyncViewSet):

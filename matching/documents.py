@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from marketdata.messages import LevelChange, MarketBatch, OrderBookDelta, TradeMessage
+from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
+from marketdata.messages import MarketBatch, TradeMessage
 from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
 from matching.recovery import MarketBook
-from matching.settlement import ChangedOrder
+from matching.settlement import Settled
 from orders.documents import FillDocument, OrderDocument, OrderUpdate, average_price, stored_state
 from orders.grid import Grid
 from orders.messages import Reply, ReplyKind
@@ -27,9 +28,7 @@ def replies(batch: Batch) -> dict[str, list[Reply]]:
     return grouped
 
 
-def market_batches(
-    batch: Batch, changed: list[ChangedOrder], books: dict[str, MarketBook]
-) -> list[MarketBatch]:
+def market_batches(settled: Settled, batch: Batch, books: dict[str, MarketBook]) -> list[MarketBatch]:
     """One message for each book that has news."""
     timestamp = time_text(batch.now)
     symbols = {market.instrument.instrument_id: symbol for symbol, market in books.items()}
@@ -40,19 +39,26 @@ def market_batches(
         if found is None:
             sequence = books[symbol].book.sequence
             found = MarketBatch(
-                instrument=symbol, previous_sequence=sequence, sequence=sequence, trades=[], orders=[]
+                instrument=symbol,
+                previous_sequence=sequence,
+                sequence=sequence,
+                timestamp=timestamp,
+                trades=[],
+                orders=[],
             )
             messages[symbol] = found
         return found
 
     for symbol, change in batch.books.items():
         messages[symbol] = _book_batch(change, timestamp)
+    for instrument_id, minute in settled.minutes.items():
+        message(symbols[instrument_id]).minute = minute
     for trade in batch.trades:
         message(trade.instrument.symbol).trades.append(encode_json(_trade_message(trade, timestamp)).decode())
     for order in batch.orders.values():
         update = encode_json(_update_of_new(order, timestamp)).decode()
         message(order.instrument.symbol).orders.append((order.command.client_id, update))
-    for row in changed:
+    for row in settled.changed:
         symbol = symbols[row.instrument_id]
         update = encode_json(OrderUpdate(**stored_state(row, symbol), sequence=row.sequence)).decode()
         message(symbol).orders.append((row.client_id, update))
@@ -60,33 +66,26 @@ def market_batches(
 
 
 def heartbeat_batch(market: MarketBook) -> MarketBatch:
-    """Tells the feeds the sequence that they should have reached."""
+    """Tells the feeds the sequence that they should have reached, and proves the book there."""
     sequence = market.book.sequence
-    return MarketBatch(instrument=market.instrument.symbol, previous_sequence=sequence, sequence=sequence)
+    bids, asks = market.book.depth(CHECKSUM_LEVELS)
+    return MarketBatch(
+        instrument=market.instrument.symbol,
+        previous_sequence=sequence,
+        sequence=sequence,
+        checksum=levels_checksum(bids, asks, market.instrument.grid),
+    )
 
 
 def _book_batch(change: BookChange, timestamp: str) -> MarketBatch:
-    grid = change.instrument.grid
-    levels = [
-        (SIDE_NAMES[side], ticks, grid.price.text(ticks), grid.quantity.text(lots), orders)
-        for (side, ticks), (lots, orders) in change.levels.items()
-    ]
-    delta = OrderBookDelta(
-        instrument=change.instrument.symbol,
-        sequence=change.sequence,
-        previous_sequence=change.previous_sequence,
-        changes=[
-            LevelChange(side, json_number(price), json_number(quantity), orders)
-            for side, _, price, quantity, orders in levels
-        ],
-        timestamp=timestamp,
-    )
     return MarketBatch(
         instrument=change.instrument.symbol,
         previous_sequence=change.previous_sequence,
         sequence=change.sequence,
-        levels=levels,
-        delta=encode_json(delta).decode(),
+        timestamp=timestamp,
+        levels=[
+            (SIDE_NAMES[side], ticks, lots, orders) for (side, ticks), (lots, orders) in change.levels.items()
+        ],
         trades=[],
         orders=[],
     )

@@ -15,7 +15,7 @@ from matching import checkpoint, settlement
 from matching.batch import Batch, Key
 from matching.checkpoint import Lease
 from matching.recovery import MarketBook, load_books
-from matching.settlement import ChangedOrder
+from matching.settlement import Settled
 from orders.instruments import TradedInstrument, load_instruments
 
 Parameters = ParamSpec("Parameters")
@@ -48,17 +48,17 @@ class Ledger:
         match: Callable[[dict[Key, str]], Batch],
         lease: Lease,
         position: str,
-    ) -> tuple[Lease, Batch, list[ChangedOrder]]:
+    ) -> tuple[Lease, Batch, Settled]:
         """Look idempotency keys up, match, and commit the batch with the position behind it.
 
         All on one thread: one change of threads a batch. Raises what `match` raises, LeaseLost where another
         worker owns the partition; after any other error the outcome is unknown.
         """
 
-        def work() -> tuple[Lease, Batch, list[ChangedOrder]]:
+        def work() -> tuple[Lease, Batch, Settled]:
             batch = match(settlement.find_keys(keys))
-            advanced, changed = settlement.settle(batch, lease, position)
-            return advanced, batch, changed
+            advanced, settled = settlement.settle(batch, lease, position)
+            return advanced, batch, settled
 
         return await _on(self._settling, work)
 

@@ -3,17 +3,17 @@
 Reads resting orders in time priority through a server-side cursor; memory beyond the books is one chunk of rows.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db import connection, transaction
+from django.db import connection
 
 from marketdata.models import BookSequence
 from matching.engine import OrderBook, Side
 from orders.instruments import TradedInstrument, load_instruments
 from orders.models import RESTING_STATUSES, Order
 from orders.models import Side as OrderSide
+from rest.database import snapshot
 
 ROWS_PER_CHUNK = 10_000
 
@@ -38,15 +38,6 @@ FROM orders_order resting JOIN orders_instrument instrument ON instrument.id = r
 WHERE resting.status = ANY(%s) AND instrument.partition = %s
 ORDER BY resting.instrument_id, resting.priority
 """
-
-
-@contextlib.contextmanager
-def snapshot() -> Iterator[None]:
-    """Every statement inside reads the database as of the moment of the first one, and none can write."""
-    with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        yield
 
 
 def count_resting_orders(partition: int) -> int:

@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 from django.db import connection, transaction
 
+from marketdata.messages import Minute
 from matching import checkpoint
 from matching.batch import SIDE_NAMES, Batch, Key, NewOrder
 from matching.checkpoint import Lease
@@ -44,6 +45,13 @@ class ChangedOrder(NamedTuple):
     created_at: datetime
     updated_at: datetime
     sequence: int
+
+
+class Settled(NamedTuple):
+    """What the database has after a batch, and the books in memory do not."""
+
+    changed: list[ChangedOrder]
+    minutes: dict[int, Minute]  # whole, by instrument
 
 
 _FIND_KEYS = """
@@ -90,6 +98,7 @@ ON CONFLICT (instrument_id, time) DO UPDATE
 SET high = greatest(candle.high, excluded.high), low = least(candle.low, excluded.low), close = excluded.close,
     volume = candle.volume + excluded.volume, notional = candle.notional + excluded.notional,
     trade_count = candle.trade_count + excluded.trade_count
+RETURNING instrument_id, time, open, high, low, close, volume, notional, trade_count
 """
 
 _SET_SEQUENCES = """
@@ -118,35 +127,31 @@ def find_keys(keys: Sequence[Key]) -> dict[Key, str]:
     return {(client_id, key): order_id for client_id, key, order_id in found}
 
 
-def settle(batch: Batch, lease: Lease, position: str) -> tuple[Lease, list[ChangedOrder]]:
+def settle(batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
     """Commit a batch.
 
     Raises LeaseLost, SettlementMismatch and django.db.Error; after an OperationalError or InterfaceError
     during the commit its outcome is unknown.
     """
-    changed: Sequence[tuple[Any, ...]] = ()
     with _driver() as driver, transaction.atomic():
         with driver.pipeline():
+
+            def send(statement: str, rows: list[Row]) -> psycopg.Cursor[Any] | None:
+                return driver.execute(statement, {"now": batch.now, "rows": _json(rows)}) if rows else None
+
             advancing = checkpoint.send_advance(driver, lease, position)
-            for statement, rows in (
-                (_INSERT_ORDERS, [_order_row(order) for order in batch.orders.values()]),
-                (_INSERT_TRADES, _trade_rows(batch)),
-                (_ADD_CANDLES, _candle_rows(batch)),
-                (_SET_SEQUENCES, _sequence_rows(batch)),
-            ):
-                if rows:
-                    driver.execute(statement, {"now": batch.now, "rows": _json(rows)})
-            if batch.changes:
-                changing = driver.execute(
-                    _CHANGE_ORDERS, {"now": batch.now, "rows": _json(_change_rows(batch))}
-                )
+            send(_INSERT_ORDERS, [_order_row(order) for order in batch.orders.values()])
+            send(_INSERT_TRADES, _trade_rows(batch))
+            trading = send(_ADD_CANDLES, _candle_rows(batch))
+            send(_SET_SEQUENCES, _sequence_rows(batch))
+            changing = send(_CHANGE_ORDERS, _change_rows(batch))
         advanced = checkpoint.advanced(advancing, lease, position)
-        if batch.changes:
-            changed = changing.fetchall()
-            if len(changed) != len(batch.changes):
-                missing = sorted(set(batch.changes) - {row[0] for row in changed})
-                raise SettlementMismatch(f"the database does not have the resting orders {missing[:10]}")
-    return advanced, [ChangedOrder(*row) for row in changed]
+        changed = [ChangedOrder(*row) for row in changing.fetchall()] if changing else []
+        minutes = {row[0]: Minute(*row[1:]) for row in trading.fetchall()} if trading else {}
+        if len(changed) != len(batch.changes):
+            missing = sorted(set(batch.changes) - {order.order_id for order in changed})
+            raise SettlementMismatch(f"the database does not have the resting orders {missing[:10]}")
+    return advanced, Settled(changed, minutes)
 
 
 @contextlib.contextmanager

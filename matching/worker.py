@@ -210,10 +210,10 @@ class MatchingWorker:
         self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
     ) -> Batch:
         started = time.perf_counter()
-        self._lease, batch, changed = await self._ledger.commit(keys, match, self._held, position)
+        self._lease, batch, settled = await self._ledger.commit(keys, match, self._held, position)
         metrics.commit_seconds.observe(time.perf_counter() - started)
         _count(batch)
-        news = documents.market_batches(batch, changed, self._books)
+        news = documents.market_batches(settled, batch, self._books)
         outcome = Outcome(batch, documents.replies(batch), news)
         await self._publisher.publish(outcome, self._books, done=position)
         return batch

@@ -7,14 +7,15 @@ grows behind it.
 """
 
 import asyncio
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from rest.exceptions import Unavailable
 
@@ -94,6 +95,15 @@ class DatabaseReader:
             cursor.execute(
                 "SELECT set_config('statement_timeout', %s, false)", [str(self._statement_milliseconds_max)]
             )
+
+
+@contextlib.contextmanager
+def snapshot() -> Iterator[None]:
+    """Every statement inside reads the database as of the moment of the first one, and none can write."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
 
 
 def _retrieve(reading: asyncio.Future[Result]) -> None:

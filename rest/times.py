@@ -8,6 +8,10 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def now_text() -> str:
+    return time_text(datetime.now(UTC))
+
+
 def parse_time(text: str) -> datetime:
     """A moment from RFC 3339 text, UTC where it names no offset. Raises ValueError, worded for the client."""
     try:

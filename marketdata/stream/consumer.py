@@ -15,6 +15,7 @@ from marketdata.messages import error_text
 from marketdata.stream.hub import Hub, current_hub
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
+from marketdata.stream.topics import Topic
 from orders.instruments import TradedInstrument, directory
 from rest.content import encode_json
 from rest.exceptions import Refusal
@@ -31,11 +32,10 @@ _open_connections = 0
 
 
 class Subscription(NamedTuple):
-    """One channel of one instrument; `client_id` for the channel orders only."""
+    """One topic of one instrument, at whichever pace."""
 
-    channel: str
     symbol: str
-    client_id: str
+    topic: Topic
 
 
 class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -49,7 +49,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve until the client leaves or can't be served. Returning cuts off one that does not read at all."""
-        self._subscriptions: set[Subscription] = set()
+        self._subscriptions: dict[Subscription, Topic] = {}  # with the pace
         self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
         try:
             await self._serving
@@ -72,6 +72,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._hub: Hub = current_hub()
         self._outbox = Outbox(self._send_text, self._on_overflow)
         await self.accept()
+        self._hub.connect(self._outbox)
         self._sending = asyncio.create_task(self._empty_outbox(), name="outbox")
 
     async def _leave(self) -> None:
@@ -82,6 +83,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._counted = False
         _open_connections -= 1
         metrics.connections.dec()
+        self._hub.outboxes.discard(self._outbox)
         for subscription in list(self._subscriptions):
             self._unfollow(subscription)
         await self._stop_sending()
@@ -116,25 +118,23 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         selection = {
             "channels": request.channels,
             "instruments": [instrument.symbol for instrument in instruments],
-            **({"client_id": request.client_id} if request.client_id else {}),
+            **request.options,
         }
-        chosen = [
-            (Subscription(channel, instrument.symbol, _owner(channel, request.client_id)), instrument)
-            for channel in dict.fromkeys(request.channels)
-            for instrument in instruments
-        ]
+        chosen = [(instrument, topic) for topic in request.topics for instrument in instruments]
         if isinstance(request, Unsubscribe):
-            for subscription, _ in chosen:
-                self._unfollow(subscription)
+            for instrument, topic in chosen:
+                self._unfollow(Subscription(instrument.symbol, topic.identity))
             self._put({"type": "unsubscribed", **selection})
             return
-        wanted = self._subscriptions | {subscription for subscription, _ in chosen}
+        wanted = self._subscriptions.keys() | {
+            Subscription(instrument.symbol, topic.identity) for instrument, topic in chosen
+        }
         if len(wanted) > settings.STREAM_SUBSCRIPTIONS_MAX:
             await self._end(CLOSE_POLICY_VIOLATION)
             return
         self._put({"type": "subscribed", **selection})
-        for subscription, instrument in chosen:
-            await self._follow(subscription, instrument)
+        for instrument, topic in chosen:
+            await self._follow(instrument, topic)
 
     async def _instruments(self, request: Subscribe | Unsubscribe) -> list[TradedInstrument]:
         if request.symbols is None:
@@ -142,41 +142,33 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return [instrument for instrument in known.values() if not instrument.halted]
         return [await directory.get(symbol) for symbol in dict.fromkeys(request.symbols)]
 
-    async def _follow(self, subscription: Subscription, instrument: TradedInstrument) -> None:
-        """Raises Unavailable; what was followed before stays so."""
-        is_new = subscription not in self._subscriptions
-        self._subscriptions.add(subscription)  # first, so that leaving undoes whatever comes of it
+    async def _follow(self, instrument: TradedInstrument, topic: Topic) -> None:
+        """Raises Unavailable; what was followed before stays so, but for another pace of the same."""
+        subscription = Subscription(instrument.symbol, topic.identity)
+        before = self._subscriptions.get(subscription)
+        if before not in (None, topic):
+            self._unfollow(subscription)
+        self._subscriptions[subscription] = topic  # first, so that leaving undoes whatever comes of it
         try:
             feed = await self._hub.feed(instrument)
-            if subscription.channel == "orderbook_deltas":
-                await feed.follow_book(self._outbox)
-            elif subscription.channel == "trades":
-                feed.follow_trades(self._outbox)
-            else:
-                feed.follow_orders(self._outbox, subscription.client_id)
+            await feed.follow(topic, self._outbox)
         except Refusal:
-            if is_new:
-                self._subscriptions.discard(subscription)
+            if before != topic:
+                self._unfollow(subscription)
             raise
         await asyncio.sleep(0)  # the outbox gives what it has to the server before the next snapshot comes
 
     def _unfollow(self, subscription: Subscription) -> None:
-        self._subscriptions.discard(subscription)
+        topic = self._subscriptions.pop(subscription, None)
         feed = self._hub.existing_feed(subscription.symbol)
-        if feed is None:
-            return
-        if subscription.channel == "orderbook_deltas":
-            feed.unfollow_book(self._outbox)
-        elif subscription.channel == "trades":
-            feed.trade_followers.discard(self._outbox)
-        else:
-            feed.unfollow_orders(self._outbox, subscription.client_id)
+        if topic is not None and feed is not None:
+            feed.unfollow(topic, self._outbox)
 
     def _put(self, message: dict[str, Any]) -> None:
         self._outbox.put(encode_json(message).decode())
 
     async def _send_text(self, text: str) -> None:
-        await self.send(text_data=text)
+        await self.base_send({"type": "websocket.send", "text": text})
 
     async def _empty_outbox(self) -> None:
         try:
@@ -226,7 +218,3 @@ def _frame_bytes(text: str | None, data: bytes | None) -> int:
     if text is None:
         return len(data or b"")
     return len(text) if text.isascii() else len(text.encode())
-
-
-def _owner(channel: str, client_id: str | None) -> str:
-    return (client_id or "") if channel == "orders" else ""

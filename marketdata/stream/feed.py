@@ -1,10 +1,11 @@
-"""One instrument's feed in one API process: a copy of the book, and who wants what of it.
+"""One instrument's feed in one API process: copies of its book and of its day, and who wants what of them.
 
 The copy makes subscribing free of races: a snapshot is taken from the copy and the client is registered in one
 step, so the next delta it gets is the one that continues its snapshot. It happens when the client has room for
 it: who follows many large books gets them as fast as it reads. The copy itself starts from the mirror and follows
 the batches of the Channels group. A batch that does not continue it means that one was lost: the copy is read
-anew, and everyone who follows the book gets a fresh snapshot.
+anew, and everyone who follows the book gets a fresh snapshot. So it is where the worker's checksum, which comes
+with its heartbeats, is not the copy's.
 
 Where no batch has agreed with the copy for STREAM_STALE_SECONDS, worker or Redis are away, or the database was
 restored to an earlier state: the followers are told that the feed is stale, and with the next batch the copy is
@@ -14,136 +15,174 @@ read anew.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from django.conf import settings
 
 from marketdata import metrics
 from marketdata.book import Book, read_book
-from marketdata.messages import LevelDocument, MarketBatch, OrderBookSnapshot, Resumed, error_text
+from marketdata.documents import statistics_fields
+from marketdata.messages import CandleMessage, Depth, MarketBatch, Resumed, Ticker, error_text
+from marketdata.stream.audiences import Audience, BookAudience, OrdersAudience, StateAudience
+from marketdata.stream.book_copy import BookCopy
 from marketdata.stream.outbox import Outbox
+from marketdata.stream.tape import Tape
+from marketdata.stream.topics import Channel, Topic
 from orders.instruments import TradedInstrument
 from orders.models import Side
 from rest.content import encode_json
 from rest.exceptions import Unavailable
-from rest.numbers import json_number
-from rest.times import time_text
+from rest.numbers import json_decimal, json_number, json_optional_decimal
+from rest.times import now_text, time_text
 
 logger = logging.getLogger(__name__)
 
+OF_THE_BOOK = (Channel.ORDERBOOK_DELTAS, Channel.DEPTH, Channel.TICKER)
+OF_THE_DAY = (Channel.CANDLES, Channel.TICKER)
+
 
 class Feed:
-    """Followers of an instrument by channel, and the book that they share."""
+    """Followers of an instrument by topic, and what they share."""
 
     def __init__(self, instrument: TradedInstrument) -> None:
         self.instrument = instrument
-        self._book_followers: set[Outbox] = set()
-        self._behind: set[Outbox] = set()  # will follow the book, and need a snapshot first
-        self.trade_followers: set[Outbox] = set()
-        self.order_followers: dict[str, set[Outbox]] = {}
-        self._levels: dict[str, dict[int, tuple[str, str, int]]] = {Side.BUY: {}, Side.SELL: {}}
-        self._sequence = -1
-        self._snapshot: str | None = None  # until the book changes
+        self._audiences: dict[Topic, Audience] = {}
+        self._copy = BookCopy(instrument.grid)
+        self._tape = Tape(instrument)
         self._current = asyncio.Event()  # set while the copy follows the batches
         self._early: list[MarketBatch] = []  # arrived while the copy is being read
         self._resync: asyncio.Task[None] | None = None
         self._confirmed_at = time.monotonic()  # when a batch last agreed with the copy
         self._stale = False  # the followers were told so
 
-    async def follow_book(self, outbox: Outbox) -> None:
-        """Send a snapshot as soon as there is room for it, then every delta that continues it.
+    async def follow(self, topic: Topic, outbox: Outbox) -> None:
+        """Send the state, where the topic has one, as soon as there is room for it, then what follows it.
 
-        Raises Unavailable where the book can't be read within STREAM_BOOK_SECONDS_MAX.
+        Raises Unavailable where that can't be read within STREAM_BOOK_SECONDS_MAX.
         """
-        if self._sequence < 0:
-            self._start_resync()
         try:
             async with asyncio.timeout(settings.STREAM_BOOK_SECONDS_MAX):
-                await self._current.wait()
+                await self._prepare(topic)
         except TimeoutError:
-            raise Unavailable(
-                f"The book of {self.instrument.symbol} can't be read now. Try again in a moment."
-            ) from None
-        self._book_followers.discard(outbox)
-        self._behind.add(outbox)
-        self._catch_up()
+            raise self._unavailable() from None
+        audience = self._audiences.get(topic)
+        if audience is None:
+            audience = self._audiences[topic] = self._make_audience(topic)
+        audience.join(outbox)
+        if isinstance(audience, BookAudience):
+            self._catch_up(audience)
+        else:
+            self._warn(outbox)
+        if isinstance(audience, OrdersAudience):
+            await audience.joined()
 
-    def unfollow_book(self, outbox: Outbox) -> None:
-        self._book_followers.discard(outbox)
-        self._behind.discard(outbox)
-
-    def follow_trades(self, outbox: Outbox) -> None:
-        self.trade_followers.add(outbox)
-        self._warn(outbox)
-
-    def follow_orders(self, outbox: Outbox, client_id: str) -> None:
-        self.order_followers.setdefault(client_id, set()).add(outbox)
-        self._warn(outbox)
-
-    def unfollow_orders(self, outbox: Outbox, client_id: str) -> None:
-        followers = self.order_followers.get(client_id)
-        if followers is not None:
-            followers.discard(outbox)
-            if not followers:
-                del self.order_followers[client_id]
+    def unfollow(self, topic: Topic, outbox: Outbox) -> None:
+        audience = self._audiences.get(topic)
+        if audience is not None:
+            audience.leave(outbox)
+            if not audience.all:
+                audience.close()
+                del self._audiences[topic]
 
     def on_batch(self, batch: MarketBatch) -> None:
         """One commit of the worker, in order; some may be missing."""
-        for text in batch.trades:
-            _send(self.trade_followers, text)
+        if trades := self._audiences.get(Topic(Channel.TRADES)):
+            for text in batch.trades:
+                trades.send(text)
         for client_id, text in batch.orders:
-            _send(self.order_followers.get(client_id, ()), text)
+            orders = self._audiences.get(Topic(Channel.ORDERS, client_id=client_id))
+            if isinstance(orders, OrdersAudience):
+                orders.on_update(batch, text)
+        if batch.minute is not None:
+            self._tape.on_minute(batch.minute)
+            self._touch(OF_THE_DAY)
         if self._resync is not None:
             self._early.append(batch)
             del self._early[: -settings.FEED_EARLY_BATCHES_MAX]
-        elif self._sequence < 0:  # nobody has asked for the book yet
+        elif self._copy.sequence < 0:  # nobody has asked for the book yet
             self._confirm()
         elif self._stale:
             logger.info("%s: word of the book again: reading it anew", self.instrument.symbol)
             self._start_resync()
         else:
             self._follow_on(batch)
-            self._catch_up()
-
-    def _follow_on(self, batch: MarketBatch) -> None:
-        before = self._sequence
-        if not self._advance(batch):
-            metrics.gaps.inc()
-            logger.info(
-                "%s: batch from %d to %d does not continue %d: reading the book anew",
-                self.instrument.symbol,
-                batch.previous_sequence,
-                batch.sequence,
-                before,
-            )
-            self._start_resync()
-        elif (
-            batch.sequence >= before
-        ):  # earlier ones say nothing; where only they come, the sequence went back
-            self._confirm()
-            if batch.sequence > before:
-                _send(self._book_followers, batch.delta)
 
     def on_tick(self) -> None:
         """To be called every now and then.
 
         Tells the followers, once, where no batch has confirmed the copy for STREAM_STALE_SECONDS.
         """
-        self._catch_up()
+        self._catch_up_all()
         if not self._stale and time.monotonic() - self._confirmed_at > settings.STREAM_STALE_SECONDS:
             self._stale = True
             logger.warning("%s: no word of the book: it may be stale", self.instrument.symbol)
-            for outbox in self._book_followers | self._listeners():
+            for outbox in self._everyone():
                 self._warn(outbox)
 
-    def _catch_up(self) -> None:
-        """Snapshots for those who wait for one and have room; they hear every delta from then on."""
-        if self._behind and self._current.is_set():
-            for outbox in [outbox for outbox in self._behind if outbox.has_room]:
-                self._behind.discard(outbox)
-                outbox.put(self._snapshot_text())
-                self._book_followers.add(outbox)
+    async def _prepare(self, topic: Topic) -> None:
+        """Have what the topic is made of."""
+        if topic.channel in OF_THE_BOOK:
+            if self._copy.sequence < 0:
+                self._start_resync()
+            await self._current.wait()
+        if topic.channel in OF_THE_DAY:
+            if not self._tape.is_wanted:
+                self._tape.read()
+            await self._tape.known.wait()
+
+    def _make_audience(self, topic: Topic) -> Audience:
+        throttle_seconds = topic.throttle_milliseconds / 1000
+        match topic.channel:
+            case Channel.ORDERBOOK_DELTAS:
+                return BookAudience(throttle_seconds, self.instrument.symbol, self._copy)
+            case Channel.ORDERS:
+                return OrdersAudience(self.instrument, topic.client_id)
+            case Channel.TICKER:
+                return StateAudience(max(throttle_seconds, settings.STREAM_TICKER_SECONDS), self._ticker)
+            case Channel.DEPTH:
+                return StateAudience(max(throttle_seconds, settings.STREAM_DEPTH_SECONDS), self._depth)
+            case Channel.CANDLES:
+                seconds = max(throttle_seconds, settings.STREAM_CANDLE_SECONDS)
+                return StateAudience(seconds, lambda: self._candle(topic))
+            case _:
+                return Audience()
+
+    def _follow_on(self, batch: MarketBatch) -> None:
+        before = self._copy.sequence
+        if batch.sequence < before:
+            return  # earlier ones say nothing; where only they come, the sequence went back
+        if not self._advance(batch):
+            self._lose(f"batch from {batch.previous_sequence} to {batch.sequence} does not continue {before}")
+        elif batch.checksum not in (None, self._copy.checksum()):
+            self._lose(f"the copy at {before} is not the worker's book")
+        else:
+            self._confirm()
+            if batch.sequence > before:
+                for audience in self._books():
+                    audience.on_changes(batch)
+                self._touch(OF_THE_BOOK)
+
+    def _lose(self, what: str) -> None:
+        metrics.gaps.inc()
+        logger.info("%s: %s: reading the book anew", self.instrument.symbol, what)
+        self._start_resync()
+
+    def _books(self) -> list[BookAudience]:
+        return [audience for audience in self._audiences.values() if isinstance(audience, BookAudience)]
+
+    def _touch(self, channels: tuple[Channel, ...]) -> None:
+        for topic, audience in self._audiences.items():
+            if topic.channel in channels and isinstance(audience, StateAudience):
+                audience.touch()
+
+    def _catch_up_all(self) -> None:
+        for audience in self._books():
+            self._catch_up(audience)
+
+    def _catch_up(self, audience: BookAudience) -> None:
+        """Snapshots for those who wait for one and have room."""
+        if self._current.is_set():
+            for outbox in audience.catch_up():
                 self._warn(outbox)
 
     def _warn(self, outbox: Outbox) -> None:
@@ -154,30 +193,24 @@ class Feed:
             outbox.put(error_text("stale", message, instrument=symbol))
 
     def _confirm(self) -> None:
-        """The copy is right. Where it was stale, those hear so who get no snapshot."""
+        """The copy is right. Where it was stale, those hear so who get no snapshot of the book."""
         self._confirmed_at = time.monotonic()
         if self._stale:
             self._stale = False
             resumed = encode_json(Resumed(instrument=self.instrument.symbol)).decode()
-            _send(self._listeners() - self._book_followers - self._behind, resumed)
+            for outbox in self._everyone().difference(*(audience.all for audience in self._books())):
+                outbox.put(resumed)
 
-    def _listeners(self) -> set[Outbox]:
-        """Followers of trades and of orders."""
-        return self.trade_followers.union(*self.order_followers.values())
+    def _everyone(self) -> set[Outbox]:
+        return set[Outbox]().union(*(audience.all for audience in self._audiences.values()))
 
     def _advance(self, batch: MarketBatch) -> bool:
         """Bring the copy to the batch's sequence, where it is not there yet; False where it can't be."""
-        if batch.sequence <= self._sequence:
+        if batch.sequence <= self._copy.sequence:
             return True
-        if batch.previous_sequence != self._sequence or not batch.delta:
+        if batch.previous_sequence != self._copy.sequence or not batch.levels:
             return False
-        for side, ticks, price, quantity, orders in batch.levels:
-            if orders:
-                self._levels[side][ticks] = (price, quantity, orders)
-            else:
-                self._levels[side].pop(ticks, None)
-        self._sequence = batch.sequence
-        self._snapshot = None
+        self._copy.apply(batch.levels, batch.sequence)
         return True
 
     def _start_resync(self) -> None:
@@ -201,58 +234,78 @@ class Feed:
             except Exception:
                 logger.exception("%s: the book cannot be read", self.instrument.symbol)
             else:
-                older += book.sequence < self._sequence
-                is_taken = book.sequence >= self._sequence or older > settings.FEED_OLDER_BOOKS_MAX
+                older += book.sequence < self._copy.sequence
+                is_taken = book.sequence >= self._copy.sequence or older > settings.FEED_OLDER_BOOKS_MAX
                 if is_taken and self._join(book):
                     break
             await asyncio.sleep(pause)
             pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
         self._resync = None
         self._current.set()
-        self._behind |= self._book_followers
-        self._book_followers.clear()
         self._confirm()
-        self._catch_up()
+        for audience in self._audiences.values():
+            if isinstance(audience, BookAudience | OrdersAudience):
+                audience.restart()
+        if self._tape.is_wanted:
+            self._tape.read()
+        self._catch_up_all()
+        self._touch(OF_THE_BOOK)
 
     def _join(self, book: Book) -> bool:
         """Take the book, and the early batches after it; False where they do not continue it."""
         early, self._early = self._early, []
-        grid = self.instrument.grid
-        for side, levels in ((Side.BUY, book.bids), (Side.SELL, book.asks)):
-            self._levels[side] = {
-                level.price_ticks: (
-                    grid.price.text(level.price_ticks),
-                    grid.quantity.text(level.quantity_lots),
-                    level.orders,
-                )
-                for level in levels
-            }
-        self._sequence = book.sequence
-        self._snapshot = None
+        self._copy.replace(book)
         return all(self._advance(batch) for batch in early)
 
-    def _snapshot_text(self) -> str:
-        if self._snapshot is None:
-            snapshot = OrderBookSnapshot(
-                instrument=self.instrument.symbol,
-                sequence=self._sequence,
-                bids=_documents(self._levels[Side.BUY], best_first_descending=True),
-                asks=_documents(self._levels[Side.SELL], best_first_descending=False),
-                timestamp=time_text(datetime.now(UTC)),
-            )
-            self._snapshot = encode_json(snapshot).decode()
-        return self._snapshot
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(
+            f"The market data of {self.instrument.symbol} can't be read now. Try again in a moment."
+        )
 
+    def _depth(self) -> str | None:
+        if self._copy.sequence < 0:
+            return None
+        depth = Depth(
+            instrument=self.instrument.symbol,
+            sequence=self._copy.sequence,
+            bids=self._copy.documents(Side.BUY, settings.STREAM_DEPTH_LEVELS),
+            asks=self._copy.documents(Side.SELL, settings.STREAM_DEPTH_LEVELS),
+            checksum=self._copy.checksum(),
+            timestamp=now_text(),
+        )
+        return encode_json(depth).decode()
 
-def _documents(
-    levels: dict[int, tuple[str, str, int]], *, best_first_descending: bool
-) -> list[LevelDocument]:
-    return [
-        LevelDocument(json_number(price), json_number(quantity), orders)
-        for _, (price, quantity, orders) in sorted(levels.items(), reverse=best_first_descending)
-    ]
+    def _ticker(self) -> str | None:
+        if self._copy.sequence < 0:
+            return None
+        bid, ask = (next(iter(self._copy.best(side, 1)), None) for side in (Side.BUY, Side.SELL))
+        now = datetime.now(UTC)
+        ticker = Ticker(
+            instrument=self.instrument.symbol,
+            sequence=self._copy.sequence,
+            bid=json_number(bid.price) if bid else None,
+            bid_quantity=json_number(bid.quantity) if bid else None,
+            ask=json_number(ask.price) if ask else None,
+            ask_quantity=json_number(ask.quantity) if ask else None,
+            **statistics_fields(self._tape.statistics(now))
+            | {"last": json_optional_decimal(self._tape.last)},
+            timestamp=time_text(now),
+        )
+        return encode_json(ticker).decode()
 
-
-def _send(followers: Iterable[Outbox], text: str) -> None:
-    for outbox in followers:
-        outbox.put(text)
+    def _candle(self, topic: Topic) -> str | None:
+        candle = self._tape.candle(topic.candle_interval, datetime.now(UTC))
+        if candle is None:
+            return None
+        message = CandleMessage(
+            instrument=self.instrument.symbol,
+            interval=topic.interval,
+            time=time_text(candle.start),
+            open=json_decimal(candle.open),
+            high=json_decimal(candle.high),
+            low=json_decimal(candle.low),
+            close=json_decimal(candle.close),
+            volume=json_decimal(candle.volume),
+            trade_count=candle.trade_count,
+        )
+        return encode_json(message).decode()

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from marketdata.messages import decode_batch, group_name
 from marketdata.stream.feed import Feed
+from marketdata.stream.outbox import Outbox
 from orders.instruments import TradedInstrument
 from rest.exceptions import Unavailable
 from rest.loops import per_event_loop
@@ -32,6 +33,7 @@ class Hub:
     """All feeds of this process."""
 
     def __init__(self) -> None:
+        self.outboxes: set[Outbox] = set()  # of all clients
         self._feeds: dict[str, Feed] = {}
         self._layer = get_channel_layer()
         self._lock = asyncio.Lock()
@@ -39,6 +41,13 @@ class Hub:
         self._receiving: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._heard_at = time.monotonic()
+
+    def connect(self, outbox: Outbox) -> None:
+        """A client that is to hear heartbeats."""
+        self.outboxes.add(outbox)
+        if not self._watching:
+            watches = (self._tick_forever(), self._stay_subscribed())
+            self._watching = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
 
     async def feed(self, instrument: TradedInstrument) -> Feed:
         """The instrument's feed, joined to its group.
@@ -58,9 +67,6 @@ class Hub:
         return self._feeds.get(symbol)
 
     async def _join(self, instrument: TradedInstrument) -> Feed:
-        if not self._watching:
-            watches = (self._tick_forever(), self._stay_subscribed())
-            self._watching = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
         channel = self._channel or await self._subscribe()
         await self._layer.group_add(group_name(instrument.symbol), channel)
         feed = self._feeds[instrument.symbol] = Feed(instrument)
@@ -100,6 +106,8 @@ class Hub:
             await asyncio.sleep(TICK_SECONDS)
             for feed in self._feeds.values():
                 feed.on_tick()
+            for outbox in self.outboxes:
+                outbox.break_silence()
 
     async def _stay_subscribed(self) -> None:
         while True:

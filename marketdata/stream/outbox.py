@@ -5,6 +5,7 @@ A message of more than half the bytes counts as half: a book of any size finds r
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -18,7 +19,7 @@ HEARTBEAT = '{"type":"heartbeat"}'
 class Outbox:
     """Sends texts in order through `send`; calls `on_overflow` once where the client is too slow.
 
-    `STREAM_HEARTBEAT_SECONDS` of silence are broken by a heartbeat.
+    Heartbeats are the hub's to ask for: a timer for each message of each client would cost more than the message.
     """
 
     def __init__(self, send: Callable[[str], Awaitable[None]], on_overflow: Callable[[], None]) -> None:
@@ -26,7 +27,8 @@ class Outbox:
         self._on_overflow = on_overflow
         self._queue: deque[str] = deque()
         self._waiting = 0  # weight of the queue
-        self._filled = asyncio.Event()
+        self._news: asyncio.Future[None] | None = None  # what `run` waits for
+        self._sent_at = time.monotonic()
         self._closed = False
 
     def put(self, text: str) -> None:
@@ -43,7 +45,13 @@ class Outbox:
             return
         self._queue.append(text)
         self._waiting += _weight(text)
-        self._filled.set()
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    def break_silence(self) -> None:
+        """Queue a heartbeat where nothing was sent for STREAM_HEARTBEAT_SECONDS and nothing waits."""
+        if not self._queue and time.monotonic() - self._sent_at >= settings.STREAM_HEARTBEAT_SECONDS:
+            self.put(HEARTBEAT)
 
     @property
     def has_room(self) -> bool:
@@ -63,26 +71,19 @@ class Outbox:
         """Send what is put, until cancelled; raises what `send` raises."""
         try:
             while True:
-                await self._await_news()
+                if not self._queue:
+                    self._news = asyncio.get_running_loop().create_future()
+                    await self._news
                 sent = 0
                 while self._queue:
                     text = self._queue.popleft()
                     self._waiting -= _weight(text)
                     await self._send(text)
                     sent += 1
+                self._sent_at = time.monotonic()
                 metrics.messages_sent.inc(sent)
         finally:
             self.close()
-
-    async def _await_news(self) -> None:
-        if self._queue:
-            return
-        self._filled.clear()
-        try:
-            async with asyncio.timeout(settings.STREAM_HEARTBEAT_SECONDS):
-                await self._filled.wait()
-        except TimeoutError:
-            self.put(HEARTBEAT)
 
 
 def _weight(text: str) -> int:

@@ -4,11 +4,14 @@ import re
 from typing import Annotated, Any, Literal
 
 import msgspec
+from django.conf import settings
 
+from marketdata.stream.topics import Channel, Topic
 from orders.serializers import CLIENT_ID_PATTERN
 
-Channel = Literal["orderbook_deltas", "trades", "orders"]
 Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+CandleInterval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
+Throttle = Annotated[int, msgspec.Meta(ge=0, le=settings.STREAM_THROTTLE_MILLISECONDS_MAX)]
 ClientId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{CLIENT_ID_PATTERN.pattern})\Z")]
 
 
@@ -16,11 +19,33 @@ class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_f
     channels: Annotated[list[Channel], msgspec.Meta(min_length=1, max_length=10)]
     instrument: Symbol | Annotated[list[Symbol], msgspec.Meta(min_length=1, max_length=100)] | None = None
     client_id: ClientId | None = None
+    interval: CandleInterval | None = None
+    throttle_ms: Throttle | None = None
 
     @property
     def symbols(self) -> list[str] | None:
         """None for all active instruments."""
         return [self.instrument] if isinstance(self.instrument, str) else self.instrument
+
+    @property
+    def topics(self) -> list[Topic]:
+        return [self._topic(channel) for channel in dict.fromkeys(self.channels)]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What was given beside channels and instruments."""
+        given = {"client_id": self.client_id, "interval": self.interval, "throttle_ms": self.throttle_ms}
+        return {name: value for name, value in given.items() if value is not None}
+
+    def _topic(self, channel: Channel) -> Topic:
+        step = settings.STREAM_THROTTLE_STEP_MILLISECONDS  # so that there is a bounded number of audiences
+        throttle = -(-(self.throttle_ms or 0) // step) * step
+        return Topic(
+            channel,
+            client_id=self.client_id or "" if channel is Channel.ORDERS else "",
+            interval=self.interval or "1m" if channel is Channel.CANDLES else "",
+            throttle_milliseconds=0 if channel in (Channel.ORDERS, Channel.TRADES) else throttle,
+        )
 
 
 class Subscribe(_Selection, tag="subscribe"):

@@ -11,7 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from matching.audit.database_checks import DATABASE_CHECKS, DatabaseCheck
 from matching.audit.outcome import Outcome
-from matching.recovery import snapshot
+from rest.database import snapshot
 
 WORK_MEMORY = "64MB"  # of the database, for each sort or hash table; two of them at a time at most
 

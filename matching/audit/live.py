@@ -15,10 +15,10 @@ from marketdata.book import Book, BookLevel, read_book_from_database, read_mirro
 from marketdata.models import BookSequence
 from matching.audit.outcome import BREACHES_LISTED_MAX, Outcome
 from matching.inspection import compare_with_worker
-from matching.recovery import snapshot
 from orders.grid import Grid
 from orders.instruments import TradedInstrument, load_instruments
 from orders.messages import heartbeat_key
+from rest.database import snapshot
 from rest.exceptions import OutcomeUnknown, Unavailable
 from rest.redis import connect_redis
 

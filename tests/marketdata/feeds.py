@@ -10,11 +10,14 @@ from typing import Any
 from marketdata.book import mirror_keys
 from marketdata.messages import MarketBatch
 from marketdata.stream.outbox import Outbox
+from marketdata.stream.topics import Channel, Topic
 from orders.grid import Grid
 from orders.instruments import TradedInstrument
 from rest.redis import connect_redis
 
 MESSAGE_SECONDS_MAX = 5.0
+BOOK = Topic(Channel.ORDERBOOK_DELTAS)
+TRADES = Topic(Channel.TRADES)
 
 
 def instrument(symbol: str) -> TradedInstrument:
@@ -47,13 +50,11 @@ def heartbeat(symbol: str, sequence: int) -> MarketBatch:
 
 def change(symbol: str, previous_sequence: int, sequence: int, price: int = 11) -> MarketBatch:
     """A batch that leaves a bid of one lot at the price."""
-    delta = {"type": "orderbook_delta", "previous_sequence": previous_sequence, "sequence": sequence}
     return MarketBatch(
         instrument=symbol,
         previous_sequence=previous_sequence,
         sequence=sequence,
-        levels=[("buy", price, str(price), "1", 1)],
-        delta=json.dumps(delta),
+        levels=[("buy", price, 1, 1)],
     )
 
 

@@ -11,7 +11,7 @@ from redis import Redis
 
 from marketdata.stream.feed import Feed
 from rest.redis import connect_redis
-from tests.marketdata.feeds import Listener, change, heartbeat, instrument, write_mirror
+from tests.marketdata.feeds import BOOK, Listener, change, heartbeat, instrument, write_mirror
 
 SYMBOL = "FEED-USD"
 
@@ -59,7 +59,7 @@ def test_deltas_continue_the_snapshot_and_a_gap_gives_a_new_one() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
         async with Listener().reading() as client:
-            await feed.follow_book(client.outbox)
+            await feed.follow(BOOK, client.outbox)
             assert (await client.expect("orderbook_snapshot"))["sequence"] == 10
             feed.on_batch(change(SYMBOL, 10, 12))
             assert (await client.expect("orderbook_delta"))["sequence"] == 12
@@ -78,7 +78,7 @@ def test_a_mirror_that_lags_is_not_taken(settings: Settings) -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
         async with Listener().reading() as client:
-            await feed.follow_book(client.outbox)
+            await feed.follow(BOOK, client.outbox)
             await client.expect("orderbook_snapshot")
             await write_mirror(SYMBOL, 9)
             read_before = await reads()
@@ -102,7 +102,7 @@ def test_a_book_that_stays_older_is_taken(settings: Settings) -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
         async with Listener().reading() as client:
-            await feed.follow_book(client.outbox)
+            await feed.follow(BOOK, client.outbox)
             await client.expect("orderbook_snapshot")
             await write_mirror(SYMBOL, 5, [7])
             async with hearing(feed, SYMBOL, 5):
@@ -122,7 +122,7 @@ def test_a_feed_that_hears_is_not_stale(settings: Settings) -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
         async with Listener().reading() as client, hearing(feed, SYMBOL, 10):
-            await feed.follow_book(client.outbox)
+            await feed.follow(BOOK, client.outbox)
             await client.expect("orderbook_snapshot")
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(client.next(), 4 * settings.STREAM_STALE_SECONDS)
@@ -139,7 +139,7 @@ def test_a_snapshot_waits_for_room_and_deltas_continue_it(settings: Settings) ->
         client = Listener()
         client.outbox.put('{"type":"other"}')
         client.outbox.put('{"type":"long","text":"%s"}' % ("x" * 1_000))
-        await feed.follow_book(client.outbox)
+        await feed.follow(BOOK, client.outbox)
         feed.on_batch(change(SYMBOL, 10, 11))  # part of the snapshot
         async with client.reading():
             await client.expect("other")
@@ -163,8 +163,8 @@ def test_a_client_may_unfollow_a_book_that_it_waits_for(settings: Settings) -> N
         client = Listener()
         client.outbox.put('{"type":"long","text":"%s"}' % ("x" * 1_000))
         client.outbox.put('{"type":"other"}')
-        await feed.follow_book(client.outbox)
-        feed.unfollow_book(client.outbox)
+        await feed.follow(BOOK, client.outbox)
+        feed.unfollow(BOOK, client.outbox)
         async with client.reading():
             await client.expect("long")
             await client.expect("other")
@@ -186,13 +186,13 @@ def test_many_books_that_are_read_anew_at_once_do_not_flood_their_follower(setti
             await write_mirror(symbol, 10, range(1, 1_000))  # a snapshot of 40 kB
         async with Listener().reading() as client:
             for feed in feeds:
-                await feed.follow_book(client.outbox)
+                await feed.follow(BOOK, client.outbox)
                 await client.expect("orderbook_snapshot")
             client.may_read.clear()
             for symbol, feed in zip(symbols, feeds, strict=True):
                 await write_mirror(symbol, 20, range(1, 1_000))
                 feed.on_batch(change(symbol, 19, 20))
-                await feed.follow_book(Listener().outbox)  # when it was read
+                await feed.follow(BOOK, Listener().outbox)  # when it was read
             client.may_read.set()
             heard: set[str] = set()
             while len(heard) < len(symbols):

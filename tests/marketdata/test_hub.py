@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from marketdata.stream.hub import Hub
 from tests.environment import free_port
-from tests.marketdata.feeds import Listener, instrument
+from tests.marketdata.feeds import TRADES, Listener, instrument
 
 SYMBOL = "HUB-USD"
 PREFIX = "tests-of-the-hub"
@@ -88,8 +88,9 @@ def test_a_subscription_that_fell_silent_is_made_anew(settings: Settings, road: 
         client = Listener()
         async with road.open(), client.reading():
             hub = Hub()
+            hub.connect(client.outbox)
             feed = await hub.feed(instrument(SYMBOL))
-            feed.follow_trades(client.outbox)
+            await feed.follow(TRADES, client.outbox)
             await publish_until_heard(publisher, client)
             await client.expect("trade")
             road.cut()

@@ -44,11 +44,27 @@ def test_texts_are_sent_in_order() -> None:
     asyncio.run(scenario())
 
 
-def test_silence_is_broken_by_heartbeats(settings: Settings) -> None:
-    settings.STREAM_HEARTBEAT_SECONDS = 0.01
+def test_silence_is_broken_by_one_heartbeat(settings: Settings) -> None:
+    settings.STREAM_HEARTBEAT_SECONDS = 0.0
 
     async def scenario() -> None:
-        assert await Sink().run_until_sent(2) == [HEARTBEAT] * 2
+        sink = Sink()
+        for _ in range(3):
+            sink.outbox.break_silence()
+        sink.outbox.put("a")
+        assert await sink.run_until_sent(2) == [HEARTBEAT, "a"]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_no_silence_is_not_broken(settings: Settings) -> None:
+    settings.STREAM_HEARTBEAT_SECONDS = 60.0
+
+    async def scenario() -> None:
+        sink = Sink()
+        sink.outbox.break_silence()
+        sink.outbox.put("a")
+        assert await sink.run_until_sent(1) == ["a"]
 
     asyncio.run(scenario())
 

@@ -11,7 +11,7 @@ from matching import checkpoint, engine
 from matching.batch import SIDE_NAMES, Batch, keys_of
 from matching.checkpoint import Lease
 from matching.recovery import load_books
-from matching.settlement import ChangedOrder, find_keys, settle
+from matching.settlement import Settled, find_keys, settle
 from orders.messages import CancelOrder, Command, PlaceOrder
 from tests.engine.flows import Shape, flow
 
@@ -64,14 +64,14 @@ class Partition:
         self.books = load_books(0)
         self._batches = 0
 
-    def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, list[ChangedOrder]]:
+    def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, Settled]:
         """Match and commit one batch."""
         batch = Batch(self.books, find_keys(keys_of(commands)), now or datetime.now(UTC))
         for command in commands:
             batch.run(command)
         self._batches += 1
-        self.lease, changed = settle(batch, self.lease, f"{self._batches}-0")
-        return batch, changed
+        self.lease, settled = settle(batch, self.lease, f"{self._batches}-0")
+        return batch, settled
 
     def state_hashes(self) -> dict[str, str]:
         return {symbol: market.book.state_hash() for symbol, market in self.books.items()}

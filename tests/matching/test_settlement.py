@@ -50,9 +50,9 @@ def expire_lease() -> None:
 def test_an_order_filled_in_its_own_batch_is_written_once() -> None:
     partition = Partition()
     maker, taker = place("sell", 7_000_000, 5), place("buy", 7_000_100, 8, client_id="client-B")
-    _, changed = partition.run(maker, taker)
+    _, settled = partition.run(maker, taker)
     assert row_versions() == [1, 2]
-    assert changed == []
+    assert settled.changed == []
     assert (stored(maker.order_id).status, stored(maker.order_id).filled_quantity) == ("filled", 5 * LOT)
     order = stored(taker.order_id)
     assert (order.status, order.filled_quantity) == ("partially_filled", 5 * LOT)
@@ -72,11 +72,13 @@ def test_a_resting_order_is_changed_by_what_each_batch_adds() -> None:
     partition.run(maker)
     created_at = stored(maker.order_id).created_at
     for filled in (3, 6):
-        _, changed = partition.run(place("buy", 100, 1), place("buy", 0, 2))
+        _, settled = partition.run(place("buy", 100, 1), place("buy", 0, 2))
         order = stored(maker.order_id)
         assert (order.status, order.filled_quantity) == ("partially_filled", filled * LOT)
         assert order.filled_notional == 100 * TICK * filled * LOT
-        assert [(row.order_id, row.filled_quantity) for row in changed] == [(maker.order_id, filled * LOT)]
+        assert [(row.order_id, row.filled_quantity) for row in settled.changed] == [
+            (maker.order_id, filled * LOT)
+        ]
     partition.run(cancel(maker))
     order = stored(maker.order_id)
     assert (order.status, order.reason, order.filled_quantity) == ("cancelled", "client_request", 6 * LOT)

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from matching import documents
 from matching.publishing import Outcome
+from matching.settlement import Settled
 from matching.worker import MatchingWorker
 from orders.gateway.appender import Appender
 from tests.simulation.processes import ApiProcess
@@ -36,7 +37,7 @@ class Control:
 def _answer_before_the_commit(worker: Any) -> None:
     async def commit(keys: Any, match: Any, position: str) -> Any:
         batch = match({})
-        news = documents.market_batches(batch, [], worker._books)
+        news = documents.market_batches(Settled([], {}), batch, worker._books)
         outcome = Outcome(batch, documents.replies(batch), news)
         await worker._publisher.publish(outcome, worker._books, done=position)
         worker._lease, _, _ = await worker._ledger.commit(keys, lambda known: batch, worker._held, position)

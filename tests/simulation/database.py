@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
@@ -19,7 +18,7 @@ from matching.batch import Batch, Key, TradeRow
 from matching.checkpoint import Lease, LeaseLost
 from matching.engine import OrderBook, Side
 from matching.recovery import MarketBook
-from matching.settlement import SettlementMismatch
+from matching.settlement import Settled, SettlementMismatch
 from orders.grid import Grid
 from orders.instruments import TradedInstrument
 from orders.models import RESTING_STATUSES
@@ -281,7 +280,7 @@ class SimulatedLedger:
 
     async def commit(
         self, keys: Sequence[Key], match: Callable[[dict[Key, str]], Batch], lease: Lease, position: str
-    ) -> tuple[Lease, Batch, list[Any]]:
+    ) -> tuple[Lease, Batch, Settled]:
         database = self._database
         session = await self._begin()
         known = {key: database.keys[key] for key in keys if key in database.keys}
@@ -302,7 +301,7 @@ class SimulatedLedger:
         await self._end(session)
         if database.without == "position in the transaction":
             database.position = position
-        return lease._replace(position=position), batch, list(changed)
+        return lease._replace(position=position), batch, Settled(changed, {})
 
     async def renew(self, lease: Lease) -> Lease:
         return await self._renew(lease, "settling")
