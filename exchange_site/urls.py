@@ -10,7 +10,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 
 from exchange_site.health import HealthViewSet
 from exchange_site.metrics import MetricsViewSet
-from marketdata.views import CandleViewSet, OrderBookViewSet, TradeViewSet
+from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
 
@@ -31,6 +31,7 @@ urlpatterns = [
     endpoint("trades", TradeViewSet, get="list"),
     endpoint("trades/stats", TradeViewSet, get="stats"),
     endpoint("instruments", InstrumentViewSet, get="list"),
+    endpoint("ticker", TickerViewSet, get="list"),
     endpoint("candles", CandleViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
     endpoint("metrics", MetricsViewSet, get="list"),

@@ -59,20 +59,29 @@ TRADE = record(
     }
 )
 
-_STATISTICS = record(
+_TRADING = {
+    "trade_count": COUNT,
+    "volume": NUMBER,
+    "notional": NUMBER,
+    "vwap": nullable(NUMBER),
+    "open": nullable(NUMBER),
+    "high": nullable(NUMBER),
+    "low": nullable(NUMBER),
+    "last": nullable(NUMBER),
+    "change": nullable(NUMBER),
+    "change_percent": nullable(NUMBER),
+}
+_STATISTICS = record({"instrument": TEXT, "window": TEXT, **_TRADING})
+_TICKER = record(
     {
         "instrument": TEXT,
-        "window": TEXT,
-        "trade_count": COUNT,
-        "volume": NUMBER,
-        "notional": NUMBER,
-        "vwap": nullable(NUMBER),
-        "open": nullable(NUMBER),
-        "high": nullable(NUMBER),
-        "low": nullable(NUMBER),
-        "last": nullable(NUMBER),
-        "change": nullable(NUMBER),
-        "change_percent": nullable(NUMBER),
+        "sequence": COUNT,
+        "bid": nullable(NUMBER),
+        "bid_quantity": nullable(NUMBER),
+        "ask": nullable(NUMBER),
+        "ask_quantity": nullable(NUMBER),
+        **_TRADING,
+        "timestamp": TIME,
     }
 )
 
@@ -127,6 +136,14 @@ TRADE_STATISTICS: dict[str, Any] = {
     ],
     "responses": {
         200: OpenApiResponse(_STATISTICS, description="prices are null where there was no trade"),
+        **errors(400, 404),
+    },
+}
+TICKER: dict[str, Any] = {
+    "operation_id": "get_ticker",
+    "parameters": [_INSTRUMENT, RETRY_AFTER],
+    "responses": {
+        200: OpenApiResponse(_TICKER, description="prices are null where there is none"),
         **errors(400, 404),
     },
 }

@@ -67,6 +67,19 @@ def last_price(*, instrument_id: int) -> Decimal | None:
     return trades[0].price if trades else None
 
 
+class TickerNumbers(NamedTuple):
+    """Trading over the ticker's window, and the last price ever."""
+
+    statistics: Statistics
+    last: Decimal | None
+
+
+def read_ticker(*, instrument_id: int) -> TickerNumbers:
+    statistics = trade_statistics(instrument_id=instrument_id, window=TICKER_WINDOW)
+    last = statistics.last if statistics.last is not None else last_price(instrument_id=instrument_id)
+    return TickerNumbers(statistics, last)
+
+
 class DayOfTrading(NamedTuple):
     """The minutes of the ticker's window with a trade, and the last price ever."""
 

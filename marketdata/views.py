@@ -18,6 +18,7 @@ from marketdata.selectors import (
     WINDOW_UNITS,
     list_candles,
     list_trades,
+    read_ticker,
     trade_statistics,
 )
 from orders.grid import Grid
@@ -28,9 +29,10 @@ from rest.exceptions import InvalidRequest
 from rest.numbers import (
     json_decimal,
     json_number,
+    json_optional_decimal,
 )
 from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
-from rest.times import parse_time, time_text
+from rest.times import now_text, parse_time, time_text
 from rest.viewset import AsyncViewSet
 
 _SEQUENCE = re.compile(r"[0-9]{1,18}")
@@ -109,6 +111,28 @@ class TradeViewSet(AsyncViewSet):
         return JSONResponse({"instrument": instrument.symbol, "window": text, **statistics_fields(numbers)})
 
 
+class TickerViewSet(AsyncViewSet):
+    """A market at a glance."""
+
+    @extend_schema(**schema.TICKER)
+    async def list(self, request: Request) -> HttpResponse:
+        """Best prices, the last price, and the trading of the last 24 hours."""
+        instrument = await _instrument(request.query_params)
+        book = await read_book(instrument, 1)
+        day = await read_database(read_ticker, instrument_id=instrument.instrument_id)
+        return JSONResponse(
+            {
+                "instrument": instrument.symbol,
+                "sequence": book.sequence,
+                **_best("bid", book.bids, instrument.grid),
+                **_best("ask", book.asks, instrument.grid),
+                **statistics_fields(day.statistics),
+                "last": json_optional_decimal(day.last),
+                "timestamp": now_text(),
+            }
+        )
+
+
 class CandleViewSet(AsyncViewSet):
     """Open, high, low, close."""
 
@@ -171,6 +195,15 @@ def _levels(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
             }
         )
     return documents
+
+
+def _best(name: str, levels: list[BookLevel], grid: Grid) -> dict[str, object]:
+    if not levels:
+        return {name: None, f"{name}_quantity": None}
+    return {
+        name: json_number(grid.price.text(levels[0].price_ticks)),
+        f"{name}_quantity": json_number(grid.quantity.text(levels[0].quantity_lots)),
+    }
 
 
 def _read_window(text: str) -> timedelta:

@@ -54,6 +54,7 @@ class Feed:
         self._resync: asyncio.Task[None] | None = None
         self._confirmed_at = time.monotonic()  # when a batch last agreed with the copy
         self._stale = False  # the followers were told so
+        self._refuted_sequence = -1  # at which the worker's checksum was not the copy's
 
     async def follow(self, topic: Topic, outbox: Outbox) -> None:
         """Send the state, where the topic has one, as soon as there is room for it, then what follows it.
@@ -153,7 +154,10 @@ class Feed:
             return  # earlier ones say nothing; where only they come, the sequence went back
         if not self._advance(batch):
             self._lose(f"batch from {batch.previous_sequence} to {batch.sequence} does not continue {before}")
-        elif batch.checksum not in (None, self._copy.checksum()):
+        elif batch.checksum not in (None, self._copy.checksum()) and self._refuted_sequence != before:
+            self._refuted_sequence = (
+                before  # once: where the mirror is wrong, it stays so until the book moves
+            )
             self._lose(f"the copy at {before} is not the worker's book")
         else:
             self._confirm()

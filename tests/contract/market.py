@@ -20,6 +20,8 @@ INSERT INTO orders_instrument (symbol, tick_size, lot_size, min_quantity, max_qu
 VALUES (%s, 0.01, 0.00000001, 0.00000001, 10000, 0.01, 10000000, 'active', 0)
 """
 
+REAL_BIDS = 10  # of a large book
+
 
 class Market:
     """Hands out instruments that nobody has traded yet, on the grid and within the limits of BTC-USD."""
@@ -48,13 +50,16 @@ class Market:
     def large_books(self, *sizes: int) -> list[str]:
         """Instruments whose mirrors show more bids than could be placed in the time of a test.
 
+        The best ones are real: checksums are of them.
         They are new: nobody can have subscribed to all instruments and with them to these.
         """
         self._unused = []
         symbols = [self.fresh_instrument() for _ in sizes]
         for symbol, bids in zip(symbols, sizes, strict=True):
-            for start in range(1, bids + 1, LEVELS_AT_ONCE):
-                ticks = range(start, min(start + LEVELS_AT_ONCE, bids + 1))
+            for price in range(REAL_BIDS):
+                self._client.place(symbol, "buy", 1, 9_000 + price)
+            for start in range(1, bids - REAL_BIDS + 1, LEVELS_AT_ONCE):
+                ticks = range(start, min(start + LEVELS_AT_ONCE, bids - REAL_BIDS + 1))
                 self.redis.zadd(mirror_keys(0, symbol).bids, {f"{price}:1:1": price for price in ticks})
         return symbols
 

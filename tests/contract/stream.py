@@ -3,7 +3,9 @@
 import json
 import socket
 import struct
+import zlib
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Self
 
 import pytest
@@ -105,6 +107,7 @@ class LocalBook:
             side: {level["price"]: (level["quantity"], level["orders"]) for level in snapshot[name]}
             for side, name in (("buy", "bids"), ("sell", "asks"))
         }
+        assert self.checksum() == snapshot["checksum"]
 
     def apply(self, delta: Any) -> None:
         """Fails where the delta does not continue the book."""
@@ -118,6 +121,18 @@ class LocalBook:
                 levels[change["price"]] = (change["quantity"], change["orders"])
             else:
                 levels.pop(change["price"], None)
+        assert self.checksum() == delta["checksum"]
+
+    def checksum(self) -> int:
+        """As docs/api.md describes it."""
+        bids, asks = self.levels()
+        return zlib.crc32(
+            "".join(
+                format(Decimal(number), "f").replace(".", "").lstrip("0")
+                for level in (*asks[:10], *bids[:10])
+                for number in level[:2]
+            ).encode()
+        )
 
     def levels(self) -> tuple[list[tuple[Any, Any, int]], list[tuple[Any, Any, int]]]:
         """Bids and asks as (price, quantity, orders), best first, as `Client.levels` gives them."""

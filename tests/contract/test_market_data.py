@@ -159,7 +159,7 @@ def test_statistics_forget_what_is_older_than_the_window(
     trade(client, instrument, 100, 1)
     two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
     market.database.execute(
-        "UPDATE marketdata_trade SET timestamp = %s WHERE instrument_id = "
+        "UPDATE marketdata_candle SET time = date_trunc('minute', %s::timestamptz) WHERE instrument_id = "
         "(SELECT id FROM orders_instrument WHERE symbol = %s)",
         (two_hours_ago, instrument),
     )

@@ -40,6 +40,7 @@ OPERATIONS = {
     ("/orders", "post"),
     ("/orders/{order_id}", "get"),
     ("/orders/{order_id}/cancel", "post"),
+    ("/ticker", "get"),
     ("/trades", "get"),
     ("/trades/stats", "get"),
 }

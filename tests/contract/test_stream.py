@@ -1,5 +1,6 @@
 """/stream: what it answers, what it sends, whom it closes."""
 
+import zlib
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ def test_subscribe_unsubscribe_ping(stream: Stream, instrument: str) -> None:
         "instruments": [instrument],
         "client_id": "client-A",
     }
+    stream.expect("orders_snapshot")
     stream.ping(7)
     for identity in (None, "a", 1.5, [1, {"a": None}], "ü"):
         stream.send({"type": "ping", "id": identity})
@@ -107,12 +109,13 @@ def test_a_snapshot_then_deltas(stream: Stream, client: Client, instrument: str)
     (snapshot,) = stream.expect("orderbook_snapshot")
     assert '"price":70150.5,"quantity":0.10000001,"orders":2' in stream.text
     assert TIME.fullmatch(snapshot.pop("timestamp"))
-    assert snapshot.keys() == {"type", "instrument", "sequence", "bids", "asks"}
+    assert snapshot.keys() == {"type", "instrument", "sequence", "bids", "asks", "checksum"}
     assert (snapshot["instrument"], snapshot["sequence"], snapshot["asks"]) == (instrument, 2, [])
 
     order = client.place(instrument, "sell", "0.5", "70151")
     (delta,) = stream.expect("orderbook_delta")
     assert TIME.fullmatch(delta.pop("timestamp"))
+    assert delta.pop("checksum") == zlib.crc32(b"701515" + b"70150510000001")
     assert delta == {
         "type": "orderbook_delta",
         "instrument": instrument,
@@ -145,7 +148,7 @@ def test_an_order_that_sweeps_the_book_is_one_delta(stream: Stream, client: Clie
 
 def test_a_market_order_without_effect_is_no_delta(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("orderbook_deltas", "orders", instrument=instrument, client_id="client-A")
-    stream.expect("orderbook_snapshot")
+    stream.expect("orderbook_snapshot", "orders_snapshot")
     client.place(instrument, "buy", 1)
     (update,) = stream.expect("order_update")
     assert (update["status"], update["reason"]) == ("cancelled", "no_liquidity")
@@ -167,12 +170,14 @@ def test_trades(stream: Stream, client: Client, instrument: str) -> None:
 
 def test_order_updates(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("orders", instrument=instrument, client_id="maker")
+    stream.expect("orders_snapshot")
     maker, taker = meet(client, instrument, "70150.5", idempotency_key=f"key of {instrument}")
     (opened, filled) = stream.expect("order_update", "order_update")
     assert opened == as_update(maker, sequence=1)
     assert filled == as_update(client.order(maker["order_id"]), sequence=2)
     assert '"average_price":70150.5,' in stream.text
     stream.subscribe("orders", instrument=instrument, client_id="taker")
+    stream.expect("orders_snapshot")
     resting = client.place(instrument, "buy", 1, 10, client_id="taker")
     cancelled = client.cancel(resting["order_id"])
     (opened, gone) = stream.expect("order_update", "order_update")
@@ -190,6 +195,7 @@ def as_update(order: Any, sequence: int) -> Any:
 
 def test_order_updates_are_for_their_client_only(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("orders", instrument=instrument, client_id="client-B")
+    stream.expect("orders_snapshot")
     meet(client, instrument)
     order = client.place(instrument, "buy", 1, 10, client_id="client-B")
     (update,) = stream.expect("order_update")
@@ -282,6 +288,8 @@ def test_one_order_may_trade_with_more_orders_than_fit_a_small_queue(
     with Crowd(exchange.url, clients=30) as crowd:
         assert {answer.status for answer in crowd.post(orders)} == {201}
     stream.subscribe("trades", "orders", instrument=instrument, client_id="maker")
+    (snapshot,) = stream.expect("orders_snapshot")
+    assert (len(snapshot["orders"]), snapshot["complete"], snapshot["sequence"]) == (1_000, False, makers)
     client.place(instrument, "buy", "0.000015", 10)
     heard = [stream.receive() for _ in range(2 * makers)]
     assert [message["sequence"] for message in heard if message["type"] == "trade"] == list(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
@@ -292,7 +293,7 @@ class SimulatedLedger:
             if not database.holds(lease):
                 raise LeaseLost(f"epoch={lease.epoch} position={lease.position}")
             await self._end(session)  # it may freeze here and keep the lock, or lose its session
-            changed = database.write(batch)
+            changed: Any = database.write(batch)
             if database.without != "position in the transaction":
                 database.position = position
             self._extend()
