@@ -1,7 +1,7 @@
 """What /stream says, and how a batch of the matching worker reaches the API processes.
 
 The worker writes trades and order updates once, as JSON; the API processes pass the text on as it is. Of the book
-it tells the changes: each process writes its deltas itself, because what changes faster than it can tell is merged.
+it tells the changes: each process writes its deltas itself, one for all who follow at the same pace.
 """
 
 from datetime import datetime

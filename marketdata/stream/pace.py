@@ -5,10 +5,7 @@ from collections.abc import Callable
 
 
 class Pace:
-    """Runs `action` soon after it is asked for, and no more often than each `interval_seconds`.
-
-    With an interval of 0 it runs in the event loop's next round: whatever is asked for in one round is one action.
-    """
+    """Runs `action` when it is asked for, or as soon as `interval_seconds` have passed since the last time."""
 
     def __init__(self, interval_seconds: float, action: Callable[[], None]) -> None:
         self._interval_seconds = interval_seconds
@@ -21,7 +18,10 @@ class Pace:
             return
         loop = asyncio.get_running_loop()
         due = self._ran_at + self._interval_seconds
-        self._planned = loop.call_soon(self.run) if due <= loop.time() else loop.call_at(due, self.run)
+        if due <= loop.time():
+            self.run()
+        else:
+            self._planned = loop.call_at(due, self.run)
 
     def run(self) -> None:
         """Run now, and not again for what was asked for before."""

@@ -72,8 +72,8 @@ class Partition:
 
         self.count += 1
         position = f"{self.count}-0"
-        self.lease, batch, changed = await self.ledger.commit(keys_of(commands), match, self.lease, position)
-        return batch, changed
+        self.lease, batch, settled = await self.ledger.commit(keys_of(commands), match, self.lease, position)
+        return batch, settled.changed
 
     async def stored_hashes(self) -> dict[str, str]:
         books = await self.ledger.load_books()

@@ -1,0 +1,44 @@
+"""The least that a stream can be: an ASGI application that gives the same text to everyone who is connected.
+
+`python -m benchmarks.fanout --bare` serves it as `serve` does the exchange's: how many deliveries a second the
+server itself is good for. Each message bears its time, as the exchange's do, and is as long as a delta.
+"""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+INTERVAL_SECONDS = float(os.environ.get("BARE_STREAM_INTERVAL_SECONDS", "0"))
+PADDING = "x" * 200
+
+_sends: dict[int, Any] = {}
+_sending: list[asyncio.Task[None]] = []
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Accepts every WebSocket; answers 200 to every request."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"status":"healthy"}'})
+        return
+    if scope["type"] != "websocket":
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    await receive()  # the subscription
+    _sends[id(send)] = send
+    if not _sending:
+        _sending.append(asyncio.create_task(_send_forever()))
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+    del _sends[id(send)]
+
+
+async def _send_forever() -> None:
+    while True:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+        text = f'{{"type":"orderbook_delta","padding":"{PADDING}","timestamp":"{now}Z"}}'
+        for send in list(_sends.values()):
+            await send({"type": "websocket.send", "text": text})
+        await asyncio.sleep(INTERVAL_SECONDS)

@@ -1,0 +1,303 @@
+"""How many clients of /stream hear the market, and how late: `python -m benchmarks.fanout`.
+
+Starts an exchange of its own, connects subscribers to deltas and trades in processes of their own, sends orders at
+a fixed rate and reports, for each step of `--steps` (subscribers x orders a second): deliveries (one message to one
+client) a second, lateness from the time of the batch, before its commit, to the receipt, whether each subscriber
+heard the same whole feed, the processor time of the API process a delivery and its memory a subscriber.
+
+`--silent N` adds clients that never read, and tells when the exchange has closed them. `--bare` measures a send
+loop without an exchange on the same server, beside it. `--picture` saves a chart of the steps.
+"""
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from threading import Thread
+
+from benchmarks.engine import processor
+from benchmarks.memory import kibibytes
+from benchmarks.overload import raise_open_files_limit
+from exchange_site.embedded.processes import command_line
+from loadtools.arguments import whole_number
+from loadtools.exchange import OwnExchange, own_exchange
+from loadtools.generator import Plan
+from loadtools.processor import process_ticks
+from loadtools.run import LoadRun, run_load
+from loadtools.subscribers import Heard, Subscribers, open_stream
+from loadtools.wire import Target
+
+PACKAGES = ("django", "channels", "uvicorn", "uvloop", "websockets")
+STEPS = "1000x20,100x300,5000x2"
+CHANNELS = ("orderbook_deltas", "trades")
+SUBSCRIBERS_MAX = 20_000
+OTHER_FILES = 100
+SECONDS_MAX = 3_600
+LAST_WORDS_SECONDS = 2.0  # until everything sent has arrived
+SILENT_RECEIVE_BYTES = 4_096
+SILENT_SECONDS_MAX = 60.0
+POLL_SECONDS = 0.1
+BARE_STARTS_SECONDS_MAX = 20.0
+BARE_RAMP_SECONDS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.0)  # between two messages
+LATE_MILLISECONDS = 250
+SLOW_CONSUMERS = re.compile(r"^exchange_websocket_slow_consumers_total ([\d.]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """So many subscribers while so many orders come a second."""
+
+    subscribers: int
+    rate: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Step":
+        subscribers, rate = map(int, text.split("x"))
+        return cls(subscribers, rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What came of a step; memory in KiB."""
+
+    step: Step
+    seconds: float
+    heard: Heard
+    load: LoadRun
+    api_seconds: float
+    kibibytes_each: float
+
+    @property
+    def deliveries(self) -> float:
+        return self.heard.messages / self.seconds
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every subscriber heard the same."""
+        return len(self.heard.feeds) == 1 and not self.heard.closed and self.heard.messages > 0
+
+    def row(self) -> str:
+        heard, outcome = self.heard, self.load.outcome
+        return (
+            f"{self.step.subscribers:>11,} {self.load.achieved_per_second:>9,.0f} {self.deliveries:>13,.0f}"
+            f" {heard.lateness_at(50):>7,} {heard.lateness_at(99):>7,} {max(heard.lateness, default=0):>7,}"
+            f" {'all' if self.is_whole else f'{len(heard.feeds)} kinds':>8} {heard.closed:>7}"
+            f" {heard.received_bytes / 1e6 / self.seconds:>8,.1f} {self.api_seconds / self.seconds:>6.0%}"
+            f" {self.api_seconds / max(1, heard.messages) * 1e6:>9.1f} {self.kibibytes_each:>7.1f}"
+            f" {outcome.errors.total():>7}"
+        )
+
+
+HEADER = (
+    f"{'subscribers':>11} {'orders/s':>9} {'deliveries/s':>13} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7}"
+    f" {'feeds':>8} {'closed':>7} {'MB/s':>8} {'API':>6} {'us each':>9} {'KiB':>7} {'errors':>7}"
+)
+
+
+def main() -> None:
+    """Each step takes some seconds longer than its load."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", default=STEPS, help=f"subscribers x orders a second ({STEPS})")
+    parser.add_argument("--seconds", type=whole_number(1, SECONDS_MAX), default=10, help="of each step (10)")
+    parser.add_argument("--processes", type=whole_number(1, 16), default=1, help="of subscribers (1)")
+    parser.add_argument(
+        "--silent", type=whole_number(0, 1_000), default=0, help="clients that never read (0)"
+    )
+    parser.add_argument(
+        "--bare", action="store_true", help="also a bare send loop, with each step's subscribers"
+    )
+    parser.add_argument("--picture", type=Path, help="save a chart here")
+    options = parser.parse_args()
+    steps = [Step.parse(text) for text in options.steps.split(",")]
+    raise_open_files_limit(max(step.subscribers for step in steps) + options.silent + OTHER_FILES)
+    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
+    print(f"command   {parser.prog} {' '.join(sys.argv[1:])}\n")
+    whole = True
+    with own_exchange(Path("manage.py").absolute()) as exchange:
+        print(HEADER)
+        measured = []
+        for step in steps:
+            measured.append(run_step(exchange, step, options.seconds, options.processes, options.silent))
+            print(measured[-1].row(), flush=True)
+            whole &= measured[-1].is_whole
+    if options.bare:
+        print("\nbare send loop: deliveries a second, the most of which 99 % came within 250 ms")
+        for subscribers in dict.fromkeys(step.subscribers for step in steps):
+            print(f"{subscribers:>11,} {measure_bare(subscribers, options.seconds, options.processes)}")
+    if options.picture:
+        save_picture(measured, options.picture)
+    sys.exit(0 if whole else 1)
+
+
+def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, silent: int) -> Measured:
+    """Orders at a rate while subscribers listen."""
+    api = api_process(exchange)
+    memory_before = memory(api)
+    subscribers = Subscribers(exchange.target, step.subscribers, processes=processes, channels=CHANNELS)
+    with subscribers, silent_clients(exchange.target, silent):
+        memory_after = memory(api)
+        subscribers.heard()
+        ticks_before = ticks(exchange, api)
+        plan = Plan(
+            requests=step.rate * seconds,
+            duration_seconds=seconds,
+            rate_per_second=float(step.rate),
+            connections=32,
+            answer_timeout_seconds=10.0,
+            connect_timeout_seconds=5.0,
+        )
+        load = run_load(
+            target=exchange.target,
+            plan=plan,
+            seed=1,
+            servers_processor_seconds=exchange.processor_seconds,
+            on_progress=lambda outcome: None,
+        )
+        time.sleep(LAST_WORDS_SECONDS)
+        heard = subscribers.heard()
+        used = (ticks(exchange, api) - ticks_before) / os.sysconf("SC_CLK_TCK")
+    return Measured(
+        step=step,
+        seconds=load.outcome.elapsed_seconds,
+        heard=heard,
+        load=load,
+        api_seconds=used,
+        kibibytes_each=(memory_after - memory_before) / step.subscribers,
+    )
+
+
+@contextmanager
+def silent_clients(target: Target, count: int) -> Iterator[None]:
+    """Clients that never read; tells when the exchange has closed all of them."""
+    closed_before = slow_consumers(target)
+    connections = [
+        open_stream(target, *CHANNELS, receive_buffer_bytes=SILENT_RECEIVE_BYTES) for _ in range(count)
+    ]
+    started = time.monotonic()
+
+    def watch() -> None:
+        while time.monotonic() - started < SILENT_SECONDS_MAX:
+            if slow_consumers(target) - closed_before >= count:
+                print(f"{count} silent clients closed after {time.monotonic() - started:.1f} s", flush=True)
+                return
+            time.sleep(POLL_SECONDS)
+        print(f"silent clients closed: {slow_consumers(target) - closed_before:.0f} of {count}", flush=True)
+
+    watching = Thread(target=watch)
+    if count:
+        watching.start()
+    try:
+        yield
+    finally:
+        if count:
+            watching.join()
+        for connection in connections:
+            connection.close()
+
+
+def slow_consumers(target: Target) -> float:
+    """How many clients were closed because they did not read, as the metrics say it."""
+    with urllib.request.urlopen(f"http://{target.authority}/metrics") as answer:
+        found = SLOW_CONSUMERS.search(answer.read().decode())
+    return float(found[1]) if found else 0.0
+
+
+def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
+    """The most deliveries a second of which 99 % came within LATE_MILLISECONDS."""
+    best = "none"
+    for interval in BARE_RAMP_SECONDS:
+        with bare_server(interval) as target:
+            crowd = Subscribers(target, subscribers, processes=processes, channels=CHANNELS)
+            with crowd:
+                crowd.heard()
+                started = time.monotonic()
+                time.sleep(seconds)
+                heard = crowd.heard()
+                elapsed = time.monotonic() - started
+        if heard.lateness_at(99) > LATE_MILLISECONDS:
+            break
+        best = f"{heard.messages / elapsed:>13,.0f}   p99 {heard.lateness_at(99)} ms"
+    return best
+
+
+@contextmanager
+def bare_server(interval_seconds: float) -> Iterator[Target]:
+    """benchmarks/bare_stream.py on the server that the exchange has."""
+    target = Target("127.0.0.1", 18_765)
+    command = (
+        f"{sys.executable} -m uvicorn benchmarks.bare_stream:application --host {target.host} --port {target.port}"
+        " --loop uvloop --http httptools --ws websockets-sansio --lifespan off --ws-per-message-deflate false"
+        " --no-access-log --log-level warning"
+    )
+    environment = {**os.environ, "BARE_STREAM_INTERVAL_SECONDS": str(interval_seconds)}
+    process = subprocess.Popen(command.split(), env=environment)
+    try:
+        deadline = time.monotonic() + BARE_STARTS_SECONDS_MAX
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://{target.authority}/"):
+                    break
+            except OSError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise
+                time.sleep(POLL_SECONDS)
+        yield target
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def api_process(exchange: OwnExchange) -> int:
+    """The id of the process that serves the API."""
+    return next(process for process in exchange.process_ids() if "uvicorn" in command_line(process))
+
+
+def ticks(exchange: OwnExchange, process: int) -> int:
+    return process_ticks(exchange.process_id, named=str(exchange.data_dir))[process]
+
+
+def memory(process: int) -> float:
+    """PSS in KiB."""
+    return kibibytes(Path(f"/proc/{process}/smaps_rollup").read_text(), "Pss:")
+
+
+def save_picture(measured: list[Measured], path: Path) -> None:
+    """Lateness over deliveries a second, a point for each step."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    ordered = sorted(measured, key=lambda one: one.deliveries)
+    for percentile in (50, 99):
+        axes.plot(
+            [one.deliveries for one in ordered],
+            [one.heard.lateness_at(percentile) for one in ordered],
+            "o-",
+            label=f"p{percentile}",
+        )
+    for one in ordered:
+        label = f"{one.step.subscribers:,} x {one.step.rate}/s"
+        axes.annotate(label, (one.deliveries, one.heard.lateness_at(99)), (4, 4), textcoords="offset points")
+    axes.axhline(LATE_MILLISECONDS, color="#c0504d", linestyle="--")
+    axes.set_xlabel("deliveries a second, of one API process")
+    axes.set_ylabel("lateness, ms")
+    axes.legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Many subscribers of /stream in processes of their own: what each one hears, and how late.
+
+A subscriber is a socket and a parser of the few kinds of frames that a server sends (RFC 6455), so that thousands
+fit beside the exchange on one machine. Lateness runs from the time that a message bears, which the matching worker
+takes before it commits, to the receipt here, by one clock: a little more than from commit to receipt.
+"""
+
+import json
+import multiprocessing
+import os
+import selectors
+import socket
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from multiprocessing.connection import Connection
+from typing import Self
+from zlib import crc32
+
+from loadtools.wire import Target
+
+RECEIVE_BYTES = 256 * 1024
+CONNECT_TIMEOUT_SECONDS = 30.0
+POLL_SECONDS = 0.05
+STAMP_BEGINS, STAMP_ENDS = -26, -2  # of a message that ends with its time: ..."2026-01-31T12:00:00.123Z"}
+STAMPS_KEPT = 10_000
+TEXT, CLOSE, PING = 0x81, 0x88, 0x89
+COUNTED = (b'{"type":"orderbook_delta"', b'{"type":"trade"')
+_UPGRADE = (
+    "GET /stream HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+)
+
+
+@dataclass(slots=True)
+class Heard:
+    """What some subscribers heard since the last question; lateness in whole milliseconds."""
+
+    messages: int = 0
+    received_bytes: int = 0
+    closed: int = 0
+    lateness: Counter[int] = field(default_factory=Counter)
+    feeds: Counter[tuple[int, int]] = field(
+        default_factory=Counter
+    )  # subscribers by (messages, checksum of all)
+    processor_seconds: float = 0.0
+
+    def add(self, other: "Heard") -> None:
+        self.messages += other.messages
+        self.received_bytes += other.received_bytes
+        self.closed += other.closed
+        self.lateness.update(other.lateness)
+        self.feeds.update(other.feeds)
+        self.processor_seconds += other.processor_seconds
+
+    def lateness_at(self, percentile: float) -> int:
+        """Milliseconds; 0 where nothing was heard."""
+        left = self.lateness.total() * percentile / 100
+        for milliseconds in sorted(self.lateness):
+            left -= self.lateness[milliseconds]
+            if left <= 0:
+                return milliseconds
+        return 0
+
+
+class Subscribers:
+    """`count` subscribers in `processes` processes; to be used as a context, which ends them."""
+
+    def __init__(self, target: Target, count: int, *, processes: int, channels: tuple[str, ...]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._parts = []
+        for number in range(processes):
+            ours, theirs = context.Pipe()
+            share = count // processes + (number < count % processes)
+            arguments = (theirs, target, share, channels)
+            self._parts.append((context.Process(target=_attend, args=arguments, daemon=True), ours))
+
+    def __enter__(self) -> Self:
+        for process, pipe in self._parts:
+            process.start()
+            pipe.recv()  # connected, and subscribed
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for process, pipe in self._parts:
+            pipe.close()
+            process.join()
+
+    def heard(self) -> Heard:
+        """What all heard since the last call."""
+        together = Heard()
+        for _, pipe in self._parts:
+            pipe.send(None)
+        for _, pipe in self._parts:
+            together.add(pipe.recv())
+        return together
+
+
+class _Subscriber:
+    """One connection; `heard` is shared with the others of its process."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.messages = 0
+        self.checksum = 0
+        self._rest = b""
+
+    def receive(self, heard: Heard, stamps: dict[bytes, int]) -> bool:
+        """Take what there is; False where the server has closed."""
+        try:
+            data = self.connection.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        now = int(time.time() * 1000)
+        heard.received_bytes += len(data)
+        buffer = self._rest + data if self._rest else data
+        at, end = 0, len(buffer)
+        while end - at >= 2:
+            kind, length, begins = buffer[at], buffer[at + 1], at + 2
+            if length >= 126:
+                begins += 2 if length == 126 else 8
+                length = int.from_bytes(buffer[at + 2 : begins])
+            if begins + length > end:
+                break
+            at = begins + length
+            if kind == TEXT:
+                self._count(buffer[begins:at], now, heard, stamps)
+            elif kind == PING:
+                self.connection.send(_frame(0x8A, buffer[begins:at]))
+            elif kind == CLOSE:
+                return False
+        self._rest = buffer[at:]
+        return True
+
+    def _count(self, text: bytes, now: int, heard: Heard, stamps: dict[bytes, int]) -> None:
+        if not text.startswith(COUNTED):
+            return
+        self.messages += 1
+        self.checksum = crc32(text, self.checksum)
+        stamp = text[STAMP_BEGINS:STAMP_ENDS]
+        sent = stamps.get(stamp)
+        if sent is None:
+            if len(stamps) >= STAMPS_KEPT:
+                stamps.clear()
+            sent = stamps[stamp] = int(datetime.fromisoformat(stamp.decode()).timestamp() * 1000)
+        heard.messages += 1
+        heard.lateness[max(0, now - sent)] += 1
+
+
+def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None = None) -> socket.socket:
+    """A connection that has subscribed and heard that it has. Raises OSError."""
+    connection = socket.socket()
+    if receive_buffer_bytes is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+    connection.settimeout(CONNECT_TIMEOUT_SECONDS)
+    connection.connect((target.host, target.port))
+    connection.sendall(_UPGRADE.format(authority=target.authority).encode())
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        answer += connection.recv(1)
+    if b" 101 " not in answer.splitlines()[0]:
+        raise ConnectionError(answer.decode(errors="replace"))
+    request = {"type": "subscribe", "channels": channels, "instrument": "BTC-USD"}
+    connection.sendall(_frame(TEXT, json.dumps(request).encode()))
+    return connection
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
+    """A client's frame of at most 64 KiB, masked with zeros."""
+    length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
+    return bytes([kind]) + length + bytes(4) + payload
+
+
+def _attend(pipe: Connection, target: Target, count: int, channels: tuple[str, ...]) -> None:
+    """A process of subscribers: tells what they heard whenever it is asked, until the pipe is closed."""
+    selector = selectors.DefaultSelector()
+    subscribers = [_Subscriber(open_stream(target, *channels)) for _ in range(count)]
+    for subscriber in subscribers:
+        subscriber.connection.setblocking(False)
+        selector.register(subscriber.connection, selectors.EVENT_READ, subscriber)
+    selector.register(pipe, selectors.EVENT_READ)
+    heard, stamps = Heard(), dict[bytes, int]()
+    pipe.send(os.getpid())
+    used = time.process_time()
+    while True:
+        for key, _ in selector.select(POLL_SECONDS):
+            subscriber = key.data
+            if subscriber is not None:
+                if not subscriber.receive(heard, stamps):
+                    selector.unregister(subscriber.connection)
+                    heard.closed += 1
+                continue
+            try:
+                pipe.recv()
+            except EOFError:
+                return
+            heard.feeds = Counter((one.messages, one.checksum) for one in subscribers)
+            heard.processor_seconds = time.process_time() - used
+            pipe.send(heard)
+            heard, used = Heard(), time.process_time()
+            for one in subscribers:
+                one.messages = one.checksum = 0
