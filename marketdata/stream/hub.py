@@ -106,8 +106,8 @@ class Hub:
             await asyncio.sleep(TICK_SECONDS)
             for feed in self._feeds.values():
                 feed.on_tick()
-            for outbox in self.outboxes:
-                outbox.break_silence()
+            for outbox in list(self.outboxes):
+                outbox.on_tick()
 
     async def _stay_subscribed(self) -> None:
         while True:

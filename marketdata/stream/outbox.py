@@ -1,6 +1,7 @@
 """One client's outgoing messages: a queue bounded in messages and bytes, and the task that empties it.
 
-Putting never waits, so a slow client cannot slow the feed. One whose queue overflows gets no more market data.
+Putting never waits, so a slow client cannot slow the feed. One whose queue overflows, or who takes nothing for too
+long, gets no more market data.
 A message of more than half the bytes counts as half: a book of any size finds room in a queue that is half empty.
 """
 
@@ -28,7 +29,9 @@ class Outbox:
         self._queue: deque[str] = deque()
         self._waiting = 0  # weight of the queue
         self._news: asyncio.Future[None] | None = None  # what `run` waits for
-        self._sent_at = time.monotonic()
+        self._is_sending = False
+        self._sent_at = time.monotonic()  # the last message was taken by the server
+        self._last_seconds = 0.0  # that it takes on its way to a client which is just fast enough
         self._closed = False
 
     def put(self, text: str) -> None:
@@ -39,19 +42,25 @@ class Outbox:
             len(self._queue) >= settings.STREAM_QUEUE_MESSAGES_MAX
             or self._waiting + _weight(text) > settings.STREAM_QUEUE_BYTES_MAX
         ):
-            self.close()
-            metrics.slow_consumers.inc()
-            self._on_overflow()
+            self._overflow()
             return
         self._queue.append(text)
         self._waiting += _weight(text)
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
 
-    def break_silence(self) -> None:
-        """Queue a heartbeat where nothing was sent for STREAM_HEARTBEAT_SECONDS and nothing waits."""
-        if not self._queue and time.monotonic() - self._sent_at >= settings.STREAM_HEARTBEAT_SECONDS:
-            self.put(HEARTBEAT)
+    def on_tick(self) -> None:
+        """To be called every now and then.
+
+        Queues a heartbeat where nothing was sent for STREAM_HEARTBEAT_SECONDS and nothing waits; ends a client that
+        has taken nothing for STREAM_STALLED_SECONDS_MAX, and the time that the last message takes at the slowest.
+        """
+        waited_seconds = time.monotonic() - self._sent_at
+        if not self._is_sending:
+            if not self._queue and waited_seconds >= settings.STREAM_HEARTBEAT_SECONDS:
+                self.put(HEARTBEAT)
+        elif waited_seconds > settings.STREAM_STALLED_SECONDS_MAX + self._last_seconds:
+            self._overflow()
 
     @property
     def has_room(self) -> bool:
@@ -60,6 +69,12 @@ class Outbox:
             len(self._queue) <= settings.STREAM_QUEUE_MESSAGES_MAX // 2
             and self._waiting <= settings.STREAM_QUEUE_BYTES_MAX // 2
         )
+
+    def _overflow(self) -> None:
+        if not self._closed:
+            self.close()
+            metrics.slow_consumers.inc()
+            self._on_overflow()
 
     def close(self) -> None:
         """Drop what waits and take no more."""
@@ -78,9 +93,12 @@ class Outbox:
                 while self._queue:
                     text = self._queue.popleft()
                     self._waiting -= _weight(text)
+                    self._is_sending = True
                     await self._send(text)
+                    self._is_sending = False
+                    self._sent_at = time.monotonic()
+                    self._last_seconds = len(text) / settings.STREAM_BYTES_PER_SECOND_MIN
                     sent += 1
-                self._sent_at = time.monotonic()
                 metrics.messages_sent.inc(sent)
         finally:
             self.close()

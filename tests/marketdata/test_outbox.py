@@ -50,7 +50,7 @@ def test_silence_is_broken_by_one_heartbeat(settings: Settings) -> None:
     async def scenario() -> None:
         sink = Sink()
         for _ in range(3):
-            sink.outbox.break_silence()
+            sink.outbox.on_tick()
         sink.outbox.put("a")
         assert await sink.run_until_sent(2) == [HEARTBEAT, "a"]
 
@@ -62,7 +62,7 @@ def test_what_is_no_silence_is_not_broken(settings: Settings) -> None:
 
     async def scenario() -> None:
         sink = Sink()
-        sink.outbox.break_silence()
+        sink.outbox.on_tick()
         sink.outbox.put("a")
         assert await sink.run_until_sent(1) == ["a"]
 
@@ -103,6 +103,34 @@ def test_there_is_room_again_when_messages_were_sent(settings: Settings) -> None
         assert not sink.outbox.has_room
         await sink.run_until_sent(2)
         assert sink.outbox.has_room
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_takes_nothing_is_too_slow(settings: Settings) -> None:
+    settings.STREAM_STALLED_SECONDS_MAX = 0.1
+    settings.STREAM_BYTES_PER_SECOND_MIN = 1_000
+
+    async def scenario() -> None:
+        never = asyncio.Event()
+        stalled = asyncio.Event()
+
+        async def send(text: str) -> None:
+            if text == "stuck":
+                await never.wait()
+
+        outbox = Outbox(send, stalled.set)
+        running = asyncio.create_task(outbox.run())
+        outbox.put("x" * 300)
+        outbox.put("stuck")
+        started = asyncio.get_running_loop().time()
+        async with asyncio.timeout(5):
+            while not stalled.is_set():
+                await asyncio.sleep(0.01)
+                outbox.on_tick()
+        assert asyncio.get_running_loop().time() - started >= 0.4
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(scenario())
 
