@@ -154,13 +154,18 @@ LIST_CANDLES: dict[str, Any] = {
         query("interval", {**choice(CANDLE_INTERVALS), "default": "1m"}, "the length of a candle"),
         query("start", _MOMENT, "the first start of a candle; else as far back as `limit` goes"),
         query("end", _MOMENT, "all candles start before; else now"),
+        query(
+            "fill",
+            {"type": "boolean", "default": False},
+            "also intervals without a trade, at the close before",
+        ),
         limit(settings.CANDLES_DEFAULT),
         RETRY_AFTER,
     ],
     "responses": {
         200: OpenApiResponse(
             page("candles", reference("Candle")),
-            description="oldest first; intervals without a trade have no candle",
+            description="oldest first; intervals without a trade have no candle, unless `fill` asks for them",
         ),
         **errors(400, 404),
     },

@@ -167,6 +167,40 @@ def list_candles(
     return [Candle(**dict(zip(names, row, strict=True))) for row in reversed(rows)]
 
 
+def list_candles_filled(
+    *, instrument_id: int, interval: timedelta, start: datetime, end: datetime, limit: int
+) -> list[Candle]:
+    """The last `limit` intervals of the span up to now, oldest first, from the first trade ever on.
+
+    One without a trade has the close before it as its prices, and no volume.
+    """
+    now = datetime.now(UTC)
+    newest = candle_start(min(end - timedelta(microseconds=1), now), interval)
+    span = (limit - 1) * interval
+    oldest = newest - span if newest - start > span else _next_start(start, interval)
+    traded = {
+        candle.time: candle
+        for candle in list_candles(
+            instrument_id=instrument_id, interval=interval, start=oldest, end=newest + interval, limit=limit
+        )
+    }
+    before = Candle.objects.filter(instrument_id=instrument_id, time__lt=oldest).order_by("-time").first()
+    close = None if before is None else before.close
+    filled: list[Candle] = []
+    at = oldest
+    while at <= newest:
+        candle = traded.get(at)
+        if candle is None and close is not None:
+            candle = Candle(
+                time=at, open=close, high=close, low=close, close=close, volume=Decimal(0), trade_count=0
+            )
+        if candle is not None:
+            filled.append(candle)
+            close = candle.close
+        at += interval
+    return filled
+
+
 def candle_start(moment: datetime, interval: timedelta) -> datetime:
     """The start of the interval that the moment lies in."""
     return moment - (moment - _EPOCH) % interval

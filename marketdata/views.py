@@ -17,6 +17,7 @@ from marketdata.selectors import (
     WINDOW_PATTERN,
     WINDOW_UNITS,
     list_candles,
+    list_candles_filled,
     list_trades,
     read_ticker,
     trade_statistics,
@@ -138,7 +139,7 @@ class CandleViewSet(AsyncViewSet):
 
     @extend_schema(**schema.LIST_CANDLES)
     async def list(self, request: Request) -> HttpResponse:
-        """The last candles of a span, oldest first; intervals without a trade have none."""
+        """The last candles of a span, oldest first; intervals without a trade have none unless `fill` is true."""
         query = request.query_params
         instrument = await _instrument(request.query_params)
         interval = CANDLE_INTERVALS.get(query.get("interval", "1m"))
@@ -149,7 +150,7 @@ class CandleViewSet(AsyncViewSet):
         if start >= end:
             raise InvalidRequest(fields={"start": ["Must be before end."]})
         candles = await read_database(
-            list_candles,
+            list_candles_filled if _read_flag(query, "fill") else list_candles,
             instrument_id=instrument.instrument_id,
             interval=interval,
             start=start,
@@ -217,6 +218,14 @@ def _read_window(text: str) -> timedelta:
     raise InvalidRequest(
         fields={"window": [f"A number with m, h or d is required, for example 24h; at most {hours_max}h."]}
     )
+
+
+def _read_flag(query: Mapping[str, str], name: str) -> bool:
+    """Raises InvalidRequest."""
+    text = query.get(name, "false")
+    if text not in ("true", "false"):
+        raise InvalidRequest(fields={name: ["Must be true or false."]})
+    return text == "true"
 
 
 def _read_time(text: str | None, name: str) -> datetime | None:

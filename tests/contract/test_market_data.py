@@ -267,6 +267,30 @@ def test_the_limit_keeps_the_newest_candles(client: Client, day_of_candles: str)
     assert rows == [("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)]
 
 
+def test_intervals_without_a_trade_are_filled_on_request(client: Client, day_of_candles: str) -> None:
+    def filled(**query: object) -> list[Any]:
+        return candles(client, day_of_candles, fill="true", **query)
+
+    assert filled(end="2026-01-02T00:05:00Z") == [
+        ("00:00", 10, 12, 9, 11, 1, 2),
+        ("00:01", 11, 15, 11, 14, 2, 3),
+        ("00:02", 14, 14, 14, 14, 0, 0),
+        ("00:03", 14, 14, 14, 14, 0, 0),
+        ("00:04", 14, 14, 8, 8, Decimal("0.5"), 1),
+    ]
+    assert filled(start="2026-01-02T00:02:30Z", end="2026-01-02T00:04:00Z") == [
+        ("00:03", 14, 14, 14, 14, 0, 0)
+    ]
+    assert filled(limit=2, interval="1h", end="2026-01-02T04:00:00Z") == [
+        ("02:00", 9, 9, 9, 9, 0, 0),
+        ("03:00", 9, 9, 9, 9, 0, 0),
+    ]
+    assert filled(end="2026-01-02T00:00:00Z") == filled(end="0001-01-01T00:00:01Z") == []
+    assert filled(start="9999-01-01") == []
+    assert len(filled()) == 500
+    assert client.get("/candles", instrument=day_of_candles, fill="yes").status == 400
+
+
 def test_instruments(client: Client, market: Market) -> None:
     page = client.get("/instruments").json
     assert page["next_cursor"] is None
