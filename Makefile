@@ -11,12 +11,13 @@ python := .venv/bin/python
 stamp := .venv/installed
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
-sources := exchange_site matching marketdata orders rest loadtools chaos tests benchmarks manage.py
+sources := exchange_site matching marketdata orders rest loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run test check format bench load-test simulate chaos clean
+.PHONY: help run demo test check format bench load-test simulate chaos clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
+	@echo "make demo       start an exchange with a few market makers on it, and show its ticker"
 	@echo "make test       run the tests, on servers and data of their own"
 	@echo "make check      format, lint, types, migrations, tests with import contracts"
 	@echo "make format     format the code"
@@ -28,6 +29,9 @@ help:
 
 run: $(stamp)
 	@exec $(python) manage.py serve
+
+demo: $(stamp)
+	@exec $(python) examples/python/demo.py
 
 test: $(stamp)
 	@exec $(python) -m pytest

@@ -228,3 +228,17 @@ def test_files_that_are_named_exist(document: Path) -> None:
     for named in re.findall(r"`([\w./-]+\.(?:py|lua|toml|txt|yml|md))`", document.read_text()):
         places = [ROOT / named, document.parent / named]
         assert any(place.exists() for place in places), f"{document.name}: {named}"
+
+
+def test_make_knows_each_target_once() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r'^\t@echo "make ([a-z-]+) ', makefile, re.MULTILINE)
+    assert {"run", "test", "check", "demo", "load-test"} <= set(targets)
+    for target in targets:
+        assert len(re.findall(rf"^{target}:", makefile, re.MULTILINE)) == 1, target
+    assert "-m pytest" in recipe(makefile, "test")
+    assert "manage.py serve" in recipe(makefile, "run")
+
+
+def recipe(makefile: str, target: str) -> str:
+    return makefile.partition(f"\n{target}:")[2].partition("\n\n")[0]

@@ -1,0 +1,74 @@
+"""A living market: `make demo` starts an exchange with a data folder of its own and lets market makers trade on it.
+
+Prints the ticker once a second until Ctrl-C. PORT is the exchange's, EXCHANGE_DATA_DIR its data folder (.demo).
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from exchange_client import Market
+from market_maker import quote
+
+ROOT = Path(__file__).resolve().parents[2]
+BOTS = ("mia", "noah", "olga", "pete")
+INSTRUMENT = "BTC-USD"
+PRICE = 70_000.0
+LEVELS = 5
+SECONDS = 0.5  # between two quotes of a bot
+HEALTHY_WITHIN_SECONDS = 60.0
+POLL_SECONDS = 0.1
+STOP_SECONDS_MAX = 20.0
+LINE = "{time}  last {last}  bid {bid}  ask {ask}  24 h: {trade_count} trades, {volume}, {change_percent} %"
+
+
+def main() -> None:
+    """Ends the exchange that it started."""
+    port = os.environ.get("PORT", "8000")
+    environment = {"EXCHANGE_DATA_DIR": str(ROOT / ".demo"), **os.environ, "EXCHANGE_RATE_LIMIT": "off"}
+    command = [sys.executable, "manage.py", "serve"]
+    exchange = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)  # noqa: S603
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        if await_health(exchange, url):
+            asyncio.run(trade(url))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        exchange.terminate()
+        exchange.wait(STOP_SECONDS_MAX)
+    sys.exit(exchange.returncode)
+
+
+def await_health(exchange: "subprocess.Popen[bytes]", url: str) -> bool:
+    """Whether the exchange became healthy; it says itself what is wrong."""
+    deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
+    while exchange.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/healthz").status_code == httpx.codes.OK:
+                return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+async def trade(url: str) -> None:
+    """Until cancelled, or until a bot fails."""
+    async with asyncio.TaskGroup() as group:
+        for seed, name in enumerate(BOTS):
+            group.create_task(
+                quote(url, name, INSTRUMENT, price=PRICE, levels=LEVELS, seconds=SECONDS, seed=seed)
+            )
+        async for message in Market(url, INSTRUMENT, "ticker", throttle_ms=1_000):
+            if message["type"] == "ticker":
+                print(LINE.format(time=message["timestamp"][11:19], **message), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""A client of the exchange: orders over REST, and a local book that is proven by its checksum.
+
+It needs `httpx` and `websockets`, and nothing of the exchange's own code: take it as it is.
+"""
+
+import asyncio
+import json
+import uuid
+import zlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any, Self
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+Message = dict[str, Any]
+
+CHECKSUM_LEVELS = 10
+ATTEMPTS_MAX = 10  # of one order
+RETRY_STATUSES = (429, 503, 504)
+RECONNECT_SECONDS_MIN = 0.2
+RECONNECT_SECONDS_MAX = 5.0
+SILENCE_SECONDS_MAX = 30.0  # the exchange says something every 15 s
+
+
+class BookError(Exception):
+    """The local book is not the exchange's: a delta is missing, or the checksum is another one."""
+
+
+class Book:
+    """One instrument's levels as (quantity, orders) by price, at one sequence."""
+
+    def __init__(self, snapshot: Message) -> None:
+        self.sequence: int = snapshot["sequence"]
+        self.bids = _levels(snapshot["bids"])
+        self.asks = _levels(snapshot["asks"])
+        self._verify(snapshot["checksum"])
+
+    @property
+    def best_bid(self) -> Decimal | None:
+        return max(self.bids, default=None)
+
+    @property
+    def best_ask(self) -> Decimal | None:
+        return min(self.asks, default=None)
+
+    def apply(self, delta: Message) -> None:
+        """Raises BookError; take a new snapshot then."""
+        if delta["previous_sequence"] != self.sequence:
+            raise BookError(f"{delta['previous_sequence']} does not continue {self.sequence}")
+        for change in delta["changes"]:
+            side = self.bids if change["side"] == "buy" else self.asks
+            if change["orders"]:
+                side[change["price"]] = change["quantity"], change["orders"]
+            else:
+                side.pop(change["price"], None)
+        self.sequence = delta["sequence"]
+        self._verify(delta["checksum"])
+
+    def checksum(self) -> int:
+        """CRC-32 of the best levels, as the exchange's API reference describes it."""
+        best = [(price, self.asks[price]) for price in sorted(self.asks)[:CHECKSUM_LEVELS]]
+        best += [(price, self.bids[price]) for price in sorted(self.bids, reverse=True)[:CHECKSUM_LEVELS]]
+        text = "".join(_digits(price) + _digits(quantity) for price, (quantity, _) in best)
+        return zlib.crc32(text.encode())
+
+    def _verify(self, checksum: int) -> None:
+        if self.checksum() != checksum:
+            raise BookError(f"another checksum at sequence {self.sequence}")
+
+
+class Market:
+    """Follows an instrument: `async for message in market` gives every message, and `book` is right with each.
+
+    Connects again where the connection ends, and subscribes again where the book is in doubt.
+    """
+
+    def __init__(self, url: str, instrument: str, *channels: str, **options: Any) -> None:
+        """`url` is that of the API, http or https; `options` are those of a subscription."""
+        self.book: Book | None = None
+        self.reconnects = 0
+        self.doubts = 0  # times that the book was not the exchange's
+        self._url = url.replace("http", "ws", 1) + "/stream"
+        self._subscription = {"channels": channels, "instrument": instrument, **options}
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        pause = RECONNECT_SECONDS_MIN
+        while True:
+            try:
+                async for message in self._follow():
+                    pause = RECONNECT_SECONDS_MIN
+                    yield message
+            except (OSError, TimeoutError, WebSocketException):
+                self.book = None
+                self.reconnects += 1
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RECONNECT_SECONDS_MAX)
+
+    async def _follow(self) -> AsyncIterator[Message]:
+        async with connect(self._url, max_size=None) as connection:
+            subscribe = json.dumps({"type": "subscribe", **self._subscription})
+            await connection.send(subscribe)
+            while True:
+                async with asyncio.timeout(SILENCE_SECONDS_MAX):
+                    text = await connection.recv()
+                message = json.loads(text, parse_float=Decimal)
+                try:
+                    self._take(message)
+                except BookError:
+                    self.book = None
+                    self.doubts += 1
+                    await connection.send(subscribe)
+                yield message
+
+    def _take(self, message: Message) -> None:
+        if message["type"] == "orderbook_snapshot":
+            self.book = Book(message)
+        elif message["type"] == "orderbook_delta" and self.book is not None:
+            self.book.apply(message)
+
+
+class Trader:
+    """Places and cancels one client's orders; a request without a clear answer is sent again with its key."""
+
+    def __init__(self, url: str, client_id: str) -> None:
+        self.client_id = client_id
+        self._http = httpx.AsyncClient(base_url=url, timeout=10)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._http.aclose()
+
+    async def place(
+        self, instrument: str, side: str, quantity: Decimal, price: Decimal | None = None
+    ) -> Message:
+        """The order as it stands after matching; a market order without a price. Raises httpx.HTTPError."""
+        order = {
+            "idempotency_key": str(uuid.uuid4()),
+            "client_id": self.client_id,
+            "instrument": instrument,
+            "side": side,
+            "type": "market" if price is None else "limit",
+            "quantity": str(quantity),
+            **({} if price is None else {"price": str(price)}),
+        }
+        return (await self._post("/orders", order)).raise_for_status().json(parse_float=Decimal)  # type: ignore[no-any-return]
+
+    async def cancel(self, order_id: str) -> bool:
+        """Whether it was still open. Raises httpx.HTTPError."""
+        answer = await self._post(f"/orders/{order_id}/cancel", None)
+        if answer.status_code == httpx.codes.CONFLICT:
+            return False
+        answer.raise_for_status()
+        return True
+
+    async def _post(self, path: str, body: Message | None) -> httpx.Response:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                answer = await self._http.post(path, json=body)
+            except httpx.TransportError:
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                await asyncio.sleep(RECONNECT_SECONDS_MIN * attempt)
+                continue
+            if answer.status_code not in RETRY_STATUSES or attempt == ATTEMPTS_MAX:
+                break
+            await asyncio.sleep(float(answer.headers.get("Retry-After", RECONNECT_SECONDS_MIN)))
+        return answer
+
+
+def _levels(rows: list[Message]) -> dict[Decimal, tuple[Decimal, int]]:
+    return {row["price"]: (row["quantity"], row["orders"]) for row in rows}
+
+
+def _digits(number: Decimal) -> str:
+    return format(Decimal(number), "f").replace(".", "").lstrip("0")

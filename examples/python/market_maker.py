@@ -1,0 +1,122 @@
+"""A market maker that quotes around a random walk: `python examples/python/market_maker.py --client-id mia`.
+
+Every `--seconds` it takes its orders off the book, moves its idea of the price by a random step, and puts an order
+on each of `--levels` prices a side. Now and then it trades with the others, towards its idea of the price. Its
+orders and cancels together must stay within the exchange's rate limit for a client.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+from decimal import Decimal
+from random import Random
+
+import httpx
+from exchange_client import Market, Trader
+
+TICK = Decimal("0.01")
+LOT = Decimal("0.00000001")
+STEP = 0.0004  # standard deviation of a step, as a part of the price
+HALF_SPREAD = 0.0003
+TAKES = 0.4  # probability of a trade with each step
+SIZE_MAX = 0.5
+
+
+class MarketMaker:
+    """Quotes one instrument."""
+
+    def __init__(
+        self, trader: Trader, market: Market, instrument: str, *, price: float, levels: int, random: Random
+    ) -> None:
+        self._trader = trader
+        self._market = market
+        self._instrument = instrument
+        self._price = price
+        self._levels = levels
+        self._random = random
+        self._resting: list[str] = []
+
+    async def run(self, seconds: float) -> None:
+        """Until cancelled; takes its orders off the book then."""
+        try:
+            while True:
+                await self._requote()
+                if self._random.random() < TAKES:
+                    await self._take()
+                await asyncio.sleep(seconds * self._random.uniform(0.5, 1.5))
+        finally:
+            with contextlib.suppress(httpx.HTTPError):
+                await self._cancel_all()
+
+    async def _requote(self) -> None:
+        await self._cancel_all()
+        self._price *= 1 + self._random.gauss(0, STEP)
+        for level in range(self._levels):
+            distance = HALF_SPREAD * (level + self._random.uniform(0.5, 1.5))
+            for side, price in (
+                ("buy", self._price * (1 - distance)),
+                ("sell", self._price * (1 + distance)),
+            ):
+                await self._place(side, price)
+
+    async def _take(self) -> None:
+        """Buy what is offered below our idea of the price, or sell what is bid above it; else either."""
+        book = self._market.book
+        if book is None or book.best_bid is None or book.best_ask is None:
+            return
+        middle = (float(book.best_bid) + float(book.best_ask)) / 2
+        await self._place("buy" if self._price > middle else "sell", None)
+
+    async def _place(self, side: str, price: float | None) -> None:
+        quantity = Decimal(self._random.uniform(0.01, SIZE_MAX)).quantize(LOT)
+        limit = None if price is None else Decimal(price).quantize(TICK)
+        order = await self._trader.place(self._instrument, side, quantity, limit)
+        if order["status"] in ("open", "partially_filled"):
+            self._resting.append(order["order_id"])
+
+    async def _cancel_all(self) -> None:
+        while self._resting:
+            await self._trader.cancel(self._resting.pop())
+
+
+async def quote(
+    url: str, client_id: str, instrument: str, *, price: float, levels: int, seconds: float, seed: int
+) -> None:
+    """Until cancelled."""
+    market = Market(url, instrument, "orderbook_deltas")
+
+    async def watch() -> None:
+        async for _ in market:
+            pass
+
+    async with Trader(url, client_id) as trader:
+        watching = asyncio.create_task(watch())
+        maker = MarketMaker(trader, market, instrument, price=price, levels=levels, random=Random(seed))
+        try:
+            await maker.run(seconds)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", default="http://localhost:8000")
+    parser.add_argument("--client-id", default="market-maker")
+    parser.add_argument("--instrument", default="BTC-USD")
+    parser.add_argument("--price", type=float, default=70_000.0, help="to begin with (70000)")
+    parser.add_argument("--levels", type=int, default=2, help="prices on each side (2)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="between two quotes (10)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = vars(parser.parse_args())
+    url, client_id, instrument = (options.pop(name) for name in ("url", "client_id", "instrument"))
+    with contextlib.suppress(KeyboardInterrupt):
+        try:
+            asyncio.run(quote(url, client_id, instrument, **options))
+        except httpx.HTTPError as error:
+            sys.exit(f"{url} does not take orders: {error!r}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""`make demo`: a market that moves, with the example's client on it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.environment import free_port
+from tests.system.exchange import ROOT, wait_until
+
+MOVING_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 30.0
+
+
+def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {**os.environ, "PORT": str(port), "EXCHANGE_DATA_DIR": str(tmp_path / "data")}
+    for name in ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR"):
+        environment.pop(name, None)
+    printed = tmp_path / "printed"
+    with printed.open("wb") as output:
+        demo = subprocess.Popen(
+            [sys.executable, "examples/python/demo.py"],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    url = f"http://127.0.0.1:{port}"
+
+    def is_moving() -> bool:
+        assert demo.poll() is None, printed.read_text()
+        try:
+            ticker = httpx.get(f"{url}/ticker").json()
+        except httpx.HTTPError:
+            return False
+        return bool(ticker.get("trade_count", 0) >= 5 and ticker["bid"] and ticker["ask"])
+
+    try:
+        wait_until(is_moving, "the market moves", MOVING_SECONDS_MAX)
+        assert httpx.get(f"{url}/candles").json()["candles"]
+        wait_until(lambda: "last 7" in printed.read_text(), "the ticker is printed")
+    finally:
+        demo.send_signal(signal.SIGINT)
+        demo.wait(STOP_SECONDS_MAX)
+    assert demo.returncode == 0, printed.read_text()
+    assert "Traceback" not in printed.read_text()
