@@ -29,7 +29,7 @@ from benchmarks.memory import kibibytes
 from benchmarks.overload import raise_open_files_limit
 from exchange_site.embedded.processes import command_line
 from loadtools.arguments import whole_number
-from loadtools.exchange import OwnExchange, own_exchange
+from loadtools.exchange import OwnExchange, free_port, own_exchange
 from loadtools.generator import Plan
 from loadtools.processor import process_ticks
 from loadtools.run import LoadRun, run_load
@@ -106,7 +106,9 @@ HEADER = (
 def main() -> None:
     """Each step takes some seconds longer than its load."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", default=STEPS, help=f"subscribers x orders a second ({STEPS})")
+    parser.add_argument(
+        "--steps", type=parse_steps, default=STEPS, help=f"subscribers x orders a second ({STEPS})"
+    )
     parser.add_argument("--seconds", type=whole_number(1, SECONDS_MAX), default=10, help="of each step (10)")
     parser.add_argument("--processes", type=whole_number(1, 16), default=1, help="of subscribers (1)")
     parser.add_argument(
@@ -117,7 +119,7 @@ def main() -> None:
     )
     parser.add_argument("--picture", type=Path, help="save a chart here")
     options = parser.parse_args()
-    steps = [Step.parse(text) for text in options.steps.split(",")]
+    steps: list[Step] = options.steps
     raise_open_files_limit(max(step.subscribers for step in steps) + options.silent + OTHER_FILES)
     print(f"machine   {processor()}, {platform.system()} {platform.release()}")
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
@@ -138,6 +140,11 @@ def main() -> None:
     if options.picture:
         save_picture(measured, options.picture)
     sys.exit(0 if whole else 1)
+
+
+def parse_steps(text: str) -> list[Step]:
+    """Raises ValueError."""
+    return [Step.parse(step) for step in text.split(",")]
 
 
 def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, silent: int) -> Measured:
@@ -234,14 +241,15 @@ def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
 @contextmanager
 def bare_server(interval_seconds: float) -> Iterator[Target]:
     """benchmarks/bare_stream.py on the server that the exchange has."""
-    target = Target("127.0.0.1", 18_765)
-    command = (
-        f"{sys.executable} -m uvicorn benchmarks.bare_stream:application --host {target.host} --port {target.port}"
-        " --loop uvloop --http httptools --ws websockets-sansio --lifespan off --ws-per-message-deflate false"
-        " --no-access-log --log-level warning"
-    )
+    target = Target("127.0.0.1", free_port())
+    command = [
+        *(sys.executable, "-m", "uvicorn", "benchmarks.bare_stream:application"),
+        *("--host", target.host, "--port", str(target.port)),
+        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "off"),
+        *("--ws-per-message-deflate", "false", "--no-access-log", "--log-level", "warning"),
+    ]
     environment = {**os.environ, "BARE_STREAM_INTERVAL_SECONDS": str(interval_seconds)}
-    process = subprocess.Popen(command.split(), env=environment)
+    process = subprocess.Popen(command, env=environment)
     try:
         deadline = time.monotonic() + BARE_STARTS_SECONDS_MAX
         while True:

@@ -87,7 +87,7 @@ def own_exchange(
     with tempfile.TemporaryDirectory(prefix="load_test-", ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder) / "data"
         log = Path(folder) / "serve.log"
-        target = Target("127.0.0.1", _free_port())
+        target = Target("127.0.0.1", free_port())
         # passed on, not read: what the variables mean is the settings' business
         environment = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
         environment |= {
@@ -115,7 +115,8 @@ def own_exchange(
             signal.signal(signal.SIGTERM, handler)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 

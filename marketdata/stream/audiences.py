@@ -54,7 +54,6 @@ class StateAudience(Audience):
         super().__init__()
         self._write = write
         self._pace = Pace(interval_seconds, self._tell)
-        self._told: str | None = None
 
     def join(self, outbox: Outbox) -> None:
         """Who joins hears the state at once."""
@@ -112,7 +111,10 @@ class BookAudience(Audience):
         self._pace.ask()
 
     def restart(self) -> None:
-        """The copy was replaced: everyone needs a snapshot."""
+        """The copy is in doubt: what was not told yet is dropped, and everyone needs a snapshot."""
+        self._pace.stop()
+        self._changed.clear()
+        self._snapshot = None
         self._behind |= self.followers
         self.followers.clear()
 

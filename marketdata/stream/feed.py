@@ -48,7 +48,7 @@ class Feed:
         self.instrument = instrument
         self._audiences: dict[Topic, Audience] = {}
         self._copy = BookCopy(instrument.grid)
-        self._tape = Tape(instrument)
+        self._tape = Tape(instrument, on_read=lambda: self._touch(OF_THE_DAY))
         self._current = asyncio.Event()  # set while the copy follows the batches
         self._early: list[MarketBatch] = []  # arrived while the copy is being read
         self._resync: asyncio.Task[None] | None = None
@@ -65,7 +65,9 @@ class Feed:
             async with asyncio.timeout(settings.STREAM_BOOK_SECONDS_MAX):
                 await self._prepare(topic)
         except TimeoutError:
-            raise self._unavailable() from None
+            raise Unavailable(
+                f"The market data of {self.instrument.symbol} can't be read now. Try again in a moment."
+            ) from None
         audience = self._audiences.get(topic)
         if audience is None:
             audience = self._audiences[topic] = self._make_audience(topic)
@@ -155,9 +157,7 @@ class Feed:
         if not self._advance(batch):
             self._lose(f"batch from {batch.previous_sequence} to {batch.sequence} does not continue {before}")
         elif batch.checksum not in (None, self._copy.checksum()) and self._refuted_sequence != before:
-            self._refuted_sequence = (
-                before  # once: where the mirror is wrong, it stays so until the book moves
-            )
+            self._refuted_sequence = before  # once: a mirror that is wrong stays so until the book moves
             self._lose(f"the copy at {before} is not the worker's book")
         else:
             self._confirm()
@@ -219,6 +219,8 @@ class Feed:
 
     def _start_resync(self) -> None:
         self._current.clear()
+        for audience in self._books():
+            audience.restart()
         if self._resync is None:
             self._resync = asyncio.create_task(self._read_anew(), name=f"resync {self.instrument.symbol}")
 
@@ -248,7 +250,7 @@ class Feed:
         self._current.set()
         self._confirm()
         for audience in self._audiences.values():
-            if isinstance(audience, BookAudience | OrdersAudience):
+            if isinstance(audience, OrdersAudience):
                 audience.restart()
         if self._tape.is_wanted:
             self._tape.read()
@@ -260,11 +262,6 @@ class Feed:
         early, self._early = self._early, []
         self._copy.replace(book)
         return all(self._advance(batch) for batch in early)
-
-    def _unavailable(self) -> Unavailable:
-        return Unavailable(
-            f"The market data of {self.instrument.symbol} can't be read now. Try again in a moment."
-        )
 
     def _depth(self) -> str | None:
         if self._copy.sequence < 0:

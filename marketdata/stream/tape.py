@@ -6,10 +6,13 @@ does no harm beyond the end of its minute, and after a loss it is read again.
 
 import asyncio
 import functools
+import itertools
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 from django.conf import settings
 
 from marketdata.messages import Minute
@@ -25,15 +28,16 @@ NO_TRADING = Statistics(0, Decimal(0), Decimal(0), None, None, None, None)
 
 
 class Tape:
-    """Of one instrument, in one API process."""
+    """Of one instrument, in one API process; empty until it is read for the first time."""
 
-    def __init__(self, instrument: TradedInstrument) -> None:
+    def __init__(self, instrument: TradedInstrument, on_read: Callable[[], None]) -> None:
         self.last: Decimal | None = None  # price ever
         self.known = asyncio.Event()
         self._instrument = instrument
-        self._minutes: dict[datetime, Minute] = {}  # in order
-        self._ended: tuple[datetime, datetime, Statistics] | None = (
-            None  # of all but the last minute, by first and last
+        self._on_read = on_read
+        self._minutes: dict[datetime, Minute] = {}  # in order, those of the ticker's window
+        self._ended: Minute | None = (
+            None  # all but the last of them, together; None where that must be summed
         )
         self._reading: asyncio.Task[None] | None = None
 
@@ -48,53 +52,51 @@ class Tape:
         self._reading = asyncio.create_task(self._read_until_known(), name=f"tape {self._instrument.symbol}")
 
     def on_minute(self, minute: Minute) -> None:
+        """A minute as it stands after a batch; where nobody wants the tape it is not kept."""
         known = self._minutes.get(minute.start)
-        if known is not None and known.trade_count >= minute.trade_count:
+        if not self.is_wanted or (known is not None and known.trade_count >= minute.trade_count):
             return
         newest = next(reversed(self._minutes), minute.start)
         self._minutes[minute.start] = minute
+        if minute.start != newest:
+            self._ended = None
         if minute.start < newest:  # another worker's clock is behind
             self._minutes = dict(sorted(self._minutes.items()))
-            self._ended = None
+        self._forget(window_start(minute.start, TICKER_WINDOW))
         self.last = self._minutes[max(newest, minute.start)].close
 
     def statistics(self, now: datetime) -> Statistics:
         """Of the ticker's window."""
-        since = window_start(now, TICKER_WINDOW)
-        while self._minutes and (first := next(iter(self._minutes))) < since:
-            del self._minutes[first]
+        self._forget(window_start(now, TICKER_WINDOW))
         if not self._minutes:
             return NO_TRADING
-        first, last = next(iter(self._minutes)), next(reversed(self._minutes))
-        if self._ended is None or self._ended[:2] != (first, last):
-            ended = [minute for start, minute in self._minutes.items() if start != last]
-            self._ended = first, last, _sum(NO_TRADING, ended)
-        return _sum(self._ended[2], [self._minutes[last]])
+        *ended, last = self._minutes.values()
+        if ended and self._ended is None:
+            self._ended = _together(ended)
+        day = _together([self._ended, last]) if self._ended is not None else last
+        return Statistics(
+            trade_count=day.trade_count,
+            volume=day.volume,
+            notional=day.notional,
+            open=day.open,
+            high=day.high,
+            low=day.low,
+            last=day.close,
+        )
 
     def candle(self, interval: timedelta, now: datetime) -> Minute | None:
         """The open candle of an interval of at most the window; None where nothing was traded in it yet."""
         start = candle_start(now, interval)
-        minutes: list[Minute] = []
-        for at in reversed(self._minutes):
-            if at < start:
-                break
-            minutes.append(self._minutes[at])
-        if not minutes:
-            return None
-        return Minute(
-            start,
-            open=minutes[-1].open,
-            high=max(minute.high for minute in minutes),
-            low=min(minute.low for minute in minutes),
-            close=minutes[0].close,
-            volume=functools.reduce(EXACT.add, (minute.volume for minute in minutes)),
-            notional=functools.reduce(EXACT.add, (minute.notional for minute in minutes)),
-            trade_count=sum(minute.trade_count for minute in minutes),
+        minutes = list(
+            itertools.takewhile(lambda minute: minute.start >= start, reversed(self._minutes.values()))
         )
+        return msgspec.structs.replace(_together(minutes[::-1]), start=start) if minutes else None
 
-    def close(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
+    def _forget(self, since: datetime) -> None:
+        """What lies before the window."""
+        while self._minutes and (first := next(iter(self._minutes))) < since:
+            del self._minutes[first]
+            self._ended = None
 
     async def _read_until_known(self) -> None:
         pause = settings.FEED_RETRY_SECONDS_MIN
@@ -111,36 +113,26 @@ class Tape:
                 break
             await asyncio.sleep(pause)
             pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
-        self._reading = None
         heard, self._minutes = self._minutes, {minute.start: minute for minute in day.minutes}
         self._ended = None
         self.last = day.last
         for start in sorted(heard):
             if not self._minutes or start >= next(reversed(self._minutes)):
                 self.on_minute(heard[start])
+        self._reading = None
         self.known.set()
+        self._on_read()
 
 
-def _sum(before: Statistics, minutes: list[Minute]) -> Statistics:
-    """Minutes in order, after others."""
-    if not minutes:
-        return before
-    volume, notional, trade_count = before.volume, before.notional, before.trade_count
-    high, low = (
-        minutes[0].high if before.high is None else before.high,
-        minutes[0].low if before.low is None else before.low,
-    )
-    for minute in minutes:
-        volume = EXACT.add(volume, minute.volume)
-        notional = EXACT.add(notional, minute.notional)
-        trade_count += minute.trade_count
-        high, low = max(high, minute.high), min(low, minute.low)
-    return Statistics(
-        trade_count=trade_count,
-        volume=volume,
-        notional=notional,
-        open=minutes[0].open if before.open is None else before.open,
-        high=high,
-        low=low,
-        last=minutes[-1].close,
+def _together(minutes: list[Minute]) -> Minute:
+    """Minutes in order as one that begins with the first; at least one."""
+    return Minute(
+        minutes[0].start,
+        open=minutes[0].open,
+        high=max(minute.high for minute in minutes),
+        low=min(minute.low for minute in minutes),
+        close=minutes[-1].close,
+        volume=functools.reduce(EXACT.add, (minute.volume for minute in minutes)),
+        notional=functools.reduce(EXACT.add, (minute.notional for minute in minutes)),
+        trade_count=sum(minute.trade_count for minute in minutes),
     )

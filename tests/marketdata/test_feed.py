@@ -1,14 +1,17 @@
 """A feed and its copy of the book, on a real Redis: what it reads, when it reads again, whom it tells."""
 
 import asyncio
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 from redis import Redis
 
+from marketdata.messages import MarketBatch
 from marketdata.stream.feed import Feed
 from rest.redis import connect_redis
 from tests.marketdata.feeds import BOOK, Listener, change, heartbeat, instrument, write_mirror
@@ -202,5 +205,50 @@ def test_many_books_that_are_read_anew_at_once_do_not_flood_their_follower(setti
                 assert snapshot["sequence"] == 20
                 heard.add(snapshot["instrument"])
         assert not client.is_too_slow
+
+    asyncio.run(scenario())
+
+
+def test_a_copy_that_is_not_the_workers_book_is_read_anew_once() -> None:
+    async def scenario() -> None:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10, [9])
+        async with Listener().reading() as client:
+            await feed.follow(BOOK, client.outbox)
+            assert (await client.expect("orderbook_snapshot"))["bids"][0]["price"] == 9
+            await write_mirror(SYMBOL, 10, [10])
+            truth = MarketBatch(
+                instrument=SYMBOL, previous_sequence=10, sequence=10, checksum=zlib.crc32(b"101")
+            )
+            feed.on_batch(truth)
+            snapshot = await client.expect("orderbook_snapshot")
+            assert (snapshot["bids"][0]["price"], snapshot["checksum"]) == (10, truth.checksum)
+            read_before = await reads()
+            for checksum in (truth.checksum, 1, 1):  # a mirror that stays wrong is not read again and again
+                feed.on_batch(msgspec.structs.replace(truth, checksum=checksum))
+            assert await reads() == read_before
+
+    asyncio.run(scenario())
+
+
+def test_what_a_throttled_follower_was_not_told_before_a_loss_is_in_its_snapshot() -> None:
+    async def scenario() -> None:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10)
+        async with Listener().reading() as client:
+            await feed.follow(BOOK._replace(throttle_milliseconds=300), client.outbox)
+            await client.expect("orderbook_snapshot")
+            feed.on_batch(change(SYMBOL, 10, 11, price=11))
+            await client.expect("orderbook_delta")
+            feed.on_batch(change(SYMBOL, 11, 12, price=12))  # waits for its turn
+            await write_mirror(SYMBOL, 20, [10, 11, 12, 13])  # it lags
+            for _ in range(2):
+                feed.on_batch(heartbeat(SYMBOL, 27))  # the second one comes while the book is read
+            async with hearing(feed, SYMBOL, 27):
+                await asyncio.sleep(0.5)  # the turn of what waits comes meanwhile
+                await write_mirror(SYMBOL, 27, [10, 11, 12, 13])
+                while (snapshot := await client.expect("orderbook_snapshot"))["sequence"] < 27:
+                    pass
+            assert len(snapshot["bids"]) == 4
 
     asyncio.run(scenario())
