@@ -1,9 +1,13 @@
 """Parts of messages and answers that REST and the stream share."""
 
+from datetime import datetime
 from typing import Any
 
+from marketdata.messages import Minute
+from marketdata.models import Candle
 from marketdata.selectors import Statistics
 from rest.numbers import EXACT, average_text, json_decimal, json_number, json_optional_decimal, percent
+from rest.times import time_text
 
 
 def statistics_fields(numbers: Statistics) -> dict[str, Any]:
@@ -24,4 +28,17 @@ def statistics_fields(numbers: Statistics) -> dict[str, Any]:
         "last": json_optional_decimal(numbers.last),
         "change": json_optional_decimal(change),
         "change_percent": json_optional_decimal(change_percent),
+    }
+
+
+def candle_fields(candle: Candle | Minute, start: datetime) -> dict[str, Any]:
+    """A candle that begins at `start`, as JSON."""
+    return {
+        "time": time_text(start),
+        "open": json_decimal(candle.open),
+        "high": json_decimal(candle.high),
+        "low": json_decimal(candle.low),
+        "close": json_decimal(candle.close),
+        "volume": json_decimal(candle.volume),
+        "trade_count": int(candle.trade_count),
     }

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
-from marketdata.documents import statistics_fields
+from marketdata.documents import candle_fields, statistics_fields
 from marketdata.selectors import (
     CANDLE_INTERVALS,
     WINDOW_PATTERN,
@@ -159,18 +159,7 @@ class CandleViewSet(AsyncViewSet):
         )
         return JSONResponse(
             {
-                "candles": [
-                    {
-                        "time": time_text(candle.time),
-                        "open": json_decimal(candle.open),
-                        "high": json_decimal(candle.high),
-                        "low": json_decimal(candle.low),
-                        "close": json_decimal(candle.close),
-                        "volume": json_decimal(candle.volume),
-                        "trade_count": int(candle.trade_count),
-                    }
-                    for candle in candles
-                ],
+                "candles": [candle_fields(candle, candle.time) for candle in candles],
                 "next_cursor": None,
             }
         )

@@ -21,7 +21,7 @@ from django.conf import settings
 
 from marketdata import metrics
 from marketdata.book import Book, read_book
-from marketdata.documents import statistics_fields
+from marketdata.documents import candle_fields, statistics_fields
 from marketdata.messages import CandleMessage, Depth, MarketBatch, Resumed, Ticker, error_text
 from marketdata.stream.audiences import Audience, BookAudience, OrdersAudience, StateAudience
 from marketdata.stream.book_copy import BookCopy
@@ -32,7 +32,7 @@ from orders.instruments import TradedInstrument
 from orders.models import Side
 from rest.content import encode_json
 from rest.exceptions import Unavailable
-from rest.numbers import json_decimal, json_number, json_optional_decimal
+from rest.numbers import json_number, json_optional_decimal
 from rest.times import now_text, time_text
 
 logger = logging.getLogger(__name__)
@@ -301,12 +301,6 @@ class Feed:
         message = CandleMessage(
             instrument=self.instrument.symbol,
             interval=topic.interval,
-            time=time_text(candle.start),
-            open=json_decimal(candle.open),
-            high=json_decimal(candle.high),
-            low=json_decimal(candle.low),
-            close=json_decimal(candle.close),
-            volume=json_decimal(candle.volume),
-            trade_count=candle.trade_count,
+            **candle_fields(candle, candle.start),
         )
         return encode_json(message).decode()

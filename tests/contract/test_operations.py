@@ -1,0 +1,115 @@
+"""Health, metrics and the docs page: what operators and their tools ask for."""
+
+import re
+
+import pytest
+
+from tests.contract.client import TIME, Client
+from tests.contract.stream import meet
+from tests.system.exchange import wait_until
+
+
+def test_health(client: Client) -> None:
+    health = client.get("/healthz").json
+    assert health.keys() == {"status", "timestamp", "uptime", "checks"}
+    assert health["status"] == "healthy"
+    assert health["checks"] == {"database": "ok", "redis": "ok", "matching": "ok"}
+    assert TIME.fullmatch(health["timestamp"])
+    assert health["uptime"] > 0
+
+
+METRICS = (
+    *("exchange_orders_received_total", "exchange_orders_accepted_total", "exchange_orders_rejected_total"),
+    *("exchange_trades_matched_total", "exchange_orders_cancelled_total", "exchange_queue_length"),
+    *("exchange_batch_commands_count", "exchange_commit_seconds_count"),
+    *("exchange_order_latency_seconds_count", "exchange_websocket_connections"),
+    *("exchange_websocket_messages_sent_total", "exchange_websocket_messages_received_total"),
+)
+
+
+def metrics(client: Client) -> dict[str, float]:
+    """The values by name; those with labels are added up."""
+    answer = client.get("/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    values: dict[str, float] = {}
+    for line in answer.text.splitlines():
+        if line and not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            name = name.split("{")[0]
+            values[name] = values.get(name, 0) + float(value)
+    return values
+
+
+def test_metrics_count_what_happens(client: Client, instrument: str) -> None:
+    before = metrics(client)
+    assert set(METRICS) <= set(before)
+    meet(client, instrument)
+    client.cancel(client.place(instrument, "buy", 1, 10)["order_id"])
+    assert client.post("/orders", {}).status == 400
+
+    def grown() -> dict[str, float]:
+        now = metrics(client)
+        return {name: now[name] - before[name] for name in METRICS}
+
+    # the worker counts after it has answered
+    wait_until(lambda: grown()["exchange_orders_cancelled_total"] >= 1, "the worker has counted")
+    growth = grown()
+    assert growth["exchange_orders_received_total"] == 4
+    assert growth["exchange_orders_accepted_total"] == 3
+    assert growth["exchange_trades_matched_total"] == 1
+    assert growth["exchange_orders_cancelled_total"] == 1
+    assert growth["exchange_order_latency_seconds_count"] >= 3
+    assert growth["exchange_batch_commands_count"] >= 4
+    assert growth["exchange_commit_seconds_count"] >= 4
+
+
+def refusals(client: Client) -> dict[str, float]:
+    """Requests to place an order that were refused, by code."""
+    text = client.get("/metrics").text
+    found = re.findall(r'^exchange_orders_refused_total{code="(\w+)"} (\S+)$', text, flags=re.MULTILINE)
+    return {code: float(count) for code, count in found}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "code"),
+    [
+        ("/orders", b"not json", {}, "invalid_request"),
+        ("/orders/", b"{}", {}, "invalid_request"),
+        ("/orders", b" " * (64 * 1024 + 1), {}, "payload_too_large"),
+        ("/orders", b"{}", {"Content-Type": "text/plain"}, "unsupported_media_type"),
+    ],
+    ids=["no JSON", "no order", "too large", "another type"],
+)
+def test_a_refused_order_is_counted_as_it_is_answered(
+    client: Client, path: str, body: bytes, headers: dict[str, str], code: str
+) -> None:
+    received, refused = metrics(client)["exchange_orders_received_total"], refusals(client)
+    answer = client.post(path, body, headers)
+    answer.error(answer.status, code)
+    assert metrics(client)["exchange_orders_received_total"] == received + 1
+    assert refusals(client) == refused | {code: refused.get(code, 0) + 1}
+
+
+def test_other_requests_are_no_orders(client: Client) -> None:
+    before = metrics(client)["exchange_orders_received_total"], refusals(client)
+    client.get("/orders?limit=0").error(400, "invalid_request")
+    client.post("/orders/01990000-0000-7000-8000-000000000000/cancel").error(404, "not_found")
+    assert (metrics(client)["exchange_orders_received_total"], refusals(client)) == before
+
+
+def test_the_docs_page_and_what_it_needs(client: Client) -> None:
+    page = client.get("/docs")
+    assert page.status == 200
+    assert page.headers["Content-Type"].startswith("text/html")
+    sources = re.findall(r'(?:src|href)="(/[^"]+)"', page.text)
+    assert len(sources) >= 3
+    for source in sources:
+        assert client.get(source).status == 200
+    assert "/docs/schema" in page.text
+    assert client.get("/docs/schema", format="json").status == 200
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "nonsense"])
+def test_answers_are_json_whatever_is_accepted(client: Client, accept: str) -> None:
+    assert client.send("GET", "/orderbook", headers={"Accept": accept}).json["instrument"] == "BTC-USD"
