@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from django.conf import settings
 
+APPLICATION = "exchange_site.asgi:application"
+
 
 def worker_command() -> list[str]:
     """The matching worker, unbuffered so that its log comes in time."""
@@ -17,24 +19,13 @@ def api_command() -> list[str]:
 
 
 def _uvicorn() -> list[str]:
-    environment = settings.ENVIRONMENT
-    return [
-        *(sys.executable, "-m", "uvicorn", "exchange_site.asgi:application"),
-        *("--host", environment.exchange_bind, "--port", str(environment.port)),
-        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "off"),
-        *("--ws-max-size", str(settings.STREAM_FRAME_BYTES_MAX), "--ws-per-message-deflate", "false"),
-        *("--workers", str(environment.exchange_api_processes)),
-        *("--backlog", str(settings.API_BACKLOG)),
-        *("--limit-concurrency", str(settings.API_CONCURRENT_MAX)),
-        *("--timeout-graceful-shutdown", str(settings.API_GRACE_SECONDS)),
-        *("--no-access-log", "--no-server-header", "--log-level", "warning"),
-    ]
+    return [sys.executable, "-m", "exchange_site.uvicorn_server", APPLICATION]
 
 
 def _daphne() -> list[str]:
     environment = settings.ENVIRONMENT
     return [
-        *(sys.executable, "-m", "daphne", "exchange_site.asgi:application"),
+        *(sys.executable, "-m", "daphne", APPLICATION),
         *("--bind", environment.exchange_bind, "--port", str(environment.port)),
         *("--access-log", "/dev/null", "--verbosity", "0"),
         *("--application-close-timeout", str(settings.API_GRACE_SECONDS)),

@@ -32,7 +32,7 @@ from orders.instruments import TradedInstrument
 from orders.models import Side
 from rest.content import encode_json
 from rest.exceptions import Unavailable
-from rest.numbers import json_number, json_optional_decimal
+from rest.numbers import json_optional_decimal
 from rest.times import now_text, time_text
 
 logger = logging.getLogger(__name__)
@@ -279,15 +279,15 @@ class Feed:
     def _ticker(self) -> str | None:
         if self._copy.sequence < 0:
             return None
-        bid, ask = (next(iter(self._copy.best(side, 1)), None) for side in (Side.BUY, Side.SELL))
+        bid, ask = (next(iter(self._copy.documents(side, 1)), None) for side in (Side.BUY, Side.SELL))
         now = datetime.now(UTC)
         ticker = Ticker(
             instrument=self.instrument.symbol,
             sequence=self._copy.sequence,
-            bid=json_number(bid.price) if bid else None,
-            bid_quantity=json_number(bid.quantity) if bid else None,
-            ask=json_number(ask.price) if ask else None,
-            ask_quantity=json_number(ask.quantity) if ask else None,
+            bid=bid.price if bid else None,
+            bid_quantity=bid.quantity if bid else None,
+            ask=ask.price if ask else None,
+            ask_quantity=ask.quantity if ask else None,
             **statistics_fields(self._tape.statistics(now))
             | {"last": json_optional_decimal(self._tape.last)},
             timestamp=time_text(now),

@@ -1,0 +1,70 @@
+"""uvicorn with the exchange's settings: `python -m exchange_site.uvicorn_server exchange_site.asgi:application`.
+
+uvicorn's own command line can't say how much the system buffers for a connection. On Linux that grows to megabytes:
+a stream client that never reads is not noticed for minutes, and what waits for it stays for as long as it likes.
+Connections take these options from the socket that listens: see tcp(7).
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from typing import cast
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
+
+from django.conf import settings
+from uvicorn import Config, Server
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.supervisors import Multiprocess
+
+
+class StreamProtocol(WebSocketsSansIOProtocol):
+    """No more waits for a client in the server than in the system: the rest waits in its outbox."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        cast("asyncio.Transport", transport).set_write_buffer_limits(high=settings.API_UNSENT_BYTES)
+
+
+def main(application: str) -> None:
+    """Serve it until SIGTERM or SIGINT; exits with 3 where it can't begin, as uvicorn does."""
+    environment = settings.ENVIRONMENT
+    config = Config(
+        application,
+        host=environment.exchange_bind,
+        port=environment.port,
+        loop="uvloop",
+        http="httptools",
+        ws=StreamProtocol,
+        ws_max_size=settings.STREAM_FRAME_BYTES_MAX,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        workers=environment.exchange_api_processes,
+        backlog=settings.API_BACKLOG,
+        limit_concurrency=settings.API_CONCURRENT_MAX,
+        timeout_graceful_shutdown=settings.API_GRACE_SECONDS,
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+    )
+    listener = config.bind_socket()
+    _bound_buffers(listener)
+    if config.workers > 1:
+        Multiprocess(config, sockets=[listener]).run()
+        return
+    server = Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(3)
+
+
+def _bound_buffers(listener: socket.socket) -> None:
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, settings.API_UNSENT_BYTES)
+    if sys.platform == "linux":
+        timeout = settings.API_PEER_TIMEOUT_SECONDS * 1000
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
