@@ -85,11 +85,13 @@ WORKER_LEASE_SECONDS = 2.0
 WORKER_BACKOFF_SECONDS_MIN = 0.1
 WORKER_BACKOFF_SECONDS_MAX = 0.5  # a database that is back is found so soon
 
-# Operators: the admin and `manage.py recover`
+# Operators: the admin, `manage.py recover` and `prune`
 ADMIN_ROWS_MAX = 10_000  # of one list, to page through; filters, search and dates reach the others
 OPERATOR_CANCELS_MAX = 1_000  # of one action
 OPERATOR_CANCELS_AT_ONCE = 64
 INSPECTION_SECONDS_MAX = 600.0  # for `recover --check` to load the books once
+PRUNE_AGE_HOURS_MIN = 24.0  # what is younger stays: its idempotency keys may still be sent again
+PRUNE_ROWS_PER_PAGE = 5_000  # looked at, and deleted, in one transaction
 RECOVER_ATTEMPTS_MAX = 20  # to meet the worker and the database at one sequence while trading goes on
 
 # The stream

@@ -1,4 +1,4 @@
-"""Admin of trades, candles and the books' sequences: all written by the matching worker, only shown here."""
+"""Admin of trades, candles, the books' sequences and what was pruned: all only shown here."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from marketdata.models import BookSequence, Candle, Trade
+from marketdata.models import BookSequence, Candle, PrunedHistory, Trade
 from orders.admin import is_uuid
 from orders.large_tables import ReadOnlyAdmin, TimeKeyAdmin, admin_link
 from orders.models import Instrument, Order
@@ -113,3 +113,11 @@ class BookSequenceAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("instrument")
+
+
+@admin.register(PrunedHistory)
+class PrunedHistoryAdmin(ReadOnlyAdmin):
+    """Up to where `prune` has taken history out."""
+
+    list_display = ("instrument", "time", "sequence")
+    list_select_related = ("instrument",)

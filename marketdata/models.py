@@ -1,5 +1,5 @@
 """Trades, one-minute candles, and how far each book has come. Written by the matching worker alone, in the
-transaction of the orders that they belong to.
+transaction of the orders that they belong to. What `prune` has taken out is written by it.
 """
 
 from django.db import models
@@ -44,8 +44,6 @@ class Trade(models.Model):
             # GET /orders/{order_id}: an order's trades
             models.Index(name="trade_by_maker", fields=["maker_order"]),
             models.Index(name="trade_by_taker", fields=["taker_order"]),
-            # GET /trades/stats: one instrument's trades of a window
-            models.Index(name="trade_by_time", fields=["instrument", "timestamp"]),
         ]
 
     def __str__(self) -> str:
@@ -98,3 +96,19 @@ class BookSequence(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instrument} at {self.sequence}"
+
+
+class PrunedHistory(models.Model):
+    """Up to where an instrument's finished orders and trades may be missing, because `prune` has taken them out."""
+
+    instrument = models.OneToOneField(
+        Instrument, on_delete=models.PROTECT, primary_key=True, related_name="pruned_history"
+    )
+    sequence = models.BigIntegerField(help_text="the greatest of an order that was taken out")
+    time = models.DateTimeField(help_text="the latest change of an order that was taken out")
+
+    class Meta:
+        verbose_name_plural = "pruned history"
+
+    def __str__(self) -> str:
+        return f"{self.instrument} up to {self.sequence}"

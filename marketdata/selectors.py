@@ -62,9 +62,9 @@ def window_start(now: datetime, window: timedelta) -> datetime:
 
 
 def last_price(*, instrument_id: int) -> Decimal | None:
-    """Of the last trade ever; None where there was none."""
-    trades = list_trades(instrument_id=instrument_id, before_sequence=None, limit=1)
-    return trades[0].price if trades else None
+    """Of the last trade ever, be it stored still or not; None where there was none."""
+    candles = Candle.objects.filter(instrument_id=instrument_id).order_by("-time")
+    return candles.values_list("close", flat=True).first()
 
 
 class TickerNumbers(NamedTuple):

@@ -5,9 +5,8 @@ with time (UUID version 7), goes through the key's index. Rows further back are 
 date. Known limit: a filter that matches next to nothing still has to look at every row.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
@@ -20,8 +19,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-# A key is made on one machine and the row's time on another: their clocks differ by far less.
-CLOCK_DIFFERENCE_MAX = timedelta(hours=1)
+from orders.time_keys import CLOCK_DIFFERENCE_MAX, first_key
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -73,11 +71,6 @@ class TimeKeyChangeList(ChangeList):
             if isinstance(moment, datetime):
                 lookups[f"pk__{lookup}"] = [first_key(moment + margin)]
         return filters
-
-
-def first_key(moment: datetime) -> UUID:
-    """The least UUID of version 7 of a moment."""
-    return UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def admin_link(model: type[Model], key: object, text: object) -> SafeString:

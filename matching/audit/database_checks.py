@@ -147,15 +147,20 @@ TRADES = DatabaseCheck(
     rows="""marketdata_trade AS trade
         LEFT JOIN orders_order AS maker ON maker.order_id = trade.maker_order_id
         LEFT JOIN orders_order AS taker ON taker.order_id = trade.taker_order_id
-        LEFT JOIN orders_instrument AS instrument ON instrument.id = trade.instrument_id""",
+        LEFT JOIN orders_instrument AS instrument ON instrument.id = trade.instrument_id
+        LEFT JOIN marketdata_prunedhistory AS pruned ON pruned.instrument_id = trade.instrument_id""",
     subject="'trade ' || trade.trade_id",
     order="trade.instrument_id, trade.sequence",
     details="""concat_ws(' ', instrument.symbol, 'sequence', trade.sequence, 'taker', trade.taker_side,
         trim_scale(trade.quantity), 'at', trim_scale(trade.price))""",
     faults={
         "its instrument is not there": "instrument.id IS NULL",
-        "its maker is not there": "maker.order_id IS NULL",
-        "its taker is not there": "taker.order_id IS NULL",
+        "its maker is not there": (
+            "maker.order_id IS NULL AND trade.sequence > coalesce(pruned.sequence, 0)"
+        ),
+        "its taker is not there": (
+            "taker.order_id IS NULL AND trade.sequence > coalesce(pruned.sequence, 0)"
+        ),
         "its orders are on one side": "maker.side = taker.side",
         "its taker_side is not the taker's": "trade.taker_side <> taker.side",
         "its maker is of another instrument": "maker.instrument_id <> trade.instrument_id",
@@ -178,7 +183,8 @@ TRADES = DatabaseCheck(
 )
 
 # A book's sequence grows by one with each trade, each order that comes to rest and each that its client takes off.
-# A row of sequence 0 an instrument makes the first gap visible, and instruments whose events are all missing.
+# A row of sequence 0 an instrument makes the first gap visible, and instruments whose events are all missing. Gaps
+# up to where history was pruned are meant.
 SEQUENCES = DatabaseCheck(
     name="sequences",
     promise="Each number of a book's sequence is one trade, one rest or one cancel.",
@@ -198,21 +204,25 @@ SEQUENCES = DatabaseCheck(
             ) AS event
             LEFT JOIN marketdata_booksequence AS book ON book.instrument_id = event.instrument_id
         ) AS event
-        LEFT JOIN orders_instrument AS instrument ON instrument.id = event.instrument_id""",
+        LEFT JOIN orders_instrument AS instrument ON instrument.id = event.instrument_id
+        LEFT JOIN marketdata_prunedhistory AS pruned ON pruned.instrument_id = event.instrument_id""",
     subject=f"concat({_SYMBOL.format(table='event')}, ' sequence ', event.sequence)",
     order="event.instrument_id, event.sequence",
     details="concat('the next is ', event.next, ', the book is at ', event.last)",
     faults={
         "used twice": "event.next = event.sequence",
         "above the book's": "event.sequence > event.last",
-        "a gap before the next": "event.next > event.sequence + 1",
+        "a gap before the next": (
+            "event.next > event.sequence + 1 AND event.next > coalesce(pruned.sequence, 0) + 1"
+        ),
     },
 )
 
 CANDLES = DatabaseCheck(
     name="candles",
     promise="A minute has the candle that its trades make, and none without trades.",
-    # The first and the last trade by arrays, which are compared element by element: (sequence, price).
+    # Those minutes whose trades are all there still. The first and the last trade by arrays, which are compared
+    # element by element: (sequence, price).
     rows="""(
             SELECT instrument_id, date_trunc('minute', timestamp) AS time,
                 (min(ARRAY[sequence, price]))[2] AS open, max(price) AS high, min(price) AS low,
@@ -224,7 +234,10 @@ CANDLES = DatabaseCheck(
         FULL JOIN marketdata_candle AS candle
             ON candle.instrument_id = traded.instrument_id AND candle.time = traded.time
         LEFT JOIN orders_instrument AS instrument
-            ON instrument.id = coalesce(traded.instrument_id, candle.instrument_id)""",
+            ON instrument.id = coalesce(traded.instrument_id, candle.instrument_id)
+        LEFT JOIN marketdata_prunedhistory AS pruned
+            ON pruned.instrument_id = coalesce(traded.instrument_id, candle.instrument_id)
+            AND coalesce(traded.time, candle.time) <= pruned.time""",
     subject="""concat('candle ', instrument.symbol, ' ',
         to_char(coalesce(traded.time, candle.time) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI"Z"'))""",
     order="instrument.symbol, coalesce(traded.time, candle.time)",
@@ -233,15 +246,18 @@ CANDLES = DatabaseCheck(
         'trades', trim_scale(traded.open), trim_scale(traded.high), trim_scale(traded.low),
         trim_scale(traded.close), trim_scale(traded.volume), trim_scale(traded.notional), traded.trade_count)""",
     faults={
-        "it is not there": "candle.id IS NULL",
-        "there are no trades": "traded.instrument_id IS NULL",
-        "open is not the first trade's price": "candle.open <> traded.open",
-        "high is not the highest price": "candle.high <> traded.high",
-        "low is not the lowest price": "candle.low <> traded.low",
-        "close is not the last trade's price": "candle.close <> traded.close",
-        "volume is not the trades'": "candle.volume <> traded.volume",
-        "notional is not the trades'": "candle.notional <> traded.notional",
-        "trade_count is not the trades'": "candle.trade_count <> traded.trade_count",
+        fault: f"pruned.instrument_id IS NULL AND {condition}"
+        for fault, condition in {
+            "it is not there": "candle.id IS NULL",
+            "there are no trades": "traded.instrument_id IS NULL",
+            "open is not the first trade's price": "candle.open <> traded.open",
+            "high is not the highest price": "candle.high <> traded.high",
+            "low is not the lowest price": "candle.low <> traded.low",
+            "close is not the last trade's price": "candle.close <> traded.close",
+            "volume is not the trades'": "candle.volume <> traded.volume",
+            "notional is not the trades'": "candle.notional <> traded.notional",
+            "trade_count is not the trades'": "candle.trade_count <> traded.trade_count",
+        }.items()
     },
 )
 

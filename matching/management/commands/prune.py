@@ -1,0 +1,110 @@
+"""manage.py prune: takes old finished orders and trades out of the database."""
+
+import gzip
+import os
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from matching.pruning import Archive, Page, find_prunable, prune
+from rest.times import parse_time, time_text
+
+AGE = timedelta(hours=settings.PRUNE_AGE_HOURS_MIN)
+DAYS_MAX = 36_500
+
+
+class Command(BaseCommand):
+    """Can run at any time, beside a running exchange. What was interrupted goes on in the next run."""
+
+    help = "Delete orders that finished before a time, and the trades of which no order is left."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        when = parser.add_mutually_exclusive_group(required=True)
+        when.add_argument("--before", metavar="TIME", help="in RFC 3339, for example 2026-01-31, in UTC")
+        when.add_argument("--keep-days", metavar="N", help="the same as --before N days ago")
+        parser.add_argument("--dry-run", action="store_true", help="only count what would be deleted")
+        parser.add_argument(
+            "--archive",
+            type=Path,
+            metavar="FILE",
+            help="append what is deleted to a gzip of JSON lines first",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        before = read_time(options["before"], options["keep_days"])
+        try:
+            if options["dry_run"]:
+                counts = with_progress(find_prunable(before))
+            elif options["archive"] is None:
+                counts = with_progress(prune(before))
+            else:
+                with archive_file(options["archive"]) as archive:
+                    counts = with_progress(prune(before, archive=archive))
+        except Error as error:
+            raise CommandError(f"the database refuses: {error}. Is it running, and migrated?") from error
+        except OSError as error:
+            raise CommandError(
+                f"{options['archive']} can't be written: {error.strerror}. What is in it was deleted, but for its "
+                "last page at most; nothing else was. Choose another --archive and run it again"
+            ) from error
+        done = "would be deleted" if options["dry_run"] else "deleted"
+        self.stdout.write(
+            f"before {time_text(before)}: {counts['orders']:,} orders and {counts['trades']:,} trades {done}"
+        )
+
+
+def read_time(before: str | None, keep_days: str | None) -> datetime:
+    """The moment that one of them says. Raises CommandError."""
+    now = datetime.now(UTC)
+    if before is not None:
+        try:
+            moment = parse_time(before)
+        except ValueError as error:
+            raise CommandError(f"--before: {error}") from None
+    elif keep_days is not None and keep_days.isdecimal() and int(keep_days) <= DAYS_MAX:
+        moment = now - timedelta(days=int(keep_days))
+    else:
+        raise CommandError(f"--keep-days: a whole number of days up to {DAYS_MAX} is required")
+    if moment > now - AGE:
+        raise CommandError(
+            f"{time_text(moment)} is less than {settings.PRUNE_AGE_HOURS_MIN:g} hours ago: orders so young stay, "
+            "because clients may still send them again with their idempotency keys"
+        )
+    return moment
+
+
+@contextmanager
+def archive_file(path: Path) -> Iterator[Archive]:
+    """Appends pages, each a whole gzip member that is on the disk before the page is deleted. Raises OSError."""
+    with path.open("ab") as file:
+
+        def append(rows: Sequence[str]) -> None:
+            file.write(gzip.compress("".join(f"{row}\n" for row in rows).encode()))
+            file.flush()
+            os.fsync(file.fileno())
+
+        yield append
+
+
+def with_progress(pages: Iterator[Page]) -> Counter[str]:
+    """How many rows of each table go."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    counts: Counter[str] = Counter()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks = {table: progress.add_task(table, total=0) for table in ("orders", "trades")}
+        totals: Counter[str] = Counter()
+        for page in pages:
+            totals[page.table] += page.total
+            progress.update(tasks[page.table], total=totals[page.table], advance=page.rows)
+            counts[page.table] += page.pruned
+    return counts

@@ -1,0 +1,166 @@
+"""Takes old history out of the database: finished orders, and trades of which no order is left.
+
+An order that stays keeps all its trades, so that what is filled of it remains the sum of them; a trade goes with
+the later one of its orders. Candles stay, and all statistics with them. Up to where something may be missing is
+marked in the transaction that takes it out, so that the audit knows which gaps are meant.
+
+Works page by page, each in a transaction of its own, beside a running exchange: a finished order never changes
+again, so neither waits for the other. What was interrupted has done whole pages; the next run goes on.
+
+An order's idempotency key goes with it: sent again, it is a new order.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from marketdata.models import PrunedHistory
+from orders.models import RESTING_STATUSES
+from orders.time_keys import CLOCK_DIFFERENCE_MAX, first_key
+
+Archive = Callable[[Sequence[str]], None]
+
+
+class Page(NamedTuple):
+    """Rows of a table (`orders` or `trades`) that were looked at, of so many in all, and how many of them go."""
+
+    table: str
+    rows: int
+    total: int
+    pruned: int
+
+
+# An order that goes. Its key may be of another clock than its time.
+_OLD = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
+
+_COUNT_ORDERS = "SELECT count(*) FROM orders_order WHERE order_id < %(end)s"
+_PAGE_OF_ORDERS = """
+SELECT order_id FROM orders_order WHERE order_id > %(after)s AND order_id < %(end)s
+ORDER BY order_id LIMIT %(rows)s
+"""
+_FIND_ORDERS = f"""
+SELECT instrument_id, max(sequence), count(*) FROM orders_order AS old
+WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
+GROUP BY instrument_id
+"""  # noqa: S608 - all of it is written here
+_DELETE_ORDERS = f"""
+WITH gone AS (
+  DELETE FROM orders_order AS old
+  WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
+  RETURNING *
+), marked AS (
+  INSERT INTO marketdata_prunedhistory AS pruned (instrument_id, sequence, time)
+  SELECT instrument_id, max(sequence), max(updated_at) FROM gone GROUP BY instrument_id
+  ON CONFLICT (instrument_id) DO UPDATE
+  SET sequence = greatest(pruned.sequence, excluded.sequence), time = greatest(pruned.time, excluded.time)
+)
+SELECT CASE WHEN %(archived)s THEN json_build_object('order', gone)::text END FROM gone
+"""  # noqa: S608
+
+_COUNT_TRADES = """
+SELECT count(*) FROM marketdata_trade WHERE instrument_id = %(instrument)s AND sequence <= %(end_sequence)s
+"""
+_PAGE_OF_TRADES = """
+SELECT sequence FROM marketdata_trade
+WHERE instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(end_sequence)s
+ORDER BY sequence LIMIT %(rows)s
+"""
+_TRADES = f"""
+instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(last)s AND NOT EXISTS (
+  SELECT FROM orders_order AS kept
+  WHERE kept.order_id = ANY(ARRAY[trade.maker_order_id, trade.taker_order_id])
+    AND NOT ({_OLD.format(order="kept")})
+)
+"""
+_FIND_TRADES = f"SELECT count(*) FROM marketdata_trade AS trade WHERE {_TRADES}"  # noqa: S608
+_DELETE_TRADES = f"""
+WITH gone AS (DELETE FROM marketdata_trade AS trade WHERE {_TRADES} RETURNING *)
+SELECT CASE WHEN %(archived)s THEN json_build_object('trade', gone)::text END FROM gone
+"""  # noqa: S608
+
+_BEFORE_ALL = UUID(int=0)
+
+
+def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]:
+    """Take out what was finished before a moment, page by page as it is asked for.
+
+    `archive` is given the rows of a page as JSON, `{"order": {...}}` or `{"trade": {...}}` by column, before the
+    page is committed: where it raises, the page stays. Raises django.db.Error, and what `archive` raises.
+    """
+    terms = _terms(before) | {"archived": archive is not None}
+    with connection.cursor() as cursor:
+
+        def delete(statement: str, page: dict[str, Any]) -> int:
+            with transaction.atomic():
+                cursor.execute(statement, page)
+                rows = [row[0] for row in cursor.fetchall()]
+                if archive is not None and rows:
+                    archive(rows)
+            return len(rows)
+
+        for page in _order_pages(terms):
+            yield Page("orders", page["looked_at"], page["total"], delete(_DELETE_ORDERS, page))
+        for page in _trade_pages(terms, _marks()):
+            yield Page("trades", page["looked_at"], page["total"], delete(_DELETE_TRADES, page))
+
+
+def find_prunable(before: datetime) -> Iterator[Page]:
+    """The same pages, with what `prune` would take out of them; changes nothing."""
+    terms = _terms(before)
+    ends = _marks()
+    with connection.cursor() as cursor:
+        for page in _order_pages(terms):
+            cursor.execute(_FIND_ORDERS, page)
+            found = 0
+            for instrument_id, sequence, count in cursor.fetchall():
+                ends[instrument_id] = max(ends.get(instrument_id, 0), sequence)
+                found += count
+            yield Page("orders", page["looked_at"], page["total"], found)
+        for page in _trade_pages(terms, ends):
+            cursor.execute(_FIND_TRADES, page)
+            yield Page("trades", page["looked_at"], page["total"], cursor.fetchone()[0])
+
+
+def _terms(before: datetime) -> dict[str, Any]:
+    return {
+        "before": before,
+        "end": first_key(before + CLOCK_DIFFERENCE_MAX),
+        "resting": [str(status) for status in RESTING_STATUSES],
+        "rows": settings.PRUNE_ROWS_PER_PAGE,
+    }
+
+
+def _marks() -> dict[int, int]:
+    """Up to which sequence something may be missing, by instrument: trades beyond have orders that stay."""
+    return dict(PrunedHistory.objects.values_list("instrument_id", "sequence"))
+
+
+def _order_pages(terms: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """By key, which grows with time."""
+    yield from _pages(_COUNT_ORDERS, _PAGE_OF_ORDERS, terms | {"after": _BEFORE_ALL})
+
+
+def _trade_pages(terms: dict[str, Any], end_sequences: dict[int, int]) -> Iterator[dict[str, Any]]:
+    """By sequence, instrument after instrument."""
+    for instrument_id, end_sequence in end_sequences.items():
+        trades = {"instrument": instrument_id, "end_sequence": end_sequence, "after": 0}
+        yield from _pages(_COUNT_TRADES, _PAGE_OF_TRADES, terms | trades)
+
+
+def _pages(count: str, keys_of_page: str, terms: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The terms with the keys that a page begins after and ends with, and its rows; `total` with the first page."""
+    with connection.cursor() as cursor:
+        cursor.execute(count, terms)
+        (total,) = cursor.fetchone()
+        while True:
+            cursor.execute(keys_of_page, terms)
+            keys = [key for (key,) in cursor.fetchall()]
+            if not keys:
+                return
+            yield terms | {"last": keys[-1], "looked_at": len(keys), "total": total}
+            terms = terms | {"after": keys[-1]}
+            total = 0
