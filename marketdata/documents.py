@@ -1,13 +1,58 @@
 """Parts of messages and answers that REST and the stream share."""
 
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
 
 from marketdata.messages import Minute
-from marketdata.models import Candle
-from marketdata.selectors import Statistics
-from rest.numbers import EXACT, average_text, json_decimal, json_number, json_optional_decimal, percent
+from rest.numbers import (
+    EXACT,
+    Number,
+    average_text,
+    json_decimal,
+    json_number,
+    json_optional_decimal,
+    percent,
+)
 from rest.times import time_text
+
+
+class TradeDocument(msgspec.Struct, kw_only=True):
+    """A public print, without the parties."""
+
+    trade_id: str
+    instrument: str
+    sequence: int
+    price: Number
+    quantity: Number
+    side: str
+    timestamp: str
+
+
+class CandleDocument(msgspec.Struct):
+    """An interval of trading; `time` is its start."""
+
+    time: str
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+    trade_count: int
+
+
+class Statistics(NamedTuple):
+    """Trading over a window; prices are None where there was no trade."""
+
+    trade_count: int
+    volume: Decimal
+    notional: Decimal
+    open: Decimal | None
+    high: Decimal | None
+    low: Decimal | None
+    last: Decimal | None
 
 
 def statistics_fields(numbers: Statistics) -> dict[str, Any]:
@@ -31,14 +76,14 @@ def statistics_fields(numbers: Statistics) -> dict[str, Any]:
     }
 
 
-def candle_fields(candle: Candle | Minute, start: datetime) -> dict[str, Any]:
-    """A candle that begins at `start`, as JSON."""
-    return {
-        "time": time_text(start),
-        "open": json_decimal(candle.open),
-        "high": json_decimal(candle.high),
-        "low": json_decimal(candle.low),
-        "close": json_decimal(candle.close),
-        "volume": json_decimal(candle.volume),
-        "trade_count": int(candle.trade_count),
-    }
+def candle_of(minute: Minute, start: datetime) -> CandleDocument:
+    """Minutes of trading together as the candle that begins at `start`."""
+    return CandleDocument(
+        time_text(start),
+        json_decimal(minute.open),
+        json_decimal(minute.high),
+        json_decimal(minute.low),
+        json_decimal(minute.close),
+        json_decimal(minute.volume),
+        minute.trade_count,
+    )

@@ -5,7 +5,8 @@ from typing import Any
 from django.conf import settings
 from drf_spectacular.utils import OpenApiResponse
 
-from marketdata.selectors import CANDLE_INTERVALS, WINDOW_PATTERN
+from marketdata.candles import CANDLE_INTERVALS
+from marketdata.selectors import WINDOW_PATTERN
 from orders.instruments import DEFAULT_SYMBOL
 from orders.models import Side
 from rest.schema import (

@@ -11,27 +11,15 @@ from rest_framework.request import Request
 
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
-from marketdata.documents import candle_fields, statistics_fields
-from marketdata.selectors import (
-    CANDLE_INTERVALS,
-    WINDOW_PATTERN,
-    WINDOW_UNITS,
-    list_candles,
-    list_candles_filled,
-    list_trades,
-    read_ticker,
-    trade_statistics,
-)
+from marketdata.candles import CANDLE_INTERVALS, list_candles, list_candles_filled
+from marketdata.documents import statistics_fields
+from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, list_trades, read_ticker, trade_statistics
 from orders.grid import Grid
 from orders.instruments import DEFAULT_SYMBOL, TradedInstrument, directory
 from rest.content import JSONResponse
 from rest.database import read_database
 from rest.exceptions import InvalidRequest
-from rest.numbers import (
-    json_decimal,
-    json_number,
-    json_optional_decimal,
-)
+from rest.numbers import json_number, json_optional_decimal
 from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
 from rest.times import now_text, parse_time, time_text
 from rest.viewset import AsyncViewSet
@@ -80,26 +68,16 @@ class TradeViewSet(AsyncViewSet):
                 raise invalid_cursor()
             before = int(key)
         trades = await read_database(
-            list_trades, instrument_id=instrument.instrument_id, before_sequence=before, limit=limit + 1
+            list_trades,
+            instrument_id=instrument.instrument_id,
+            symbol=instrument.symbol,
+            before_sequence=before,
+            limit=limit + 1,
         )
         page = trades[:limit]
         more = len(trades) > limit
         return JSONResponse(
-            {
-                "trades": [
-                    {
-                        "trade_id": str(trade.trade_id),
-                        "instrument": instrument.symbol,
-                        "sequence": trade.sequence,
-                        "price": json_decimal(trade.price),
-                        "quantity": json_decimal(trade.quantity),
-                        "side": trade.taker_side,
-                        "timestamp": time_text(trade.timestamp),
-                    }
-                    for trade in page
-                ],
-                "next_cursor": encode_cursor(str(page[-1].sequence)) if more else None,
-            }
+            {"trades": page, "next_cursor": encode_cursor(str(page[-1].sequence)) if more else None}
         )
 
     @extend_schema(**schema.TRADE_STATISTICS)
@@ -157,12 +135,7 @@ class CandleViewSet(AsyncViewSet):
             end=end,
             limit=read_limit(query, default=settings.CANDLES_DEFAULT),
         )
-        return JSONResponse(
-            {
-                "candles": [candle_fields(candle, candle.time) for candle in candles],
-                "next_cursor": None,
-            }
-        )
+        return JSONResponse({"candles": candles, "next_cursor": None})
 
 
 async def _instrument(query: Mapping[str, str]) -> TradedInstrument:

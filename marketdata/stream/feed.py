@@ -17,11 +17,12 @@ import logging
 import time
 from datetime import UTC, datetime
 
+import msgspec
 from django.conf import settings
 
 from marketdata import metrics
 from marketdata.book import Book, read_book
-from marketdata.documents import candle_fields, statistics_fields
+from marketdata.documents import candle_of, statistics_fields
 from marketdata.messages import CandleMessage, Depth, MarketBatch, Resumed, Ticker, error_text
 from marketdata.stream.audiences import Audience, BookAudience, OrdersAudience, StateAudience
 from marketdata.stream.book_copy import BookCopy
@@ -301,6 +302,6 @@ class Feed:
         message = CandleMessage(
             instrument=self.instrument.symbol,
             interval=topic.interval,
-            **candle_fields(candle, candle.start),
+            **msgspec.structs.asdict(candle_of(candle, candle.start)),
         )
         return encode_json(message).decode()

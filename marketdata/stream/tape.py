@@ -15,8 +15,10 @@ from decimal import Decimal
 import msgspec
 from django.conf import settings
 
+from marketdata.candles import candle_start
+from marketdata.documents import Statistics
 from marketdata.messages import Minute
-from marketdata.selectors import TICKER_WINDOW, Statistics, candle_start, read_day, window_start
+from marketdata.selectors import TICKER_WINDOW, read_day, window_start
 from orders.instruments import TradedInstrument
 from rest.database import read_database
 from rest.exceptions import Unavailable

@@ -4,7 +4,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from marketdata.selectors import CANDLE_INTERVALS
+from marketdata.candles import CANDLE_INTERVALS
 
 
 class Channel(StrEnum):
