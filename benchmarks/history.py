@@ -2,7 +2,7 @@
 
 Starts three exchanges, one beside the other: an empty one; one with a day of 50,000 trades, whose answers are as
 long as any; and one with 10,000,000 trades, their 11,000,000 orders, and 1,000,000 resting orders. Asks all of them
-for the same by turns, one request at a time, and prints the latency of each, and how much longer the large one takes.
+for the same by turns, one request at a time, and prints the latency of each, and how much longer the large takes.
 `--prune` takes half of the history out of the large one with `manage.py prune`, while orders come at a fixed rate,
 and says how long it took and what the orders noticed.
 """

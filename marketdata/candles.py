@@ -33,7 +33,7 @@ WITH whole AS (
         ORDER BY time DESC LIMIT %(minutes)s) AS minute
   GROUP BY start ORDER BY start DESC LIMIT %(limit)s
 )
-SELECT start,
+SELECT to_char(start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'),
        (SELECT trim_scale(open)::text FROM marketdata_candle WHERE instrument_id = %(instrument)s AND time = first),
        trim_scale(high)::text, trim_scale(low)::text,
        (SELECT trim_scale(close)::text FROM marketdata_candle WHERE instrument_id = %(instrument)s AND time = last),
@@ -52,8 +52,8 @@ def list_candles(
 
 def _find_candles(
     *, instrument_id: int, interval: timedelta, start: datetime, end: datetime, limit: int
-) -> dict[datetime, CandleDocument]:
-    """The same by their starts."""
+) -> dict[str, CandleDocument]:
+    """The same by their times."""
     minutes_max = limit * int(interval.total_seconds() // 60)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -67,10 +67,10 @@ def _find_candles(
                 "limit": limit,
             },
         )
-        candles: dict[datetime, CandleDocument] = {}
+        candles: dict[str, CandleDocument] = {}
         for time, opened, high, low, closed, volume, trade_count in cursor.fetchall():
             candles[time] = CandleDocument(
-                time=time_text(time),
+                time=time,
                 open=json_number(opened),
                 high=json_number(high),
                 low=json_number(low),
@@ -99,9 +99,10 @@ def list_candles_filled(
     filled: list[CandleDocument] = []
     at = oldest
     while at <= newest:
-        candle = traded.get(at)
+        time = time_text(at)
+        candle = traded.get(time)
         if candle is None and close is not None:
-            candle = CandleDocument(time_text(at), close, close, close, close, json_number("0"), 0)
+            candle = CandleDocument(time, close, close, close, close, json_number("0"), 0)
         if candle is not None:
             filled.append(candle)
             close = candle.close
