@@ -18,6 +18,7 @@ from chaos.faults import FAULTS, Fault, fault_sequence
 from chaos.parts import PartMissing
 from chaos.probe import NotRecovered
 from chaos.stage import RATE_MAX, RESULTS, SEED_MAX, perform
+from chaos.streams import LISTENERS, LISTENERS_MAX
 from loadtools.arguments import whole_number
 
 MINUTES_MAX = 24 * 60
@@ -36,6 +37,12 @@ def main() -> int:
     parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
     parser.add_argument("--only", default="", help="faults with this text in their names (default: all)")
+    parser.add_argument(
+        "--listeners",
+        type=whole_number(1, LISTENERS_MAX),
+        default=LISTENERS,
+        help=f"clients that keep the books of what they hear (default: {LISTENERS})",
+    )
     options = parser.parse_args()
     seconds = options.minutes * 60
     if seconds * options.rate > REQUESTS_MAX:
@@ -56,6 +63,7 @@ def main() -> int:
         rate=options.rate,
         seed=options.seed,
         results=options.results,
+        listeners=options.listeners,
     )
 
 

@@ -15,7 +15,7 @@ from chaos.checks import check_told
 from chaos.journal import Journal
 from chaos.parts import MANAGE_PY, PartMissing, Parts
 from chaos.probe import NotRecovered, Probe
-from chaos.streams import Listeners
+from chaos.streams import LISTENERS, Listeners
 from chaos.told import Told
 from chaos.traffic import MIDDLE_PRICES, Traffic
 from loadtools.exchange import OwnExchange
@@ -45,7 +45,7 @@ class Market(NamedTuple):
 class Campaign:
     """One run against an exchange that runs before and after."""
 
-    def __init__(self, exchange: OwnExchange, *, rate: int, seed: int) -> None:
+    def __init__(self, exchange: OwnExchange, *, rate: int, seed: int, listeners: int = LISTENERS) -> None:
         self.exchange = exchange
         self.seed = seed
         self.journal_path = exchange.data_dir.parent / "journal.jsonl"
@@ -53,6 +53,7 @@ class Campaign:
         self.done = 0.0  # how far it is
         self.now = "starting"  # what is happening
         self._rate = rate
+        self._listeners = listeners
 
     @contextlib.asynccontextmanager
     async def trading(self) -> AsyncIterator[Market]:
@@ -63,7 +64,7 @@ class Campaign:
             async with (
                 Parts(self.exchange) as parts,
                 Probe(target, told) as probe,
-                Listeners(target, list(MIDDLE_PRICES), told) as listeners,
+                Listeners(target, list(MIDDLE_PRICES), told, self._listeners) as listeners,
                 Traffic(target, rate=self._rate, seed=self.seed, told=told) as traffic,
             ):
                 await probe.recovered()

@@ -21,6 +21,7 @@ COUNTED = (
     "unknown",
     "stream connections",
     "stream gaps",
+    "checksums",
 )
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from chaos.campaign import Campaign
 from chaos.parts import MANAGE_PY
 from chaos.report import Report
+from chaos.streams import LISTENERS
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.privileges import child_setup
 from loadtools.exchange import StartError, own_exchange
@@ -43,6 +44,7 @@ def perform(
     rate: int,
     seed: int,
     results: Path,
+    listeners: int = LISTENERS,
     targets: dict[str, float] | None = None,
 ) -> int:
     """Start an exchange, run against it, print and save the report; returns the exit status.
@@ -54,7 +56,7 @@ def perform(
     prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
     try:
         with own_exchange(MANAGE_PY, prepare_child, VARIABLES) as exchange:
-            campaign = Campaign(exchange, rate=rate, seed=seed)
+            campaign = Campaign(exchange, rate=rate, seed=seed, listeners=listeners)
             try:
                 with progress_bar(name, round(length)) as bar:
                     asyncio.run(_run_and_show(run, campaign, bar))

@@ -1,4 +1,4 @@
-"""Clients of /stream that keep the books of what they hear, through every loss of the connection."""
+"""Clients of /stream that keep the books of what they hear, proven by checksums, through every lost connection."""
 
 import asyncio
 import contextlib
@@ -18,6 +18,7 @@ from loadtools.wire import Target
 from tests.contract.stream import LocalBook
 
 LISTENERS = 2
+LISTENERS_MAX = 100
 RECONNECT_SECONDS = 0.2
 OPEN_SECONDS_MAX = 5.0
 AGREE_SECONDS_MAX = 30.0  # for local books to be the exchange's once nobody trades any more
@@ -55,7 +56,7 @@ class Listener:
             match message["type"]:
                 case "orderbook_snapshot":
                     self._check_order(message, newest)
-                    self.books[message["instrument"]] = LocalBook(message)
+                    self._start(message)
                 case "orderbook_delta":
                     self._check_order(message, newest)
                     if not self._apply(message):
@@ -71,6 +72,13 @@ class Listener:
         request = {"type": "subscribe", "channels": ["orderbook_deltas", "trades"], "instrument": symbols}
         await connection.send(msgspec.json.encode(request).decode())
 
+    def _start(self, snapshot: Any) -> None:
+        try:
+            self.books[snapshot["instrument"]] = LocalBook(snapshot)
+        except AssertionError as error:
+            self._told.breaches.add(Kind.STREAM, f"{snapshot['instrument']}: snapshot: {error}")
+        self._told.counts["checksums"] += 1
+
     def _apply(self, delta: Any) -> bool:
         """Whether the delta continues the local book; where there is none, a snapshot is on its way."""
         book = self.books.get(delta["instrument"])
@@ -79,7 +87,11 @@ class Listener:
         if delta["previous_sequence"] != book.sequence:
             del self.books[delta["instrument"]]
             return False
-        book.apply(delta)
+        try:
+            book.apply(delta)
+        except AssertionError as error:
+            self._told.breaches.add(Kind.STREAM, f"{delta['instrument']}: delta: {error}")
+        self._told.counts["checksums"] += 1
         return True
 
     def _check_order(self, message: Any, newest: dict[str, int]) -> None:
@@ -92,12 +104,12 @@ class Listener:
 
 
 class Listeners:
-    """LISTENERS of them, while the block runs."""
+    """So many of them, while the block runs."""
 
-    def __init__(self, target: Target, symbols: list[str], told: Told) -> None:
+    def __init__(self, target: Target, symbols: list[str], told: Told, count: int) -> None:
         self._symbols = symbols
         self._told = told
-        self._listeners = [Listener(target, symbols, told) for _ in range(LISTENERS)]
+        self._listeners = [Listener(target, symbols, told) for _ in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:

@@ -1,5 +1,6 @@
 """A client of /stream, and the book that it builds from what it hears."""
 
+import heapq
 import json
 import socket
 import struct
@@ -107,7 +108,8 @@ class LocalBook:
             side: {level["price"]: (level["quantity"], level["orders"]) for level in snapshot[name]}
             for side, name in (("buy", "bids"), ("sell", "asks"))
         }
-        assert self.checksum() == snapshot.get("checksum", self.checksum())  # GET /orderbook has none
+        expected = snapshot.get("checksum", self.checksum())  # GET /orderbook has none
+        assert self.checksum() == expected, f"another checksum at sequence {self.sequence}"
 
     def apply(self, delta: Any) -> None:
         """Fails where the delta does not continue the book."""
@@ -121,16 +123,18 @@ class LocalBook:
                 levels[change["price"]] = (change["quantity"], change["orders"])
             else:
                 levels.pop(change["price"], None)
-        assert self.checksum() == delta["checksum"]
+        assert self.checksum() == delta["checksum"], f"another checksum at sequence {self.sequence}"
 
     def checksum(self) -> int:
         """As docs/api.md describes it."""
-        bids, asks = self.levels()
+        bids, asks = self._sides["buy"], self._sides["sell"]
+        best = [(price, asks[price]) for price in heapq.nsmallest(10, asks)]
+        best += [(price, bids[price]) for price in heapq.nlargest(10, bids)]
         return zlib.crc32(
             "".join(
                 format(Decimal(number), "f").replace(".", "").lstrip("0")
-                for level in (*asks[:10], *bids[:10])
-                for number in level[:2]
+                for price, (quantity, _) in best
+                for number in (price, quantity)
             ).encode()
         )
 
