@@ -5,18 +5,22 @@ a fixed rate and reports, for each step of `--steps` (subscribers x orders a sec
 client) a second, lateness from the time of the batch, before its commit, to the receipt, whether each subscriber
 heard the same whole feed, the processor time of the API process a delivery and its memory a subscriber.
 
-`--silent N` adds clients that never read, and tells when the exchange has closed them. `--bare` measures a send
-loop without an exchange on the same server, beside it. `--picture` saves a chart of the steps.
+With `--runs N` each step is run so often, by turns with the others, and the medians follow. `--silent N` runs each
+step again beside so many clients that never read, and tells when the exchange has closed them, what the others
+noticed of it and what became of the memory of the API process. `--bare` measures a send loop without an exchange on
+the same server, beside it. `--picture` saves a chart of the steps.
 """
 
 import argparse
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,14 +28,15 @@ from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 
+import psutil
+
 from benchmarks.engine import processor
-from benchmarks.memory import kibibytes
+from benchmarks.memory import MIB, kibibytes
 from benchmarks.overload import raise_open_files_limit
 from exchange_site.embedded.processes import command_line
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, free_port, own_exchange
 from loadtools.generator import Plan
-from loadtools.processor import process_ticks
 from loadtools.run import LoadRun, run_load
 from loadtools.subscribers import Heard, Subscribers, open_stream
 from loadtools.wire import Target
@@ -67,14 +72,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came of a step; memory in KiB."""
+    """What came of a step beside so many clients that never read; memory of the API in KiB."""
 
     step: Step
+    silent: int
     seconds: float
     heard: Heard
     load: LoadRun
     api_seconds: float
-    kibibytes_each: float
+    kibibytes_before: float  # the subscribers
+    kibibytes_with: float
+    kibibytes_after: float  # the load
 
     @property
     def deliveries(self) -> float:
@@ -85,22 +93,55 @@ class Measured:
         """Whether every subscriber heard the same."""
         return len(self.heard.feeds) == 1 and not self.heard.closed and self.heard.messages > 0
 
-    def row(self) -> str:
-        heard, outcome = self.heard, self.load.outcome
+    def figures(self) -> tuple[float, ...]:
+        """As HEADER names them."""
+        heard = self.heard
         return (
-            f"{self.step.subscribers:>11,} {self.load.achieved_per_second:>9,.0f} {self.deliveries:>13,.0f}"
-            f" {heard.lateness_at(50):>7,} {heard.lateness_at(99):>7,} {max(heard.lateness, default=0):>7,}"
-            f" {'all' if self.is_whole else f'{len(heard.feeds)} kinds':>8} {heard.closed:>7}"
-            f" {heard.received_bytes / 1e6 / self.seconds:>8,.1f} {self.api_seconds / self.seconds:>6.0%}"
-            f" {self.api_seconds / max(1, heard.messages) * 1e6:>9.1f} {self.kibibytes_each:>7.1f}"
-            f" {outcome.errors.total():>7}"
+            self.load.achieved_per_second,
+            self.deliveries,
+            heard.lateness_at(50),
+            heard.lateness_at(99),
+            max(heard.lateness, default=0),
+            heard.received_bytes / 1e6 / self.seconds,
+            self.api_seconds / self.seconds * 100,
+            self.api_seconds / max(1, heard.messages) * 1e6,
+            (self.kibibytes_with - self.kibibytes_before) / self.step.subscribers,
+            self.kibibytes_after / MIB,
         )
+
+    def row(self) -> str:
+        feeds = "all" if self.is_whole else f"{len(self.heard.feeds)} kinds"
+        return f"{self._name} {shown(self.figures())} {feeds:>8} {self.heard.closed:>7} {self._errors:>6}"
+
+    @property
+    def _name(self) -> str:
+        return f"{self.step.subscribers:>11,} {self.silent:>6}"
+
+    @property
+    def _errors(self) -> int:
+        return self.load.outcome.errors.total()
 
 
 HEADER = (
-    f"{'subscribers':>11} {'orders/s':>9} {'deliveries/s':>13} {'p50 ms':>7} {'p99 ms':>7} {'max ms':>7}"
-    f" {'feeds':>8} {'closed':>7} {'MB/s':>8} {'API':>6} {'us each':>9} {'KiB':>7} {'errors':>7}"
+    f"{'subscribers':>11} {'silent':>6} {'orders/s':>9} {'deliveries/s':>13} {'p50 ms':>7} {'p99 ms':>7} {'max':>7}"
+    f" {'MB/s':>7} {'API %':>6} {'us each':>8} {'KiB each':>9} {'API MiB':>8} {'feeds':>8} {'closed':>7} errors"
 )
+
+
+def shown(figures: tuple[float, ...]) -> str:
+    formats = ("9,.0f", "13,.0f", "7,.0f", "7,.0f", "7,.0f", "7,.1f", "6.0f", "8.1f", "9.1f", "8.0f")
+    return " ".join(f"{figure:>{form}}" for figure, form in zip(figures, formats, strict=True))
+
+
+def medians(measured: list[Measured]) -> list[str]:
+    """A row for each step, with and without silent clients."""
+    alike: defaultdict[tuple[Step, int], list[tuple[float, ...]]] = defaultdict(list)
+    for one in measured:
+        alike[one.step, one.silent].append(one.figures())
+    return [
+        f"{step.subscribers:>11,} {silent:>6} {shown(tuple(map(statistics.median, zip(*some, strict=True))))}"
+        for (step, silent), some in alike.items()
+    ]
 
 
 def main() -> None:
@@ -114,6 +155,8 @@ def main() -> None:
     parser.add_argument(
         "--silent", type=whole_number(0, 1_000), default=0, help="clients that never read (0)"
     )
+    parser.add_argument("--runs", type=whole_number(1, 100), default=1, help="of each step (1)")
+    parser.add_argument("--api-processes", type=whole_number(1, 16), default=1, help="of the exchange (1)")
     parser.add_argument(
         "--bare", action="store_true", help="also a bare send loop, with each step's subscribers"
     )
@@ -125,21 +168,24 @@ def main() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
     print(f"command   {parser.prog} {' '.join(sys.argv[1:])}\n")
-    whole = True
-    with own_exchange(Path("manage.py").absolute()) as exchange:
+    variables = {"EXCHANGE_API_PROCESSES": str(options.api_processes)}
+    measured: list[Measured] = []
+    with own_exchange(Path("manage.py").absolute(), variables=variables) as exchange:
         print(HEADER)
-        measured = []
-        for step in steps:
-            measured.append(run_step(exchange, step, options.seconds, options.processes, options.silent))
-            print(measured[-1].row(), flush=True)
-            whole &= measured[-1].is_whole
+        for _ in range(options.runs):
+            for step in steps:
+                for silent in sorted({0, options.silent}):
+                    measured.append(run_step(exchange, step, options.seconds, options.processes, silent))
+                    print(measured[-1].row(), flush=True)
+    if options.runs > 1:
+        print(f"\nmedians of {options.runs} runs", *medians(measured), sep="\n")
     if options.bare:
         print("\nbare send loop: deliveries a second, the most of which 99 % came within 250 ms")
         for subscribers in dict.fromkeys(step.subscribers for step in steps):
             print(f"{subscribers:>11,} {measure_bare(subscribers, options.seconds, options.processes)}")
     if options.picture:
         save_picture(measured, options.picture)
-    sys.exit(0 if whole else 1)
+    sys.exit(0 if all(one.is_whole for one in measured) else 1)
 
 
 def parse_steps(text: str) -> list[Step]:
@@ -149,13 +195,13 @@ def parse_steps(text: str) -> list[Step]:
 
 def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, silent: int) -> Measured:
     """Orders at a rate while subscribers listen."""
-    api = api_process(exchange)
+    api = api_processes(exchange)
     memory_before = memory(api)
     subscribers = Subscribers(exchange.target, step.subscribers, processes=processes, channels=CHANNELS)
     with subscribers, silent_clients(exchange.target, silent):
         memory_after = memory(api)
         subscribers.heard()
-        ticks_before = ticks(exchange, api)
+        seconds_before = processor_seconds(api)
         plan = Plan(
             requests=step.rate * seconds,
             duration_seconds=seconds,
@@ -173,14 +219,18 @@ def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, si
         )
         time.sleep(LAST_WORDS_SECONDS)
         heard = subscribers.heard()
-        used = (ticks(exchange, api) - ticks_before) / os.sysconf("SC_CLK_TCK")
+        used = processor_seconds(api) - seconds_before
+        memory_in_the_end = memory(api)
     return Measured(
         step=step,
+        silent=silent,
         seconds=load.outcome.elapsed_seconds,
         heard=heard,
         load=load,
         api_seconds=used,
-        kibibytes_each=(memory_after - memory_before) / step.subscribers,
+        kibibytes_before=memory_before,
+        kibibytes_with=memory_after,
+        kibibytes_after=memory_in_the_end,
     )
 
 
@@ -242,13 +292,12 @@ def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
 def bare_server(interval_seconds: float) -> Iterator[Target]:
     """benchmarks/bare_stream.py on the server that the exchange has."""
     target = Target("127.0.0.1", free_port())
-    command = [
-        *(sys.executable, "-m", "uvicorn", "benchmarks.bare_stream:application"),
-        *("--host", target.host, "--port", str(target.port)),
-        *("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "off"),
-        *("--ws-per-message-deflate", "false", "--no-access-log", "--log-level", "warning"),
-    ]
-    environment = {**os.environ, "BARE_STREAM_INTERVAL_SECONDS": str(interval_seconds)}
+    command = [sys.executable, "-m", "exchange_site.uvicorn_server", "benchmarks.bare_stream:application"]
+    environment = {
+        **os.environ,
+        "PORT": str(target.port),
+        "BARE_STREAM_INTERVAL_SECONDS": str(interval_seconds),
+    }
     process = subprocess.Popen(command, env=environment)
     try:
         deadline = time.monotonic() + BARE_STARTS_SECONDS_MAX
@@ -266,18 +315,22 @@ def bare_server(interval_seconds: float) -> Iterator[Target]:
         process.wait()
 
 
-def api_process(exchange: OwnExchange) -> int:
-    """The id of the process that serves the API."""
-    return next(process for process in exchange.process_ids() if "uvicorn" in command_line(process))
+def api_processes(exchange: OwnExchange) -> list[psutil.Process]:
+    """Those that serve the API, and the one that has started them where there are several."""
+    first = next(process for process in exchange.process_ids() if "uvicorn" in command_line(process))
+    return [psutil.Process(first), *psutil.Process(first).children(recursive=True)]
 
 
-def ticks(exchange: OwnExchange, process: int) -> int:
-    return process_ticks(exchange.process_id, named=str(exchange.data_dir))[process]
+def processor_seconds(processes: list[psutil.Process]) -> float:
+    """User and system, of all together so far."""
+    return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
-def memory(process: int) -> float:
+def memory(processes: list[psutil.Process]) -> float:
     """PSS in KiB."""
-    return kibibytes(Path(f"/proc/{process}/smaps_rollup").read_text(), "Pss:")
+    return sum(
+        kibibytes(Path(f"/proc/{process.pid}/smaps_rollup").read_text(), "Pss:") for process in processes
+    )
 
 
 def save_picture(measured: list[Measured], path: Path) -> None:

@@ -15,8 +15,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
 from django.conf import settings
 from uvicorn import Config, Server
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
+
+from marketdata.stream import LAST_WORDS
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
@@ -25,6 +28,12 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=settings.API_UNSENT_BYTES)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """What is said last waits behind the rest, for who reads on in time, and the application for nobody."""
+        if message["type"] == "websocket.close" or LAST_WORDS in message:
+            self.writable.set()
+        await super().send(message)
 
 
 def main(application: str) -> None:

@@ -12,6 +12,7 @@ from django.conf import settings
 
 from marketdata import metrics
 from marketdata.messages import error_text
+from marketdata.stream import LAST_WORDS
 from marketdata.stream.hub import Hub, current_hub
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
@@ -48,7 +49,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     _sending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve until the client leaves or can't be served. Returning cuts off one that does not read at all."""
+        """Serve until the client leaves or can't be served."""
         self._subscriptions: dict[Subscription, Topic] = {}  # with the pace
         self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
         try:
@@ -190,17 +191,16 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._serving.cancel()
 
     async def _dismiss(self) -> None:
-        """Close from our side, within a bounded time: the client may not be reading at all, or gone."""
+        """Close from our side. Waits for nobody: the client may not be reading at all, or gone."""
         await self._stop_sending()
-        # What is raised where it is gone: an OSError, as TimeoutError is one; with Daphne a RuntimeError.
-        with contextlib.suppress(OSError, RuntimeError):
-            async with asyncio.timeout(settings.STREAM_LAST_WORDS_SECONDS_MAX):
-                if not self._too_slow:
-                    await self._end(CLOSE_INTERNAL_ERROR)
-                    return
-                message = "Messages were not read fast enough: connect again and follow less."
-                await self._send_text(error_text("slow_consumer", message))
-                await self._end(CLOSE_TRY_AGAIN_LATER)
+        with contextlib.suppress(OSError, RuntimeError):  # it is gone; the latter with Daphne
+            if not self._too_slow:
+                await self._end(CLOSE_INTERNAL_ERROR)
+                return
+            message = "Messages were not read fast enough: connect again and follow less."
+            text = error_text("slow_consumer", message)
+            await self.base_send({"type": "websocket.send", "text": text, LAST_WORDS: True})
+            await self._end(CLOSE_TRY_AGAIN_LATER)
 
     async def _end(self, code: int) -> None:
         self._ended = True
