@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
+from typing import NamedTuple
 
 import psutil
 
@@ -70,6 +71,25 @@ class Step:
         return cls(subscribers, rate)
 
 
+class Figures(NamedTuple):
+    """Of one run of a step, or the medians of several; times in ms but where named otherwise."""
+
+    orders_per_second: float
+    deliveries_per_second: float
+    lateness_p50: float
+    lateness_p99: float
+    lateness_max: float
+    megabytes_per_second: float
+    api_percent: float  # of one core
+    microseconds_each: float  # of the API process, a delivery
+    kibibytes_each: float  # a subscriber
+    api_mebibytes: float
+
+    def row(self) -> str:
+        formats = ("9,.0f", "13,.0f", "7,.0f", "7,.0f", "7,.0f", "7,.1f", "6.0f", "8.1f", "9.1f", "8.0f")
+        return " ".join(f"{figure:>{form}}" for figure, form in zip(self, formats, strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What came of a step beside so many clients that never read; memory of the API in KiB."""
@@ -85,41 +105,30 @@ class Measured:
     kibibytes_after: float  # the load
 
     @property
-    def deliveries(self) -> float:
-        return self.heard.messages / self.seconds
-
-    @property
     def is_whole(self) -> bool:
         """Whether every subscriber heard the same."""
         return len(self.heard.feeds) == 1 and not self.heard.closed and self.heard.messages > 0
 
-    def figures(self) -> tuple[float, ...]:
-        """As HEADER names them."""
+    @property
+    def figures(self) -> Figures:
         heard = self.heard
-        return (
-            self.load.achieved_per_second,
-            self.deliveries,
-            heard.lateness_at(50),
-            heard.lateness_at(99),
-            max(heard.lateness, default=0),
-            heard.received_bytes / 1e6 / self.seconds,
-            self.api_seconds / self.seconds * 100,
-            self.api_seconds / max(1, heard.messages) * 1e6,
-            (self.kibibytes_with - self.kibibytes_before) / self.step.subscribers,
-            self.kibibytes_after / MIB,
+        return Figures(
+            orders_per_second=self.load.achieved_per_second,
+            deliveries_per_second=heard.messages / self.seconds,
+            lateness_p50=heard.lateness_at(50),
+            lateness_p99=heard.lateness_at(99),
+            lateness_max=max(heard.lateness, default=0),
+            megabytes_per_second=heard.received_bytes / 1e6 / self.seconds,
+            api_percent=self.api_seconds / self.seconds * 100,
+            microseconds_each=self.api_seconds / max(1, heard.messages) * 1e6,
+            kibibytes_each=(self.kibibytes_with - self.kibibytes_before) / self.step.subscribers,
+            api_mebibytes=self.kibibytes_after / MIB,
         )
 
     def row(self) -> str:
         feeds = "all" if self.is_whole else f"{len(self.heard.feeds)} kinds"
-        return f"{self._name} {shown(self.figures())} {feeds:>8} {self.heard.closed:>7} {self._errors:>6}"
-
-    @property
-    def _name(self) -> str:
-        return f"{self.step.subscribers:>11,} {self.silent:>6}"
-
-    @property
-    def _errors(self) -> int:
-        return self.load.outcome.errors.total()
+        how_well = f"{feeds:>8} {self.heard.closed:>7} {self.load.outcome.errors.total():>6}"
+        return f"{conditions(self.step, self.silent)} {self.figures.row()} {how_well}"
 
 
 HEADER = (
@@ -128,20 +137,18 @@ HEADER = (
 )
 
 
-def shown(figures: tuple[float, ...]) -> str:
-    formats = ("9,.0f", "13,.0f", "7,.0f", "7,.0f", "7,.0f", "7,.1f", "6.0f", "8.1f", "9.1f", "8.0f")
-    return " ".join(f"{figure:>{form}}" for figure, form in zip(figures, formats, strict=True))
+def conditions(step: Step, silent: int) -> str:
+    return f"{step.subscribers:>11,} {silent:>6}"
 
 
-def medians(measured: list[Measured]) -> list[str]:
-    """A row for each step, with and without silent clients."""
-    alike: defaultdict[tuple[Step, int], list[tuple[float, ...]]] = defaultdict(list)
+def medians(measured: list[Measured]) -> dict[tuple[Step, int], Figures]:
+    """Of each step, with and without silent clients."""
+    alike: defaultdict[tuple[Step, int], list[Figures]] = defaultdict(list)
     for one in measured:
-        alike[one.step, one.silent].append(one.figures())
-    return [
-        f"{step.subscribers:>11,} {silent:>6} {shown(tuple(map(statistics.median, zip(*some, strict=True))))}"
-        for (step, silent), some in alike.items()
-    ]
+        alike[one.step, one.silent].append(one.figures)
+    return {
+        case: Figures(*map(statistics.median, zip(*figures, strict=True))) for case, figures in alike.items()
+    }
 
 
 def main() -> None:
@@ -178,7 +185,9 @@ def main() -> None:
                     measured.append(run_step(exchange, step, options.seconds, options.processes, silent))
                     print(measured[-1].row(), flush=True)
     if options.runs > 1:
-        print(f"\nmedians of {options.runs} runs", *medians(measured), sep="\n")
+        print(f"\nmedians of {options.runs} runs")
+        for case, figures in medians(measured).items():
+            print(f"{conditions(*case)} {figures.row()}")
     if options.bare:
         print("\nbare send loop: deliveries a second, the most of which 99 % came within 250 ms")
         for subscribers in dict.fromkeys(step.subscribers for step in steps):
@@ -341,17 +350,14 @@ def save_picture(measured: list[Measured], path: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    ordered = sorted(measured, key=lambda one: one.deliveries)
-    for percentile in (50, 99):
-        axes.plot(
-            [one.deliveries for one in ordered],
-            [one.heard.lateness_at(percentile) for one in ordered],
-            "o-",
-            label=f"p{percentile}",
-        )
-    for one in ordered:
-        label = f"{one.step.subscribers:,} x {one.step.rate}/s"
-        axes.annotate(label, (one.deliveries, one.heard.lateness_at(99)), (4, 4), textcoords="offset points")
+    cases = sorted(medians(measured).items(), key=lambda case: case[1].deliveries_per_second)
+    deliveries = [figures.deliveries_per_second for _, figures in cases]
+    axes.plot(deliveries, [figures.lateness_p50 for _, figures in cases], "o-", label="p50")
+    axes.plot(deliveries, [figures.lateness_p99 for _, figures in cases], "o-", label="p99")
+    for (step, silent), figures in cases:
+        label = f"{step.subscribers:,} x {step.rate}/s" + (f" beside {silent} silent" if silent else "")
+        point = (figures.deliveries_per_second, figures.lateness_p99)
+        axes.annotate(label, point, (4, 4), textcoords="offset points")
     axes.axhline(LATE_MILLISECONDS, color="#c0504d", linestyle="--")
     axes.set_xlabel("deliveries a second, of one API process")
     axes.set_ylabel("lateness, ms")

@@ -75,7 +75,8 @@ HEALTH_CHECKS_MAX = 16  # of one API process at a time
 
 RESOLVED_PATHS_MAX = 1_000  # remembered by an API process, each of at most
 RESOLVED_PATH_CHARACTERS_MAX = 100
-GC_NEW_OBJECTS_MAX = 50_000  # containers that outlive their making, before the garbage collector looks
+GC_NEW_OBJECTS_MAX = 10_000  # containers that outlive their making, before the garbage collector looks
+GC_LOOKS_MAX = (10, 1)  # at the new, before it looks at the older; at those, before it looks at all
 
 # The matching worker
 WORKER_BATCH_COMMANDS_MAX = 256
