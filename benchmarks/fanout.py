@@ -343,24 +343,26 @@ def memory(processes: list[psutil.Process]) -> float:
 
 
 def save_picture(measured: list[Measured], path: Path) -> None:
-    """Lateness over deliveries a second, a point for each step."""
+    """Lateness over deliveries a second: a line for each number of subscribers, a point for each rate of orders."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    cases = sorted(medians(measured).items(), key=lambda case: case[1].deliveries_per_second)
-    deliveries = [figures.deliveries_per_second for _, figures in cases]
-    axes.plot(deliveries, [figures.lateness_p50 for _, figures in cases], "o-", label="p50")
-    axes.plot(deliveries, [figures.lateness_p99 for _, figures in cases], "o-", label="p99")
-    for (step, silent), figures in cases:
-        label = f"{step.subscribers:,} x {step.rate}/s" + (f" beside {silent} silent" if silent else "")
-        point = (figures.deliveries_per_second, figures.lateness_p99)
-        axes.annotate(label, point, (4, 4), textcoords="offset points")
+    ramps: defaultdict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    for (step, silent), figures in medians(measured).items():
+        crowd = f"{step.subscribers:,} subscribers" + (f" beside {silent} silent" if silent else "")
+        ramps[crowd].append((figures.deliveries_per_second, figures.lateness_p99, step.rate))
+    for crowd, points in ramps.items():
+        deliveries, lateness, rates = zip(*sorted(points), strict=True)
+        axes.plot(deliveries, lateness, "o-", label=crowd)
+        for x, y, rate in zip(deliveries, lateness, rates, strict=True):
+            axes.annotate(f"{rate}/s", (x, y), (4, 6), textcoords="offset points", fontsize="small")
     axes.axhline(LATE_MILLISECONDS, color="#c0504d", linestyle="--")
     axes.set_xlabel("deliveries a second, of one API process")
-    axes.set_ylabel("lateness, ms")
+    axes.set_ylabel("lateness p99, ms")
+    axes.set_ylim(bottom=0)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

@@ -1,11 +1,14 @@
-"""The book of examples/python/exchange_client.py: what it takes, and what it doesn't."""
+"""examples/python/exchange_client.py: which books it takes, and when it asks again."""
 
+import asyncio
 import importlib.util
+import json
 import zlib
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from tests.system.exchange import ROOT
 
@@ -17,6 +20,7 @@ assert _spec.loader is not None
 client: Any = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(client)
 
+SECONDS_MAX = 10.0
 SNAPSHOT = {
     "sequence": 7,
     "bids": [{"price": Decimal("70150.5"), "quantity": Decimal("0.1"), "orders": 1}],
@@ -61,3 +65,61 @@ def test_a_wrong_level_is_found_by_the_checksum(wrong: Any) -> None:
 def test_a_wrong_snapshot_is_found() -> None:
     with pytest.raises(client.BookError):
         client.Book({**SNAPSHOT, "asks": []})
+
+
+Script = list[dict[str, Any]]
+
+
+def follow(*connections: list[Script]) -> tuple[list[dict[str, Any]], Any]:
+    """What a Market hears, and the Market, of a server that answers each subscription with the next script.
+
+    A connection ends after its last script; the Market is left after the last connection's.
+    """
+
+    async def scenario() -> tuple[list[dict[str, Any]], Any]:
+        rest = iter(connections)
+
+        async def serve_one(connection: ServerConnection) -> None:
+            for script in next(rest):
+                assert json.loads(await connection.recv())["channels"] == ["orderbook_deltas"]
+                for message in script:
+                    await connection.send(json.dumps(message, default=float))
+
+        wanted = sum(map(len, connections[-1]))
+        heard: list[dict[str, Any]] = []
+        async with asyncio.timeout(SECONDS_MAX), serve(serve_one, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            market = client.Market(f"http://127.0.0.1:{port}", "BTC-USD", "orderbook_deltas")
+            async for message in market:
+                heard.append(message)
+                if market.reconnects == len(connections) - 1:
+                    wanted -= 1
+                if not wanted:
+                    break
+        return heard, market
+
+    return asyncio.run(scenario())
+
+
+UNAVAILABLE = {"type": "error", "code": "unavailable", "message": "Try again in a moment."}
+SUBSCRIBED = {"type": "subscribed"}
+
+
+def test_a_market_that_is_refused_for_now_is_asked_for_again() -> None:
+    heard, market = follow(
+        [[SUBSCRIBED, UNAVAILABLE]], [[SUBSCRIBED, {"type": "orderbook_snapshot", **SNAPSHOT}]]
+    )
+    assert [message["type"] for message in heard] == ["subscribed", "subscribed", "orderbook_snapshot"]
+    assert (market.book.sequence, market.reconnects, market.doubts) == (7, 1, 0)
+
+
+def test_a_book_in_doubt_is_asked_for_again() -> None:
+    snapshot = {"type": "orderbook_snapshot", **SNAPSHOT}
+    gap = {"type": "orderbook_delta", **DELTA, "previous_sequence": 8}
+    _, market = follow([[snapshot, gap], [snapshot]])
+    assert (market.book.sequence, market.reconnects, market.doubts) == (7, 0, 1)
+
+
+def test_a_market_that_is_not_there_is_told() -> None:
+    with pytest.raises(client.Refused, match="No such"):
+        follow([[{"type": "error", "code": "not_found", "message": "No such instrument."}]])

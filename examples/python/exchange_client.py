@@ -18,8 +18,10 @@ from websockets.exceptions import WebSocketException
 Message = dict[str, Any]
 
 CHECKSUM_LEVELS = 10
+PAGE = 100  # orders
 ATTEMPTS_MAX = 10  # of one order
 RETRY_STATUSES = (429, 503, 504)
+FINAL_REFUSALS = ("invalid_message", "not_found")  # of subscriptions
 RECONNECT_SECONDS_MIN = 0.2
 RECONNECT_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0  # the exchange says something every 15 s
@@ -27,6 +29,14 @@ SILENCE_SECONDS_MAX = 30.0  # the exchange says something every 15 s
 
 class BookError(Exception):
     """The local book is not the exchange's: a delta is missing, or the checksum is another one."""
+
+
+class Refused(Exception):
+    """The exchange does not serve what was asked for, now (`code` is `unavailable`, for example) or ever."""
+
+    def __init__(self, error: Message) -> None:
+        super().__init__(error["message"])
+        self.code: str = error["code"]
 
 
 class Book:
@@ -74,7 +84,8 @@ class Book:
 class Market:
     """Follows an instrument: `async for message in market` gives every message, and `book` is right with each.
 
-    Connects again where the connection ends, and subscribes again where the book is in doubt.
+    Connects again where the connection ends or nothing can be followed now, and subscribes again where the book is
+    in doubt. Raises Refused where there is nothing to wait for.
     """
 
     def __init__(self, url: str, instrument: str, *channels: str, **options: Any) -> None:
@@ -90,13 +101,18 @@ class Market:
         while True:
             try:
                 async for message in self._follow():
-                    pause = RECONNECT_SECONDS_MIN
+                    if message["type"] != "subscribed":
+                        pause = RECONNECT_SECONDS_MIN
                     yield message
             except (OSError, TimeoutError, WebSocketException):
-                self.book = None
-                self.reconnects += 1
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, RECONNECT_SECONDS_MAX)
+                pass
+            except Refused as error:
+                if error.code in FINAL_REFUSALS:
+                    raise
+            self.book = None
+            self.reconnects += 1
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RECONNECT_SECONDS_MAX)
 
     async def _follow(self) -> AsyncIterator[Message]:
         async with connect(self._url, max_size=None) as connection:
@@ -111,10 +127,13 @@ class Market:
                 except BookError:
                     self.book = None
                     self.doubts += 1
+                    await asyncio.sleep(RECONNECT_SECONDS_MIN)
                     await connection.send(subscribe)
                 yield message
 
     def _take(self, message: Message) -> None:
+        if message["type"] == "error" and message["code"] != "stale":
+            raise Refused(message)
         if message["type"] == "orderbook_snapshot":
             self.book = Book(message)
         elif message["type"] == "orderbook_delta" and self.book is not None:
@@ -156,6 +175,15 @@ class Trader:
             return False
         answer.raise_for_status()
         return True
+
+    async def open_orders(self, instrument: str) -> list[str]:
+        """The ids of what rests on the book. Raises httpx.HTTPError."""
+        found = []
+        for status in ("open", "partially_filled"):
+            query = {"client_id": self.client_id, "instrument": instrument, "status": status, "limit": PAGE}
+            answer = (await self._http.get("/orders", params=query)).raise_for_status()
+            found += [order["order_id"] for order in answer.json()["orders"]]
+        return found
 
     async def _post(self, path: str, body: Message | None) -> httpx.Response:
         for attempt in range(1, ATTEMPTS_MAX + 1):

@@ -45,8 +45,9 @@ class MarketMaker:
                 if self._random.random() < TAKES:
                     await self._take()
                 await asyncio.sleep(seconds * self._random.uniform(0.5, 1.5))
-        finally:
+        finally:  # also what was sent, and not answered yet
             with contextlib.suppress(httpx.HTTPError):
+                self._resting = await self._trader.open_orders(self._instrument)
                 await self._cancel_all()
 
     async def _requote(self) -> None:
@@ -77,7 +78,8 @@ class MarketMaker:
 
     async def _cancel_all(self) -> None:
         while self._resting:
-            await self._trader.cancel(self._resting.pop())
+            await self._trader.cancel(self._resting[-1])
+            self._resting.pop()
 
 
 async def quote(

@@ -1,13 +1,13 @@
 """Who follows what of an instrument: clients that hear the same messages, each encoded once."""
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from django.conf import settings
 
 from marketdata.messages import MarketBatch, OrderBookDelta, OrderBookSnapshot, OrdersSnapshot
 from marketdata.selectors import OpenOrders, list_open_orders
+from marketdata.stream.attempts import attempt_until_done
 from marketdata.stream.book_copy import BookCopy, LevelKey
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.pace import Pace
@@ -17,9 +17,8 @@ from orders.models import Side
 from rest.content import encode_json
 from rest.database import read_database
 from rest.exceptions import Unavailable
+from rest.loops import per_event_loop
 from rest.times import now_text
-
-logger = logging.getLogger(__name__)
 
 
 class Audience:
@@ -48,22 +47,35 @@ class Audience:
 
 
 class StateAudience(Audience):
-    """Hears a state as it changes, at most once in each interval; `write` gives it, None where there is none."""
+    """Hears a state as it changes, at most once in each interval.
 
-    def __init__(self, interval_seconds: float, write: Callable[[], str | None]) -> None:
+    `write` gives it, None where there is none; `greet` gives what one hears who joins, where that is another.
+    """
+
+    def __init__(
+        self,
+        interval_seconds: float,
+        write: Callable[[], str | None],
+        greet: Callable[[], str | None] | None = None,
+    ) -> None:
         super().__init__()
         self._write = write
+        self._greet = greet or write
         self._pace = Pace(interval_seconds, self._tell)
 
     def join(self, outbox: Outbox) -> None:
         """Who joins hears the state at once."""
         super().join(outbox)
-        text = self._write()
+        text = self._greet()
         if text is not None:
             outbox.put(text)
 
     def touch(self) -> None:
         self._pace.ask()
+
+    def flush(self) -> None:
+        """The state is about to be another: tell now what was to be told later."""
+        self._pace.hurry()
 
     def close(self) -> None:
         self._pace.stop()
@@ -225,28 +237,22 @@ class OrdersAudience(Audience):
             self._reading = asyncio.create_task(self._read_until_known(), name="open-orders")
 
     async def _read_until_known(self) -> None:
-        pause = settings.FEED_RETRY_SECONDS_MIN
-        while True:
-            self._early.clear()
-            self._again = False
-            try:
-                found = await read_database(
-                    list_open_orders,
-                    instrument_id=self._instrument.instrument_id,
-                    client_id=self._client_id,
-                    limit=settings.STREAM_OPEN_ORDERS_MAX + 1,
-                )
-            except Unavailable as error:
-                logger.warning("open orders can't be read yet: %s", error.detail)
-            except Exception:
-                logger.exception("open orders can't be read")
-            else:
-                if not self._again:
-                    break
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
+        found = await attempt_until_done(self._read_once, f"open orders of {self._instrument.symbol}")
         self._reading = None
         self._tell(found)
+
+    async def _read_once(self) -> OpenOrders | None:
+        """None where something may have been lost meanwhile."""
+        async with open_orders_reads():
+            self._early.clear()
+            self._again = False
+            found = await read_database(
+                list_open_orders,
+                instrument_id=self._instrument.instrument_id,
+                client_id=self._client_id,
+                limit=settings.STREAM_OPEN_ORDERS_MAX + 1,
+            )
+        return None if self._again else found
 
     def _tell(self, found: OpenOrders) -> None:
         symbol = self._instrument.symbol
@@ -272,3 +278,9 @@ class OrdersAudience(Audience):
                 outbox.put(text)
         self.followers |= self._waiting
         self._waiting.clear()
+
+
+@per_event_loop
+def open_orders_reads() -> asyncio.Semaphore:
+    """After a loss all clients' orders are read: by turns, so that requests find places beside them."""
+    return asyncio.Semaphore(settings.DATABASE_THREADS)

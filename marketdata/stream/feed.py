@@ -22,8 +22,10 @@ from django.conf import settings
 
 from marketdata import metrics
 from marketdata.book import Book, read_book
+from marketdata.candles import candle_start
 from marketdata.documents import candle_of, statistics_fields
-from marketdata.messages import CandleMessage, Depth, MarketBatch, Resumed, Ticker, error_text
+from marketdata.messages import CandleMessage, Depth, MarketBatch, Minute, Resumed, Ticker, error_text
+from marketdata.stream.attempts import attempt_until_done
 from marketdata.stream.audiences import Audience, BookAudience, OrdersAudience, StateAudience
 from marketdata.stream.book_copy import BookCopy
 from marketdata.stream.outbox import Outbox
@@ -53,7 +55,9 @@ class Feed:
         self._current = asyncio.Event()  # set while the copy follows the batches
         self._early: list[MarketBatch] = []  # arrived while the copy is being read
         self._resync: asyncio.Task[None] | None = None
-        self._confirmed_at = time.monotonic()  # when a batch last agreed with the copy
+        self._sequence = -1  # of the last batch, while nobody has asked for the book
+        self._heard_at = time.monotonic()  # the last batch
+        self._confirmed_at = time.monotonic()  # when a batch last agreed with what was known
         self._stale = False  # the followers were told so
         self._refuted_sequence = -1  # at which the worker's checksum was not the copy's
 
@@ -90,6 +94,7 @@ class Feed:
 
     def on_batch(self, batch: MarketBatch) -> None:
         """One commit of the worker, in order; some may be missing."""
+        self._heard_at = time.monotonic()
         if trades := self._audiences.get(Topic(Channel.TRADES)):
             for text in batch.trades:
                 trades.send(text)
@@ -98,18 +103,30 @@ class Feed:
             if isinstance(orders, OrdersAudience):
                 orders.on_update(batch, text)
         if batch.minute is not None:
-            self._tape.on_minute(batch.minute)
-            self._touch(OF_THE_DAY)
+            self._on_minute(batch.minute)
         if self._resync is not None:
             self._early.append(batch)
             del self._early[: -settings.FEED_EARLY_BATCHES_MAX]
         elif self._copy.sequence < 0:  # nobody has asked for the book yet
-            self._confirm()
+            self._follow_without_a_book(batch)
         elif self._stale:
             logger.info("%s: word of the book again: reading it anew", self.instrument.symbol)
             self._start_resync()
         else:
             self._follow_on(batch)
+
+    def _on_minute(self, minute: Minute) -> None:
+        for topic, audience in self._audiences.items():
+            if (
+                topic.channel is Channel.CANDLES
+                and isinstance(audience, StateAudience)
+                and self._tape.newest is not None
+                and candle_start(minute.start, topic.candle_interval)
+                > candle_start(self._tape.newest, topic.candle_interval)
+            ):
+                audience.flush()  # the last state of the candle before
+        self._tape.on_minute(minute)
+        self._touch(OF_THE_DAY)
 
     def on_tick(self) -> None:
         """To be called every now and then.
@@ -147,9 +164,22 @@ class Feed:
                 return StateAudience(max(throttle_seconds, settings.STREAM_DEPTH_SECONDS), self._depth)
             case Channel.CANDLES:
                 seconds = max(throttle_seconds, settings.STREAM_CANDLE_SECONDS)
-                return StateAudience(seconds, lambda: self._candle(topic))
+                return StateAudience(
+                    seconds, lambda: self._candle(topic), greet=lambda: self._candle(topic, only_open=True)
+                )
             case _:
                 return Audience()
+
+    def _follow_without_a_book(self, batch: MarketBatch) -> None:
+        """Where batches are missing, orders and trading are read anew."""
+        if batch.sequence < self._sequence and not self._stale:
+            return  # as in _follow_on
+        if self._stale or self._sequence not in (-1, batch.previous_sequence, batch.sequence):
+            metrics.gaps.inc()
+            logger.info("%s: batches are missing before %d", self.instrument.symbol, batch.sequence)
+            self._read_what_batches_bear()
+        self._sequence = batch.sequence
+        self._confirm()
 
     def _follow_on(self, batch: MarketBatch) -> None:
         before = self._copy.sequence
@@ -231,32 +261,31 @@ class Feed:
         A book that is older than the copy comes from a mirror that lags, or from a database that was restored:
         it is taken where it stays so.
         """
-        pause = settings.FEED_RETRY_SECONDS_MIN
         older = 0
-        while True:
-            try:
-                book = await read_book(self.instrument)
-            except Unavailable as error:
-                logger.warning("%s: the book cannot be read yet: %s", self.instrument.symbol, error.detail)
-            except Exception:
-                logger.exception("%s: the book cannot be read", self.instrument.symbol)
-            else:
-                older += book.sequence < self._copy.sequence
-                is_taken = book.sequence >= self._copy.sequence or older > settings.FEED_OLDER_BOOKS_MAX
-                if is_taken and self._join(book):
-                    break
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
+
+        async def read_once() -> bool | None:
+            nonlocal older
+            book = await read_book(self.instrument)
+            older += book.sequence < self._copy.sequence
+            is_taken = book.sequence >= self._copy.sequence or older > settings.FEED_OLDER_BOOKS_MAX
+            return (is_taken and self._join(book)) or None
+
+        await attempt_until_done(read_once, f"the book of {self.instrument.symbol}")
         self._resync = None
         self._current.set()
-        self._confirm()
+        if time.monotonic() - self._heard_at <= settings.STREAM_STALE_SECONDS:
+            self._confirm()
+        self._read_what_batches_bear()
+        self._catch_up_all()
+        self._touch(OF_THE_BOOK)
+
+    def _read_what_batches_bear(self) -> None:
+        """Beside the book."""
         for audience in self._audiences.values():
             if isinstance(audience, OrdersAudience):
                 audience.restart()
         if self._tape.is_wanted:
             self._tape.read()
-        self._catch_up_all()
-        self._touch(OF_THE_BOOK)
 
     def _join(self, book: Book) -> bool:
         """Take the book, and the early batches after it; False where they do not continue it."""
@@ -295,9 +324,11 @@ class Feed:
         )
         return encode_json(ticker).decode()
 
-    def _candle(self, topic: Topic) -> str | None:
-        candle = self._tape.candle(topic.candle_interval, datetime.now(UTC))
-        if candle is None:
+    def _candle(self, topic: Topic, *, only_open: bool = False) -> str | None:
+        candle = self._tape.candle(topic.candle_interval)
+        if candle is None or (
+            only_open and candle.start != candle_start(datetime.now(UTC), topic.candle_interval)
+        ):
             return None
         message = CandleMessage(
             instrument=self.instrument.symbol,

@@ -104,10 +104,12 @@ class Hub:
     async def _tick_forever(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            for feed in self._feeds.values():
-                feed.on_tick()
-            for outbox in list(self.outboxes):
-                outbox.on_tick()
+            tickers: list[Feed | Outbox] = [*self._feeds.values(), *self.outboxes]
+            for ticking in tickers:
+                try:
+                    ticking.on_tick()
+                except Exception:
+                    logger.exception("a feed or a client of the stream is not looked after")
 
     async def _stay_subscribed(self) -> None:
         while True:

@@ -29,6 +29,11 @@ class Pace:
         self._ran_at = asyncio.get_running_loop().time()
         self._action()
 
+    def hurry(self) -> None:
+        """Run now what was asked for and waits."""
+        if self._planned is not None:
+            self.run()
+
     def stop(self) -> None:
         """Forget what was asked for."""
         if self._planned is not None:

@@ -7,24 +7,20 @@ does no harm beyond the end of its minute, and after a loss it is read again.
 import asyncio
 import functools
 import itertools
-import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
-from django.conf import settings
 
 from marketdata.candles import candle_start
 from marketdata.documents import Statistics
 from marketdata.messages import Minute
-from marketdata.selectors import TICKER_WINDOW, read_day, window_start
+from marketdata.selectors import TICKER_WINDOW, DayOfTrading, read_day, window_start
+from marketdata.stream.attempts import attempt_until_done
 from orders.instruments import TradedInstrument
 from rest.database import read_database
-from rest.exceptions import Unavailable
 from rest.numbers import EXACT
-
-logger = logging.getLogger(__name__)
 
 NO_TRADING = Statistics(0, Decimal(0), Decimal(0), None, None, None, None)
 
@@ -42,6 +38,12 @@ class Tape:
             None  # all but the last of them, together; None where that must be summed
         )
         self._reading: asyncio.Task[None] | None = None
+        self._heard: dict[datetime, Minute] = {}  # while it is being read
+
+    @property
+    def newest(self) -> datetime | None:
+        """The start of the last minute with a trade in it."""
+        return next(reversed(self._minutes), None)
 
     @property
     def is_wanted(self) -> bool:
@@ -55,10 +57,12 @@ class Tape:
 
     def on_minute(self, minute: Minute) -> None:
         """A minute as it stands after a batch; where nobody wants the tape it is not kept."""
+        if self._reading is not None:
+            self._heard[minute.start] = minute
         known = self._minutes.get(minute.start)
         if not self.is_wanted or (known is not None and known.trade_count >= minute.trade_count):
             return
-        newest = next(reversed(self._minutes), minute.start)
+        newest = self.newest or minute.start
         self._minutes[minute.start] = minute
         if minute.start != newest:
             self._ended = None
@@ -86,13 +90,13 @@ class Tape:
             last=day.close,
         )
 
-    def candle(self, interval: timedelta, now: datetime) -> Minute | None:
-        """The open candle of an interval of at most the window; None where nothing was traded in it yet."""
-        start = candle_start(now, interval)
-        minutes = list(
-            itertools.takewhile(lambda minute: minute.start >= start, reversed(self._minutes.values()))
-        )
-        return msgspec.structs.replace(_together(minutes[::-1]), start=start) if minutes else None
+    def candle(self, interval: timedelta) -> Minute | None:
+        """The newest candle of an interval of at most the window; None where nothing was traded in that."""
+        if self.newest is None:
+            return None
+        start = candle_start(self.newest, interval)
+        minutes = itertools.takewhile(lambda minute: minute.start >= start, reversed(self._minutes.values()))
+        return msgspec.structs.replace(_together(list(minutes)[::-1]), start=start)
 
     def _forget(self, since: datetime) -> None:
         """What lies before the window."""
@@ -101,29 +105,20 @@ class Tape:
             self._ended = None
 
     async def _read_until_known(self) -> None:
-        pause = settings.FEED_RETRY_SECONDS_MIN
-        while True:
-            try:
-                day = await read_database(read_day, instrument_id=self._instrument.instrument_id)
-            except Unavailable as error:
-                logger.warning(
-                    "%s: the day's trading can't be read yet: %s", self._instrument.symbol, error.detail
-                )
-            except Exception:
-                logger.exception("%s: the day's trading can't be read", self._instrument.symbol)
-            else:
-                break
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
-        heard, self._minutes = self._minutes, {minute.start: minute for minute in day.minutes}
+        day = await attempt_until_done(self._read_once, f"the day's trading of {self._instrument.symbol}")
+        self._reading = None
+        self._minutes = {minute.start: minute for minute in day.minutes}
         self._ended = None
         self.last = day.last
-        for start in sorted(heard):
-            if not self._minutes or start >= next(reversed(self._minutes)):
-                self.on_minute(heard[start])
-        self._reading = None
         self.known.set()
+        for _, minute in sorted(self._heard.items()):
+            self.on_minute(minute)
+        self._heard.clear()
         self._on_read()
+
+    async def _read_once(self) -> DayOfTrading:
+        self._heard.clear()
+        return await read_database(read_day, instrument_id=self._instrument.instrument_id)
 
 
 def _together(minutes: list[Minute]) -> Minute:

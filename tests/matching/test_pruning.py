@@ -163,12 +163,15 @@ def test_what_goes_is_in_the_archive(tmp_path: Path) -> None:
                 name: json.loads(row) if isinstance(row, str) else row for name, row in cursor.fetchall()
             }
     before = stored()
-    archive = tmp_path / "history.jsonl.gz"
-    run_prune("--before", time_text(MIDDLE), "--archive", str(archive))
-    run_prune("--keep-days", "1", "--archive", str(archive))
+    archives = [tmp_path / f"history-{number}.jsonl.gz" for number in range(2)]
+    run_prune("--before", time_text(MIDDLE), "--archive", str(archives[0]))
+    run_prune("--keep-days", "1", "--archive", str(archives[1]))
     after = stored()
-    with gzip.open(archive, "rt") as file:
-        lines = [json.loads(line) for line in file]
+    lines = [
+        json.loads(line)
+        for archive in archives
+        for line in gzip.decompress(archive.read_bytes()).decode().splitlines()
+    ]
     archived = {row.get("order_id") or row["trade_id"]: row for line in lines for row in line.values()}
     gone = (before["orders"] - after["orders"]) | (before["trades"] - after["trades"])
     assert archived.keys() == {str(key) for key in gone}
@@ -202,6 +205,11 @@ def test_an_archive_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     before = stored()
     with pytest.raises(CommandError, match="can't be written"):
         run_prune("--keep-days", "1", "--archive", str(tmp_path / "missing" / "file"))
+    archive = tmp_path / "history.jsonl.gz"
+    archive.write_bytes(b"what is there")
+    with pytest.raises(CommandError, match="is there already"):
+        run_prune("--keep-days", "1", "--archive", str(archive))
+    assert archive.read_bytes() == b"what is there"
     assert stored() == before
 
 

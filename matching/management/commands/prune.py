@@ -37,7 +37,7 @@ class Command(BaseCommand):
             "--archive",
             type=Path,
             metavar="FILE",
-            help="append what is deleted to a gzip of JSON lines first",
+            help="write what is deleted to a new file first, a gzip of JSON lines",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,6 +52,10 @@ class Command(BaseCommand):
                     counts = with_progress(prune(before, archive=archive))
         except Error as error:
             raise CommandError(f"the database refuses: {error}. Is it running, and migrated?") from error
+        except FileExistsError as error:
+            raise CommandError(
+                f"{options['archive']} is there already: name a new file as --archive"
+            ) from error
         except OSError as error:
             raise CommandError(
                 f"{options['archive']} can't be written: {error.strerror}. What is in it was deleted, but for its "
@@ -85,8 +89,11 @@ def read_time(before: str | None, keep_days: str | None) -> datetime:
 
 @contextmanager
 def archive_file(path: Path) -> Iterator[Archive]:
-    """Appends pages, each a whole gzip member that is on the disk before the page is deleted. Raises OSError."""
-    with path.open("ab") as file:
+    """Takes pages, each a whole gzip member that is on the disk before the page is deleted. Raises OSError.
+
+    The file is a new one: in one that a crash cut short, nothing behind the cut could be read.
+    """
+    with path.open("xb") as file:
 
         def append(rows: Sequence[str]) -> None:
             file.write(gzip.compress("".join(f"{row}\n" for row in rows).encode()))

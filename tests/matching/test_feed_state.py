@@ -1,0 +1,139 @@
+"""What a feed keeps beside the book, on real servers: clients' orders, the day's trading, its candles."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from pytest_django.fixtures import Settings
+from redis import Redis
+
+from marketdata.messages import MarketBatch, Minute
+from marketdata.stream.feed import Feed
+from marketdata.stream.tape import Tape
+from marketdata.stream.topics import Channel, Topic
+from orders.instruments import TradedInstrument
+from tests.marketdata.feeds import BOOK, TRADES, Listener, change, heartbeat, write_mirror
+
+SYMBOL = "BTC-USD"
+ORDERS = Topic(Channel.ORDERS, client_id="owner")
+HOUR_AGO = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
+SECONDS_MAX = 5.0
+
+
+@pytest.fixture
+def instrument(instruments: dict[str, TradedInstrument], redis: Redis) -> TradedInstrument:
+    return instruments[SYMBOL]
+
+
+def minute(number: int, trades: int, price: int = 10) -> Minute:
+    """The minute so many after HOUR_AGO, with trades of one at the price."""
+    exact = Decimal(price)
+    return Minute(
+        HOUR_AGO + timedelta(minutes=number),
+        open=exact,
+        high=exact,
+        low=exact,
+        close=exact,
+        volume=Decimal(trades),
+        notional=trades * exact,
+        trade_count=trades,
+    )
+
+
+def trading(sequence: int, traded: Minute) -> MarketBatch:
+    return MarketBatch(instrument=SYMBOL, previous_sequence=sequence - 1, sequence=sequence, minute=traded)
+
+
+async def tick_until_heard(feed: Feed, client: Listener) -> None:
+    async with asyncio.timeout(SECONDS_MAX):
+        while client.has_heard_all:
+            feed.on_tick()
+            await asyncio.sleep(0.01)
+
+
+def test_orders_are_told_anew_after_a_loss_though_nobody_follows_the_book(
+    instrument: TradedInstrument,
+) -> None:
+    async def scenario() -> None:
+        feed = Feed(instrument)
+        async with Listener().reading() as client:
+            await feed.follow(ORDERS, client.outbox)
+            await client.expect("orders_snapshot")
+            for batch in (change(SYMBOL, 10, 11), heartbeat(SYMBOL, 11), change(SYMBOL, 11, 13)):
+                feed.on_batch(batch)
+            feed.on_batch(change(SYMBOL, 12, 13))  # once more
+            feed.on_batch(change(SYMBOL, 8, 9))  # late
+            await feed.follow(TRADES, client.outbox)
+            await asyncio.sleep(0)
+            assert client.has_heard_all
+            feed.on_batch(change(SYMBOL, 15, 16))
+            await client.expect("orders_snapshot")
+            feed.on_batch(heartbeat(SYMBOL, 40))
+            await client.expect("orders_snapshot")
+
+    asyncio.run(scenario())
+
+
+def test_reading_the_book_is_no_word_of_it(instrument: TradedInstrument, settings: Settings) -> None:
+    settings.STREAM_STALE_SECONDS = 0.05
+
+    async def scenario() -> None:
+        feed = Feed(instrument)
+        await write_mirror(SYMBOL, 10)
+        async with Listener().reading() as client, Listener().reading() as late:
+            await feed.follow(TRADES, client.outbox)
+            await tick_until_heard(feed, client)
+            assert (await client.expect("error"))["code"] == "stale"
+            await feed.follow(BOOK, late.outbox)
+            await late.expect("orderbook_snapshot")
+            assert (await late.expect("error"))["code"] == "stale"
+            assert client.has_heard_all
+            feed.on_batch(heartbeat(SYMBOL, 10))
+            await client.expect("resumed")
+            await late.expect("orderbook_snapshot")
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("interval", ["1m", "1h"])
+def test_the_last_state_of_a_candle_is_told(
+    instrument: TradedInstrument, interval: str, settings: Settings
+) -> None:
+    settings.STREAM_CANDLE_SECONDS = 0.2
+    to_the_next = 60 - HOUR_AGO.minute if interval == "1h" else 1
+
+    async def scenario() -> None:
+        feed = Feed(instrument)
+        async with Listener().reading() as client:
+            await feed.follow(Topic(Channel.CANDLES, interval=interval), client.outbox)
+            for sequence, (number, trades) in enumerate([(0, 1), (0, 2), (to_the_next, 1), (to_the_next, 3)]):
+                feed.on_batch(trading(sequence, minute(number, trades)))
+            heard = [await client.expect("candle") for _ in range(3)]
+            assert [candle["trade_count"] for candle in heard] == [1, 2, 3]
+            assert heard[0]["time"] == heard[1]["time"] < heard[2]["time"]
+
+    asyncio.run(scenario())
+
+
+def test_only_what_is_heard_while_the_day_is_read_is_added_to_it(instrument: TradedInstrument) -> None:
+    """The database may have been restored to an earlier state."""
+
+    async def scenario() -> None:
+        was_read = asyncio.Event()
+        tape = Tape(instrument, on_read=was_read.set)
+        tape.read()
+        async with asyncio.timeout(SECONDS_MAX):
+            await was_read.wait()
+            tape.on_minute(minute(1, 5, price=99))
+            assert tape.statistics(datetime.now(UTC)).trade_count == 5
+            was_read.clear()
+            tape.read()
+            await asyncio.sleep(0)  # it is being read from here on
+            tape.on_minute(minute(2, 2))
+            await was_read.wait()
+        statistics = tape.statistics(datetime.now(UTC))
+        assert statistics.trade_count == 2
+        assert tape.last == statistics.high == 10
+
+    asyncio.run(scenario())
