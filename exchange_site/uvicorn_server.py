@@ -48,6 +48,7 @@ def main(application: str) -> None:
         ws=StreamProtocol,
         ws_max_size=settings.STREAM_FRAME_BYTES_MAX,
         ws_per_message_deflate=False,
+        ws_ping_timeout=None,  # a pong comes behind what the client still has to read: the outbox says who is slow
         lifespan="off",
         workers=environment.exchange_api_processes,
         backlog=settings.API_BACKLOG,

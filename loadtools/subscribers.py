@@ -153,7 +153,7 @@ class _Subscriber:
 
 
 def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None = None) -> socket.socket:
-    """A connection that has subscribed and heard that it has. Raises OSError."""
+    """A connection that has asked to subscribe. Raises OSError."""
     connection = socket.socket()
     if receive_buffer_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,13 +26,17 @@ SECONDS = 0.5  # between two quotes of a bot
 HEALTHY_WITHIN_SECONDS = 60.0
 POLL_SECONDS = 0.1
 STOP_SECONDS_MAX = 20.0
+REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")  # they belong to another exchange
 LINE = "{time}  last {last}  bid {bid}  ask {ask}  24 h: {trade_count} trades, {volume}, {change_percent} %"
 
 
 def main() -> None:
     """Ends the exchange that it started."""
     port = os.environ.get("PORT", "8000")
-    environment = {"EXCHANGE_DATA_DIR": str(ROOT / ".demo"), **os.environ, "EXCHANGE_RATE_LIMIT": "off"}
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port))):
+        sys.exit(f"port {port} is in use: stop what listens there, or choose another: PORT=8100 make demo")
+    environment = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
+    environment = {"EXCHANGE_DATA_DIR": str(ROOT / ".demo"), **environment, "EXCHANGE_RATE_LIMIT": "off"}
     command = [sys.executable, "manage.py", "serve"]
     exchange = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)  # noqa: S603
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-from marketdata.messages import MarketBatch, OrderBookDelta, OrderBookSnapshot, OrdersSnapshot
+from marketdata.messages import MarketBatch, OrderBookDelta, OrdersSnapshot
 from marketdata.selectors import OpenOrders, list_open_orders
 from marketdata.stream.attempts import attempt_until_done
 from marketdata.stream.book_copy import BookCopy, LevelKey
@@ -13,7 +13,6 @@ from marketdata.stream.outbox import Outbox
 from marketdata.stream.pace import Pace
 from orders.documents import OrderState, stored_state
 from orders.instruments import TradedInstrument
-from orders.models import Side
 from rest.content import encode_json
 from rest.database import read_database
 from rest.exceptions import Unavailable
@@ -89,7 +88,10 @@ class StateAudience(Audience):
 class BookAudience(Audience):
     """Hears a snapshot, and then every change: merged, where changes come faster than the interval."""
 
-    def __init__(self, interval_seconds: float, symbol: str, copy: BookCopy) -> None:
+    def __init__(
+        self, interval_seconds: float, symbol: str, copy: BookCopy, snapshot: Callable[[], str]
+    ) -> None:
+        """`snapshot` writes the copy as it is."""
         super().__init__()
         self._behind: set[Outbox] = set()  # need a snapshot first
         self._symbol = symbol
@@ -97,7 +99,7 @@ class BookAudience(Audience):
         self._changed: dict[LevelKey, None] = {}  # since the followers' sequence
         self._sequence = copy.sequence
         self._timestamp = ""
-        self._snapshot: tuple[int, str] | None = None
+        self._snapshot = snapshot
         self._pace = Pace(interval_seconds, self._tell)
 
     @property
@@ -126,7 +128,6 @@ class BookAudience(Audience):
         """The copy is in doubt: what was not told yet is dropped, and everyone needs a snapshot."""
         self._pace.stop()
         self._changed.clear()
-        self._snapshot = None
         self._behind |= self.followers
         self.followers.clear()
 
@@ -137,7 +138,8 @@ class BookAudience(Audience):
             return []
         if self._changed:
             self._pace.run()  # the snapshot is of the sequence that the next delta continues
-        text = self._snapshot_text()
+        text = self._snapshot()
+        self._sequence = self._copy.sequence
         for outbox in joining:
             self._behind.discard(outbox)
             self.followers.add(outbox)
@@ -159,26 +161,12 @@ class BookAudience(Audience):
         )
         self.send(encode_json(delta).decode())
 
-    def _snapshot_text(self) -> str:
-        self._sequence = self._copy.sequence
-        if self._snapshot is None or self._snapshot[0] != self._sequence:
-            snapshot = OrderBookSnapshot(
-                instrument=self._symbol,
-                sequence=self._sequence,
-                bids=self._copy.documents(Side.BUY),
-                asks=self._copy.documents(Side.SELL),
-                checksum=self._copy.checksum(),
-                timestamp=now_text(),
-            )
-            self._snapshot = self._sequence, encode_json(snapshot).decode()
-        return self._snapshot[1]
-
 
 class OrdersAudience(Audience):
     """Hears one client's open orders, and then every update of its orders.
 
     The snapshot is the database's, at the book's sequence there; updates that arrive while it is read follow it
-    where they are later.
+    where they are later. It comes to those who have room for it, as soon as they have.
     """
 
     def __init__(self, instrument: TradedInstrument, client_id: str) -> None:
@@ -189,6 +177,7 @@ class OrdersAudience(Audience):
         self._early: list[tuple[MarketBatch, str]] = []
         self._reading: asyncio.Task[None] | None = None
         self._again = False  # what is being read may be from before a loss
+        self.sequence = -1  # of the book, in the last snapshot
 
     @property
     def all(self) -> set[Outbox]:
@@ -224,6 +213,11 @@ class OrdersAudience(Audience):
             if len(self._early) > settings.FEED_EARLY_BATCHES_MAX:
                 self._early.clear()
                 self._again = True
+
+    def catch_up(self) -> None:
+        """A snapshot for those who had no room for the last one and have it now."""
+        if any(outbox.has_room for outbox in self._waiting):
+            self._read()
 
     def restart(self) -> None:
         """Updates may be missing: everyone needs a snapshot."""
@@ -273,11 +267,13 @@ class OrdersAudience(Audience):
             if batch.sequence > found.sequence or batch.sequence == batch.previous_sequence
         ]
         self._early.clear()
-        for outbox in self._waiting:
+        self.sequence = found.sequence
+        ready = {outbox for outbox in self._waiting if outbox.has_room}
+        for outbox in ready:
             for text in texts:
                 outbox.put(text)
-        self.followers |= self._waiting
-        self._waiting.clear()
+        self.followers |= ready
+        self._waiting -= ready
 
 
 @per_event_loop

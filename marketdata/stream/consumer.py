@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
@@ -60,6 +61,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._dismiss()
         finally:
             await self._leave()
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Channels would look for old database connections first, on another thread: here are none."""
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         global _open_connections  # noqa: PLW0603 - a count of this process, touched on the event loop only
@@ -192,19 +197,20 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _dismiss(self) -> None:
         """Close from our side. Waits for nobody: the client may not be reading at all, or gone."""
-        await self._stop_sending()
         with contextlib.suppress(OSError, RuntimeError):  # it is gone; the latter with Daphne
             if not self._too_slow:
                 await self._end(CLOSE_INTERNAL_ERROR)
                 return
             message = "Messages were not read fast enough: connect again and follow less."
             text = error_text("slow_consumer", message)
+            await self._stop_sending()
             await self.base_send({"type": "websocket.send", "text": text, LAST_WORDS: True})
             await self._end(CLOSE_TRY_AGAIN_LATER)
 
     async def _end(self, code: int) -> None:
         self._ended = True
         self._outbox.close()
+        await self._stop_sending()
         try:
             await self.close(code=code)
         except Exception as error:

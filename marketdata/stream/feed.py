@@ -24,7 +24,16 @@ from marketdata import metrics
 from marketdata.book import Book, read_book
 from marketdata.candles import candle_start
 from marketdata.documents import candle_of, statistics_fields
-from marketdata.messages import CandleMessage, Depth, MarketBatch, Minute, Resumed, Ticker, error_text
+from marketdata.messages import (
+    CandleMessage,
+    Depth,
+    MarketBatch,
+    Minute,
+    OrderBookSnapshot,
+    Resumed,
+    Ticker,
+    error_text,
+)
 from marketdata.stream.attempts import attempt_until_done
 from marketdata.stream.audiences import Audience, BookAudience, OrdersAudience, StateAudience
 from marketdata.stream.book_copy import BookCopy
@@ -49,7 +58,8 @@ class Feed:
 
     def __init__(self, instrument: TradedInstrument) -> None:
         self.instrument = instrument
-        self._audiences: dict[Topic, Audience] = {}
+        self._audiences: dict[Topic, Audience] = {}  # of all channels but orders
+        self._orders: dict[Topic, OrdersAudience] = {}  # one a client: there may be thousands
         self._copy = BookCopy(instrument.grid)
         self._tape = Tape(instrument, on_read=lambda: self._touch(OF_THE_DAY))
         self._current = asyncio.Event()  # set while the copy follows the batches
@@ -59,6 +69,7 @@ class Feed:
         self._heard_at = time.monotonic()  # the last batch
         self._confirmed_at = time.monotonic()  # when a batch last agreed with what was known
         self._stale = False  # the followers were told so
+        self._snapshot: tuple[int, str] | None = None  # as it was told last, at a sequence
         self._refuted_sequence = -1  # at which the worker's checksum was not the copy's
 
     async def follow(self, topic: Topic, outbox: Outbox) -> None:
@@ -73,6 +84,9 @@ class Feed:
             raise Unavailable(
                 f"The market data of {self.instrument.symbol} can't be read now. Try again in a moment."
             ) from None
+        if topic.channel is Channel.ORDERS:
+            await self._follow_orders(topic, outbox)
+            return
         audience = self._audiences.get(topic)
         if audience is None:
             audience = self._audiences[topic] = self._make_audience(topic)
@@ -81,16 +95,27 @@ class Feed:
             self._catch_up(audience)
         else:
             self._warn(outbox)
-        if isinstance(audience, OrdersAudience):
-            await audience.joined()
+
+    async def _follow_orders(self, topic: Topic, outbox: Outbox) -> None:
+        audience = self._orders.get(topic)
+        if audience is None:
+            audience = self._orders[topic] = OrdersAudience(self.instrument, topic.client_id)
+        audience.join(outbox)
+        self._warn(outbox)
+        await audience.joined()
+        if self._sequence < 0:
+            self._sequence = (
+                audience.sequence
+            )  # a batch that is lost before the first that is heard is missed too
 
     def unfollow(self, topic: Topic, outbox: Outbox) -> None:
-        audience = self._audiences.get(topic)
+        audience = self._audiences.get(topic) or self._orders.get(topic)
         if audience is not None:
             audience.leave(outbox)
             if not audience.all:
                 audience.close()
-                del self._audiences[topic]
+                self._audiences.pop(topic, None)
+                self._orders.pop(topic, None)
 
     def on_batch(self, batch: MarketBatch) -> None:
         """One commit of the worker, in order; some may be missing."""
@@ -99,8 +124,7 @@ class Feed:
             for text in batch.trades:
                 trades.send(text)
         for client_id, text in batch.orders:
-            orders = self._audiences.get(Topic(Channel.ORDERS, client_id=client_id))
-            if isinstance(orders, OrdersAudience):
+            if orders := self._orders.get(Topic(Channel.ORDERS, client_id=client_id)):
                 orders.on_update(batch, text)
         if batch.minute is not None:
             self._on_minute(batch.minute)
@@ -114,6 +138,8 @@ class Feed:
             self._start_resync()
         else:
             self._follow_on(batch)
+        if batch.minute is not None:
+            self._touch(OF_THE_DAY)  # last: a ticker is of the book too
 
     def _on_minute(self, minute: Minute) -> None:
         for topic, audience in self._audiences.items():
@@ -126,7 +152,6 @@ class Feed:
             ):
                 audience.flush()  # the last state of the candle before
         self._tape.on_minute(minute)
-        self._touch(OF_THE_DAY)
 
     def on_tick(self) -> None:
         """To be called every now and then.
@@ -134,6 +159,8 @@ class Feed:
         Tells the followers, once, where no batch has confirmed the copy for STREAM_STALE_SECONDS.
         """
         self._catch_up_all()
+        for orders in self._orders.values():
+            orders.catch_up()
         if not self._stale and time.monotonic() - self._confirmed_at > settings.STREAM_STALE_SECONDS:
             self._stale = True
             logger.warning("%s: no word of the book: it may be stale", self.instrument.symbol)
@@ -155,9 +182,7 @@ class Feed:
         throttle_seconds = topic.throttle_milliseconds / 1000
         match topic.channel:
             case Channel.ORDERBOOK_DELTAS:
-                return BookAudience(throttle_seconds, self.instrument.symbol, self._copy)
-            case Channel.ORDERS:
-                return OrdersAudience(self.instrument, topic.client_id)
+                return BookAudience(throttle_seconds, self.instrument.symbol, self._copy, self._snapshot_text)
             case Channel.TICKER:
                 return StateAudience(max(throttle_seconds, settings.STREAM_TICKER_SECONDS), self._ticker)
             case Channel.DEPTH:
@@ -174,9 +199,11 @@ class Feed:
         """Where batches are missing, orders and trading are read anew."""
         if batch.sequence < self._sequence and not self._stale:
             return  # as in _follow_on
-        if self._stale or self._sequence not in (-1, batch.previous_sequence, batch.sequence):
+        continues = self._sequence in (-1, batch.previous_sequence, batch.sequence)
+        if not continues:
             metrics.gaps.inc()
             logger.info("%s: batches are missing before %d", self.instrument.symbol, batch.sequence)
+        if not continues or self._stale:
             self._read_what_batches_bear()
         self._sequence = batch.sequence
         self._confirm()
@@ -237,7 +264,8 @@ class Feed:
                 outbox.put(resumed)
 
     def _everyone(self) -> set[Outbox]:
-        return set[Outbox]().union(*(audience.all for audience in self._audiences.values()))
+        audiences = (*self._audiences.values(), *self._orders.values())
+        return set[Outbox]().union(*(audience.all for audience in audiences))
 
     def _advance(self, batch: MarketBatch) -> bool:
         """Bring the copy to the batch's sequence, where it is not there yet; False where it can't be."""
@@ -250,6 +278,7 @@ class Feed:
 
     def _start_resync(self) -> None:
         self._current.clear()
+        self._snapshot = None
         for audience in self._books():
             audience.restart()
         if self._resync is None:
@@ -281,9 +310,8 @@ class Feed:
 
     def _read_what_batches_bear(self) -> None:
         """Beside the book."""
-        for audience in self._audiences.values():
-            if isinstance(audience, OrdersAudience):
-                audience.restart()
+        for orders in self._orders.values():
+            orders.restart()
         if self._tape.is_wanted:
             self._tape.read()
 
@@ -292,6 +320,21 @@ class Feed:
         early, self._early = self._early, []
         self._copy.replace(book)
         return all(self._advance(batch) for batch in early)
+
+    def _snapshot_text(self) -> str:
+        """One for all paces: a text may be of many megabytes."""
+        sequence = self._copy.sequence
+        if self._snapshot is None or self._snapshot[0] != sequence:
+            snapshot = OrderBookSnapshot(
+                instrument=self.instrument.symbol,
+                sequence=sequence,
+                bids=self._copy.documents(Side.BUY),
+                asks=self._copy.documents(Side.SELL),
+                checksum=self._copy.checksum(),
+                timestamp=now_text(),
+            )
+            self._snapshot = sequence, encode_json(snapshot).decode()
+        return self._snapshot[1]
 
     def _depth(self) -> str | None:
         if self._copy.sequence < 0:

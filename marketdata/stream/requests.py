@@ -1,16 +1,17 @@
 """What a client may say on /stream."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from django.conf import settings
 
+from marketdata.candles import CANDLE_INTERVALS
 from marketdata.stream.topics import Channel, Topic
 from orders.serializers import CLIENT_ID_PATTERN
 
 Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-CandleInterval = Literal["1m", "5m", "15m", "1h", "4h", "1d"]
+CandleInterval = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{'|'.join(CANDLE_INTERVALS)})\Z")]
 Throttle = Annotated[int, msgspec.Meta(ge=0, le=settings.STREAM_THROTTLE_MILLISECONDS_MAX)]
 ClientId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{CLIENT_ID_PATTERN.pattern})\Z")]
 

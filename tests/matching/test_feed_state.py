@@ -57,15 +57,15 @@ def test_orders_are_told_anew_after_a_loss_though_nobody_follows_the_book(
 ) -> None:
     async def scenario() -> None:
         feed = Feed(instrument)
-        async with Listener().reading() as client:
+        async with Listener().reading() as client, Listener().reading() as other:
             await feed.follow(ORDERS, client.outbox)
             await client.expect("orders_snapshot")
-            for batch in (change(SYMBOL, 10, 11), heartbeat(SYMBOL, 11), change(SYMBOL, 11, 13)):
+            for batch in (change(SYMBOL, 0, 1), heartbeat(SYMBOL, 1), change(SYMBOL, 1, 3)):
                 feed.on_batch(batch)
-            feed.on_batch(change(SYMBOL, 12, 13))  # once more
-            feed.on_batch(change(SYMBOL, 8, 9))  # late
-            await feed.follow(TRADES, client.outbox)
-            await asyncio.sleep(0)
+            feed.on_batch(change(SYMBOL, 2, 3))  # once more
+            feed.on_batch(change(SYMBOL, 0, 1))  # late
+            await feed.follow(ORDERS, other.outbox)  # after whatever was being read
+            await other.expect("orders_snapshot")
             assert client.has_heard_all
             feed.on_batch(change(SYMBOL, 15, 16))
             await client.expect("orders_snapshot")
@@ -135,5 +135,37 @@ def test_only_what_is_heard_while_the_day_is_read_is_added_to_it(instrument: Tra
         statistics = tape.statistics(datetime.now(UTC))
         assert statistics.trade_count == 2
         assert tape.last == statistics.high == 10
+
+    asyncio.run(scenario())
+
+
+def test_a_loss_before_the_first_batch_that_is_heard_is_noticed(instrument: TradedInstrument) -> None:
+    async def scenario() -> None:
+        feed = Feed(instrument)
+        async with Listener().reading() as client:
+            await feed.follow(ORDERS, client.outbox)
+            assert (await client.expect("orders_snapshot"))["sequence"] == 0
+            feed.on_batch(change(SYMBOL, 5, 6))
+            await client.expect("orders_snapshot")
+
+    asyncio.run(scenario())
+
+
+def test_open_orders_wait_for_room(instrument: TradedInstrument, settings: Settings) -> None:
+    settings.STREAM_QUEUE_MESSAGES_MAX = 4
+
+    async def scenario() -> None:
+        feed = Feed(instrument)
+        client = Listener()
+        for _ in range(settings.STREAM_QUEUE_MESSAGES_MAX):
+            client.outbox.put('{"type":"earlier"}')
+        await feed.follow(ORDERS, client.outbox)
+        feed.on_tick()
+        async with client.reading():
+            for _ in range(settings.STREAM_QUEUE_MESSAGES_MAX):
+                await client.expect("earlier")
+            await tick_until_heard(feed, client)
+            await client.expect("orders_snapshot")
+        assert not client.is_too_slow
 
     asyncio.run(scenario())
