@@ -79,7 +79,7 @@ class Subscribers:
     def __enter__(self) -> Self:
         for process, pipe in self._parts:
             process.start()
-            pipe.recv()  # connected, and subscribed
+            pipe.recv()  # connected, and asked to subscribe
         return self
 
     def __exit__(self, *exc_info: object) -> None:
