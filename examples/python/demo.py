@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 from exchange_client import Market
-from market_maker import quote
+from market_maker import quote, stop_on_signals
 
 ROOT = Path(__file__).resolve().parents[2]
 BOTS = ("mia", "noah", "olga", "pete")
@@ -33,18 +33,19 @@ LINE = "{time}  last {last}  bid {bid}  ask {ask}  24 h: {trade_count} trades, {
 def main() -> None:
     """Ends the exchange that it started."""
     port = os.environ.get("PORT", "8000")
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(port))):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
         sys.exit(f"port {port} is in use: stop what listens there, or choose another: PORT=8100 make demo")
     environment = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
     environment = {"EXCHANGE_DATA_DIR": str(ROOT / ".demo"), **environment, "EXCHANGE_RATE_LIMIT": "off"}
     command = [sys.executable, "manage.py", "serve"]
     exchange = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)  # noqa: S603
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     url = f"http://127.0.0.1:{port}"
     try:
         if await_health(exchange, url):
             asyncio.run(trade(url))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         pass
     finally:
         exchange.terminate()
@@ -64,14 +65,15 @@ def await_health(exchange: "subprocess.Popen[bytes]", url: str) -> bool:
 
 
 async def trade(url: str) -> None:
-    """Until cancelled, or until a bot fails."""
+    """Until a signal comes, or a bot fails."""
+    stop_on_signals()
     async with asyncio.TaskGroup() as group:
         for seed, name in enumerate(BOTS):
             group.create_task(
                 quote(url, name, INSTRUMENT, price=PRICE, levels=LEVELS, seconds=SECONDS, seed=seed)
             )
         async for message in Market(url, INSTRUMENT, "ticker", throttle_ms=1_000):
-            if message["type"] == "ticker":
+            if message["type"] == "ticker" and message["last"] is not None:
                 print(LINE.format(time=message["timestamp"][11:19], **message), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A market maker that quotes around a random walk: `python examples/python/market_maker.py --client-id mia`.
+"""A market maker that quotes around a random walk: `.venv/bin/python examples/python/market_maker.py`.
 
 Every `--seconds` it takes its orders off the book, moves its idea of the price by a random step, and puts an order
 on each of `--levels` prices a side. Now and then it trades with the others, towards its idea of the price. Its
@@ -8,9 +8,11 @@ orders and cancels together must stay within the exchange's rate limit for a cli
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 from decimal import Decimal
 from random import Random
+from typing import Any
 
 import httpx
 from exchange_client import Market, Trader
@@ -82,10 +84,17 @@ class MarketMaker:
             self._resting.pop()
 
 
+def stop_on_signals() -> None:
+    """SIGINT and SIGTERM cancel the task that calls this, so that it can put in order what it has begun."""
+    if task := asyncio.current_task():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
 async def quote(
     url: str, client_id: str, instrument: str, *, price: float, levels: int, seconds: float, seed: int
 ) -> None:
-    """Until cancelled."""
+    """Until cancelled. Raises httpx.HTTPError."""
     market = Market(url, instrument, "orderbook_deltas")
 
     async def watch() -> None:
@@ -102,6 +111,11 @@ async def quote(
             await asyncio.gather(watching, return_exceptions=True)
 
 
+async def quote_until_stopped(*where: str, **how: Any) -> None:
+    stop_on_signals()
+    await quote(*where, **how)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", default="http://localhost:8000")
@@ -113,11 +127,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = vars(parser.parse_args())
     url, client_id, instrument = (options.pop(name) for name in ("url", "client_id", "instrument"))
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(asyncio.CancelledError):
         try:
-            asyncio.run(quote(url, client_id, instrument, **options))
+            asyncio.run(quote_until_stopped(url, client_id, instrument, **options))
         except httpx.HTTPError as error:
-            sys.exit(f"{url} does not take orders: {error!r}")
+            sys.exit(f"{url} does not take orders: {error!r}. Is it there? Name another with --url")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,17 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.environment import free_port
-from tests.system.exchange import ROOT, wait_until
+from tests.system.exchange import ROOT, RunningExchange, wait_until
 
 MOVING_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 
 
-def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_trades_and_stops(tmp_path: Path, ends: signal.Signals) -> None:
     port = free_port()
     environment = {**os.environ, "PORT": str(port), "EXCHANGE_DATA_DIR": str(tmp_path / "data")}
     environment["REDIS_URL"] = f"redis://127.0.0.1:{free_port()}/0"  # of another exchange: not for the demo
@@ -46,10 +48,14 @@ def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
         assert httpx.get(f"{url}/candles").json()["candles"]
         wait_until(lambda: re.search(r"last \d", printed.read_text()), "the ticker is printed")
     finally:
-        demo.send_signal(signal.SIGINT)
+        demo.send_signal(ends)
         demo.wait(STOP_SECONDS_MAX)
     assert demo.returncode == 0, printed.read_text()
     assert "Traceback" not in printed.read_text()
+    data_dir = tmp_path / "data"
+    with RunningExchange(data_dir) as exchange:
+        answer = httpx.get(f"{exchange.url}/orders?status=open&client_id=mia")
+        assert answer.json()["orders"] == []  # the bots have taken them off
 
 
 def test_the_demo_leaves_what_listens_on_its_port_alone() -> None:

@@ -42,6 +42,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         before = read_time(options["before"], options["keep_days"])
+        if options["archive"] is not None and options["archive"].exists():
+            raise CommandError(f"{options['archive']} is there already: name a new file as --archive")
         try:
             if options["dry_run"]:
                 counts = with_progress(find_prunable(before))
@@ -51,15 +53,14 @@ class Command(BaseCommand):
                 with archive_file(options["archive"]) as archive:
                     counts = with_progress(prune(before, archive=archive))
         except Error as error:
-            raise CommandError(f"the database refuses: {error}. Is it running, and migrated?") from error
-        except FileExistsError as error:
             raise CommandError(
-                f"{options['archive']} is there already: name a new file as --archive"
+                f"the database can't be used: {str(error).strip()} Is the exchange running (make run), with this "
+                "EXCHANGE_DATA_DIR?"
             ) from error
         except OSError as error:
             raise CommandError(
-                f"{options['archive']} can't be written: {error.strerror}. What is in it was deleted, but for its "
-                "last page at most; nothing else was. Choose another --archive and run it again"
+                f"{options['archive']} can't be written: {error.strerror}. Nothing was deleted but what is in "
+                "it, the last page of that at most excepted. Choose another --archive and run it again"
             ) from error
         done = "would be deleted" if options["dry_run"] else "deleted"
         self.stdout.write(
@@ -74,7 +75,7 @@ def read_time(before: str | None, keep_days: str | None) -> datetime:
         try:
             moment = parse_time(before)
         except ValueError as error:
-            raise CommandError(f"--before: {error}") from None
+            raise CommandError(f"--before {before}: {error} A date is enough: 2026-01-31") from None
     elif keep_days is not None and keep_days.isdecimal() and int(keep_days) <= DAYS_MAX:
         moment = now - timedelta(days=int(keep_days))
     else:
@@ -94,6 +95,7 @@ def archive_file(path: Path) -> Iterator[Archive]:
     The file is a new one: in one that a crash cut short, nothing behind the cut could be read.
     """
     with path.open("xb") as file:
+        file.write(gzip.compress(b""))  # there may be nothing else
 
         def append(rows: Sequence[str]) -> None:
             file.write(gzip.compress("".join(f"{row}\n" for row in rows).encode()))
