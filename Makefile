@@ -24,7 +24,7 @@ help:
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
 	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
 	@echo "make chaos      break a real exchange under load, and audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
-	@echo "make bench      measure the matching engine, and the memory of the exchange"
+	@echo "make bench      measure the matching engine, orders over HTTP, and the memory of the exchange"
 	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
 
 run: $(stamp)
@@ -49,6 +49,7 @@ format: $(stamp)
 
 bench: $(stamp)
 	@$(python) -m benchmarks.engine
+	@$(python) -m benchmarks.http
 	@$(python) -m benchmarks.memory
 
 load-test: $(stamp)

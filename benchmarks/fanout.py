@@ -12,11 +12,9 @@ the same server, beside it. `--picture` saves a chart of the steps.
 """
 
 import argparse
-import os
 import platform
 import re
 import statistics
-import subprocess
 import sys
 import time
 import urllib.request
@@ -34,9 +32,10 @@ import psutil
 from benchmarks.engine import processor
 from benchmarks.memory import MIB, kibibytes
 from benchmarks.overload import raise_open_files_limit
+from benchmarks.served import served
 from exchange_site.embedded.processes import command_line
 from loadtools.arguments import whole_number
-from loadtools.exchange import OwnExchange, free_port, own_exchange
+from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.generator import Plan
 from loadtools.run import LoadRun, run_load
 from loadtools.subscribers import Heard, Subscribers, open_stream
@@ -52,7 +51,6 @@ LAST_WORDS_SECONDS = 2.0  # until everything sent has arrived
 SILENT_RECEIVE_BYTES = 4_096
 SILENT_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
-BARE_STARTS_SECONDS_MAX = 20.0
 BARE_RAMP_SECONDS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.0)  # between two messages
 LATE_MILLISECONDS = 250
 SLOW_CONSUMERS = re.compile(r"^exchange_websocket_slow_consumers_total ([\d.]+)$", re.MULTILINE)
@@ -283,7 +281,8 @@ def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
     """The most deliveries a second of which 99 % came within LATE_MILLISECONDS."""
     best = "none"
     for interval in BARE_RAMP_SECONDS:
-        with bare_server(interval) as target:
+        variables = {"BARE_STREAM_INTERVAL_SECONDS": str(interval)}
+        with served("benchmarks.bare_stream:application", variables) as target:
             crowd = Subscribers(target, subscribers, processes=processes, channels=CHANNELS)
             with crowd:
                 crowd.heard()
@@ -295,33 +294,6 @@ def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
             break
         best = f"{heard.messages / elapsed:>13,.0f}   p99 {heard.lateness_at(99)} ms"
     return best
-
-
-@contextmanager
-def bare_server(interval_seconds: float) -> Iterator[Target]:
-    """benchmarks/bare_stream.py on the server that the exchange has."""
-    target = Target("127.0.0.1", free_port())
-    command = [sys.executable, "-m", "exchange_site.uvicorn_server", "benchmarks.bare_stream:application"]
-    environment = {
-        **os.environ,
-        "PORT": str(target.port),
-        "BARE_STREAM_INTERVAL_SECONDS": str(interval_seconds),
-    }
-    process = subprocess.Popen(command, env=environment)
-    try:
-        deadline = time.monotonic() + BARE_STARTS_SECONDS_MAX
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://{target.authority}/"):
-                    break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise
-                time.sleep(POLL_SECONDS)
-        yield target
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def api_processes(exchange: OwnExchange) -> list[psutil.Process]:

@@ -1,0 +1,51 @@
+"""The least that placing an order can be: the exchange's server, handler and viewset, and a constant answer.
+
+`python -m benchmarks.http` serves it as `serve` does the exchange: what real orders do not reach of it, validation,
+matching and the commit take.
+"""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.urls import re_path
+from rest_framework.request import Request
+
+from exchange_site.asgi import api
+from rest.content import JSONResponse
+from rest.viewset import AsyncViewSet
+
+ANSWER = {
+    "order_id": "01890a5d-ac96-774b-bcce-b302099a8057",
+    "client_id": "client-1",
+    "instrument": "BTC-USD",
+    "side": "buy",
+    "type": "limit",
+    "price": 70000,
+    "quantity": 0.1,
+    "filled_quantity": 0,
+    "status": "open",
+    "trades": [],
+}
+
+
+class NoopViewSet(AsyncViewSet):
+    """Looks at nothing."""
+
+    async def create(self, request: Request) -> HttpResponse:
+        return JSONResponse(ANSWER, status=201)
+
+    async def list(self, request: Request) -> HttpResponse:
+        return JSONResponse({"status": "healthy"})
+
+
+urlpatterns = [
+    re_path(r"^orders/?$", NoopViewSet.as_view({"post": "create"})),
+    re_path(r"^healthz/?$", NoopViewSet.as_view({"get": "list"})),
+]
+
+settings.ROOT_URLCONF = __name__
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await api(scope, receive, send)

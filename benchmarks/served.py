@@ -1,0 +1,38 @@
+"""An ASGI application on the server that the exchange has, in a process of its own: what the server is good for."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from loadtools.exchange import free_port
+from loadtools.wire import Target
+
+STARTS_SECONDS_MAX = 20.0
+POLL_SECONDS = 0.1
+
+
+@contextmanager
+def served(application: str, variables: Mapping[str, str] | None = None) -> Iterator[Target]:
+    """Serve `module:name` on loopback until the block ends. Raises OSError where it does not answer 200 in time."""
+    target = Target("127.0.0.1", free_port())
+    environment = {**os.environ, "PORT": str(target.port), **(variables or {})}
+    command = [sys.executable, "-m", "exchange_site.uvicorn_server", application]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        deadline = time.monotonic() + STARTS_SECONDS_MAX
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://{target.authority}/healthz"):
+                    break
+            except OSError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise
+                time.sleep(POLL_SECONDS)
+        yield target
+    finally:
+        process.terminate()
+        process.wait()
