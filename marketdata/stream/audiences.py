@@ -165,8 +165,9 @@ class BookAudience(Audience):
 class OrdersAudience(Audience):
     """Hears one client's open orders, and then every update of its orders.
 
-    The snapshot is the database's, at the book's sequence there; updates that arrive while it is read follow it
-    where they are later. It comes to those who have room for it, as soon as they have.
+    The snapshot is the database's, at the book's sequence there, which batches may reach here only afterwards: a
+    follower hears those that are later than its own snapshot. It comes to those who have room for it, as soon as
+    they have.
     """
 
     def __init__(self, instrument: TradedInstrument, client_id: str) -> None:
@@ -178,6 +179,7 @@ class OrdersAudience(Audience):
         self._reading: asyncio.Task[None] | None = None
         self._again = False  # what is being read may be from before a loss
         self.sequence = -1  # of the book, in the last snapshot
+        self._sequences: dict[Outbox, int] = {}  # in each follower's
 
     @property
     def all(self) -> set[Outbox]:
@@ -201,13 +203,16 @@ class OrdersAudience(Audience):
     def leave(self, outbox: Outbox) -> None:
         super().leave(outbox)
         self._waiting.discard(outbox)
+        self._sequences.pop(outbox, None)
 
     def close(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
 
     def on_update(self, batch: MarketBatch, text: str) -> None:
-        self.send(text)
+        for outbox in self.followers:
+            if _is_later(batch, self._sequences[outbox]):
+                outbox.put(text)
         if self._reading is not None:
             self._early.append((batch, text))
             if len(self._early) > settings.FEED_EARLY_BATCHES_MAX:
@@ -260,12 +265,7 @@ class OrdersAudience(Audience):
             timestamp=now_text(),
         )
         texts = [encode_json(snapshot).decode()]
-        # A batch without a change of the book has rejected orders only, which no snapshot has.
-        texts += [
-            text
-            for batch, text in self._early
-            if batch.sequence > found.sequence or batch.sequence == batch.previous_sequence
-        ]
+        texts += [text for batch, text in self._early if _is_later(batch, found.sequence)]
         self._early.clear()
         self.sequence = found.sequence
         ready = {outbox for outbox in self._waiting if outbox.has_room}
@@ -273,7 +273,13 @@ class OrdersAudience(Audience):
             for text in texts:
                 outbox.put(text)
         self.followers |= ready
+        self._sequences |= dict.fromkeys(ready, found.sequence)
         self._waiting -= ready
+
+
+def _is_later(batch: MarketBatch, sequence: int) -> bool:
+    """A batch without a change of the book has rejected orders only, which no snapshot has."""
+    return batch.sequence > sequence or batch.sequence == batch.previous_sequence
 
 
 @per_event_loop

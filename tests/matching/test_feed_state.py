@@ -1,6 +1,7 @@
 """What a feed keeps beside the book, on real servers: clients' orders, the day's trading, its candles."""
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,10 +10,12 @@ from pytest_django.fixtures import Settings
 from redis import Redis
 
 from marketdata.messages import MarketBatch, Minute
+from marketdata.models import BookSequence
 from marketdata.stream.feed import Feed
 from marketdata.stream.tape import Tape
 from marketdata.stream.topics import Channel, Topic
 from orders.instruments import TradedInstrument
+from rest.database import read_database
 from tests.marketdata.feeds import BOOK, TRADES, Listener, change, heartbeat, write_mirror
 
 SYMBOL = "BTC-USD"
@@ -135,6 +138,44 @@ def test_only_what_is_heard_while_the_day_is_read_is_added_to_it(instrument: Tra
         statistics = tape.statistics(datetime.now(UTC))
         assert statistics.trade_count == 2
         assert tape.last == statistics.high == 10
+
+    asyncio.run(scenario())
+
+
+def test_what_a_snapshot_has_is_not_told_again(instrument: TradedInstrument) -> None:
+    """The database is ahead of the batches: who asks meanwhile gets a later snapshot than who asked before."""
+
+    def update(previous_sequence: int, sequence: int, name: str) -> MarketBatch:
+        return MarketBatch(
+            instrument=SYMBOL,
+            previous_sequence=previous_sequence,
+            sequence=sequence,
+            orders=[("owner", json.dumps({"type": name}))],
+        )
+
+    books = BookSequence.objects.filter(instrument_id=instrument.instrument_id)
+    books.update_or_create(instrument_id=instrument.instrument_id, defaults={"sequence": 4})
+
+    async def scenario() -> None:
+        feed = Feed(instrument)
+        async with Listener().reading() as client, Listener().reading() as later:
+            await feed.follow(ORDERS, client.outbox)
+            assert (await client.expect("orders_snapshot"))["sequence"] == 4
+            await read_database(books.update, sequence=6)
+            await feed.follow(ORDERS, later.outbox)
+            assert (await later.expect("orders_snapshot"))["sequence"] == 6
+            batches = (
+                update(2, 4, "old"),
+                update(4, 6, "done"),
+                update(6, 6, "rejected"),
+                update(6, 7, "new"),
+            )
+            for batch in batches:
+                feed.on_batch(batch)
+            for name in ("done", "rejected", "new"):
+                await client.expect(name)
+            for name in ("rejected", "new"):
+                await later.expect(name)
 
     asyncio.run(scenario())
 
