@@ -1,7 +1,8 @@
 """The lease on a partition. All times are the database's: no worker's clock decides who may write.
 
 An owner that froze in the middle of a commit holds the checkpoint's row, and would hold it for ever. So a worker
-names its sessions after itself, and whoever finds its lease run out ends them before taking over.
+names its sessions after itself, and whoever finds its lease run out ends them before taking over. Both look at one
+moment: a lease that ran out between the two would leave the taker waiting for a row that nobody lets go.
 """
 
 from typing import Any, NamedTuple
@@ -29,17 +30,17 @@ _CREATE = """
 INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)
 VALUES (%s, '0-0', 0, '', clock_timestamp()) ON CONFLICT (partition) DO NOTHING
 """
-_NAME_SESSION = "SELECT set_config('application_name', 'exchange-matching ' || %s, false)"
+_NAME_SESSION = "SELECT set_config('application_name', 'exchange-matching ' || %s, false), clock_timestamp()"
 _CUT_OFF = """
 SELECT pg_terminate_backend(session.pid)
 FROM matching_checkpoint AS held
 JOIN pg_stat_activity AS session ON session.application_name = 'exchange-matching ' || held.owner
-WHERE held.partition = %(partition)s AND held.owner <> %(owner)s AND held.lease_expires_at <= clock_timestamp()
+WHERE held.partition = %(partition)s AND held.owner <> %(owner)s AND held.lease_expires_at <= %(now)s
 """
 _ACQUIRE = """
 UPDATE matching_checkpoint
 SET epoch = epoch + 1, owner = %(owner)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
-WHERE partition = %(partition)s AND (lease_expires_at <= clock_timestamp() OR owner = %(owner)s)
+WHERE partition = %(partition)s AND (lease_expires_at <= %(now)s OR owner = %(owner)s)
 RETURNING epoch, position
 """
 _ADVANCE = """
@@ -55,13 +56,15 @@ WHERE partition = %(partition)s AND epoch = %(epoch)s
 
 def acquire(partition: int, owner: str) -> Lease | None:
     """The lease, with a new epoch; None while another worker holds it. Call it outside a transaction."""
-    parameters: dict[str, int | float | str] = {
-        "partition": partition,
-        "owner": owner,
-        "lease": settings.WORKER_LEASE_SECONDS,
-    }
     with connection.cursor() as cursor:
         cursor.execute(_NAME_SESSION, [owner])
+        _, now = cursor.fetchone()
+        parameters = {
+            "partition": partition,
+            "owner": owner,
+            "now": now,
+            "lease": settings.WORKER_LEASE_SECONDS,
+        }
         cursor.execute(_CUT_OFF, parameters)
         cursor.execute(_CREATE, [partition])
         cursor.execute(_ACQUIRE, parameters)
