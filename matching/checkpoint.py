@@ -57,6 +57,7 @@ WHERE partition = %(partition)s AND epoch = %(epoch)s
 def acquire(partition: int, owner: str) -> Lease | None:
     """The lease, with a new epoch; None while another worker holds it. Call it outside a transaction."""
     with connection.cursor() as cursor:
+        cursor.execute(_CREATE, [partition])  # with a lease that has run out
         cursor.execute(_NAME_SESSION, [owner])
         _, now = cursor.fetchone()
         parameters = {
@@ -66,7 +67,6 @@ def acquire(partition: int, owner: str) -> Lease | None:
             "lease": settings.WORKER_LEASE_SECONDS,
         }
         cursor.execute(_CUT_OFF, parameters)
-        cursor.execute(_CREATE, [partition])
         cursor.execute(_ACQUIRE, parameters)
         row = cursor.fetchone()
     return None if row is None else Lease(partition, owner, epoch=row[0], position=row[1])
