@@ -26,9 +26,12 @@ class Lease(NamedTuple):
     position: str
 
 
+# Does not try where there is one: ON CONFLICT would wait for whoever is changing it.
 _CREATE = """
 INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)
-VALUES (%s, '0-0', 0, '', clock_timestamp()) ON CONFLICT (partition) DO NOTHING
+SELECT %(partition)s, '0-0', 0, '', %(now)s
+WHERE NOT EXISTS (SELECT FROM matching_checkpoint WHERE partition = %(partition)s)
+ON CONFLICT (partition) DO NOTHING
 """
 _NAME_SESSION = "SELECT set_config('application_name', 'exchange-matching ' || %s, false), clock_timestamp()"
 _CUT_OFF = """
@@ -57,7 +60,6 @@ WHERE partition = %(partition)s AND epoch = %(epoch)s
 def acquire(partition: int, owner: str) -> Lease | None:
     """The lease, with a new epoch; None while another worker holds it. Call it outside a transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(_CREATE, [partition])  # with a lease that has run out
         cursor.execute(_NAME_SESSION, [owner])
         _, now = cursor.fetchone()
         parameters = {
@@ -67,6 +69,7 @@ def acquire(partition: int, owner: str) -> Lease | None:
             "lease": settings.WORKER_LEASE_SECONDS,
         }
         cursor.execute(_CUT_OFF, parameters)
+        cursor.execute(_CREATE, parameters)
         cursor.execute(_ACQUIRE, parameters)
         row = cursor.fetchone()
     return None if row is None else Lease(partition, owner, epoch=row[0], position=row[1])

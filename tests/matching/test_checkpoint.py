@@ -34,7 +34,7 @@ def test_a_lease_that_runs_out_while_it_is_asked_for_is_taken_over() -> None:
                     [LEASE_SECONDS],
                 )
                 frozen.commit()
-                frozen.execute("SELECT FROM matching_checkpoint FOR UPDATE")
+                frozen.execute("UPDATE matching_checkpoint SET position = '1-0'")
                 while (lease := checkpoint.acquire(0, f"taker {number}")) is None:
                     pass
                 with pytest.raises(psycopg.OperationalError):
