@@ -6,6 +6,7 @@ being answered. So there is room for so many commands and for so many reads, wha
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -21,7 +22,7 @@ class Room:
 
     def __init__(self, at_once: int, waiting_max: int = 0) -> None:
         self._free = at_once + waiting_max
-        self._turns = asyncio.Semaphore(at_once)
+        self._turns = asyncio.Semaphore(at_once) if waiting_max else contextlib.nullcontext()
 
     @property
     def is_full(self) -> bool:

@@ -159,9 +159,9 @@ except OSError as error:
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = ENVIRONMENT_METRICS_DIR  # prometheus_client reads it
 # Files are named after host and process: containers that share the folder have the same process ids.
 METRICS_HOST = socket.gethostname().replace("_", "-")
-values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
-    lambda: f"{METRICS_HOST}-{os.getpid()}"
-)
+_metrics_process = {"name": f"{METRICS_HOST}-{os.getpid()}"}  # asked for at each count: not made anew
+os.register_at_fork(after_in_child=lambda: _metrics_process.update(name=f"{METRICS_HOST}-{os.getpid()}"))
+values.ValueClass = values.MultiProcessValue(lambda: _metrics_process["name"])  # type: ignore[no-untyped-call]
 
 INSTALLED_APPS = [
     "daphne",

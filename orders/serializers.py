@@ -6,7 +6,9 @@ import re
 from decimal import Decimal
 from typing import Any
 
+from django.utils.functional import cached_property
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from orders.grid import OffGrid
 from orders.instruments import TradedInstrument
@@ -72,9 +74,19 @@ def client_id_field(**kwargs: Any) -> TextField:
 
 
 class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    """Refuses fields that it does not know: a misspelt or unsupported one must not be ignored in an order."""
+    """Refuses fields that it does not know: a misspelt or unsupported one must not be ignored in an order.
+
+    Input that is right is read by the fields' `to_internal_value` alone. DRF's own way through them, which takes
+    three times as long, is gone where something is wrong: it finds every error, not the first one only.
+    """
 
     default_error_messages = {"invalid": "Must be a JSON object.", "null": "Must be a JSON object."}
+
+    def run_validation(self, data: Any = empty) -> Any:
+        try:
+            return self._read(data)
+        except (KeyError, TypeError, serializers.ValidationError):
+            return super().run_validation(data)
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
@@ -84,6 +96,28 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
                     {str(name)[:64]: ["Unknown field."] for name in sorted(unknown)[:10]}
                 )
         return super().to_internal_value(data)
+
+    def _read(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Raises KeyError, TypeError or ValidationError where anything is wrong."""
+        values: dict[str, Any] = {}
+        given = 0
+        for name, field in self._fields:
+            if name not in data and not field.required:
+                values[name] = field.default
+                continue
+            value = data[name]
+            given += 1
+            if value is None and field.allow_null:
+                values[name] = None
+            else:
+                values[name] = field.to_internal_value(value)
+        if given != len(data):
+            raise KeyError("an unknown field")
+        return self.validate(values)
+
+    @cached_property
+    def _fields(self) -> list[tuple[str, Any]]:
+        return list(self.fields.items())
 
 
 class PlaceOrderSerializer(StrictSerializer):

@@ -2,17 +2,30 @@
 
 DRF's dispatch is synchronous, and Django runs a synchronous view, or the rendering of a DRF Response, on
 another thread: 0.2 to 0.5 ms each. Here dispatch is a coroutine and handlers return a finished JSONResponse,
-so a request never leaves the event loop's thread. Everything in `initial` (content negotiation, permissions,
-throttles) still runs, on the loop: classes used there must not block.
+so a request never leaves the event loop's thread. Authentication, permissions and throttles of a viewset run where
+it has any, on the loop: classes used there must not block. Answers are JSON whatever the client says it accepts.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import update_wrapper
+from typing import Any, ClassVar
 
 from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
+from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
+
+from rest.content import AlwaysJSON, read_json
+
+
+class JSONRequest(Request):
+    """DRF's request around a body that is JSON, or nothing."""
+
+    @property
+    def data(self) -> Any:
+        """The body's value, {} where there is no body. Raises UnsupportedMediaType, ParseError."""
+        return read_json(self._request)
 
 
 class AsyncViewSet(ViewSet):
@@ -21,28 +34,47 @@ class AsyncViewSet(ViewSet):
     # DRF's own answer to OPTIONS is synchronous and describes serializers: GET /docs is for that.
     http_method_names = ["get", "post", "head"]
 
+    _negotiator: ClassVar[BaseContentNegotiation] = AlwaysJSON()
+
     @classmethod
     def as_view(  # type: ignore[override]
         cls, actions: Any = None, **initkwargs: Any
-    ) -> Callable[..., Any]:
-        return markcoroutinefunction(super().as_view(actions, **initkwargs))
+    ) -> Callable[..., Awaitable[HttpResponseBase]]:
+        """The view of these actions, by method. It says of itself what DRF's view says."""
+        described = super().as_view(actions, **initkwargs)
+        handlers = {"head": actions["get"], **actions} if "get" in actions else actions
+
+        async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            viewset = cls(**initkwargs)
+            viewset.action_map = handlers
+            return await viewset.dispatch(request, *args, **kwargs)
+
+        return markcoroutinefunction(update_wrapper(view, described))
 
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
         self.args, self.kwargs = args, kwargs
-        drf_request: Request = self.initialize_request(request, *args, **kwargs)
-        self.request = drf_request
-        self.headers = self.default_response_headers
+        self.request = drf_request = self.initialize_request(request, *args, **kwargs)
         try:
             self.initial(drf_request, *args, **kwargs)
-            method = (request.method or "").lower()
-            allowed = method in self.http_method_names
-            handler = getattr(self, method, None) if allowed else None
-            if handler is None:
+            if self.action is None:
                 self.http_method_not_allowed(drf_request)
-            else:
-                return await handler(drf_request, *args, **kwargs)  # type: ignore[no-any-return]
+            return await getattr(self, self.action)(drf_request, *args, **kwargs)  # type: ignore[no-any-return]
         except Exception as error:
             return self.handle_exception(error)
-        raise AssertionError("http_method_not_allowed always raises")
+
+    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
+        self.action = self.action_map.get((request.method or "").lower())
+        return JSONRequest(request, authenticators=self.get_authenticators(), negotiator=self._negotiator)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if self.authentication_classes:
+            self.perform_authentication(request)
+        if self.permission_classes:
+            self.check_permissions(request)
+        if self.throttle_classes:
+            self.check_throttles(request)
+
+    def _allowed_methods(self) -> list[str]:
+        return [method.upper() for method in self.http_method_names if method in self.action_map]

@@ -19,14 +19,20 @@ logger = logging.getLogger(__name__)
 
 
 class WaitingCommand:
-    """A command on its way: appended or not yet, not replied to. Without a client it counts against no limit."""
+    """A command on its way: appended or not yet, not replied to. Without a client it counts against no limit.
 
-    __slots__ = ("admission", "client_id", "payload", "reply", "sent")
+    `deadline` is the event loop's time at which nobody waits for the reply any more.
+    """
 
-    def __init__(self, client_id: str | None, payload: bytes, reply: asyncio.Future[messages.Reply]) -> None:
+    __slots__ = ("admission", "client_id", "deadline", "payload", "reply", "sent")
+
+    def __init__(
+        self, client_id: str | None, payload: bytes, reply: asyncio.Future[messages.Reply], deadline: float
+    ) -> None:
         self.client_id = client_id
         self.payload = payload
         self.reply = reply
+        self.deadline = deadline
         self.sent = False  # whether it may have been appended
         self.admission: Admission | None = None
 

@@ -38,7 +38,8 @@ class OrderGateway:
     def __init__(self, link: RedisLink) -> None:
         self.process_id = uuid.uuid4().hex
         self._link = link
-        self._waiting: dict[str, WaitingCommand] = {}
+        self._waiting: dict[str, WaitingCommand] = {}  # in the order of their deadlines
+        self._deadline: asyncio.TimerHandle | None = None  # of the first of them
         self._appenders: dict[int, Appender] = {}
         self._replies = link.replies(self.process_id, self._on_reply, self._on_connection_lost)
 
@@ -55,6 +56,8 @@ class OrderGateway:
             await appender.aclose()
         for waiting in self._waiting.values():
             waiting.reply.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         await self._link.aclose()
 
     async def ready(self) -> None:
@@ -73,18 +76,17 @@ class OrderGateway:
             appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
         if appender.full or len(self._waiting) >= settings.GATEWAY_WAITING_MAX:
             raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
-        await self.ready()
-        reply: asyncio.Future[messages.Reply] = asyncio.get_running_loop().create_future()
-        waiting = WaitingCommand(client_id, messages.encode(command), reply)
+        if not self._replies.connected:
+            await self._replies.ready()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + settings.ORDER_REPLY_TIMEOUT_SECONDS
+        waiting = WaitingCommand(client_id, messages.encode(command), loop.create_future(), deadline)
         self._waiting[command.request_id] = waiting
+        if self._deadline is None:
+            self._deadline = loop.call_at(deadline, self._give_up)
         appender.put(waiting)
         try:
-            async with asyncio.timeout(settings.ORDER_REPLY_TIMEOUT_SECONDS):
-                return Answer(await reply, waiting.headers)
-        except TimeoutError:
-            if not waiting.sent:
-                raise Unavailable("Redis is not answering; the request was not taken.") from None
-            raise OutcomeUnknown(headers=waiting.headers) from None
+            return Answer(await waiting.reply, waiting.headers)
         finally:
             del self._waiting[command.request_id]
 
@@ -92,6 +94,19 @@ class OrderGateway:
         """The server that cut off the reply channel has cut off the appenders too."""
         for appender in self._appenders.values():
             await appender.disconnect()
+
+    def _give_up(self) -> None:
+        """On those whose time is over. One timer for all: each would cost more than what else is done here."""
+        loop = asyncio.get_running_loop()
+        self._deadline = None
+        for waiting in self._waiting.values():
+            if waiting.deadline > loop.time():
+                self._deadline = loop.call_at(waiting.deadline, self._give_up)
+                return
+            if waiting.sent:
+                waiting.refuse(OutcomeUnknown(headers=waiting.headers))
+            else:
+                waiting.refuse(Unavailable("Redis is not answering; the request was not taken."))
 
     def _on_reply(self, reply: messages.Reply) -> None:
         waiting = self._waiting.get(reply.request_id)
