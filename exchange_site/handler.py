@@ -129,7 +129,7 @@ async def _send(response: HttpResponse, send: Send) -> None:
 def _response_for(request: ApiRequest, error: Exception) -> HttpResponse:
     """Django's, which is one of exchange_site.errors."""
     try:
-        return response_for_exception(request, error)  # type: ignore[return-value]
+        return response_for_exception(request, error)
     except Exception:
         logger.exception("unhandled error in %s", request.path)
         return internal_error()

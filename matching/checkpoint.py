@@ -5,12 +5,12 @@ names its sessions after itself, and whoever finds its lease run out ends them b
 moment: a lease that ran out between the two would leave the taker waiting for a row that nobody lets go.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import psycopg
 from django.conf import settings
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
+
+from matching.models import Checkpoint
 
 
 class LeaseLost(Exception):
@@ -24,6 +24,9 @@ class Lease(NamedTuple):
     owner: str
     epoch: int
     position: str
+
+    def __str__(self) -> str:
+        return f"partition={self.partition} epoch={self.epoch} position={self.position}"
 
 
 # Does not try where there is one: ON CONFLICT would wait for whoever is changing it.
@@ -78,23 +81,19 @@ def acquire(partition: int, owner: str) -> Lease | None:
 def advance(lease: Lease, position: str) -> Lease:
     """Move the position (or keep it) and renew the lease. Raises LeaseLost."""
     with connection.cursor() as cursor:
-        cursor.execute(_ADVANCE, _advance_parameters(lease, position))
-        return advanced(cursor, lease, position)
-
-
-def send_advance(driver: psycopg.Connection[Any], lease: Lease, position: str) -> psycopg.Cursor[Any]:
-    """The same as a part of a pipeline; `advanced` reads its result."""
-    return driver.execute(_ADVANCE, _advance_parameters(lease, position))
-
-
-def advanced(cursor: CursorWrapper | psycopg.Cursor[Any], lease: Lease, position: str) -> Lease:
-    """The lease after the statement. Raises LeaseLost where it changed no row."""
-    if cursor.rowcount != 1:
-        raise LeaseLost(f"partition={lease.partition} epoch={lease.epoch} position={lease.position}")
+        cursor.execute(_ADVANCE, advance_parameters(lease, position))
+        if cursor.rowcount != 1:
+            raise LeaseLost(str(lease))
     return lease._replace(position=position)
 
 
-def _advance_parameters(lease: Lease, position: str) -> dict[str, str | int | float]:
+def is_held(lease: Lease) -> bool:
+    """Whether this is the partition's owner, and its position."""
+    held = Checkpoint.objects.filter(partition=lease.partition, epoch=lease.epoch, position=lease.position)
+    return held.exists()
+
+
+def advance_parameters(lease: Lease, position: str) -> dict[str, str | int | float]:
     return {
         "partition": lease.partition,
         "epoch": lease.epoch,

@@ -1,10 +1,11 @@
-"""Settlement: everything a batch did, and the position it reached, in one transaction and two round trips.
+"""Settlement: everything a batch did, and the position it reached, in one statement, which is one transaction.
 
-All statements go out in one pipeline, the commit follows when they have been checked. Rows travel as one JSON
-array a statement, which PostgreSQL unfolds: at every batch size faster than COPY, which needs round trips of
-its own, and half the processor time here (docs/adr/0010-settlement-statements.md has the figures).
+Rows travel as one JSON array a table, which PostgreSQL unfolds: faster than COPY, which needs round trips of its
+own, and half the processor time here (docs/adr/0010-settlement-statements.md has the figures). All parts of the
+statement see the database as it was before it, so none may touch a row that another writes: an order that is placed
+in a batch is not changed in it.
 
-The checkpoint's compare-and-set comes first: a worker that has lost its lease changes nothing.
+The checkpoint's compare-and-set is a part of it: a worker that has lost its lease changes nothing.
 """
 
 import contextlib
@@ -15,12 +16,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
-from django.db import connection, transaction
+from django.db import DataError, connection
 
 from marketdata.messages import Minute
 from matching import checkpoint
 from matching.batch import SIDE_NAMES, Batch, Key, NewOrder
-from matching.checkpoint import Lease
+from matching.checkpoint import Lease, LeaseLost
 
 
 class SettlementMismatch(Exception):
@@ -60,54 +61,65 @@ WHERE (client_id, idempotency_key) IN (
   SELECT client_id, key FROM json_to_recordset(%s) AS wanted (client_id text, key text))
 """
 
-_INSERT_ORDERS = """
-INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
-  filled_notional, status, reason, idempotency_key, priority, sequence, created_at, updated_at)
-SELECT placed.*, %(now)s, %(now)s FROM json_to_recordset(%(rows)s) AS placed (order_id uuid, client_id text,
-  instrument_id bigint, side text, type text, price numeric, quantity numeric, filled_quantity numeric,
-  filled_notional numeric, status text, reason text, idempotency_key text, priority bigint, sequence bigint)
+# Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing.
+_SETTLE = """
+WITH advanced AS (
+  UPDATE matching_checkpoint
+  SET position = %(next)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
+  WHERE partition = %(partition)s AND epoch = %(epoch)s AND position = %(position)s
+  RETURNING position
+), placed AS (
+  INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
+    filled_notional, status, reason, idempotency_key, priority, sequence, created_at, updated_at)
+  SELECT placed.*, %(now)s, %(now)s FROM json_to_recordset(%(orders)s) AS placed (order_id uuid, client_id text,
+    instrument_id bigint, side text, type text, price numeric, quantity numeric, filled_quantity numeric,
+    filled_notional numeric, status text, reason text, idempotency_key text, priority bigint, sequence bigint)
+), traded AS (
+  INSERT INTO marketdata_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
+    taker_order_id, timestamp)
+  SELECT trade.*, %(now)s FROM json_to_recordset(%(trades)s) AS trade (trade_id uuid, instrument_id bigint,
+    sequence bigint, price numeric, quantity numeric, taker_side text, maker_order_id uuid, taker_order_id uuid)
+), minutes AS (
+  INSERT INTO marketdata_candle AS candle
+    (time, instrument_id, open, high, low, close, volume, notional, trade_count)
+  SELECT date_trunc('minute', %(now)s::timestamptz), added.* FROM json_to_recordset(%(candles)s) AS added (
+    instrument_id bigint, open numeric, high numeric, low numeric, close numeric, volume numeric,
+    notional numeric, trade_count bigint)
+  ON CONFLICT (instrument_id, time) DO UPDATE
+  SET high = greatest(candle.high, excluded.high), low = least(candle.low, excluded.low), close = excluded.close,
+      volume = candle.volume + excluded.volume, notional = candle.notional + excluded.notional,
+      trade_count = candle.trade_count + excluded.trade_count
+  RETURNING *
+), sequences AS (
+  INSERT INTO marketdata_booksequence (instrument_id, sequence)
+  SELECT * FROM json_to_recordset(%(books)s) AS book (instrument_id bigint, sequence bigint)
+  ON CONFLICT (instrument_id) DO UPDATE SET sequence = excluded.sequence
+), changed AS (
+  UPDATE orders_order AS stored
+  SET filled_quantity = stored.filled_quantity + change.filled_quantity,
+      filled_notional = stored.filled_notional + change.filled_notional,
+      status = change.status, reason = change.reason, sequence = change.sequence, updated_at = %(now)s
+  FROM json_to_recordset(%(changes)s) AS change (order_id uuid, filled_quantity numeric, filled_notional numeric,
+    status text, reason text, sequence bigint)
+  WHERE stored.order_id = change.order_id
+  RETURNING stored.*
+)
+SELECT
+  (SELECT json_agg(json_build_array(order_id, client_id, instrument_id, side, type, price, quantity,
+    filled_quantity, filled_notional, status, reason, idempotency_key, created_at, updated_at, sequence))
+    FROM changed)::text,
+  (SELECT json_object_agg(instrument_id,
+    json_build_array(time, open, high, low, close, volume, notional, trade_count)) FROM minutes)::text,
+  1 / (SELECT count(*) FROM advanced),
+  1 / ((SELECT count(*) FROM changed) = %(changes_count)s)::integer
 """
 
-_INSERT_TRADES = """
-INSERT INTO marketdata_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
-  taker_order_id, timestamp)
-SELECT trade.*, %(now)s FROM json_to_recordset(%(rows)s) AS trade (trade_id uuid, instrument_id bigint,
-  sequence bigint, price numeric, quantity numeric, taker_side text, maker_order_id uuid, taker_order_id uuid)
-"""
+_decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
+_decode_minutes = msgspec.json.Decoder(dict[int, Minute]).decode
 
-_CHANGE_ORDERS = """
-UPDATE orders_order AS stored
-SET filled_quantity = stored.filled_quantity + change.filled_quantity,
-    filled_notional = stored.filled_notional + change.filled_notional,
-    status = change.status, reason = change.reason, sequence = change.sequence, updated_at = %(now)s
-FROM json_to_recordset(%(rows)s) AS change (order_id uuid, filled_quantity numeric, filled_notional numeric,
-  status text, reason text, sequence bigint)
-WHERE stored.order_id = change.order_id
-RETURNING stored.order_id::text, stored.client_id, stored.instrument_id, stored.side, stored.type, stored.price,
-  stored.quantity, stored.filled_quantity, stored.filled_notional, stored.status, stored.reason,
-  stored.idempotency_key, stored.created_at, stored.updated_at, stored.sequence
-"""
+_FIND_ORDERS = "SELECT order_id::text FROM orders_order WHERE order_id = ANY(%s::uuid[])"
 
-_ADD_CANDLES = """
-INSERT INTO marketdata_candle AS candle
-  (time, instrument_id, open, high, low, close, volume, notional, trade_count)
-SELECT date_trunc('minute', %(now)s::timestamptz), added.* FROM json_to_recordset(%(rows)s) AS added (
-  instrument_id bigint, open numeric, high numeric, low numeric, close numeric, volume numeric,
-  notional numeric, trade_count bigint)
-ON CONFLICT (instrument_id, time) DO UPDATE
-SET high = greatest(candle.high, excluded.high), low = least(candle.low, excluded.low), close = excluded.close,
-    volume = candle.volume + excluded.volume, notional = candle.notional + excluded.notional,
-    trade_count = candle.trade_count + excluded.trade_count
-RETURNING instrument_id, time, open, high, low, close, volume, notional, trade_count
-"""
-
-_SET_SEQUENCES = """
-INSERT INTO marketdata_booksequence (instrument_id, sequence)
-SELECT * FROM json_to_recordset(%(rows)s) AS book (instrument_id bigint, sequence bigint)
-ON CONFLICT (instrument_id) DO UPDATE SET sequence = excluded.sequence
-"""
-
-# Every statement here finds rows by a key. A plan that is made while a table is new, or before its statistics
+# The statements here find rows by a key. A plan that is made while a table is new, or before its statistics
 # are, would pass over the whole table instead, and is kept while the table grows.
 _PLAN_BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
@@ -130,28 +142,29 @@ def find_keys(keys: Sequence[Key]) -> dict[Key, str]:
 def settle(batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
     """Commit a batch.
 
-    Raises LeaseLost, SettlementMismatch and django.db.Error; after an OperationalError or InterfaceError
-    during the commit its outcome is unknown.
+    Raises LeaseLost, SettlementMismatch and django.db.Error; after an OperationalError or InterfaceError its
+    outcome is unknown.
     """
-    with _driver() as driver, transaction.atomic():
-        with driver.pipeline():
+    try:
+        with _driver() as driver:
+            found = driver.execute(_SETTLE, _parameters(batch, lease, position))
+            changed, minutes, *_ = found.fetchone() or (None, None)
+    except DataError as error:
+        if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
+            raise _what_was_wrong(batch, lease) from None
+        raise
+    return lease._replace(position=position), Settled(
+        _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}
+    )
 
-            def send(statement: str, rows: list[Row]) -> psycopg.Cursor[Any] | None:
-                return driver.execute(statement, {"now": batch.now, "rows": _json(rows)}) if rows else None
 
-            advancing = checkpoint.send_advance(driver, lease, position)
-            send(_INSERT_ORDERS, [_order_row(order) for order in batch.orders.values()])
-            send(_INSERT_TRADES, _trade_rows(batch))
-            trading = send(_ADD_CANDLES, _candle_rows(batch))
-            send(_SET_SEQUENCES, _sequence_rows(batch))
-            changing = send(_CHANGE_ORDERS, _change_rows(batch))
-        advanced = checkpoint.advanced(advancing, lease, position)
-        changed = [ChangedOrder(*row) for row in changing.fetchall()] if changing else []
-        minutes = {row[0]: Minute(*row[1:]) for row in trading.fetchall()} if trading else {}
-        if len(changed) != len(batch.changes):
-            missing = sorted(set(batch.changes) - {order.order_id for order in changed})
-            raise SettlementMismatch(f"the database does not have the resting orders {missing[:10]}")
-    return advanced, Settled(changed, minutes)
+def _what_was_wrong(batch: Batch, lease: Lease) -> LeaseLost | SettlementMismatch:
+    if not checkpoint.is_held(lease):
+        return LeaseLost(str(lease))
+    with _driver() as driver:
+        found = driver.execute(_FIND_ORDERS, [list(batch.changes)]).fetchall()
+    missing = sorted(batch.changes.keys() - {order_id for (order_id,) in found})
+    return SettlementMismatch(f"the database does not have the resting orders {missing[:10]}")
 
 
 @contextlib.contextmanager
@@ -172,6 +185,19 @@ def _driver() -> Iterator[psycopg.Connection[Any]]:
 
 def _json(rows: Sequence[Row]) -> str:
     return msgspec.json.encode(rows).decode()
+
+
+def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, object]:
+    return {
+        **checkpoint.advance_parameters(lease, position),
+        "now": batch.now,
+        "orders": _json([_order_row(order) for order in batch.orders.values()]),
+        "trades": _json(_trade_rows(batch)),
+        "candles": _json(_candle_rows(batch)),
+        "books": _json(_sequence_rows(batch)),
+        "changes": _json(_change_rows(batch)),
+        "changes_count": len(batch.changes),
+    }
 
 
 def _order_row(order: NewOrder) -> Row:

@@ -4,7 +4,7 @@
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django.utils.functional import cached_property
 from rest_framework import serializers
@@ -99,6 +99,8 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
     def _read(self, data: dict[str, Any]) -> dict[str, Any]:
         """Raises KeyError, TypeError or ValidationError where anything is wrong."""
+        if type(data) is not dict:
+            raise TypeError("no JSON object")
         values: dict[str, Any] = {}
         given = 0
         for name, field in self._fields:
@@ -113,7 +115,7 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
                 values[name] = field.to_internal_value(value)
         if given != len(data):
             raise KeyError("an unknown field")
-        return self.validate(values)
+        return cast("dict[str, Any]", self.validate(values))
 
     @cached_property
     def _fields(self) -> list[tuple[str, Any]]:

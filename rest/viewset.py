@@ -6,21 +6,26 @@ so a request never leaves the event loop's thread. Authentication, permissions a
 it has any, on the loop: classes used there must not block. Answers are JSON whatever the client says it accepts.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
-from typing import Any, ClassVar
+from typing import Any
 
 from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from rest.content import AlwaysJSON, read_json
 
+_negotiator = AlwaysJSON()
+
 
 class JSONRequest(Request):
     """DRF's request around a body that is JSON, or nothing."""
+
+    def __init__(self, request: HttpRequest, authenticators: Sequence[Any]) -> None:
+        super().__init__(request, authenticators=authenticators, negotiator=_negotiator)
+        self.parser_context.clear()  # it refers to this request: such a circle only the collector would free
 
     @property
     def data(self) -> Any:
@@ -34,12 +39,10 @@ class AsyncViewSet(ViewSet):
     # DRF's own answer to OPTIONS is synchronous and describes serializers: GET /docs is for that.
     http_method_names = ["get", "post", "head"]
 
-    _negotiator: ClassVar[BaseContentNegotiation] = AlwaysJSON()
-
     @classmethod
     def as_view(  # type: ignore[override]
         cls, actions: Any = None, **initkwargs: Any
-    ) -> Callable[..., Awaitable[HttpResponseBase]]:
+    ) -> Callable[..., Any]:
         """The view of these actions, by method. It says of itself what DRF's view says."""
         described = super().as_view(actions, **initkwargs)
         handlers = {"head": actions["get"], **actions} if "get" in actions else actions
@@ -58,15 +61,14 @@ class AsyncViewSet(ViewSet):
         self.request = drf_request = self.initialize_request(request, *args, **kwargs)
         try:
             self.initial(drf_request, *args, **kwargs)
-            if self.action is None:
-                self.http_method_not_allowed(drf_request)
-            return await getattr(self, self.action)(drf_request, *args, **kwargs)  # type: ignore[no-any-return]
+            act = getattr(self, self.action, None) or self.http_method_not_allowed
+            return await act(drf_request, *args, **kwargs)  # type: ignore[misc, no-any-return]
         except Exception as error:
             return self.handle_exception(error)
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        self.action = self.action_map.get((request.method or "").lower())
-        return JSONRequest(request, authenticators=self.get_authenticators(), negotiator=self._negotiator)
+        self.action = self.action_map.get((request.method or "").lower(), "")
+        return JSONRequest(request, self.get_authenticators())
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if self.authentication_classes:

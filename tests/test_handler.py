@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from django.http import HttpResponseBase
+from django.http import HttpResponse
 from pytest_django.fixtures import Settings
 
 from exchange_site.handler import ApiHandler
@@ -24,7 +24,7 @@ class WaitingHandler(ApiHandler):
         super().__init__()
         self.may_answer = asyncio.Event()
 
-    async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
+    async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponse:
         await self.may_answer.wait()
         if body == b"broken":
             raise RuntimeError
@@ -74,7 +74,7 @@ def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
         working = await started(handler, 3)
         head, body = await send(handler)
         assert head["status"] == 503
-        assert (b"Retry-After", b"1") in head["headers"]
+        assert (b"retry-after", b"1") in head["headers"]
         error = json.loads(body["body"])["error"]
         assert (error["code"], "was not taken" in error["message"]) == ("unavailable", True)
         assert not any(task.done() for task in working)
@@ -135,7 +135,7 @@ def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
     class CountingHandler(WaitingHandler):
         working = most = 0
 
-        async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponseBase:
+        async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponse:
             self.working += 1
             self.most = max(self.most, self.working)
             try:
