@@ -10,6 +10,7 @@ from typing import NamedTuple
 from redis.asyncio import Redis
 
 from orders import messages
+from rest.redis import Command, RedisSession
 
 DEAD_LETTERS_MAX = 1_000
 START = "0-0"
@@ -25,8 +26,9 @@ class Entry(NamedTuple):
 class CommandStream:
     """Reads commands in the order of their arrival. Every method raises redis.RedisError."""
 
-    def __init__(self, redis: Redis, partition: int) -> None:
+    def __init__(self, redis: Redis, session: RedisSession, partition: int) -> None:
         self._redis = redis
+        self._session = session
         self._key = messages.stream_key(partition)
         self._dead_letters_key = messages.dead_letters_key(partition)
 
@@ -53,17 +55,18 @@ class CommandStream:
     async def read(self, position: str, *, count: int, wait_seconds: float) -> list[Entry]:
         """Up to `count` entries behind the position; waits for the first one as long as told, 0 and less: not."""
         milliseconds = math.ceil(wait_seconds * 1000)
-        block = milliseconds if milliseconds > 0 else None  # 0 would be: for ever
-        answer = await self._redis.xread({self._key: position}, count=count, block=block)
-        entries = _entries(answer)
-        return [Entry(entry_id.decode(), fields.get(messages.COMMAND_FIELD)) for entry_id, fields in entries]
+        block = ("BLOCK", milliseconds) if milliseconds > 0 else ()  # 0 would be: for ever
+        (answer,) = await self._session.run(("XREAD", "COUNT", count, *block, "STREAMS", self._key, position))
+        return [Entry(entry_id.decode(), _payload(fields)) for entry_id, fields in _entries(answer)]
 
-    async def trim(self, position: str, pipeline: Redis | None = None) -> None:
-        """Drop everything up to the position; where a pipeline is given, as a part of it."""
+    async def trim(self, position: str) -> None:
+        """Drop everything up to the position."""
+        await self._session.run(self.trim_command(position))
+
+    def trim_command(self, position: str) -> Command:
+        """The same as a part of what someone else runs."""
         milliseconds, number = position.split("-")
-        await (pipeline or self._redis).xtrim(
-            self._key, minid=f"{milliseconds}-{int(number) + 1}", approximate=False
-        )
+        return ("XTRIM", self._key, "MINID", f"{milliseconds}-{int(number) + 1}")
 
     async def set_aside(self, entry: Entry, reason: str) -> None:
         """Keep an entry that is no command for the operator, in a stream of bounded length."""
@@ -79,16 +82,31 @@ class CommandStream:
         length: int = await self._redis.xlen(self._key)
         return length
 
+    async def aclose(self) -> None:
+        await self._session.disconnect()
 
-def _entries(answer: object) -> list[tuple[bytes, dict[bytes, bytes]]]:
+
+def _entries(answer: object) -> list[tuple[bytes, list[bytes]]]:
     """The one stream's entries of XREAD's answer, in either version of the protocol."""
     if not answer:
         return []
     if isinstance(answer, dict):
-        ((entries,),) = answer.values()
+        (entries,) = answer.values()
         return list(entries)
     ((_, entries),) = answer  # type: ignore[misc]
     return list(entries)
+
+
+def _payload(fields: list[bytes]) -> bytes | None:
+    """Names and values come by turns."""
+    return next(
+        (
+            value
+            for name, value in zip(fields[::2], fields[1::2], strict=True)
+            if name == messages.COMMAND_FIELD
+        ),
+        None,
+    )
 
 
 def _order(entry_id: str) -> tuple[int, int]:

@@ -28,40 +28,30 @@ def replies(batch: Batch) -> dict[str, list[Reply]]:
     return grouped
 
 
-def market_batches(settled: Settled, batch: Batch, books: dict[str, MarketBook]) -> list[MarketBatch]:
-    """One message for each book that has news."""
+def market_batches(settled: Settled, batch: Batch) -> list[MarketBatch]:
+    """One message for each book that has news. Books in memory may be further already, and are not looked at."""
     timestamp = time_text(batch.now)
-    symbols = {market.instrument.instrument_id: symbol for symbol, market in books.items()}
-    messages: dict[str, MarketBatch] = {}
-
-    def message(symbol: str) -> MarketBatch:
-        found = messages.get(symbol)
-        if found is None:
-            sequence = books[symbol].book.sequence
-            found = MarketBatch(
-                instrument=symbol,
-                previous_sequence=sequence,
-                sequence=sequence,
-                timestamp=timestamp,
-                trades=[],
-                orders=[],
-            )
-            messages[symbol] = found
-        return found
-
-    for symbol, change in batch.books.items():
-        messages[symbol] = _book_batch(change, timestamp)
+    messages = {symbol: _book_batch(change, timestamp) for symbol, change in batch.books.items()}
+    by_instrument = {
+        change.instrument.instrument_id: messages[symbol] for symbol, change in batch.books.items()
+    }
     for instrument_id, minute in settled.minutes.items():
-        message(symbols[instrument_id]).minute = minute
+        by_instrument[instrument_id].minute = minute
     for trade in batch.trades:
-        message(trade.instrument.symbol).trades.append(encode_json(_trade_message(trade, timestamp)).decode())
+        text = encode_json(_trade_message(trade, timestamp)).decode()
+        messages[trade.instrument.symbol].trades.append(text)
     for order in batch.orders.values():
+        message = messages.get(order.instrument.symbol)
+        if message is None:  # it has left its book as it was
+            unchanged = BookChange(order.instrument, order.sequence, order.sequence)
+            message = messages[order.instrument.symbol] = _book_batch(unchanged, timestamp)
         update = encode_json(_update_of_new(order, timestamp)).decode()
-        message(order.instrument.symbol).orders.append((order.command.client_id, update))
+        message.orders.append((order.command.client_id, update))
     for row in settled.changed:
-        symbol = symbols[row.instrument_id]
-        update = encode_json(OrderUpdate(**stored_state(row, symbol), sequence=row.sequence)).decode()
-        message(symbol).orders.append((row.client_id, update))
+        message = by_instrument[row.instrument_id]
+        state = stored_state(row, message.instrument)
+        update = encode_json(OrderUpdate(**state, sequence=row.sequence)).decode()
+        message.orders.append((row.client_id, update))
     return list(messages.values())
 
 

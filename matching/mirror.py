@@ -11,6 +11,7 @@ from matching.batch import BookChange
 from matching.checkpoint import LeaseLost
 from matching.engine import Level, Side
 from matching.recovery import MarketBook
+from rest.redis import Command
 
 _SCRIPT = (Path(__file__).parent / "mirror.lua").read_text()
 LEVELS_PER_COMMAND = 1_000
@@ -20,8 +21,8 @@ class MirrorWriter:
     """One mirror a book. Every method raises redis.RedisError.
 
     `epoch` is the lease's: a worker that was frozen while another took over must not write its old book over the
-    new one. `move` needs no such guard, as a sequence has one history; it writes the epoch all the same, for a
-    Redis that came back older may have forgotten it.
+    new one. `move_command` needs no such guard, as a sequence has one history; it writes the epoch all the same,
+    for a Redis that came back older may have forgotten it.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -33,8 +34,8 @@ class MirrorWriter:
         """The server forgets scripts when it restarts; a pipeline cannot find that out by itself."""
         await self._redis.script_load(_SCRIPT)
 
-    async def move(self, pipeline: Any, change: BookChange) -> None:
-        """Queue a book's change; its result in the pipeline is 0 where the mirror must be rebuilt."""
+    def move_command(self, change: BookChange) -> Command:
+        """Write a book's change; the answer is 0 where the mirror must be rebuilt."""
         arguments: list[str | int] = [change.previous_sequence, change.sequence, self.epoch]
         for (side, ticks), (lots, orders) in change.levels.items():
             arguments += [
@@ -43,7 +44,7 @@ class MirrorWriter:
                 f"{ticks}:{lots}:{orders}" if orders else "",
             ]
         keys = mirror_keys(change.instrument.partition, change.instrument.symbol)
-        await pipeline.evalsha(self._script.sha, len(keys) + 1, *keys, _epoch_key(keys), *arguments)
+        return ("EVALSHA", self._script.sha, len(keys) + 1, *keys, _epoch_key(keys), *arguments)
 
     async def is_current(self, market: MarketBook) -> bool:
         """Whether the mirror is at the book's sequence, and known to be ours."""

@@ -16,6 +16,7 @@ from matching.mirror import MirrorWriter
 from matching.recovery import MarketBook
 from orders import messages
 from orders.messages import Reply
+from rest.redis import RedisSession
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,17 @@ class Publisher:
     """
 
     def __init__(
-        self, redis: Redis, stream: CommandStream, layer: BaseChannelLayer, partition: int, owner: str
+        self,
+        redis: Redis,
+        session: RedisSession,
+        stream: CommandStream,
+        layer: BaseChannelLayer,
+        *,
+        partition: int,
+        owner: str,
     ) -> None:
         self._redis = redis
+        self._session = session
         self._stream = stream
         self._partition = partition
         self._owner = owner
@@ -51,26 +60,31 @@ class Publisher:
         for market in books:
             await self._mirror.rebuild(market)
 
-    async def publish(self, outcome: Outcome, books: dict[str, MarketBook], *, done: str) -> None:
-        """A committed batch, which ends at the stream's entry `done`.
+    async def publish(self, outcome: Outcome, *, done: str) -> list[str]:
+        """A committed batch, which ends at the stream's entry `done`. Returns the symbols of mirrors to be rebuilt.
 
-        The mirror moves before the replies leave: whoever is answered finds the effects in it. (A mirror that was
-        lost meanwhile is rebuilt right after them.)
+        The mirror moves before the replies leave: whoever is answered finds the effects in it, but for one that was
+        lost meanwhile.
         """
         changes = outcome.batch.books.values()
-        async with self._redis.pipeline(transaction=False) as pipeline:
-            for change in changes:
-                await self._mirror.move(pipeline, change)
-            for process_id, some in outcome.replies.items():
-                pipeline.publish(messages.reply_channel(process_id), messages.encode(some))
-            await self._stream.trim(done, pipeline)
-            results = await pipeline.execute()
-        for change, moved in zip(changes, results, strict=False):
-            if not moved:
-                logger.warning("the mirror of %s was behind; rebuilding it", change.instrument.symbol)
-                await self._mirror.rebuild(books[change.instrument.symbol])
+        answers = await self._session.run(
+            *(self._mirror.move_command(change) for change in changes),
+            *(
+                ("PUBLISH", messages.reply_channel(process_id), messages.encode(some))
+                for process_id, some in outcome.replies.items()
+            ),
+            self._stream.trim_command(done),
+        )
         for message in outcome.news:
             await self._send(message)
+        return [
+            change.instrument.symbol for change, moved in zip(changes, answers, strict=False) if not moved
+        ]
+
+    async def rebuild(self, market: MarketBook) -> None:
+        """Write a mirror anew that was behind its book."""
+        logger.warning("the mirror of %s was behind; rebuilding it", market.instrument.symbol)
+        await self._mirror.rebuild(market)
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
         """Say that this partition is matched, and at which sequence each book is."""
@@ -90,6 +104,8 @@ class Publisher:
 
     async def aclose(self) -> None:
         """Close the connections to Redis, the stream's included."""
+        await self._session.disconnect()
+        await self._stream.aclose()
         await self._redis.aclose()
 
     async def _send(self, message: MarketBatch) -> None:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from django.conf import settings
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from orders import messages
+from rest.redis import RedisSession
 
 _SCRIPT = (Path(__file__).parent / "admission.lua").read_text()
 _SHA1 = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # how EVALSHA names it
@@ -26,6 +26,9 @@ class Verdict(IntEnum):
     QUEUE_FULL = 2
     NOBODY_MATCHING = 3
     REFUSED = 4
+
+
+_VERDICTS = list(Verdict)
 
 
 class Admission(NamedTuple):
@@ -54,19 +57,19 @@ class AdmissionScript:
     """The script of one partition, on a connection of its own: one round trip at a time."""
 
     def __init__(self, redis: Redis, partition: int) -> None:
-        self._connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+        self._session = RedisSession(redis)
         self._partition = partition
         self._stream = messages.stream_key(partition)
         self._heartbeat = messages.heartbeat_key(partition)
 
     async def connect(self) -> None:
-        """Raises redis.RedisError where the server cannot be reached."""
-        if not self._connection.is_connected:
-            await self._connection.connect()
-            await self._call("SCRIPT", "LOAD", _SCRIPT)
+        """Raises redis.RedisError, OSError where the server cannot be reached."""
+        if not self._session.is_connected:
+            await self._session.connect()
+            await self._session.run(("SCRIPT", "LOAD", _SCRIPT))
 
     async def disconnect(self) -> None:
-        await self._connection.disconnect(nowait=True)
+        await self._session.disconnect()
 
     async def admit(self, commands: Sequence[tuple[str | None, bytes]]) -> list[Admission]:
         """Admit (client_id or None, encoded command) pairs, in this order.
@@ -81,21 +84,8 @@ class AdmissionScript:
         ]
         payloads = [payload for _, payload in commands]
         limits = (settings.ORDER_QUEUE_LENGTH_MAX, requests, seconds * 1000)
-        answer = await self._call("EVALSHA", _SHA1, len(keys), *keys, *limits, *payloads)
+        (answer,) = await self._session.run(("EVALSHA", _SHA1, len(keys), *keys, *limits, *payloads))
         return [
-            Admission(Verdict(answer[i]), answer[i + 1], answer[i + 2])
+            Admission(_VERDICTS[answer[i]], answer[i + 1], answer[i + 2])
             for i in range(0, len(answer), _INTEGERS_PER_COMMAND)
         ]
-
-    async def _call(self, *command: str | int | bytes) -> list[int]:
-        """One command and its answer; a connection that was left in between is not used again."""
-        try:
-            await self._connection.send_command(*command)
-            answer: list[int] = await self._connection.read_response()
-        except AttributeError as error:
-            # redis-py's own, where `disconnect` was called between two steps of its sending.
-            raise RedisConnectionError("cut off while it was sent") from error
-        except BaseException:
-            await self.disconnect()
-            raise
-        return answer

@@ -19,7 +19,13 @@ from orders.selectors import find_order, find_order_by_key, find_order_row
 from rest.exceptions import Unavailable
 from tests.simulation.database import GRID, Database, Row, SimulatedLedger
 from tests.simulation.process import Process
-from tests.simulation.redis_model import Client, Server, SimulatedAdmission, SimulatedReplies
+from tests.simulation.redis_model import (
+    Client,
+    Server,
+    SimulatedAdmission,
+    SimulatedReplies,
+    SimulatedSession,
+)
 
 
 class Layer:
@@ -38,8 +44,10 @@ def worker_of(
 ) -> MatchingWorker:
     client = Client(process, server)
     redis = cast("Any", client)
-    stream = CommandStream(redis, 0)
-    publisher = Publisher(redis, stream, cast("Any", Layer(client, heard)), 0, process.name)
+    session = cast("Any", SimulatedSession(client))
+    stream = CommandStream(redis, session, 0)
+    layer = cast("Any", Layer(client, heard))
+    publisher = Publisher(redis, session, stream, layer, partition=0, owner=process.name)
     ledger = cast("Ledger", SimulatedLedger(process, database))
     return MatchingWorker(0, owner=process.name, ledger=ledger, stream=stream, publisher=publisher)
 

@@ -129,24 +129,8 @@ class Client:
             return await self.call(lambda: self.server.dead_letters.append(fields))
         return await self.call(lambda: self.server.append(fields, entry_id(id) if id else None))
 
-    async def xread(self, positions: dict[str, str], *, count: int, block: int | None) -> Any:
-        ((key, position),) = positions.items()
-
-        def read() -> list[tuple[bytes, dict[bytes, bytes]]]:
-            found = [entry for entry in self.server.entries if entry[0] > entry_id(position)]
-            return [(id_text(identifier), fields) for identifier, fields in found[:count]]
-
-        entries = await self.call(read)
-        if not entries and block is not None:
-            await self.server.arrival(block / 1000)
-            entries = await self.call(read)
-        return [(key, entries)] if entries else []
-
     async def xlen(self, key: str) -> int:
         return int(await self.call(lambda: len(self.server.entries)))
-
-    async def xtrim(self, key: str, *, minid: str, approximate: bool) -> Any:
-        return await self.call(lambda: self.trim(minid))
 
     def trim(self, minid: str) -> None:
         self.server.entries = [entry for entry in self.server.entries if entry[0] >= entry_id(minid)]
@@ -237,12 +221,6 @@ class Pipeline:
         self._queue.append(work)
         return self
 
-    def publish(self, channel: str, data: bytes) -> Self:
-        return self._put(lambda: self._client.server.publish(channel, data))
-
-    def xtrim(self, key: str, *, minid: str, approximate: bool) -> Self:
-        return self._put(lambda: self._client.trim(minid))
-
     def delete(self, *keys: str) -> Self:
         return self._put(lambda: self._client.remove(*keys))
 
@@ -252,29 +230,63 @@ class Pipeline:
     def zadd(self, key: str, members: dict[str, int]) -> Self:
         return self._put(lambda: self._client.server.sets.setdefault(key, {}).update(members))
 
-    def evalsha(self, sha: str, count: int, *arguments: Any) -> Self:
-        sequence, bids, asks, epoch_key, previous, following, epoch, *levels = arguments
 
-        def move() -> int:
-            moved = self._move(sequence, {"b": bids, "a": asks}, previous, following, levels)
-            if moved:
-                self._client.put(epoch_key, epoch)
-            return moved
+class SimulatedSession:
+    """`rest.redis.RedisSession` on the model, for the commands that the worker runs on it."""
 
-        return self._put(move)
+    def __init__(self, client: Client) -> None:
+        self._client = client
 
-    def _move(self, key: str, sides: dict[str, str], previous: int, following: int, levels: list[Any]) -> int:
+    async def run(self, *commands: tuple[Any, ...]) -> list[Any]:
+        if commands[0][0] == "XREAD":
+            return [await self._read(*commands[0][1:])]
+        return list(await self._client.call(lambda: [self._do(*command) for command in commands]))
+
+    async def disconnect(self) -> None:
+        """Nothing is open."""
+
+    def _do(self, name: str, *arguments: Any) -> Any:
+        if name == "XTRIM":
+            _, _, minid = arguments
+            return self._client.trim(minid)
+        if name == "PUBLISH":
+            return self._client.server.publish(*arguments)
+        assert name == "EVALSHA", name
+        return self._move(*arguments)
+
+    async def _read(self, *arguments: Any) -> Any:
+        *options, _, key, position = arguments
+        given = dict(zip(options[::2], options[1::2], strict=True))
+
+        def read() -> list[tuple[bytes, list[bytes]]]:
+            found = [entry for entry in self._client.server.entries if entry[0] > entry_id(position)]
+            return [
+                (id_text(identifier), [part for field in fields.items() for part in field])
+                for identifier, fields in found[: given["COUNT"]]
+            ]
+
+        entries = await self._client.call(read)
+        if not entries and "BLOCK" in given:
+            await self._client.server.arrival(given["BLOCK"] / 1000)
+            entries = await self._client.call(read)
+        return [(key, entries)] if entries else []
+
+    def _move(self, sha: str, count: int, *arguments: Any) -> int:
         """matching/mirror.lua."""
+        key, bids, asks, epoch_key, previous, following, epoch, *levels = arguments
         server = self._client.server
-        if server.get(key) != str(previous).encode():
-            return 0
+        stored = server.get(key)
+        if stored != str(previous).encode():
+            further = stored is not None and int(stored) >= following
+            return int(further and server.get(epoch_key) == str(epoch).encode())
         for letter, ticks, member in zip(levels[::3], levels[1::3], levels[2::3], strict=True):
-            members = server.sets.setdefault(sides[letter], {})
+            members = server.sets.setdefault({"b": bids, "a": asks}[letter], {})
             for gone in [name for name, score in members.items() if score == ticks]:
                 del members[gone]
             if member:
                 members[member] = ticks
         self._client.put(key, following)
+        self._client.put(epoch_key, epoch)
         return 1
 
 

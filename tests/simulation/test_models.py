@@ -6,6 +6,7 @@ What the simulation shows holds for the exchange as far as this holds.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -26,12 +27,12 @@ from matching.settlement import SettlementMismatch
 from orders.gateway.admission import AdmissionScript, Verdict
 from orders.instruments import load_instruments
 from orders.messages import Command, PlaceOrder, heartbeat_key
-from rest.redis import connect_redis
+from rest.redis import RedisSession, connect_redis
 from tests.engine.flows import SHAPES
 from tests.matching.partition import cancel, place, random_commands
 from tests.simulation.database import Database, SimulatedLedger
 from tests.simulation.process import Faults, Process
-from tests.simulation.redis_model import Client, Server, SimulatedAdmission
+from tests.simulation.redis_model import Client, Server, SimulatedAdmission, SimulatedSession
 
 BATCH_COMMANDS = 20
 
@@ -208,7 +209,8 @@ def connect(request: pytest.FixtureRequest, redis: Any) -> Callable[[], Any]:
 def test_commands_are_read_in_order_behind_a_position(connect: Callable[[], Any]) -> None:
     async def scenario() -> None:
         client = connect()
-        stream = CommandStream(client, 0)
+        session = _session(client)
+        stream = CommandStream(client, session, 0)
         ids = [await client.xadd("exchange:{0}:commands", {b"c": b"%d" % number}) for number in range(5)]
         texts = [entry_id.decode() for entry_id in ids]
         entries = await stream.read("0-0", count=3, wait_seconds=0.01)
@@ -222,6 +224,7 @@ def test_commands_are_read_in_order_behind_a_position(connect: Callable[[], Any]
         assert await stream.read(texts[4], count=9, wait_seconds=0.01) == []
         await stream.trim(texts[1])
         assert await stream.length() == 3
+        await stream.aclose()
         await client.aclose()
 
     asyncio.run(scenario())
@@ -233,15 +236,21 @@ def test_new_ids_come_after_the_position(connect: Callable[[], Any], ahead: bool
 
     async def scenario() -> None:
         client = connect()
-        stream = CommandStream(client, 0)
+        session = _session(client)
+        stream = CommandStream(client, session, 0)
         position = "99999999999999-7" if ahead else "5-1"
         await stream.align(position)
         added = await client.xadd("exchange:{0}:commands", {b"c": b"x"})
         entries = await stream.read(position, count=9, wait_seconds=0.01)
         assert [entry.entry_id.encode() for entry in entries] == [added]
+        await stream.aclose()
         await client.aclose()
 
     asyncio.run(scenario())
+
+
+def _session(client: Any) -> Any:
+    return SimulatedSession(client) if isinstance(client, Client) else RedisSession(client)
 
 
 def _admission(client: Any) -> Any:
@@ -285,6 +294,7 @@ def test_a_mirror_moves_and_is_written_anew(connect: Callable[[], Any], instrume
 
     async def scenario() -> None:
         client = connect()
+        session = _session(client)
         writer = MirrorWriter(client)
         writer.epoch = 2
         await writer.load_script()
@@ -295,11 +305,14 @@ def test_a_mirror_moves_and_is_written_anew(connect: Callable[[], Any], instrume
             batch = Batch(books, {}, datetime.now(UTC))
             batch.run(command)
             for change in batch.books.values():
-                async with client.pipeline(transaction=False) as pipeline:
-                    await writer.move(pipeline, change)
-                    assert await pipeline.execute() == [1]
-                    await writer.move(pipeline, change)  # again: it is behind us
-                    assert await pipeline.execute() == [0]
+                move = writer.move_command(change)
+                writer.epoch = 1
+                foreign = writer.move_command(change)
+                writer.epoch = 2
+                # Again, it is done already; of another writer's history nothing is known.
+                assert await session.run(move, move, foreign) == [1, 1, 0]
+                early = replace(change, previous_sequence=change.sequence + 1, sequence=change.sequence + 2)
+                assert await session.run(writer.move_command(early)) == [0]
             assert await writer.is_current(market)
         moved = await _mirror(client)
         await writer.rebuild(market)
@@ -308,6 +321,7 @@ def test_a_mirror_moves_and_is_written_anew(connect: Callable[[], Any], instrume
         with pytest.raises(LeaseLost):
             await writer.rebuild(market)
         assert await _mirror(client) == moved
+        await session.disconnect()
         await client.aclose()
 
     asyncio.run(scenario())
