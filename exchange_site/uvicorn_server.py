@@ -9,17 +9,68 @@ import asyncio
 import os
 import socket
 import sys
-from typing import cast
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
 from django.conf import settings
 from uvicorn import Config, Server
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
 from marketdata.stream import LAST_WORDS
+
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HeldHead:
+    """A transport that keeps the head of a response until its body comes: one packet, and one call of the system.
+
+    uvicorn writes them one after the other, uvloop sends what is written at once, and the client wakes up twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n") and data != CONTINUE:
+            self._head += data
+        else:
+            self.transport.write(self._head + data)
+            self._head = b""
+
+    def release(self) -> None:
+        """No body comes, or none any more."""
+        if self._head:
+            self.transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        self.release()
+        self.transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.transport, name)
+
+
+class RequestProtocol(HttpToolsProtocol):
+    """uvicorn's, on a transport that answers in one packet."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._held = HeldHead(transport)
+        super().connection_made(cast("asyncio.Transport", self._held))
+
+    def on_response_complete(self) -> None:
+        self._held.release()
+        super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.transport = self._held.transport
+        super().handle_websocket_upgrade()
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
@@ -44,7 +95,7 @@ def main(application: str) -> None:
         host=environment.exchange_bind,
         port=environment.port,
         loop="uvloop",
-        http="httptools",
+        http=RequestProtocol,
         ws=StreamProtocol,
         ws_max_size=settings.STREAM_FRAME_BYTES_MAX,
         ws_per_message_deflate=False,
