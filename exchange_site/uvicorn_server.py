@@ -22,7 +22,6 @@ from uvicorn.supervisors import Multiprocess
 
 from marketdata.stream import LAST_WORDS
 
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 

@@ -136,8 +136,8 @@ class Minute(msgspec.Struct, array_like=True, frozen=True):
 class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     """One commit's effects on one book, from the worker to every API process.
 
-    Without changes it is a heartbeat that tells the sequence and the book's checksum. Texts are JSON messages for
-    the stream.
+    Without changes it is a heartbeat that tells the sequence and the book's checksum. Trades are JSON messages for
+    the stream; of orders, which few listen to, the worker says what it tells their clients.
     """
 
     instrument: str
@@ -146,7 +146,9 @@ class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     timestamp: str = ""
     levels: list[tuple[str, int, int, int]] = []  # side, ticks, lots, orders (0: gone)
     trades: list[str] = []
-    orders: list[tuple[str, str]] = []  # client id, order_update
+    orders: list[
+        tuple[str, int, bytes]
+    ] = []  # client id, sequence, JSON of an OrderState, and its trades or not
     minute: Minute | None = None
     checksum: int | None = None
 

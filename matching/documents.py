@@ -2,34 +2,42 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
 
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
 from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
 from matching.recovery import MarketBook
 from matching.settlement import Settled
-from orders.documents import FillDocument, OrderDocument, OrderUpdate, average_price, stored_state
+from orders.documents import FillDocument, OrderDocument, OrderState, average_price, stored_state
 from orders.grid import Grid
 from orders.messages import Reply, ReplyKind
 from rest.content import encode_json
-from rest.numbers import json_number
+from rest.numbers import Number
 from rest.times import time_text
 
 
-def replies(batch: Batch) -> dict[str, list[Reply]]:
-    """All replies of a batch by API process: the orders as they stand after it."""
-    grouped = {process: list(some) for process, some in batch.replies.items()}
+def order_documents(batch: Batch) -> dict[str, bytes]:
+    """The new orders of a batch, as they stand after it, as REST shows them; by id."""
     timestamp = time_text(batch.now)
-    for order in batch.orders.values():
-        body = encode_json(_order_document(order, timestamp))
-        reply = Reply(order.command.order_id, ReplyKind.PLACED, body)
+    return {
+        order_id: encode_json(_order_document(order, timestamp)) for order_id, order in batch.orders.items()
+    }
+
+
+def replies(batch: Batch, orders: dict[str, bytes]) -> dict[str, list[Reply]]:
+    """All replies of a batch by API process; `orders` are its documents."""
+    grouped = {process: list(some) for process, some in batch.replies.items()}
+    for order_id, order in batch.orders.items():
+        reply = Reply(order_id, ReplyKind.PLACED, orders[order_id])
         grouped.setdefault(order.command.reply_to, []).append(reply)
     return grouped
 
 
-def market_batches(settled: Settled, batch: Batch) -> list[MarketBatch]:
-    """One message for each book that has news. Books in memory may be further already, and are not looked at."""
+def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
+    """One message for each book that has news; `orders` are the batch's documents.
+
+    Books in memory may be further already, and are not looked at.
+    """
     timestamp = time_text(batch.now)
     messages = {symbol: _book_batch(change, timestamp) for symbol, change in batch.books.items()}
     by_instrument = {
@@ -40,18 +48,16 @@ def market_batches(settled: Settled, batch: Batch) -> list[MarketBatch]:
     for trade in batch.trades:
         text = encode_json(_trade_message(trade, timestamp)).decode()
         messages[trade.instrument.symbol].trades.append(text)
-    for order in batch.orders.values():
+    for order_id, order in batch.orders.items():
         message = messages.get(order.instrument.symbol)
         if message is None:  # it has left its book as it was
             unchanged = BookChange(order.instrument, order.sequence, order.sequence)
             message = messages[order.instrument.symbol] = _book_batch(unchanged, timestamp)
-        update = encode_json(_update_of_new(order, timestamp)).decode()
-        message.orders.append((order.command.client_id, update))
+        message.orders.append((order.command.client_id, order.sequence, orders[order_id]))
     for row in settled.changed:
         message = by_instrument[row.instrument_id]
-        state = stored_state(row, message.instrument)
-        update = encode_json(OrderUpdate(**state, sequence=row.sequence)).decode()
-        message.orders.append((row.client_id, update))
+        state = encode_json(OrderState(**stored_state(row, message.instrument)))
+        message.orders.append((row.client_id, row.sequence, state))
     return list(messages.values())
 
 
@@ -87,8 +93,8 @@ def _trade_message(trade: TradeRow, timestamp: str) -> TradeMessage:
         instrument=trade.instrument.symbol,
         trade_id=trade.trade_id,
         sequence=event.sequence,
-        price=json_number(grid.price.text(event.price_ticks)),
-        quantity=json_number(grid.quantity.text(event.quantity_lots)),
+        price=grid.price.number(event.price_ticks),
+        quantity=grid.quantity.number(event.quantity_lots),
         side=SIDE_NAMES[event.taker_side],
         timestamp=timestamp,
     )
@@ -100,48 +106,41 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
         event = trade.event
         yield FillDocument(
             trade_id=trade.trade_id,
-            price=json_number(grid.price.text(event.price_ticks)),
-            quantity=json_number(grid.quantity.text(event.quantity_lots)),
+            price=grid.price.number(event.price_ticks),
+            quantity=grid.quantity.number(event.quantity_lots),
             side=SIDE_NAMES[event.taker_side],
             liquidity="taker" if event.taker_order_id == order.command.order_id else "maker",
             timestamp=timestamp,
         )
 
 
-def _state(order: NewOrder, timestamp: str) -> dict[str, Any]:
+def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
     command, grid = order.command, order.instrument.grid
-    return {
-        "order_id": command.order_id,
-        "client_id": command.client_id,
-        "instrument": order.instrument.symbol,
-        "side": command.side,
-        "order_type": command.type,
-        "price": json_number(grid.price.text(command.price_ticks)) if command.price_ticks else None,
-        "quantity": json_number(grid.quantity.text(command.quantity_lots)),
-        "filled_quantity": json_number(grid.quantity.text(order.filled_lots)),
-        "remaining_quantity": json_number(grid.quantity.text(command.quantity_lots - order.filled_lots)),
-        "average_price": _average_price(order, grid),
-        "status": order.status.value,
-        "reason": order.reason.value if order.reason is not None else None,
-        "idempotency_key": command.idempotency_key,
-        "created_at": timestamp,
-        "updated_at": timestamp,
-    }
-
-
-def _average_price(order: NewOrder, grid: Grid) -> object:
-    if not order.filled_lots:
-        return None
-    if len(order.trades) == 1:
-        return json_number(grid.price.text(order.trades[0].event.price_ticks))
-    return average_price(
-        Decimal(grid.notional_text(order.filled_notional)), Decimal(grid.quantity.text(order.filled_lots))
+    return OrderDocument(
+        order_id=command.order_id,
+        client_id=command.client_id,
+        instrument=order.instrument.symbol,
+        side=command.side,
+        order_type=command.type,
+        price=grid.price.number(command.price_ticks) if command.price_ticks else None,
+        quantity=grid.quantity.number(command.quantity_lots),
+        filled_quantity=grid.quantity.number(order.filled_lots),
+        remaining_quantity=grid.quantity.number(command.quantity_lots - order.filled_lots),
+        average_price=_average_price(order, grid),
+        status=order.status.value,
+        reason=order.reason.value if order.reason is not None else None,
+        idempotency_key=command.idempotency_key,
+        created_at=timestamp,
+        updated_at=timestamp,
+        trades=list(_fills(order, timestamp)),
     )
 
 
-def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
-    return OrderDocument(**_state(order, timestamp), trades=list(_fills(order, timestamp)))
-
-
-def _update_of_new(order: NewOrder, timestamp: str) -> OrderUpdate:
-    return OrderUpdate(**_state(order, timestamp), sequence=order.sequence)
+def _average_price(order: NewOrder, grid: Grid) -> Number | None:
+    if not order.filled_lots:
+        return None
+    if len(order.trades) == 1:
+        return grid.price.number(order.trades[0].event.price_ticks)
+    return average_price(
+        Decimal(grid.notional_text(order.filled_notional)), Decimal(grid.quantity.text(order.filled_lots))
+    )

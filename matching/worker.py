@@ -230,8 +230,9 @@ class MatchingWorker:
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
         """Tell what was committed, while the next batch is matched: meanwhile nothing here looks at the books."""
         _count(batch)
-        outcome = Outcome(batch, documents.replies(batch), documents.market_batches(settled, batch))
-        for symbol in await self._publisher.publish(outcome, done=position):
+        orders = documents.order_documents(batch)
+        replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
+        for symbol in await self._publisher.publish(Outcome(batch, replies, news), done=position):
             async with self._matching:
                 await self._publisher.rebuild(self._books[symbol])
 

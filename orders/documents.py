@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from rest.content import encode_json
 from rest.numbers import Number, average_text, json_decimal, json_number, json_optional_decimal
 from rest.times import time_text
 
@@ -89,11 +90,16 @@ class OrderDocument(OrderState, kw_only=True):
     trades: list[FillDocument]
 
 
-class OrderUpdate(OrderState, kw_only=True, tag_field="type", tag="order_update"):
-    """The stream's message. Its own `type` takes the name, so the order's is `order_type` here."""
+def order_update(state: bytes, sequence: int) -> str:
+    """The stream's message of an `OrderState`, or of what has more than that, in JSON."""
+    fields = _decode_fields(state)
+    fields.pop("trades", None)
+    order_type = fields.pop("type")  # the message has a `type` of its own
+    message = {"type": "order_update", "order_type": order_type, "sequence": sequence, **fields}
+    return encode_json(message).decode()
 
-    order_type: str = msgspec.field(name="order_type")
-    sequence: int
+
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def average_price(filled_notional: Decimal, filled_quantity: Decimal) -> Number | None:

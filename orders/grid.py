@@ -7,7 +7,7 @@ grid is refused, never rounded. Exact for every tick and lot size of at most 12 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rest.numbers import EXACT, decimal_text, units_text
+from rest.numbers import EXACT, Number, decimal_text, units_number, units_text
 
 DECIMALS_MAX = 12
 
@@ -43,6 +43,10 @@ class Scale:
     def text(self, steps: int) -> str:
         """Plain decimal text of a number of steps >= 0."""
         return units_text(steps * self.units_per_step, self.decimals)
+
+    def number(self, steps: int) -> Number:
+        """The JSON number of a number of steps >= 0."""
+        return units_number(steps * self.units_per_step, self.decimals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 Numbers leave as plain decimals without exponent or trailing zeros: 70150.5, 0.1, 0.00000001.
 """
 
+import functools
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 
 import msgspec
@@ -10,6 +11,9 @@ import msgspec
 # A number from outside may have this many digits before and after the point at most; wider ones are refused
 # before any arithmetic, so that 1e999999999 costs nothing.
 DIGITS_MAX = 30
+
+# Prices near the market and usual quantities come again and again, in several places each time.
+UNITS_REMEMBERED_MAX = 10_000
 
 Number = msgspec.Raw  # a JSON number, digit for digit
 
@@ -52,6 +56,13 @@ def decimal_text(value: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
+@functools.lru_cache(UNITS_REMEMBERED_MAX)
+def units_number(units: int, scale: int) -> Number:
+    """The JSON number of `units` * 10**-scale; units >= 0."""
+    return json_number(units_text(units, scale))
+
+
+@functools.lru_cache(UNITS_REMEMBERED_MAX)
 def units_text(units: int, scale: int) -> str:
     """The text of `units` * 10**-scale; units >= 0."""
     if scale == 0:

@@ -40,6 +40,7 @@ from marketdata.stream.book_copy import BookCopy
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.tape import Tape
 from marketdata.stream.topics import Channel, Topic
+from orders.documents import order_update
 from orders.instruments import TradedInstrument
 from orders.models import Side
 from rest.content import encode_json
@@ -123,9 +124,10 @@ class Feed:
         if trades := self._audiences.get(Topic(Channel.TRADES)):
             for text in batch.trades:
                 trades.send(text)
-        for client_id, text in batch.orders:
-            if orders := self._orders.get(Topic(Channel.ORDERS, client_id=client_id)):
-                orders.on_update(batch, text)
+        if self._orders:
+            for client_id, sequence, state in batch.orders:
+                if orders := self._orders.get(Topic(Channel.ORDERS, client_id=client_id)):
+                    orders.on_update(batch, order_update(state, sequence))
         if batch.minute is not None:
             self._on_minute(batch.minute)
         if self._resync is not None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -142,6 +143,18 @@ def test_only_what_is_heard_while_the_day_is_read_is_added_to_it(instrument: Tra
     asyncio.run(scenario())
 
 
+def state_of(order_id: str) -> bytes:
+    """An order as REST shows it, with its trades."""
+    texts = dict.fromkeys(
+        ("client_id", "instrument", "side", "type", "status", "created_at", "updated_at"), "x"
+    )
+    numbers = dict.fromkeys(
+        ("price", "quantity", "filled_quantity", "remaining_quantity", "average_price"), 1.5
+    )
+    more: dict[str, Any] = {"reason": None, "idempotency_key": None, "trades": []}
+    return json.dumps({"order_id": order_id, **texts, **numbers, **more}).encode()
+
+
 def test_what_a_snapshot_has_is_not_told_again(instrument: TradedInstrument) -> None:
     """The database is ahead of the batches: who asks meanwhile gets a later snapshot than who asked before."""
 
@@ -150,7 +163,7 @@ def test_what_a_snapshot_has_is_not_told_again(instrument: TradedInstrument) -> 
             instrument=SYMBOL,
             previous_sequence=previous_sequence,
             sequence=sequence,
-            orders=[("owner", json.dumps({"type": name}))],
+            orders=[("owner", sequence, state_of(name))],
         )
 
     books = BookSequence.objects.filter(instrument_id=instrument.instrument_id)
@@ -173,9 +186,9 @@ def test_what_a_snapshot_has_is_not_told_again(instrument: TradedInstrument) -> 
             for batch in batches:
                 feed.on_batch(batch)
             for name in ("done", "rejected", "new"):
-                await client.expect(name)
+                assert (await client.expect("order_update"))["order_id"] == name
             for name in ("rejected", "new"):
-                await later.expect(name)
+                assert (await later.expect("order_update"))["order_id"] == name
 
     asyncio.run(scenario())
 

@@ -37,8 +37,9 @@ class Control:
 def _answer_before_the_commit(worker: Any) -> None:
     async def commit(keys: Any, match: Any, position: str) -> Any:
         batch = match({})
-        news = documents.market_batches(Settled([], {}), batch)
-        outcome = Outcome(batch, documents.replies(batch), news)
+        orders = documents.order_documents(batch)
+        news = documents.market_batches(Settled([], {}), batch, orders)
+        outcome = Outcome(batch, documents.replies(batch, orders), news)
         await worker._publisher.publish(outcome, done=position)
         worker._lease, _, _ = await worker._ledger.commit(keys, lambda known: batch, worker._held, position)
         return batch
