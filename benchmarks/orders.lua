@@ -1,0 +1,28 @@
+-- wrk's script: sends prepared requests, one after the other. Environment: BENCH_REQUESTS, a file with one request's
+-- path and body a line. Prints one line of JSON when done. What is sent must be enough: it ends where nothing is left.
+--
+-- It looks at no answer: that would take as long as all the rest. wrk itself counts those that are neither 2xx nor 3xx.
+
+function init(args)
+    requests = {}
+    for line in io.lines(os.getenv('BENCH_REQUESTS')) do
+        local path, body = line:match('^(%S+) (.*)$')
+        table.insert(requests, wrk.format('POST', path, {['Content-Type'] = 'application/json'}, body))
+    end
+    sent = 0
+end
+
+function request()
+    sent = sent + 1
+    return requests[sent]
+end
+
+function done(summary, latency, numbers)
+    local errors = summary.errors
+    io.write(string.format(
+        '{"seconds":%f,"right":%d,"wrong":%d,"p50":%f,"p99":%f,"max":%f}\n',
+        summary.duration / 1e6, summary.requests - errors.status,
+        errors.status + errors.connect + errors.read + errors.write + errors.timeout,
+        latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3
+    ))
+end

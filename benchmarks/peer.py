@@ -1,0 +1,129 @@
+"""The strongest peer on PyPI beside the exchange: `python -m benchmarks.peer --python python3.12`.
+
+`matching-engine` 0.1.1 (MIT): FastAPI on uvicorn, one process, a log file of its own that it fsyncs, no database,
+no idempotency, no rate limit. It is installed into an environment of its own, which needs Python 3.12, and runs as
+its own command line starts it. Both get the same mix of orders from wrk, by turns, `--runs` times.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from benchmarks.http import REQUESTS_PER_SECOND_MAX, are_kept, key_prefix, orders, print_heading
+from benchmarks.wrk import ClosedLoop, closed_loop
+from loadtools.arguments import whole_number
+from loadtools.exchange import free_port, own_exchange
+from loadtools.wire import Target
+
+PACKAGE = "matching-engine[gateway]==0.1.1"
+PATH = "/markets/BTC-USDT/orders"
+CONNECTIONS = (32, 128)
+STARTS_SECONDS_MAX = 30.0
+POLL_SECONDS = 0.1
+EXCHANGE, PEER = "exchange", "peer"
+
+
+def main() -> None:
+    """Exit status 1 where there was an error or an acknowledged order of ours is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peer", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="of each run (5)")
+    parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
+    parser.add_argument("--python", default="python3.12", help="of at least 3.12, for the peer (python3.12)")
+    options = parser.parse_args()
+    print_heading(parser.prog)
+    measured: defaultdict[tuple[int, str], list[ClosedLoop]] = defaultdict(list)
+    failed = False
+    with (
+        tempfile.TemporaryDirectory(prefix="peer-") as folder,
+        own_exchange(Path("manage.py").absolute()) as exchange,
+        peer(Path(folder), options.python) as other,
+    ):
+        for run in range(-1, options.runs):  # the first is to warm up
+            for connections in CONNECTIONS:
+                for name in (EXCHANGE, PEER):
+                    ours = name == EXCHANGE
+                    prefix = key_prefix()
+                    requests = islice(orders(prefix), REQUESTS_PER_SECOND_MAX * options.seconds)
+                    target, sent = (exchange.target, requests) if ours else (other, map(for_peer, requests))
+                    loop = closed_loop(target, sent, connections=connections, seconds=options.seconds)
+                    kept = not ours or are_kept(loop, prefix, connections, exchange)
+                    failed |= bool(loop.errors) or not kept
+                    if run >= 0:
+                        measured[connections, name].append(loop)
+                        print(f"{name:<10} {connections:>4} connections {row(loop)}", flush=True)
+    print(f"\nmedians of {options.runs} runs")
+    for connections in CONNECTIONS:
+        rates = {}
+        for name in (EXCHANGE, PEER):
+            some = measured[connections, name]
+            rates[name] = statistics.median(loop.per_second for loop in some)
+            p50 = statistics.median(loop.p50 for loop in some)
+            print(f"{name:<10} {connections:>4} connections {rates[name]:>8,.0f} orders/s, p50 {p50:.1f} ms")
+        print(f"{'':<10} {connections:>4} connections {rates[EXCHANGE] / rates[PEER]:.2f} times the peer")
+    sys.exit(failed)
+
+
+def row(loop: ClosedLoop) -> str:
+    return (
+        f"{loop.per_second:>8,.0f} orders/s, p50 {loop.p50:.1f} ms, p99 {loop.p99:.1f} ms,"
+        f" generator {loop.generator:.0%}, errors {loop.errors}"
+    )
+
+
+def for_peer(request: tuple[str, bytes]) -> tuple[str, bytes]:
+    """The same order as the peer takes it: accounts are numbers, it has no keys, and decimals are strings."""
+    order = json.loads(request[1], parse_float=str)
+    body = {
+        "account": 1 + int(order["client_id"].removeprefix("client-")),
+        "side": order["side"],
+        "type": order["type"],
+        "quantity": str(order["quantity"]),
+    }
+    if "price" in order:
+        body["price"] = str(order["price"])
+    return PATH, json.dumps(body).encode()
+
+
+@contextmanager
+def peer(folder: Path, python: str) -> Iterator[Target]:
+    """The peer on loopback, in an environment that is thrown away."""
+    environment = folder / "environment"
+    subprocess.run([python, "-m", "venv", str(environment)], check=True)
+    program = str(environment / "bin" / "python")
+    subprocess.run([program, "-m", "pip", "install", "--quiet", PACKAGE, "uvloop"], check=True)
+    target = Target("127.0.0.1", free_port())
+    process = subprocess.Popen(
+        [program, "-m", "matching_engine", "serve", "--host", target.host, "--port", str(target.port)],
+        env={**os.environ, "ME_DATA_DIR": str(folder / "data")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + STARTS_SECONDS_MAX
+        while True:
+            try:
+                with urllib.request.urlopen(f"{target.url}/openapi.json"):
+                    break
+            except OSError:
+                if time.monotonic() > deadline or process.poll() is not None:
+                    raise
+                time.sleep(POLL_SECONDS)
+        yield target
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Closed loops with wrk, a load generator in C that takes little of the machine that is measured.
+
+benchmarks/orders.lua tells it what to send. One thread: the cores are the exchange's.
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from loadtools.wire import Target
+
+SCRIPT = Path(__file__).with_name("orders.lua")
+TIMEOUT_SECONDS = 10
+ENDS_SECONDS_MAX = 30.0  # beyond the run's own time
+
+
+class WrkError(RuntimeError):
+    """wrk is not there, or did not do what it was told."""
+
+
+class ClosedLoop(NamedTuple):
+    """One run: times in milliseconds, the generator's processor time as a part of one core."""
+
+    per_second: float
+    p50: float
+    p99: float
+    max: float
+    generator: float
+    errors: int
+    acknowledged: int
+
+
+class _Report(msgspec.Struct):
+    seconds: float
+    right: int
+    wrong: int
+    p50: float
+    p99: float
+    max: float
+
+
+def closed_loop(
+    target: Target, requests: Iterable[tuple[str, bytes]], *, connections: int, seconds: int
+) -> ClosedLoop:
+    """Send (path, JSON body) pairs, of which there must be enough, for so long. Raises WrkError."""
+    program = shutil.which("wrk")
+    if program is None:
+        raise WrkError("wrk is not installed (on Debian and Ubuntu: apt install wrk)")
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
+    with tempfile.NamedTemporaryFile(prefix="wrk-") as prepared:
+        prepared.writelines(b"%s %s\n" % (path.encode(), body) for path, body in requests)
+        prepared.flush()
+        before = _children_seconds()
+        finished = subprocess.run(
+            [*command, f"-s{SCRIPT}", target.url],
+            env={**os.environ, "BENCH_REQUESTS": prepared.name},
+            capture_output=True,
+            timeout=seconds + ENDS_SECONDS_MAX,
+            check=False,
+        )
+        used = _children_seconds() - before
+    line = next((line for line in finished.stdout.splitlines() if line.startswith(b"{")), None)
+    if finished.returncode != 0 or line is None:
+        raise WrkError(f"wrk ended with status {finished.returncode}: {finished.stderr.decode()[-500:]}")
+    report = msgspec.json.decode(line, type=_Report)
+    return ClosedLoop(
+        per_second=report.right / report.seconds,
+        p50=report.p50,
+        p99=report.p99,
+        max=report.max,
+        generator=used / report.seconds,
+        errors=report.wrong,
+        acknowledged=report.right,
+    )
+
+
+def _children_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
