@@ -34,10 +34,7 @@ def replies(batch: Batch, orders: dict[str, bytes]) -> dict[str, list[Reply]]:
 
 
 def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
-    """One message for each book that has news; `orders` are the batch's documents.
-
-    Books in memory may be further already, and are not looked at.
-    """
+    """One message for each book that has news; `orders` are the batch's documents."""
     timestamp = time_text(batch.now)
     messages = {symbol: _book_batch(change, timestamp) for symbol, change in batch.books.items()}
     by_instrument = {

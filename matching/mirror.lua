@@ -3,14 +3,9 @@
 -- KEYS  1 sequence, 2 bids, 3 asks, 4 epoch
 -- ARGV  1 the sequence that the mirror must have, 2 the new one, 3 the writer's epoch, then for each level:
 --       'b' or 'a', price in ticks, member ('' where the level is gone)
--- Returns 1, also where this writer's mirror has come so far already, which happens when it was rebuilt meanwhile;
--- 0 where the mirror has another sequence and was left as it is.
+-- Returns 1, or 0 where the mirror has another sequence and was left as it is.
 
-local stored = redis.call('GET', KEYS[1])
-if stored ~= ARGV[1] then
-    local further = stored and tonumber(stored) >= tonumber(ARGV[2])
-    return (further and redis.call('GET', KEYS[4]) == ARGV[3]) and 1 or 0
-end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for i = 4, #ARGV, 3 do
     local key = ARGV[i] == 'b' and KEYS[2] or KEYS[3]
     redis.call('ZREMRANGEBYSCORE', key, ARGV[i + 1], ARGV[i + 1])

@@ -60,11 +60,11 @@ class Publisher:
         for market in books:
             await self._mirror.rebuild(market)
 
-    async def publish(self, outcome: Outcome, *, done: str) -> list[str]:
-        """A committed batch, which ends at the stream's entry `done`. Returns the symbols of mirrors to be rebuilt.
+    async def publish(self, outcome: Outcome, books: dict[str, MarketBook], *, done: str) -> None:
+        """A committed batch, which ends at the stream's entry `done`.
 
-        The mirror moves before the replies leave: whoever is answered finds the effects in it, but for one that was
-        lost meanwhile.
+        The mirror moves before the replies leave: whoever is answered finds the effects in it. (A mirror that was
+        lost meanwhile is rebuilt right after them.)
         """
         changes = outcome.batch.books.values()
         answers = await self._session.run(
@@ -75,16 +75,12 @@ class Publisher:
             ),
             self._stream.trim_command(done),
         )
+        for change, moved in zip(changes, answers, strict=False):
+            if not moved:
+                logger.warning("the mirror of %s was behind; rebuilding it", change.instrument.symbol)
+                await self._mirror.rebuild(books[change.instrument.symbol])
         for message in outcome.news:
             await self._send(message)
-        return [
-            change.instrument.symbol for change, moved in zip(changes, answers, strict=False) if not moved
-        ]
-
-    async def rebuild(self, market: MarketBook) -> None:
-        """Write a mirror anew that was behind its book."""
-        logger.warning("the mirror of %s was behind; rebuilding it", market.instrument.symbol)
-        await self._mirror.rebuild(market)
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
         """Say that this partition is matched, and at which sequence each book is."""

@@ -1,4 +1,4 @@
-"""The matching worker of one partition: read, match, commit, tell; and it tells while the next batch is committed.
+"""The matching worker of one partition: read, match, commit, tell.
 
 It owns the partition while it holds the lease. Whatever goes wrong, the database is right: after any doubt
 about what was committed the worker drops its books and loads them from there. A batch that cannot be carried
@@ -54,8 +54,6 @@ class MatchingWorker:
         self._stopping = asyncio.Event()
         self._lease: Lease | None = None
         self._books: dict[str, MarketBook] = {}
-        self._matching = asyncio.Lock()  # held while the books change
-        self._publishing: asyncio.Task[None] | None = None  # the last batch, while the next one is committed
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
         self._last_now = datetime.min.replace(tzinfo=UTC)
         self._heartbeat_due = 0.0
@@ -109,7 +107,6 @@ class MatchingWorker:
                 await self._join_stream()
                 while not self._stopping.is_set():
                     await self._work()
-                await self._published()
             except (RedisError, OSError) as error:
                 # The books are right and the lease is ours: only the way to the others is lost.
                 logger.warning("partition %d: Redis: %s", self.partition, error)
@@ -117,8 +114,6 @@ class MatchingWorker:
                 await self._pause(settings.WORKER_BACKOFF_SECONDS_MIN)
 
     async def _load(self) -> None:
-        with contextlib.suppress(RedisError, OSError, LeaseLost):
-            await self._published()
         started = time.perf_counter()
         async with self._renewing():
             self._books = await self._ledger.load_books()
@@ -133,8 +128,6 @@ class MatchingWorker:
         )
 
     async def _join_stream(self) -> None:
-        with contextlib.suppress(RedisError, OSError):
-            await self._published()
         async with self._renewing():
             await self._stream.align(self._held.position)
             await self._publisher.prepare(self._books.values(), self._held.epoch)
@@ -220,30 +213,18 @@ class MatchingWorker:
         self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
     ) -> Batch:
         started = time.perf_counter()
-        async with self._matching:
-            self._lease, batch, settled = await self._ledger.commit(keys, match, self._held, position)
+        self._lease, batch, settled = await self._ledger.commit(keys, match, self._held, position)
         metrics.commit_seconds.observe(time.perf_counter() - started)
-        await self._published()  # news come in the order of commits
-        self._publishing = asyncio.create_task(self._publish(batch, settled, position))
+        await self._publish(batch, settled, position)
         return batch
 
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
-        """Tell what was committed, while the next batch is matched: meanwhile nothing here looks at the books."""
         _count(batch)
         orders = documents.order_documents(batch)
         replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
-        for symbol in await self._publisher.publish(Outcome(batch, replies, news), done=position):
-            async with self._matching:
-                await self._publisher.rebuild(self._books[symbol])
-
-    async def _published(self) -> None:
-        """Returns when all is told that was committed. Raises redis.RedisError, OSError, LeaseLost."""
-        publishing, self._publishing = self._publishing, None
-        if publishing is not None:
-            await publishing
+        await self._publisher.publish(Outcome(batch, replies, news), self._books, done=position)
 
     async def _heartbeat(self) -> None:
-        await self._published()
         await self._renew()
         await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
         await self._publisher.heartbeat(self._books.values())
@@ -254,7 +235,6 @@ class MatchingWorker:
 
     async def _reload_instruments(self) -> None:
         """Take over changed instruments, and open books for new ones."""
-        await self._published()
         for symbol, instrument in (await self._ledger.load_instruments()).items():
             if instrument.partition != self.partition:
                 continue
@@ -288,8 +268,7 @@ class MatchingWorker:
             await asyncio.gather(renewing, return_exceptions=True)
 
     async def _give_back(self) -> None:
-        with contextlib.suppress(RedisError, OSError, LeaseLost):
-            await self._published()
+        with contextlib.suppress(RedisError, OSError):
             await self._publisher.end_heartbeat()
         if self._lease is not None:
             with contextlib.suppress(OperationalError, InterfaceError):

@@ -275,10 +275,8 @@ class SimulatedSession:
         """matching/mirror.lua."""
         key, bids, asks, epoch_key, previous, following, epoch, *levels = arguments
         server = self._client.server
-        stored = server.get(key)
-        if stored != str(previous).encode():
-            further = stored is not None and int(stored) >= following
-            return int(further and server.get(epoch_key) == str(epoch).encode())
+        if server.get(key) != str(previous).encode():
+            return 0
         for letter, ticks, member in zip(levels[::3], levels[1::3], levels[2::3], strict=True):
             members = server.sets.setdefault({"b": bids, "a": asks}[letter], {})
             for gone in [name for name, score in members.items() if score == ticks]:
