@@ -13,7 +13,7 @@ stamp := .venv/installed
 PYTHON ?=
 sources := exchange_site matching marketdata orders rest loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run demo test check format bench load-test simulate chaos clean
+.PHONY: help run demo test check format bench profile load-test simulate chaos clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
@@ -24,7 +24,8 @@ help:
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
 	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
 	@echo "make chaos      break a real exchange under load, and audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
-	@echo "make bench      measure the matching engine, orders over HTTP, and the memory of the exchange"
+	@echo "make bench      measure engine, orders over HTTP, recovery, growth and memory: 25 minutes; needs wrk"
+	@echo "make profile    show where the processor time of an order goes; needs wrk"
 	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
 
 run: $(stamp)
@@ -50,7 +51,12 @@ format: $(stamp)
 bench: $(stamp)
 	@$(python) -m benchmarks.engine
 	@$(python) -m benchmarks.http
+	@$(python) -m benchmarks.recovery
+	@$(python) -m benchmarks.growth
 	@$(python) -m benchmarks.memory
+
+profile: $(stamp)
+	@exec $(python) -m benchmarks.profile
 
 load-test: $(stamp)
 	@exec $(python) manage.py load_test

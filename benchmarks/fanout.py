@@ -12,7 +12,6 @@ the same server, beside it. `--picture` saves a chart of the steps.
 """
 
 import argparse
-import platform
 import re
 import statistics
 import sys
@@ -22,16 +21,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
 import psutil
 
-from benchmarks.engine import processor
 from benchmarks.memory import MIB, kibibytes
 from benchmarks.overload import raise_open_files_limit
+from benchmarks.report import print_heading
 from benchmarks.served import served
 from exchange_site.embedded.processes import command_line
 from loadtools.arguments import whole_number
@@ -169,10 +167,7 @@ def main() -> None:
     options = parser.parse_args()
     steps: list[Step] = options.steps
     raise_open_files_limit(max(step.subscribers for step in steps) + options.silent + OTHER_FILES)
-    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
-    print(f"command   {parser.prog} {' '.join(sys.argv[1:])}\n")
+    print_heading(parser.prog, PACKAGES)
     variables = {"EXCHANGE_API_PROCESSES": str(options.api_processes)}
     measured: list[Measured] = []
     with own_exchange(Path("manage.py").absolute(), variables=variables) as exchange:

@@ -9,18 +9,16 @@ and says how long it took and what the orders noticed.
 
 import argparse
 import http.client
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.engine import processor
 from benchmarks.memory import restart_worker
 from benchmarks.past import TRADES_PER_GROUP, Past, make_past
+from benchmarks.report import print_heading
 from exchange_site.embedded.locations import Locations
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
@@ -75,10 +73,7 @@ def main() -> None:
         "--audit", action="store_true", help="hold the large exchange against its promises in the end"
     )
     options = parser.parse_args()
-    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
-    print(f"command   {parser.prog} {' '.join(sys.argv[1:])}\n")
+    print_heading(parser.prog, PACKAGES)
     with own_exchange(MANAGE_PY) as empty, own_exchange(MANAGE_PY) as small, own_exchange(MANAGE_PY) as large:
         fill(small, SMALL)
         fill(large, Past(options.trades, options.resting, DAYS))

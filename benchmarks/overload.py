@@ -16,7 +16,6 @@ exit status is 1.
 
 import argparse
 import asyncio
-import platform
 import resource
 import secrets
 import sys
@@ -24,15 +23,14 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import redis
 import uvloop
 
-from benchmarks.engine import processor
 from benchmarks.memory import MIB, kibibytes
+from benchmarks.report import print_heading
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.processes import command_line
 from loadtools.arguments import whole_number
@@ -144,11 +142,7 @@ def main() -> None:
     parser.add_argument("--readers", type=whole_number(0, CLIENTS_MAX), default=0, help="(0)")
     options = parser.parse_args()
     raise_open_files_limit(options.clients + options.readers + OTHER_FILES)
-    print(f"machine   {processor()}, {platform.system()} {platform.release()}")
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-    print(f"versions  {platform.python_implementation()} {platform.python_version()}, {packages}")
-    load = f"--clients {options.clients} --readers {options.readers} --seconds {options.seconds}"
-    print(f"command   {parser.prog} {load}\n")
+    print_heading(parser.prog, PACKAGES)
     with own_exchange(Path("manage.py").absolute()) as exchange:
         holds = uvloop.run(overload(exchange, options.clients, options.readers, options.seconds))
     sys.exit(0 if holds else 1)

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.http import REQUESTS_PER_SECOND_MAX, are_kept, key_prefix, orders, print_heading
+from benchmarks.http import PACKAGES, REQUESTS_PER_SECOND_MAX, are_kept, key_prefix, orders
+from benchmarks.report import print_heading
 from benchmarks.wrk import ClosedLoop, closed_loop
 from loadtools.arguments import whole_number
 from loadtools.exchange import free_port, own_exchange
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
     parser.add_argument("--python", default="python3.12", help="of at least 3.12, for the peer (python3.12)")
     options = parser.parse_args()
-    print_heading(parser.prog)
+    print_heading(parser.prog, PACKAGES)
     measured: defaultdict[tuple[int, str], list[ClosedLoop]] = defaultdict(list)
     failed = False
     with (

@@ -1,0 +1,192 @@
+"""Where the processor time of an order goes: `python -m benchmarks.profile`, or `make profile`.
+
+Starts an exchange of its own, sends it the mix of orders from wrk in a closed loop, and prints the microseconds an
+order by process, as Linux counts them; for the API process and the worker by step: py-spy samples who holds the
+interpreter, a sample belongs to the innermost step on its stack, and the shares are taken of the process's time; and
+for PostgreSQL by statement, from pg_stat_statements, which the database is restarted with. Sampling costs something
+itself: take the shares from here, and orders a second from benchmarks/http.py.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks.http import PACKAGES, REQUESTS_PER_SECOND_MAX, key_prefix, orders
+from benchmarks.report import print_heading
+from benchmarks.wrk import closed_loop
+from exchange_site.embedded.locations import POSTGRES_DATABASE, POSTGRES_PORT, Locations
+from exchange_site.embedded.postgres import SUPERUSER
+from exchange_site.embedded.processes import command_line, read_pid
+from loadtools.arguments import whole_number
+from loadtools.exchange import OwnExchange, health_problem, own_exchange
+from loadtools.processor import process_ticks
+
+SAMPLES_PER_SECOND = 400
+RESTARTS_SECONDS_MAX = 60.0
+POLL_SECONDS = 0.1
+STATEMENTS_SHOWN = 6
+SMALLEST_SHARE = 0.005
+API, WORKER = "API process", "matching worker"
+ROLES = (
+    (API, "uvicorn_server"),
+    (WORKER, "run_matching"),
+    ("Valkey", "valkey"),
+    ("PostgreSQL", "postgres"),
+    ("serve", "manage.py serve"),
+)
+# Innermost first where one calls the other. A step's frames are recognised by parts of "function (file:line)".
+STEPS = {
+    API: (
+        ("metrics", ("prometheus_client/",)),
+        ("reply: listen to Redis", ("orders/gateway/replies.py", "_on_reply")),
+        ("append: script, one round trip", ("orders/gateway/appender.py", "orders/gateway/admission.py")),
+        ("validate: JSON, serializer, grid", ("_read_order", "to_grid", "read_json")),
+        ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
+        ("answer: response and sending", ("_send (exchange_site", "_answer (orders", "JSONResponse")),
+        ("viewset", ("rest/viewset.py", "orders/views.py", "rest_framework/")),
+        ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),
+        ("server: HTTP, tasks", ("uvicorn/protocols/",)),
+    ),
+    WORKER: (
+        ("metrics", ("prometheus_client/", "_count (matching")),
+        ("read: stream, decode", ("matching/command_stream.py", "MatchingWorker._decode")),
+        ("look keys up", ("find_keys",)),
+        ("match", ("Batch.run", "matching/engine/")),
+        ("rows", ("_parameters (matching/settlement.py",)),
+        ("commit: the statement's client side", ("settle (matching/settlement.py",)),
+        ("describe: replies and market data", ("matching/documents.py",)),
+        ("tell the feed: Channels", ("Publisher._send",)),
+        ("tell: mirror, replies, trim", ("Publisher.publish",)),
+        ("threads, heartbeat", ("matching/", "concurrent/futures")),
+    ),
+}
+_STATEMENTS = """
+SELECT calls, total_exec_time * 1000, rows, regexp_replace(query, '\\s+', ' ', 'g') FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY total_exec_time DESC LIMIT %s
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__.splitlines()[0])
+    parser.add_argument("--connections", type=whole_number(1, 1_000), default=128, help="(128)")
+    parser.add_argument("--seconds", type=whole_number(2, 600), default=10, help="(10)")
+    options = parser.parse_args()
+    print_heading(parser.prog, (*PACKAGES, "py-spy"))
+    with own_exchange(Path("manage.py").absolute()) as exchange, tempfile.TemporaryDirectory() as folder:
+        count_statements(exchange)
+        send(exchange, options.connections, 3)  # to warm up
+        processes = {process: role_of(process) for process in exchange.process_ids()}
+        spies = [
+            sample(process, Path(folder) / role, options.seconds)
+            for process, role in processes.items()
+            if role in STEPS
+        ]
+        with superuser(exchange) as database:
+            database.execute("SELECT pg_stat_statements_reset()")
+            before = process_ticks(exchange.process_id, named=str(exchange.data_dir))
+            placed, per_second = send(exchange, options.connections, options.seconds)
+            after = process_ticks(exchange.process_id, named=str(exchange.data_dir))
+            statements = database.execute(_STATEMENTS, [STATEMENTS_SHOWN]).fetchall()
+        for spy in spies:
+            spy.wait()
+        print(f"{placed:,} orders, {per_second:,.0f}/s, {options.connections} connections\n")
+        tick_microseconds = 1e6 / os.sysconf("SC_CLK_TCK")
+        spent: Counter[str] = Counter()
+        for process, ticks in after.items():
+            role = processes.get(process) or role_of(process)
+            spent[role] += round((ticks - before.get(process, 0)) * tick_microseconds)
+        for role, microseconds in spent.most_common():
+            print(f"{microseconds / placed:8.1f} µs an order  {role}")
+            for step, share in shares(Path(folder) / role, STEPS.get(role, ())):
+                if share >= SMALLEST_SHARE:
+                    print(f"{'':8}   {share * microseconds / placed:8.1f}  {step}")
+        print(f"{sum(spent.values()) / placed:8.1f} µs an order  in all, without the generator\n")
+        for calls, microseconds, rows, query in statements:
+            print(
+                f"{microseconds / placed:8.1f} µs an order  {calls:>8,} calls, {rows:>8,} rows,"
+                f" {microseconds / calls:7.0f} µs each  {query[:70]}"
+            )
+
+
+def send(exchange: OwnExchange, connections: int, seconds: int) -> tuple[int, float]:
+    """How many orders were acknowledged, and how many a second."""
+    requests = islice(orders(key_prefix()), REQUESTS_PER_SECOND_MAX * seconds)
+    loop = closed_loop(exchange.target, requests, connections=connections, seconds=seconds)
+    return loop.acknowledged, loop.per_second
+
+
+def role_of(process: int) -> str:
+    command = command_line(process)
+    return next((role for role, part in ROLES if part in command), "others")
+
+
+def sample(process: int, output: Path, seconds: int) -> "subprocess.Popen[bytes]":
+    """Stacks of who holds the interpreter, each with how often it was seen."""
+    command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw"]
+    command += ["--rate", str(SAMPLES_PER_SECOND), "--duration", str(seconds), "--pid", str(process)]
+    return subprocess.Popen(
+        [*command, "--output", str(output)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+def shares(samples: Path, steps: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str, float]]:
+    """The part of the samples that each step has, and what is left."""
+    if not samples.exists():
+        return []
+    seen: Counter[str] = Counter()
+    for line in samples.read_text().splitlines():
+        stack, _, count = line.rpartition(" ")
+        seen[step_of(stack.split(";"), steps)] += int(count)
+    return [(step, count / seen.total()) for step, count in seen.most_common()]
+
+
+def step_of(stack: Sequence[str], steps: Sequence[tuple[str, Sequence[str]]]) -> str:
+    for frame in reversed(stack):
+        for step, parts in steps:
+            if any(part in frame for part in parts):
+                return step
+    return "event loop and others"
+
+
+def superuser(exchange: OwnExchange) -> "psycopg.Connection[tuple[Any, ...]]":
+    folder = Locations(exchange.data_dir).sockets
+    return psycopg.connect(
+        host=str(folder), port=POSTGRES_PORT, user=SUPERUSER, dbname=POSTGRES_DATABASE, autocommit=True
+    )
+
+
+def count_statements(exchange: OwnExchange) -> None:
+    """Start the database again with pg_stat_statements."""
+    with superuser(exchange) as database:
+        database.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
+    server = read_pid(Locations(exchange.data_dir).postgres_data / "postmaster.pid")
+    assert server is not None
+    os.kill(server, signal.SIGINT)
+    deadline = time.monotonic() + RESTARTS_SECONDS_MAX
+    while True:
+        try:
+            with superuser(exchange) as database:
+                database.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+                database.execute("SELECT pg_stat_statements_reset()")
+            if health_problem(exchange.target) is None:
+                return
+        except psycopg.Error:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+if __name__ == "__main__":
+    main()
