@@ -2,8 +2,8 @@
 
 Starts an exchange of its own, sends it the mix of orders from wrk in a closed loop, and prints the microseconds an
 order by process, as Linux counts them; for the API process and the worker by step: py-spy samples who holds the
-interpreter, a sample belongs to the innermost step on its stack, and the shares are taken of the process's time; and
-for PostgreSQL by statement, from pg_stat_statements, which the database is restarted with. Sampling costs something
+interpreter, a sample belongs to the innermost step on its stack, and shares are of the process's time; and for
+PostgreSQL by statement, from pg_stat_statements, which the database is restarted with. Sampling costs something
 itself: take the shares from here, and orders a second from benchmarks/http.py.
 """
 

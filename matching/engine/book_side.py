@@ -47,7 +47,17 @@ class BookSide:
             heappush(self.keys, key)
         elif not level.orders:
             self.vacant_levels -= 1
-        return level.append(order_id, client_id, remaining_lots)
+        # What a method of the level would do: a call less for each order that rests.
+        last = level.last
+        order = RestingOrder(order_id, client_id, remaining_lots, level, last)
+        if last is None:
+            level.first = order
+        else:
+            last.next = order
+        level.last = order
+        level.quantity_lots += remaining_lots
+        level.orders += 1
+        return order
 
     def remove(self, order: RestingOrder) -> None:
         """Take off a resting order of this side. O(1); alone at its price, O(log levels) amortised."""

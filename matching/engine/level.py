@@ -1,4 +1,5 @@
 """The orders at one price: a first in, first out queue as a doubly linked list through the orders themselves.
+BookSide appends to it.
 
 Invariants: `quantity_lots` and `orders` are the sum and the count of what is linked; `first` is the oldest;
 an order that is off the book has no links. Cost: append and remove are O(1), whatever the length, and leave
@@ -47,19 +48,6 @@ class PriceLevel(Struct, gc=False):
     orders: int = 0
     first: RestingOrder | None = None
     last: RestingOrder | None = None
-
-    def append(self, order_id: str, client_id: str, remaining_lots: int) -> RestingOrder:
-        """Add an order behind all others. O(1)."""
-        last = self.last
-        order = RestingOrder(order_id, client_id, remaining_lots, self, last)
-        if last is None:
-            self.first = order
-        else:
-            last.next = order
-        self.last = order
-        self.quantity_lots += remaining_lots
-        self.orders += 1
-        return order
 
     def remove(self, order: RestingOrder) -> None:
         """Take out an order of this level, wherever it stands. O(1)."""
