@@ -7,11 +7,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
 from django.core.asgi import get_asgi_application
 
-pages = get_asgi_application()  # sets Django up: what is imported below needs it
+django_application = get_asgi_application()  # sets Django up: what is imported below needs it
 
 from typing import Any
 
 from channels.routing import ProtocolTypeRouter, URLRouter
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from exchange_site.handler import ApiHandler, Receive, Send
 from exchange_site.origins import AllowedOrigins
@@ -22,6 +23,9 @@ from rest.memory import settle_memory
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 
 api = ApiHandler()
+# Forms must come from the page's own origin, of which the scheme is a part: a proxy on this machine tells it. The
+# API does not ask, and reading the client's address costs it a tenth of an order.
+pages = ProxyHeadersMiddleware(django_application)
 
 # WhiteNoise answers with open files. Django reads each to its end, on a thread, before it sends it, and warns of
 # that: no harm with the pages' own scripts and styles, which have 4 MB at most.

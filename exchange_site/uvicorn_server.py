@@ -102,7 +102,7 @@ def main(application: str) -> None:
         lifespan="off",
         workers=environment.exchange_api_processes,
         backlog=settings.API_BACKLOG,
-        proxy_headers=False,  # nothing here asks who the client is; a proxy's word on TLS is Django's to read
+        proxy_headers=False,  # exchange_site/asgi.py reads them where they matter
         limit_concurrency=settings.API_CONCURRENT_MAX,
         timeout_graceful_shutdown=settings.API_GRACE_SECONDS,
         access_log=False,

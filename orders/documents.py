@@ -91,11 +91,12 @@ class OrderDocument(OrderState, kw_only=True):
 
 
 def order_update(state: bytes, sequence: int) -> str:
-    """The stream's message of an `OrderState`, or of what has more than that, in JSON."""
-    fields = _decode_fields(state)
-    fields.pop("trades", None)
-    order_type = fields.pop("type")  # the message has a `type` of its own
-    message = {"type": "order_update", "order_type": order_type, "sequence": sequence, **fields}
+    """The stream's message of an `OrderState`, or of what has its trades besides, in JSON."""
+    message: dict[str, Any] = {"type": "order_update"}
+    for name, value in _decode_fields(state).items():
+        message["order_type" if name == "type" else name] = value
+    message.pop("trades", None)
+    message["sequence"] = sequence
     return encode_json(message).decode()
 
 
