@@ -9,7 +9,7 @@ from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()  # sets Django up: what is imported below needs it
 
-from typing import Any
+from typing import Any, cast
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -25,7 +25,7 @@ PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 api = ApiHandler()
 # Forms must come from the page's own origin, of which the scheme is a part: a proxy on this machine tells it. The
 # API does not ask, and reading the client's address costs it a tenth of an order.
-pages = ProxyHeadersMiddleware(django_application)
+pages: Any = ProxyHeadersMiddleware(cast("Any", django_application))
 
 # WhiteNoise answers with open files. Django reads each to its end, on a thread, before it sends it, and warns of
 # that: no harm with the pages' own scripts and styles, which have 4 MB at most.
