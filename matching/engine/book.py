@@ -70,11 +70,57 @@ class OrderBook:
         cancel gives OrderCancelled. A refusal is one CommandRejected. Raises ValueError, before any change,
         where the command is impossible: another type, a price or quantity that is no positive integer.
         """
-        if type(command) is PlaceOrder:
-            return self._place(command)
-        if type(command) is CancelOrder:
+        if type(command) is not PlaceOrder:
+            if type(command) is not CancelOrder:
+                raise ValueError(f"command={command!r}: expected PlaceOrder or CancelOrder")
             return self._cancel(command)
-        raise ValueError(f"command={command!r}: expected PlaceOrder or CancelOrder")
+        order_id = command.order_id
+        client_id = command.client_id
+        side = command.side
+        price_ticks = command.price_ticks
+        remaining_lots = command.quantity_lots
+        is_limit = command.order_type is _LIMIT
+        if not (  # the check of a possible limit order, without the call
+            is_limit
+            and type(price_ticks) is type(remaining_lots) is int
+            and 0 < price_ticks <= INTEGER_MAX
+            and 0 < remaining_lots <= INTEGER_MAX
+            and type(order_id) is type(client_id) is str
+            and type(side) is Side
+        ):
+            check_place_order(command)
+        if order_id in self._orders:
+            return [CommandRejected(order_id, client_id, RejectReason.DUPLICATE_ORDER_ID)]
+        if side is _BUY:
+            own, opposite = self._bids, self._asks
+        else:
+            own, opposite = self._asks, self._bids
+        worst_key = price_ticks * opposite.key_sign if is_limit else INTEGER_MAX
+        events: list[Event] = []
+        if opposite.keys and opposite.keys[0] <= worst_key:
+            remaining_lots = self._match(command, opposite, worst_key, events)
+        if not remaining_lots:
+            return events
+        if is_limit:
+            order = own.append(order_id, client_id, price_ticks, remaining_lots)
+            self._orders[order_id] = order
+            self.sequence = sequence = self.sequence + 1
+            level = order.level
+            events.append(
+                OrderRested(
+                    sequence,
+                    order_id,
+                    client_id,
+                    side,
+                    price_ticks,
+                    remaining_lots,
+                    level.quantity_lots,
+                    level.orders,
+                )
+            )
+        else:
+            events.append(RemainderCancelled(order_id, client_id, remaining_lots))
+        return events
 
     def restore(
         self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
@@ -92,46 +138,6 @@ class OrderBook:
         if best is not None and (best <= price_ticks if side is _BUY else best >= price_ticks):
             raise ValueError(f"price_ticks={price_ticks!r}: crosses the other side's best price {best}")
         self._orders[order_id] = own.append(order_id, client_id, price_ticks, remaining_lots)
-
-    def _place(self, command: PlaceOrder) -> list[Event]:
-        check_place_order(command)
-        order_id = command.order_id
-        client_id = command.client_id
-        side = command.side
-        if order_id in self._orders:
-            return [CommandRejected(order_id, client_id, RejectReason.DUPLICATE_ORDER_ID)]
-        if side is _BUY:
-            own, opposite = self._bids, self._asks
-        else:
-            own, opposite = self._asks, self._bids
-        is_limit = command.order_type is _LIMIT
-        worst_key = command.price_ticks * opposite.key_sign if is_limit else INTEGER_MAX
-        remaining_lots = command.quantity_lots
-        events: list[Event] = []
-        if opposite.keys and opposite.keys[0] <= worst_key:
-            remaining_lots = self._match(command, opposite, worst_key, events)
-        if not remaining_lots:
-            return events
-        if is_limit:
-            order = own.append(order_id, client_id, command.price_ticks, remaining_lots)
-            self._orders[order_id] = order
-            self.sequence = sequence = self.sequence + 1
-            level = order.level
-            events.append(
-                OrderRested(
-                    sequence,
-                    order_id,
-                    client_id,
-                    side,
-                    level.price_ticks,
-                    remaining_lots,
-                    level.quantity_lots,
-                    level.orders,
-                )
-            )
-        else:
-            events.append(RemainderCancelled(order_id, client_id, remaining_lots))
-        return events
 
     def _match(self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event]) -> int:
         """Trade with the best levels up to `worst_key`, add the trades to `events`, return the lots left."""
@@ -194,7 +200,8 @@ class OrderBook:
     def _cancel(self, command: CancelOrder) -> list[Event]:
         order_id = command.order_id
         client_id = command.client_id
-        check_ids(order_id, client_id)
+        if not type(order_id) is type(client_id) is str:
+            check_ids(order_id, client_id)
         order = self._orders.get(order_id)
         if order is None:
             return [CommandRejected(order_id, client_id, RejectReason.ORDER_NOT_OPEN)]
@@ -203,8 +210,7 @@ class OrderBook:
         level = order.level
         side = level.side
         del self._orders[order_id]
-        own, _ = self._sides(side)
-        own.remove(order)
+        (self._bids if side is _BUY else self._asks).remove(order)
         self.sequence = sequence = self.sequence + 1
         return [
             OrderCancelled(

@@ -1,5 +1,7 @@
 """One side of the book: its price levels, and which of them is best.
 
+It links orders into their levels and takes them out by itself: methods of the level would be a call more each time.
+
 Levels are found by key, and a heap of the keys gives the best one. The key is the price for asks and the
 negated price for bids, so that on both sides the smallest key is the best price and the matching loop needs
 no second version.
@@ -47,7 +49,6 @@ class BookSide:
             heappush(self.keys, key)
         elif not level.orders:
             self.vacant_levels -= 1
-        # What a method of the level would do: a call less for each order that rests.
         last = level.last
         order = RestingOrder(order_id, client_id, remaining_lots, level, last)
         if last is None:
@@ -62,7 +63,18 @@ class BookSide:
     def remove(self, order: RestingOrder) -> None:
         """Take off a resting order of this side. O(1); alone at its price, O(log levels) amortised."""
         level = order.level
-        level.remove(order)
+        previous, following = order.previous, order.next
+        if previous is None:
+            level.first = following
+        else:
+            previous.next = following
+        if following is None:
+            level.last = previous
+        else:
+            following.previous = previous
+        order.previous = order.next = None
+        level.quantity_lots -= order.remaining_lots
+        level.orders -= 1
         if level.orders:
             return
         if level.price_ticks * self.key_sign == self.keys[0]:

@@ -1,5 +1,5 @@
 """The orders at one price: a first in, first out queue as a doubly linked list through the orders themselves.
-BookSide appends to it.
+BookSide links them.
 
 Invariants: `quantity_lots` and `orders` are the sum and the count of what is linked; `first` is the oldest;
 an order that is off the book has no links. Cost: append and remove are O(1), whatever the length, and leave
@@ -48,21 +48,6 @@ class PriceLevel(Struct, gc=False):
     orders: int = 0
     first: RestingOrder | None = None
     last: RestingOrder | None = None
-
-    def remove(self, order: RestingOrder) -> None:
-        """Take out an order of this level, wherever it stands. O(1)."""
-        previous, following = order.previous, order.next
-        if previous is None:
-            self.first = following
-        else:
-            previous.next = following
-        if following is None:
-            self.last = previous
-        else:
-            following.previous = previous
-        order.previous = order.next = None
-        self.quantity_lots -= order.remaining_lots
-        self.orders -= 1
 
     def unlink(self) -> None:
         """Let go of every order without recursion, so that reference counts free them. O(orders)."""
