@@ -45,7 +45,7 @@ ROLES = (
     ("PostgreSQL", "postgres"),
     ("serve", "manage.py serve"),
 )
-# Innermost first where one calls the other. A step's frames are recognised by parts of "function (file:line)".
+# Innermost first where one calls the other: the first that is on a stack has the sample. A step's frames are recognised by parts of "function (file:line)".
 STEPS = {
     API: (
         ("metrics", ("prometheus_client/",)),
@@ -53,7 +53,7 @@ STEPS = {
         ("append: script, one round trip", ("orders/gateway/appender.py", "orders/gateway/admission.py")),
         ("validate: JSON, serializer, grid", ("_read_order", "to_grid", "read_json")),
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
-        ("answer: response and sending", ("_send (exchange_site", "_answer (orders", "JSONResponse")),
+        ("answer: response and sending", ("_send (exchange_site", "_answer (orders", "JSONResponse", "HeldHead")),
         ("viewset", ("rest/viewset.py", "orders/views.py", "rest_framework/")),
         ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),
         ("server: HTTP, tasks", ("uvicorn/protocols/",)),
@@ -153,10 +153,9 @@ def shares(samples: Path, steps: Sequence[tuple[str, Sequence[str]]]) -> list[tu
 
 
 def step_of(stack: Sequence[str], steps: Sequence[tuple[str, Sequence[str]]]) -> str:
-    for frame in reversed(stack):
-        for step, parts in steps:
-            if any(part in frame for part in parts):
-                return step
+    for step, parts in steps:
+        if any(part in frame for frame in stack for part in parts):
+            return step
     return "event loop and others"
 
 

@@ -18,6 +18,9 @@ from matching.recovery import MarketBook, load_books
 from matching.settlement import Settled
 from orders.instruments import TradedInstrument, load_instruments
 
+REPLAN_ORDERS_MIN = 500  # settled, until the statements are planned anew; then so many times as many each time
+REPLAN_FACTOR = 3
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -27,6 +30,8 @@ class Ledger:
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
+        self._orders_settled = 0
+        self._plan_anew_at = REPLAN_ORDERS_MIN
         self._settling = ThreadPoolExecutor(1, thread_name_prefix="settlement")
         self._renewing = ThreadPoolExecutor(1, thread_name_prefix="lease")
 
@@ -58,9 +63,16 @@ class Ledger:
         def work() -> tuple[Lease, Batch, Settled]:
             batch = match(settlement.find_keys(keys))
             advanced, settled = settlement.settle(batch, lease, position)
+            self._plan_anew_if_due(len(batch.orders))
             return advanced, batch, settled
 
         return await _on(self._settling, work)
+
+    def _plan_anew_if_due(self, orders: int) -> None:
+        self._orders_settled += orders
+        if self._orders_settled >= self._plan_anew_at:
+            self._plan_anew_at = REPLAN_FACTOR * self._orders_settled
+            settlement.forget_plans()
 
     async def renew(self, lease: Lease) -> Lease:
         """Raises LeaseLost."""

@@ -129,6 +129,19 @@ SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin',
 Row = Mapping[str, object]
 
 
+_FORGET_PLANS = "DISCARD PLANS"
+
+
+def forget_plans() -> None:
+    """Have the statements planned anew, on the tables as they are now. To be called as they grow.
+
+    In a table that is still small all indexes look alike: keys were looked up among all orders of a client, and
+    this plan was kept while the table grew, until somebody gathered statistics.
+    """
+    with _driver() as driver:
+        driver.execute(_FORGET_PLANS)
+
+
 def find_keys(keys: Sequence[Key]) -> dict[Key, str]:
     """The ids of the orders that have these idempotency keys already."""
     if not keys:
