@@ -45,7 +45,8 @@ ROLES = (
     ("PostgreSQL", "postgres"),
     ("serve", "manage.py serve"),
 )
-# Innermost first where one calls the other: the first that is on a stack has the sample. A step's frames are recognised by parts of "function (file:line)".
+# Innermost first where one calls the other: the first that is on a stack has the sample. A step's frames are
+# recognised by parts of "function (file:line)".
 STEPS = {
     API: (
         ("metrics", ("prometheus_client/",)),
@@ -53,7 +54,10 @@ STEPS = {
         ("append: script, one round trip", ("orders/gateway/appender.py", "orders/gateway/admission.py")),
         ("validate: JSON, serializer, grid", ("_read_order", "to_grid", "read_json")),
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
-        ("answer: response and sending", ("_send (exchange_site", "_answer (orders", "JSONResponse", "HeldHead")),
+        (
+            "answer: response and sending",
+            ("_send (exchange_site", "_answer (orders", "JSONResponse", "HeldHead"),
+        ),
         ("viewset", ("rest/viewset.py", "orders/views.py", "rest_framework/")),
         ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),
         ("server: HTTP, tasks", ("uvicorn/protocols/",)),
