@@ -79,12 +79,12 @@ def fill(exchange: OwnExchange, orders: int) -> None:
 
 def restart_worker(exchange: OwnExchange) -> tuple[int, float]:
     """Kill the worker; its process id after the restart, and the seconds until the exchange was healthy."""
-    killed = worker_of(exchange)
+    killed, epoch = worker_of(exchange), lease_epoch(exchange)
     started = time.monotonic()
     os.kill(killed, signal.SIGKILL)
     while time.monotonic() < started + RESTART_TIMEOUT_SECONDS:
         worker = worker_of(exchange, but=killed)
-        if worker and lease_epoch(exchange) > 1 and health_problem(exchange.target) is None:
+        if worker and lease_epoch(exchange) > epoch and health_problem(exchange.target) is None:
             return worker, time.monotonic() - started
         time.sleep(POLL_SECONDS)
     raise SystemExit("the worker did not come back; run with fewer orders and look at the exchange's log")
