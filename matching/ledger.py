@@ -18,8 +18,8 @@ from matching.recovery import MarketBook, load_books
 from matching.settlement import Settled
 from orders.instruments import TradedInstrument, load_instruments
 
-REPLAN_ORDERS_MIN = 500  # settled, until the statements are planned anew; then so many times as many each time
-REPLAN_FACTOR = 3
+REPLAN_ORDERS_MIN = 500  # settled by this worker, until the statements are planned anew for the first time
+REPLAN_FACTOR = 3  # times as many, until the next time
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

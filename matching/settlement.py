@@ -121,9 +121,11 @@ _FIND_ORDERS = "SELECT order_id::text FROM orders_order WHERE order_id = ANY(%s:
 
 # The statements here find rows by a key. A plan that is made while a table is new, or before its statistics
 # are, would pass over the whole table instead, and is kept while the table grows.
+# Of two indexes PostgreSQL takes the one that is less high: only the rows that are met may count.
 _PLAN_BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
-       set_config('enable_mergejoin', 'off', false)
+       set_config('enable_mergejoin', 'off', false), set_config('cpu_operator_cost', '0.00001', false),
+       set_config('random_page_cost', '0.00001', false), set_config('seq_page_cost', '0.00001', false)
 """
 
 Row = Mapping[str, object]

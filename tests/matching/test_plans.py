@@ -1,0 +1,60 @@
+"""How the database finds idempotency keys, however small the table was when it was first asked."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+
+from matching import settlement
+from orders.models import Order
+from tests.matching.partition import new_id
+
+pytestmark = pytest.mark.usefixtures("instruments")
+
+CLIENT = "client-A"
+KEY = "a-key-that-is-long-enough-for-its-index-to-grow-before-the-other-one-does-{}"
+KEYS = [(CLIENT, KEY.format(1))]
+
+
+def add_orders(count: int) -> None:
+    """Of one client, with keys."""
+    now = datetime.now(UTC)
+    Order.objects.bulk_create(
+        Order(
+            order_id=new_id(),
+            client_id=CLIENT,
+            instrument_id=1,
+            side="buy",
+            type="limit",
+            price=1,
+            quantity=1,
+            status="open",
+            idempotency_key=KEY.format(number),
+            sequence=number,
+            created_at=now,
+            updated_at=now,
+        )
+        for number in range(Order.objects.count(), Order.objects.count() + count)
+    )
+
+
+def plan() -> str:
+    """The one that the session keeps for looking keys up."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM pg_prepared_statements WHERE statement LIKE '%json_to_recordset%'")
+        ((name,),) = cursor.fetchall()
+        cursor.execute("SET plan_cache_mode = force_generic_plan")
+        cursor.execute(f"EXPLAIN EXECUTE {name}('[]')")
+        lines = [line for (line,) in cursor.fetchall()]
+        cursor.execute("RESET plan_cache_mode")
+    return "\n".join(lines)
+
+
+def test_keys_are_found_by_their_index_when_the_table_has_grown() -> None:
+    add_orders(150)
+    for _ in range(10):  # PostgreSQL keeps a plan after some
+        assert len(settlement.find_keys(KEYS)) == 1
+    add_orders(5_000)
+    settlement.forget_plans()
+    assert len(settlement.find_keys(KEYS)) == 1
+    assert "order_idempotency_key" in plan()
