@@ -2,8 +2,9 @@
 
 Starts three exchanges, one beside the other, with no orders in the table, with 1,000,000 and with 10,000,000 (and
 their trades and candles of 30 days; benchmarks/past.py makes them), and sends each the mix of orders by turns,
-from wrk with 128 connections, `--runs` times. The curve must be flat: medians, and the share of the empty one's
-orders a second. There must be as many new orders in the database as were acknowledged.
+from wrk with 128 connections, `--runs` times. (The empty one has what the runs have sent it.) The curve must be
+flat: medians, and the share of the empty one's orders a second. There must be as many new orders in the database as
+were acknowledged.
 """
 
 import argparse

@@ -26,7 +26,7 @@ class WrkError(RuntimeError):
 
 
 class ClosedLoop(NamedTuple):
-    """One run: times in milliseconds, the generator's processor time as a part of one core."""
+    """One run: times in milliseconds, the generator's processor time, with its start, as a part of one core."""
 
     per_second: float
     p50: float

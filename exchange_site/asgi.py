@@ -25,7 +25,7 @@ PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 api = ApiHandler()
 # Forms must come from the page's own origin, of which the scheme is a part: a proxy on this machine tells it. The
 # API does not ask, and reading the client's address costs it a tenth of an order.
-pages: Any = ProxyHeadersMiddleware(cast("Any", django_application))
+pages: Any = ProxyHeadersMiddleware(cast("Any", django_application), ["127.0.0.1", "::1"])
 
 # WhiteNoise answers with open files. Django reads each to its end, on a thread, before it sends it, and warns of
 # that: no harm with the pages' own scripts and styles, which have 4 MB at most.

@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.exception import response_for_exception
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.urls import ResolverMatch, get_resolver
 
 from exchange_site.errors import (
@@ -25,6 +25,7 @@ from exchange_site.errors import (
     foreign_origin,
     incomplete_request,
     internal_error,
+    page_not_found,
     payload_too_large,
     too_busy,
 )
@@ -127,7 +128,9 @@ async def _send(response: HttpResponse, send: Send) -> None:
 
 
 def _response_for(request: ApiRequest, error: Exception) -> HttpResponse:
-    """Django's, which is one of exchange_site.errors."""
+    """One of exchange_site.errors."""
+    if isinstance(error, Http404):
+        return page_not_found(request, error)  # Django would show a page of its own where DEBUG is on
     try:
         return response_for_exception(request, error)
     except Exception:

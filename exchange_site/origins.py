@@ -27,4 +27,9 @@ class AllowedOrigins(OriginValidator):  # type: ignore[misc]
         if scope["method"] in SAFE_METHODS:
             return False
         origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
-        return origin is not None and not self.validate_origin(urlsplit(origin.decode("latin-1")))
+        if origin is None:
+            return False
+        try:
+            return not self.validate_origin(urlsplit(origin.decode("latin-1")))
+        except ValueError:  # no URL at all
+            return True

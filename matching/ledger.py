@@ -61,15 +61,15 @@ class Ledger:
         """
 
         def work() -> tuple[Lease, Batch, Settled]:
+            self._plan_anew_if_due()
             batch = match(settlement.find_keys(keys))
             advanced, settled = settlement.settle(batch, lease, position)
-            self._plan_anew_if_due(len(batch.orders))
+            self._orders_settled += len(batch.orders)
             return advanced, batch, settled
 
         return await _on(self._settling, work)
 
-    def _plan_anew_if_due(self, orders: int) -> None:
-        self._orders_settled += orders
+    def _plan_anew_if_due(self) -> None:
         if self._orders_settled >= self._plan_anew_at:
             self._plan_anew_at = REPLAN_FACTOR * self._orders_settled
             settlement.forget_plans()

@@ -31,7 +31,7 @@ class MirrorWriter:
         self._script = redis.register_script(_SCRIPT)
 
     async def load_script(self) -> None:
-        """The server forgets scripts when it restarts; a pipeline cannot find that out by itself."""
+        """The server forgets scripts when it restarts; EVALSHA does not bring them back."""
         await self._redis.script_load(_SCRIPT)
 
     def move_command(self, change: BookChange) -> Command:

@@ -61,7 +61,8 @@ WHERE (client_id, idempotency_key) IN (
   SELECT client_id, key FROM json_to_recordset(%s) AS wanted (client_id text, key text))
 """
 
-# Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing.
+# Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing. The
+# checkpoint comes first: who has lost the lease waits for its row with no other row in its hands.
 _SETTLE = """
 WITH advanced AS (
   UPDATE matching_checkpoint
@@ -104,13 +105,12 @@ WITH advanced AS (
   WHERE stored.order_id = change.order_id
   RETURNING stored.*
 )
-SELECT
+SELECT 1 / (SELECT count(*) FROM advanced),
   (SELECT json_agg(json_build_array(order_id, client_id, instrument_id, side, type, price, quantity,
     filled_quantity, filled_notional, status, reason, idempotency_key, created_at, updated_at, sequence))
     FROM changed)::text,
   (SELECT json_object_agg(instrument_id,
     json_build_array(time, open, high, low, close, volume, notional, trade_count)) FROM minutes)::text,
-  1 / (SELECT count(*) FROM advanced),
   1 / ((SELECT count(*) FROM changed) = %(changes_count)s)::integer
 """
 
@@ -163,7 +163,7 @@ def settle(batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
     try:
         with _driver() as driver:
             found = driver.execute(_SETTLE, _parameters(batch, lease, position))
-            changed, minutes, *_ = found.fetchone() or (None, None)
+            _, changed, minutes, _ = found.fetchone() or (None, None, None, None)
     except DataError as error:
         if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
             raise _what_was_wrong(batch, lease) from None
@@ -184,7 +184,7 @@ def _what_was_wrong(batch: Batch, lease: Lease) -> LeaseLost | SettlementMismatc
 
 @contextlib.contextmanager
 def _driver() -> Iterator[psycopg.Connection[Any]]:
-    """Psycopg's own connection: Django's cursors know neither pipelines nor prepared statements.
+    """Psycopg's own connection: Django's cursors prepare no statements.
 
     To be entered outside of a transaction: one that is rolled back would take the settings with it.
     """

@@ -1,4 +1,4 @@
-"""Viewsets whose handlers are coroutines, on DRF's own request cycle.
+"""Viewsets whose handlers are coroutines, on DRF's views and requests.
 
 DRF's dispatch is synchronous, and Django runs a synchronous view, or the rendering of a DRF Response, on
 another thread: 0.2 to 0.5 ms each. Here dispatch is a coroutine and handlers return a finished JSONResponse,

@@ -116,7 +116,9 @@ def test_a_body_in_chunks(client: Client, exchange: RunningExchange, instrument:
     assert client.book(instrument)["sequence"] == 1
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "https://localhost.evil.example", "null"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "https://localhost.evil.example", "null", "http://["]
+)
 def test_pages_of_other_origins_change_nothing(client: Client, instrument: str, origin: str) -> None:
     order = client.place(instrument, "buy", 1, 10)
     foreign = {"Origin": origin}
