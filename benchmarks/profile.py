@@ -56,7 +56,7 @@ STEPS = {
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
         (
             "answer: response and sending",
-            ("_send (exchange_site", "_answer (orders", "JSONResponse", "HeldHead"),
+            ("_send (exchange_site", "_answer (orders", "JSONResponse", "HeldAnswer"),
         ),
         ("viewset", ("rest/viewset.py", "orders/views.py", "rest_framework/")),
         ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),

@@ -6,10 +6,11 @@ Connections take these options from the socket that listens: see tcp(7).
 """
 
 import asyncio
+import logging
 import os
 import socket
 import sys
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
@@ -22,52 +23,62 @@ from uvicorn.supervisors import Multiprocess
 
 from marketdata.stream import LAST_WORDS
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+logger = logging.getLogger(__name__)
 
 
-class HeldHead:
-    """A transport that keeps the head of a response until its body comes: one packet, and one call of the system.
+class HeldAnswer:
+    """A transport that keeps what is written until the event loop has come round: one packet for head and body.
 
-    uvicorn writes them one after the other, uvloop sends what is written at once, and the client wakes up twice.
+    uvicorn writes them one after the other and uvloop sends what is written at once, so that the client wakes up
+    twice. Replies come many at a time: all their answers leave in one go, when the last of them is made.
     """
+
+    _written: ClassVar[list["HeldAnswer"]] = []  # by those of one event loop: a process has one
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
-        self._head = b""
+        self._data: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        if data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n") and data != CONTINUE:
-            self._head += data
-        else:
-            self.transport.write(self._head + data)
-            self._head = b""
+        if not self._data:
+            if not self._written:
+                asyncio.get_running_loop().call_soon(self._send_all)
+            self._written.append(self)
+        self._data.append(data)
 
-    def release(self) -> None:
-        """No body comes, or none any more."""
-        if self._head:
-            self.transport.write(self._head)
-            self._head = b""
+    def send(self) -> None:
+        """What is kept, now; the client may have left meanwhile."""
+        data, self._data = b"".join(self._data), []
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
 
     def close(self) -> None:
-        self.release()
+        self.send()
         self.transport.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.transport, name)
+
+    @classmethod
+    def _send_all(cls) -> None:
+        written, cls._written[:] = cls._written[:], []
+        for held in written:
+            try:
+                held.send()
+            except Exception:  # the others' answers must leave all the same
+                logger.exception("an answer could not be sent")
+                held.transport.abort()
 
 
 class RequestProtocol(HttpToolsProtocol):
     """uvicorn's, on a transport that answers in one packet."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._held = HeldHead(transport)
+        self._held = HeldAnswer(transport)
         super().connection_made(cast("asyncio.Transport", self._held))
 
-    def on_response_complete(self) -> None:
-        self._held.release()
-        super().on_response_complete()
-
     def handle_websocket_upgrade(self) -> None:
+        self._held.send()
         self.transport = self._held.transport
         super().handle_websocket_upgrade()
 

@@ -1,0 +1,107 @@
+"""Answers leave in one packet when the event loop has come round, and nothing is kept longer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from exchange_site.uvicorn_server import HeldAnswer
+
+HEAD = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n"
+
+
+class Wire:
+    """What a transport is asked to do, in a log that several may share."""
+
+    def __init__(self, log: list[bytes] | None = None) -> None:
+        self.written: list[bytes] = [] if log is None else log
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        assert not self.closed
+        self.written.append(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+
+def held(wire: Wire) -> HeldAnswer:
+    return HeldAnswer(cast("asyncio.Transport", wire))
+
+
+def on_a_loop(scenario: Callable[[], list[bytes]]) -> list[bytes]:
+    """What was written before the loop has come round, and has been written after it, is the scenario's list."""
+
+    async def run() -> list[bytes]:
+        written = scenario()
+        await asyncio.sleep(0)
+        return written
+
+    return asyncio.run(run())
+
+
+def test_head_and_body_leave_together_when_the_loop_has_come_round() -> None:
+    wire = Wire()
+
+    def scenario() -> list[bytes]:
+        transport = held(wire)
+        transport.write(HEAD)
+        transport.write(b"{}")
+        assert wire.written == []
+        return wire.written
+
+    assert on_a_loop(scenario) == [HEAD + b"{}"]
+
+
+def test_answers_to_several_clients_leave_in_the_order_in_which_they_began() -> None:
+    log: list[bytes] = []
+
+    def scenario() -> list[bytes]:
+        first, second = held(Wire(log)), held(Wire(log))
+        first.write(b"first ")
+        second.write(b"second")
+        first.write(b"goes on")
+        return log
+
+    assert on_a_loop(scenario) == [b"first goes on", b"second"]
+
+
+def test_what_comes_later_leaves_later() -> None:
+    async def run() -> list[bytes]:
+        wire = Wire()
+        transport = held(wire)
+        for data in (b"one", b"two"):
+            transport.write(data)
+            await asyncio.sleep(0)
+        return wire.written
+
+    assert asyncio.run(run()) == [b"one", b"two"]
+
+
+def test_closing_keeps_nothing_back() -> None:
+    wire = Wire()
+
+    def scenario() -> list[bytes]:
+        transport = held(wire)
+        transport.write(HEAD)
+        transport.close()
+        assert transport.is_closing()
+        return wire.written
+
+    assert on_a_loop(scenario) == [HEAD]
+
+
+def test_a_client_that_has_left_is_written_nothing() -> None:
+    wire, other = Wire(), Wire()
+
+    def scenario() -> list[bytes]:
+        gone, there = held(wire), held(other)
+        gone.write(HEAD)
+        there.write(HEAD)
+        wire.closed = True
+        return wire.written
+
+    assert on_a_loop(scenario) == []
+    assert other.written == [HEAD]
