@@ -12,8 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.http import PACKAGES, REQUESTS_PER_SECOND_MAX, are_kept, key_prefix, orders
 from benchmarks.report import print_heading
+from benchmarks.served import await_answer
 from benchmarks.wrk import ClosedLoop, closed_loop
 from loadtools.arguments import whole_number
 from loadtools.exchange import free_port, own_exchange
@@ -30,8 +29,6 @@ from loadtools.wire import Target
 PACKAGE = "matching-engine[gateway]==0.1.1"
 PATH = "/markets/BTC-USDT/orders"
 CONNECTIONS = (32, 128)
-STARTS_SECONDS_MAX = 30.0
-POLL_SECONDS = 0.1
 EXCHANGE, PEER = "exchange", "peer"
 
 
@@ -111,15 +108,7 @@ def peer(folder: Path, python: str) -> Iterator[Target]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        deadline = time.monotonic() + STARTS_SECONDS_MAX
-        while True:
-            try:
-                with urllib.request.urlopen(f"{target.url}/openapi.json"):
-                    break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise
-                time.sleep(POLL_SECONDS)
+        await_answer(process, f"{target.url}/openapi.json")
         yield target
     finally:
         process.terminate()

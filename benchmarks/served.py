@@ -23,16 +23,21 @@ def served(application: str, variables: Mapping[str, str] | None = None) -> Iter
     command = [sys.executable, "-m", "exchange_site.uvicorn_server", application]
     process = subprocess.Popen(command, env=environment)
     try:
-        deadline = time.monotonic() + STARTS_SECONDS_MAX
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://{target.authority}/healthz"):
-                    break
-            except OSError:
-                if time.monotonic() > deadline or process.poll() is not None:
-                    raise
-                time.sleep(POLL_SECONDS)
+        await_answer(process, f"{target.url}/healthz")
         yield target
     finally:
         process.terminate()
         process.wait()
+
+
+def await_answer(process: "subprocess.Popen[bytes]", url: str) -> None:
+    """Returns when the process answers there with 200. Raises OSError where it does not in time, or has ended."""
+    deadline = time.monotonic() + STARTS_SECONDS_MAX
+    while True:
+        try:
+            with urllib.request.urlopen(url):
+                return
+        except OSError:
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise
+            time.sleep(POLL_SECONDS)
