@@ -24,7 +24,7 @@ help:
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
 	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
 	@echo "make chaos      break a real exchange under load, and audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
-	@echo "make bench      measure engine, orders over HTTP, recovery, growth and memory: 25 minutes; needs wrk"
+	@echo "make bench      measure engine, orders over HTTP, recovery, growth and memory: a quarter of an hour; needs wrk"
 	@echo "make profile    show where the processor time of an order goes; needs wrk"
 	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
 

@@ -49,7 +49,7 @@ SET epoch = epoch + 1, owner = %(owner)s, lease_expires_at = clock_timestamp() +
 WHERE partition = %(partition)s AND (lease_expires_at <= %(now)s OR owner = %(owner)s)
 RETURNING epoch, position
 """
-_ADVANCE = """
+ADVANCE = """
 UPDATE matching_checkpoint
 SET position = %(next)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE partition = %(partition)s AND epoch = %(epoch)s AND position = %(position)s
@@ -81,7 +81,7 @@ def acquire(partition: int, owner: str) -> Lease | None:
 def advance(lease: Lease, position: str) -> Lease:
     """Move the position (or keep it) and renew the lease. Raises LeaseLost."""
     with connection.cursor() as cursor:
-        cursor.execute(_ADVANCE, advance_parameters(lease, position))
+        cursor.execute(ADVANCE, advance_parameters(lease, position))
         if cursor.rowcount != 1:
             raise LeaseLost(str(lease))
     return lease._replace(position=position)

@@ -63,12 +63,8 @@ WHERE (client_id, idempotency_key) IN (
 
 # Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing. The
 # checkpoint comes first: who has lost the lease waits for its row with no other row in its hands.
-_SETTLE = """
-WITH advanced AS (
-  UPDATE matching_checkpoint
-  SET position = %(next)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
-  WHERE partition = %(partition)s AND epoch = %(epoch)s AND position = %(position)s
-  RETURNING position
+_SETTLE = f"""
+WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
 ), placed AS (
   INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
     filled_notional, status, reason, idempotency_key, priority, sequence, created_at, updated_at)
@@ -112,7 +108,7 @@ SELECT 1 / (SELECT count(*) FROM advanced),
   (SELECT json_object_agg(instrument_id,
     json_build_array(time, open, high, low, close, volume, notional, trade_count)) FROM minutes)::text,
   1 / ((SELECT count(*) FROM changed) = %(changes_count)s)::integer
-"""
+"""  # noqa: S608 - joined of statements of our own
 
 _decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
 _decode_minutes = msgspec.json.Decoder(dict[int, Minute]).decode
@@ -131,9 +127,6 @@ SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin',
 Row = Mapping[str, object]
 
 
-_FORGET_PLANS = "DISCARD PLANS"
-
-
 def forget_plans() -> None:
     """Have the statements planned anew, on the tables as they are now. To be called as they grow.
 
@@ -141,7 +134,7 @@ def forget_plans() -> None:
     this plan was kept while the table grew, until somebody gathered statistics.
     """
     with _driver() as driver:
-        driver.execute(_FORGET_PLANS)
+        driver.execute("DISCARD PLANS")
 
 
 def find_keys(keys: Sequence[Key]) -> dict[Key, str]:

@@ -76,8 +76,7 @@ class OrderGateway:
             appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
         if appender.full or len(self._waiting) >= settings.GATEWAY_WAITING_MAX:
             raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
-        if not self._replies.connected:
-            await self._replies.ready()
+        await self.ready()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + settings.ORDER_REPLY_TIMEOUT_SECONDS
         waiting = WaitingCommand(client_id, messages.encode(command), loop.create_future(), deadline)
