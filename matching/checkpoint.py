@@ -10,8 +10,6 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import connection
 
-from matching.models import Checkpoint
-
 
 class LeaseLost(Exception):
     """Another worker owns the partition now; nothing of this commit was written."""
@@ -54,6 +52,10 @@ UPDATE matching_checkpoint
 SET position = %(next)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
 WHERE partition = %(partition)s AND epoch = %(epoch)s AND position = %(position)s
 """
+IS_HELD = """
+SELECT 1 FROM matching_checkpoint
+WHERE partition = %(partition)s AND epoch = %(epoch)s AND position = %(position)s
+"""
 _RELEASE = """
 UPDATE matching_checkpoint SET lease_expires_at = clock_timestamp()
 WHERE partition = %(partition)s AND epoch = %(epoch)s
@@ -87,20 +89,14 @@ def advance(lease: Lease, position: str) -> Lease:
     return lease._replace(position=position)
 
 
-def is_held(lease: Lease) -> bool:
-    """Whether this is the partition's owner, and its position."""
-    held = Checkpoint.objects.filter(partition=lease.partition, epoch=lease.epoch, position=lease.position)
-    return held.exists()
-
-
 def advance_parameters(lease: Lease, position: str) -> dict[str, str | int | float]:
-    return {
-        "partition": lease.partition,
-        "epoch": lease.epoch,
-        "position": lease.position,
-        "next": position,
-        "lease": settings.WORKER_LEASE_SECONDS,
-    }
+    """Of `ADVANCE`."""
+    return {**lease_parameters(lease), "next": position, "lease": settings.WORKER_LEASE_SECONDS}
+
+
+def lease_parameters(lease: Lease) -> dict[str, str | int]:
+    """Of `IS_HELD`."""
+    return {"partition": lease.partition, "epoch": lease.epoch, "position": lease.position}
 
 
 def release(lease: Lease) -> None:

@@ -5,7 +5,7 @@ Redis stream never go back while Redis lives; `align` sees to it that they do no
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -54,10 +54,16 @@ class CommandStream:
 
     async def read(self, position: str, *, count: int, wait_seconds: float) -> list[Entry]:
         """Up to `count` entries behind the position; waits for the first one as long as told, 0 and less: not."""
+        (answer,) = await self._session.run(
+            self.read_command(position, count=count, wait_seconds=wait_seconds)
+        )
+        return entries_of(answer)
+
+    def read_command(self, position: str, *, count: int, wait_seconds: float = 0.0) -> Command:
+        """The same as a part of what someone else runs; `entries_of` its answer."""
         milliseconds = math.ceil(wait_seconds * 1000)
         block = ("BLOCK", milliseconds) if milliseconds > 0 else ()  # 0 would be: for ever
-        (answer,) = await self._session.run(("XREAD", "COUNT", count, *block, "STREAMS", self._key, position))
-        return [Entry(entry_id.decode(), _payload(fields)) for entry_id, fields in _entries(answer)]
+        return ("XREAD", "COUNT", count, *block, "STREAMS", self._key, position)
 
     async def trim(self, position: str) -> None:
         """Drop everything up to the position."""
@@ -86,15 +92,15 @@ class CommandStream:
         await self._session.disconnect()
 
 
-def _entries(answer: object) -> list[tuple[bytes, list[bytes]]]:
+def entries_of(answer: Any) -> list[Entry]:
     """The one stream's entries of XREAD's answer, in either version of the protocol."""
     if not answer:
         return []
     if isinstance(answer, dict):
         (entries,) = answer.values()
-        return list(entries)
-    ((_, entries),) = answer  # type: ignore[misc]
-    return list(entries)
+    else:
+        ((_, entries),) = answer
+    return [Entry(entry_id.decode(), _payload(fields)) for entry_id, fields in entries]
 
 
 def _payload(fields: list[bytes]) -> bytes | None:

@@ -4,19 +4,19 @@ import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from channels.layers import BaseChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
 from redis.asyncio import Redis
 
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from matching.batch import Batch
-from matching.command_stream import CommandStream
+from matching.command_stream import CommandStream, Entry, entries_of
 from matching.documents import heartbeat_batch
 from matching.mirror import MirrorWriter
 from matching.recovery import MarketBook
 from orders import messages
 from orders.messages import Reply
-from rest.redis import RedisSession
+from rest.redis import Command, RedisSession
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Publisher:
         redis: Redis,
         session: RedisSession,
         stream: CommandStream,
-        layer: BaseChannelLayer,
+        layer: RedisPubSubChannelLayer,
         *,
         partition: int,
         owner: str,
@@ -60,11 +60,13 @@ class Publisher:
         for market in books:
             await self._mirror.rebuild(market)
 
-    async def publish(self, outcome: Outcome, books: dict[str, MarketBook], *, done: str) -> None:
-        """A committed batch, which ends at the stream's entry `done`.
+    async def publish(
+        self, outcome: Outcome, books: dict[str, MarketBook], *, done: str, read_max: int
+    ) -> list[Entry]:
+        """Tell of a committed batch, which ends at the stream's entry `done`; returns up to `read_max` newer ones.
 
         The mirror moves before the replies leave: whoever is answered finds the effects in it. (A mirror that was
-        lost meanwhile is rebuilt right after them.)
+        lost meanwhile is rebuilt right after them.) All of it is one round trip.
         """
         changes = outcome.batch.books.values()
         answers = await self._session.run(
@@ -73,14 +75,15 @@ class Publisher:
                 ("PUBLISH", messages.reply_channel(process_id), messages.encode(some))
                 for process_id, some in outcome.replies.items()
             ),
+            *(self._news_command(message) for message in outcome.news),
             self._stream.trim_command(done),
+            self._stream.read_command(done, count=read_max),
         )
         for change, moved in zip(changes, answers, strict=False):
             if not moved:
                 logger.warning("the mirror of %s was behind; rebuilding it", change.instrument.symbol)
                 await self._mirror.rebuild(books[change.instrument.symbol])
-        for message in outcome.news:
-            await self._send(message)
+        return entries_of(answers[-1])
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
         """Say that this partition is matched, and at which sequence each book is."""
@@ -90,7 +93,7 @@ class Publisher:
             if not await self._mirror.is_current(market):
                 logger.warning("the mirror of %s was lost; rebuilding it", market.instrument.symbol)
                 await self._mirror.rebuild(market)
-            await self._send(heartbeat_batch(market))
+            await self._session.run(self._news_command(heartbeat_batch(market)))
 
     async def end_heartbeat(self) -> None:
         """Nobody is matching any more: order entry is refused at once."""
@@ -104,7 +107,8 @@ class Publisher:
         await self._stream.aclose()
         await self._redis.aclose()
 
-    async def _send(self, message: MarketBatch) -> None:
-        await self._layer.group_send(
-            group_name(message.instrument), {"type": BATCH_MESSAGE_TYPE, "data": encode_batch(message)}
-        )
+    def _news_command(self, message: MarketBatch) -> Command:
+        """What `group_send` of the channel layer does, which takes a round trip for each message."""
+        group = self._layer._get_group_channel_name(group_name(message.instrument))
+        text = self._layer.serialize({"type": BATCH_MESSAGE_TYPE, "data": encode_batch(message)})
+        return ("PUBLISH", group, text)

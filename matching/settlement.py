@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
-from django.db import DataError, connection
+from django.db import DataError
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from marketdata.messages import Minute
 from matching import checkpoint
@@ -127,68 +128,76 @@ SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin',
 Row = Mapping[str, object]
 
 
-def forget_plans() -> None:
-    """Have the statements planned anew, on the tables as they are now. To be called as they grow.
+class Settlement:
+    """What one connection does for a batch.
 
-    In a table that is still small all indexes look alike: keys were looked up among all orders of a client, and
-    this plan was kept while the table grew, until somebody gathered statistics.
+    Django's connection, opened by the thread that it belongs to. The methods use the driver's, which belongs to
+    none: they may be called from any thread, by one at a time.
     """
-    with _driver() as driver:
-        driver.execute("DISCARD PLANS")
 
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self._connection = connection
 
-def find_keys(keys: Sequence[Key]) -> dict[Key, str]:
-    """The ids of the orders that have these idempotency keys already."""
-    if not keys:
-        return {}
-    rows = [{"client_id": client_id, "key": key} for client_id, key in keys]
-    with _driver() as driver:
-        found = driver.execute(_FIND_KEYS, [_json(rows)]).fetchall()
-    return {(client_id, key): order_id for client_id, key, order_id in found}
+    def forget_plans(self) -> None:
+        """Have the statements planned anew, on the tables as they are now. To be called as they grow.
 
+        In a table that is still small all indexes look alike: keys were looked up among all orders of a client, and
+        this plan was kept while the table grew, until somebody gathered statistics.
+        """
+        with self._driver() as driver:
+            driver.execute("DISCARD PLANS")
 
-def settle(batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
-    """Commit a batch.
+    def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """The ids of the orders that have these idempotency keys already."""
+        if not keys:
+            return {}
+        rows = [{"client_id": client_id, "key": key} for client_id, key in keys]
+        with self._driver() as driver:
+            found = driver.execute(_FIND_KEYS, [_json(rows)]).fetchall()
+        return {(client_id, key): order_id for client_id, key, order_id in found}
 
-    Raises LeaseLost, SettlementMismatch and django.db.Error; after an OperationalError or InterfaceError its
-    outcome is unknown.
-    """
-    try:
-        with _driver() as driver:
-            found = driver.execute(_SETTLE, _parameters(batch, lease, position))
-            _, changed, minutes, _ = found.fetchone() or (None, None, None, None)
-    except DataError as error:
-        if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
-            raise _what_was_wrong(batch, lease) from None
-        raise
-    return lease._replace(position=position), Settled(
-        _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}
-    )
+    def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
+        """Commit a batch.
 
+        Raises LeaseLost, SettlementMismatch and django.db.Error; after an OperationalError or InterfaceError its
+        outcome is unknown.
+        """
+        try:
+            with self._driver() as driver:
+                found = driver.execute(_SETTLE, _parameters(batch, lease, position))
+                _, changed, minutes, _ = found.fetchone() or (None, None, None, None)
+        except DataError as error:
+            if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
+                raise self._what_was_wrong(batch, lease) from None
+            raise
+        return lease._replace(position=position), Settled(
+            _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}
+        )
 
-def _what_was_wrong(batch: Batch, lease: Lease) -> LeaseLost | SettlementMismatch:
-    if not checkpoint.is_held(lease):
-        return LeaseLost(str(lease))
-    with _driver() as driver:
-        found = driver.execute(_FIND_ORDERS, [list(batch.changes)]).fetchall()
-    missing = sorted(batch.changes.keys() - {order_id for (order_id,) in found})
-    return SettlementMismatch(f"the database does not have the resting orders {missing[:10]}")
+    def _what_was_wrong(self, batch: Batch, lease: Lease) -> LeaseLost | SettlementMismatch:
+        with self._driver() as driver:
+            held = driver.execute(checkpoint.IS_HELD, checkpoint.lease_parameters(lease)).fetchone()
+            found = driver.execute(_FIND_ORDERS, [list(batch.changes)]).fetchall()
+        if not held:
+            return LeaseLost(str(lease))
+        missing = sorted(batch.changes.keys() - {order_id for (order_id,) in found})
+        return SettlementMismatch(f"the database does not have the resting orders {missing[:10]}")
 
+    @contextlib.contextmanager
+    def _driver(self) -> Iterator[psycopg.Connection[Any]]:
+        """Psycopg's own connection: Django's cursors prepare no statements.
 
-@contextlib.contextmanager
-def _driver() -> Iterator[psycopg.Connection[Any]]:
-    """Psycopg's own connection: Django's cursors prepare no statements.
-
-    To be entered outside of a transaction: one that is rolled back would take the settings with it.
-    """
-    connection.ensure_connection()
-    driver: psycopg.Connection[Any] = connection.connection
-    with connection.wrap_database_errors:
-        if driver.prepare_threshold is None:
-            driver.prepare_threshold = 1
-            driver.cursor_factory = psycopg.Cursor
-            driver.execute(_PLAN_BY_INDEX)
-        yield driver
+        To be entered outside of a transaction: one that is rolled back would take the settings with it.
+        """
+        driver: psycopg.Connection[Any] | None = self._connection.connection
+        with self._connection.wrap_database_errors:
+            if driver is None:
+                raise psycopg.InterfaceError("the connection is closed")
+            if driver.prepare_threshold is None:
+                driver.prepare_threshold = 1
+                driver.cursor_factory = psycopg.Cursor
+                driver.execute(_PLAN_BY_INDEX)
+            yield driver
 
 
 def _json(rows: Sequence[Row]) -> str:

@@ -55,6 +55,7 @@ class MatchingWorker:
         self._lease: Lease | None = None
         self._books: dict[str, MarketBook] = {}
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
+        self._arrived: list[Entry] = []  # read with the last batch's news, not yet handled
         self._last_now = datetime.min.replace(tzinfo=UTC)
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
@@ -128,6 +129,7 @@ class MatchingWorker:
         )
 
     async def _join_stream(self) -> None:
+        self._arrived = []
         async with self._renewing():
             await self._stream.align(self._held.position)
             await self._publisher.prepare(self._books.values(), self._held.epoch)
@@ -139,11 +141,12 @@ class MatchingWorker:
 
     async def _work(self) -> None:
         """One batch, or no command until the heartbeat is due; and then the heartbeat."""
-        entries = await self._stream.read(
-            self._held.position,
-            count=1 if self._suspects_left else settings.WORKER_BATCH_COMMANDS_MAX,
-            wait_seconds=self._heartbeat_due - _monotonic(),
-        )
+        entries, self._arrived = self._arrived, []
+        if not entries:
+            wait_seconds = self._heartbeat_due - _monotonic()
+            entries = await self._stream.read(
+                self._held.position, count=self._read_max, wait_seconds=wait_seconds
+            )
         if entries:
             await self._handle(entries)
         if _monotonic() >= self._heartbeat_due:
@@ -222,7 +225,9 @@ class MatchingWorker:
         _count(batch)
         orders = documents.order_documents(batch)
         replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
-        await self._publisher.publish(Outcome(batch, replies, news), self._books, done=position)
+        self._arrived = await self._publisher.publish(
+            Outcome(batch, replies, news), self._books, done=position, read_max=self._read_max
+        )
 
     async def _heartbeat(self) -> None:
         await self._renew()
@@ -287,6 +292,11 @@ class MatchingWorker:
         if self._lease is None:
             raise LeaseLost(f"partition={self.partition}: no lease was acquired yet")
         return self._lease
+
+    @property
+    def _read_max(self) -> int:
+        """How many commands may be in the next batch."""
+        return 1 if self._suspects_left else settings.WORKER_BATCH_COMMANDS_MAX
 
     def _now(self) -> datetime:
         """The batch's time; never goes back while the worker lives."""

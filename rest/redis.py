@@ -9,9 +9,12 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 Command = tuple[Any, ...]
+
+_INCOMPLETE = object()
 
 
 def connect_redis() -> Redis:
@@ -32,21 +35,25 @@ class RedisSession:
     """A connection of its own for what runs with each batch of orders: commands go out together, in one packet.
 
     A client takes several times as long: it fetches a connection from a pool, packs each argument by itself, and
-    makes a task for its timeout. One `run` at a time.
+    makes a task for its timeout. redis-py connects, with all that an URL can ask for; from there on this reads and
+    writes by itself. One `run` at a time.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        self._connection.socket_timeout = None  # `run` has one
+        self._answers = _Answers()
 
     @property
     def is_connected(self) -> bool:
-        return bool(self._connection.is_connected)
+        return self._answers.transport is not None
 
     async def connect(self) -> None:
         """Raises redis.RedisError, OSError where the server cannot be reached."""
         async with asyncio.timeout(settings.REDIS_TIMEOUT_SECONDS):
+            await self._connection.disconnect(nowait=True)
             await self._connection.connect()
+        self._answers = _Answers()
+        self._answers.take_over(self._connection._writer.transport)
 
     async def run(self, *commands: Command) -> list[Any]:
         """The answers, in order, on a new connection where there is none.
@@ -56,18 +63,67 @@ class RedisSession:
         """
         packed = b"".join(map(hiredis.pack_command, commands))
         try:
-            async with asyncio.timeout(settings.REDIS_TIMEOUT_SECONDS):
-                await self._connection.send_packed_command(packed, check_health=False)
-                return [await self._connection.read_response() for _ in commands]
-        except TimeoutError:
+            if not self.is_connected:
+                await self.connect()
+            return await self._answers.of(packed, len(commands))
+        except BaseException as error:
             await self.disconnect()
-            raise RedisTimeoutError(f"no answer within {settings.REDIS_TIMEOUT_SECONDS} s") from None
-        except AttributeError as error:
-            # redis-py's own, where `disconnect` was called between two steps of its sending.
-            raise RedisConnectionError("cut off while it was sent") from error
-        except BaseException:
-            await self.disconnect()
+            if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
+                raise RedisTimeoutError(f"no answer within {settings.REDIS_TIMEOUT_SECONDS} s") from None
             raise
 
     async def disconnect(self) -> None:
+        self._answers.connection_lost(None)
         await self._connection.disconnect(nowait=True)
+
+
+class _Answers(asyncio.Protocol):
+    """Gathers what a server answers to one packet of commands."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.WriteTransport | None = None
+        self._reader = hiredis.Reader(replyError=ResponseError, notEnoughData=_INCOMPLETE)
+        self._gathered: list[Any] = []
+        self._count = 0
+        self._waiter: asyncio.Future[list[Any]] | None = None
+
+    def take_over(self, transport: asyncio.WriteTransport) -> None:
+        """From the protocol that it was made with, which has heard all that was said so far."""
+        self.transport = transport
+        transport.set_protocol(self)
+
+    async def of(self, packed: bytes, count: int) -> list[Any]:
+        """Raises redis.ResponseError, redis.ConnectionError, TimeoutError."""
+        if self.transport is None:
+            raise RedisConnectionError("the connection is closed")
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[list[Any]] = loop.create_future()
+        self._gathered, self._count, self._waiter = [], count, waiter
+        self.transport.write(packed)
+        timer = loop.call_later(settings.REDIS_TIMEOUT_SECONDS, self._fail, TimeoutError())
+        try:
+            return await waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (answer := self._reader.gets()) is not _INCOMPLETE:
+                if isinstance(answer, ResponseError):
+                    self._fail(answer)
+                elif not isinstance(answer, hiredis.PushNotification):
+                    self._gathered.append(answer)
+        except hiredis.ProtocolError as error:
+            self._fail(RedisConnectionError(f"not understood: {error}"))
+        if self._waiter is not None and not self._waiter.done() and len(self._gathered) >= self._count:
+            self._waiter.set_result(self._gathered)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        self._fail(RedisConnectionError(f"the connection was lost: {error or 'closed'}"))
+
+    def _fail(self, error: Exception) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)

@@ -6,12 +6,13 @@ from random import Random
 from uuid import UUID
 
 import uuid_utils
+from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from matching import checkpoint, engine
 from matching.batch import SIDE_NAMES, Batch, keys_of
 from matching.checkpoint import Lease
 from matching.recovery import load_books
-from matching.settlement import Settled, find_keys, settle
+from matching.settlement import Settled, Settlement
 from orders.messages import CancelOrder, Command, PlaceOrder
 from tests.engine.flows import Shape, flow
 
@@ -62,19 +63,26 @@ class Partition:
     def __init__(self) -> None:
         self.lease = acquire()
         self.books = load_books(0)
+        self.settlement = settlement()
         self._batches = 0
 
     def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, Settled]:
         """Match and commit one batch."""
-        batch = Batch(self.books, find_keys(keys_of(commands)), now or datetime.now(UTC))
+        batch = Batch(self.books, self.settlement.find_keys(keys_of(commands)), now or datetime.now(UTC))
         for command in commands:
             batch.run(command)
         self._batches += 1
-        self.lease, settled = settle(batch, self.lease, f"{self._batches}-0")
+        self.lease, settled = self.settlement.settle(batch, self.lease, f"{self._batches}-0")
         return batch, settled
 
     def state_hashes(self) -> dict[str, str]:
         return {symbol: market.book.state_hash() for symbol, market in self.books.items()}
+
+
+def settlement() -> Settlement:
+    """On this thread's connection."""
+    connection.ensure_connection()
+    return Settlement(connections[DEFAULT_DB_ALIAS])
 
 
 def acquire(owner: str = "tests") -> Lease:

@@ -5,9 +5,8 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from matching import settlement
 from orders.models import Order
-from tests.matching.partition import new_id
+from tests.matching.partition import new_id, settlement
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -51,10 +50,11 @@ def plan() -> str:
 
 
 def test_keys_are_found_by_their_index_when_the_table_has_grown() -> None:
+    session = settlement()
     add_orders(150)
     for _ in range(10):  # PostgreSQL keeps a plan after some
-        assert len(settlement.find_keys(KEYS)) == 1
+        assert len(session.find_keys(KEYS)) == 1
     add_orders(5_000)
-    settlement.forget_plans()
-    assert len(settlement.find_keys(KEYS)) == 1
+    session.forget_plans()
+    assert len(session.find_keys(KEYS)) == 1
     assert "order_idempotency_key" in plan()

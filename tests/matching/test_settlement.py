@@ -17,7 +17,7 @@ from matching.batch import Batch
 from matching.checkpoint import LeaseLost
 from matching.models import Checkpoint
 from matching.recovery import load_books
-from matching.settlement import SettlementMismatch, settle
+from matching.settlement import SettlementMismatch
 from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.matching.partition import Partition, acquire, cancel, place, random_commands
@@ -232,7 +232,7 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
     batch.run(place("buy", 100, 3))
     batch.run(place("buy", 100, 3, idempotency_key="used"))
     with pytest.raises(IntegrityError, match="order_idempotency_key"):
-        settle(batch, partition.lease, "2-0")
+        partition.settlement.settle(batch, partition.lease, "2-0")
     assert counts() == before
     assert Checkpoint.objects.get().position == "1-0"
 

@@ -40,7 +40,7 @@ def _answer_before_the_commit(worker: Any) -> None:
         orders = documents.order_documents(batch)
         news = documents.market_batches(Settled([], {}), batch, orders)
         outcome = Outcome(batch, documents.replies(batch, orders), news)
-        await worker._publisher.publish(outcome, worker._books, done=position)
+        await worker._publisher.publish(outcome, worker._books, done=position, read_max=1)
         worker._lease, _, _ = await worker._ledger.commit(keys, lambda known: batch, worker._held, position)
         return batch
 

@@ -20,6 +20,7 @@ from rest.exceptions import Unavailable
 from tests.simulation.database import GRID, Database, Row, SimulatedLedger
 from tests.simulation.process import Process
 from tests.simulation.redis_model import (
+    GROUPS,
     Client,
     Server,
     SimulatedAdmission,
@@ -29,25 +30,21 @@ from tests.simulation.redis_model import (
 
 
 class Layer:
-    """The Channels groups: whoever listens gets each message in its own time, or never."""
+    """The Channels groups: messages are not packed, and all groups have one channel."""
 
-    def __init__(self, client: Client, heard: Callable[[dict[str, Any]], None]) -> None:
-        self._client = client
-        self._heard = heard
+    def _get_group_channel_name(self, group: str) -> str:
+        return GROUPS
 
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await self._client.call(lambda: self._heard(message))
+    def serialize(self, message: dict[str, Any]) -> dict[str, Any]:
+        return message
 
 
-def worker_of(
-    process: Process, database: Database, server: Server, heard: Callable[[dict[str, Any]], None]
-) -> MatchingWorker:
+def worker_of(process: Process, database: Database, server: Server) -> MatchingWorker:
     client = Client(process, server)
     redis = cast("Any", client)
     session = cast("Any", SimulatedSession(client))
     stream = CommandStream(redis, session, 0)
-    layer = cast("Any", Layer(client, heard))
-    publisher = Publisher(redis, session, stream, layer, partition=0, owner=process.name)
+    publisher = Publisher(redis, session, stream, cast("Any", Layer()), partition=0, owner=process.name)
     ledger = cast("Ledger", SimulatedLedger(process, database))
     return MatchingWorker(0, owner=process.name, ledger=ledger, stream=stream, publisher=publisher)
 

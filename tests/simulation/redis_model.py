@@ -16,6 +16,7 @@ from tests.simulation.process import Process
 
 EPOCH_MILLISECONDS = 1_700_000_000_000
 RESUBSCRIBE_SECONDS = 0.2
+GROUPS = "groups"  # the channel of all of them
 
 EntryId = tuple[int, int]
 
@@ -32,7 +33,8 @@ def id_text(identifier: EntryId) -> bytes:
 class Server:
     """The data, and who listens. `restart` ends all connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.hear = hear  # whoever listens to the groups of Channels
         self.up = True
         self.generation = 0
         self.clock_offset_milliseconds = 0
@@ -91,7 +93,9 @@ class Server:
         except TimeoutError:
             pass
 
-    def publish(self, channel: str, data: bytes) -> int:
+    def publish(self, channel: str, data: Any) -> int:
+        if channel == GROUPS and self.hear is not None:
+            self.hear(data)
         listener = self.listeners.get(channel)
         if listener is None:
             return 0
@@ -238,8 +242,8 @@ class SimulatedSession:
         self._client = client
 
     async def run(self, *commands: tuple[Any, ...]) -> list[Any]:
-        if commands[0][0] == "XREAD":
-            return [await self._read(*commands[0][1:])]
+        if "BLOCK" in commands[0]:
+            return [await self._wait_and_read(*commands[0][1:])]
         return list(await self._client.call(lambda: [self._do(*command) for command in commands]))
 
     async def disconnect(self) -> None:
@@ -251,25 +255,26 @@ class SimulatedSession:
             return self._client.trim(minid)
         if name == "PUBLISH":
             return self._client.server.publish(*arguments)
+        if name == "XREAD":
+            return self._read(*arguments)
         assert name == "EVALSHA", name
         return self._move(*arguments)
 
-    async def _read(self, *arguments: Any) -> Any:
+    def _read(self, *arguments: Any) -> list[tuple[str, Any]]:
         *options, _, key, position = arguments
-        given = dict(zip(options[::2], options[1::2], strict=True))
-
-        def read() -> list[tuple[bytes, list[bytes]]]:
-            found = [entry for entry in self._client.server.entries if entry[0] > entry_id(position)]
-            return [
-                (id_text(identifier), [part for field in fields.items() for part in field])
-                for identifier, fields in found[: given["COUNT"]]
-            ]
-
-        entries = await self._client.call(read)
-        if not entries and "BLOCK" in given:
-            await self._client.server.arrival(given["BLOCK"] / 1000)
-            entries = await self._client.call(read)
+        found = [entry for entry in self._client.server.entries if entry[0] > entry_id(position)]
+        entries = [
+            (id_text(identifier), [part for field in fields.items() for part in field])
+            for identifier, fields in found[: options[options.index("COUNT") + 1]]
+        ]
         return [(key, entries)] if entries else []
+
+    async def _wait_and_read(self, *arguments: Any) -> list[tuple[str, Any]]:
+        answer = await self._client.call(lambda: self._read(*arguments))
+        if not answer:
+            await self._client.server.arrival(arguments[arguments.index("BLOCK") + 1] / 1000)
+            answer = await self._client.call(lambda: self._read(*arguments))
+        return list(answer)
 
     def _move(self, sha: str, count: int, *arguments: Any) -> int:
         """matching/mirror.lua."""

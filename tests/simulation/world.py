@@ -79,7 +79,7 @@ class World:
         self.failures: list[str] = []
 
     async def run(self) -> None:
-        self.server = Server()
+        self.server = Server(self.hear)
         supervisors = [self.supervise_worker(number) for number in range(WORKERS)]
         supervisors += [self.supervise_api(number) for number in range(API_PROCESSES)]
         for supervisor in supervisors:
@@ -138,7 +138,7 @@ class World:
     async def supervise_worker(self, number: int) -> None:
         while not self.ended:
             process = self.begin_process(f"worker-{number}-{len(self.processes)}")
-            worker = worker_of(process, self.database, self.server, self.hear)
+            worker = worker_of(process, self.database, self.server)
             self.control.weaken_worker(worker)
             self.workers[number] = worker
             with contextlib.suppress(ProcessDied, Exception):
