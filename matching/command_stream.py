@@ -5,8 +5,9 @@ Redis stream never go back while Redis lives; `align` sees to it that they do no
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 from redis.asyncio import Redis
 
 from orders import messages
@@ -16,7 +17,7 @@ DEAD_LETTERS_MAX = 1_000
 START = "0-0"
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True):
     """One stream entry; `payload` is None where it has no command field."""
 
     entry_id: str

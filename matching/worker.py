@@ -57,6 +57,7 @@ class MatchingWorker:
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
         self._arrived: list[Entry] = []  # read with the last batch's news, not yet handled
         self._last_now = datetime.min.replace(tzinfo=UTC)
+        self._renewed_at = 0.0  # the lease, also by a batch
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
@@ -217,6 +218,7 @@ class MatchingWorker:
     ) -> Batch:
         started = time.perf_counter()
         self._lease, batch, settled = await self._ledger.commit(keys, match, self._held, position)
+        self._renewed_at = _monotonic()
         metrics.commit_seconds.observe(time.perf_counter() - started)
         await self._publish(batch, settled, position)
         return batch
@@ -230,7 +232,8 @@ class MatchingWorker:
         )
 
     async def _heartbeat(self) -> None:
-        await self._renew()
+        if _monotonic() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
+            await self._renew()
         await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
         await self._publisher.heartbeat(self._books.values())
         metrics.queue_length.labels(str(self.partition)).set(await self._stream.length())
@@ -252,6 +255,7 @@ class MatchingWorker:
 
     async def _renew(self) -> None:
         self._lease = await self._ledger.renew(self._held)
+        self._renewed_at = _monotonic()
 
     @contextlib.asynccontextmanager
     async def _renewing(self) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ read from it.
 """
 
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -43,7 +43,7 @@ _look_up = DatabaseReader(
 )
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """An order as JSON; `replayed` where an earlier request with the same key placed it."""
 
     body: bytes
@@ -90,11 +90,12 @@ class OrderDesk:
         try:
             if order.instrument.halted:
                 raise InstrumentHalted
-            reply, headers = await self._gateway.submit(
+            answer = await self._gateway.submit(
                 command, partition=order.instrument.partition, client_id=order.client_id
             )
         except (InstrumentHalted, Unavailable, OutcomeUnknown) as refusal:
             return await self._already_placed(order, command.order_id, refusal)
+        reply, headers = answer.reply, answer.headers
         if reply.kind is ReplyKind.PLACED:
             return Outcome(reply.body, False, headers)
         if reply.kind is ReplyKind.DUPLICATE:
@@ -131,7 +132,7 @@ class OrderDesk:
             order_id=str(row.order_id),
         )
         try:
-            reply, headers = await self._gateway.submit(
+            answer = await self._gateway.submit(
                 command,
                 partition=row.instrument.partition,
                 client_id=None if by_operator else row.client_id,
@@ -141,6 +142,7 @@ class OrderDesk:
             if document.status != OrderStatus.CANCELLED:
                 raise
             return Outcome(encode_json(document), False, unknown.headers)
+        reply, headers = answer.reply, answer.headers
         if reply.kind is ReplyKind.NOT_OPEN:
             raise OrderNotOpen(headers=headers)
         if reply.kind is not ReplyKind.CANCELLED:
@@ -160,7 +162,7 @@ class OrderDesk:
 
     async def _ask(self, command: messages.Command, partition: int) -> bytes:
         """An operator's command, and what is told about it."""
-        reply, _ = await self._gateway.submit(command, partition=partition, client_id=None)
+        reply = (await self._gateway.submit(command, partition=partition, client_id=None)).reply
         if reply.kind is not ReplyKind.DONE:
             raise Unavailable(reply.body.decode() or None)
         return reply.body

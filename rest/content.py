@@ -82,7 +82,5 @@ class JSONResponse(HttpResponse):
 
     def __init__(self, content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         body = content if isinstance(content, bytes) else encode_json(content)
-        super().__init__(body, status=status, content_type=JSON)
-        self.headers["Content-Length"] = str(len(body))
-        for name, value in (headers or {}).items():
-            self.headers[name] = value
+        described = {"Content-Type": JSON, "Content-Length": str(len(body)), **(headers or {})}
+        super().__init__(body, status=status, headers=described)

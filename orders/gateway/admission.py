@@ -5,8 +5,8 @@ import math
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
 
+import msgspec
 from django.conf import settings
 from redis.asyncio import Redis
 
@@ -31,12 +31,13 @@ class Verdict(IntEnum):
 _VERDICTS = list(Verdict)
 
 
-class Admission(NamedTuple):
-    """The script's answer to one command, with the client's allowance."""
+class Admission(msgspec.Struct, frozen=True):
+    """The script's answer to one command, with the client's allowance; `limit` is None where there is none."""
 
     verdict: Verdict
-    remaining: int
-    reset_milliseconds: int
+    limit: int | None = None
+    remaining: int = 0
+    reset_milliseconds: int = 0
 
     @property
     def reset_seconds(self) -> int:
@@ -44,10 +45,10 @@ class Admission(NamedTuple):
 
     def headers(self) -> dict[str, str]:
         """RateLimit-* of an answer (draft-ietf-httpapi-ratelimit-headers-05); none where no limit was asked."""
-        if settings.RATE_LIMIT is None or self.verdict not in (Verdict.TAKEN, Verdict.RATE_LIMITED):
+        if self.limit is None or self.verdict not in (Verdict.TAKEN, Verdict.RATE_LIMITED):
             return {}
         return {
-            "RateLimit-Limit": str(settings.RATE_LIMIT[0]),
+            "RateLimit-Limit": str(self.limit),
             "RateLimit-Remaining": str(self.remaining),
             "RateLimit-Reset": str(self.reset_seconds),
         }
@@ -86,6 +87,6 @@ class AdmissionScript:
         limits = (settings.ORDER_QUEUE_LENGTH_MAX, requests, seconds * 1000)
         (answer,) = await self._session.run(("EVALSHA", _SHA1, len(keys), *keys, *limits, *payloads))
         return [
-            Admission(_VERDICTS[answer[i]], answer[i + 1], answer[i + 2])
+            Admission(_VERDICTS[answer[i]], requests or None, answer[i + 1], answer[i + 2])
             for i in range(0, len(answer), _INTEGERS_PER_COMMAND)
         ]

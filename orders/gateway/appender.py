@@ -52,13 +52,14 @@ class Appender:
         self, script: AdmissionScript, on_admission: Callable[[WaitingCommand, Admission], None]
     ) -> None:
         self._script = script
+        self._pending_max = settings.GATEWAY_PENDING_MAX  # looked up once: it is asked for each order
         self._on_admission = on_admission
         self._pending: list[WaitingCommand] = []
         self._appending: asyncio.Task[None] | None = None
 
     @property
     def full(self) -> bool:
-        return len(self._pending) >= settings.GATEWAY_PENDING_MAX
+        return len(self._pending) >= self._pending_max
 
     def put(self, waiting: WaitingCommand) -> None:
         self._pending.append(waiting)

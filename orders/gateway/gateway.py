@@ -7,8 +7,9 @@ as OutcomeUnknown where none comes in time.
 import asyncio
 import math
 import uuid
-from typing import NamedTuple, Self
+from typing import Self
 
+import msgspec
 from django.conf import settings
 
 from orders import messages
@@ -25,7 +26,7 @@ _REFUSALS = {
 }
 
 
-class Answer(NamedTuple):
+class Answer(msgspec.Struct, frozen=True):
     """A command's reply and the rate limit headers that belong to it."""
 
     reply: messages.Reply
@@ -38,6 +39,8 @@ class OrderGateway:
     def __init__(self, link: RedisLink) -> None:
         self.process_id = uuid.uuid4().hex
         self._link = link
+        self._waiting_max = settings.GATEWAY_WAITING_MAX  # looked up once: these are asked for each order
+        self._reply_timeout_seconds = settings.ORDER_REPLY_TIMEOUT_SECONDS
         self._waiting: dict[str, WaitingCommand] = {}  # in the order of their deadlines
         self._deadline: asyncio.TimerHandle | None = None  # of the first of them
         self._appenders: dict[int, Appender] = {}
@@ -74,11 +77,11 @@ class OrderGateway:
         appender = self._appenders.get(partition)
         if appender is None:
             appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
-        if appender.full or len(self._waiting) >= settings.GATEWAY_WAITING_MAX:
+        if appender.full or len(self._waiting) >= self._waiting_max:
             raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
         await self.ready()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + settings.ORDER_REPLY_TIMEOUT_SECONDS
+        deadline = loop.time() + self._reply_timeout_seconds
         waiting = WaitingCommand(client_id, messages.encode(command), loop.create_future(), deadline)
         self._waiting[command.request_id] = waiting
         if self._deadline is None:

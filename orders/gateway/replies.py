@@ -3,22 +3,18 @@
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
-from django.conf import settings
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from orders import messages
 from rest.exceptions import Unavailable
-from rest.redis import connect_redis
+from rest.redis import RedisChannel, connect_redis
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.2
-_POLL_SECONDS = 1.0
 
 
 class ReplyListener:
@@ -55,8 +51,13 @@ class ReplyListener:
     async def _listen_forever(self) -> None:
         while True:
             try:
-                async with connect_redis() as redis, redis.pubsub() as subscription:
-                    await self._listen(subscription)
+                async with (
+                    connect_redis() as redis,
+                    RedisChannel(redis, self._channel, self._deliver) as channel,
+                ):
+                    self.connected = True
+                    self._attempted.set()
+                    await channel.until_lost()
             except (RedisError, OSError) as error:
                 logger.warning("reply channel lost: %s", error)
             except Exception:
@@ -67,23 +68,6 @@ class ReplyListener:
             with contextlib.suppress(RedisError, OSError):
                 await self._on_lost()
             await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _listen(self, subscription: PubSub) -> None:
-        await subscription.subscribe(self._channel)
-        heard = time.monotonic()
-        while True:
-            message = await subscription.get_message(timeout=_POLL_SECONDS)
-            if message is None:
-                if time.monotonic() - heard > settings.REDIS_TIMEOUT_SECONDS + _POLL_SECONDS:
-                    raise ConnectionError("no answer to a ping")
-                await subscription.ping()
-                continue
-            heard = time.monotonic()
-            if message["type"] == "subscribe":
-                self.connected = True
-                self._attempted.set()
-            elif message["type"] == "message":
-                self._deliver(message["data"])
 
     def _deliver(self, data: bytes) -> None:
         try:

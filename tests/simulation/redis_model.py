@@ -316,7 +316,7 @@ class SimulatedAdmission:
             raise RedisConnectionError("the connection was lost")
 
         def admit() -> list[Admission]:
-            return [Admission(self._admit(server, payload), 0, 0) for _, payload in commands]
+            return [Admission(self._admit(server, payload)) for _, payload in commands]
 
         try:
             return list(await self._client.call(admit))
