@@ -18,18 +18,20 @@ import msgspec
 import psycopg
 from django.db import DataError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.pq.abc import PGresult
 
 from marketdata.messages import Minute
 from matching import checkpoint
 from matching.batch import SIDE_NAMES, Batch, Key, NewOrder
 from matching.checkpoint import Lease, LeaseLost
+from matching.statements import PreparedStatement
 
 
 class SettlementMismatch(Exception):
     """The database does not have what the books say; the books must be loaded anew."""
 
 
-class ChangedOrder(NamedTuple):
+class ChangedOrder(msgspec.Struct, array_like=True, frozen=True):
     """An order of an earlier batch, as the database has it after this one."""
 
     order_id: str
@@ -56,27 +58,35 @@ class Settled(NamedTuple):
     minutes: dict[int, Minute]  # whole, by instrument
 
 
-_FIND_KEYS = """
-SELECT client_id, idempotency_key, order_id::text FROM orders_order
+_FIND_KEYS = PreparedStatement(
+    "find_keys",
+    """
+SELECT client_id, idempotency_key, order_id FROM orders_order
 WHERE (client_id, idempotency_key) IN (
-  SELECT client_id, key FROM json_to_recordset(%s) AS wanted (client_id text, key text))
-"""
+  SELECT client_id, key FROM json_to_recordset(%(keys)s) AS wanted (client_id text, key text))
+""",
+    "keys",
+)
 
 # Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing. The
 # checkpoint comes first: who has lost the lease waits for its row with no other row in its hands.
-_SETTLE = f"""
+_SETTLE = PreparedStatement(
+    "settle",
+    f"""
 WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
 ), placed AS (
   INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
     filled_notional, status, reason, idempotency_key, priority, sequence, created_at, updated_at)
-  SELECT placed.*, %(now)s, %(now)s FROM json_to_recordset(%(orders)s) AS placed (order_id uuid, client_id text,
-    instrument_id bigint, side text, type text, price numeric, quantity numeric, filled_quantity numeric,
-    filled_notional numeric, status text, reason text, idempotency_key text, priority bigint, sequence bigint)
+  SELECT placed.*, %(now)s::timestamptz, %(now)s::timestamptz FROM json_to_recordset(%(orders)s) AS placed (
+    order_id uuid, client_id text, instrument_id bigint, side text, type text, price numeric, quantity numeric,
+    filled_quantity numeric, filled_notional numeric, status text, reason text, idempotency_key text,
+    priority bigint, sequence bigint)
 ), traded AS (
   INSERT INTO marketdata_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
     taker_order_id, timestamp)
-  SELECT trade.*, %(now)s FROM json_to_recordset(%(trades)s) AS trade (trade_id uuid, instrument_id bigint,
-    sequence bigint, price numeric, quantity numeric, taker_side text, maker_order_id uuid, taker_order_id uuid)
+  SELECT trade.*, %(now)s::timestamptz FROM json_to_recordset(%(trades)s) AS trade (
+    trade_id uuid, instrument_id bigint, sequence bigint, price numeric, quantity numeric, taker_side text,
+    maker_order_id uuid, taker_order_id uuid)
 ), minutes AS (
   INSERT INTO marketdata_candle AS candle
     (time, instrument_id, open, high, low, close, volume, notional, trade_count)
@@ -96,7 +106,7 @@ WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
   UPDATE orders_order AS stored
   SET filled_quantity = stored.filled_quantity + change.filled_quantity,
       filled_notional = stored.filled_notional + change.filled_notional,
-      status = change.status, reason = change.reason, sequence = change.sequence, updated_at = %(now)s
+      status = change.status, reason = change.reason, sequence = change.sequence, updated_at = %(now)s::timestamptz
   FROM json_to_recordset(%(changes)s) AS change (order_id uuid, filled_quantity numeric, filled_notional numeric,
     status text, reason text, sequence bigint)
   WHERE stored.order_id = change.order_id
@@ -109,7 +119,10 @@ SELECT 1 / (SELECT count(*) FROM advanced),
   (SELECT json_object_agg(instrument_id,
     json_build_array(time, open, high, low, close, volume, notional, trade_count)) FROM minutes)::text,
   1 / ((SELECT count(*) FROM changed) = %(changes_count)s)::integer
-"""  # noqa: S608 - joined of statements of our own
+""",  # noqa: S608 - joined of statements of our own
+    *("partition", "epoch", "position", "next", "lease", "now"),
+    *("orders", "trades", "candles", "books", "changes", "changes_count"),
+)
 
 _decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
 _decode_minutes = msgspec.json.Decoder(dict[int, Minute]).decode
@@ -137,6 +150,7 @@ class Settlement:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
+        self._prepared: psycopg.Connection[Any] | None = None  # the driver that knows the statements
 
     def forget_plans(self) -> None:
         """Have the statements planned anew, on the tables as they are now. To be called as they grow.
@@ -151,10 +165,11 @@ class Settlement:
         """The ids of the orders that have these idempotency keys already."""
         if not keys:
             return {}
-        rows = [{"client_id": client_id, "key": key} for client_id, key in keys]
+        wanted = _json([{"client_id": client_id, "key": key} for client_id, key in keys])
         with self._driver() as driver:
-            found = driver.execute(_FIND_KEYS, [_json(rows)]).fetchall()
-        return {(client_id, key): order_id for client_id, key, order_id in found}
+            found = _FIND_KEYS.run(driver, {"keys": wanted})
+        rows = (tuple(_text(found, row, column) for column in range(3)) for row in range(found.ntuples))
+        return {(client_id, key): order_id for client_id, key, order_id in rows}
 
     def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
         """Commit a batch.
@@ -164,12 +179,12 @@ class Settlement:
         """
         try:
             with self._driver() as driver:
-                found = driver.execute(_SETTLE, _parameters(batch, lease, position))
-                _, changed, minutes, _ = found.fetchone() or (None, None, None, None)
+                found = _SETTLE.run(driver, _parameters(batch, lease, position))
         except DataError as error:
             if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
                 raise self._what_was_wrong(batch, lease) from None
             raise
+        changed, minutes = found.get_value(0, 1), found.get_value(0, 2)
         return lease._replace(position=position), Settled(
             _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}
         )
@@ -185,7 +200,7 @@ class Settlement:
 
     @contextlib.contextmanager
     def _driver(self) -> Iterator[psycopg.Connection[Any]]:
-        """Psycopg's own connection: Django's cursors prepare no statements.
+        """Psycopg's own connection, with the statements prepared.
 
         To be entered outside of a transaction: one that is rolled back would take the settings with it.
         """
@@ -193,27 +208,32 @@ class Settlement:
         with self._connection.wrap_database_errors:
             if driver is None:
                 raise psycopg.InterfaceError("the connection is closed")
-            if driver.prepare_threshold is None:
-                driver.prepare_threshold = 1
-                driver.cursor_factory = psycopg.Cursor
+            if driver is not self._prepared:
                 driver.execute(_PLAN_BY_INDEX)
+                _FIND_KEYS.prepare(driver)
+                _SETTLE.prepare(driver)
+                self._prepared = driver
             yield driver
 
 
-def _json(rows: Sequence[Row]) -> str:
-    return msgspec.json.encode(rows).decode()
+_json = msgspec.json.Encoder().encode
 
 
-def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, object]:
+def _text(result: PGresult, row: int, column: int) -> str:
+    return (result.get_value(row, column) or b"").decode()
+
+
+def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
+    advance = checkpoint.advance_parameters(lease, position)
     return {
-        **checkpoint.advance_parameters(lease, position),
-        "now": batch.now,
+        **{name: str(value).encode() for name, value in advance.items()},
+        "now": batch.now.isoformat().encode(),
         "orders": _json([_order_row(order) for order in batch.orders.values()]),
         "trades": _json(_trade_rows(batch)),
         "candles": _json(_candle_rows(batch)),
         "books": _json(_sequence_rows(batch)),
         "changes": _json(_change_rows(batch)),
-        "changes_count": len(batch.changes),
+        "changes_count": b"%d" % len(batch.changes),
     }
 
 

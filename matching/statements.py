@@ -1,0 +1,37 @@
+"""Statements that run with each batch: prepared once a connection, and executed by libpq at once.
+
+A cursor of psycopg takes 35 microseconds more each time: it looks the statement up, adapts each value by its type,
+and waits for the answer in steps.
+"""
+
+import psycopg
+from psycopg import errors
+from psycopg.pq import ConnStatus, ExecStatus
+from psycopg.pq.abc import PGresult
+
+
+class PreparedStatement:
+    """`text` names its parameters as psycopg does, %(name)s. Values and columns travel as text, in UTF-8."""
+
+    def __init__(self, name: str, text: str, *parameters: str) -> None:
+        self._name = name.encode()
+        self._text = (text % {name: f"${number}" for number, name in enumerate(parameters, 1)}).encode()
+        self._parameters = parameters
+
+    def prepare(self, connection: "psycopg.Connection[object]") -> None:
+        """Once on each connection. Raises psycopg.Error."""
+        _checked(connection, connection.pgconn.prepare(self._name, self._text))
+
+    def run(self, connection: "psycopg.Connection[object]", values: dict[str, bytes]) -> PGresult:
+        """In a transaction of its own where none was begun. Raises psycopg.Error."""
+        arguments = [values[name] for name in self._parameters]
+        return _checked(connection, connection.pgconn.exec_prepared(self._name, arguments))
+
+
+def _checked(connection: "psycopg.Connection[object]", result: PGresult) -> PGresult:
+    if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        return result
+    error = errors.error_from_result(result)
+    if connection.pgconn.status == ConnStatus.BAD and not isinstance(error, psycopg.OperationalError):
+        raise psycopg.OperationalError(str(error))
+    raise error
