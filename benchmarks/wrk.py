@@ -56,8 +56,9 @@ def closed_loop(
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
     with tempfile.NamedTemporaryFile(prefix="wrk-") as prepared:
         count = 0
-        for count, (path, body) in enumerate(requests, 1):
+        for path, body in requests:
             prepared.write(b"%s %s\n" % (path.encode(), body))
+            count += 1
         prepared.flush()
         before = _children_seconds()
         finished = subprocess.run(

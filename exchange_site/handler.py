@@ -61,6 +61,8 @@ class ApiRequest(ASGIRequest):
     Django's own takes three times as long: it looks for cookies, an encoding and a prefix of the path as well.
     """
 
+    _encoding = "utf-8"
+
     def __init__(self, scope: dict[str, Any], body: bytes) -> None:
         self.scope = scope
         self.method = scope["method"]

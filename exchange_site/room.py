@@ -6,7 +6,6 @@ being answered. So there is room for so many commands and for so many reads, wha
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -22,7 +21,7 @@ class Room:
 
     def __init__(self, at_once: int, waiting_max: int = 0) -> None:
         self._free = at_once + waiting_max
-        self._turns = asyncio.Semaphore(at_once) if waiting_max else contextlib.nullcontext()
+        self._turns = asyncio.Semaphore(at_once) if waiting_max else None
 
     @property
     def is_full(self) -> bool:
@@ -32,6 +31,8 @@ class Room:
         """Take a place, which must be free, and work in it."""
         self._free -= 1
         try:
+            if self._turns is None:
+                return await work()
             async with self._turns:
                 return await work()
         finally:
@@ -46,15 +47,16 @@ class Rooms:
         self._reads = Room(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
         self._refusing = asyncio.Semaphore(settings.REFUSALS_AT_ONCE)
 
-    async def answer(
+    def answer(
         self, method: str, path: str, work: Callable[[], Awaitable[Answer]], refusal: Callable[[], Answer]
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """What `work` answers, or `refusal` where there is no room for it; then nothing was begun."""
         if path in _ALWAYS_ANSWERED:
-            return await work()
+            return work()
         room = self._commands if method == "POST" else self._reads
-        if not room.is_full:
-            return await room.answer(work)
+        return self._refuse(refusal) if room.is_full else room.answer(work)
+
+    async def _refuse(self, refusal: Callable[[], Answer]) -> Answer:
         # Who is refused may be back at once: so only some are in a turn of the loop, however many there are.
         async with self._refusing:
             await asyncio.sleep(settings.REFUSAL_SECONDS)

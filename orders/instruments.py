@@ -57,14 +57,20 @@ class InstrumentDirectory:
 
     async def all(self) -> dict[str, TradedInstrument]:
         """Raises Unavailable where there is no copy yet and the database is not answering."""
-        if not self._instruments or time.monotonic() >= self._fresh_until:
+        if not self._is_fresh:
             await self._refresh()
         return self._instruments
 
+    @property
+    def _is_fresh(self) -> bool:
+        return time.monotonic() < self._fresh_until and bool(self._instruments)
+
     async def get(self, symbol: str) -> TradedInstrument:
         """Raises NotFound, Unavailable."""
+        if not self._is_fresh:
+            await self._refresh()
         try:
-            return (await self.all())[symbol]
+            return self._instruments[symbol]
         except KeyError:
             raise NotFound(
                 f"No instrument has this symbol: {symbol[:40]!r}. GET /instruments lists them."

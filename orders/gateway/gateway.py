@@ -65,8 +65,7 @@ class OrderGateway:
 
     async def ready(self) -> None:
         """Returns when replies will arrive; raises Unavailable where Redis is not answering."""
-        if not self._replies.connected:
-            await self._replies.ready()
+        await self._replies.ready()
 
     async def submit(self, command: messages.Command, *, partition: int, client_id: str | None) -> Answer:
         """Send one command and wait for its reply. It counts against the limit of `client_id`; None: of nobody.
@@ -79,7 +78,8 @@ class OrderGateway:
             appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
         if appender.full or len(self._waiting) >= self._waiting_max:
             raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
-        await self.ready()
+        if not self._replies.connected:
+            await self._replies.ready()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reply_timeout_seconds
         waiting = WaitingCommand(client_id, messages.encode(command), loop.create_future(), deadline)
