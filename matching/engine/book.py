@@ -40,6 +40,7 @@ from matching.engine.level import Level, RestingOrder
 
 _BUY = Side.BUY  # looked up once: see commands.py
 _LIMIT = OrderType.LIMIT
+_MARKET = OrderType.MARKET
 
 
 class OrderBook:
@@ -79,11 +80,11 @@ class OrderBook:
         side = command.side
         price_ticks = command.price_ticks
         remaining_lots = command.quantity_lots
-        is_limit = command.order_type is _LIMIT
-        if not (  # the check of a possible limit order, without the call
-            is_limit
-            and type(price_ticks) is type(remaining_lots) is int
-            and 0 < price_ticks <= INTEGER_MAX
+        order_type = command.order_type
+        is_limit = order_type is _LIMIT
+        if not (  # the check of a possible order, without the call
+            type(price_ticks) is type(remaining_lots) is int
+            and (0 < price_ticks <= INTEGER_MAX if is_limit else order_type is _MARKET and price_ticks == 0)
             and 0 < remaining_lots <= INTEGER_MAX
             and type(order_id) is type(client_id) is str
             and type(side) is Side
@@ -147,8 +148,8 @@ class OrderBook:
         remaining_lots = taker.quantity_lots
         orders = self._orders
         sequence = self.sequence
-        while remaining_lots and makers.keys and makers.keys[0] <= worst_key:
-            level = makers.levels[makers.keys[0]]
+        while remaining_lots and (keys := makers.keys) and (key := keys[0]) <= worst_key:
+            level = makers.levels[key]
             price_ticks = level.price_ticks
             level_quantity_lots = level.quantity_lots
             level_orders = level.orders
@@ -187,13 +188,13 @@ class OrderBook:
                     maker.next = None
                     maker = following
             level.first = maker
-            level.quantity_lots = level_quantity_lots
-            level.orders = level_orders
             if maker is None:
                 level.last = None
                 makers.drop_best()
             else:
                 maker.previous = None
+                level.quantity_lots = level_quantity_lots
+                level.orders = level_orders
         self.sequence = sequence
         return remaining_lots
 

@@ -45,9 +45,11 @@ class BookSide:
         key = price_ticks * self.key_sign
         level = self.levels.get(key)
         if level is None:
-            level = self.levels[key] = PriceLevel(self.side, price_ticks)
+            level = self.levels[key] = PriceLevel(self.side, price_ticks, remaining_lots, 1)
             heappush(self.keys, key)
-        elif not level.orders:
+            level.first = level.last = order = RestingOrder(order_id, client_id, remaining_lots, level)
+            return order
+        if not level.orders:
             self.vacant_levels -= 1
         last = level.last
         order = RestingOrder(order_id, client_id, remaining_lots, level, last)
@@ -81,7 +83,8 @@ class BookSide:
             self.drop_best()
             return
         self.vacant_levels += 1
-        self._sweep_if_due()
+        if 2 * self.vacant_levels > len(self.keys) + VACANT_LEVELS_SPARE:
+            self._sweep()
 
     def drop_best(self) -> None:
         """Forget the best level, which must be vacant, and any vacant ones right behind it."""
@@ -90,7 +93,8 @@ class BookSide:
         while keys and not levels[keys[0]].orders:
             del levels[heappop(keys)]
             self.vacant_levels -= 1
-        self._sweep_if_due()
+        if 2 * self.vacant_levels > len(keys) + VACANT_LEVELS_SPARE:
+            self._sweep()
 
     def in_order(self) -> Iterator[PriceLevel]:
         """The levels that have orders, best first."""
@@ -105,9 +109,7 @@ class BookSide:
         for level in self.levels.values():
             level.unlink()
 
-    def _sweep_if_due(self) -> None:
-        if 2 * self.vacant_levels <= len(self.keys) + VACANT_LEVELS_SPARE:
-            return
+    def _sweep(self) -> None:
         self.levels = {key: level for key, level in self.levels.items() if level.orders}
         self.keys = list(self.levels)
         heapify(self.keys)
