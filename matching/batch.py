@@ -6,7 +6,6 @@ once, in its last state; orders from earlier batches are changed by difference. 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
@@ -28,6 +27,14 @@ _TYPES = {
 }
 SIDE_NAMES = {engine.Side.BUY: OrderSide.BUY.value, engine.Side.SELL: OrderSide.SELL.value}
 
+# Plain text, looked up once: a member of an enumeration takes 0.15 microseconds each time, its value 0.25.
+_OPEN = OrderStatus.OPEN.value
+_PARTIALLY_FILLED = OrderStatus.PARTIALLY_FILLED.value
+_FILLED = OrderStatus.FILLED.value
+_CANCELLED = OrderStatus.CANCELLED.value
+_REJECTED = OrderStatus.REJECTED.value
+_BUY, _SELL = engine.Side.BUY, engine.Side.SELL
+
 Key = tuple[str, str]  # client id, idempotency key
 
 
@@ -40,8 +47,7 @@ def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
     ]
 
 
-@dataclass(slots=True)
-class TradeRow:
+class TradeRow(msgspec.Struct):
     """A trade to be written; times are the batch's."""
 
     trade_id: str
@@ -49,19 +55,18 @@ class TradeRow:
     event: engine.Trade
 
 
-@dataclass(slots=True)
-class NewOrder:
+class NewOrder(msgspec.Struct):
     """An order placed in this batch, as it stands."""
 
     command: messages.PlaceOrder
     instrument: TradedInstrument
-    status: OrderStatus = OrderStatus.OPEN
-    reason: Reason | None = None
+    status: str = _OPEN
+    reason: str | None = None
     filled_lots: int = 0
     filled_notional: int = 0  # ticks * lots
     priority: int | None = None
     sequence: int = 0
-    trades: list[TradeRow] = field(default_factory=list)
+    trades: list[TradeRow] = []
 
     def fill(self, trade: TradeRow) -> None:
         event = trade.event
@@ -70,28 +75,26 @@ class NewOrder:
         self.sequence = event.sequence
         self.trades.append(trade)
         whole = self.filled_lots == self.command.quantity_lots
-        self.status = OrderStatus.FILLED if whole else OrderStatus.PARTIALLY_FILLED
+        self.status = _FILLED if whole else _PARTIALLY_FILLED
 
     def cancel(self, reason: Reason, sequence: int) -> None:
-        self.status = OrderStatus.CANCELLED
-        self.reason = reason
+        self.status = _CANCELLED
+        self.reason = reason.value
         self.sequence = sequence
 
 
-@dataclass(slots=True)
-class OrderChange:
+class OrderChange(msgspec.Struct):
     """What this batch adds to an order of an earlier one."""
 
     instrument: TradedInstrument
-    status: OrderStatus = OrderStatus.PARTIALLY_FILLED
-    reason: Reason | None = None
+    status: str = _PARTIALLY_FILLED
+    reason: str | None = None
     filled_lots: int = 0
     filled_notional: int = 0
     sequence: int = 0
 
 
-@dataclass(slots=True)
-class CandleChange:
+class CandleChange(msgspec.Struct):
     """What this batch adds to a minute of an instrument."""
 
     grid: Grid
@@ -104,14 +107,13 @@ class CandleChange:
     trade_count: int = 0
 
 
-@dataclass(slots=True)
-class BookChange:
+class BookChange(msgspec.Struct):
     """The levels of one book that this batch changed, in their last state: (lots, orders), 0 orders: gone."""
 
     instrument: TradedInstrument
     previous_sequence: int
     sequence: int
-    levels: dict[tuple[engine.Side, int], tuple[int, int]] = field(default_factory=dict)
+    levels: dict[tuple[engine.Side, int], tuple[int, int]] = {}
 
 
 class Batch:
@@ -168,7 +170,7 @@ class Batch:
                 return
         order = NewOrder(command, market.instrument)
         if market.instrument.halted:
-            order.status, order.reason = OrderStatus.REJECTED, Reason.INSTRUMENT_HALTED
+            order.status, order.reason = _REJECTED, Reason.INSTRUMENT_HALTED.value
             order.sequence = market.book.sequence
             self.orders[command.order_id] = order
             return
@@ -186,7 +188,7 @@ class Batch:
         for event in events:
             if isinstance(event, engine.Trade):
                 self._trade(event, taker=order)
-                maker_side = engine.Side.SELL if event.taker_side is engine.Side.BUY else engine.Side.BUY
+                maker_side = _SELL if event.taker_side is _BUY else _BUY
                 self._level(market, previous_sequence, event, maker_side)
             elif isinstance(event, engine.OrderRested):
                 order.priority = order.sequence = event.sequence
@@ -211,7 +213,7 @@ class Batch:
             change.filled_notional += notional
             change.sequence = event.sequence
             if event.maker_remaining_lots == 0:
-                change.status = OrderStatus.FILLED
+                change.status = _FILLED
         price = event.price_ticks
         candle = self.candles.get(instrument.instrument_id)
         if candle is None:
@@ -241,7 +243,7 @@ class Batch:
             order.cancel(Reason.CLIENT_REQUEST, event.sequence)
         else:
             change = self._change(command.order_id, market.instrument)
-            change.status, change.reason = OrderStatus.CANCELLED, Reason.CLIENT_REQUEST
+            change.status, change.reason = _CANCELLED, Reason.CLIENT_REQUEST.value
             change.sequence = event.sequence
         self.cancels += 1
         self._level(market, previous_sequence, event, event.side)

@@ -12,8 +12,10 @@ from orders.documents import FillDocument, OrderDocument, OrderState, average_pr
 from orders.grid import Grid
 from orders.messages import Reply, ReplyKind
 from rest.content import encode_json
-from rest.numbers import Number
+from rest.numbers import Number, json_number
 from rest.times import time_text
+
+_ZERO = json_number("0")
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:
@@ -113,6 +115,14 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
 
 def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
     command, grid = order.command, order.instrument.grid
+    quantity = grid.quantity.number(command.quantity_lots)
+    if order.filled_lots == 0:
+        filled, remaining = _ZERO, quantity
+    elif order.filled_lots == command.quantity_lots:
+        filled, remaining = quantity, _ZERO
+    else:
+        filled = grid.quantity.number(order.filled_lots)
+        remaining = grid.quantity.number(command.quantity_lots - order.filled_lots)
     return OrderDocument(
         order_id=command.order_id,
         client_id=command.client_id,
@@ -120,12 +130,12 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         side=command.side,
         order_type=command.type,
         price=grid.price.number(command.price_ticks) if command.price_ticks else None,
-        quantity=grid.quantity.number(command.quantity_lots),
-        filled_quantity=grid.quantity.number(order.filled_lots),
-        remaining_quantity=grid.quantity.number(command.quantity_lots - order.filled_lots),
+        quantity=quantity,
+        filled_quantity=filled,
+        remaining_quantity=remaining,
         average_price=_average_price(order, grid),
-        status=order.status.value,
-        reason=order.reason.value if order.reason is not None else None,
+        status=order.status,
+        reason=order.reason,
         idempotency_key=command.idempotency_key,
         created_at=timestamp,
         updated_at=timestamp,

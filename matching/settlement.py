@@ -239,6 +239,11 @@ def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
 
 def _order_row(order: NewOrder) -> Row:
     command, grid = order.command, order.instrument.grid
+    quantity = grid.quantity.text(command.quantity_lots)
+    if order.filled_lots == command.quantity_lots:
+        filled = quantity
+    else:
+        filled = grid.quantity.text(order.filled_lots) if order.filled_lots else "0"
     return {
         "order_id": command.order_id,
         "client_id": command.client_id,
@@ -246,11 +251,11 @@ def _order_row(order: NewOrder) -> Row:
         "side": command.side,
         "type": command.type,
         "price": grid.price.text(command.price_ticks) if command.price_ticks else None,
-        "quantity": grid.quantity.text(command.quantity_lots),
-        "filled_quantity": grid.quantity.text(order.filled_lots),
-        "filled_notional": grid.notional_text(order.filled_notional),
-        "status": order.status.value,
-        "reason": order.reason.value if order.reason is not None else None,
+        "quantity": quantity,
+        "filled_quantity": filled,
+        "filled_notional": grid.notional_text(order.filled_notional) if order.filled_lots else "0",
+        "status": order.status,
+        "reason": order.reason,
         "idempotency_key": command.idempotency_key,
         "priority": order.priority,
         "sequence": order.sequence,
@@ -279,8 +284,8 @@ def _change_rows(batch: Batch) -> list[Row]:
             "order_id": order_id,
             "filled_quantity": change.instrument.grid.quantity.text(change.filled_lots),
             "filled_notional": change.instrument.grid.notional_text(change.filled_notional),
-            "status": change.status.value,
-            "reason": change.reason.value if change.reason is not None else None,
+            "status": change.status,
+            "reason": change.reason,
             "sequence": change.sequence,
         }
         for order_id, change in batch.changes.items()

@@ -62,15 +62,18 @@ def units_number(units: int, scale: int) -> Number:
     return json_number(units_text(units, scale))
 
 
-@functools.lru_cache(UNITS_REMEMBERED_MAX)
-def units_text(units: int, scale: int) -> str:
+def new_units_text(units: int, scale: int) -> str:
     """The text of `units` * 10**-scale; units >= 0."""
+    text = str(units)
     if scale == 0:
-        return str(units)
-    whole, fraction = divmod(units, 10**scale)
-    if fraction == 0:
-        return str(whole)
-    return f"{whole}.{fraction:0{scale}d}".rstrip("0")
+        return text
+    if len(text) <= scale:
+        text = text.zfill(scale + 1)
+    return f"{text[:-scale]}.{text[-scale:]}".rstrip("0").rstrip(".")
+
+
+units_text = functools.lru_cache(UNITS_REMEMBERED_MAX)(new_units_text)
+"""The same, for what comes again."""
 
 
 def average_text(notional: Decimal, quantity: Decimal) -> str:

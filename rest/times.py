@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 def time_text(moment: datetime) -> str:
     """2026-01-31T12:00:00.123Z"""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def now_text() -> str:

@@ -193,8 +193,8 @@ class Database:
                 quantity_lots=command.quantity_lots,
                 filled_lots=order.filled_lots,
                 notional=order.filled_notional,
-                status=order.status.value,
-                reason=None if order.reason is None else order.reason.value,
+                status=order.status,
+                reason=order.reason,
                 idempotency_key=command.idempotency_key,
                 priority=order.priority,
                 sequence=order.sequence,
@@ -216,8 +216,8 @@ class Database:
             row = self.orders[order_id]
             row.filled_lots += change.filled_lots
             row.notional += change.filled_notional
-            row.status = change.status.value
-            row.reason = None if change.reason is None else change.reason.value
+            row.status = change.status
+            row.reason = change.reason
             row.sequence = change.sequence
             row.updated_at = batch.now
             changed.append(replace(row))
