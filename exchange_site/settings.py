@@ -62,6 +62,7 @@ GATEWAY_BATCH_COMMANDS_MAX = 256  # appended in one round trip
 ORDER_REPLY_TIMEOUT_SECONDS = 3.0
 DESK_READ_SECONDS_MAX = 1.0  # for one thing that an order or a cancel looks up
 REDIS_TIMEOUT_SECONDS = 2.0
+REDIS_PING_SECONDS = 1.0  # of silence on a subscription, until the server is asked whether it is there
 REDIS_CONNECTIONS_MAX = 100  # of one client; an API process has one for books, one for commands
 DATABASE_THREADS = 4  # of one API process, for reads
 DATABASE_READS_MAX = 1_000  # of one API process that are begun or wait for a thread

@@ -17,7 +17,6 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 Command = tuple[Any, ...]
 
 _INCOMPLETE = object()
-_PING_SECONDS = 1.0  # of silence
 
 
 def connect_redis() -> Redis:
@@ -189,14 +188,14 @@ class RedisChannel(_Protocol):
         loop = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PING_SECONDS):
+                async with asyncio.timeout(settings.REDIS_PING_SECONDS):
                     await self._ended.wait()
             if self._error is not None:
                 raise self._error
             silent = loop.time() - self._heard_at
-            if silent > settings.REDIS_TIMEOUT_SECONDS + _PING_SECONDS:
+            if silent > settings.REDIS_TIMEOUT_SECONDS + settings.REDIS_PING_SECONDS:
                 raise RedisTimeoutError("no answer to a ping")
-            if silent >= _PING_SECONDS:
+            if silent >= settings.REDIS_PING_SECONDS:
                 self._say("PING")
 
     def data_received(self, data: bytes) -> None:

@@ -1,58 +1,19 @@
 """The hub and its one subscription, on a real Redis behind a connection that falls silent."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
-from redis.asyncio import Redis
 
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from marketdata.stream.hub import Hub
-from tests.environment import free_port
 from tests.marketdata.feeds import TRADES, Listener, instrument
+from tests.road import SilentRoad
 
 SYMBOL = "HUB-USD"
 PREFIX = "tests-of-the-hub"
-
-
-class SilentRoad:
-    """A TCP port in front of Redis. After `cut` what is connected stays so, and hears nothing any more."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._relays: set[asyncio.Task[None]] = set()
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
-        try:
-            yield
-        finally:
-            server.close()
-            self.cut()
-
-    def cut(self) -> None:
-        for relay in self._relays:
-            relay.cancel()
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        address = Redis.from_url(django_settings.REDIS_URL).connection_pool.connection_kwargs
-        server_reader, server_writer = await (
-            asyncio.open_unix_connection(address["path"])
-            if "path" in address
-            else asyncio.open_connection(address["host"], address["port"])
-        )
-        for source, target in ((reader, server_writer), (server_reader, writer)):
-            self._relays.add(asyncio.create_task(self._relay(source, target)))
-
-    async def _relay(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        while data := await source.read(65_536):
-            target.write(data)
-            await target.drain()
 
 
 @pytest.fixture
@@ -61,7 +22,7 @@ def road(settings: Settings) -> SilentRoad:
     settings.CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [f"redis://127.0.0.1:{road.port}"], "prefix": PREFIX},
+            "CONFIG": {"hosts": [road.url], "prefix": PREFIX},
         }
     }
     return road

@@ -1,0 +1,161 @@
+"""The connections to Redis that read by themselves, on a real server."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from django.conf import settings as django_settings
+from pytest_django.fixtures import Settings
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from rest.redis import RedisChannel, RedisSession
+from tests.road import SilentRoad
+
+SECONDS_MAX = 10.0
+CHANNEL = "tests:channel"
+
+
+def connect(url: str | None = None, *, protocol: int = 3) -> Redis:
+    return Redis.from_url(url or django_settings.REDIS_URL, protocol=protocol)
+
+
+def with_session(use: Callable[[RedisSession, Redis], Awaitable[None]], *, protocol: int = 3) -> None:
+    """Run it with a session and a client of its own."""
+
+    async def scenario() -> None:
+        async with connect(protocol=protocol) as client, asyncio.timeout(SECONDS_MAX):
+            session = RedisSession(client)
+            try:
+                await use(session, client)
+            finally:
+                await session.disconnect()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_answers_come_in_the_order_of_the_commands(protocol: int) -> None:
+    async def use(session: RedisSession, client: Redis) -> None:
+        large = b"x" * 1_000_000  # comes in many pieces
+        answers = await session.run(
+            ("SET", "a", large), ("GET", "a"), ("GET", "none"), ("INCR", "n"), ("DEL", "a", "n")
+        )
+        assert answers == [b"OK", large, None, 1, 2]
+        assert await session.run(("ECHO", "next")) == [b"next"]
+
+    with_session(use, protocol=protocol)
+
+
+def test_an_error_is_raised_and_the_next_commands_have_answers_of_their_own() -> None:
+    async def use(session: RedisSession, client: Redis) -> None:
+        with pytest.raises(ResponseError, match="unknown command"):
+            await session.run(("ECHO", "first"), ("NONSENSE",), ("ECHO", "behind it"))
+        assert await session.run(("ECHO", "next")) == [b"next"]
+
+    with_session(use)
+
+
+def test_a_wait_that_is_given_up_leaves_no_answer_behind() -> None:
+    async def use(session: RedisSession, client: Redis) -> None:
+        waiting = asyncio.create_task(session.run(("BLPOP", "tests:list", 1)))
+        while not await blocked_clients(client):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await session.run(("ECHO", "next")) == [b"next"]
+
+    with_session(use)
+
+
+def test_a_connection_that_the_server_ends_is_an_outage_and_then_a_new_one() -> None:
+    async def use(session: RedisSession, client: Redis) -> None:
+        (number,) = await session.run(("CLIENT", "ID"))
+        waiting = asyncio.create_task(session.run(("BLPOP", "tests:list", 0)))
+        while not await blocked_clients(client):  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0)
+        await client.client_kill_filter(_id=number)
+        with pytest.raises(RedisConnectionError):
+            await waiting
+        assert not session.is_connected
+        assert await session.run(("ECHO", "next")) == [b"next"]
+
+    with_session(use)
+
+
+async def blocked_clients(client: Redis) -> int:
+    return int((await client.info("clients"))["blocked_clients"])
+
+
+def test_a_server_that_is_silent_is_given_up(settings: Settings) -> None:
+    settings.REDIS_TIMEOUT_SECONDS = 0.2
+
+    async def scenario() -> None:
+        road = SilentRoad()
+        async with road.open(), connect(road.url) as client, asyncio.timeout(SECONDS_MAX):
+            session = RedisSession(client)
+            assert await session.run(("ECHO", "heard")) == [b"heard"]
+            road.cut()
+            with pytest.raises(RedisTimeoutError, match=r"no answer within 0\.2 s"):
+                await session.run(("ECHO", "lost"))
+            assert not session.is_connected
+
+    asyncio.run(scenario())
+
+
+def test_nobody_there_is_an_outage() -> None:
+    async def scenario() -> None:
+        async with connect(SilentRoad().url) as client:
+            with pytest.raises((RedisError, OSError)):
+                await RedisSession(client).run(("PING",))
+            with pytest.raises((RedisError, OSError)):
+                async with RedisChannel(client, CHANNEL, lambda data: None):
+                    pass
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_a_channel_is_heard_until_the_server_ends_it(protocol: int) -> None:
+    async def scenario() -> None:
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        async with (
+            asyncio.timeout(SECONDS_MAX),
+            connect(protocol=protocol) as client,
+            RedisChannel(client, CHANNEL, heard.put_nowait) as channel,
+        ):
+            await client.publish(CHANNEL, b"one")
+            await client.publish(CHANNEL, b"two")
+            assert [await heard.get(), await heard.get()] == [b"one", b"two"]
+            await client.client_kill_filter(_type="pubsub")
+            with pytest.raises(RedisConnectionError):
+                await channel.until_lost()
+
+    asyncio.run(scenario())
+
+
+def test_a_channel_is_kept_while_pings_are_answered_and_given_up_when_they_are_not(
+    settings: Settings,
+) -> None:
+    settings.REDIS_TIMEOUT_SECONDS = 0.5
+    settings.REDIS_PING_SECONDS = 0.1
+
+    async def scenario() -> None:
+        road = SilentRoad()
+        async with (
+            asyncio.timeout(SECONDS_MAX),
+            road.open(),
+            connect(road.url) as client,
+            RedisChannel(client, CHANNEL, lambda data: None) as channel,
+        ):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1.5):  # it would have been given up twice
+                    await channel.until_lost()
+            road.cut()
+            with pytest.raises(RedisTimeoutError, match="no answer to a ping"):
+                await channel.until_lost()
+
+    asyncio.run(scenario())

@@ -1,0 +1,50 @@
+"""A way to Redis on which everything can stop without a word, as when a host or a network is gone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from django.conf import settings
+from redis.asyncio import Redis
+
+from tests.environment import free_port
+
+
+class SilentRoad:
+    """Passes on what is said in both directions; after `cut` connections stay open, and nothing comes any more."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self._relays: set[asyncio.Task[None]] = set()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        server = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        try:
+            yield
+        finally:
+            server.close()
+            self.cut()
+
+    def cut(self) -> None:
+        for relay in self._relays:
+            relay.cancel()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        address = Redis.from_url(settings.REDIS_URL).connection_pool.connection_kwargs
+        server_reader, server_writer = await (
+            asyncio.open_unix_connection(address["path"])
+            if "path" in address
+            else asyncio.open_connection(address["host"], address["port"])
+        )
+        for source, target in ((reader, server_writer), (server_reader, writer)):
+            self._relays.add(asyncio.create_task(self._relay(source, target)))
+
+    async def _relay(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65_536):
+            target.write(data)
+            await target.drain()
