@@ -69,9 +69,9 @@ STEPS = {
         ("match", ("Batch.run", "matching/engine/")),
         ("rows", ("_parameters (matching/settlement.py",)),
         ("commit: the statement's client side", ("settle (matching/settlement.py",)),
+        ("market data: encode", ("_news_command",)),
         ("describe: replies and market data", ("matching/documents.py",)),
-        ("tell the feed: Channels", ("Publisher._send",)),
-        ("tell: mirror, replies, trim", ("Publisher.publish",)),
+        ("tell: mirror, replies, market data; trim, read", ("Publisher.publish",)),
         ("threads, heartbeat", ("matching/", "concurrent/futures")),
     ),
 }

@@ -50,7 +50,10 @@ class Rooms:
     def answer(
         self, method: str, path: str, work: Callable[[], Awaitable[Answer]], refusal: Callable[[], Answer]
     ) -> Awaitable[Answer]:
-        """What `work` answers, or `refusal` where there is no room for it; then nothing was begun."""
+        """What `work` answers, or `refusal` where there is no room for it; then nothing was begun.
+
+        To be awaited at once: the place is looked for now, and taken then.
+        """
         if path in _ALWAYS_ANSWERED:
             return work()
         room = self._commands if method == "POST" else self._reads

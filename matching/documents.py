@@ -12,10 +12,8 @@ from orders.documents import FillDocument, OrderDocument, OrderState, average_pr
 from orders.grid import Grid
 from orders.messages import Reply, ReplyKind
 from rest.content import encode_json
-from rest.numbers import Number, json_number
+from rest.numbers import Number
 from rest.times import time_text
-
-_ZERO = json_number("0")
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:
@@ -115,14 +113,6 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
 
 def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
     command, grid = order.command, order.instrument.grid
-    quantity = grid.quantity.number(command.quantity_lots)
-    if order.filled_lots == 0:
-        filled, remaining = _ZERO, quantity
-    elif order.filled_lots == command.quantity_lots:
-        filled, remaining = quantity, _ZERO
-    else:
-        filled = grid.quantity.number(order.filled_lots)
-        remaining = grid.quantity.number(command.quantity_lots - order.filled_lots)
     return OrderDocument(
         order_id=command.order_id,
         client_id=command.client_id,
@@ -130,9 +120,9 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         side=command.side,
         order_type=command.type,
         price=grid.price.number(command.price_ticks) if command.price_ticks else None,
-        quantity=quantity,
-        filled_quantity=filled,
-        remaining_quantity=remaining,
+        quantity=grid.quantity.number(command.quantity_lots),
+        filled_quantity=grid.quantity.number(order.filled_lots),
+        remaining_quantity=grid.quantity.number(command.quantity_lots - order.filled_lots),
         average_price=_average_price(order, grid),
         status=order.status,
         reason=order.reason,

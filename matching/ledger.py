@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import InterfaceError, OperationalError, connection
 
 from matching import checkpoint
 from matching.batch import Batch, Key
@@ -64,7 +63,7 @@ class Ledger:
         partition; after any other error the outcome is unknown.
         """
         if self._settlement is None:
-            self._settlement = Settlement(await _on(self._settling, _open_connection))
+            self._settlement = await _on(self._settling, Settlement.of_this_thread)
         self._plan_anew_if_due(self._settlement)
         batch = match(self._settlement.find_keys(keys))
         advanced, settled = self._settlement.settle(batch, lease, position)
@@ -111,12 +110,6 @@ async def _on(
     **kwargs: Parameters.kwargs,
 ) -> Result:
     return await asyncio.get_running_loop().run_in_executor(thread, lambda: call(*args, **kwargs))
-
-
-def _open_connection() -> BaseDatabaseWrapper:
-    """This thread's."""
-    connection.ensure_connection()
-    return connections[DEFAULT_DB_ALIAS]
 
 
 def _close_connection() -> None:

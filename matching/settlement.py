@@ -12,11 +12,11 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import psycopg
-from django.db import DataError
+from django.db import DEFAULT_DB_ALIAS, DataError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq.abc import PGresult
 
@@ -142,15 +142,21 @@ Row = Mapping[str, object]
 
 
 class Settlement:
-    """What one connection does for a batch.
+    """Commits batches on one of Django's connections.
 
-    Django's connection, opened by the thread that it belongs to. The methods use the driver's, which belongs to
+    The connection is opened by the thread that it belongs to. The methods use the driver's own, which belongs to
     none: they may be called from any thread, by one at a time.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
         self._prepared: psycopg.Connection[Any] | None = None  # the driver that knows the statements
+
+    @classmethod
+    def of_this_thread(cls) -> Self:
+        """On this thread's connection, which is opened. Raises OperationalError."""
+        connection.ensure_connection()
+        return cls(connections[DEFAULT_DB_ALIAS])
 
     def forget_plans(self) -> None:
         """Have the statements planned anew, on the tables as they are now. To be called as they grow.
@@ -209,6 +215,7 @@ class Settlement:
             if driver is None:
                 raise psycopg.InterfaceError("the connection is closed")
             if driver is not self._prepared:
+                driver.execute("DEALLOCATE ALL")  # of an attempt that went wrong in the middle
                 driver.execute(_PLAN_BY_INDEX)
                 _FIND_KEYS.prepare(driver)
                 _SETTLE.prepare(driver)
@@ -239,11 +246,6 @@ def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
 
 def _order_row(order: NewOrder) -> Row:
     command, grid = order.command, order.instrument.grid
-    quantity = grid.quantity.text(command.quantity_lots)
-    if order.filled_lots == command.quantity_lots:
-        filled = quantity
-    else:
-        filled = grid.quantity.text(order.filled_lots) if order.filled_lots else "0"
     return {
         "order_id": command.order_id,
         "client_id": command.client_id,
@@ -251,9 +253,9 @@ def _order_row(order: NewOrder) -> Row:
         "side": command.side,
         "type": command.type,
         "price": grid.price.text(command.price_ticks) if command.price_ticks else None,
-        "quantity": quantity,
-        "filled_quantity": filled,
-        "filled_notional": grid.notional_text(order.filled_notional) if order.filled_lots else "0",
+        "quantity": grid.quantity.text(command.quantity_lots),
+        "filled_quantity": grid.quantity.text(order.filled_lots),
+        "filled_notional": grid.notional_text(order.filled_notional),
         "status": order.status,
         "reason": order.reason,
         "idempotency_key": command.idempotency_key,

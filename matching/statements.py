@@ -4,6 +4,8 @@ A cursor of psycopg takes 35 microseconds more each time: it looks the statement
 and waits for the answer in steps.
 """
 
+from typing import Any
+
 import psycopg
 from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
@@ -18,17 +20,17 @@ class PreparedStatement:
         self._text = (text % {name: f"${number}" for number, name in enumerate(parameters, 1)}).encode()
         self._parameters = parameters
 
-    def prepare(self, connection: "psycopg.Connection[object]") -> None:
+    def prepare(self, connection: "psycopg.Connection[Any]") -> None:
         """Once on each connection. Raises psycopg.Error."""
         _checked(connection, connection.pgconn.prepare(self._name, self._text))
 
-    def run(self, connection: "psycopg.Connection[object]", values: dict[str, bytes]) -> PGresult:
+    def run(self, connection: "psycopg.Connection[Any]", values: dict[str, bytes]) -> PGresult:
         """In a transaction of its own where none was begun. Raises psycopg.Error."""
         arguments = [values[name] for name in self._parameters]
         return _checked(connection, connection.pgconn.exec_prepared(self._name, arguments))
 
 
-def _checked(connection: "psycopg.Connection[object]", result: PGresult) -> PGresult:
+def _checked(connection: "psycopg.Connection[Any]", result: PGresult) -> PGresult:
     if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
         return result
     error = errors.error_from_result(result)

@@ -57,7 +57,7 @@ class MatchingWorker:
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
         self._arrived: list[Entry] = []  # read with the last batch's news, not yet handled
         self._last_now = datetime.min.replace(tzinfo=UTC)
-        self._renewed_at = 0.0  # the lease, also by a batch
+        self._renewed_at = 0.0  # when the last statement began that renewed the lease
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
@@ -216,10 +216,10 @@ class MatchingWorker:
     async def _commit(
         self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
     ) -> Batch:
-        started = time.perf_counter()
+        started = _monotonic()
         self._lease, batch, settled = await self._ledger.commit(keys, match, self._held, position)
-        self._renewed_at = _monotonic()
-        metrics.commit_seconds.observe(time.perf_counter() - started)
+        self._renewed_at = started
+        metrics.commit_seconds.observe(_monotonic() - started)
         await self._publish(batch, settled, position)
         return batch
 
@@ -232,6 +232,7 @@ class MatchingWorker:
         )
 
     async def _heartbeat(self) -> None:
+        # A batch renews it as well. So it is never older than one and a half heartbeats.
         if _monotonic() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
             await self._renew()
         await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
@@ -254,8 +255,9 @@ class MatchingWorker:
         self._instruments_due = _monotonic() + settings.INSTRUMENT_CACHE_SECONDS
 
     async def _renew(self) -> None:
+        started = _monotonic()
         self._lease = await self._ledger.renew(self._held)
-        self._renewed_at = _monotonic()
+        self._renewed_at = started
 
     @contextlib.asynccontextmanager
     async def _renewing(self) -> AsyncIterator[None]:

@@ -7,7 +7,7 @@ grid is refused, never rounded. Exact for every tick and lot size of at most 12 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rest.numbers import EXACT, Number, decimal_text, new_units_text, units_number, units_text
+from rest.numbers import EXACT, Number, decimal_text, uncached_units_text, units_number, units_text
 
 DECIMALS_MAX = 12
 
@@ -63,4 +63,4 @@ class Grid:
     def notional_text(self, tick_lots: int) -> str:
         """Plain decimal text of a sum of price_ticks * quantity_lots."""
         units = tick_lots * self.price.units_per_step * self.quantity.units_per_step
-        return new_units_text(units, self.price.decimals + self.quantity.decimals)
+        return uncached_units_text(units, self.price.decimals + self.quantity.decimals)

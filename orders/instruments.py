@@ -61,13 +61,9 @@ class InstrumentDirectory:
             await self._refresh()
         return self._instruments
 
-    @property
-    def _is_fresh(self) -> bool:
-        return time.monotonic() < self._fresh_until and bool(self._instruments)
-
     async def get(self, symbol: str) -> TradedInstrument:
         """Raises NotFound, Unavailable."""
-        if not self._is_fresh:
+        if not self._is_fresh:  # as `all`, without a coroutine more for each order
             await self._refresh()
         try:
             return self._instruments[symbol]
@@ -75,6 +71,10 @@ class InstrumentDirectory:
             raise NotFound(
                 f"No instrument has this symbol: {symbol[:40]!r}. GET /instruments lists them."
             ) from None
+
+    @property
+    def _is_fresh(self) -> bool:
+        return time.monotonic() < self._fresh_until and bool(self._instruments)
 
     async def _refresh(self) -> None:
         """One read however many requests wait for it; where there is a copy, they do not wait for long."""

@@ -62,7 +62,7 @@ def units_number(units: int, scale: int) -> Number:
     return json_number(units_text(units, scale))
 
 
-def new_units_text(units: int, scale: int) -> str:
+def uncached_units_text(units: int, scale: int) -> str:
     """The text of `units` * 10**-scale; units >= 0."""
     text = str(units)
     if scale == 0:
@@ -72,8 +72,10 @@ def new_units_text(units: int, scale: int) -> str:
     return f"{text[:-scale]}.{text[-scale:]}".rstrip("0").rstrip(".")
 
 
-units_text = functools.lru_cache(UNITS_REMEMBERED_MAX)(new_units_text)
-"""The same, for what comes again."""
+@functools.lru_cache(UNITS_REMEMBERED_MAX)
+def units_text(units: int, scale: int) -> str:
+    """The same, for what comes again: prices and quantities."""
+    return uncached_units_text(units, scale)
 
 
 def average_text(notional: Decimal, quantity: Decimal) -> str:

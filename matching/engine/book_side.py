@@ -87,7 +87,7 @@ class BookSide:
             self._sweep()
 
     def drop_best(self) -> None:
-        """Forget the best level, which must be vacant, and any vacant ones right behind it."""
+        """Forget the best level, whose last order is gone (its totals count no more), and vacant ones behind it."""
         keys, levels = self.keys, self.levels
         del levels[heappop(keys)]
         while keys and not levels[keys[0]].orders:

@@ -6,7 +6,6 @@ from random import Random
 from uuid import UUID
 
 import uuid_utils
-from django.db import DEFAULT_DB_ALIAS, connection, connections
 
 from matching import checkpoint, engine
 from matching.batch import SIDE_NAMES, Batch, keys_of
@@ -63,7 +62,7 @@ class Partition:
     def __init__(self) -> None:
         self.lease = acquire()
         self.books = load_books(0)
-        self.settlement = settlement()
+        self.settlement = Settlement.of_this_thread()
         self._batches = 0
 
     def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, Settled]:
@@ -77,12 +76,6 @@ class Partition:
 
     def state_hashes(self) -> dict[str, str]:
         return {symbol: market.book.state_hash() for symbol, market in self.books.items()}
-
-
-def settlement() -> Settlement:
-    """On this thread's connection."""
-    connection.ensure_connection()
-    return Settlement(connections[DEFAULT_DB_ALIAS])
 
 
 def acquire(owner: str = "tests") -> Lease:

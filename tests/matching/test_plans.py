@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
+from matching.settlement import Settlement
 from orders.models import Order
-from tests.matching.partition import new_id, settlement
+from tests.matching.partition import new_id
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -48,7 +49,7 @@ def plan() -> str:
 
 
 def test_keys_are_found_by_their_index_when_the_table_has_grown() -> None:
-    session = settlement()
+    session = Settlement.of_this_thread()
     add_orders(150)
     for _ in range(10):  # PostgreSQL keeps a plan after some
         assert len(session.find_keys(KEYS)) == 1

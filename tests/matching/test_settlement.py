@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, OperationalError, connectio
 from pytest_django.fixtures import Settings
 
 from marketdata.models import BookSequence, Candle, Trade
-from matching import checkpoint
+from matching import checkpoint, settlement
 from matching.batch import Batch
 from matching.checkpoint import LeaseLost
 from matching.models import Checkpoint
@@ -235,6 +235,14 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
         partition.settlement.settle(batch, partition.lease, "2-0")
     assert counts() == before
     assert Checkpoint.objects.get().position == "1-0"
+
+
+def test_statements_are_prepared_anew_where_that_went_wrong_in_the_middle() -> None:
+    """A time limit met while one table was locked: the connection lives on, and knows a part of them."""
+    connection.ensure_connection()
+    settlement._FIND_KEYS.prepare(connection.connection)
+    Partition().run(place("buy", 100, 3, idempotency_key="k"))
+    assert Order.objects.get().idempotency_key == "k"
 
 
 CONSTRAINTS = [

@@ -1,5 +1,8 @@
 """The worker on real servers: what it answers, what it sets aside, what it survives."""
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -7,6 +10,8 @@ import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
+from matching.ledger import Ledger
+from matching.publishing import Publisher
 from matching.recovery import load_books
 from orders.desk import current_desk
 from orders.messages import (
@@ -309,3 +314,52 @@ def _rows() -> list[Order]:
 
 def _answered(command: Any, gateway_id: str) -> Any:
     return msgspec.structs.replace(command, reply_to=gateway_id)
+
+
+def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a slow one the heartbeat renews it at once: half of it may be over."""
+    settings.WORKER_HEARTBEAT_SECONDS = 0.1
+    events: list[str] = []
+
+    def noted(cls: type, name: str) -> None:
+        call = getattr(cls, name)
+
+        async def note(*args: Any, **kwargs: Any) -> Any:
+            result = await call(*args, **kwargs)
+            events.append(name)
+            return result
+
+        monkeypatch.setattr(cls, name, note)
+
+    noted(Ledger, "commit")
+    noted(Ledger, "renew")
+    noted(Publisher, "heartbeat")
+
+    async def scenario() -> None:
+        async with live_worker() as gateway:
+            await submit(mine(gateway.process_id, place("buy", 100, 3)))
+            committed = events.index("commit")
+            while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+            assert "renew" in events[committed : events.index("heartbeat", committed)]
+
+    with slow_inserts(3 * settings.WORKER_HEARTBEAT_SECONDS):
+        run_scenario(scenario())
+
+
+@contextlib.contextmanager
+def slow_inserts(seconds: float) -> Iterator[None]:
+    """Statements that place orders take so long."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql"
+            f" AS 'BEGIN PERFORM pg_sleep({seconds:f}); RETURN NULL; END'"
+        )
+        cursor.execute("CREATE TRIGGER slow AFTER INSERT ON orders_order EXECUTE FUNCTION slow()")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION slow CASCADE")

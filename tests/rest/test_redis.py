@@ -1,6 +1,7 @@
 """The connections to Redis that read by themselves, on a real server."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -15,6 +16,7 @@ from rest.redis import RedisChannel, RedisSession
 from tests.road import SilentRoad
 
 SECONDS_MAX = 10.0
+STEPS = 60  # of the event loop: more than connecting takes
 CHANNEL = "tests:channel"
 
 
@@ -104,6 +106,36 @@ def test_a_server_that_is_silent_is_given_up(settings: Settings) -> None:
             assert not session.is_connected
 
     asyncio.run(scenario())
+
+
+def test_a_connection_that_is_dropped_at_any_step_is_an_outage(settings: Settings) -> None:
+    """Also while it connects: who waits for the answer must learn of it, and not by an error of redis-py's own."""
+    settings.REDIS_TIMEOUT_SECONDS = 0.3
+
+    async def use(session: RedisSession, client: Redis) -> None:
+        for turns in range(STEPS):
+            running = asyncio.create_task(session.run(("ECHO", "heard")))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await session.disconnect()
+            with contextlib.suppress(RedisError, OSError):
+                assert await running == [b"heard"]
+
+    with_session(use)
+
+
+def test_a_cancel_at_any_step_ends_what_runs() -> None:
+    async def use(session: RedisSession, client: Redis) -> None:
+        for turns in range(STEPS):
+            running = asyncio.create_task(session.run(("ECHO", "heard"), ("BLPOP", "tests:list", 0)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            assert not session.is_connected
+
+    with_session(use)
 
 
 def test_nobody_there_is_an_outage() -> None:

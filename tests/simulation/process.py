@@ -40,6 +40,10 @@ class Process:
         if not self.alive:
             raise ProcessDied(self.name)
 
+    def choose(self, count: int) -> int:
+        """From 0 to `count`."""
+        return self._random.randint(0, count)
+
     def kill(self) -> None:
         self.alive = False
         self.died.set()

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import functools
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Self
 
@@ -244,10 +245,20 @@ class SimulatedSession:
     async def run(self, *commands: tuple[Any, ...]) -> list[Any]:
         if "BLOCK" in commands[0]:
             return [await self._wait_and_read(*commands[0][1:])]
-        return list(await self._client.call(lambda: [self._do(*command) for command in commands]))
+        cut = self._client.process.choose(len(commands))  # the server may end when it has done a part of them
+        generation = self._client.server.generation
+        answers: list[Any] = []
+        for part in filter(None, (commands[:cut], commands[cut:])):
+            if self._client.server.generation != generation:
+                raise RedisConnectionError("the connection was lost")
+            answers += await self._client.call(functools.partial(self._do_all, part))
+        return answers
 
     async def disconnect(self) -> None:
         """Nothing is open."""
+
+    def _do_all(self, commands: tuple[tuple[Any, ...], ...]) -> list[Any]:
+        return [self._do(*command) for command in commands]
 
     def _do(self, name: str, *arguments: Any) -> Any:
         if name == "XTRIM":
