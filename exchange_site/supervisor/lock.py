@@ -47,13 +47,26 @@ def stop_leftovers(data_dir: Path, pause: Pause) -> None:
     systems they have to be stopped by hand where `serve` was killed.
     """
     deadline = time.monotonic() + LEFTOVER_SECONDS_MAX
-    while leftovers := _marked(data_dir):
+    killed: set[int] = set()
+    while (marked := _marked(data_dir)) or any(map(_runs, killed)):
         if time.monotonic() > deadline:
-            raise ProcessError(f"processes of an earlier serve do not end: {sorted(leftovers)}. Kill them.")
-        for pid in leftovers:
+            raise ProcessError(
+                f"processes of an earlier serve do not end: {sorted(marked | killed)}. Kill them."
+            )
+        for pid in marked:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        killed |= marked
         pause(POLL_SECONDS)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it may still hold files and ports: a process that ends loses its variables before them."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
 
 
 def _marked(data_dir: Path) -> set[int]:
