@@ -68,11 +68,11 @@ STEPS = {
         ("look keys up", ("find_keys",)),
         ("match", ("Batch.run", "matching/engine/")),
         ("rows", ("_parameters (matching/settlement.py",)),
-        ("commit: the statement's client side", ("settle (matching/settlement.py",)),
+        ("commit: the statement's client side", ("settle (matching/settlement.py", "matching/statements.py")),
         ("market data: encode", ("_news_command",)),
         ("describe: replies and market data", ("matching/documents.py",)),
         ("tell: mirror, replies, market data; trim, read", ("Publisher.publish",)),
-        ("threads, heartbeat", ("matching/", "concurrent/futures")),
+        ("the rest: event loop, Redis' answers, heartbeat", ("matching/", "concurrent/futures")),
     ),
 }
 _STATEMENTS = """
