@@ -28,7 +28,10 @@ def read_json(request: HttpRequest) -> Any:
         return {}
     media_type = request.META.get("CONTENT_TYPE", "")
     if media_type != JSON and media_type.split(";")[0].strip().lower() != JSON:
-        raise UnsupportedMediaType(media_type)
+        raise UnsupportedMediaType(
+            media_type,
+            f"The body must be JSON, and Content-Type must say so: {JSON}, not {media_type[:100]!r}.",
+        )
     return decode_json(body)
 
 

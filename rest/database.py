@@ -118,3 +118,12 @@ read_database = DatabaseReader(
     seconds_max=settings.DATABASE_READ_SECONDS_MAX,
     statement_seconds_max=settings.DATABASE_STATEMENT_SECONDS_MAX,
 )
+
+
+def database_advice(error: Exception) -> str:
+    """What to tell an operator whose command could not read the database."""
+    first, *_ = str(error).splitlines() or [""]
+    return (
+        f"the database can't be read: {first.rstrip(' .?')}. Start the exchange, or name its POSTGRES_URI or"
+        " EXCHANGE_DATA_DIR; a database of one's own must be migrated (manage.py migrate)."
+    )

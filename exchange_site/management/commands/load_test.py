@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from exchange_site.load_target import load_target
 from loadtools.arguments import whole_number
 from loadtools.connection import ConnectError
-from loadtools.durability import check_durability
+from loadtools.durability import OTHER_DATABASE_ADVICE, Acknowledged, check_durability
 from loadtools.exchange import StartError
 from loadtools.generator import Plan
 from loadtools.picture import MatplotlibError, save_picture
@@ -46,6 +46,7 @@ class Command(BaseCommand):
         )
         try:
             with load_target(options["url"], self.stdout.write) as aim:
+                check_durability(Acknowledged(), aim.postgres_uri)  # before orders are placed for good
                 self.stdout.write(
                     f"{plan.requests:,} orders in {plan.duration_seconds:g} s to {aim.target.url}"
                 )
@@ -64,7 +65,7 @@ class Command(BaseCommand):
         except (TargetError, ConnectError, StartError) as error:
             raise CommandError(str(error)) from None
         except psycopg.Error as error:
-            raise CommandError(f"cannot look the orders up: {error}") from None
+            raise CommandError(f"cannot look the orders up: {error}\n{OTHER_DATABASE_ADVICE}") from None
         except KeyboardInterrupt:
             raise CommandError("interrupted", returncode=130) from None
         self._picture(run, output)

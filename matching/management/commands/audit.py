@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from marketdata.models import Trade
 from matching.audit import CHECK_NAMES, Outcome, run_audit
 from orders.models import Order
+from rest.database import database_advice
 
 
 class Command(BaseCommand):
@@ -30,7 +31,7 @@ class Command(BaseCommand):
             outcomes = audit_with_progress()
             counts = f"{Order.objects.count():,} orders, {Trade.objects.count():,} trades"
         except Error as error:
-            raise CommandError(f"the database refuses: {error}. Is it running, and migrated?") from error
+            raise CommandError(database_advice(error)) from error
         for outcome in outcomes:
             self.stdout.write(
                 f"{outcome.name:<12} {outcome.state:<18} {outcome.seconds:7.2f} s  {outcome.promise}"

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from matching.inspection import BookReport, compare_with_worker, report
 from matching.recovery import MarketBook, count_resting_orders, load_books
 from orders.models import Instrument
+from rest.database import database_advice
 from rest.exceptions import OutcomeUnknown, Unavailable
 
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
                 if options["check"]:
                     self.compare(partition)
         except DatabaseError as error:
-            raise CommandError(f"the database refuses: {error}. Is it running, and migrated?") from error
+            raise CommandError(database_advice(error)) from error
         except ValueError as error:
             raise CommandError(
                 f"the resting orders in the database are no book: {error}. Keep trading halted and look that "
