@@ -19,14 +19,8 @@ from orders.selectors import find_order, find_order_by_key, find_order_row
 from rest.exceptions import Unavailable
 from tests.simulation.database import GRID, Database, Row, SimulatedLedger
 from tests.simulation.process import Process
-from tests.simulation.redis_model import (
-    GROUPS,
-    Client,
-    Server,
-    SimulatedAdmission,
-    SimulatedReplies,
-    SimulatedSession,
-)
+from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession
+from tests.simulation.redis_model import GROUPS, Client, Server
 
 
 class Layer:

@@ -31,7 +31,8 @@ from tests.engine.flows import SHAPES
 from tests.matching.partition import cancel, place, random_commands
 from tests.simulation.database import Database, SimulatedLedger
 from tests.simulation.process import Faults, Process
-from tests.simulation.redis_model import Client, Server, SimulatedAdmission, SimulatedSession
+from tests.simulation.redis_links import SimulatedAdmission, SimulatedSession
+from tests.simulation.redis_model import Client, Server
 
 BATCH_COMMANDS = 20
 

@@ -1,0 +1,181 @@
+"""What the exchange itself connects to Redis with, on the model: sessions, admission, replies."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.conf import settings
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from orders import messages
+from orders.gateway.admission import Admission, Verdict
+from rest.exceptions import Unavailable
+from tests.simulation.redis_model import RESUBSCRIBE_SECONDS, Client, Server, entry_id, id_text
+
+
+class SimulatedSession:
+    """`rest.redis.RedisSession` on the model, for the commands that the worker runs on it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def run(self, *commands: tuple[Any, ...]) -> list[Any]:
+        if "BLOCK" in commands[0]:
+            return [await self._wait_and_read(*commands[0][1:])]
+        cut = self._client.process.choose(len(commands))  # the server may end when it has done a part of them
+        generation = self._client.server.generation
+        answers: list[Any] = []
+        for part in filter(None, (commands[:cut], commands[cut:])):
+            if self._client.server.generation != generation:
+                raise RedisConnectionError("the connection was lost")
+            answers += await self._client.call(functools.partial(self._do_all, part))
+        return answers
+
+    async def disconnect(self) -> None:
+        """Nothing is open."""
+
+    def _do_all(self, commands: tuple[tuple[Any, ...], ...]) -> list[Any]:
+        return [self._do(*command) for command in commands]
+
+    def _do(self, name: str, *arguments: Any) -> Any:
+        if name == "XTRIM":
+            _, _, minid = arguments
+            return self._client.trim(minid)
+        if name == "PUBLISH":
+            return self._client.server.publish(*arguments)
+        if name == "XREAD":
+            return self._read(*arguments)
+        assert name == "EVALSHA", name
+        return self._move(*arguments)
+
+    def _read(self, *arguments: Any) -> list[tuple[str, Any]]:
+        *options, _, key, position = arguments
+        found = [entry for entry in self._client.server.entries if entry[0] > entry_id(position)]
+        entries = [
+            (id_text(identifier), [part for field in fields.items() for part in field])
+            for identifier, fields in found[: options[options.index("COUNT") + 1]]
+        ]
+        return [(key, entries)] if entries else []
+
+    async def _wait_and_read(self, *arguments: Any) -> list[tuple[str, Any]]:
+        answer = await self._client.call(lambda: self._read(*arguments))
+        if not answer:
+            await self._client.server.arrival(arguments[arguments.index("BLOCK") + 1] / 1000)
+            answer = await self._client.call(lambda: self._read(*arguments))
+        return list(answer)
+
+    def _move(self, sha: str, count: int, *arguments: Any) -> int:
+        """matching/mirror.lua."""
+        key, bids, asks, epoch_key, previous, following, epoch, *levels = arguments
+        server = self._client.server
+        if server.get(key) != str(previous).encode():
+            return 0
+        for letter, ticks, member in zip(levels[::3], levels[1::3], levels[2::3], strict=True):
+            members = server.sets.setdefault({"b": bids, "a": asks}[letter], {})
+            for gone in [name for name, score in members.items() if score == ticks]:
+                del members[gone]
+            if member:
+                members[member] = ticks
+        self._client.put(key, following)
+        self._client.put(epoch_key, epoch)
+        return 1
+
+
+class SimulatedAdmission:
+    """`orders.gateway.admission.AdmissionScript` on the model; no rate limit."""
+
+    def __init__(self, client: Client, partition: int) -> None:
+        self._client = client
+        self._heartbeat = messages.heartbeat_key(partition)
+        self._generation: int | None = None
+
+    async def connect(self) -> None:
+        if self._generation is None:
+            await self._client.call(lambda: None)
+            self._generation = self._client.server.generation
+
+    async def disconnect(self) -> None:
+        self._generation = None
+
+    async def admit(self, commands: list[tuple[str | None, bytes]]) -> list[Admission]:
+        server = self._client.server
+        if self._generation != server.generation:
+            self._generation = None
+            raise RedisConnectionError("the connection was lost")
+
+        def admit() -> list[Admission]:
+            return [Admission(self._admit(server, payload)) for _, payload in commands]
+
+        try:
+            return list(await self._client.call(admit))
+        except RedisConnectionError:
+            self._generation = None
+            raise
+
+    def _admit(self, server: Server, payload: bytes) -> Verdict:
+        if server.get(self._heartbeat) is None:
+            return Verdict.NOBODY_MATCHING
+        if len(server.entries) >= settings.ORDER_QUEUE_LENGTH_MAX:
+            return Verdict.QUEUE_FULL
+        if server.full:
+            return Verdict.REFUSED
+        server.append({messages.COMMAND_FIELD: payload})
+        return Verdict.TAKEN
+
+
+class SimulatedReplies:
+    """`orders.gateway.replies.ReplyListener` on the model."""
+
+    def __init__(
+        self,
+        client: Client,
+        channel: str,
+        on_reply: Callable[[messages.Reply], None],
+        on_lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        self.connected = False
+        self._client = client
+        self._channel = channel
+        self._on_reply = on_reply
+        self._on_lost = on_lost
+        self._task: asyncio.Task[None] | None = None
+        self._attempted = asyncio.Event()
+
+    async def ready(self) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._listen())
+        await self._attempted.wait()
+        if not self.connected:
+            raise Unavailable("Redis is not answering; the request was not taken.")
+
+    async def aclose(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _listen(self) -> None:
+        server = self._client.server
+        while True:
+            try:
+                await self._client.call(lambda: server.listeners.__setitem__(self._channel, self._deliver))
+                self.connected = True
+                self._attempted.set()
+                generation = server.generation
+                while server.up and server.generation == generation:
+                    await asyncio.sleep(RESUBSCRIBE_SECONDS)
+                    await self._client.process.step()
+            except RedisConnectionError:
+                pass
+            self.connected = False
+            self._attempted.set()
+            await self._on_lost()
+            await asyncio.sleep(RESUBSCRIBE_SECONDS)
+
+    def _deliver(self, data: bytes) -> None:
+        """In the process's own time: it may be frozen or dead when the message comes."""
+        asyncio.get_running_loop().create_task(self._take(data))
+
+    async def _take(self, data: bytes) -> None:
+        await self._client.process.step()
+        for reply in messages.decode_replies(data):
+            self._on_reply(reply)
