@@ -44,6 +44,9 @@ Switch = Annotated[
     Literal["on", "off", "true", "false", "1", "0", "yes", "no"], Meta(description="on or off")
 ]
 AsgiServer = Annotated[Literal["uvicorn", "daphne"], Meta(description="uvicorn or daphne")]
+WorkerCpu = Annotated[
+    str, Meta(pattern=r"^(auto|off|[0-9]{1,4})$", description="auto, off, or a CPU's number such as 1")
+]
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="DEBUG, INFO, WARNING or ERROR")
 ]
@@ -69,6 +72,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_tls_proxy: Switch = "off"
     exchange_asgi_server: AsgiServer = "uvicorn"
     exchange_api_processes: Annotated[int, _whole_number(1, 64)] = 1
+    exchange_worker_cpu: WorkerCpu = "auto"
     exchange_log_level: LogLevel = "INFO"
     exchange_metrics_dir: str | None = None
     django_secret_key: SecretKey | None = None

@@ -24,6 +24,7 @@ from marketdata.messages import Minute
 from matching import checkpoint
 from matching.batch import SIDE_NAMES, Batch, Key, NewOrder
 from matching.checkpoint import Lease, LeaseLost
+from matching.placement import bring_session
 from matching.statements import PreparedStatement
 
 
@@ -219,6 +220,7 @@ class Settlement:
                 driver.execute(_PLAN_BY_INDEX)
                 _FIND_KEYS.prepare(driver)
                 _SETTLE.prepare(driver)
+                bring_session(driver)
                 self._prepared = driver
             yield driver
 

@@ -23,6 +23,7 @@ WRONG = {
     "EXCHANGE_RATE_LIMIT": ["100", "0/min", "100/day", "-5/sec", "none"],
     "EXCHANGE_ASGI_SERVER": ["granian", "Uvicorn"],
     "EXCHANGE_API_PROCESSES": ["0", "65", "many"],
+    "EXCHANGE_WORKER_CPU": ["-1", "first", "10000", "0,1"],
     "EXCHANGE_TLS_PROXY": ["maybe", "2"],
     "EXCHANGE_LOG_LEVEL": ["verbose", "info"],
     "EXCHANGE_METRICS_DIR": ["/dev/null/metrics"],

@@ -1,4 +1,4 @@
-"""What happens in a child between fork and exec: who it runs as, and what becomes of it when its parent dies.
+"""What happens in a child between fork and exec: who it runs as, where, and what becomes of it without its parent.
 
 PostgreSQL refuses to run as root. Where we are root the servers run as an ordinary account instead. That
 account often cannot reach its own files, since a folder above them is closed to everybody but root, as
@@ -9,6 +9,7 @@ power of root is gone.
 Invariant: what runs in the child only makes system calls on objects that the parent has prepared.
 """
 
+import contextlib
 import ctypes
 import os
 import pwd
@@ -87,8 +88,10 @@ def server_account(cluster: Path, data_dir: Path) -> Account | None:
     return next(iter((*owners, *preferred)), Account("65534", 65534, 65534))
 
 
-def child_setup(*, account: Account | None, death_signal: signal.Signals) -> Callable[[], None]:
-    """What a child of the calling process runs before its program: become `account`, and die with us.
+def child_setup(
+    *, account: Account | None, death_signal: signal.Signals, cpu: int | None = None
+) -> Callable[[], None]:
+    """What a child of the calling process runs before its program: become `account`, stay on `cpu`, die with us.
 
     `death_signal` is what Linux sends the child when the thread that started it is gone, `kill -9` included.
     Other systems have no such thing; there the next start finds what was left over.
@@ -98,6 +101,9 @@ def child_setup(*, account: Account | None, death_signal: signal.Signals) -> Cal
     def run() -> None:
         if account is not None:
             _become(account)
+        if LINUX and cpu is not None:
+            with contextlib.suppress(OSError):  # taken away since it was chosen: slower, but right
+                os.sched_setaffinity(0, {cpu})
         if LINUX:  # after the change of account, which clears it
             LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
             if os.getppid() != parent:  # it died before we asked to be told

@@ -61,6 +61,7 @@ class OwnedProcess:
         stop_steps: Sequence[StopStep],
         death_signal: signal.Signals = signal.SIGKILL,
         account: Account | None = None,
+        cpu: int | None = None,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
     ) -> None:
@@ -69,6 +70,7 @@ class OwnedProcess:
         self.stop_steps = stop_steps
         self.death_signal = death_signal
         self.account = account
+        self.cpu = cpu
         self.environment = environment
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,7 +90,9 @@ class OwnedProcess:
                 cwd=self.folder,
                 env=dict(self.environment) if self.environment is not None else None,
                 # No thread runs where we start children.
-                preexec_fn=child_setup(account=self.account, death_signal=self.death_signal),  # noqa: PLW1509
+                preexec_fn=child_setup(  # noqa: PLW1509
+                    account=self.account, death_signal=self.death_signal, cpu=self.cpu
+                ),
             )
         except OSError as error:
             raise ProcessError(

@@ -17,11 +17,17 @@ class EmbeddedServers:
     """PostgreSQL and Valkey on one data folder, either or both; also a context manager.
 
     One at a time per data folder: what an earlier run has left running there is stopped first.
-    `pause(seconds)` is called while waiting, and may raise to give up.
+    `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu`.
     """
 
     def __init__(
-        self, locations: Locations, *, postgres: bool = True, valkey: bool = True, pause: Pause = time.sleep
+        self,
+        locations: Locations,
+        *,
+        postgres: bool = True,
+        valkey: bool = True,
+        valkey_cpu: int | None = None,
+        pause: Pause = time.sleep,
     ) -> None:
         self.locations = locations
         self.account = server_account(locations.postgres_data, locations.data_dir)
@@ -29,7 +35,7 @@ class EmbeddedServers:
         if postgres:
             self.servers.append(PostgresServer(locations, self.account, pause))
         if valkey:
-            self.servers.append(ValkeyServer(locations, self.account, pause))
+            self.servers.append(ValkeyServer(locations, self.account, pause, valkey_cpu))
 
     def start(self) -> None:
         """Start the servers and return once they answer.

@@ -48,7 +48,9 @@ class ValkeyServer:
 
     name = "valkey"
 
-    def __init__(self, locations: Locations, account: Account | None, pause: Pause) -> None:
+    def __init__(
+        self, locations: Locations, account: Account | None, pause: Pause, cpu: int | None = None
+    ) -> None:
         self.pause = pause
         self.locations = locations
         self.data = locations.valkey_data
@@ -57,7 +59,9 @@ class ValkeyServer:
         # disk.
         self.log = self.data / "valkey.log"
         self.pid_file = self.data / "valkey.pid"
-        self.process = OwnedProcess(self.name, self._command(), stop_steps=STOP_STEPS, account=account)
+        self.process = OwnedProcess(
+            self.name, self._command(), stop_steps=STOP_STEPS, account=account, cpu=cpu
+        )
 
     def start(self) -> None:
         """Start the server and return once it answers.

@@ -27,8 +27,12 @@ class Exchange:
         self.signals = Signals()
         self.supervisor = Supervisor()
         self.lock = FolderLock(settings.LOCATIONS.data_dir)
+        self.cpu = startup.worker_cpu()
         self.worker = self._child(
-            "matching worker", worker_command(), StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS)
+            "matching worker",
+            worker_command(),
+            StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS),
+            cpu=self.cpu,
         )
         self.api = self._child(
             "API",
@@ -60,6 +64,7 @@ class Exchange:
             settings.LOCATIONS,
             postgres=environment.postgres_uri is None,
             valkey=environment.redis_url is None,
+            valkey_cpu=self.cpu,
             pause=self.signals.pause,
         )
         servers.prepare()
@@ -110,6 +115,7 @@ class Exchange:
         command: list[str],
         *steps: StopStep,
         death_signal: signal.Signals = signal.SIGKILL,
+        cpu: int | None = None,
     ) -> OwnedProcess:
         data_dir = str(settings.LOCATIONS.data_dir)
         return OwnedProcess(
@@ -117,6 +123,7 @@ class Exchange:
             command,
             stop_steps=steps,
             death_signal=death_signal,
+            cpu=cpu,
             folder=settings.BASE_DIR,
             environment={**os.environ, "EXCHANGE_DATA_DIR": data_dir, MARKER: data_dir},
         )

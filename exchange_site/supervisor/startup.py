@@ -5,10 +5,12 @@ import errno
 import http.client
 import json
 import logging
+import os
 import resource
 import secrets
 import socket
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
+from exchange_site.embedded.privileges import LINUX
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from orders.defaults import load_default_instruments
 
@@ -48,6 +51,26 @@ def ensure_port_is_free() -> None:
             else "Set EXCHANGE_BIND to an address of this machine"
         )
         raise ProcessError(f"port {port} of {host} can't be used: {error.strerror}. {remedy}.") from error
+
+
+def worker_cpu() -> int | None:
+    """The CPU for the matching worker, its database session and Valkey; None: wherever the system puts them.
+
+    Most of the time only one of them runs, on what another has just written. The first CPU is left to others, as it
+    mostly has the devices' interrupts; exchanges on one machine spread over the rest. Raises `ProcessError` where
+    EXCHANGE_WORKER_CPU names one that we may not use.
+    """
+    wanted = settings.ENVIRONMENT.exchange_worker_cpu
+    usable = sorted(os.sched_getaffinity(0)) if LINUX else []
+    if wanted == "off" or (wanted == "auto" and len(usable) < 2):
+        return None
+    if wanted == "auto":
+        _, *others = usable
+        return others[zlib.crc32(os.fsencode(settings.LOCATIONS.data_dir)) % len(others)]
+    if int(wanted) not in usable:
+        which = f"it must be one of {', '.join(map(str, usable))}" if usable else "only Linux can do that"
+        raise ProcessError(f"EXCHANGE_WORKER_CPU={wanted} can't be used: {which}; or auto, or off.")
+    return int(wanted)
 
 
 def raise_open_files_limit() -> None:

@@ -10,10 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import psutil
+import psycopg
 import pytest
+from pytest_django.fixtures import Settings
 
+from exchange_site.embedded.locations import Locations
+from exchange_site.supervisor import startup
 from tests.system.exchange import ROOT, RunningExchange, wait_until
+
+ALL_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def health_status(exchange: RunningExchange) -> int | None:
@@ -88,6 +95,66 @@ def test_it_listens_on_its_port_and_nowhere_else(exchange: RunningExchange) -> N
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {exchange.port}
+
+
+def affinities(exchange: RunningExchange) -> dict[str, list[int]]:
+    """The CPUs that each part may use, once the worker has settled an order."""
+    place_order(exchange)
+    with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
+        ((session,),) = connection.execute(
+            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'exchange-matching %'"
+        )
+    parts = {
+        word: exchange.part(word) for word in ("run_matching", "valkey-server", "uvicorn", "bin/postgres")
+    }
+    return {word: part.cpu_affinity() for word, part in {**parts, "session": psutil.Process(session)}.items()}
+
+
+@pytest.mark.skipif(len(ALL_CPUS) < 2, reason="there is no choice on one CPU, or not on this system")
+def test_the_chain_of_an_order_is_on_one_cpu_and_the_rest_anywhere(exchange: RunningExchange) -> None:
+    found = affinities(exchange)
+    assert len(found["run_matching"]) == 1
+    assert found["run_matching"] == found["session"] == found["valkey-server"]
+    assert found["uvicorn"] == found["bin/postgres"] == ALL_CPUS
+
+
+@pytest.mark.skipif(not ALL_CPUS, reason="not on this system")
+@pytest.mark.parametrize(
+    ("chosen", "usable", "cpu"),
+    [
+        ("off", {0, 1}, None),
+        ("auto", {3}, None),
+        ("auto", {2, 5}, 5),
+        ("2", {2, 5}, 2),
+    ],
+)
+def test_the_cpu_of_the_chain(
+    chosen: str, usable: set[int], cpu: int | None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ENVIRONMENT = msgspec.structs.replace(settings.ENVIRONMENT, exchange_worker_cpu=chosen)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: usable)
+    assert startup.worker_cpu() == cpu
+
+
+def test_exchanges_on_a_large_machine_spread_and_leave_the_first_cpu(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    monkeypatch.setattr(startup, "LINUX", True)
+    found = set()
+    for number in range(100):
+        settings.LOCATIONS = Locations(Path(f"/data/{number}"))
+        found.add(startup.worker_cpu())
+    assert found == set(range(1, 8))
+
+
+def test_a_cpu_that_is_not_there_is_one_line_and_status_1(tmp_path: Path) -> None:
+    outcome = serve_and_wait(
+        {**os.environ, "EXCHANGE_DATA_DIR": str(tmp_path), "EXCHANGE_WORKER_CPU": "9999"}
+    )
+    assert outcome.returncode == 1
+    (line,) = outcome.stderr.splitlines()
+    assert "EXCHANGE_WORKER_CPU=9999" in line
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="where we are not root the servers run as ourselves")
