@@ -11,14 +11,13 @@ import argparse
 import statistics
 import sys
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 
-from benchmarks.http import PACKAGES, REQUESTS_PER_SECOND_MAX, are_kept, key_prefix, orders
+from benchmarks.http import PACKAGES, are_kept, closed_orders, key_prefix
 from benchmarks.memory import restart_worker
 from benchmarks.past import EVENTS_PER_GROUP, TRADES_PER_GROUP, Past, make_past
 from benchmarks.report import print_chart, print_heading
-from benchmarks.wrk import ClosedLoop, closed_loop
+from benchmarks.wrk import ClosedLoop
 from exchange_site.embedded.locations import Locations
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
@@ -74,8 +73,7 @@ def main() -> None:
 def send(exchange: OwnExchange, seconds: int) -> tuple[ClosedLoop, bool]:
     """A closed loop of so long, and whether all that was acknowledged is in the database."""
     prefix = key_prefix()
-    requests = islice(orders(prefix), REQUESTS_PER_SECOND_MAX * seconds)
-    loop = closed_loop(exchange.target, requests, connections=CONNECTIONS, seconds=seconds)
+    loop = closed_orders(exchange.target, prefix, CONNECTIONS, seconds)
     return loop, are_kept(loop, prefix, CONNECTIONS, exchange)
 
 

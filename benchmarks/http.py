@@ -6,6 +6,8 @@ closed loop with 1, 32 and 128 connections, which wrk drives, and in an open loo
 own generator: latency counts from when an order was due. Each case is run `--runs` times, by turns with the
 others; medians follow, and the share of the no-op's requests that real orders reach. There must be as many orders
 in the database as were acknowledged. The generator works on the same cores: its part of one is shown.
+
+What a setting is worth: `--beside EXCHANGE_WORKER_CPU=off` adds an exchange with this variable, by turns.
 """
 
 import argparse
@@ -13,7 +15,8 @@ import secrets
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +44,7 @@ ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 NOOP, EXCHANGE = "no-op", "exchange"
 HEADER = (
-    f"{'':<10} {'connections':>11} {'loop':>12} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
+    f"{'':<27} {'connections':>11} {'loop':>12} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
     f" {'generator':>9} {'exchange':>9} {'errors':>7}"
 )
 
@@ -55,7 +58,7 @@ class Case(NamedTuple):
 
     def __str__(self) -> str:
         loop = "closed" if self.rate is None else f"open {self.rate:,}/s"
-        return f"{self.name:<10} {self.connections:>11} {loop:>12}"
+        return f"{self.name:<27} {self.connections:>11} {loop:>12}"
 
 
 class Figures(NamedTuple):
@@ -81,21 +84,31 @@ def main() -> None:
     parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="of each run (5)")
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
     parser.add_argument("--rate", type=whole_number(1, 20_000), default=2_000, help="of the open loop (2000)")
+    parser.add_argument(
+        "--beside", metavar="NAME=VALUE", help="another exchange, with this variable, by turns"
+    )
     options = parser.parse_args()
+    others = [options.beside] if options.beside else []
     print_heading(parser.prog, PACKAGES)
-    cases = [Case(name, connections, None) for connections in CLOSED_LOOPS for name in (NOOP, EXCHANGE)]
-    cases.append(Case(EXCHANGE, OPEN_LOOP_CONNECTIONS, options.rate))
+    cases = [
+        Case(name, connections, None) for connections in CLOSED_LOOPS for name in (NOOP, EXCHANGE, *others)
+    ]
+    cases += [Case(name, OPEN_LOOP_CONNECTIONS, options.rate) for name in (EXCHANGE, *others)]
     measured: defaultdict[Case, list[Figures]] = defaultdict(list)
     failed = False
-    with (
-        own_exchange(Path("manage.py").absolute()) as exchange,
-        served("benchmarks.noop_api:application") as noop,
-    ):
-        run_case(Case(EXCHANGE, 32, None), exchange, noop, options.seconds)  # to warm up
+    with ExitStack() as servers:
+        noop = servers.enter_context(served("benchmarks.noop_api:application"))
+        exchanges = {EXCHANGE: servers.enter_context(own_exchange(Path("manage.py").absolute()))}
+        for other in others:
+            name, _, value = other.partition("=")
+            started = own_exchange(Path("manage.py").absolute(), variables={name: value})
+            exchanges[other] = servers.enter_context(started)
+        for name in exchanges:
+            run_case(Case(name, 32, None), exchanges, noop, options.seconds)  # to warm up
         print(HEADER)
         for _ in range(options.runs):
             for case in cases:
-                figures, errors, kept = run_case(case, exchange, noop, options.seconds)
+                figures, errors, kept = run_case(case, exchanges, noop, options.seconds)
                 measured[case].append(figures)
                 failed |= bool(errors) or not kept
                 print(f"{case} {figures} {errors:>7}{'' if kept else '  LOST'}", flush=True)
@@ -113,19 +126,21 @@ def main() -> None:
     sys.exit(failed)
 
 
-def run_case(case: Case, exchange: OwnExchange, noop: Target, seconds: int) -> tuple[Figures, int, bool]:
+def run_case(
+    case: Case, exchanges: Mapping[str, OwnExchange], noop: Target, seconds: int
+) -> tuple[Figures, int, bool]:
     """What was measured, how many errors there were, and whether all that was acknowledged is in the database."""
-    target = noop if case.name == NOOP else exchange.target
+    if case.name == NOOP:
+        loop = closed_orders(noop, key_prefix(), case.connections, seconds, NOOPS_PER_SECOND_MAX)
+        return Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, 0.0), loop.errors, True
+    exchange = exchanges[case.name]
     before = exchange.processor_seconds()
     if case.rate is None:
         prefix = key_prefix()
-        prepared = NOOPS_PER_SECOND_MAX if case.name == NOOP else REQUESTS_PER_SECOND_MAX
-        requests = islice(orders(prefix), prepared * seconds)
-        loop = closed_loop(target, requests, connections=case.connections, seconds=seconds)
+        loop = closed_orders(exchange.target, prefix, case.connections, seconds)
         used = processor_share(before, exchange, seconds)
         figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
-        kept = case.name == NOOP or are_kept(loop, prefix, case.connections, exchange)
-        return figures, loop.errors, kept
+        return figures, loop.errors, are_kept(loop, prefix, case.connections, exchange)
     plan = Plan(
         requests=case.rate * seconds,
         duration_seconds=seconds,
@@ -135,7 +150,7 @@ def run_case(case: Case, exchange: OwnExchange, noop: Target, seconds: int) -> t
         connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
     )
     run = run_load(
-        target=target,
+        target=exchange.target,
         plan=plan,
         seed=1,
         servers_processor_seconds=exchange.processor_seconds,
@@ -146,6 +161,18 @@ def run_case(case: Case, exchange: OwnExchange, noop: Target, seconds: int) -> t
     figures = Figures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)
     kept = check_durability(run.acknowledged, Locations(exchange.data_dir).postgres_uri).holds
     return figures, run.outcome.errors.total(), kept
+
+
+def closed_orders(
+    target: Target,
+    prefix: str,
+    connections: int,
+    seconds: int,
+    per_second_max: int = REQUESTS_PER_SECOND_MAX,
+) -> ClosedLoop:
+    """The mix in a closed loop; as many requests are prepared as can be sent in the time."""
+    requests = islice(orders(prefix), per_second_max * seconds)
+    return closed_loop(target, requests, connections=connections, seconds=seconds)
 
 
 def key_prefix() -> str:

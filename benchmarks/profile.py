@@ -16,15 +16,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from benchmarks.http import PACKAGES, REQUESTS_PER_SECOND_MAX, key_prefix, orders
+from benchmarks.http import PACKAGES, closed_orders, key_prefix
 from benchmarks.report import print_heading
-from benchmarks.wrk import closed_loop
 from exchange_site.embedded.locations import POSTGRES_DATABASE, POSTGRES_PORT, Locations
 from exchange_site.embedded.postgres import SUPERUSER
 from exchange_site.embedded.processes import command_line, read_pid
@@ -126,8 +124,7 @@ def main() -> None:
 
 def send(exchange: OwnExchange, connections: int, seconds: int) -> tuple[int, float]:
     """How many orders were acknowledged, and how many a second."""
-    requests = islice(orders(key_prefix()), REQUESTS_PER_SECOND_MAX * seconds)
-    loop = closed_loop(exchange.target, requests, connections=connections, seconds=seconds)
+    loop = closed_orders(exchange.target, key_prefix(), connections, seconds)
     return loop.acknowledged, loop.per_second
 
 
