@@ -11,6 +11,7 @@ What a setting is worth: `--beside EXCHANGE_WORKER_CPU=off` adds an exchange wit
 """
 
 import argparse
+import math
 import secrets
 import statistics
 import sys
@@ -27,6 +28,7 @@ from benchmarks.report import print_chart, print_heading
 from benchmarks.served import served
 from benchmarks.wrk import ClosedLoop, closed_loop
 from exchange_site.embedded.locations import Locations
+from exchange_site.environment import Environment
 from loadtools.arguments import whole_number
 from loadtools.durability import check_durability
 from loadtools.exchange import OwnExchange, own_exchange
@@ -69,12 +71,12 @@ class Figures(NamedTuple):
     p99: float
     max: float
     generator: float  # part of one core
-    exchange: float
+    exchange: float  # not a number where none was at work, or the system does not tell
 
     def __str__(self) -> str:
         return (
             f"{self.per_second:>9,.0f} {self.p50:>8.2f} {self.p99:>8.2f} {self.max:>8.2f}"
-            f" {self.generator:>9.0%} {self.exchange:>9.0%}"
+            f" {self.generator:>9.0%} {'-' if math.isnan(self.exchange) else f'{self.exchange:.0%}':>9}"
         )
 
 
@@ -85,7 +87,7 @@ def main() -> None:
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
     parser.add_argument("--rate", type=whole_number(1, 20_000), default=2_000, help="of the open loop (2000)")
     parser.add_argument(
-        "--beside", metavar="NAME=VALUE", help="another exchange, with this variable, by turns"
+        "--beside", type=variable, metavar="NAME=VALUE", help="another exchange, with this variable, by turns"
     )
     options = parser.parse_args()
     others = [options.beside] if options.beside else []
@@ -126,13 +128,28 @@ def main() -> None:
     sys.exit(failed)
 
 
+def variable(text: str) -> str:
+    """NAME=VALUE of a variable that the exchange reads. Raises argparse.ArgumentTypeError."""
+    name, _, value = text.partition("=")
+    allowed = {field.upper() for field in Environment.__struct_fields__} - {"PORT", "EXCHANGE_DATA_DIR"}
+    if name not in allowed or not value:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=VALUE with one of {', '.join(sorted(allowed))}"
+        )
+    return text
+
+
 def run_case(
     case: Case, exchanges: Mapping[str, OwnExchange], noop: Target, seconds: int
 ) -> tuple[Figures, int, bool]:
     """What was measured, how many errors there were, and whether all that was acknowledged is in the database."""
     if case.name == NOOP:
         loop = closed_orders(noop, key_prefix(), case.connections, seconds, NOOPS_PER_SECOND_MAX)
-        return Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, 0.0), loop.errors, True
+        return (
+            Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, math.nan),
+            loop.errors,
+            True,
+        )
     exchange = exchanges[case.name]
     before = exchange.processor_seconds()
     if case.rate is None:
@@ -197,7 +214,7 @@ def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExcha
 
 def processor_share(before: float | None, exchange: OwnExchange, seconds: float) -> float:
     after = exchange.processor_seconds()
-    return 0.0 if before is None or after is None else (after - before) / seconds
+    return math.nan if before is None or after is None else (after - before) / seconds
 
 
 if __name__ == "__main__":

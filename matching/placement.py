@@ -1,7 +1,7 @@
 """Where a worker's database session runs: on the processors of the worker.
 
 The two work by turns. Where the system may put them on different processors, each turn wakes a sleeping one, which
-costs a virtual machine more than a small batch, and what one has just written is in the other's caches.
+costs a virtual machine more than a small batch, and finds nothing of what the other has written in its caches.
 docs/adr/0014-one-processor-for-the-chain.md has the figures.
 """
 
@@ -16,5 +16,6 @@ from django.conf import settings
 def bring_session(connection: "psycopg.Connection[Any]") -> None:
     """Let the session's process run where this one may. Only the embedded PostgreSQL's are ours, and near."""
     if settings.ENVIRONMENT.postgres_uri is None and hasattr(os, "sched_setaffinity"):
-        with contextlib.suppress(OSError):  # it is gone already, which the next statement will tell
+        # It may be gone, which the next statement will tell; or not ours to move, and then no CPU was chosen.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.sched_setaffinity(connection.info.backend_pid, os.sched_getaffinity(0))

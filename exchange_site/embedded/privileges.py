@@ -31,6 +31,7 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
 CAP_DAC_OVERRIDE = 1
+CAP_SYS_NICE = 23
 
 LINUX = sys.platform == "linux"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -86,6 +87,18 @@ def server_account(cluster: Path, data_dir: Path) -> Account | None:
     owners = [account for account in accounts if account.uid == folder_owner]
     preferred = [account for name in ACCOUNTS_PREFERRED for account in accounts if account.name == name]
     return next(iter((*owners, *preferred)), Account("65534", 65534, 65534))
+
+
+def may_place_servers() -> bool:
+    """Whether we may say on which CPUs the servers' processes run: root needs a capability for it.
+
+    They run as another account then; containers mostly take CAP_SYS_NICE from root.
+    """
+    if os.geteuid() != 0:
+        return True
+    status = Path("/proc/self/status").read_text()
+    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective, 16) >> CAP_SYS_NICE & 1)
 
 
 def child_setup(

@@ -27,12 +27,12 @@ class Exchange:
         self.signals = Signals()
         self.supervisor = Supervisor()
         self.lock = FolderLock(settings.LOCATIONS.data_dir)
-        self.cpu = startup.worker_cpu()
+        self.worker_cpu = startup.worker_cpu()
         self.worker = self._child(
             "matching worker",
             worker_command(),
             StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS),
-            cpu=self.cpu,
+            cpu=self.worker_cpu,
         )
         self.api = self._child(
             "API",
@@ -50,6 +50,8 @@ class Exchange:
             startup.ensure_port_is_free()
             startup.raise_open_files_limit()
             startup.clear_metrics()
+            if self.worker_cpu is not None:
+                logger.info("worker, its database session and Valkey on CPU %d", self.worker_cpu)
             self._open()
             while True:
                 self.signals.pause(self.supervisor.tend())
@@ -64,7 +66,7 @@ class Exchange:
             settings.LOCATIONS,
             postgres=environment.postgres_uri is None,
             valkey=environment.redis_url is None,
-            valkey_cpu=self.cpu,
+            valkey_cpu=self.worker_cpu,
             pause=self.signals.pause,
         )
         servers.prepare()

@@ -22,7 +22,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from exchange_site.embedded.privileges import LINUX
+from exchange_site.embedded.privileges import LINUX, may_place_servers
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from orders.defaults import load_default_instruments
 
@@ -56,21 +56,29 @@ def ensure_port_is_free() -> None:
 def worker_cpu() -> int | None:
     """The CPU for the matching worker, its database session and Valkey; None: wherever the system puts them.
 
-    Most of the time only one of them runs, on what another has just written. The first CPU is left to others, as it
-    mostly has the devices' interrupts; exchanges on one machine spread over the rest. Raises `ProcessError` where
-    EXCHANGE_WORKER_CPU names one that we may not use.
+    Most of the time only one of them runs, on what another has just written. One is chosen only where all are ours.
+    The first CPU is left to others, as it mostly has the devices' interrupts; exchanges spread over the rest.
+    Raises `ProcessError` where EXCHANGE_WORKER_CPU names one that can't be used.
     """
     wanted = settings.ENVIRONMENT.exchange_worker_cpu
-    usable = sorted(os.sched_getaffinity(0)) if LINUX else []
-    if wanted == "off" or (wanted == "auto" and len(usable) < 2):
+    if wanted == "off":
         return None
+    usable = sorted(os.sched_getaffinity(0)) if LINUX else []
     if wanted == "auto":
-        _, *others = usable
-        return others[zlib.crc32(os.fsencode(settings.LOCATIONS.data_dir)) % len(others)]
-    if int(wanted) not in usable:
-        which = f"it must be one of {', '.join(map(str, usable))}" if usable else "only Linux can do that"
-        raise ProcessError(f"EXCHANGE_WORKER_CPU={wanted} can't be used: {which}; or auto, or off.")
-    return int(wanted)
+        environment = settings.ENVIRONMENT
+        ours = environment.postgres_uri is None and environment.redis_url is None
+        others = usable[1:]
+        if not ours or not others or not may_place_servers():
+            return None
+        place = f"{socket.gethostname()} {settings.LOCATIONS.data_dir}"  # containers have the same folders
+        return others[zlib.crc32(os.fsencode(place)) % len(others)]
+    if int(wanted) in usable and may_place_servers():
+        return int(wanted)
+    reason = "root lacks CAP_SYS_NICE here" if int(wanted) in usable else "it is none that we may run on"
+    raise ProcessError(
+        f"EXCHANGE_WORKER_CPU={wanted} can't be used: {reason if LINUX else 'only Linux can do that'}. "
+        "Set it to auto or off."
+    )
 
 
 def raise_open_files_limit() -> None:

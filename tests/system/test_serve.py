@@ -8,15 +8,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
-import msgspec
 import psutil
 import psycopg
 import pytest
 from pytest_django.fixtures import Settings
 
 from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.privileges import may_place_servers
+from exchange_site.embedded.processes import ProcessError
+from exchange_site.environment import Environment
 from exchange_site.supervisor import startup
 from tests.system.exchange import ROOT, RunningExchange, wait_until
 
@@ -110,15 +113,33 @@ def affinities(exchange: RunningExchange) -> dict[str, list[int]]:
     return {word: part.cpu_affinity() for word, part in {**parts, "session": psutil.Process(session)}.items()}
 
 
-@pytest.mark.skipif(len(ALL_CPUS) < 2, reason="there is no choice on one CPU, or not on this system")
-def test_the_chain_of_an_order_is_on_one_cpu_and_the_rest_anywhere(exchange: RunningExchange) -> None:
+@pytest.mark.skipif(
+    len(ALL_CPUS) < 2 or not may_place_servers(), reason="one CPU, not on this system, or no right to choose"
+)
+@pytest.mark.parametrize("killed", [None, "run_matching", "valkey-server", "bin/postgres"])
+def test_the_chain_of_an_order_is_on_one_cpu_and_the_rest_anywhere(
+    exchange: RunningExchange, killed: str | None
+) -> None:
+    if killed is not None:
+        exchange.part(killed).kill()
+        wait_until(lambda: health_status(exchange) == 200, f"healthy after {killed} was killed")
     found = affinities(exchange)
     assert len(found["run_matching"]) == 1
+    assert found["run_matching"] != ALL_CPUS[:1]  # that one has the interrupts
     assert found["run_matching"] == found["session"] == found["valkey-server"]
     assert found["uvicorn"] == found["bin/postgres"] == ALL_CPUS
 
 
-@pytest.mark.skipif(not ALL_CPUS, reason="not on this system")
+@pytest.fixture
+def large_machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux with eight CPUs, on which we may place everything, and embedded servers."""
+    monkeypatch.setattr(startup, "LINUX", True)
+    monkeypatch.setattr(startup, "may_place_servers", lambda: True)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
+    settings.ENVIRONMENT = Environment()
+
+
+@pytest.mark.usefixtures("large_machine")
 @pytest.mark.parametrize(
     ("chosen", "usable", "cpu"),
     [
@@ -131,16 +152,40 @@ def test_the_chain_of_an_order_is_on_one_cpu_and_the_rest_anywhere(exchange: Run
 def test_the_cpu_of_the_chain(
     chosen: str, usable: set[int], cpu: int | None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.ENVIRONMENT = msgspec.structs.replace(settings.ENVIRONMENT, exchange_worker_cpu=chosen)
+    settings.ENVIRONMENT = Environment(exchange_worker_cpu=chosen)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: usable)
     assert startup.worker_cpu() == cpu
 
 
-def test_exchanges_on_a_large_machine_spread_and_leave_the_first_cpu(
+@pytest.mark.usefixtures("large_machine")
+@pytest.mark.parametrize(
+    ("variables", "cpu"),
+    [
+        ({"postgres_uri": "postgres://elsewhere/exchange"}, None),
+        ({"redis_url": "redis://elsewhere"}, None),
+        ({"redis_url": "redis://elsewhere", "exchange_worker_cpu": "4"}, 4),
+    ],
+)
+def test_a_cpu_is_chosen_only_for_a_whole_chain_of_ours(
+    variables: dict[str, Any], cpu: int | None, settings: Settings
+) -> None:
+    settings.ENVIRONMENT = Environment(**variables)
+    assert startup.worker_cpu() == cpu
+
+
+@pytest.mark.usefixtures("large_machine")
+def test_no_cpu_is_chosen_where_the_servers_cannot_be_placed(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
-    monkeypatch.setattr(startup, "LINUX", True)
+    monkeypatch.setattr(startup, "may_place_servers", lambda: False)
+    assert startup.worker_cpu() is None
+    settings.ENVIRONMENT = Environment(exchange_worker_cpu="4")
+    with pytest.raises(ProcessError, match="CAP_SYS_NICE"):
+        startup.worker_cpu()
+
+
+@pytest.mark.usefixtures("large_machine")
+def test_exchanges_on_a_large_machine_spread_and_leave_the_first_cpu(settings: Settings) -> None:
     found = set()
     for number in range(100):
         settings.LOCATIONS = Locations(Path(f"/data/{number}"))
