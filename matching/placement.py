@@ -16,6 +16,7 @@ from django.conf import settings
 def bring_session(connection: "psycopg.Connection[Any]") -> None:
     """Let the session's process run where this one may. Only the embedded PostgreSQL's are ours, and near."""
     if settings.ENVIRONMENT.postgres_uri is None and hasattr(os, "sched_setaffinity"):
-        # It may be gone, which the next statement will tell; or not ours to move, and then no CPU was chosen.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        # Only speed depends on it. It may be gone, which the next statement will tell, or not ours to move: then no
+        # CPU was chosen.
+        with contextlib.suppress(OSError):
             os.sched_setaffinity(connection.info.backend_pid, os.sched_getaffinity(0))

@@ -51,7 +51,10 @@ class Exchange:
             startup.raise_open_files_limit()
             startup.clear_metrics()
             if self.worker_cpu is not None:
-                logger.info("worker, its database session and Valkey on CPU %d", self.worker_cpu)
+                logger.info(
+                    "CPU %d is the worker's, and its session's and Valkey's where they are embedded",
+                    self.worker_cpu,
+                )
             self._open()
             while True:
                 self.signals.pause(self.supervisor.tend())
