@@ -92,7 +92,7 @@ class ApiHandler:
         # Counted here, where also what no view has seen is answered.
         places_order = scope["method"] == "POST" and scope["path"] in PLACE_ORDER_PATHS
         if places_order:
-            metrics.received.inc()
+            metrics.received.add(1)
         try:
             body = await _read_body(scope, receive)
         except _Incomplete:

@@ -10,7 +10,7 @@ import logging
 import os
 import socket
 import sys
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
@@ -22,6 +22,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.supervisors import Multiprocess
 
 from marketdata.stream import LAST_WORDS
+from rest.loops import Gathered
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +34,13 @@ class HeldAnswer:
     twice. Replies come many at a time: all their answers leave in one go, when the last of them is made.
     """
 
-    _written: ClassVar[list["HeldAnswer"]] = []  # by those of one event loop: a process has one
-
     def __init__(self, transport: asyncio.Transport) -> None:
         self.transport = transport
         self._data: list[bytes] = []
 
     def write(self, data: bytes) -> None:
         if not self._data:
-            if not self._written:
-                asyncio.get_running_loop().call_soon(self._send_all)
-            self._written.append(self)
+            _written.add(self)
         self._data.append(data)
 
     def send(self) -> None:
@@ -59,15 +56,17 @@ class HeldAnswer:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.transport, name)
 
-    @classmethod
-    def _send_all(cls) -> None:
-        written, cls._written[:] = cls._written[:], []
-        for held in written:
-            try:
-                held.send()
-            except Exception:  # the others' answers must leave all the same
-                logger.exception("an answer could not be sent")
-                held.transport.abort()
+
+def _send_all(answers: list[HeldAnswer]) -> None:
+    for answer in answers:
+        try:
+            answer.send()
+        except Exception:  # the others' answers must leave all the same
+            logger.exception("an answer could not be sent")
+            answer.transport.abort()
+
+
+_written = Gathered(_send_all)
 
 
 class RequestProtocol(HttpToolsProtocol):

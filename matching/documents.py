@@ -1,14 +1,13 @@
 """What a committed batch says to the world: replies to the API processes, and market data for the stream."""
 
 from collections.abc import Iterable
-from decimal import Decimal
 
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
 from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
 from matching.recovery import MarketBook
 from matching.settlement import Settled
-from orders.documents import FillDocument, OrderDocument, OrderState, average_price, stored_state
+from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
 from orders.grid import Grid
 from orders.messages import Reply, ReplyKind
 from rest.content import encode_json
@@ -138,6 +137,4 @@ def _average_price(order: NewOrder, grid: Grid) -> Number | None:
         return None
     if len(order.trades) == 1:
         return grid.price.number(order.trades[0].event.price_ticks)
-    return average_price(
-        Decimal(grid.notional_text(order.filled_notional)), Decimal(grid.quantity.text(order.filled_lots))
-    )
+    return grid.average_price(order.filled_notional, order.filled_lots)

@@ -25,7 +25,7 @@ from matching import checkpoint
 from matching.batch import SIDE_NAMES, Batch, Key, NewOrder
 from matching.checkpoint import Lease, LeaseLost
 from matching.placement import bring_session
-from matching.statements import PreparedStatement
+from matching.statements import PreparedStatement, text_array
 
 
 class SettlementMismatch(Exception):
@@ -62,11 +62,11 @@ class Settled(NamedTuple):
 _FIND_KEYS = PreparedStatement(
     "find_keys",
     """
-SELECT client_id, idempotency_key, order_id FROM orders_order
-WHERE (client_id, idempotency_key) IN (
-  SELECT client_id, key FROM json_to_recordset(%(keys)s) AS wanted (client_id text, key text))
+SELECT found.client_id, found.idempotency_key, found.order_id
+FROM unnest(%(client_ids)s::text[], %(keys)s::text[]) AS wanted (client_id, key)
+JOIN orders_order AS found ON found.client_id = wanted.client_id AND found.idempotency_key = wanted.key
 """,
-    "keys",
+    *("client_ids", "keys"),
 )
 
 # Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing. The
@@ -133,10 +133,12 @@ _FIND_ORDERS = "SELECT order_id::text FROM orders_order WHERE order_id = ANY(%s:
 # The statements here find rows by a key. A plan that is made while a table is new, or before its statistics
 # are, would pass over the whole table instead, and is kept while the table grows.
 # Of two indexes PostgreSQL takes the one that is less high: only the rows that are met may count.
+# And it may plan each time anew, because it sees how few keys there are: that takes longer than finding them.
 _PLAN_BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
        set_config('enable_mergejoin', 'off', false), set_config('cpu_operator_cost', '0.00001', false),
-       set_config('random_page_cost', '0.00001', false), set_config('seq_page_cost', '0.00001', false)
+       set_config('random_page_cost', '0.00001', false), set_config('seq_page_cost', '0.00001', false),
+       set_config('plan_cache_mode', 'force_generic_plan', false)
 """
 
 Row = Mapping[str, object]
@@ -172,9 +174,12 @@ class Settlement:
         """The ids of the orders that have these idempotency keys already."""
         if not keys:
             return {}
-        wanted = _json([{"client_id": client_id, "key": key} for client_id, key in keys])
+        wanted = {
+            "client_ids": text_array(client_id for client_id, _ in keys),
+            "keys": text_array(key for _, key in keys),
+        }
         with self._driver() as driver:
-            found = _FIND_KEYS.run(driver, {"keys": wanted})
+            found = _FIND_KEYS.run(driver, wanted)
         rows = (tuple(_text(found, row, column) for column in range(3)) for row in range(found.ntuples))
         return {(client_id, key): order_id for client_id, key, order_id in rows}
 

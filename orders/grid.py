@@ -7,7 +7,16 @@ grid is refused, never rounded. Exact for every tick and lot size of at most 12 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rest.numbers import EXACT, Number, decimal_text, uncached_units_text, units_number, units_text
+from rest.numbers import (
+    EXACT,
+    Number,
+    decimal_text,
+    json_number,
+    ratio_text,
+    uncached_units_text,
+    units_number,
+    units_text,
+)
 
 DECIMALS_MAX = 12
 
@@ -64,3 +73,9 @@ class Grid:
         """Plain decimal text of a sum of price_ticks * quantity_lots."""
         units = tick_lots * self.price.units_per_step * self.quantity.units_per_step
         return uncached_units_text(units, self.price.decimals + self.quantity.decimals)
+
+    def average_price(self, tick_lots: int, lots: int) -> Number:
+        """The JSON number of a sum of price_ticks * quantity_lots over the lots in it, lots > 0."""
+        return json_number(
+            ratio_text(tick_lots * self.price.units_per_step, lots * 10**self.price.decimals)
+        )

@@ -1,12 +1,13 @@
-"""Objects that belong to an event loop: connections and queues that must not be shared between loops."""
+"""What belongs to an event loop: connections and queues that must not be shared, and what one turn of it brings."""
 
 import asyncio
 import functools
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Resource = TypeVar("Resource")
+Item = TypeVar("Item")
 
 
 def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
@@ -27,3 +28,21 @@ def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
         return resource
 
     return get
+
+
+class Gathered(Generic[Item]):
+    """Hands on together what comes in one turn of the event loop, once that has come round."""
+
+    def __init__(self, hand_on: Callable[[list[Item]], object]) -> None:
+        self._hand_on = hand_on
+        self._items: list[Item] = []
+
+    def add(self, item: Item) -> None:
+        """Raises RuntimeError where no event loop is running."""
+        if not self._items:
+            asyncio.get_running_loop().call_soon(self._hand_on_all)
+        self._items.append(item)
+
+    def _hand_on_all(self) -> None:
+        items, self._items = self._items, []
+        self._hand_on(items)

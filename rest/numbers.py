@@ -19,7 +19,7 @@ Number = msgspec.Raw  # a JSON number, digit for digit
 
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
 _ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN)
-_AVERAGE_QUANTUM = Decimal(1).scaleb(-12)
+_AVERAGE_DECIMALS = 12
 _PERCENT_QUANTUM = Decimal(1).scaleb(-4)
 
 
@@ -79,8 +79,18 @@ def units_text(units: int, scale: int) -> str:
 
 
 def average_text(notional: Decimal, quantity: Decimal) -> str:
-    """notional / quantity, rounded half-even to 12 decimals; quantity > 0."""
-    return decimal_text(_ROUNDING.quantize(_ROUNDING.divide(notional, quantity), _AVERAGE_QUANTUM))
+    """notional / quantity, rounded half-even to 12 decimals; notional >= 0, quantity > 0."""
+    notional_units, notional_unit = notional.as_integer_ratio()
+    quantity_units, quantity_unit = quantity.as_integer_ratio()
+    return ratio_text(notional_units * quantity_unit, quantity_units * notional_unit)
+
+
+def ratio_text(numerator: int, denominator: int) -> str:
+    """numerator / denominator, rounded half-even to 12 decimals; numerator >= 0, denominator > 0."""
+    units, rest = divmod(numerator * 10**_AVERAGE_DECIMALS, denominator)
+    if 2 * rest > denominator or (2 * rest == denominator and units % 2):
+        units += 1
+    return uncached_units_text(units, _AVERAGE_DECIMALS)
 
 
 def percent(part: Decimal, whole: Decimal) -> Decimal:
