@@ -117,7 +117,10 @@ class BookChange(msgspec.Struct):
 
 
 class Batch:
-    """Collects what a run of commands does. After an exception from `run` the books must be loaded anew."""
+    """Collects what a run of commands does, until it is undone.
+
+    After an exception from `run` the books must be loaded anew.
+    """
 
     def __init__(self, books: dict[str, MarketBook], known_keys: dict[Key, str], now: datetime) -> None:
         self.now = now
@@ -132,6 +135,7 @@ class Batch:
         self.instruments_changed = False
         self._books = books
         self._keys = known_keys
+        self._events: list[tuple[engine.OrderBook, list[engine.Event]]] = []  # what was done to which book
 
     def run(self, command: messages.Command) -> None:
         """Carry out one command. Raises what the engine raises where that is impossible."""
@@ -149,6 +153,11 @@ class Batch:
         else:
             self.instruments_changed = True
             self._reply(command, ReplyKind.DONE)
+
+    def undo(self) -> None:
+        """Bring the books back to where they were before the first command. Call it once, at the end."""
+        for book, events in reversed(self._events):
+            book.undo(events)
 
     def fail(self, command: messages.Command, message: str) -> None:
         """Answer a command that was not carried out."""
@@ -184,6 +193,7 @@ class Batch:
         )
         previous_sequence = market.book.sequence
         events = market.book.process(placed)
+        self._events.append((market.book, events))
         self.orders[command.order_id] = order
         for event in events:
             if isinstance(event, engine.Trade):
@@ -234,7 +244,9 @@ class Batch:
             return
         previous_sequence = market.book.sequence
         cancel = engine.CancelOrder(order_id=command.order_id, client_id=command.client_id)
-        (event,) = market.book.process(cancel)
+        events = market.book.process(cancel)
+        self._events.append((market.book, events))
+        (event,) = events
         if not isinstance(event, engine.OrderCancelled):
             self._reply(command, ReplyKind.NOT_OPEN)
             return

@@ -50,25 +50,26 @@ class Ledger:
         """All instruments of the exchange, by symbol."""
         return await _on(self._settling, load_instruments)
 
-    async def commit(
-        self,
-        keys: Sequence[Key],
-        match: Callable[[dict[Key, str]], Batch],
-        lease: Lease,
-        position: str,
-    ) -> tuple[Lease, Batch, Settled]:
-        """Look idempotency keys up, match, and commit the batch with the position behind it.
+    async def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """The ids of the orders that have these idempotency keys already. The event loop stands still meanwhile."""
+        return (await self._on_this_thread()).find_keys(keys)
 
-        The event loop stands still meanwhile. Raises what `match` raises, LeaseLost where another worker owns the
-        partition; after any other error the outcome is unknown.
+    async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
+        """Commit the batch with the position behind it. The event loop stands still meanwhile.
+
+        Raises KeysTaken, LeaseLost where another worker owns the partition; after any other error the outcome is
+        unknown.
         """
+        settlement = await self._on_this_thread()
+        self._plan_anew_if_due(settlement)
+        advanced, settled = settlement.settle(batch, lease, position)
+        self._orders_settled += len(batch.orders)
+        return advanced, settled
+
+    async def _on_this_thread(self) -> Settlement:
         if self._settlement is None:
             self._settlement = await _on(self._settling, Settlement.of_this_thread)
-        self._plan_anew_if_due(self._settlement)
-        batch = match(self._settlement.find_keys(keys))
-        advanced, settled = self._settlement.settle(batch, lease, position)
-        self._orders_settled += len(batch.orders)
-        return advanced, batch, settled
+        return self._settlement
 
     def _plan_anew_if_due(self, settlement: Settlement) -> None:
         if self._orders_settled >= self._plan_anew_at:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, DataError, connection, connections
+from django.db import DEFAULT_DB_ALIAS, DataError, IntegrityError, connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq.abc import PGresult
 
@@ -30,6 +30,10 @@ from matching.statements import PreparedStatement, text_array
 
 class SettlementMismatch(Exception):
     """The database does not have what the books say; the books must be loaded anew."""
+
+
+class KeysTaken(Exception):
+    """Other orders have idempotency keys of the batch's orders; nothing of it was written."""
 
 
 class ChangedOrder(msgspec.Struct, array_like=True, frozen=True):
@@ -186,8 +190,8 @@ class Settlement:
     def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
         """Commit a batch.
 
-        Raises LeaseLost, SettlementMismatch and django.db.Error; after an OperationalError or InterfaceError its
-        outcome is unknown.
+        Raises LeaseLost, KeysTaken, SettlementMismatch and django.db.Error; after an OperationalError or
+        InterfaceError its outcome is unknown.
         """
         try:
             with self._driver() as driver:
@@ -195,6 +199,11 @@ class Settlement:
         except DataError as error:
             if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
                 raise self._what_was_wrong(batch, lease) from None
+            raise
+        except IntegrityError as error:
+            cause = error.__cause__
+            if isinstance(cause, psycopg.Error) and cause.diag.constraint_name == "order_idempotency_key":
+                raise KeysTaken from None
             raise
         changed, minutes = found.get_value(0, 1), found.get_value(0, 2)
         return lease._replace(position=position), Settled(

@@ -43,4 +43,4 @@ def _checked(connection: "psycopg.Connection[Any]", result: PGresult) -> PGresul
 def text_array(values: Iterable[str]) -> bytes:
     """A parameter of type text[] (PostgreSQL's manual, 8.15.6)."""
     quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
-    return '{{{}}}'.format(",".join(f'"{value}"' for value in quoted)).encode()
+    return "{{{}}}".format(",".join(f'"{value}"' for value in quoted)).encode()

@@ -28,7 +28,7 @@ from matching.engine import OrderBook
 from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook
-from matching.settlement import Settled
+from matching.settlement import KeysTaken, Settled
 from orders import messages
 from rest.redis import RedisSession, connect_redis
 
@@ -55,6 +55,7 @@ class MatchingWorker:
         self._lease: Lease | None = None
         self._books: dict[str, MarketBook] = {}
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
+        self._look_ups_left = 0  # batches whose keys are looked up before they are matched
         self._arrived: list[Entry] = []  # read with the last batch's news, not yet handled
         self._last_now = datetime.min.replace(tzinfo=UTC)
         self._renewed_at = 0.0  # when the last statement began that renewed the lease
@@ -217,11 +218,29 @@ class MatchingWorker:
         self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
     ) -> Batch:
         started = _monotonic()
-        self._lease, batch, settled = await self._ledger.commit(keys, match, self._held, position)
+        batch, settled = await self._settle(keys, match, position)
         self._renewed_at = started
         metrics.commit_seconds.observe(_monotonic() - started)
         await self._publish(batch, settled, position)
         return batch
+
+    async def _settle(
+        self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
+    ) -> tuple[Batch, Settled]:
+        """Match and commit. Keys are mostly new: they are looked up only once the database has refused one."""
+        known_keys: dict[Key, str] = {}
+        if self._look_ups_left:
+            self._look_ups_left -= 1
+            known_keys = await self._ledger.find_keys(keys)
+        batch = match(known_keys)
+        try:
+            self._lease, settled = await self._ledger.settle(batch, self._held, position)
+        except KeysTaken:
+            batch.undo()
+            self._look_ups_left = settings.WORKER_LOOK_UPS_AFTER_REUSE
+            batch = match(await self._ledger.find_keys(keys))
+            self._lease, settled = await self._ledger.settle(batch, self._held, position)
+        return batch, settled
 
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
         _count(batch)

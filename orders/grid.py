@@ -76,6 +76,4 @@ class Grid:
 
     def average_price(self, tick_lots: int, lots: int) -> Number:
         """The JSON number of a sum of price_ticks * quantity_lots over the lots in it, lots > 0."""
-        return json_number(
-            ratio_text(tick_lots * self.price.units_per_step, lots * 10**self.price.decimals)
-        )
+        return json_number(ratio_text(tick_lots * self.price.units_per_step, lots * 10**self.price.decimals))

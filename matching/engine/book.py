@@ -14,6 +14,7 @@ Known limits: an order id is known only while its order rests, so uniqueness ove
 promise.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from itertools import islice
 
@@ -140,6 +141,45 @@ class OrderBook:
             raise ValueError(f"price_ticks={price_ticks!r}: crosses the other side's best price {best}")
         self._orders[order_id] = own.append(order_id, client_id, price_ticks, remaining_lots)
 
+    def undo(self, events: Sequence[Event]) -> None:
+        """Take back the book's latest changes, which these events tell of, in their order. O(events).
+
+        Raises ValueError where they are not the latest ones: then the book is none any more.
+        """
+        for event in reversed(events):
+            if isinstance(event, CommandRejected | RemainderCancelled):
+                continue
+            if event.sequence != self.sequence:
+                raise ValueError(f"sequence={event.sequence}: the book's latest change is {self.sequence}")
+            if isinstance(event, Trade):
+                self._undo_trade(event)
+            elif isinstance(event, OrderRested):
+                own, _ = self._sides(event.side)
+                own.remove(self._orders.pop(event.order_id))
+            else:
+                own, _ = self._sides(event.side)
+                previous = event.previous_order_id
+                self._orders[event.order_id] = own.put_back(
+                    event.order_id,
+                    event.client_id,
+                    event.price_ticks,
+                    event.remaining_lots,
+                    None if previous is None else self._orders[previous],
+                )
+            self.sequence -= 1
+
+    def _undo_trade(self, trade: Trade) -> None:
+        """The maker was the first of its level."""
+        _, own = self._sides(trade.taker_side)
+        if trade.maker_remaining_lots:
+            maker = self._orders[trade.maker_order_id]
+            maker.remaining_lots += trade.quantity_lots
+            maker.level.quantity_lots += trade.quantity_lots
+        else:
+            self._orders[trade.maker_order_id] = own.put_back(
+                trade.maker_order_id, trade.maker_client_id, trade.price_ticks, trade.quantity_lots, None
+            )
+
     def _match(self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event]) -> int:
         """Trade with the best levels up to `worst_key`, add the trades to `events`, return the lots left."""
         taker_order_id = taker.order_id
@@ -210,6 +250,7 @@ class OrderBook:
             return [CommandRejected(order_id, client_id, RejectReason.NOT_OWNER)]
         level = order.level
         side = level.side
+        previous = order.previous
         del self._orders[order_id]
         (self._bids if side is _BUY else self._asks).remove(order)
         self.sequence = sequence = self.sequence + 1
@@ -223,6 +264,7 @@ class OrderBook:
                 order.remaining_lots,
                 level.quantity_lots,
                 level.orders,
+                None if previous is None else previous.order_id,
             )
         ]
 

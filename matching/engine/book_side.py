@@ -62,6 +62,31 @@ class BookSide:
         level.orders += 1
         return order
 
+    def put_back(
+        self,
+        order_id: str,
+        client_id: str,
+        price_ticks: int,
+        remaining_lots: int,
+        previous: RestingOrder | None,
+    ) -> RestingOrder:
+        """Rest an order where it was: behind `previous`, or None, before all others at its price. As `append`."""
+        order = self.append(order_id, client_id, price_ticks, remaining_lots)
+        last = order.previous
+        if last is None or last is previous:
+            return order
+        level = order.level
+        following = level.first if previous is None else previous.next
+        last.next, level.last = None, last
+        order.previous, order.next = previous, following
+        if previous is None:
+            level.first = order
+        else:
+            previous.next = order
+        if following is not None:
+            following.previous = order
+        return order
+
     def remove(self, order: RestingOrder) -> None:
         """Take off a resting order of this side. O(1); alone at its price, O(log levels) amortised."""
         level = order.level

@@ -57,7 +57,10 @@ class OrderRested(Struct, frozen=True, gc=False):
 
 
 class OrderCancelled(Struct, frozen=True, gc=False):
-    """A resting order was taken off by its client, with `remaining_lots` unfilled."""
+    """A resting order was taken off by its client, with `remaining_lots` unfilled.
+
+    `previous_order_id` is that of the order before it in its level, None where it was the first.
+    """
 
     sequence: int
     order_id: str
@@ -67,6 +70,7 @@ class OrderCancelled(Struct, frozen=True, gc=False):
     remaining_lots: int
     level_quantity_lots: int
     level_orders: int
+    previous_order_id: str | None
 
 
 class RemainderCancelled(Struct, frozen=True, gc=False):

@@ -113,9 +113,11 @@ class ReferenceBook:
                     continue
                 if order.client_id != command.client_id:
                     return [CommandRejected(command.order_id, command.client_id, RejectReason.NOT_OWNER)]
+                ahead = [one.order_id for one in orders if one.price_ticks == order.price_ticks]
+                place = ahead.index(order.order_id)
                 orders.remove(order)
                 self.sequence += 1
-                return [OrderCancelled(*self._after(order))]
+                return [OrderCancelled(*self._after(order), ahead[place - 1] if place else None)]
         return [CommandRejected(command.order_id, command.client_id, RejectReason.ORDER_NOT_OPEN)]
 
     def _insert(self, order: Resting) -> None:

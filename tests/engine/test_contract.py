@@ -142,8 +142,9 @@ def test_a_cancel_takes_one_order_out_of_the_queue(book: Book, taken: str) -> No
     place(book, sell("s1", 100, 1), sell("s2", 100, 2), sell("s3", 100, 4))
     lots = {"s1": 1, "s2": 2, "s3": 4}
     remaining = lots.pop(taken)
+    previous = {"s1": None, "s2": "s1", "s3": "s2"}[taken]
     assert place(book, CancelOrder(taken, "ann")) == [
-        OrderCancelled(4, taken, "ann", Side.SELL, 100, remaining, 7 - remaining, 2)
+        OrderCancelled(4, taken, "ann", Side.SELL, 100, remaining, 7 - remaining, 2, previous)
     ]
     assert not book.contains(taken)
     place(book, sell("s4", 100, 8))
@@ -152,7 +153,9 @@ def test_a_cancel_takes_one_order_out_of_the_queue(book: Book, taken: str) -> No
 
 def test_a_cancel_of_a_partly_filled_order_tells_what_was_left(book: Book) -> None:
     place(book, buy("b1", 100, 5), market("m1", Side.SELL, 2))
-    assert place(book, CancelOrder("b1", "ann")) == [OrderCancelled(3, "b1", "ann", Side.BUY, 100, 3, 0, 0)]
+    assert place(book, CancelOrder("b1", "ann")) == [
+        OrderCancelled(3, "b1", "ann", Side.BUY, 100, 3, 0, 0, None)
+    ]
 
 
 def test_the_next_level_is_best_when_the_best_is_cancelled(book: Book) -> None:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from pytest_django.fixtures import Settings
 
 from marketdata.models import BookSequence, Candle, Trade
@@ -17,7 +17,8 @@ from matching.batch import Batch
 from matching.checkpoint import LeaseLost
 from matching.models import Checkpoint
 from matching.recovery import load_books
-from matching.settlement import SettlementMismatch
+from matching.settlement import KeysTaken, SettlementMismatch
+from orders.messages import Command, ReplyKind
 from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.matching.partition import Partition, acquire, cancel, place, random_commands
@@ -224,17 +225,35 @@ def test_an_order_that_is_missing_undoes_the_whole_batch() -> None:
 
 
 def test_a_batch_is_written_whole_or_not_at_all() -> None:
-    """A key that someone else used in the meantime: the constraint refuses, and nothing of the batch stays."""
+    """A key that is taken: the constraint refuses, nothing of the batch stays, and the books can go back."""
     partition = Partition()
-    partition.run(place("sell", 100, 10, idempotency_key="used"))
-    before = counts()
+    first = place("sell", 100, 10, idempotency_key="used")
+    resting = place("sell", 101, 10)
+    partition.run(first, resting)
+    before, books = counts(), partition.state_hashes()
+    commands: list[Command] = [
+        place("buy", 100, 3),
+        cancel(resting),
+        place("buy", 100, 3, idempotency_key="used"),
+    ]
     batch = Batch(partition.books, {}, datetime.now(UTC))
-    batch.run(place("buy", 100, 3))
-    batch.run(place("buy", 100, 3, idempotency_key="used"))
-    with pytest.raises(IntegrityError, match="order_idempotency_key"):
+    for command in commands:
+        batch.run(command)
+    with pytest.raises(KeysTaken):
         partition.settlement.settle(batch, partition.lease, "2-0")
     assert counts() == before
     assert Checkpoint.objects.get().position == "1-0"
+    batch.undo()
+    assert partition.state_hashes() == books
+    again, _ = partition.run(*commands)
+    assert [(reply.kind, reply.body) for reply in again.replies["tests"]] == [
+        (ReplyKind.CANCELLED, b""),
+        (ReplyKind.DUPLICATE, first.order_id.encode()),
+    ]
+    stored_books = load_books(0)
+    assert partition.state_hashes() == {
+        symbol: market.book.state_hash() for symbol, market in stored_books.items()
+    }
 
 
 def test_statements_are_prepared_anew_where_that_went_wrong_in_the_middle() -> None:

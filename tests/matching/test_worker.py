@@ -15,6 +15,7 @@ from matching.publishing import Publisher
 from matching.recovery import load_books
 from orders.desk import current_desk
 from orders.messages import (
+    BookState,
     PlaceOrder,
     ReloadInstruments,
     Reply,
@@ -308,6 +309,48 @@ def test_without_a_worker_nothing_is_taken() -> None:
     assert Order.objects.get().status == "open"
 
 
+def test_keys_are_looked_up_for_a_while_after_one_was_used_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The book goes back to where it was, and is the database's in the end."""
+    settings.WORKER_LOOK_UPS_AFTER_REUSE = 2
+    looked_up: list[str | None] = []
+    find_keys = Ledger.find_keys
+
+    async def note(ledger: Ledger, keys: Any) -> Any:
+        looked_up.extend(key for _, key in keys)
+        return await find_keys(ledger, keys)
+
+    monkeypatch.setattr(Ledger, "find_keys", note)
+
+    async def scenario() -> tuple[list[Reply], dict[str, BookState]]:
+        async with live_worker() as gateway:
+            replies = [
+                await submit(mine(gateway.process_id, place(side, 100, 2, idempotency_key=key)))
+                for side, key in (
+                    ("sell", "a"),
+                    ("buy", "b"),
+                    ("buy", "a"),
+                    ("buy", "c"),
+                    ("buy", "d"),
+                    ("sell", "e"),
+                )
+            ]
+            return [reply for (reply,) in replies], await current_desk().inspect_books(0)
+
+    replies, books = run_scenario(scenario())
+    assert [reply.kind for reply in replies] == [
+        *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.DUPLICATE),
+        *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.PLACED),
+    ]
+    assert looked_up == ["a", "c", "d"]
+    assert Order.objects.count() == 5
+    stored = load_books(0)
+    assert {symbol: state.state_hash for symbol, state in books.items()} == {
+        symbol: market.book.state_hash() for symbol, market in stored.items()
+    }
+
+
 def _rows() -> list[Order]:
     return list(Order.objects.select_related("instrument"))
 
@@ -333,14 +376,14 @@ def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
 
         monkeypatch.setattr(cls, name, note)
 
-    noted(Ledger, "commit")
+    noted(Ledger, "settle")
     noted(Ledger, "renew")
     noted(Publisher, "heartbeat")
 
     async def scenario() -> None:
         async with live_worker() as gateway:
             await submit(mine(gateway.process_id, place("buy", 100, 3)))
-            committed = events.index("commit")
+            committed = events.index("settle")
             while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
             assert "renew" in events[committed : events.index("heartbeat", committed)]

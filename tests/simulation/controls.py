@@ -41,7 +41,7 @@ def _answer_before_the_commit(worker: Any) -> None:
         news = documents.market_batches(Settled([], {}), batch, orders)
         outcome = Outcome(batch, documents.replies(batch, orders), news)
         await worker._publisher.publish(outcome, worker._books, done=position, read_max=1)
-        worker._lease, _, _ = await worker._ledger.commit(keys, lambda known: batch, worker._held, position)
+        worker._lease, _ = await worker._ledger.settle(batch, worker._held, position)
         return batch
 
     worker._commit = commit
@@ -55,6 +55,20 @@ def _keep_the_books_after_a_doubt(worker: Any) -> None:
             await load()
 
     worker._load = load_once
+
+
+def _keep_the_books_after_a_refusal(worker: Any) -> None:
+    settle = worker._settle
+
+    async def settle_without_undo(keys: Any, match: Any, position: str) -> Any:
+        def match_for_good(known_keys: Any) -> Any:
+            batch = match(known_keys)
+            batch.undo = lambda: None
+            return batch
+
+        return await settle(keys, match_for_good, position)
+
+    worker._settle = settle_without_undo
 
 
 def _do_not_align(worker: Any) -> None:
@@ -131,6 +145,7 @@ CONTROLS = [
     Control("keys"),
     Control("commit before the answer", weaken_worker=_answer_before_the_commit),
     Control("books loaded after a doubt", weaken_worker=_keep_the_books_after_a_doubt),
+    Control("books taken back after a refusal", weaken_worker=_keep_the_books_after_a_refusal),
     Control("stream aligned with the position", against="empty redis", weaken_worker=_do_not_align),
     Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
     Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),

@@ -6,7 +6,7 @@ be ended. Amounts are ticks and lots.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,7 +19,7 @@ from matching.batch import Batch, Key, TradeRow
 from matching.checkpoint import Lease, LeaseLost
 from matching.engine import OrderBook, Side
 from matching.recovery import MarketBook
-from matching.settlement import Settled, SettlementMismatch
+from matching.settlement import KeysTaken, Settled, SettlementMismatch
 from orders.grid import Grid
 from orders.instruments import TradedInstrument
 from orders.models import RESTING_STATUSES
@@ -164,13 +164,16 @@ class Database:
         return (self.epoch, self.position) == (lease.epoch, lease.position)
 
     def write(self, batch: Batch) -> list[Row]:
-        """The batch's rows; raises IntegrityError, SettlementMismatch and changes nothing where one can't be."""
+        """The batch's rows that were there before.
+
+        Raises IntegrityError, KeysTaken, SettlementMismatch and changes nothing where one can't be written.
+        """
         for order in batch.orders.values():
             key = (order.command.client_id, order.command.idempotency_key)
             if order.command.order_id in self.orders:
                 raise IntegrityError(f"order id {order.command.order_id} is there already")
             if self.without != "keys" and order.command.idempotency_key is not None and key in self.keys:
-                raise IntegrityError(f"key {key} is there already")
+                raise KeysTaken
         for order_id, change in batch.changes.items():
             row = self.orders.get(order_id)
             if row is None:
@@ -279,14 +282,15 @@ class SimulatedLedger:
         await self._end(session)
         return self._database.instruments
 
-    async def commit(
-        self, keys: Sequence[Key], match: Callable[[dict[Key, str]], Batch], lease: Lease, position: str
-    ) -> tuple[Lease, Batch, Settled]:
+    async def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
         database = self._database
         session = await self._begin()
         known = {key: database.keys[key] for key in keys if key in database.keys}
         await self._end(session)
-        batch = match({} if database.without == "keys" else known)
+        return {} if database.without == "keys" else known
+
+    async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
+        database = self._database
         session = await self._begin()
         await database.lock(session)
         try:
@@ -302,7 +306,7 @@ class SimulatedLedger:
         await self._end(session)
         if database.without == "position in the transaction":
             database.position = position
-        return lease._replace(position=position), batch, Settled(changed, {})
+        return lease._replace(position=position), Settled(changed, {})
 
     async def renew(self, lease: Lease) -> Lease:
         return await self._renew(lease, "settling")

@@ -22,7 +22,7 @@ from matching.engine import OrderBook
 from matching.ledger import Ledger
 from matching.mirror import MirrorWriter
 from matching.recovery import MarketBook
-from matching.settlement import SettlementMismatch
+from matching.settlement import KeysTaken, SettlementMismatch
 from orders.gateway.admission import AdmissionScript, Verdict
 from orders.instruments import load_instruments
 from orders.messages import Command, PlaceOrder, heartbeat_key
@@ -65,15 +65,12 @@ class Partition:
     async def commit(self, *commands: Command, known: bool = True) -> tuple[Batch, list[Any]]:
         """Without `known` keys are not looked up: only the database itself can refuse them."""
 
-        def match(keys: dict[Any, str]) -> Batch:
-            batch = Batch(self.books, keys if known else {}, datetime.now(UTC))
-            for command in commands:
-                batch.run(command)
-            return batch
-
+        known_keys = await self.ledger.find_keys(keys_of(commands)) if known else {}
+        batch = Batch(self.books, known_keys, datetime.now(UTC))
+        for command in commands:
+            batch.run(command)
         self.count += 1
-        position = f"{self.count}-0"
-        self.lease, batch, settled = await self.ledger.commit(keys_of(commands), match, self.lease, position)
+        self.lease, settled = await self.ledger.settle(batch, self.lease, f"{self.count}-0")
         return batch, settled.changed
 
     async def stored_hashes(self) -> dict[str, str]:
@@ -120,7 +117,7 @@ def test_a_key_is_found_and_refused_the_second_time(make_ledger: Callable[[], An
             batch, _ = await partition.commit(place("buy", 100, 1, idempotency_key="once"))
             assert [reply.body.decode() for reply in batch.replies["tests"]] == [first.order_id]
             before = await partition.stored_hashes()
-            with pytest.raises(IntegrityError):
+            with pytest.raises(KeysTaken):
                 await partition.commit(place("buy", 100, 1, idempotency_key="once"), known=False)
             assert await partition.stored_hashes() == before
 

@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any, NamedTuple
 
+from django.test import override_settings
+
 from marketdata.book import mirror_keys
 from marketdata.messages import decode_batch
 from matching.worker import MatchingWorker
@@ -28,6 +30,7 @@ FAULTY_SECONDS = 6.0
 QUIET_SECONDS_MAX = 60.0  # for the exchange to become whole again, and for all clients to know
 RESTART_SECONDS_MAX = 0.8
 POLL_SECONDS = 0.1
+LOOK_UPS_AFTER_REUSE = 2  # so few that keys are found taken again and again
 
 
 class Summary(NamedTuple):
@@ -45,7 +48,8 @@ def simulate(seed: int, control: Control | None = None) -> Summary:
     world = World(seed, control)
     loop.set_exception_handler(world.on_task_failure)
     try:
-        loop.run_until_complete(world.run())
+        with override_settings(WORKER_LOOK_UPS_AFTER_REUSE=LOOK_UPS_AFTER_REUSE):
+            loop.run_until_complete(world.run())
     except Deadlock:
         raise Breach("everybody waits for ever") from None
     finally:
