@@ -1,17 +1,15 @@
-"""The least that placing an order can be: the exchange's server, handler and viewset, and a constant answer.
+"""The least that placing an order can be: the exchange's server, application and viewset, and a constant answer.
 
 `python -m benchmarks.http` serves it as `serve` does the exchange: what real orders do not reach of it, validation,
 matching and the commit take.
 """
-
-from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
 from django.urls import re_path
 from rest_framework.request import Request
 
-from exchange_site.asgi import api
+from exchange_site.asgi import application
 from rest.content import JSONResponse
 from rest.viewset import AsyncViewSet
 
@@ -24,7 +22,13 @@ ANSWER = {
     "price": 70000,
     "quantity": 0.1,
     "filled_quantity": 0,
+    "remaining_quantity": 0.1,
+    "average_price": None,
     "status": "open",
+    "reason": None,
+    "idempotency_key": "key-1",
+    "created_at": "2026-01-31T12:00:00.123Z",
+    "updated_at": "2026-01-31T12:00:00.123Z",
     "trades": [],
 }
 
@@ -46,6 +50,4 @@ urlpatterns = [
 
 settings.ROOT_URLCONF = __name__
 
-
-async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    await api(scope, receive, send)
+__all__ = ["application"]

@@ -47,14 +47,14 @@ ROLES = (
 # recognised by parts of "function (file:line)".
 STEPS = {
     API: (
-        ("metrics", ("prometheus_client/",)),
+        ("metrics", ("prometheus_client/", "orders/metrics.py")),
         ("reply: listen to Redis", ("orders/gateway/replies.py", "_on_reply")),
         ("append: script, one round trip", ("orders/gateway/appender.py", "orders/gateway/admission.py")),
         ("validate: JSON, serializer, grid", ("_read_order", "to_grid", "read_json")),
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
         (
             "answer: response and sending",
-            ("_send (exchange_site", "_answer (orders", "JSONResponse", "HeldAnswer"),
+            ("_send (exchange_site", "_answer (orders", "JSONResponse", "HeldAnswer", "_send_all"),
         ),
         ("viewset", ("rest/viewset.py", "orders/views.py", "rest_framework/")),
         ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),

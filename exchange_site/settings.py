@@ -81,7 +81,7 @@ GC_LOOKS_MAX = (10, 1)  # at the new, before it looks at the older; at those, be
 
 # The matching worker
 WORKER_BATCH_COMMANDS_MAX = 256
-WORKER_LOOK_UPS_AFTER_REUSE = 200  # batches: clients that send a key again do so more than once
+WORKER_LOOK_UP_SECONDS = 20.0  # after a start and after a reused key, idempotency keys are looked up so long
 WORKER_HEARTBEAT_SECONDS = 0.5
 WORKER_HEARTBEAT_EXPIRY_SECONDS = 2.0
 WORKER_LEASE_SECONDS = 2.0

@@ -117,9 +117,9 @@ class BookChange(msgspec.Struct):
 
 
 class Batch:
-    """Collects what a run of commands does, until it is undone.
+    """Collects what a run of commands does; `undo` takes it back.
 
-    After an exception from `run` the books must be loaded anew.
+    After an exception from either the books must be loaded anew.
     """
 
     def __init__(self, books: dict[str, MarketBook], known_keys: dict[Key, str], now: datetime) -> None:
@@ -155,7 +155,7 @@ class Batch:
             self._reply(command, ReplyKind.DONE)
 
     def undo(self) -> None:
-        """Bring the books back to where they were before the first command. Call it once, at the end."""
+        """Bring the books back to where they were before the first command."""
         for book, events in reversed(self._events):
             book.undo(events)
 

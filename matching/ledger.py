@@ -52,7 +52,7 @@ class Ledger:
 
     async def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
         """The ids of the orders that have these idempotency keys already. The event loop stands still meanwhile."""
-        return (await self._on_this_thread()).find_keys(keys)
+        return (await self._opened_settlement()).find_keys(keys)
 
     async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
         """Commit the batch with the position behind it. The event loop stands still meanwhile.
@@ -60,13 +60,13 @@ class Ledger:
         Raises KeysTaken, LeaseLost where another worker owns the partition; after any other error the outcome is
         unknown.
         """
-        settlement = await self._on_this_thread()
+        settlement = await self._opened_settlement()
         self._plan_anew_if_due(settlement)
         advanced, settled = settlement.settle(batch, lease, position)
         self._orders_settled += len(batch.orders)
         return advanced, settled
 
-    async def _on_this_thread(self) -> Settlement:
+    async def _opened_settlement(self) -> Settlement:
         if self._settlement is None:
             self._settlement = await _on(self._settling, Settlement.of_this_thread)
         return self._settlement

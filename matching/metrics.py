@@ -8,6 +8,9 @@ matched = Counter("exchange_trades_matched", "Trades committed")
 cancelled = Counter("exchange_orders_cancelled", "Resting orders taken off by their clients")
 dead_letters = Counter("exchange_dead_letters", "Stream entries that were no commands")
 failed = Counter("exchange_commands_failed", "Commands that could not be carried out")
+undone = Counter(
+    "exchange_batches_undone", "Batches matched a second time, because an idempotency key was taken"
+)
 queue_length = Gauge(
     "exchange_queue_length", "Commands that wait in the stream", ["partition"], multiprocess_mode="mostrecent"
 )

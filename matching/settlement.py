@@ -74,7 +74,8 @@ JOIN orders_order AS found ON found.client_id = wanted.client_id AND found.idemp
 )
 
 # Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing. The
-# checkpoint comes first: who has lost the lease waits for its row with no other row in its hands.
+# checkpoint comes first: who has lost the lease waits for its row with no other row in its hands. Then come the new
+# orders: a key that is taken ends the statement before the rest is done.
 _SETTLE = PreparedStatement(
     "settle",
     f"""
@@ -86,6 +87,7 @@ WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
     order_id uuid, client_id text, instrument_id bigint, side text, type text, price numeric, quantity numeric,
     filled_quantity numeric, filled_notional numeric, status text, reason text, idempotency_key text,
     priority bigint, sequence bigint)
+  RETURNING 1
 ), traded AS (
   INSERT INTO marketdata_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
     taker_order_id, timestamp)
@@ -117,7 +119,7 @@ WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
   WHERE stored.order_id = change.order_id
   RETURNING stored.*
 )
-SELECT 1 / (SELECT count(*) FROM advanced),
+SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
   (SELECT json_agg(json_build_array(order_id, client_id, instrument_id, side, type, price, quantity,
     filled_quantity, filled_notional, status, reason, idempotency_key, created_at, updated_at, sequence))
     FROM changed)::text,
@@ -205,7 +207,7 @@ class Settlement:
             if isinstance(cause, psycopg.Error) and cause.diag.constraint_name == "order_idempotency_key":
                 raise KeysTaken from None
             raise
-        changed, minutes = found.get_value(0, 1), found.get_value(0, 2)
+        changed, minutes = found.get_value(0, 2), found.get_value(0, 3)
         return lease._replace(position=position), Settled(
             _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}
         )
@@ -236,7 +238,10 @@ class Settlement:
                 _SETTLE.prepare(driver)
                 bring_session(driver)
                 self._prepared = driver
-            yield driver
+            try:
+                yield driver
+            except OSError as error:
+                raise psycopg.OperationalError(str(error)) from error
 
 
 _json = msgspec.json.Encoder().encode

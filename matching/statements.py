@@ -1,4 +1,4 @@
-"""Statements that run with each batch: prepared once a connection, and executed by libpq at once.
+"""Statements that run with batches: prepared once a connection, and executed by libpq at once.
 
 A cursor of psycopg takes 35 microseconds more each time: it looks the statement up, adapts each value by its type,
 and waits for the answer in steps.

@@ -55,7 +55,7 @@ class MatchingWorker:
         self._lease: Lease | None = None
         self._books: dict[str, MarketBook] = {}
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
-        self._look_ups_left = 0  # batches whose keys are looked up before they are matched
+        self._look_up_until = 0.0  # until then keys are looked up before they are matched
         self._arrived: list[Entry] = []  # read with the last batch's news, not yet handled
         self._last_now = datetime.min.replace(tzinfo=UTC)
         self._renewed_at = 0.0  # when the last statement began that renewed the lease
@@ -120,6 +120,8 @@ class MatchingWorker:
         started = time.perf_counter()
         async with self._renewing():
             self._books = await self._ledger.load_books()
+        # Clients may send again what was not answered; and a batch that failed must not fail at a key once more.
+        self._look_up_until = _monotonic() + settings.WORKER_LOOK_UP_SECONDS
         logger.info(
             "partition %d: epoch %d, position %s, %d orders in %d books loaded in %.2f s",
             self.partition,
@@ -229,18 +231,25 @@ class MatchingWorker:
     ) -> tuple[Batch, Settled]:
         """Match and commit. Keys are mostly new: they are looked up only once the database has refused one."""
         known_keys: dict[Key, str] = {}
-        if self._look_ups_left:
-            self._look_ups_left -= 1
-            known_keys = await self._ledger.find_keys(keys)
+        if _monotonic() < self._look_up_until:
+            known_keys = await self._find_keys(keys)
         batch = match(known_keys)
         try:
             self._lease, settled = await self._ledger.settle(batch, self._held, position)
+            return batch, settled
         except KeysTaken:
+            metrics.undone.inc()
             batch.undo()
-            self._look_ups_left = settings.WORKER_LOOK_UPS_AFTER_REUSE
-            batch = match(await self._ledger.find_keys(keys))
-            self._lease, settled = await self._ledger.settle(batch, self._held, position)
+        batch = match(await self._find_keys(keys))
+        self._lease, settled = await self._ledger.settle(batch, self._held, position)
         return batch, settled
+
+    async def _find_keys(self, keys: list[Key]) -> dict[Key, str]:
+        """Who sends a key again does so more than once: where one is found, look the next ones up at once."""
+        known_keys = await self._ledger.find_keys(keys)
+        if known_keys:
+            self._look_up_until = _monotonic() + settings.WORKER_LOOK_UP_SECONDS
+        return known_keys
 
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
         _count(batch)

@@ -1,6 +1,6 @@
 """What the order path of the API processes counts; requests where they arrive, in exchange_site.handler.
 
-Each count is written to a file that the processes share, which costs a request more than its URL does. So those of
+Each count is a write to a file, out of which GET /metrics reads what all processes have counted. So the counts of
 one turn of the event loop are written together.
 """
 

@@ -31,18 +31,24 @@ def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
 
 
 class Gathered(Generic[Item]):
-    """Hands on together what comes in one turn of the event loop, once that has come round."""
+    """Hands on together what comes in one turn of the event loop, once that has come round.
+
+    For one loop at a time.
+    """
 
     def __init__(self, hand_on: Callable[[list[Item]], object]) -> None:
         self._hand_on = hand_on
         self._items: list[Item] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # that will come round
 
     def add(self, item: Item) -> None:
         """Raises RuntimeError where no event loop is running."""
-        if not self._items:
-            asyncio.get_running_loop().call_soon(self._hand_on_all)
+        loop = asyncio.get_running_loop()
+        if not self._items or loop is not self._loop:
+            loop.call_soon(self._hand_on_all)
+            self._loop = loop
         self._items.append(item)
 
     def _hand_on_all(self) -> None:
-        items, self._items = self._items, []
+        items, self._items, self._loop = self._items, [], None
         self._hand_on(items)

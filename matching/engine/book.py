@@ -142,7 +142,7 @@ class OrderBook:
         self._orders[order_id] = own.append(order_id, client_id, price_ticks, remaining_lots)
 
     def undo(self, events: Sequence[Event]) -> None:
-        """Take back the book's latest changes, which these events tell of, in their order. O(events).
+        """Take back the book's latest changes, which these events tell of, in their order. O(events log levels).
 
         Raises ValueError where they are not the latest ones: then the book is none any more.
         """

@@ -1,4 +1,5 @@
-"""What a command did to the book. Database and market data are written from these events alone.
+"""What a command did to the book. Database and market data are written from these events alone, and the book takes
+changes back by them.
 
 Invariant: `sequence` grows by exactly 1 with each Trade, OrderRested and OrderCancelled, the three that
 change the book; the other two leave it as it was and bear no sequence. `level_quantity_lots` and

@@ -2,6 +2,7 @@
 
 import threading
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +18,7 @@ from matching.batch import Batch
 from matching.checkpoint import LeaseLost
 from matching.models import Checkpoint
 from matching.recovery import load_books
-from matching.settlement import KeysTaken, SettlementMismatch
+from matching.settlement import KeysTaken, Settlement, SettlementMismatch
 from orders.messages import Command, ReplyKind
 from orders.models import Order
 from tests.engine.flows import SHAPES
@@ -254,6 +255,46 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
     assert partition.state_hashes() == {
         symbol: market.book.state_hash() for symbol, market in stored_books.items()
     }
+
+
+@pytest.fixture
+def forbid_changes() -> Iterator[Callable[[], None]]:
+    """Once called, who changes an order gets an error."""
+
+    def forbid() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE FUNCTION forbid() RETURNS trigger LANGUAGE plpgsql"
+                " AS 'BEGIN RAISE EXCEPTION ''changed''; END';"
+                "CREATE TRIGGER forbid BEFORE UPDATE ON orders_order FOR EACH ROW EXECUTE FUNCTION forbid()"
+            )
+
+    yield forbid
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION forbid CASCADE")
+
+
+def test_a_taken_key_is_refused_before_anything_else_is_done(forbid_changes: Callable[[], None]) -> None:
+    """However much an order would trade, sending its key again costs next to nothing."""
+    partition = Partition()
+    partition.run(place("sell", 100, 10, idempotency_key="used"))
+    batch = Batch(partition.books, {}, datetime.now(UTC))
+    batch.run(place("buy", 100, 3, idempotency_key="used"))
+    forbid_changes()
+    with pytest.raises(KeysTaken):
+        partition.settlement.settle(batch, partition.lease, "2-0")
+    with pytest.raises(LeaseLost):
+        partition.settlement.settle(batch, partition.lease._replace(epoch=0), "2-0")
+    batch.undo()
+    with pytest.raises(DatabaseError, match="changed"):  # the control
+        partition.run(place("buy", 100, 3))
+
+
+def test_an_error_of_the_system_is_an_outage() -> None:
+    """Elsewhere the worker takes an OSError for one of Redis, and its books for right."""
+    settlement_session = Settlement.of_this_thread()
+    with pytest.raises(OperationalError, match="too many"), settlement_session._driver():
+        raise OSError("too many open files")
 
 
 def test_statements_are_prepared_anew_where_that_went_wrong_in_the_middle() -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from psycopg import errors
 
-from matching.statements import PreparedStatement
+from matching.statements import PreparedStatement, text_array
 
 DIVIDE = PreparedStatement(
     "divide",
@@ -38,6 +38,33 @@ def test_an_error_is_of_its_class_and_the_connection_is_of_use(driver: "psycopg.
     with pytest.raises(errors.InvalidTextRepresentation):
         DIVIDE.run(driver, {"dividend": b"one", "divisor": b"1", "text": b""})
     assert DIVIDE.run(driver, {"dividend": b"1", "divisor": b"1", "text": b""}).get_value(0, 0) == b"1"
+
+
+AWKWARD = [
+    "",
+    "NULL",
+    "null",
+    "a",
+    '"',
+    "\\",
+    '\\"',
+    "{}",
+    "{a,b}",
+    ",",
+    " a ",
+    "é",
+    "\U0001f600",
+    "\n\t",
+    "'",
+    "%s",
+    "\\x41",
+]
+
+
+def test_an_array_of_strings_arrives_as_it_is(driver: "psycopg.Connection[Any]") -> None:
+    for values in (AWKWARD, [], *([value] for value in AWKWARD)):
+        row = driver.execute("SELECT %s::text[]", [text_array(values).decode()]).fetchone()
+        assert row == (values,)
 
 
 def test_a_statement_can_be_prepared_once(driver: "psycopg.Connection[Any]") -> None:

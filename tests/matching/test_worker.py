@@ -99,6 +99,21 @@ CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_
 NO_SLOW_ORDERS = "DROP TRIGGER slow ON orders_order; DROP FUNCTION sleep();"
 
 
+@contextlib.contextmanager
+def slow_orders() -> Iterator[None]:
+    """Those of the client `slow` take longer than the database allows."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW_ORDERS)
+        cursor.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
+            cursor.execute(NO_SLOW_ORDERS)
+
+
 def test_a_command_that_takes_the_database_too_long_is_answered_and_the_others_are_matched() -> None:
     """Where the operator's PostgreSQL limits statements, a batch beyond that must not be tried again for ever."""
 
@@ -110,16 +125,8 @@ def test_a_command_that_takes_the_database_too_long_is_answered_and_the_others_a
                 *(mine(to, order) for order in orders[:2]), mine(to, orders[2], client_id="slow")
             )
 
-    name = connection.settings_dict["NAME"]
-    with connection.cursor() as cursor:
-        cursor.execute(SLOW_ORDERS)
-        cursor.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
-    try:
+    with slow_orders():
         *others, slow = run_scenario(scenario())
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
-            cursor.execute(NO_SLOW_ORDERS)
     assert slow.kind is ReplyKind.FAILED
     assert [document(reply)["status"] for reply in others] == ["open", "open"]
     assert Order.objects.count() == 2
@@ -309,11 +316,14 @@ def test_without_a_worker_nothing_is_taken() -> None:
     assert Order.objects.get().status == "open"
 
 
-def test_keys_are_looked_up_for_a_while_after_one_was_used_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.0, "a"), (60.0, "acde")], ids=["for no time", "for a while"]
+)
+def test_keys_are_looked_up_after_one_was_used_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: str
 ) -> None:
     """The book goes back to where it was, and is the database's in the end."""
-    settings.WORKER_LOOK_UPS_AFTER_REUSE = 2
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
     looked_up: list[str | None] = []
     find_keys = Ledger.find_keys
 
@@ -325,16 +335,10 @@ def test_keys_are_looked_up_for_a_while_after_one_was_used_again(
 
     async def scenario() -> tuple[list[Reply], dict[str, BookState]]:
         async with live_worker() as gateway:
+            settings.WORKER_LOOK_UP_SECONDS = seconds
             replies = [
                 await submit(mine(gateway.process_id, place(side, 100, 2, idempotency_key=key)))
-                for side, key in (
-                    ("sell", "a"),
-                    ("buy", "b"),
-                    ("buy", "a"),
-                    ("buy", "c"),
-                    ("buy", "d"),
-                    ("sell", "e"),
-                )
+                for side, key in zip(("sell", *4 * ["buy"], "sell"), "abacde", strict=True)
             ]
             return [reply for (reply,) in replies], await current_desk().inspect_books(0)
 
@@ -343,12 +347,30 @@ def test_keys_are_looked_up_for_a_while_after_one_was_used_again(
         *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.DUPLICATE),
         *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.PLACED),
     ]
-    assert looked_up == ["a", "c", "d"]
+    assert "".join(key or "" for key in looked_up) == expected
     assert Order.objects.count() == 5
     stored = load_books(0)
     assert {symbol: state.state_hash for symbol, state in books.items()} == {
         symbol: market.book.state_hash() for symbol, market in stored.items()
     }
+
+
+def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> None:
+    """Sent again it would take the database too long, once; then its key is looked up."""
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
+
+    async def send(times: int) -> list[Reply]:
+        async with live_worker() as gateway:
+            settings.WORKER_LOOK_UP_SECONDS = 60.0  # from the first failure on
+            orders = [place("sell", 100, 1, client_id="slow", idempotency_key="k") for _ in range(times)]
+            return [reply for order in orders for reply in await submit(mine(gateway.process_id, order))]
+
+    (first,) = run_scenario(send(1))
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
+    with slow_orders():
+        failed, found = run_scenario(send(2))
+    assert failed.kind is ReplyKind.FAILED
+    assert (found.kind, found.body.decode()) == (ReplyKind.DUPLICATE, first.request_id)
 
 
 def _rows() -> list[Order]:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.grid import Grid, OffGrid, Scale
+from rest.numbers import average_text
 
 sizes = st.builds(
     lambda units, decimals: Decimal(units).scaleb(-decimals),
@@ -40,6 +41,15 @@ def test_a_notional_is_price_times_quantity(tick: Decimal, lot: Decimal, ticks: 
     numerator, denominator = told.as_integer_ratio()
     divisor = price.as_integer_ratio()[1] * quantity.as_integer_ratio()[1]
     assert numerator * divisor == exact * denominator
+
+
+@given(sizes, sizes, steps, st.integers(min_value=1, max_value=10**12))
+def test_an_average_price_is_that_of_the_decimals(
+    tick: Decimal, lot: Decimal, tick_lots: int, lots: int
+) -> None:
+    grid = Grid.of(tick, lot)
+    decimals = Decimal(grid.notional_text(tick_lots)), Decimal(grid.quantity.text(lots))
+    assert bytes(grid.average_price(tick_lots, lots)).decode() == average_text(*decimals)
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "0.0000000000001"])

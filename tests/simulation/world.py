@@ -30,7 +30,7 @@ FAULTY_SECONDS = 6.0
 QUIET_SECONDS_MAX = 60.0  # for the exchange to become whole again, and for all clients to know
 RESTART_SECONDS_MAX = 0.8
 POLL_SECONDS = 0.1
-LOOK_UPS_AFTER_REUSE = 2  # so few that keys are found taken again and again
+LOOK_UP_SECONDS = 0.3  # so short that keys are found taken again and again
 
 
 class Summary(NamedTuple):
@@ -48,7 +48,7 @@ def simulate(seed: int, control: Control | None = None) -> Summary:
     world = World(seed, control)
     loop.set_exception_handler(world.on_task_failure)
     try:
-        with override_settings(WORKER_LOOK_UPS_AFTER_REUSE=LOOK_UPS_AFTER_REUSE):
+        with override_settings(WORKER_LOOK_UP_SECONDS=LOOK_UP_SECONDS):
             loop.run_until_complete(world.run())
     except Deadlock:
         raise Breach("everybody waits for ever") from None
