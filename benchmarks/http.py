@@ -131,7 +131,13 @@ def main() -> None:
 def variable(text: str) -> str:
     """NAME=VALUE of a variable that the exchange reads. Raises argparse.ArgumentTypeError."""
     name, _, value = text.partition("=")
-    allowed = {field.upper() for field in Environment.__struct_fields__} - {"PORT", "EXCHANGE_DATA_DIR"}
+    ours = (
+        "PORT",
+        "EXCHANGE_DATA_DIR",
+        "POSTGRES_URI",
+        "REDIS_URL",
+    )  # what is kept is counted on embedded servers
+    allowed = {field.upper() for field in Environment.__struct_fields__ if not field.upper().startswith(ours)}
     if name not in allowed or not value:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not NAME=VALUE with one of {', '.join(sorted(allowed))}"
