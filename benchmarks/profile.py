@@ -30,6 +30,7 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 from loadtools.processor import process_ticks
 
+WARM_UP_SECONDS = 25  # longer than keys are looked up after a start
 SAMPLES_PER_SECOND = 400
 RESTARTS_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
@@ -88,7 +89,7 @@ def main() -> None:
     print_heading(parser.prog, (*PACKAGES, "py-spy"))
     with own_exchange(Path("manage.py").absolute()) as exchange, tempfile.TemporaryDirectory() as folder:
         count_statements(exchange)
-        send(exchange, options.connections, 3)  # to warm up
+        send(exchange, options.connections, WARM_UP_SECONDS)
         processes = {process: role_of(process) for process in exchange.process_ids()}
         spies = [
             sample(process, Path(folder) / role, options.seconds)
