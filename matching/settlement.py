@@ -231,16 +231,16 @@ class Settlement:
         with self._connection.wrap_database_errors:
             if driver is None:
                 raise psycopg.InterfaceError("the connection is closed")
-            if driver is not self._prepared:
-                driver.execute("DEALLOCATE ALL")  # of an attempt that went wrong in the middle
-                driver.execute(_PLAN_BY_INDEX)
-                _FIND_KEYS.prepare(driver)
-                _SETTLE.prepare(driver)
-                bring_session(driver)
-                self._prepared = driver
             try:
+                if driver is not self._prepared:
+                    driver.execute("DEALLOCATE ALL")  # of an attempt that went wrong in the middle
+                    driver.execute(_PLAN_BY_INDEX)
+                    _FIND_KEYS.prepare(driver)
+                    _SETTLE.prepare(driver)
+                    bring_session(driver)
+                    self._prepared = driver
                 yield driver
-            except OSError as error:
+            except OSError as error:  # which others take for one of Redis
                 raise psycopg.OperationalError(str(error)) from error
 
 

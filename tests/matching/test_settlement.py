@@ -18,7 +18,7 @@ from matching.batch import Batch
 from matching.checkpoint import LeaseLost
 from matching.models import Checkpoint
 from matching.recovery import load_books
-from matching.settlement import KeysTaken, Settlement, SettlementMismatch
+from matching.settlement import KeysTaken, SettlementMismatch
 from orders.messages import Command, ReplyKind
 from orders.models import Order
 from tests.engine.flows import SHAPES
@@ -290,11 +290,15 @@ def test_a_taken_key_is_refused_before_anything_else_is_done(forbid_changes: Cal
         partition.run(place("buy", 100, 3))
 
 
-def test_an_error_of_the_system_is_an_outage() -> None:
+def test_an_error_of_the_system_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Elsewhere the worker takes an OSError for one of Redis, and its books for right."""
-    settlement_session = Settlement.of_this_thread()
-    with pytest.raises(OperationalError, match="too many"), settlement_session._driver():
+
+    def fail(driver: Any) -> None:
         raise OSError("too many open files")
+
+    monkeypatch.setattr(settlement, "bring_session", fail)
+    with pytest.raises(OperationalError, match="too many"):
+        Partition().run(place("buy", 100, 3))
 
 
 def test_statements_are_prepared_anew_where_that_went_wrong_in_the_middle() -> None:
