@@ -131,12 +131,8 @@ def main() -> None:
 def variable(text: str) -> str:
     """NAME=VALUE of a variable that the exchange reads. Raises argparse.ArgumentTypeError."""
     name, _, value = text.partition("=")
-    ours = (
-        "PORT",
-        "EXCHANGE_DATA_DIR",
-        "POSTGRES_URI",
-        "REDIS_URL",
-    )  # what is kept is counted on embedded servers
+    # What is kept is counted in the embedded database.
+    ours = ("PORT", "EXCHANGE_DATA_DIR", "POSTGRES_URI", "REDIS_URL")
     allowed = {field.upper() for field in Environment.__struct_fields__ if not field.upper().startswith(ours)}
     if name not in allowed or not value:
         raise argparse.ArgumentTypeError(

@@ -30,7 +30,7 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 from loadtools.processor import process_ticks
 
-WARM_UP_SECONDS = 25  # longer than keys are looked up after a start
+WARM_UP_SECONDS = 25  # longer than WORKER_LOOK_UP_SECONDS: from then on keys are not looked up
 SAMPLES_PER_SECOND = 400
 RESTARTS_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1

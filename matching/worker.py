@@ -34,6 +34,8 @@ from rest.redis import RedisSession, connect_redis
 
 logger = logging.getLogger(__name__)
 
+Match = Callable[[dict[Key, str]], Batch]  # by the orders that have idempotency keys already
+
 OUTAGES = (OperationalError, InterfaceError, LeaseLost, RedisError, OSError)
 # PostgreSQL's classes of errors that lie in what it was asked to do: 57014 query_canceled (it took too long), 54
 # program_limit_exceeded. Such a batch fails again as a whole, but not each of its commands.
@@ -216,9 +218,7 @@ class MatchingWorker:
 
         await self._commit([], match, position)
 
-    async def _commit(
-        self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
-    ) -> Batch:
+    async def _commit(self, keys: list[Key], match: Match, position: str) -> Batch:
         started = _monotonic()
         batch, settled = await self._settle(keys, match, position)
         self._renewed_at = started
@@ -226,9 +226,7 @@ class MatchingWorker:
         await self._publish(batch, settled, position)
         return batch
 
-    async def _settle(
-        self, keys: list[Key], match: Callable[[dict[Key, str]], Batch], position: str
-    ) -> tuple[Batch, Settled]:
+    async def _settle(self, keys: list[Key], match: Match, position: str) -> tuple[Batch, Settled]:
         """Match and commit. Keys are mostly new: they are looked up only once the database has refused one."""
         known_keys: dict[Key, str] = {}
         if _monotonic() < self._look_up_until:

@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import msgspec
 from redis.asyncio import Redis
 
 from matching.worker import MatchingWorker
 from orders.gateway import OrderGateway, current_gateway
-from orders.messages import Command, Reply, encode, heartbeat_key, stream_key
+from orders.messages import Command, Reply, ReplyKind, encode, heartbeat_key, stream_key
 from rest.redis import connect_redis
 
 Result = TypeVar("Result")
+AnyCommand = TypeVar("AnyCommand", bound=Command)
 
 START_SECONDS_MAX = 20.0
 POLL_SECONDS = 0.01
@@ -64,3 +66,14 @@ async def append(redis: Redis, *fields: dict[bytes, bytes]) -> None:
 
 def command_fields(command: Command) -> dict[bytes, bytes]:
     return {b"c": encode(command)}
+
+
+def document(reply: Reply) -> dict[str, Any]:
+    assert reply.kind is ReplyKind.PLACED, reply
+    decoded: dict[str, Any] = msgspec.json.decode(reply.body)
+    return decoded
+
+
+def mine(gateway_id: str, command: AnyCommand, **changes: Any) -> AnyCommand:
+    """The command, answered to this gateway."""
+    return msgspec.structs.replace(command, reply_to=gateway_id, **changes)

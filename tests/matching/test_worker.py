@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
@@ -16,35 +15,26 @@ from matching.recovery import load_books
 from orders.desk import current_desk
 from orders.messages import (
     BookState,
-    PlaceOrder,
-    ReloadInstruments,
     Reply,
     ReplyKind,
     dead_letters_key,
-    heartbeat_key,
     stream_key,
 )
-from orders.models import Instrument, Order
-from orders.operations import announce_instruments, cancel_orders
-from rest.database import read_database
-from rest.exceptions import OrderNotOpen, RateLimited, Unavailable
+from orders.models import Order
 from rest.redis import connect_redis
 from tests.engine.flows import SHAPES
-from tests.matching.live import append, command_fields, live_worker, run_scenario, submit
-from tests.matching.partition import cancel, new_id, place, random_commands
+from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
+from tests.matching.partition import new_id, place, random_commands
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
 
-def document(reply: Reply) -> dict[str, Any]:
-    assert reply.kind is ReplyKind.PLACED, reply
-    decoded: dict[str, Any] = msgspec.json.decode(reply.body)
-    return decoded
-
-
-def mine(gateway_id: str, command: PlaceOrder, **changes: Any) -> PlaceOrder:
-    """The command, answered to this gateway."""
-    return msgspec.structs.replace(command, reply_to=gateway_id, **changes)
+def stored_books() -> dict[str, BookState]:
+    """What the worker must say of its books."""
+    return {
+        symbol: BookState(market.book.sequence, market.book.state_hash())
+        for symbol, market in load_books(0).items()
+    }
 
 
 def test_orders_of_one_batch_are_answered_as_they_stand_after_it() -> None:
@@ -204,116 +194,18 @@ def test_what_waits_in_the_stream_is_matched_after_a_restart_once() -> None:
     assert states["BTC-USD"].sequence == len(orders) == Order.objects.count()
 
 
-def test_a_reload_takes_effect_for_the_next_order() -> None:
-    def set_status(status: str) -> None:
-        Instrument.objects.filter(symbol="BTC-USD").update(status=status)
-
-    async def scenario() -> list[Reply]:
-        async with live_worker() as gateway:
-            to = gateway.process_id
-            resting = mine(to, place("buy", 100, 4))
-            replies = await submit(resting)
-            await read_database(set_status, "halted")
-            reload = ReloadInstruments(request_id=new_id(), reply_to=to)
-            done, *more = await submit(reload, mine(to, place("buy", 100, 4)), _answered(cancel(resting), to))
-            assert done.kind is ReplyKind.DONE
-            await read_database(set_status, "active")
-            assert await announce_instruments([0, 0]) == {}
-            return replies + more + await submit(mine(to, place("buy", 100, 4)))
-
-    first, halted, cancelled, again = run_scenario(scenario())
-    assert document(first)["status"] == document(again)["status"] == "open"
-    assert (document(halted)["status"], document(halted)["reason"]) == ("rejected", "instrument_halted")
-    assert cancelled.kind is ReplyKind.CANCELLED
-    assert sorted(Order.objects.values_list("status", flat=True)) == ["cancelled", "open", "rejected"]
-
-
-def test_a_new_instrument_gets_a_book() -> None:
-    def create() -> None:
-        model = Instrument.objects.get(symbol="BTC-USD")
-        model.pk, model.symbol = None, "XRP-USD"
-        model.save(force_insert=True)
-
-    async def scenario() -> list[Reply]:
-        async with live_worker() as gateway:
-            await read_database(create)
-            await announce_instruments([0])
-            return await submit(mine(gateway.process_id, place("buy", 100, 4, instrument="XRP-USD")))
-
-    assert document(run_scenario(scenario())[0])["instrument"] == "XRP-USD"
-
-
 def test_the_workers_books_are_the_databases() -> None:
     commands = list(random_commands(SHAPES[0], seed=21, commands=500))
 
     async def scenario() -> Any:
         async with live_worker() as gateway:
             to = gateway.process_id
-            await submit(*(_answered(command, to) for command in commands))
+            await submit(*(mine(to, command) for command in commands))
             return await current_desk().inspect_books(0)
 
     states = run_scenario(scenario())
-    books = load_books(0)
-    assert states.keys() == books.keys()
-    for symbol, market in books.items():
-        assert (states[symbol].sequence, states[symbol].state_hash) == (
-            market.book.sequence,
-            market.book.state_hash(),
-        )
+    assert states == stored_books()
     assert states["BTC-USD"].sequence > 0
-
-
-def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> None:
-    settings.RATE_LIMIT = (3, 60)
-
-    async def scenario() -> tuple[Any, Any]:
-        async with live_worker() as gateway:
-            to = gateway.process_id
-            orders = [mine(to, place("buy", 100 + number, 4)) for number in range(6)]
-            gone = mine(to, place("buy", 90, 4))
-            await submit(*orders, gone)
-            rows = await read_database(_rows)
-            await submit(_answered(cancel(gone), to))
-            for order in orders[:3]:
-                await current_desk().cancel(next(row for row in rows if str(row.order_id) == order.order_id))
-            with pytest.raises(RateLimited):  # the client's own cancels are limited
-                await current_desk().cancel(
-                    next(row for row in rows if str(row.order_id) == orders[3].order_id)
-                )
-            return await cancel_orders(rows), await current_desk().inspect_books(0)
-
-    result, _ = run_scenario(scenario())
-    assert (len(result.cancelled), result.no_longer_open, result.failed) == (3, 4, 0)
-    assert set(Order.objects.values_list("status", flat=True)) == {"cancelled"}
-
-
-def test_an_order_that_is_not_open_is_not_sent() -> None:
-    async def scenario() -> None:
-        async with live_worker() as gateway:
-            await submit(mine(gateway.process_id, place("buy", 0, 4)))
-            (row,) = await read_database(_rows)
-            with pytest.raises(OrderNotOpen):
-                await current_desk().cancel(row)
-
-    run_scenario(scenario())
-
-
-def test_without_a_worker_nothing_is_taken() -> None:
-    async def scenario() -> tuple[Any, bool]:
-        async with live_worker() as gateway:
-            await submit(mine(gateway.process_id, place("buy", 100, 4)))
-            rows = await read_database(_rows)
-        async with connect_redis() as redis:
-            matched = bool(await redis.exists(heartbeat_key(0)))
-        with pytest.raises(Unavailable):
-            await current_desk().inspect_books(0)
-        return await cancel_orders([*rows, *rows]), matched
-
-    result, matched = run_scenario(scenario())
-    assert not matched
-    assert (len(result.cancelled), result.failed) == (0, 2)
-    assert "No matching worker is running" in result.reason
-    assert Order.objects.get().status == "open"
 
 
 @pytest.mark.parametrize(
@@ -349,10 +241,7 @@ def test_keys_are_looked_up_after_one_was_used_again(
     ]
     assert "".join(key or "" for key in looked_up) == expected
     assert Order.objects.count() == 5
-    stored = load_books(0)
-    assert {symbol: state.state_hash for symbol, state in books.items()} == {
-        symbol: market.book.state_hash() for symbol, market in stored.items()
-    }
+    assert books == stored_books()
 
 
 def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> None:
@@ -371,14 +260,6 @@ def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> 
         failed, found = run_scenario(send(2))
     assert failed.kind is ReplyKind.FAILED
     assert (found.kind, found.body.decode()) == (ReplyKind.DUPLICATE, first.request_id)
-
-
-def _rows() -> list[Order]:
-    return list(Order.objects.select_related("instrument"))
-
-
-def _answered(command: Any, gateway_id: str) -> Any:
-    return msgspec.structs.replace(command, reply_to=gateway_id)
 
 
 def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(

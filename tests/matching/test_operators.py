@@ -1,0 +1,114 @@
+"""What operators do reaches the worker: halted and new instruments, cancels; nothing of it where there is none."""
+
+from typing import Any
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from orders.desk import current_desk
+from orders.messages import ReloadInstruments, Reply, ReplyKind, heartbeat_key
+from orders.models import Instrument, Order
+from orders.operations import announce_instruments, cancel_orders
+from rest.database import read_database
+from rest.exceptions import OrderNotOpen, RateLimited, Unavailable
+from rest.redis import connect_redis
+from tests.matching.live import document, live_worker, mine, run_scenario, submit
+from tests.matching.partition import cancel, new_id, place
+
+pytestmark = pytest.mark.usefixtures("instruments", "redis")
+
+
+def test_a_reload_takes_effect_for_the_next_order() -> None:
+    def set_status(status: str) -> None:
+        Instrument.objects.filter(symbol="BTC-USD").update(status=status)
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            resting = mine(to, place("buy", 100, 4))
+            replies = await submit(resting)
+            await read_database(set_status, "halted")
+            reload = ReloadInstruments(request_id=new_id(), reply_to=to)
+            done, *more = await submit(reload, mine(to, place("buy", 100, 4)), mine(to, cancel(resting)))
+            assert done.kind is ReplyKind.DONE
+            await read_database(set_status, "active")
+            assert await announce_instruments([0, 0]) == {}
+            return replies + more + await submit(mine(to, place("buy", 100, 4)))
+
+    first, halted, cancelled, again = run_scenario(scenario())
+    assert document(first)["status"] == document(again)["status"] == "open"
+    assert (document(halted)["status"], document(halted)["reason"]) == ("rejected", "instrument_halted")
+    assert cancelled.kind is ReplyKind.CANCELLED
+    assert sorted(Order.objects.values_list("status", flat=True)) == ["cancelled", "open", "rejected"]
+
+
+def test_a_new_instrument_gets_a_book() -> None:
+    def create() -> None:
+        model = Instrument.objects.get(symbol="BTC-USD")
+        model.pk, model.symbol = None, "XRP-USD"
+        model.save(force_insert=True)
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            await read_database(create)
+            await announce_instruments([0])
+            return await submit(mine(gateway.process_id, place("buy", 100, 4, instrument="XRP-USD")))
+
+    assert document(run_scenario(scenario())[0])["instrument"] == "XRP-USD"
+
+
+def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> None:
+    settings.RATE_LIMIT = (3, 60)
+
+    async def scenario() -> tuple[Any, Any]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            orders = [mine(to, place("buy", 100 + number, 4)) for number in range(6)]
+            gone = mine(to, place("buy", 90, 4))
+            await submit(*orders, gone)
+            rows = await read_database(_rows)
+            await submit(mine(to, cancel(gone)))
+            for order in orders[:3]:
+                await current_desk().cancel(next(row for row in rows if str(row.order_id) == order.order_id))
+            with pytest.raises(RateLimited):  # the client's own cancels are limited
+                await current_desk().cancel(
+                    next(row for row in rows if str(row.order_id) == orders[3].order_id)
+                )
+            return await cancel_orders(rows), await current_desk().inspect_books(0)
+
+    result, _ = run_scenario(scenario())
+    assert (len(result.cancelled), result.no_longer_open, result.failed) == (3, 4, 0)
+    assert set(Order.objects.values_list("status", flat=True)) == {"cancelled"}
+
+
+def test_an_order_that_is_not_open_is_not_sent() -> None:
+    async def scenario() -> None:
+        async with live_worker() as gateway:
+            await submit(mine(gateway.process_id, place("buy", 0, 4)))
+            (row,) = await read_database(_rows)
+            with pytest.raises(OrderNotOpen):
+                await current_desk().cancel(row)
+
+    run_scenario(scenario())
+
+
+def test_without_a_worker_nothing_is_taken() -> None:
+    async def scenario() -> tuple[Any, bool]:
+        async with live_worker() as gateway:
+            await submit(mine(gateway.process_id, place("buy", 100, 4)))
+            rows = await read_database(_rows)
+        async with connect_redis() as redis:
+            matched = bool(await redis.exists(heartbeat_key(0)))
+        with pytest.raises(Unavailable):
+            await current_desk().inspect_books(0)
+        return await cancel_orders([*rows, *rows]), matched
+
+    result, matched = run_scenario(scenario())
+    assert not matched
+    assert (len(result.cancelled), result.failed) == (0, 2)
+    assert "No matching worker is running" in result.reason
+    assert Order.objects.get().status == "open"
+
+
+def _rows() -> list[Order]:
+    return list(Order.objects.select_related("instrument"))
