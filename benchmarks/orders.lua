@@ -1,5 +1,6 @@
 -- wrk's script: sends prepared requests, one after the other. Environment: BENCH_REQUESTS, a file with one request's
--- path and body a line. Prints one line of JSON when done. What is sent must be enough: it ends where nothing is left.
+-- path and body a line; BENCH_AGAIN, not empty where they may be sent again. Otherwise there must be enough: it ends
+-- where nothing is left. Prints one line of JSON when done.
 --
 -- It looks at no answer: that would take as long as all the rest. wrk itself counts those that are neither 2xx nor 3xx.
 
@@ -10,10 +11,11 @@ function init(args)
         table.insert(requests, wrk.format('POST', path, {['Content-Type'] = 'application/json'}, body))
     end
     sent = 0
+    again = os.getenv('BENCH_AGAIN') ~= ''
 end
 
 function request()
-    sent = sent + 1
+    sent = (again and sent == #requests) and 1 or sent + 1
     return requests[sent]
 end
 

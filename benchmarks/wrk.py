@@ -47,9 +47,17 @@ class _Report(msgspec.Struct):
 
 
 def closed_loop(
-    target: Target, requests: Iterable[tuple[str, bytes]], *, connections: int, seconds: int
+    target: Target,
+    requests: Iterable[tuple[str, bytes]],
+    *,
+    connections: int,
+    seconds: int,
+    again: bool = False,
 ) -> ClosedLoop:
-    """Send (path, JSON body) pairs for so long. Raises WrkError, also where there were not enough of them."""
+    """Send (path, JSON body) pairs for so long, those that were sent `again` where none is left.
+
+    Raises WrkError, also where there were not enough of them.
+    """
     program = shutil.which("wrk")
     if program is None:
         raise WrkError("wrk is not installed (on Debian and Ubuntu: apt install wrk)")
@@ -63,7 +71,7 @@ def closed_loop(
         before = _children_seconds()
         finished = subprocess.run(
             [*command, f"-s{SCRIPT}", target.url],
-            env={**os.environ, "BENCH_REQUESTS": prepared.name},
+            env={**os.environ, "BENCH_REQUESTS": prepared.name, "BENCH_AGAIN": "1" if again else ""},
             capture_output=True,
             timeout=seconds + ENDS_SECONDS_MAX,
             check=False,
@@ -73,7 +81,7 @@ def closed_loop(
     if finished.returncode != 0 or line is None:
         raise WrkError(f"wrk ended with status {finished.returncode}: {finished.stderr.decode()[-500:]}")
     report = msgspec.json.decode(line, type=_Report)
-    if report.right + report.wrong + connections > count:
+    if report.right + report.wrong + connections > count and not again:
         raise WrkError(f"{count:,} requests were not enough for {seconds} s")
     return ClosedLoop(
         per_second=report.right / report.seconds,
