@@ -1,7 +1,6 @@
 """examples/python/exchange_client.py: which books it takes, and when it asks again."""
 
 import asyncio
-import importlib.util
 import json
 import zlib
 from decimal import Decimal
@@ -10,15 +9,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from tests.system.exchange import ROOT
-
-_spec = importlib.util.spec_from_file_location(
-    "exchange_client", ROOT / "examples" / "python" / "exchange_client.py"
-)
-assert _spec is not None
-assert _spec.loader is not None
-client: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(client)
+from tests.examples import exchange_client as client
 
 SECONDS_MAX = 10.0
 SNAPSHOT = {

@@ -179,11 +179,15 @@ class Trader:
     async def open_orders(self, instrument: str) -> list[str]:
         """The ids of what rests on the book. Raises httpx.HTTPError."""
         found = []
-        for status in ("open", "partially_filled"):
+        for status in ("open", "partially_filled"):  # an order goes from the first to the second, never back
             query = {"client_id": self.client_id, "instrument": instrument, "status": status, "limit": PAGE}
-            answer = (await self._http.get("/orders", params=query)).raise_for_status()
-            found += [order["order_id"] for order in answer.json()["orders"]]
-        return found
+            while True:
+                page = (await self._http.get("/orders", params=query)).raise_for_status().json()
+                found += [order["order_id"] for order in page["orders"]]
+                if page["next_cursor"] is None:
+                    break
+                query["cursor"] = page["next_cursor"]
+        return list(dict.fromkeys(found))
 
     async def _post(self, path: str, body: Message | None) -> httpx.Response:
         for attempt in range(1, ATTEMPTS_MAX + 1):

@@ -1,0 +1,29 @@
+"""examples/python/exchange_client.py against the exchange."""
+
+import asyncio
+
+import pytest
+
+from tests.contract.client import Client
+from tests.contract.market import Market
+from tests.examples import exchange_client
+from tests.system.exchange import RunningExchange
+
+PAGE = 2  # orders
+
+
+def test_all_open_orders_of_a_trader(
+    exchange: RunningExchange, client: Client, market: Market, client_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_client, "PAGE", PAGE)
+    instrument, other = market.fresh_instrument(), market.fresh_instrument()
+    placed = [client.place(instrument, "buy", 1, 10, client_id=client_id)["order_id"] for _ in range(7)]
+    client.place(other, "buy", 1, 10, client_id=client_id)
+    client.place(instrument, "sell", "1.5", 10)  # fills the first, and the second in part
+
+    async def open_orders() -> list[str]:
+        async with exchange_client.Trader(exchange.url, client_id) as trader:
+            found: list[str] = await trader.open_orders(instrument)
+            return found
+
+    assert asyncio.run(open_orders()) == [*placed[:1:-1], placed[1]]

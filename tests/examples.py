@@ -1,0 +1,18 @@
+"""The modules of examples/python, which are no package: users take them as they are."""
+
+import importlib.util
+from typing import Any
+
+from tests.system.exchange import ROOT
+
+
+def _load(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / "python" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+exchange_client = _load("exchange_client")
