@@ -121,9 +121,9 @@ read_database = DatabaseReader(
 
 
 def database_advice(error: Exception) -> str:
-    """What to tell an operator whose command could not read the database."""
+    """What to tell an operator whose command had no database, or lost it."""
     first, *_ = str(error).splitlines() or [""]
     return (
-        f"the database can't be read: {first.rstrip(' .?')}. Start the exchange, or name its POSTGRES_URI or"
+        f"the database can't be used: {first.rstrip(' .?')}. Start the exchange, or name its POSTGRES_URI or"
         " EXCHANGE_DATA_DIR; a database of one's own must be migrated (manage.py migrate)."
     )

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from matching.pruning import Archive, Page, find_prunable, prune
+from rest.database import database_advice
 from rest.times import parse_time, time_text
 
 AGE = timedelta(hours=settings.PRUNE_AGE_HOURS_MIN)
@@ -53,10 +54,7 @@ class Command(BaseCommand):
                 with archive_file(options["archive"]) as archive:
                     counts = with_progress(prune(before, archive=archive))
         except Error as error:
-            raise CommandError(
-                f"the database can't be used: {str(error).strip()} Is the exchange running (make run), with this "
-                "EXCHANGE_DATA_DIR?"
-            ) from error
+            raise CommandError(database_advice(error)) from error
         except OSError as error:
             raise CommandError(
                 f"{options['archive']} can't be written: {error.strerror}. Nothing was deleted but what is in "
