@@ -20,15 +20,16 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
-from matching import documents, metrics
+from matching import metrics
 from matching.batch import Batch, Key, keys_of
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
+from matching.documents import Description
 from matching.engine import OrderBook
 from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook
-from matching.settlement import KeysTaken, Settled
+from matching.settlement import KeysTaken
 from orders import messages
 from rest.redis import RedisSession, connect_redis
 
@@ -220,27 +221,33 @@ class MatchingWorker:
 
     async def _commit(self, keys: list[Key], match: Match, position: str) -> Batch:
         started = _monotonic()
-        batch, settled = await self._settle(keys, match, position)
+        outcome = await self._settle(keys, match, position)
         self._renewed_at = started
         metrics.commit_seconds.observe(_monotonic() - started)
-        await self._publish(batch, settled, position)
-        return batch
+        _count(outcome.batch)
+        self._arrived = await self._publisher.publish(
+            outcome, self._books, done=position, read_max=self._read_max
+        )
+        return outcome.batch
 
-    async def _settle(self, keys: list[Key], match: Match, position: str) -> tuple[Batch, Settled]:
+    async def _settle(self, keys: list[Key], match: Match, position: str) -> Outcome:
         """Match and commit. Keys are mostly new: they are looked up only once the database has refused one."""
         known_keys: dict[Key, str] = {}
         if _monotonic() < self._look_up_until:
             known_keys = await self._find_keys(keys)
         batch = match(known_keys)
         try:
-            self._lease, settled = await self._ledger.settle(batch, self._held, position)
-            return batch, settled
+            return await self._write(batch, position)
         except KeysTaken:
             metrics.undone.inc()
             batch.undo()
-        batch = match(await self._find_keys(keys))
-        self._lease, settled = await self._ledger.settle(batch, self._held, position)
-        return batch, settled
+        return await self._write(match(await self._find_keys(keys)), position)
+
+    async def _write(self, batch: Batch, position: str) -> Outcome:
+        """Commit, and meanwhile describe what will have happened."""
+        description = Description(batch)
+        self._lease, settled = await self._ledger.settle(batch, self._held, position, description.prepare)
+        return Outcome(batch, description.replies, description.market_batches(settled))
 
     async def _find_keys(self, keys: list[Key]) -> dict[Key, str]:
         """Who sends a key again does so more than once: where one is found, look the next ones up at once."""
@@ -248,14 +255,6 @@ class MatchingWorker:
         if known_keys:
             self._look_up_until = _monotonic() + settings.WORKER_LOOK_UP_SECONDS
         return known_keys
-
-    async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
-        _count(batch)
-        orders = documents.order_documents(batch)
-        replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
-        self._arrived = await self._publisher.publish(
-            Outcome(batch, replies, news), self._books, done=position, read_max=self._read_max
-        )
 
     async def _heartbeat(self) -> None:
         # A batch renews it as well. So it is never older than one and a half heartbeats.

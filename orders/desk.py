@@ -25,6 +25,7 @@ from rest.database import DatabaseReader, Reader
 from rest.exceptions import (
     IdempotencyKeyReused,
     InstrumentHalted,
+    InvalidRequest,
     NotFound,
     OrderNotOpen,
     OutcomeUnknown,
@@ -75,26 +76,28 @@ class OrderDesk:
 
         Raises InvalidRequest, InstrumentHalted, IdempotencyKeyReused, RateLimited, Unavailable, OutcomeUnknown.
         """
-        price_ticks, quantity_lots = to_grid(order.instrument, price=order.price, quantity=order.quantity)
-        command = PlaceOrder(
-            order_id=str(uuid_utils.uuid7()),
-            reply_to=self._gateway.process_id,
-            client_id=order.client_id,
-            instrument=order.instrument.symbol,
-            side=order.side,
-            type=order.type,
-            price_ticks=price_ticks or 0,
-            quantity_lots=quantity_lots,
-            idempotency_key=order.idempotency_key,
-        )
+        order_id = str(uuid_utils.uuid7())
         try:
+            price_ticks, quantity_lots = to_grid(order.instrument, price=order.price, quantity=order.quantity)
             if order.instrument.halted:
                 raise InstrumentHalted
+            command = PlaceOrder(
+                order_id=order_id,
+                reply_to=self._gateway.process_id,
+                client_id=order.client_id,
+                instrument=order.instrument.symbol,
+                side=order.side,
+                type=order.type,
+                price_ticks=price_ticks or 0,
+                quantity_lots=quantity_lots,
+                idempotency_key=order.idempotency_key,
+            )
             answer = await self._gateway.submit(
                 command, partition=order.instrument.partition, client_id=order.client_id
             )
-        except (InstrumentHalted, Unavailable, OutcomeUnknown) as refusal:
-            return await self._already_placed(order, command.order_id, refusal)
+        except (InvalidRequest, InstrumentHalted, Unavailable, OutcomeUnknown) as refusal:
+            # Limits and halts hold for new orders: an earlier request may have placed this one.
+            return await self._already_placed(order, order_id, refusal)
         reply, headers = answer.reply, answer.headers
         if reply.kind is ReplyKind.PLACED:
             return Outcome(reply.body, False, headers)

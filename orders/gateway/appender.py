@@ -21,10 +21,20 @@ logger = logging.getLogger(__name__)
 class WaitingCommand:
     """A command on its way: appended or not yet, not replied to. Without a client it counts against no limit.
 
-    `deadline` is the event loop's time at which nobody waits for the reply any more.
+    `deadline` is the event loop's time at which nobody waits for the reply any more. Admission and reply come on
+    two connections: a reply that is here first waits for the admission, of which its headers are made.
     """
 
-    __slots__ = ("admission", "client_id", "deadline", "payload", "reply", "sent")
+    __slots__ = (
+        "_early_reply",
+        "admission",
+        "appending",
+        "client_id",
+        "deadline",
+        "payload",
+        "reply",
+        "sent",
+    )
 
     def __init__(
         self, client_id: str | None, payload: bytes, reply: asyncio.Future[messages.Reply], deadline: float
@@ -34,15 +44,30 @@ class WaitingCommand:
         self.reply = reply
         self.deadline = deadline
         self.sent = False  # whether it may have been appended
+        self.appending = False  # whether its admission is still to come
         self.admission: Admission | None = None
+        self._early_reply: messages.Reply | None = None
 
     @property
     def headers(self) -> dict[str, str]:
         return self.admission.headers() if self.admission else {}
 
+    def answer(self, reply: messages.Reply) -> None:
+        if self.appending:
+            self._early_reply = reply
+        elif not self.reply.done():
+            self.reply.set_result(reply)
+
     def refuse(self, refusal: Exception) -> None:
         if not self.reply.done():
             self.reply.set_exception(refusal)
+
+    def end_append(self, admission: Admission | None) -> None:
+        """The admission is here, or there will be none."""
+        self.appending = False
+        self.admission = admission
+        if self._early_reply is not None:
+            self.answer(self._early_reply)
 
 
 class Appender:
@@ -100,12 +125,14 @@ class Appender:
         if not batch:
             return
         for waiting in batch:
-            waiting.sent = True
+            waiting.sent = waiting.appending = True
         try:
             admissions = await self._script.admit([(waiting.client_id, waiting.payload) for waiting in batch])
         except (RedisError, OSError) as error:
             logger.warning("append of %d commands: outcome unknown: %s", len(batch), error)
+            for waiting in batch:
+                waiting.end_append(None)
             return
         for waiting, admission in zip(batch, admissions, strict=True):
-            waiting.admission = admission
+            waiting.end_append(admission)
             self._on_admission(waiting, admission)

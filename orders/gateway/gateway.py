@@ -105,6 +105,7 @@ class OrderGateway:
             if waiting.deadline > loop.time():
                 self._deadline = loop.call_at(waiting.deadline, self._give_up)
                 return
+            waiting.end_append(waiting.admission)  # a reply that is here counts
             if waiting.sent:
                 waiting.refuse(OutcomeUnknown(headers=waiting.headers))
             else:
@@ -112,8 +113,8 @@ class OrderGateway:
 
     def _on_reply(self, reply: messages.Reply) -> None:
         waiting = self._waiting.get(reply.request_id)
-        if waiting is not None and not waiting.reply.done():
-            waiting.reply.set_result(reply)
+        if waiting is not None:
+            waiting.answer(reply)
 
 
 def _on_admission(waiting: WaitingCommand, admission: Admission) -> None:

@@ -73,6 +73,12 @@ class Market:
         """Change it in the database, as the admin does; the processes learn of it by and by."""
         self.database.execute("UPDATE orders_instrument SET status = %s WHERE symbol = %s", (status, symbol))
 
+    def set_quantity_max(self, symbol: str, quantity: int) -> None:
+        """The same of the largest order."""
+        self.database.execute(
+            "UPDATE orders_instrument SET max_quantity = %s WHERE symbol = %s", (quantity, symbol)
+        )
+
     def reload_worker(self) -> None:
         """Have the worker read the instruments before its next command."""
         command = encode(ReloadInstruments(request_id="test", reply_to="nobody"))

@@ -159,6 +159,21 @@ def test_the_key_of_a_rejected_order(client: Client, market: Market, instrument:
         assert (again.status, again.json) == (200, rejected)
 
 
+def test_the_key_of_an_order_that_is_beyond_new_limits(
+    client: Client, market: Market, instrument: str, key: str
+) -> None:
+    body = order_body(instrument, "buy", 10, 3, idempotency_key=key)
+    placed = client.post("/orders", body)
+    market.set_quantity_max(instrument, 5)
+    wait_until(
+        lambda: client.post("/orders", body | {"idempotency_key": None}).status == 400, "the API has the limit"
+    )
+    again = client.post("/orders", body)
+    assert (again.status, again.json) == (200, placed.json)
+    client.post("/orders", body | {"quantity": 9}).error(422, "idempotency_key_reused")
+    client.post("/orders", body | {"idempotency_key": f"{key} 2"}).error(400, "invalid_request")
+
+
 @pytest.fixture(scope="module")
 def two_processes() -> Iterator[RunningExchange]:
     """An exchange with two API processes, whose parts these tests take away."""
