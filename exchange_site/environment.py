@@ -112,6 +112,9 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         return [host.strip() for host in self.exchange_allowed_hosts.split(",") if host.strip()]
 
 
+_DEFAULTS = dict(zip(Environment.__struct_fields__, Environment.__struct_defaults__, strict=True))
+
+
 def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
     """Read and check the variables; empty ones count as left out.
 
@@ -128,6 +131,8 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
             values[name] = _read_secret(f"{name}_file", values[f"{name}_file"])
     for name, value in values.items():
         try:
+            if isinstance(_DEFAULTS[name], int) and not value.isdecimal():
+                raise msgspec.ValidationError("msgspec would take 8000.0 and 8e3")
             msgspec.convert({name: value}, Environment, strict=False)
         except msgspec.ValidationError:
             shown = "(hidden)" if name in SECRETS else repr(value)

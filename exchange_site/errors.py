@@ -76,6 +76,10 @@ def internal_error() -> ErrorResponse:
     )
 
 
+def malformed_request() -> ErrorResponse:
+    return ErrorResponse(400, "invalid_request", "This is not a valid HTTP request.")
+
+
 def incomplete_request() -> ErrorResponse:
     return ErrorResponse(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
 

@@ -24,14 +24,18 @@ class LoadTarget:
 
 @contextmanager
 def load_target(url: str | None, write: Callable[[str], object]) -> Iterator[LoadTarget]:
-    """The healthy exchange at `url` or, without one, on PORT; where none is there, one for as long as the block.
+    """The exchange at `url` or, without one, on PORT; where there is none, one for as long as the block.
 
-    Raises `TargetError` for another machine's address, and `StartError` where there is no healthy exchange.
+    Raises `TargetError` for another machine's address, and `StartError` where the exchange is not healthy.
     """
     target = loopback_target(url or f"http://127.0.0.1:{settings.ENVIRONMENT.port}")
     problem = health_problem(target)
     if problem is None:
         yield LoadTarget(target, settings.POSTGRES_URI, lambda: None)
+    elif problem.is_exchange:
+        raise StartError(
+            f"{problem}. Wait until it is, or name a PORT where none listens to have one started"
+        )
     elif url is not None:
         raise StartError(f"{problem}. Start the exchange with: PORT={target.port} make run")
     else:

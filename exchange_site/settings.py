@@ -166,6 +166,7 @@ os.register_at_fork(after_in_child=lambda: _metrics_process.update(name=f"{METRI
 values.ValueClass = values.MultiProcessValue(lambda: _metrics_process["name"])  # type: ignore[no-untyped-call]
 
 INSTALLED_APPS = [
+    "exchange_site",  # its runserver is Daphne's, and Daphne's comes before Django's
     "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -181,7 +182,6 @@ INSTALLED_APPS = [
     "orders",
     "marketdata",
     "matching",
-    "exchange_site",
 ]
 
 # For the admin and the docs. The JSON API runs without middleware: see exchange_site/handler.py.

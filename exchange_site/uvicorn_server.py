@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
+from exchange_site.errors import malformed_request
 from marketdata.stream import LAST_WORDS
 from rest.loops import Gathered
 
@@ -75,6 +76,14 @@ class RequestProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._held = HeldAnswer(transport)
         super().connection_made(cast("asyncio.Transport", self._held))
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP never comes to the application: it gets the shape of its errors all the same."""
+        answer = malformed_request()
+        headers = [f"{name}: {value}".encode("latin-1") for name, value in answer.items()]
+        lines = [b"HTTP/1.1 400 Bad Request", *headers, b"Connection: close", b"", answer.content]
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         self._held.send()

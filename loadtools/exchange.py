@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from loadtools.processor import process_ticks, processor_seconds
 from loadtools.wire import Target
@@ -34,7 +35,17 @@ class StartError(RuntimeError):
     """The exchange did not become healthy; the message bears the end of its log."""
 
 
-def health_problem(target: Target) -> str | None:
+class HealthProblem(NamedTuple):
+    """Why there is no healthy exchange."""
+
+    text: str
+    is_exchange: bool  # whether there is one at all
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def health_problem(target: Target) -> HealthProblem | None:
     """Why the exchange at the target can't be used; None where it is healthy."""
     connection = http.client.HTTPConnection(target.host, target.port, timeout=HEALTH_TIMEOUT_SECONDS)
     try:
@@ -42,14 +53,16 @@ def health_problem(target: Target) -> str | None:
         answer = connection.getresponse()
         health = json.loads(answer.read())
     except ConnectionRefusedError:
-        return f"nothing listens on {target.authority}"
+        return HealthProblem(f"nothing listens on {target.authority}", is_exchange=False)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return f"{target.authority} does not answer like an exchange ({type(error).__name__})"
+        text = f"{target.authority} does not answer like an exchange ({type(error).__name__})"
+        return HealthProblem(text, is_exchange=False)
     finally:
         connection.close()
-    if not isinstance(health, dict) or health.get("status") != "healthy":
-        return f"the exchange on {target.authority} is not healthy: {json.dumps(health)[:300]}"
-    return None
+    if isinstance(health, dict) and health.get("status") == "healthy":
+        return None
+    text = f"the exchange on {target.authority} is not healthy: {json.dumps(health)[:300]}"
+    return HealthProblem(text, is_exchange=isinstance(health, dict) and "status" in health)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +139,7 @@ def _await_health(process: "subprocess.Popen[bytes]", target: Target, log: Path)
     while (problem := health_problem(target)) is not None:
         ended = process.poll()
         if ended is not None or time.monotonic() > deadline:
-            reason = f"it ended with status {ended}" if ended is not None else problem
+            reason = f"it ended with status {ended}" if ended is not None else problem.text
             lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
             raise StartError(
                 "\n".join([f"could not start an exchange: {reason}. The end of its log:", *lines])

@@ -1,6 +1,9 @@
 """Times at the edge: RFC 3339, UTC, milliseconds, `Z`."""
 
+import re
 from datetime import UTC, datetime
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
 def time_text(moment: datetime) -> str:
@@ -13,9 +16,14 @@ def now_text() -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """A moment from RFC 3339 text, UTC where it names no offset. Raises ValueError, worded for the client."""
+    """A moment from RFC 3339 text, which may end early: UTC where it names no offset, midnight where no time.
+
+    Raises ValueError, worded for the client.
+    """
     try:
-        moment = datetime.fromisoformat(text)
+        if not _TIME.fullmatch(text):
+            raise ValueError(text)  # ISO 8601 has other forms, too
+        moment = datetime.fromisoformat(text.upper())
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("A time in RFC 3339 is required, for example 2026-01-31T12:00:00Z.") from None

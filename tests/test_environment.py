@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIELDS = {name.upper() for name in Environment.__struct_fields__}
 
 WRONG = {
-    "PORT": ["0", "65536", "http", "80.5", "-1"],
+    "PORT": ["0", "65536", "http", "80.5", "8000.0", "8e3", "-1"],
     "POSTGRES_URI": ["mysql://localhost/exchange", "localhost:5432"],
     "REDIS_URL": ["http://localhost:6379", "localhost:6379"],
     "POSTGRES_URI_FILE": ["/dev/null/uri", "/dev/null"],

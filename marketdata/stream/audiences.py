@@ -1,7 +1,7 @@
 """Who follows what of an instrument: clients that hear the same messages, each encoded once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from django.conf import settings
 
@@ -96,7 +96,7 @@ class BookAudience(Audience):
         self._behind: set[Outbox] = set()  # need a snapshot first
         self._symbol = symbol
         self._copy = copy
-        self._changed: dict[LevelKey, None] = {}  # since the followers' sequence
+        self._changed: dict[LevelKey, bool] = {}  # since the followers' sequence; whether they know the level
         self._sequence = copy.sequence
         self._timestamp = ""
         self._snapshot = snapshot
@@ -118,9 +118,10 @@ class BookAudience(Audience):
     def close(self) -> None:
         self._pace.stop()
 
-    def on_changes(self, batch: MarketBatch) -> None:
-        """A batch that the copy has taken."""
-        self._changed.update(((side, ticks), None) for side, ticks, _, _ in batch.levels)
+    def on_changes(self, batch: MarketBatch, known: Container[LevelKey]) -> None:
+        """A batch that the copy has taken, and the levels of it that the copy had before."""
+        for side, ticks, _, _ in batch.levels:
+            self._changed.setdefault((side, ticks), (side, ticks) in known)
         self._timestamp = batch.timestamp
         self._pace.ask()
 
@@ -151,11 +152,12 @@ class BookAudience(Audience):
         previous_sequence, self._sequence = self._sequence, self._copy.sequence
         if not self.followers or not changed:
             return
+        changes = [(known, self._copy.change(key)) for key, known in changed.items()]
         delta = OrderBookDelta(
             instrument=self._symbol,
             sequence=self._sequence,
             previous_sequence=previous_sequence,
-            changes=[self._copy.change(key) for key in changed],
+            changes=[change for known, change in changes if known or change.orders],
             checksum=self._copy.checksum(),
             timestamp=self._timestamp,
         )

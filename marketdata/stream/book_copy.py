@@ -74,6 +74,10 @@ class BookCopy:
                 self._sides[side].remove(ticks)
         self.sequence = sequence
 
+    def known(self, levels: Iterable[tuple[str, int, int, int]]) -> set[LevelKey]:
+        """Which of these levels, as `apply` takes them, have orders now."""
+        return {(side, ticks) for side, ticks, _, _ in levels if ticks in self._sides[side].levels}
+
     def documents(self, side: str, count: int | None = None) -> list[LevelDocument]:
         """Best price first; `count` levels, or all."""
         return [

@@ -122,7 +122,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         instruments = await self._instruments(request)
         selection = {
-            "channels": request.channels,
+            "channels": list(dict.fromkeys(request.channels)),
             "instruments": [instrument.symbol for instrument in instruments],
             **request.options,
         }
@@ -144,8 +144,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _instruments(self, request: Subscribe | Unsubscribe) -> list[TradedInstrument]:
         if request.symbols is None:
-            known = await directory.all()
-            return [instrument for instrument in known.values() if not instrument.halted]
+            leaving = isinstance(request, Unsubscribe)
+            followed = {subscription.symbol for subscription in self._subscriptions} if leaving else ()
+            known = (await directory.all()).values()
+            return [each for each in known if not each.halted or each.symbol in followed]
         return [await directory.get(symbol) for symbol in dict.fromkeys(request.symbols)]
 
     async def _follow(self, instrument: TradedInstrument, topic: Topic) -> None:

@@ -214,6 +214,7 @@ class Feed:
         before = self._copy.sequence
         if batch.sequence < before:
             return  # earlier ones say nothing; where only they come, the sequence went back
+        known = self._copy.known(batch.levels)
         if not self._advance(batch):
             self._lose(f"batch from {batch.previous_sequence} to {batch.sequence} does not continue {before}")
         elif batch.checksum not in (None, self._copy.checksum()) and self._refuted_sequence != before:
@@ -223,7 +224,7 @@ class Feed:
             self._confirm()
             if batch.sequence > before:
                 for audience in self._books():
-                    audience.on_changes(batch)
+                    audience.on_changes(batch, known)
                 self._touch(OF_THE_BOOK)
 
     def _lose(self, what: str) -> None:

@@ -25,7 +25,7 @@ class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_f
 
     @property
     def symbols(self) -> list[str] | None:
-        """None for all active instruments."""
+        """None for all active instruments, and in Unsubscribe for those that are followed, too."""
         return [self.instrument] if isinstance(self.instrument, str) else self.instrument
 
     @property
@@ -57,7 +57,7 @@ class Unsubscribe(_Selection, tag="unsubscribe"):
     """Stop following them."""
 
 
-class Ping(msgspec.Struct, tag_field="type", tag="ping"):
+class Ping(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="ping"):
     """Answered with the same id."""
 
     id: Any = None

@@ -1,11 +1,13 @@
 """Methods, paths, content types and sizes of requests."""
 
+import http.client
 import json
+import socket
 
 import httpx
 import pytest
 
-from tests.contract.client import Client, order_body
+from tests.contract.client import ANSWER_SECONDS_MAX, Answer, Client, order_body
 from tests.system.exchange import RunningExchange
 
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
@@ -131,6 +133,30 @@ def test_pages_of_other_origins_change_nothing(client: Client, instrument: str, 
 @pytest.mark.parametrize("origin", ["http://localhost:8000", "http://127.0.0.1", "http://[::1]:3000"])
 def test_pages_of_our_own_origin_may_trade(client: Client, instrument: str, origin: str) -> None:
     assert client.post("/orders", order_body(instrument, "buy", 1, 10), {"Origin": origin}).status == 201
+
+
+MALFORMED = [
+    b"FOO /orders HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"\x16\x03\x01 / HTTP/1.1\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("request_bytes", MALFORMED)
+def test_what_is_no_http_gets_the_shape_of_errors(
+    exchange: RunningExchange, asgi_server: str, request_bytes: bytes
+) -> None:
+    with socket.create_connection(("127.0.0.1", exchange.port), timeout=ANSWER_SECONDS_MAX) as connection:
+        connection.sendall(request_bytes)
+        with http.client.HTTPResponse(connection) as response:
+            response.begin()
+            answer = Answer(response.status, response.headers, response.read())
+        if asgi_server == "daphne":  # which answers by itself, each in another way
+            assert 400 <= answer.status < 500
+            return
+        assert connection.recv(1) == b""
+    answer.error(400, "invalid_request")
 
 
 @pytest.mark.parametrize("path", ["/orderbook", "/metrics", "/healthz"])

@@ -166,7 +166,8 @@ def test_the_key_of_an_order_that_is_beyond_new_limits(
     placed = client.post("/orders", body)
     market.set_quantity_max(instrument, 5)
     wait_until(
-        lambda: client.post("/orders", body | {"idempotency_key": None}).status == 400, "the API has the limit"
+        lambda: client.post("/orders", body | {"idempotency_key": None}).status == 400,
+        "the API has the limit",
     )
     again = client.post("/orders", body)
     assert (again.status, again.json) == (200, placed.json)

@@ -63,6 +63,7 @@ BAD_MESSAGES = [
         '{"type":"ping"}x',
         '{"type":"ping","id":"\\ud800"}',
         '{"type":"ping","id":NaN}',
+        '{"type":"ping","id":1,"unknown":1}',
     ),
     '{"type":"subscribe"}',
     '{"type":"subscribe","channels":[]}',
@@ -226,6 +227,26 @@ def test_without_instrument_all_active_ones(stream: Stream, client: Client, mark
     meet(client, active)
     (trade,) = stream.expect("trade")
     assert trade["instrument"] == active
+
+
+def test_unsubscribe_without_instrument_ends_halted_ones_too(
+    stream: Stream, client: Client, market: Market
+) -> None:
+    followed, other = market.fresh_instrument(), market.fresh_instrument()
+    for symbol in (followed, other):
+        market.set_status(symbol, "halted")
+    wait_until(lambda: market.is_seen_by_api(other, "halted"), "the API knows of the halts")
+    stream.subscribe("trades", "trades", instrument=followed)
+    stream.send({"type": "unsubscribe", "channels": ["trades", "trades"]})
+    (answer,) = stream.expect("unsubscribed")
+    assert answer["channels"] == ["trades"]
+    assert followed in answer["instruments"]
+    assert other not in answer["instruments"]
+    market.set_status(followed, "active")
+    wait_until(lambda: market.is_seen_by_api(followed, "active"), "it is traded again")
+    market.reload_worker()
+    meet(client, followed)
+    stream.ping("no trade came")
 
 
 def test_unsubscribe_ends_a_channel(stream: Stream, client: Client, instrument: str) -> None:

@@ -48,13 +48,15 @@ def heartbeat(symbol: str, sequence: int) -> MarketBatch:
     return MarketBatch(instrument=symbol, previous_sequence=sequence, sequence=sequence)
 
 
-def change(symbol: str, previous_sequence: int, sequence: int, price: int = 11) -> MarketBatch:
-    """A batch that leaves a bid of one lot at the price."""
+def change(
+    symbol: str, previous_sequence: int, sequence: int, price: int = 11, orders: int = 1
+) -> MarketBatch:
+    """A batch that leaves so many bids of one lot at the price."""
     return MarketBatch(
         instrument=symbol,
         previous_sequence=previous_sequence,
         sequence=sequence,
-        levels=[("buy", price, 1, 1)],
+        levels=[("buy", price, orders, orders)],
     )
 
 

@@ -74,6 +74,31 @@ def test_deltas_continue_the_snapshot_and_a_gap_gives_a_new_one() -> None:
     asyncio.run(scenario())
 
 
+def test_a_level_that_was_never_told_is_not_told_to_be_gone() -> None:
+    async def scenario() -> None:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10)  # a bid at 10
+        async with Listener().reading() as client, Listener().reading() as slow:
+            await feed.follow(BOOK, client.outbox)
+            await feed.follow(BOOK._replace(throttle_milliseconds=100), slow.outbox)
+            for listener in (client, slow):
+                await listener.expect("orderbook_snapshot")
+            batches = [(11, 1), (12, 1), (12, 0), (10, 0), (13, 0), (11, 2)]  # 13 comes and goes in one batch
+            for sequence, (price, orders) in enumerate(batches, 11):
+                feed.on_batch(change(SYMBOL, sequence - 1, sequence, price, orders))
+            deltas = [await client.expect("orderbook_delta") for _ in batches]
+            assert [[(row["price"], row["orders"]) for row in delta["changes"]] for delta in deltas] == [
+                *([(11, 1)], [(12, 1)], [(12, 0)], [(10, 0)], [], [(11, 2)]),
+            ]
+            first, merged = [await slow.expect("orderbook_delta") for _ in range(2)]
+            assert [(row["price"], row["orders"]) for row in first["changes"]] == [(11, 1)]
+            assert [(row["price"], row["orders"]) for row in merged["changes"]] == [(10, 0), (11, 2)]
+            assert (merged["previous_sequence"], merged["sequence"]) == (11, 16)
+            assert merged["checksum"] == deltas[-1]["checksum"] == zlib.crc32(b"112")
+
+    asyncio.run(scenario())
+
+
 def test_a_mirror_that_lags_is_not_taken(settings: Settings) -> None:
     settings.FEED_OLDER_BOOKS_MAX = 1_000_000
 

@@ -24,7 +24,18 @@ def test_times_are_told_in_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "yesterday", "2026-13-01T00:00:00Z", "1769860800", "0001-01-01T00:00:00+23:00"]
+    "text", ["2026-01-31", "2026-01-31T00:00", "2026-01-31t00:00:00z", "2026-01-31 00:00:00.000000000+00:00"]
+)
+def test_the_same_time_in_other_words(text: str) -> None:
+    assert parse_time(text) == datetime(2026, 1, 31, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "yesterday", "2026-13-01T00:00:00Z", "1769860800", "0001-01-01T00:00:00+23:00"),
+        *("2026-W05-6", "20260131T000000Z", "2026-01-31T00Z", "2026-01-31T00:00:00,5Z", "\u0662026-01-31"),
+    ],
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="RFC 3339"):

@@ -15,10 +15,11 @@ import pytest
 
 from exchange_site.embedded.locations import Locations
 from loadtools.durability import Acknowledged, check_durability
-from loadtools.exchange import StartError, own_exchange
+from loadtools.exchange import StartError, health_problem, own_exchange
 from loadtools.processor import processor_seconds
+from loadtools.wire import Target
 from tests.environment import exchange_variables
-from tests.system.exchange import ROOT, RunningExchange
+from tests.system.exchange import ROOT, RunningExchange, frozen, wait_until
 
 COMMAND_SECONDS_MAX = 120
 
@@ -173,6 +174,16 @@ def test_load_test_starts_and_ends_an_exchange_of_its_own(tmp_path: Path) -> Non
     found = re.search(r"to http://127\.0\.0\.1:(\d+)", result.stdout)
     assert found is not None
     assert not listens(int(found[1]))
+
+
+def test_an_exchange_that_is_not_healthy_is_not_passed_over(tmp_path: Path) -> None:
+    options = ("--rps=50", "--duration=1", f"--output={tmp_path / 'latency.png'}")
+    with RunningExchange() as running, frozen(running.part("run_matching")):
+        target = Target("127.0.0.1", running.port)
+        wait_until(lambda: health_problem(target), "the worker is missed")
+        result = manage(running.environment, "load_test", *options)
+    assert result.returncode == 1
+    assert f"127.0.0.1:{running.port} is not healthy" in result.stderr
 
 
 def test_an_exchange_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:

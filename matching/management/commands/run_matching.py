@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,13 +16,17 @@ from rest.memory import settle_memory
 
 logger = logging.getLogger(__name__)
 
+PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
+
 
 class Command(BaseCommand):
     help = "Match one partition's orders until SIGTERM or Ctrl-C; a second worker waits as standby."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--partition", type=int, default=0, help="the partition to match (default: 0)")
+        which.add_argument(
+            "--partition", type=partition_number, default=0, help="the partition to match (default: 0)"
+        )
         which.add_argument(
             "--instruments",
             nargs="+",
@@ -34,6 +38,13 @@ class Command(BaseCommand):
         if options["instruments"]:
             partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
         uvloop.run(match(partition))
+
+
+def partition_number(text: str) -> int:
+    """Raises ArgumentTypeError."""
+    if not text.isdecimal() or int(text) > PARTITION_MAX:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 0 to {PARTITION_MAX}")
+    return int(text)
 
 
 async def match(partition: int) -> None:
