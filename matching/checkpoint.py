@@ -3,6 +3,10 @@
 An owner that froze in the middle of a commit holds the checkpoint's row, and would hold it for ever. So a worker
 names its sessions after itself, and whoever finds its lease run out ends them before taking over. Both look at one
 moment: a lease that ran out between the two would leave the taker waiting for a row that nobody lets go.
+
+A batch may take longer than the lease, which can't be renewed meanwhile: as long as the database works on it, and
+not for longer than WORKER_STATEMENT_SECONDS_MAX, nobody takes over. A lease that ends later than any can comes from
+a clock that was set back since: it counts as run out.
 """
 
 from typing import NamedTuple
@@ -35,18 +39,29 @@ WHERE NOT EXISTS (SELECT FROM matching_checkpoint WHERE partition = %(partition)
 ON CONFLICT (partition) DO NOTHING
 """
 _NAME_SESSION = "SELECT set_config('application_name', 'exchange-matching ' || %s, false), clock_timestamp()"
-_CUT_OFF = """
+# A session that waits for its client is not at work, whatever it is in the middle of.
+_IS_FREE = """
+(held.lease_expires_at <= %(now)s
+  OR held.lease_expires_at > %(now)s::timestamptz + 2 * make_interval(secs => %(lease)s))
+AND NOT EXISTS (
+  SELECT FROM pg_stat_activity AS session
+  WHERE session.application_name = 'exchange-matching ' || held.owner AND session.state = 'active'
+    AND session.wait_event_type IS DISTINCT FROM 'Client'
+    AND session.query_start > %(now)s::timestamptz - make_interval(secs => %(statement)s)
+)
+"""
+_CUT_OFF = f"""
 SELECT pg_terminate_backend(session.pid)
 FROM matching_checkpoint AS held
 JOIN pg_stat_activity AS session ON session.application_name = 'exchange-matching ' || held.owner
-WHERE held.partition = %(partition)s AND held.owner <> %(owner)s AND held.lease_expires_at <= %(now)s
-"""
-_ACQUIRE = """
-UPDATE matching_checkpoint
+WHERE held.partition = %(partition)s AND held.owner <> %(owner)s AND {_IS_FREE}
+"""  # noqa: S608 - joined of statements of our own
+_ACQUIRE = f"""
+UPDATE matching_checkpoint AS held
 SET epoch = epoch + 1, owner = %(owner)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
-WHERE partition = %(partition)s AND (lease_expires_at <= %(now)s OR owner = %(owner)s)
+WHERE partition = %(partition)s AND (owner = %(owner)s OR {_IS_FREE})
 RETURNING epoch, position
-"""
+"""  # noqa: S608
 ADVANCE = """
 UPDATE matching_checkpoint
 SET position = %(next)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -72,6 +87,7 @@ def acquire(partition: int, owner: str) -> Lease | None:
             "owner": owner,
             "now": now,
             "lease": settings.WORKER_LEASE_SECONDS,
+            "statement": settings.WORKER_STATEMENT_SECONDS_MAX,
         }
         cursor.execute(_CUT_OFF, parameters)
         cursor.execute(_CREATE, parameters)

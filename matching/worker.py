@@ -60,7 +60,7 @@ class MatchingWorker:
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
         self._look_up_until = 0.0  # until then keys are looked up before they are matched
         self._arrived: list[Entry] = []  # read with the last batch's news, not yet handled
-        self._last_now = datetime.min.replace(tzinfo=UTC)
+        self._last_now = datetime.min.replace(tzinfo=UTC)  # the time of the last batch
         self._renewed_at = 0.0  # when the last statement began that renewed the lease
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
@@ -235,13 +235,17 @@ class MatchingWorker:
         known_keys: dict[Key, str] = {}
         if _monotonic() < self._look_up_until:
             known_keys = await self._find_keys(keys)
-        batch = match(known_keys)
-        try:
-            return await self._write(batch, position)
-        except KeysTaken:
-            metrics.undone.inc()
-            batch.undo()
-        return await self._write(match(await self._find_keys(keys)), position)
+        while True:
+            batch = match(dict(known_keys))
+            try:
+                return await self._write(batch, position)
+            except KeysTaken:
+                metrics.undone.inc()
+                batch.undo()
+            found = await self._find_keys(keys)
+            if found.keys() <= known_keys.keys():
+                raise RuntimeError("the database refuses keys that it does not have")
+            known_keys = found  # another partition may take more of them meanwhile: never fewer
 
     async def _write(self, batch: Batch, position: str) -> Outcome:
         """Commit, and meanwhile describe what will have happened."""
@@ -330,8 +334,15 @@ class MatchingWorker:
         return 1 if self._suspects_left else settings.WORKER_BATCH_COMMANDS_MAX
 
     def _now(self) -> datetime:
-        """The batch's time; never goes back while the worker lives."""
-        self._last_now = max(self._last_now, datetime.now(UTC))
+        """The batch's time. It goes back only where the clock did, by more than WORKER_CLOCK_STEP_SECONDS."""
+        now = datetime.now(UTC)
+        back = (self._last_now - now).total_seconds()
+        if back > settings.WORKER_CLOCK_STEP_SECONDS:
+            logger.warning(
+                "partition %d: the clock went back by %.1f s, and times with it", self.partition, back
+            )
+            self._last_now = now
+        self._last_now = max(self._last_now, now)
         return self._last_now
 
     async def _pause(self, seconds: float) -> bool:

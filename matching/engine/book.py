@@ -226,6 +226,10 @@ class OrderBook:
                     del orders[maker.order_id]
                     following = maker.next
                     maker.next = None
+                    if following is not None:
+                        following.previous = (
+                            None  # a chain of orders that are gone would be freed by recursion
+                        )
                     maker = following
             level.first = maker
             if maker is None:

@@ -1,7 +1,10 @@
 """The book holds what rests in it and nothing else, whatever has passed through."""
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -10,7 +13,9 @@ from matching.engine import CancelOrder, OrderBook, OrderType, PlaceOrder, Side
 from matching.engine.book_side import VACANT_LEVELS_SPARE, BookSide
 from matching.engine.level import RestingOrder
 
+ROOT = Path(__file__).resolve().parents[2]
 ORDERS = 20_000
+SWEPT = 300_000  # more than fit on the C stack, one inside the other
 KEPT_BYTES_MAX = 200_000  # 10 bytes for each order that came and went; one that leaks takes 300
 
 
@@ -63,6 +68,21 @@ def test_a_dropped_book_is_freed_at_once_and_without_recursion() -> None:
     del book
     after, _ = tracemalloc.get_traced_memory()
     assert after - before < KEPT_BYTES_MAX
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_the_orders_of_a_sweep_are_freed_one_by_one(left: int) -> None:
+    """In a process of its own: it would die, not fail."""
+    program = f"""
+from matching.engine import OrderBook, OrderType, PlaceOrder, Side
+book = OrderBook()
+for number in range({SWEPT}):
+    book.process(PlaceOrder(str(number), "maker", Side.SELL, OrderType.LIMIT, 100, 1))
+events = book.process(PlaceOrder("taker", "taker", Side.BUY, OrderType.MARKET, 0, {SWEPT - left}))
+assert (len(events), len(book)) == ({SWEPT - left}, {left})
+"""
+    finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, b"")
 
 
 def test_vacant_levels_are_bounded_and_the_best_is_never_one() -> None:

@@ -49,6 +49,16 @@ def expire_lease() -> None:
     Checkpoint.objects.update(lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
 
+def test_orders_are_inserted_by_their_keys() -> None:
+    """Partitions that insert the same keys in different orders would wait for each other for ever."""
+    partition = Partition()
+    keys = [("b", "2"), ("a", "3"), ("b", "1"), ("a", None), ("a", "1")]
+    partition.run(*(place("buy", 100, 1, client_id=one, idempotency_key=key) for one, key in keys))
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT client_id, idempotency_key FROM orders_order ORDER BY ctid")
+        assert cursor.fetchall() == [("a", None), ("a", "1"), ("a", "3"), ("b", "1"), ("b", "2")]
+
+
 def test_an_order_filled_in_its_own_batch_is_written_once() -> None:
     partition = Partition()
     maker, taker = place("sell", 7_000_000, 5), place("buy", 7_000_100, 8, client_id="client-B")

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
+import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,8 +23,9 @@ from orders.messages import (
     dead_letters_key,
     stream_key,
 )
-from orders.models import Order
+from orders.models import Instrument, Order
 from rest.redis import connect_redis
+from rest.times import parse_time
 from tests.engine.flows import SHAPES
 from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
 from tests.matching.partition import new_id, place, random_commands
@@ -242,6 +246,81 @@ def test_keys_are_looked_up_after_one_was_used_again(
     assert "".join(key or "" for key in looked_up) == expected
     assert Order.objects.count() == 5
     assert books == stored_books()
+
+
+def test_a_key_that_another_partition_takes_meanwhile_is_found_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database refuses one key, and the other one once the first is looked up."""
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
+    find_keys = Ledger.find_keys
+    others = [uuid.uuid4(), uuid.uuid4()]
+
+    async def take_another(ledger: Ledger, keys: Any) -> Any:
+        found = await find_keys(ledger, keys)
+        if len(others) == 1:
+            await asyncio.to_thread(store_order, others.pop(), "b")
+        return found
+
+    monkeypatch.setattr(Ledger, "find_keys", take_another)
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            await asyncio.to_thread(store_order, others.pop(), "a")
+            orders = [place("sell", 100, 1, client_id="two", idempotency_key=key) for key in "abc"]
+            return await submit(*(mine(gateway.process_id, order) for order in orders))
+
+    stored = dict(zip("ab", reversed(others), strict=True))
+    replies = run_scenario(scenario())
+    assert [reply.kind for reply in replies] == [ReplyKind.DUPLICATE, ReplyKind.DUPLICATE, ReplyKind.PLACED]
+    assert [reply.body.decode() for reply in replies[:2]] == [str(order_id) for order_id in stored.values()]
+
+
+def store_order(order_id: uuid.UUID, key: str) -> None:
+    """An order of client two, cancelled, as the worker of another partition would leave it."""
+    now = datetime.now(UTC)
+    Order.objects.create(
+        order_id=order_id,
+        client_id="two",
+        instrument_id=Instrument.objects.get(symbol="ETH-USD").pk,
+        side="buy",
+        type="limit",
+        price=1,
+        quantity=1,
+        status="cancelled",
+        reason="client_request",
+        idempotency_key=key,
+        sequence=1,
+        created_at=now,
+        updated_at=now,
+    )
+    connection.close()
+
+
+def test_times_go_back_with_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not with one that is put right by a little."""
+    ahead = [timedelta()]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + ahead[-1]
+
+    monkeypatch.setattr("matching.worker.datetime", Clock)
+
+    async def scenario() -> list[datetime]:
+        async with live_worker() as gateway:
+            times = []
+            for minutes in (0.0, 0.01, 0.0, 180.0, 0.0):
+                ahead.append(timedelta(minutes=minutes))
+                (reply,) = await submit(mine(gateway.process_id, place("sell", 100, 1)))
+                times.append(parse_time(json.loads(reply.body)["created_at"]))
+            return times
+
+    first, later, same, far, back = run_scenario(scenario())
+    assert first < later <= same
+    assert timedelta(hours=2) < far - same
+    assert abs(back - same) < timedelta(minutes=1)
 
 
 def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> None:
