@@ -16,16 +16,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from exchange_site.handler import ApiHandler, Receive, Send
 from exchange_site.origins import AllowedOrigins
+from exchange_site.pages import PAGE_PREFIXES, Pages
 from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
-
-# Everything else is the JSON API.
-PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 
 api = ApiHandler()
 # Forms must come from the page's own origin, of which the scheme is a part: a proxy on this machine tells it. The
 # API does not ask, and reading the client's address costs it a tenth of an order.
-pages: Any = ProxyHeadersMiddleware(cast("Any", django_application), ["127.0.0.1", "::1"])
+pages = Pages(ProxyHeadersMiddleware(cast("Any", django_application), ["127.0.0.1", "::1"]))
 
 # WhiteNoise answers with open files. Django reads each to its end, on a thread, before it sends it, and warns of
 # that: no harm with the pages' own scripts and styles, which have 4 MB at most.
@@ -37,9 +35,11 @@ warnings.filterwarnings(
 
 
 async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Django's pages need sessions, forms and threads; the API needs none of them."""
-    handler = pages if scope["path"].startswith(PAGE_PREFIXES) else api
-    await handler(scope, receive, send)
+    """Django's pages need sessions, forms and threads; the JSON API, which is everything else, none of them."""
+    if scope["path"].startswith(PAGE_PREFIXES):
+        await pages(scope, receive, send)
+    else:
+        await api(scope, receive, send)
 
 
 application = ProtocolTypeRouter(

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 
@@ -57,7 +57,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
         return ErrorResponse(
             400, "invalid_request", InvalidRequest.default_detail, fields=_fields(error.detail)
         )
-    if isinstance(error, Http404):
+    if isinstance(error, SuspiciousOperation):  # for example more parameters than anybody needs
+        error = exceptions.ParseError(InvalidRequest.default_detail)
+    elif isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()

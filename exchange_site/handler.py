@@ -108,7 +108,7 @@ class ApiHandler:
         if places_order and isinstance(response, ErrorResponse):
             metrics.refused.labels(response.code).inc()
         try:
-            await _send(response, send)
+            await send_response(response, send)
         except (asyncio.CancelledError, ConnectionError):
             return  # the client left; what it asked for is done
 
@@ -126,7 +126,7 @@ class ApiHandler:
             return _response_for(request, error)
 
 
-async def _send(response: HttpResponse, send: Send) -> None:
+async def send_response(response: HttpResponse, send: Send) -> None:
     """Raises ConnectionError where the client has left."""
     headers = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})

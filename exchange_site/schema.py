@@ -1,7 +1,9 @@
 """What the OpenAPI schema says about the site's own views, and the last touches to the whole document."""
 
-from typing import Any
+import threading
+from typing import Any, ClassVar
 
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiResponse
 
 from marketdata.schema import CANDLE, LEVEL, TRADE
@@ -41,6 +43,19 @@ _COMPONENTS = {
     "Order": ORDER,
     "Trade": TRADE,
 }
+
+
+class OneDocument(SchemaGenerator):
+    """The document is made once: it takes a while, and drf-spectacular can't make two at a time at first."""
+
+    _made: ClassVar[dict[str, Any] | None] = None
+    _making = threading.Lock()
+
+    def get_schema(self, request: Any = None, public: bool = False) -> dict[str, Any]:
+        with OneDocument._making:
+            if OneDocument._made is None:
+                OneDocument._made = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+            return OneDocument._made
 
 
 def finish_document(result: dict[str, Any], **context: Any) -> dict[str, Any]:

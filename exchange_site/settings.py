@@ -46,6 +46,9 @@ RETRY_AFTER_SECONDS = 1
 
 # What one API process works on at once
 COMMANDS_AT_ONCE_MAX = 1_000  # orders and cancels
+PAGES_AT_ONCE_MAX = 8  # of the admin and the docs: each takes a thread, and a connection to the database
+PAGES_WAITING_MAX = 100
+PAGE_SECONDS_MAX = 60.0  # that a client may take for one, its form and the answer included
 READS_AT_ONCE_MAX = 100  # each may need one of REDIS_CONNECTIONS_MAX
 READS_WAITING_MAX = 900
 REFUSALS_AT_ONCE = 500  # of further requests, each of which takes

@@ -10,6 +10,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 
 from exchange_site.health import HealthViewSet
 from exchange_site.metrics import MetricsViewSet
+from exchange_site.schema import OneDocument
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
@@ -20,7 +21,10 @@ def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPatt
 
 
 ORDER_ID = r"(?P<order_id>[^/]+)"
-YAML_OR_JSON = {"content_negotiation_class": DefaultContentNegotiation}  # by Accept, or ?format=json
+SCHEMA = {
+    "generator_class": OneDocument,
+    "content_negotiation_class": DefaultContentNegotiation,  # by Accept, or ?format=json
+}
 READ_ONLY = {"http_method_names": ["get", "head"]}  # these pages can't answer OPTIONS as DRF does
 
 urlpatterns = [
@@ -35,7 +39,7 @@ urlpatterns = [
     endpoint("candles", CandleViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
     endpoint("metrics", MetricsViewSet, get="list"),
-    re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**READ_ONLY, **YAML_OR_JSON), name="schema"),
+    re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**SCHEMA, **READ_ONLY), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **READ_ONLY)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

@@ -133,6 +133,10 @@ class Minute(msgspec.Struct, array_like=True, frozen=True):
     trade_count: int
 
 
+# Side, ticks, lots, orders (0: gone). Lots are text where there are more of them than MessagePack has integers.
+LevelState = tuple[str, int, int | str, int]
+
+
 class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     """One commit's effects on one book, from the worker to every API process.
 
@@ -144,7 +148,7 @@ class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     previous_sequence: int
     sequence: int
     timestamp: str = ""
-    levels: list[tuple[str, int, int, int]] = []  # side, ticks, lots, orders (0: gone)
+    levels: list[LevelState] = []
     trades: list[str] = []
     orders: list[
         tuple[str, int, bytes]

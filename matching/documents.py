@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
+from matching import engine
 from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
 from matching.recovery import MarketBook
 from matching.settlement import Settled
@@ -74,7 +75,8 @@ def _book_batch(change: BookChange, timestamp: str) -> MarketBatch:
         sequence=change.sequence,
         timestamp=timestamp,
         levels=[
-            (SIDE_NAMES[side], ticks, lots, orders) for (side, ticks), (lots, orders) in change.levels.items()
+            (SIDE_NAMES[side], ticks, lots if lots <= engine.INTEGER_MAX else str(lots), orders)
+            for (side, ticks), (lots, orders) in change.levels.items()
         ],
         trades=[],
         orders=[],

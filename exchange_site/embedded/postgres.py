@@ -42,6 +42,9 @@ START_RETRY_SECONDS = 1.0
 MAX_WAL_SIZE = "512MB"
 STATUS_LINE = 7  # of postmaster.pid
 
+CONNECTIONS_MAX = 40  # of workers, operators' commands and other programs
+CONNECTIONS_PER_API_PROCESS = 20  # its threads, each of which has one: *_THREADS and PAGES_AT_ONCE_MAX
+
 SETTINGS = {
     "listen_addresses": "",
     "port": str(POSTGRES_PORT),
@@ -53,7 +56,6 @@ SETTINGS = {
     **({"recovery_init_sync_method": "syncfs"} if LINUX else {}),
     # a small machine
     "shared_buffers": "64MB",
-    "max_connections": "60",
     "max_wal_size": MAX_WAL_SIZE,
     "min_wal_size": "128MB",
     "jit": "off",
@@ -82,7 +84,10 @@ class PostgresServer:
 
     name = "postgres"
 
-    def __init__(self, locations: Locations, account: Account | None, pause: Pause) -> None:
+    def __init__(
+        self, locations: Locations, account: Account | None, pause: Pause, api_processes: int = 1
+    ) -> None:
+        self.connections_max = CONNECTIONS_MAX + api_processes * CONNECTIONS_PER_API_PROCESS
         self.pause = pause
         self.locations = locations
         self.data = locations.postgres_data
@@ -122,7 +127,11 @@ class PostgresServer:
     def _command(self) -> list[str]:
         # The setting is a list: quotes keep a folder with a comma in its name in one piece.
         folder = str(self.locations.sockets).replace('"', '""')
-        settings = {**SETTINGS, "unix_socket_directories": f'"{folder}"'}
+        settings = {
+            **SETTINGS,
+            "max_connections": str(self.connections_max),
+            "unix_socket_directories": f'"{folder}"',
+        }
         arguments = [argument for name, value in settings.items() for argument in ("-c", f"{name}={value}")]
         return [str(postgres_program("postgres")), "-D", str(self.data), *arguments]
 

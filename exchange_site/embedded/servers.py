@@ -17,7 +17,8 @@ class EmbeddedServers:
     """PostgreSQL and Valkey on one data folder, either or both; also a context manager.
 
     One at a time per data folder: what an earlier run has left running there is stopped first.
-    `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu`.
+    `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu`. PostgreSQL has
+    connections for so many API processes.
     """
 
     def __init__(
@@ -27,13 +28,14 @@ class EmbeddedServers:
         postgres: bool = True,
         valkey: bool = True,
         valkey_cpu: int | None = None,
+        api_processes: int = 1,
         pause: Pause = time.sleep,
     ) -> None:
         self.locations = locations
         self.account = server_account(locations.postgres_data, locations.data_dir)
         self.servers: list[PostgresServer | ValkeyServer] = []
         if postgres:
-            self.servers.append(PostgresServer(locations, self.account, pause))
+            self.servers.append(PostgresServer(locations, self.account, pause, api_processes))
         if valkey:
             self.servers.append(ValkeyServer(locations, self.account, pause, valkey_cpu))
 

@@ -8,9 +8,9 @@ from django.conf import settings
 APPLICATION = "exchange_site.asgi:application"
 
 
-def worker_command() -> list[str]:
-    """The matching worker, unbuffered so that its log comes in time."""
-    return [sys.executable, "-u", "manage.py", "run_matching"]
+def worker_command(partition: int) -> list[str]:
+    """A partition's matching worker, unbuffered so that its log comes in time."""
+    return [sys.executable, "-u", "manage.py", "run_matching", f"--partition={partition}"]
 
 
 def api_command() -> list[str]:

@@ -28,12 +28,6 @@ class Exchange:
         self.supervisor = Supervisor()
         self.lock = FolderLock(settings.LOCATIONS.data_dir)
         self.worker_cpu = startup.worker_cpu()
-        self.worker = self._child(
-            "matching worker",
-            worker_command(),
-            StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS),
-            cpu=self.worker_cpu,
-        )
         self.api = self._child(
             "API",
             api_command(),
@@ -70,6 +64,7 @@ class Exchange:
             postgres=environment.postgres_uri is None,
             valkey=environment.redis_url is None,
             valkey_cpu=self.worker_cpu,
+            api_processes=environment.exchange_api_processes,
             pause=self.signals.pause,
         )
         servers.prepare()
@@ -82,7 +77,8 @@ class Exchange:
             self.write(
                 f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
             )
-        self.supervisor.start(self.worker)
+        for partition in startup.partitions():
+            self.supervisor.start(self._worker(partition))
         self.supervisor.start(self.api)
         self._await_health()
         self._announce()
@@ -113,6 +109,15 @@ class Exchange:
         }.items():
             self.write(f"  {name:8} {url}")
         self.write("Ctrl-C stops it.")
+
+    def _worker(self, partition: int) -> OwnedProcess:
+        """The processor is for one chain; the others' go where the system puts them."""
+        return self._child(
+            f"matching worker{f' of partition {partition}' if partition else ''}",
+            worker_command(partition),
+            StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS),
+            cpu=None if partition else self.worker_cpu,
+        )
 
     def _child(
         self,

@@ -25,6 +25,7 @@ from django.db.migrations.executor import MigrationExecutor
 from exchange_site.embedded.privileges import LINUX, may_place_servers
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from orders.defaults import load_default_instruments
+from orders.models import Instrument
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +143,15 @@ def prepare_database() -> str | None:
         raise ProcessError(f"the database could not be prepared: {reason}. See POSTGRES_URI.") from error
     finally:
         connections.close_all()
+
+
+def partitions() -> list[int]:
+    """Those that have instruments. Raises `ProcessError` where the database refuses."""
+    try:
+        found = Instrument.objects.order_by("partition").values_list("partition", flat=True).distinct()
+        return list(found)
+    except DatabaseError as error:
+        raise ProcessError(f"the instruments can't be read: {error}") from error
 
 
 def _create_admin() -> str | None:

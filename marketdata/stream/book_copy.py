@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from marketdata.book import Book, BookLevel
 from marketdata.checksum import CHECKSUM_LEVELS, checksum, level_digits
-from marketdata.messages import LevelChange, LevelDocument
+from marketdata.messages import LevelChange, LevelDocument, LevelState
 from orders.grid import Grid
 from orders.models import Side
 from rest.numbers import Number, json_number
@@ -65,16 +65,16 @@ class BookCopy:
         self._sides[Side.SELL].replace(book.asks)
         self.sequence = book.sequence
 
-    def apply(self, levels: Iterable[tuple[str, int, int, int]], sequence: int) -> None:
+    def apply(self, levels: Iterable[LevelState], sequence: int) -> None:
         """Levels as (side, ticks, lots, orders); those without orders are gone."""
         for side, ticks, lots, orders in levels:
             if orders:
-                self._sides[side].set(BookLevel(ticks, lots, orders))
+                self._sides[side].set(BookLevel(ticks, int(lots), orders))
             else:
                 self._sides[side].remove(ticks)
         self.sequence = sequence
 
-    def known(self, levels: Iterable[tuple[str, int, int, int]]) -> set[LevelKey]:
+    def known(self, levels: Iterable[LevelState]) -> set[LevelKey]:
         """Which of these levels, as `apply` takes them, have orders now."""
         return {(side, ticks) for side, ticks, _, _ in levels if ticks in self._sides[side].levels}
 

@@ -78,3 +78,8 @@ def list_all(client: Client, **query: Any) -> list[str]:
             return ids
         assert len(page["orders"]) == query["limit"]
         cursor = {"cursor": page["next_cursor"]}
+
+
+def test_more_parameters_than_anybody_needs(client: Client) -> None:
+    query = "&".join(f"p{number}=1" for number in range(1_001))
+    client.get(f"/orders?{query}").error(400, "invalid_request")

@@ -34,11 +34,11 @@ def health_status(exchange: RunningExchange) -> int | None:
         return None
 
 
-def place_order(exchange: RunningExchange) -> dict[str, object]:
+def place_order(exchange: RunningExchange, instrument: str = "BTC-USD") -> dict[str, object]:
     """Place an order that rests, and return it as it was acknowledged."""
     order = {
         "client_id": "patient",
-        "instrument": "BTC-USD",
+        "instrument": instrument,
         "side": "buy",
         "type": "limit",
         "price": 1,
@@ -233,6 +233,20 @@ def test_a_signal_stops_every_process(tmp_path: Path, number: signal.Signals, fo
         assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
         assert health_status(exchange) == 200
         assert "the password" not in exchange.log()
+
+
+def test_every_partition_with_instruments_has_a_worker(tmp_path: Path) -> None:
+    with RunningExchange(tmp_path / "data", {"EXCHANGE_API_PROCESSES": "2"}) as exchange:
+        with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
+            connection.execute("UPDATE orders_instrument SET partition = 3 WHERE symbol = 'ETH-USD'")
+            assert connection.execute("SHOW max_connections").fetchone() == ("80",)
+        assert exchange.stop() == 0
+        exchange.start()
+        for symbol in ("BTC-USD", "ETH-USD"):
+            place_order(exchange, symbol)
+        commands = [" ".join(process.cmdline()) for process in exchange.processes()]
+        for partition in (0, 3):
+            assert sum(f"run_matching --partition={partition}" in command for command in commands) == 1
 
 
 def test_a_signal_during_the_start_stops_every_process(tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""What a batch says to the world."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from marketdata.messages import decode_batch, encode_batch
+from marketdata.stream.book_copy import BookCopy
+from matching.batch import Batch
+from matching.documents import Description
+from matching.engine import INTEGER_MAX, OrderBook
+from matching.recovery import MarketBook
+from matching.settlement import Settled
+from orders.instruments import TradedInstrument
+from tests.matching.partition import place
+
+pytestmark = pytest.mark.usefixtures("instruments")
+
+
+def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedInstrument]) -> None:
+    """MessagePack's integers end at 2**64."""
+    instrument = instruments["BTC-USD"]
+    copy = BookCopy(instrument.grid)
+    books = {"BTC-USD": MarketBook(instrument, OrderBook())}
+    for orders in range(1, 5):
+        batch = Batch(books, {}, datetime.now(UTC))
+        batch.run(place("buy", 100, INTEGER_MAX))
+        description = Description(batch)
+        description.prepare()
+        (message,) = description.market_batches(Settled([], {}))
+        copy.apply(decode_batch(encode_batch(message)).levels, message.sequence)
+        (level,) = copy.documents("buy")
+        assert bytes(level.quantity).decode() == instrument.grid.quantity.text(orders * INTEGER_MAX)
