@@ -12,16 +12,6 @@ from rest.numbers import Number, average_text, json_decimal, json_number, json_o
 from rest.times import time_text
 
 
-class StoredTrade(Protocol):
-    """What this floor needs to know of a trade in the database; the model lives in marketdata."""
-
-    trade_id: UUID
-    price: Decimal
-    quantity: Decimal
-    taker_side: str
-    timestamp: datetime
-
-
 class StoredOrder(Protocol):
     """An order's columns; every row of the table has them, a model's or a statement's."""
 
@@ -128,14 +118,3 @@ def stored_state(order: StoredOrder, symbol: str) -> dict[str, Any]:
         "created_at": time_text(order.created_at),
         "updated_at": time_text(order.updated_at),
     }
-
-
-def fill_document(trade: StoredTrade, *, liquidity: str) -> FillDocument:
-    return FillDocument(
-        trade_id=str(trade.trade_id),
-        price=json_decimal(trade.price),
-        quantity=json_decimal(trade.quantity),
-        side=trade.taker_side,
-        liquidity=liquidity,
-        timestamp=time_text(trade.timestamp),
-    )

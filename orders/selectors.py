@@ -1,15 +1,16 @@
 """Reads of orders and their trades. Synchronous: views call them through rest.database.read_database."""
 
-from collections import Counter
-from operator import itemgetter
+from collections import Counter, defaultdict
 from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Count, prefetch_related_objects
+from django.db import connection
+from django.db.models import Count
 
-from orders.documents import FillDocument, OrderDocument, fill_document, stored_state
+from orders.documents import FillDocument, OrderDocument, stored_state
 from orders.models import RESTING_STATUSES, Order
+from rest.numbers import json_number
 
 
 class OrderPage(NamedTuple):
@@ -92,23 +93,42 @@ def _count_fitting(rows: list[Order]) -> int:
 
 
 def _documents(rows: list[Order]) -> list[OrderDocument]:
-    """Two queries for the trades of the orders that have any."""
-    filled = [order for order in rows if order.filled_quantity]
-    prefetch_related_objects(filled, "maker_trades", "taker_trades")
+    fills = _fills([order for order in rows if order.filled_quantity])
     return [
-        OrderDocument(
-            **stored_state(order, order.instrument.symbol),
-            trades=_fills(order) if order.filled_quantity else [],
-        )
+        OrderDocument(**stored_state(order, order.instrument.symbol), trades=fills[order.order_id])
         for order in rows
     ]
 
 
-def _fills(order: Order) -> list[FillDocument]:
-    """Those that the row counts, in the order in which they happened.
+# As text: an order may have a hundred thousand fills, and whoever retries it waits for them.
+_FILLS_SQL = """
+SELECT order_id, sequence, trade_id::text, trim_scale(price)::text, trim_scale(quantity)::text, taker_side,
+       liquidity, to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+FROM (
+  SELECT taker_order_id AS order_id, 'taker' AS liquidity, trade.* FROM marketdata_trade AS trade
+  WHERE taker_order_id = ANY(%(order_ids)s)
+  UNION ALL
+  SELECT maker_order_id, 'maker', trade.* FROM marketdata_trade AS trade WHERE maker_order_id = ANY(%(order_ids)s)
+) AS fill
+ORDER BY sequence
+"""
+
+
+def _fills(orders: list[Order]) -> defaultdict[UUID, list[FillDocument]]:
+    """Those that each order's row counts, in the order in which they happened.
 
     Trades are read after their order, which may have been filled further in between: those are of a later sequence.
     """
-    fills = [(trade.sequence, fill_document(trade, liquidity="taker")) for trade in order.taker_trades.all()]
-    fills += [(trade.sequence, fill_document(trade, liquidity="maker")) for trade in order.maker_trades.all()]
-    return [fill for sequence, fill in sorted(fills, key=itemgetter(0)) if sequence <= order.sequence]
+    found: defaultdict[UUID, list[FillDocument]] = defaultdict(list)
+    if not orders:
+        return found
+    counted = {order.order_id: order.sequence for order in orders}
+    with connection.cursor() as cursor:
+        cursor.execute(_FILLS_SQL, {"order_ids": list(counted)})
+        for order_id, sequence, trade_id, price, quantity, side, liquidity, timestamp in cursor.fetchall():
+            if sequence <= counted[order_id]:
+                fill = FillDocument(
+                    trade_id, json_number(price), json_number(quantity), side, liquidity, timestamp
+                )
+                found[order_id].append(fill)
+    return found

@@ -1,8 +1,6 @@
 """The processes of the simulation: workers and API processes, of the real parts on the models."""
 
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
-from types import SimpleNamespace
 from typing import Any, cast
 
 from matching.batch import SIDE_NAMES
@@ -12,11 +10,12 @@ from matching.publishing import Publisher
 from matching.worker import MatchingWorker
 from orders import messages
 from orders.desk import OrderDesk
-from orders.documents import OrderDocument, fill_document, stored_state
+from orders.documents import FillDocument, OrderDocument, stored_state
 from orders.gateway.gateway import OrderGateway
 from orders.gateway.link import RedisLink
 from orders.selectors import find_order, find_order_by_key, find_order_row
 from rest.exceptions import Unavailable
+from rest.times import time_text
 from tests.simulation.database import GRID, Database, Row, SimulatedLedger
 from tests.simulation.process import Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession
@@ -93,15 +92,15 @@ def document(row: Row) -> OrderDocument:
     fills = []
     for trade in row.trades:
         event = trade.event
-        stored = SimpleNamespace(
+        fill = FillDocument(
             trade_id=trade.trade_id,
-            price=Decimal(GRID.price.text(event.price_ticks)),
-            quantity=Decimal(GRID.quantity.text(event.quantity_lots)),
-            taker_side=SIDE_NAMES[event.taker_side],
-            timestamp=row.updated_at,
+            price=GRID.price.number(event.price_ticks),
+            quantity=GRID.quantity.number(event.quantity_lots),
+            side=SIDE_NAMES[event.taker_side],
+            liquidity="taker" if event.taker_order_id == row.order_id else "maker",
+            timestamp=time_text(row.updated_at),
         )
-        liquidity = "taker" if event.taker_order_id == row.order_id else "maker"
-        fills.append(fill_document(cast("Any", stored), liquidity=liquidity))
+        fills.append(fill)
     return OrderDocument(**stored_state(row, row.instrument.symbol), trades=fills)
 
 
