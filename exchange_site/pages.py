@@ -13,7 +13,7 @@ from django.conf import settings
 
 from exchange_site.errors import too_busy
 from exchange_site.handler import Receive, Send, send_response
-from exchange_site.room import Room
+from exchange_site.room import Refusals, Room
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 
@@ -24,10 +24,11 @@ class Pages:
     def __init__(self, application: Any) -> None:
         self._application = application
         self._room = Room(settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX)
+        self._refusals = Refusals()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if self._room.is_full:
-            await send_response(too_busy(), send)
+            await send_response(await self._refusals.refuse(too_busy), send)
             return
         await self._room.answer(functools.partial(self._serve, scope, receive, send))
 

@@ -39,13 +39,25 @@ class Room:
             self._free += 1
 
 
+class Refusals:
+    """Who is refused may be back at once: so only some are in a turn of the loop, however many there are."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(settings.REFUSALS_AT_ONCE)
+
+    async def refuse(self, refusal: Callable[[], Answer]) -> Answer:
+        async with self._turns:
+            await asyncio.sleep(settings.REFUSAL_SECONDS)
+        return refusal()
+
+
 class Rooms:
     """The rooms of one API process."""
 
     def __init__(self) -> None:
         self._commands = Room(settings.COMMANDS_AT_ONCE_MAX)
         self._reads = Room(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
-        self._refusing = asyncio.Semaphore(settings.REFUSALS_AT_ONCE)
+        self._refusals = Refusals()
 
     def answer(
         self, method: str, path: str, work: Callable[[], Awaitable[Answer]], refusal: Callable[[], Answer]
@@ -57,10 +69,4 @@ class Rooms:
         if path in _ALWAYS_ANSWERED:
             return work()
         room = self._commands if method == "POST" else self._reads
-        return self._refuse(refusal) if room.is_full else room.answer(work)
-
-    async def _refuse(self, refusal: Callable[[], Answer]) -> Answer:
-        # Who is refused may be back at once: so only some are in a turn of the loop, however many there are.
-        async with self._refusing:
-            await asyncio.sleep(settings.REFUSAL_SECONDS)
-        return refusal()
+        return self._refusals.refuse(refusal) if room.is_full else room.answer(work)

@@ -140,6 +140,7 @@ WORKER_STOP_SECONDS = 2.5  # then it is killed
 API_STOP_SECONDS = 4.5  # then it is killed
 API_GRACE_SECONDS = 4  # for open requests, all of which end in that time: see ORDER_REPLY_TIMEOUT_SECONDS
 API_UNSENT_BYTES = 16 * 1024  # for one connection: in the system beyond what is on its way, and in the server
+API_UNREAD_BYTES_MAX = 256 * 1024 * 1024  # of answers that clients do not take, in one API process
 API_PEER_TIMEOUT_SECONDS = 30  # that a client may take nothing of what waits for it; then it counts as gone
 API_BACKLOG = 16_384  # connections that wait to be accepted; the system's own limit may be lower
 API_CONCURRENT_MAX = 16_384  # requests and streams at a time, of one API process

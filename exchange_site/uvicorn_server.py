@@ -28,6 +28,41 @@ from rest.loops import Gathered
 logger = logging.getLogger(__name__)
 
 
+class Unread:
+    """Answers that clients have not taken, of this process: where they are too many, the oldest ones are given up.
+
+    What a client takes meanwhile is looked at only then.
+    """
+
+    def __init__(self) -> None:
+        self._transports: dict[asyncio.Transport, None] = {}  # oldest first
+        self._bytes = 0  # at least
+
+    def look_at(self, transport: asyncio.Transport) -> None:
+        """To be called with what was written to."""
+        waiting = transport.get_write_buffer_size()
+        if not waiting:
+            return
+        self._transports.setdefault(transport)
+        self._bytes += waiting
+        if self._bytes > settings.API_UNREAD_BYTES_MAX or len(self._transports) > settings.API_CONCURRENT_MAX:
+            self._count()
+
+    def _count(self) -> None:
+        sizes = {transport: transport.get_write_buffer_size() for transport in self._transports}
+        self._transports = {transport: None for transport, size in sizes.items() if size}
+        self._bytes = sum(sizes.values())
+        if self._bytes <= settings.API_UNREAD_BYTES_MAX:
+            return
+        logger.warning("%d clients do not read their answers: the first are cut off", len(self._transports))
+        for transport in list(self._transports):
+            if self._bytes <= settings.API_UNREAD_BYTES_MAX // 2:
+                break
+            self._bytes -= sizes[transport]
+            del self._transports[transport]
+            transport.abort()
+
+
 class HeldAnswer:
     """A transport that keeps what is written until the event loop has come round: one packet for head and body.
 
@@ -49,6 +84,7 @@ class HeldAnswer:
         data, self._data = b"".join(self._data), []
         if data and not self.transport.is_closing():
             self.transport.write(data)
+            _unread.look_at(self.transport)
 
     def close(self) -> None:
         self.send()
@@ -68,6 +104,7 @@ def _send_all(answers: list[HeldAnswer]) -> None:
 
 
 _written = Gathered(_send_all)
+_unread = Unread()
 
 
 class RequestProtocol(HttpToolsProtocol):

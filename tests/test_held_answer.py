@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from exchange_site.uvicorn_server import HeldAnswer
+from pytest_django.fixtures import Settings
+
+from exchange_site.uvicorn_server import HeldAnswer, Unread
 
 HEAD = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n"
 
@@ -25,6 +27,9 @@ class Wire:
 
     def is_closing(self) -> bool:
         return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
 
 def held(wire: Wire) -> HeldAnswer:
@@ -105,3 +110,34 @@ def test_a_client_that_has_left_is_written_nothing() -> None:
 
     assert on_a_loop(scenario) == []
     assert other.written == [HEAD]
+
+
+class Reader:
+    """A client's transport, of which so much waits."""
+
+    def __init__(self, waiting: int) -> None:
+        self.waiting = waiting
+        self.is_cut_off = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def abort(self) -> None:
+        self.is_cut_off, self.waiting = True, 0
+
+
+def test_the_oldest_of_too_many_answers_that_nobody_reads_are_given_up(settings: Settings) -> None:
+    settings.API_UNREAD_BYTES_MAX = 100
+    unread = Unread()
+    fast, *slow = [Reader(0), *(Reader(10) for _ in range(11))]
+    for reader in slow[:10]:
+        unread.look_at(cast("asyncio.Transport", reader))
+        unread.look_at(cast("asyncio.Transport", fast))
+    slow[0].waiting = 0  # it has read on
+    unread.look_at(cast("asyncio.Transport", slow[10]))
+    assert not any(reader.is_cut_off for reader in slow)  # 100 bytes are allowed
+    late = Reader(30)
+    unread.look_at(cast("asyncio.Transport", late))
+    assert [reader.is_cut_off for reader in slow] == [False, *[True] * 8, False, False]  # down to half
+    assert not fast.is_cut_off
+    assert not late.is_cut_off
