@@ -24,6 +24,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from exchange_site.embedded.privileges import LINUX, may_place_servers
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
+from exchange_site.metric_files import is_of_living_process
 from orders.defaults import load_default_instruments
 from orders.models import Instrument
 
@@ -91,10 +92,11 @@ def raise_open_files_limit() -> None:
 
 
 def clear_metrics() -> None:
-    """Remove the counts of processes that are gone."""
+    """Remove the counts of processes that are gone: a worker beside this exchange goes on with its own."""
     with data_folder_errors():
         for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob("*.db"):
-            path.unlink(missing_ok=True)
+            if not is_of_living_process(path):
+                path.unlink(missing_ok=True)
 
 
 def await_servers(pause: Pause) -> None:
