@@ -1,6 +1,5 @@
 """What a committed batch says to the world: replies to the API processes, and market data for the stream."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
@@ -11,49 +10,52 @@ from matching.recovery import MarketBook
 from matching.settlement import Settled
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
 from orders.grid import Grid
-from orders.messages import Reply, ReplyKind, encode
+from orders.messages import Reply, ReplyKind
 from rest.content import encode_json
 from rest.numbers import Number
 from rest.times import time_text
 
 
-class Description:
-    """What a batch says to the world. `prepare` can do without the database, and is nearly all of the work."""
+def order_documents(batch: Batch) -> dict[str, bytes]:
+    """The new orders of a batch, as they stand after it, as REST shows them; by id."""
+    timestamp = time_text(batch.now)
+    return {
+        order_id: encode_json(_order_document(order, timestamp)) for order_id, order in batch.orders.items()
+    }
 
-    def __init__(self, batch: Batch) -> None:
-        self._batch = batch
-        self._news: dict[int, MarketBatch] = {}  # by instrument
-        self.replies: dict[str, bytes] = {}  # by API process, encoded
 
-    def prepare(self) -> None:
-        """Everything that follows from the batch alone."""
-        batch, timestamp = self._batch, time_text(self._batch.now)
-        news = self._news = {
-            change.instrument.instrument_id: _book_batch(change, timestamp) for change in batch.books.values()
-        }
-        for trade in batch.trades:
-            text = encode_json(_trade_message(trade, timestamp)).decode()
-            news[trade.instrument.instrument_id].trades.append(text)
-        replies = defaultdict(list, {process: list(some) for process, some in batch.replies.items()})
-        for order_id, order in batch.orders.items():
-            document = encode_json(_order_document(order, timestamp))
-            replies[order.command.reply_to].append(Reply(order_id, ReplyKind.PLACED, document))
-            message = news.get(order.instrument.instrument_id)
-            if message is None:  # it has left its book as it was
-                unchanged = BookChange(order.instrument, order.sequence, order.sequence)
-                message = news[order.instrument.instrument_id] = _book_batch(unchanged, timestamp)
-            message.orders.append((order.command.client_id, order.sequence, document))
-        self.replies = {process: encode(some) for process, some in replies.items()}
+def replies(batch: Batch, orders: dict[str, bytes]) -> dict[str, list[Reply]]:
+    """All replies of a batch by API process; `orders` are its documents."""
+    grouped = {process: list(some) for process, some in batch.replies.items()}
+    for order_id, order in batch.orders.items():
+        reply = Reply(order_id, ReplyKind.PLACED, orders[order_id])
+        grouped.setdefault(order.command.reply_to, []).append(reply)
+    return grouped
 
-    def market_batches(self, settled: Settled) -> list[MarketBatch]:
-        """One message for each book that has news. To be asked once, after `prepare`."""
-        for instrument_id, minute in settled.minutes.items():
-            self._news[instrument_id].minute = minute
-        for row in settled.changed:
-            message = self._news[row.instrument_id]
-            state = encode_json(OrderState(**stored_state(row, message.instrument)))
-            message.orders.append((row.client_id, row.sequence, state))
-        return list(self._news.values())
+
+def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
+    """One message for each book that has news; `orders` are the batch's documents."""
+    timestamp = time_text(batch.now)
+    messages = {symbol: _book_batch(change, timestamp) for symbol, change in batch.books.items()}
+    by_instrument = {
+        change.instrument.instrument_id: messages[symbol] for symbol, change in batch.books.items()
+    }
+    for instrument_id, minute in settled.minutes.items():
+        by_instrument[instrument_id].minute = minute
+    for trade in batch.trades:
+        text = encode_json(_trade_message(trade, timestamp)).decode()
+        messages[trade.instrument.symbol].trades.append(text)
+    for order_id, order in batch.orders.items():
+        message = messages.get(order.instrument.symbol)
+        if message is None:  # it has left its book as it was
+            unchanged = BookChange(order.instrument, order.sequence, order.sequence)
+            message = messages[order.instrument.symbol] = _book_batch(unchanged, timestamp)
+        message.orders.append((order.command.client_id, order.sequence, orders[order_id]))
+    for row in settled.changed:
+        message = by_instrument[row.instrument_id]
+        state = encode_json(OrderState(**stored_state(row, message.instrument)))
+        message.orders.append((row.client_id, row.sequence, state))
+    return list(messages.values())
 
 
 def heartbeat_batch(market: MarketBook) -> MarketBatch:

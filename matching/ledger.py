@@ -54,17 +54,15 @@ class Ledger:
         """The ids of the orders that have these idempotency keys already. The event loop stands still meanwhile."""
         return (await self._opened_settlement()).find_keys(keys)
 
-    async def settle(
-        self, batch: Batch, lease: Lease, position: str, meanwhile: Callable[[], object] = lambda: None
-    ) -> tuple[Lease, Settled]:
-        """Commit the batch with the position behind it. The event loop stands still, `meanwhile` is called.
+    async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
+        """Commit the batch with the position behind it. The event loop stands still meanwhile.
 
         Raises KeysTaken, LeaseLost where another worker owns the partition; after any other error the outcome is
         unknown.
         """
         settlement = await self._opened_settlement()
         self._plan_anew_if_due(settlement)
-        advanced, settled = settlement.settle(batch, lease, position, meanwhile)
+        advanced, settled = settlement.settle(batch, lease, position)
         self._orders_settled += len(batch.orders)
         return advanced, settled
 

@@ -15,6 +15,7 @@ from matching.documents import heartbeat_batch
 from matching.mirror import MirrorWriter
 from matching.recovery import MarketBook
 from orders import messages
+from orders.messages import Reply
 from rest.redis import Command, RedisSession
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ class Outcome(NamedTuple):
     """A committed batch and what it says to the world."""
 
     batch: Batch
-    replies: dict[str, bytes]  # by API process, encoded
+    replies: dict[str, list[Reply]]  # by API process
     news: list[MarketBatch]
 
 
@@ -71,8 +72,8 @@ class Publisher:
         answers = await self._session.run(
             *(self._mirror.move_command(change) for change in changes),
             *(
-                ("PUBLISH", messages.reply_channel(process_id), replies)
-                for process_id, replies in outcome.replies.items()
+                ("PUBLISH", messages.reply_channel(process_id), messages.encode(some))
+                for process_id, some in outcome.replies.items()
             ),
             *(self._news_command(message) for message in outcome.news),
             self._stream.trim_command(done),

@@ -9,7 +9,7 @@ The checkpoint's compare-and-set is a part of it: a worker that has lost its lea
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
@@ -189,17 +189,15 @@ class Settlement:
         rows = (tuple(_text(found, row, column) for column in range(3)) for row in range(found.ntuples))
         return {(client_id, key): order_id for client_id, key, order_id in rows}
 
-    def settle(
-        self, batch: Batch, lease: Lease, position: str, meanwhile: Callable[[], object] = lambda: None
-    ) -> tuple[Lease, Settled]:
-        """Commit a batch; `meanwhile` is called while the database works, and what it raises is raised in the end.
+    def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
+        """Commit a batch.
 
         Raises LeaseLost, KeysTaken, SettlementMismatch and django.db.Error; after an OperationalError or
         InterfaceError its outcome is unknown.
         """
         try:
             with self._driver() as driver:
-                found = _SETTLE.run(driver, _parameters(batch, lease, position), meanwhile)
+                found = _SETTLE.run(driver, _parameters(batch, lease, position))
         except DataError as error:
             if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
                 raise self._what_was_wrong(batch, lease) from None

@@ -4,11 +4,11 @@ A cursor of psycopg takes 35 microseconds more each time: it looks the statement
 and waits for the answer in steps.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
-from psycopg import errors, generators
+from psycopg import errors
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
@@ -25,23 +25,10 @@ class PreparedStatement:
         """Once on each connection. Raises psycopg.Error."""
         _checked(connection, connection.pgconn.prepare(self._name, self._text))
 
-    def run(
-        self,
-        connection: "psycopg.Connection[Any]",
-        values: dict[str, bytes],
-        meanwhile: Callable[[], object] = lambda: None,
-    ) -> PGresult:
-        """In a transaction of its own where none was begun; `meanwhile` is called while the server works.
-
-        Raises psycopg.Error; and what `meanwhile` raises, whatever became of the statement.
-        """
-        driver = connection.pgconn
-        driver.send_query_prepared(self._name, [values[name] for name in self._parameters])
-        try:
-            meanwhile()
-        finally:
-            (result,) = connection.wait(generators.execute(driver))
-        return _checked(connection, result)
+    def run(self, connection: "psycopg.Connection[Any]", values: dict[str, bytes]) -> PGresult:
+        """In a transaction of its own where none was begun. Raises psycopg.Error."""
+        arguments = [values[name] for name in self._parameters]
+        return _checked(connection, connection.pgconn.exec_prepared(self._name, arguments))
 
 
 def _checked(connection: "psycopg.Connection[Any]", result: PGresult) -> PGresult:

@@ -20,20 +20,21 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
-from matching import metrics
+from matching import documents, metrics
 from matching.batch import Batch, Key, keys_of
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
-from matching.documents import Description
 from matching.engine import OrderBook
 from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook
-from matching.settlement import KeysTaken
+from matching.settlement import KeysTaken, Settled
 from orders import messages
 from rest.redis import RedisSession, connect_redis
 
 logger = logging.getLogger(__name__)
+
+ATTEMPTS_MAX = 8  # of a batch whose keys are taken, each time by another partition
 
 Match = Callable[[dict[Key, str]], Batch]  # by the orders that have idempotency keys already
 
@@ -221,37 +222,27 @@ class MatchingWorker:
 
     async def _commit(self, keys: list[Key], match: Match, position: str) -> Batch:
         started = _monotonic()
-        outcome = await self._settle(keys, match, position)
+        batch, settled = await self._settle(keys, match, position)
         self._renewed_at = started
         metrics.commit_seconds.observe(_monotonic() - started)
-        _count(outcome.batch)
-        self._arrived = await self._publisher.publish(
-            outcome, self._books, done=position, read_max=self._read_max
-        )
-        return outcome.batch
+        await self._publish(batch, settled, position)
+        return batch
 
-    async def _settle(self, keys: list[Key], match: Match, position: str) -> Outcome:
+    async def _settle(self, keys: list[Key], match: Match, position: str) -> tuple[Batch, Settled]:
         """Match and commit. Keys are mostly new: they are looked up only once the database has refused one."""
         known_keys: dict[Key, str] = {}
         if _monotonic() < self._look_up_until:
             known_keys = await self._find_keys(keys)
-        while True:
+        for _ in range(ATTEMPTS_MAX):
             batch = match(dict(known_keys))
             try:
-                return await self._write(batch, position)
+                self._lease, settled = await self._ledger.settle(batch, self._held, position)
+                return batch, settled
             except KeysTaken:
                 metrics.undone.inc()
                 batch.undo()
-            found = await self._find_keys(keys)
-            if found.keys() <= known_keys.keys():
-                raise RuntimeError("the database refuses keys that it does not have")
-            known_keys = found  # another partition may take more of them meanwhile: never fewer
-
-    async def _write(self, batch: Batch, position: str) -> Outcome:
-        """Commit, and meanwhile describe what will have happened."""
-        description = Description(batch)
-        self._lease, settled = await self._ledger.settle(batch, self._held, position, description.prepare)
-        return Outcome(batch, description.replies, description.market_batches(settled))
+            known_keys = await self._find_keys(keys)  # another partition may take more of them meanwhile
+        raise RuntimeError(f"the database has refused keys of a batch {ATTEMPTS_MAX} times")
 
     async def _find_keys(self, keys: list[Key]) -> dict[Key, str]:
         """Who sends a key again does so more than once: where one is found, look the next ones up at once."""
@@ -259,6 +250,14 @@ class MatchingWorker:
         if known_keys:
             self._look_up_until = _monotonic() + settings.WORKER_LOOK_UP_SECONDS
         return known_keys
+
+    async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
+        _count(batch)
+        orders = documents.order_documents(batch)
+        replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
+        self._arrived = await self._publisher.publish(
+            Outcome(batch, replies, news), self._books, done=position, read_max=self._read_max
+        )
 
     async def _heartbeat(self) -> None:
         # A batch renews it as well. So it is never older than one and a half heartbeats.

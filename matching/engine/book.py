@@ -226,10 +226,8 @@ class OrderBook:
                     del orders[maker.order_id]
                     following = maker.next
                     maker.next = None
-                    if following is not None:
-                        following.previous = (
-                            None  # a chain of orders that are gone would be freed by recursion
-                        )
+                    if following is not None:  # else the orders that are gone would be freed by recursion
+                        following.previous = None
                     maker = following
             level.first = maker
             if maker is None:

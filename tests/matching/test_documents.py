@@ -7,7 +7,7 @@ import pytest
 from marketdata.messages import decode_batch, encode_batch
 from marketdata.stream.book_copy import BookCopy
 from matching.batch import Batch
-from matching.documents import Description
+from matching.documents import market_batches, order_documents
 from matching.engine import INTEGER_MAX, OrderBook
 from matching.recovery import MarketBook
 from matching.settlement import Settled
@@ -25,9 +25,7 @@ def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedI
     for orders in range(1, 5):
         batch = Batch(books, {}, datetime.now(UTC))
         batch.run(place("buy", 100, INTEGER_MAX))
-        description = Description(batch)
-        description.prepare()
-        (message,) = description.market_batches(Settled([], {}))
+        (message,) = market_batches(Settled([], {}), batch, order_documents(batch))
         copy.apply(decode_batch(encode_batch(message)).levels, message.sequence)
         (level,) = copy.documents("buy")
         assert bytes(level.quantity).decode() == instrument.grid.quantity.text(orders * INTEGER_MAX)

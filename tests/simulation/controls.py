@@ -12,7 +12,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from matching.documents import Description
+from matching import documents
 from matching.publishing import Outcome
 from matching.settlement import Settled
 from matching.worker import MatchingWorker
@@ -37,9 +37,9 @@ class Control:
 def _answer_before_the_commit(worker: Any) -> None:
     async def commit(keys: Any, match: Any, position: str) -> Any:
         batch = match({})
-        description = Description(batch)
-        description.prepare()
-        outcome = Outcome(batch, description.replies, description.market_batches(Settled([], {})))
+        orders = documents.order_documents(batch)
+        news = documents.market_batches(Settled([], {}), batch, orders)
+        outcome = Outcome(batch, documents.replies(batch, orders), news)
         await worker._publisher.publish(outcome, worker._books, done=position, read_max=1)
         worker._lease, _ = await worker._ledger.settle(batch, worker._held, position)
         return batch

@@ -6,7 +6,7 @@ be ended. Amounts are ticks and lots.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -289,12 +289,9 @@ class SimulatedLedger:
         await self._end(session)
         return {} if database.without == "keys" else known
 
-    async def settle(
-        self, batch: Batch, lease: Lease, position: str, meanwhile: Callable[[], object] = lambda: None
-    ) -> tuple[Lease, Settled]:
+    async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
         database = self._database
         session = await self._begin()
-        meanwhile()  # it is the statement that is on its way
         await database.lock(session)
         try:
             if not database.holds(lease):
