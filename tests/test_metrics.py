@@ -9,8 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pytest_django.fixtures import Settings
 
-from exchange_site.metric_files import forget_dead_processes
-from exchange_site.supervisor import startup
+from exchange_site.metrics import forget_dead_processes
 from orders.metrics import LATENCY_BUCKETS_SECONDS, SeriesHistogram
 
 
@@ -45,14 +44,6 @@ def test_only_live_gauges_of_this_hosts_dead_processes_go(folder: Path, dead: in
         (folder / name).touch()
     forget_dead_processes()
     assert left(folder) == kept
-
-
-def test_the_counts_of_living_processes_stay_at_a_start(folder: Path, dead: int) -> None:
-    mine = f"counter_web-{os.getpid()}.db"
-    for name in (mine, f"counter_web-{dead}.db", f"counter_other-{os.getpid()}.db"):
-        (folder / name).touch()
-    startup.clear_metrics()
-    assert left(folder) == {mine}
 
 
 def test_a_process_that_starts_begins_at_nothing(folder: Path) -> None:

@@ -24,7 +24,6 @@ from django.db.migrations.executor import MigrationExecutor
 
 from exchange_site.embedded.privileges import LINUX, may_place_servers
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
-from exchange_site.metric_files import is_of_living_process
 from orders.defaults import load_default_instruments
 from orders.models import Instrument
 
@@ -92,11 +91,10 @@ def raise_open_files_limit() -> None:
 
 
 def clear_metrics() -> None:
-    """Remove the counts of processes that are gone: a worker beside this exchange goes on with its own."""
+    """Remove the counts of processes that are gone."""
     with data_folder_errors():
         for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob("*.db"):
-            if not is_of_living_process(path):
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def await_servers(pause: Pause) -> None:

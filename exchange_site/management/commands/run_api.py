@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from exchange_site.metric_files import forget_dead_processes
+from exchange_site.metrics import forget_dead_processes
 from exchange_site.supervisor.commands import api_command
 from exchange_site.supervisor.startup import raise_open_files_limit
 
