@@ -95,10 +95,8 @@ def too_busy() -> ErrorResponse:
     )
 
 
-def payload_too_large() -> ErrorResponse:
-    return ErrorResponse(
-        413, "payload_too_large", f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken."
-    )
+def payload_too_large(bytes_max: int) -> ErrorResponse:
+    return ErrorResponse(413, "payload_too_large", f"At most {bytes_max} bytes are taken.")
 
 
 def foreign_origin() -> ErrorResponse:

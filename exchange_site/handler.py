@@ -47,11 +47,11 @@ Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
-class _BodyTooLarge(Exception):
-    """The request's body is larger than REQUEST_BODY_BYTES_MAX."""
+class BodyTooLarge(Exception):
+    """The request's body is larger than it may be."""
 
 
-class _Incomplete(Exception):
+class Incomplete(Exception):
     """The client left before its request was complete, or sent chunks that are none."""
 
 
@@ -94,13 +94,13 @@ class ApiHandler:
         if places_order:
             metrics.received.add(1)
         try:
-            body = await _read_body(scope, receive)
-        except _Incomplete:
+            body = await read_body(scope, receive, _BODY_BYTES_MAX)
+        except Incomplete:
             response: HttpResponse = incomplete_request()  # for a client that is still there
             response["Connection"] = "close"
-        except _BodyTooLarge:
+        except BodyTooLarge:
             await _discard_body(receive)
-            response = payload_too_large()
+            response = payload_too_large(_BODY_BYTES_MAX)
             response["Connection"] = "close"
         else:
             work = functools.partial(self._respond, scope, body)
@@ -180,21 +180,21 @@ async def _discard_body(receive: Receive) -> None:
                     return
 
 
-async def _read_body(scope: dict[str, Any], receive: Receive) -> bytes:
-    """Raises _BodyTooLarge, _Incomplete."""
+async def read_body(scope: Mapping[str, Any], receive: Receive, bytes_max: int) -> bytes:
+    """Raises BodyTooLarge, Incomplete."""
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value) > _BODY_BYTES_MAX:
-            raise _BodyTooLarge
+        if name == b"content-length" and value.isdigit() and int(value) > bytes_max:
+            raise BodyTooLarge
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Incomplete
+            raise Incomplete
         chunk = message.get("body", b"")
         size += len(chunk)
-        if size > _BODY_BYTES_MAX:
-            raise _BodyTooLarge
+        if size > bytes_max:
+            raise BodyTooLarge
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)

@@ -1,7 +1,8 @@
 """Django's own pages, the admin and the docs: each takes a thread, so that there is room for a few at a time.
 
 Without bounds whoever asks for many of them keeps orders from being answered, and takes all connections of the
-database: their sessions are read from it.
+database: their sessions are read from it. A place is for Django's work alone: forms are read before it is taken,
+and answers sent after it was left, however slow the client is.
 """
 
 import asyncio
@@ -11,15 +12,17 @@ from typing import Any
 
 from django.conf import settings
 
-from exchange_site.errors import too_busy
-from exchange_site.handler import Receive, Send, send_response
+from exchange_site.errors import ErrorResponse, incomplete_request, payload_too_large, too_busy
+from exchange_site.handler import BodyTooLarge, Incomplete, Receive, Send, read_body, send_response
 from exchange_site.room import Refusals, Room
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 
+Message = Mapping[str, Any]
+
 
 class Pages:
-    """Serves an ASGI application in PAGES_AT_ONCE_MAX places, each for PAGE_SECONDS_MAX at most."""
+    """Serves an ASGI application in PAGES_AT_ONCE_MAX places; a page has PAGE_SECONDS_MAX with the wait for one."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
@@ -27,22 +30,45 @@ class Pages:
         self._refusals = Refusals()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        if self._room.is_full:
-            await send_response(await self._refusals.refuse(too_busy), send)
+        answer = await self._answer(scope, receive)
+        if isinstance(answer, ErrorResponse):
+            answer["Connection"] = "close"
+            await send_response(answer, send)
             return
-        await self._room.answer(functools.partial(self._serve, scope, receive, send))
-
-    async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        begun = False
-
-        async def send_on(message: Mapping[str, Any]) -> None:
-            nonlocal begun
-            begun = True
+        for message in answer:
             await send(message)
 
+    async def _answer(self, scope: dict[str, Any], receive: Receive) -> list[Message] | ErrorResponse:
+        try:
+            async with asyncio.timeout(settings.PAGE_FORM_SECONDS_MAX):
+                body = await read_body(scope, receive, settings.PAGE_FORM_BYTES_MAX)
+        except (Incomplete, TimeoutError):
+            return incomplete_request()
+        except BodyTooLarge:
+            return payload_too_large(settings.PAGE_FORM_BYTES_MAX)
+        if self._room.is_full:
+            return await self._refusals.refuse(too_busy)
         try:
             async with asyncio.timeout(settings.PAGE_SECONDS_MAX):
-                await self._application(scope, receive, send_on)
+                return await self._room.answer(functools.partial(self._page, scope, body))
         except TimeoutError:
-            if not begun:  # else the server cuts the connection
-                await send_response(too_busy(), send)
+            return too_busy()
+
+    async def _page(self, scope: dict[str, Any], body: bytes) -> list[Message]:
+        """What the application says; it hears no more than the request."""
+        form = iter([{"type": "http.request", "body": body, "more_body": False}])
+        said: list[Message] = []
+
+        async def receive() -> Message:
+            return next(form, None) or await asyncio.get_running_loop().create_future()
+
+        async def send(message: Message) -> None:
+            said.append(message)
+
+        await self._application(scope, receive, send)
+        begin, *parts = said
+        # Whole, so that what a client does not read is the server's to count.
+        return [
+            begin,
+            {"type": "http.response.body", "body": b"".join(part.get("body", b"") for part in parts)},
+        ]

@@ -31,18 +31,20 @@ logger = logging.getLogger(__name__)
 class Unread:
     """Answers that clients have not taken, of this process: where they are too many, the oldest ones are given up.
 
-    What a client takes meanwhile is looked at only then.
+    What a client takes meanwhile is looked at only then, and at its next answer.
     """
 
     def __init__(self) -> None:
-        self._transports: dict[asyncio.Transport, None] = {}  # oldest first
-        self._bytes = 0  # at least
+        self._transports: dict[asyncio.Transport, None] = {}  # who has not read for longest first
+        self._bytes = 0  # at most
 
-    def look_at(self, transport: asyncio.Transport) -> None:
-        """To be called with what was written to."""
+    def look_at(self, transport: asyncio.Transport, written: int) -> None:
+        """To be called with what was written to, and how many bytes."""
         waiting = transport.get_write_buffer_size()
         if not waiting:
             return
+        if waiting <= written:  # all before it was taken
+            self._transports.pop(transport, None)
         self._transports.setdefault(transport)
         self._bytes += waiting
         if self._bytes > settings.API_UNREAD_BYTES_MAX or len(self._transports) > settings.API_CONCURRENT_MAX:
@@ -84,7 +86,7 @@ class HeldAnswer:
         data, self._data = b"".join(self._data), []
         if data and not self.transport.is_closing():
             self.transport.write(data)
-            _unread.look_at(self.transport)
+            _unread.look_at(self.transport, len(data))
 
     def close(self) -> None:
         self.send()

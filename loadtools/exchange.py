@@ -56,7 +56,7 @@ def health_problem(target: Target) -> HealthProblem | None:
         return HealthProblem(f"nothing listens on {target.authority}", is_exchange=False)
     except (OSError, http.client.HTTPException, ValueError) as error:
         text = f"{target.authority} does not answer like an exchange ({type(error).__name__})"
-        return HealthProblem(text, is_exchange=False)
+        return HealthProblem(text, is_exchange=isinstance(error, TimeoutError))  # it may be one that hangs
     finally:
         connection.close()
     if isinstance(health, dict) and health.get("status") == "healthy":

@@ -1,8 +1,8 @@
 """The lease on a partition. All times are the database's: no worker's clock decides who may write.
 
 An owner that froze in the middle of a commit holds the checkpoint's row, and would hold it for ever. So a worker
-names its sessions after itself, and whoever finds its lease run out ends them before taking over. Both look at one
-moment: a lease that ran out between the two would leave the taker waiting for a row that nobody lets go.
+names its sessions after itself, and whoever finds its lease run out ends them before taking over. It never waits
+for the row: an owner that came to be cut off between the two is cut off the next time.
 
 A batch may take longer than the lease, which can't be renewed meanwhile: as long as the database works on it, and
 not for longer than WORKER_STATEMENT_SECONDS_MAX, nobody takes over. A lease that ends later than any can comes from
@@ -42,12 +42,12 @@ _NAME_SESSION = "SELECT set_config('application_name', 'exchange-matching ' || %
 # A session that waits for its client is not at work, whatever it is in the middle of.
 _IS_FREE = """
 (held.lease_expires_at <= %(now)s
-  OR held.lease_expires_at > %(now)s::timestamptz + 2 * make_interval(secs => %(lease)s))
+  OR held.lease_expires_at > clock_timestamp() + 2 * make_interval(secs => %(lease)s))
 AND NOT EXISTS (
   SELECT FROM pg_stat_activity AS session
   WHERE session.application_name = 'exchange-matching ' || held.owner AND session.state = 'active'
     AND session.wait_event_type IS DISTINCT FROM 'Client'
-    AND session.query_start > %(now)s::timestamptz - make_interval(secs => %(statement)s)
+    AND session.query_start BETWEEN clock_timestamp() - make_interval(secs => %(statement)s) AND clock_timestamp()
 )
 """
 _CUT_OFF = f"""
@@ -57,9 +57,13 @@ JOIN pg_stat_activity AS session ON session.application_name = 'exchange-matchin
 WHERE held.partition = %(partition)s AND held.owner <> %(owner)s AND {_IS_FREE}
 """  # noqa: S608 - joined of statements of our own
 _ACQUIRE = f"""
-UPDATE matching_checkpoint AS held
+UPDATE matching_checkpoint
 SET epoch = epoch + 1, owner = %(owner)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)
-WHERE partition = %(partition)s AND (owner = %(owner)s OR {_IS_FREE})
+WHERE partition = (
+  SELECT held.partition FROM matching_checkpoint AS held
+  WHERE held.partition = %(partition)s AND (held.owner = %(owner)s OR {_IS_FREE})
+  FOR UPDATE SKIP LOCKED
+)
 RETURNING epoch, position
 """  # noqa: S608
 ADVANCE = """

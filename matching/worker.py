@@ -225,6 +225,8 @@ class MatchingWorker:
         batch, settled = await self._settle(keys, match, position)
         self._renewed_at = started
         metrics.commit_seconds.observe(_monotonic() - started)
+        if _monotonic() - started > settings.WORKER_HEARTBEAT_SECONDS:
+            await self._renew()  # the statement has renewed it when it began
         await self._publish(batch, settled, position)
         return batch
 

@@ -23,9 +23,9 @@ from orders.serializers import to_grid
 from rest.content import encode_json
 from rest.database import DatabaseReader, Reader
 from rest.exceptions import (
+    BeyondLimits,
     IdempotencyKeyReused,
     InstrumentHalted,
-    InvalidRequest,
     NotFound,
     OrderNotOpen,
     OutcomeUnknown,
@@ -95,7 +95,7 @@ class OrderDesk:
             answer = await self._gateway.submit(
                 command, partition=order.instrument.partition, client_id=order.client_id
             )
-        except (InvalidRequest, InstrumentHalted, Unavailable, OutcomeUnknown) as refusal:
+        except (BeyondLimits, InstrumentHalted, Unavailable, OutcomeUnknown) as refusal:
             # Limits and halts hold for new orders: an earlier request may have placed this one.
             return await self._already_placed(order, order_id, refusal)
         reply, headers = answer.reply, answer.headers

@@ -13,7 +13,7 @@ from rest_framework.fields import empty
 from orders.grid import OffGrid
 from orders.instruments import TradedInstrument
 from orders.models import OrderType, Side
-from rest.exceptions import InvalidRequest
+from rest.exceptions import BeyondLimits, InvalidRequest
 from rest.numbers import decimal_text, parse_decimal
 
 CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -156,10 +156,11 @@ class CancelOrderSerializer(StrictSerializer):
 def to_grid(
     instrument: TradedInstrument, *, price: Decimal | None, quantity: Decimal
 ) -> tuple[int | None, int]:
-    """price_ticks and quantity_lots. Raises InvalidRequest for what is off the grid or beyond the limits."""
+    """price_ticks and quantity_lots. Raises InvalidRequest for what is off the grid, BeyondLimits for the rest."""
     fields: dict[str, list[str]] = {}
     price_ticks = None
     quantity_lots = 0
+    off_grid = False
     grid = instrument.grid
     if price is not None:
         try:
@@ -167,18 +168,22 @@ def to_grid(
             price_ticks = grid.price.steps(price)
         except ValueError as error:
             fields["price"] = [str(error)]
+            off_grid = isinstance(error, OffGrid)
     try:
         _check_limits(quantity, instrument.min_quantity, instrument.max_quantity)
         quantity_lots = grid.quantity.steps(quantity)
     except ValueError as error:
         fields["quantity"] = [str(error)]
+        off_grid = off_grid or isinstance(error, OffGrid)
     if fields:
-        raise InvalidRequest(fields=fields)
+        refusal = InvalidRequest if off_grid else BeyondLimits
+        raise refusal(fields=fields)
     return price_ticks, quantity_lots
 
 
 def _check_limits(value: Decimal, least: Decimal, greatest: Decimal) -> None:
+    """Raises ValueError, worded for the client."""
     if value < least:
-        raise OffGrid(f"Must be at least {decimal_text(least)}.")
+        raise ValueError(f"Must be at least {decimal_text(least)}.")
     if value > greatest:
-        raise OffGrid(f"Must be at most {decimal_text(greatest)}.")
+        raise ValueError(f"Must be at most {decimal_text(greatest)}.")

@@ -29,6 +29,10 @@ class InvalidRequest(Refusal):
         self.fields: Any = fields or {}
 
 
+class BeyondLimits(InvalidRequest):
+    """The same where the values were right under other limits, which an operator may change."""
+
+
 class NotFound(Refusal):
     status_code = 404
     default_code = "not_found"

@@ -131,13 +131,14 @@ def test_the_oldest_of_too_many_answers_that_nobody_reads_are_given_up(settings:
     unread = Unread()
     fast, *slow = [Reader(0), *(Reader(10) for _ in range(11))]
     for reader in slow[:10]:
-        unread.look_at(cast("asyncio.Transport", reader))
-        unread.look_at(cast("asyncio.Transport", fast))
+        unread.look_at(cast("asyncio.Transport", reader), 5)
+        unread.look_at(cast("asyncio.Transport", fast), 5)
     slow[0].waiting = 0  # it has read on
-    unread.look_at(cast("asyncio.Transport", slow[10]))
+    unread.look_at(cast("asyncio.Transport", slow[10]), 5)
     assert not any(reader.is_cut_off for reader in slow)  # 100 bytes are allowed
     late = Reader(30)
-    unread.look_at(cast("asyncio.Transport", late))
-    assert [reader.is_cut_off for reader in slow] == [False, *[True] * 8, False, False]  # down to half
+    unread.look_at(cast("asyncio.Transport", slow[1]), 10)  # it has read what came before
+    unread.look_at(cast("asyncio.Transport", late), 30)
+    assert [reader.is_cut_off for reader in slow] == [False, False, *[True] * 8, False]  # down to half
     assert not fast.is_cut_off
     assert not late.is_cut_off

@@ -17,31 +17,37 @@ Message = Mapping[str, Any]
 class SlowPage:
     """An ASGI application whose pages come when they may; `began` of them are begun."""
 
-    def __init__(self, *, begins_to_answer: bool = False) -> None:
+    def __init__(self) -> None:
         self.may_answer = asyncio.Event()
         self.began = 0
-        self._begins_to_answer = begins_to_answer
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        form = (await receive())["body"]
         self.began += 1
-        if self._begins_to_answer:
-            await send({"type": "http.response.start", "status": 200, "headers": []})
         await self.may_answer.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in (b"you said: ", form):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
 
 
-async def ask(pages: Pages) -> list[Message]:
+async def ask(pages: Pages, *form: Message) -> list[Message]:
+    """What the client hears; `form` is what it sends, the empty request if nothing, and then it is silent."""
     sent: list[Message] = []
+    messages = iter(form or ({"type": "http.request", "body": b""},))
 
     async def take(message: Message) -> None:
         sent.append(message)
 
-    async def receive() -> Message:
-        return {"type": "http.request"}
+    async def receive() -> Any:
+        return next(messages, None) or await asyncio.get_running_loop().create_future()
 
     async with asyncio.timeout(ANSWER_SECONDS_MAX):
-        await pages({"type": "http", "path": "/docs"}, receive, take)
+        await pages({"type": "http", "path": "/docs", "headers": []}, receive, take)
     return sent
+
+
+def part(body: bytes) -> Message:
+    return {"type": "http.request", "body": body, "more_body": True}
 
 
 def test_a_few_pages_at_once_some_wait_and_the_rest_is_refused(settings: Settings) -> None:
@@ -70,11 +76,46 @@ def test_a_page_that_takes_too_long_gives_its_place_back(settings: Settings) -> 
     settings.PAGE_SECONDS_MAX = 0.01
 
     async def scenario() -> None:
-        (begin, body) = await ask(Pages(SlowPage()))
-        assert (begin["status"], body["type"]) == (503, "http.response.body")
-        pages = Pages(SlowPage(begins_to_answer=True))
-        for _ in range(3):  # the server ends what was begun
-            (begin,) = await ask(pages)
-            assert begin["status"] == 200
+        page = SlowPage()
+        pages = Pages(page)
+        for _ in range(3):
+            (begin, body) = await ask(pages)
+            assert (begin["status"], body["type"]) == (503, "http.response.body")
+        page.may_answer.set()
+        assert (await ask(pages))[0]["status"] == 200
 
     asyncio.run(scenario())
+
+
+def test_a_form_that_does_not_come_takes_no_place(settings: Settings) -> None:
+    settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX = 1, 0
+    settings.PAGE_FORM_SECONDS_MAX = 0.2
+
+    async def scenario() -> None:
+        page = SlowPage()
+        page.may_answer.set()
+        pages = Pages(page)
+        silent = [asyncio.create_task(ask(pages, part(b"a="))) for _ in range(5)]
+        await asyncio.sleep(0)
+        whole = await ask(pages, part(b"a="), {"type": "http.request", "body": b"1"})
+        assert (whole[0]["status"], whole[1]["body"]) == (200, b"you said: a=1")
+        assert not any(task.done() for task in silent)
+        for begin, _ in await asyncio.gather(*silent):
+            assert begin["status"] == 400
+            assert (b"connection", b"close") in begin["headers"]
+
+    asyncio.run(scenario())
+
+
+def test_a_form_may_be_only_so_large(settings: Settings) -> None:
+    settings.PAGE_FORM_BYTES_MAX = 10
+    page = SlowPage()
+    page.may_answer.set()
+    small, large = (
+        asyncio.run(ask(Pages(page), part(b"x"), *rest))
+        for rest in (
+            [{"type": "http.request", "body": b"y" * 9}],
+            [part(b"y" * 10)],
+        )
+    )
+    assert (small[0]["status"], large[0]["status"]) == (200, 413)

@@ -64,8 +64,11 @@ class OwnedProcess:
         cpu: int | None = None,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        together: Sequence["OwnedProcess"] = (),
     ) -> None:
+        """`together` are asked to stop when this one is, so that all of them take no longer than one."""
         self.name = name
+        self.together = together
         self.command = list(command)
         self.stop_steps = stop_steps
         self.death_signal = death_signal
@@ -111,6 +114,9 @@ class OwnedProcess:
         """End the process and its group: the steps one after the other, then SIGKILL."""
         if self._process is None:
             return
+        for other in self.together:
+            if other._process is not None and other.is_running():
+                _send(other._process.pid, other.stop_steps[0].signal)
         for step in self.stop_steps:
             if not self.is_running():
                 break

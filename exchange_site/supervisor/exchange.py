@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 
@@ -28,6 +28,7 @@ class Exchange:
         self.supervisor = Supervisor()
         self.lock = FolderLock(settings.LOCATIONS.data_dir)
         self.worker_cpu = startup.worker_cpu()
+        self.workers: list[OwnedProcess] = []
         self.api = self._child(
             "API",
             api_command(),
@@ -73,12 +74,14 @@ class Exchange:
         with self.signals.interruptible():
             startup.await_servers(self.signals.pause)
             password = startup.prepare_database()
+            partitions = startup.partitions()
         if password:
             self.write(
                 f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
             )
-        for partition in startup.partitions():
-            self.supervisor.start(self._worker(partition))
+        for partition in partitions:
+            self.workers.append(self._worker(partition))
+            self.supervisor.start(self.workers[-1])
         self.supervisor.start(self.api)
         self._await_health()
         self._announce()
@@ -117,6 +120,7 @@ class Exchange:
             worker_command(partition),
             StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS),
             cpu=None if partition else self.worker_cpu,
+            together=self.workers,
         )
 
     def _child(
@@ -126,6 +130,7 @@ class Exchange:
         *steps: StopStep,
         death_signal: signal.Signals = signal.SIGKILL,
         cpu: int | None = None,
+        together: Sequence[OwnedProcess] = (),
     ) -> OwnedProcess:
         data_dir = str(settings.LOCATIONS.data_dir)
         return OwnedProcess(
@@ -134,6 +139,7 @@ class Exchange:
             stop_steps=steps,
             death_signal=death_signal,
             cpu=cpu,
+            together=together,
             folder=settings.BASE_DIR,
             environment={**os.environ, "EXCHANGE_DATA_DIR": data_dir, MARKER: data_dir},
         )

@@ -152,6 +152,8 @@ def partitions() -> list[int]:
         return list(found)
     except DatabaseError as error:
         raise ProcessError(f"the instruments can't be read: {error}") from error
+    finally:
+        connections.close_all()
 
 
 def _create_admin() -> str | None:

@@ -69,7 +69,7 @@ class Tape:
         if minute.start < newest:  # another worker's clock is behind
             self._minutes = dict(sorted(self._minutes.items()))
         self._forget(window_start(minute.start, TICKER_WINDOW))
-        self.last = self._minutes[max(newest, minute.start)].close
+        self.last = minute.close
 
     def statistics(self, now: datetime) -> Statistics:
         """Of the ticker's window."""

@@ -107,3 +107,14 @@ def test_a_lease_from_a_clock_that_was_set_back_is_taken_over() -> None:
     assert held is not None
     assert taken is not None
     assert taken.epoch == held.epoch + 1
+
+
+def test_nobody_waits_for_the_row_of_a_lease() -> None:
+    held = checkpoint.acquire(0, "dead")
+    assert held is not None
+    checkpoint.release(held)
+    with session_of("another") as other:
+        other.execute("SELECT FROM matching_checkpoint FOR UPDATE")
+        assert checkpoint.acquire(0, "taker") is None
+        other.rollback()
+        assert checkpoint.acquire(0, "taker") is not None
