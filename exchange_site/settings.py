@@ -90,9 +90,7 @@ WORKER_LOOK_UP_SECONDS = 20.0  # after a start and after a reused key, idempoten
 WORKER_HEARTBEAT_SECONDS = 0.5
 WORKER_HEARTBEAT_EXPIRY_SECONDS = 2.0
 WORKER_LEASE_SECONDS = 2.0
-WORKER_STATEMENT_SECONDS_MAX = (
-    60.0  # the database may work on a batch so long before another worker takes over
-)
+WORKER_STATEMENT_SECONDS_MAX = 60.0  # that the database may work on a batch, until another worker takes over
 WORKER_CLOCK_STEP_SECONDS = 1.0  # where the clock goes back by more, times go back with it
 WORKER_BACKOFF_SECONDS_MIN = 0.1
 WORKER_BACKOFF_SECONDS_MAX = 0.5  # a database that is back is found so soon
