@@ -25,6 +25,7 @@ from tests.environment import DATA_DIR, exchange_variables
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 10.0
+COMMAND_SECONDS_MAX = 120
 POLL_SECONDS = 0.02
 
 
@@ -35,6 +36,19 @@ def wait_until(condition: Callable[[], object], what: str, seconds_max: float = 
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds_max:.0f} s: {what}")
         time.sleep(POLL_SECONDS)
+
+
+def manage(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the commands to its end."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=dict(environment),
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS_MAX,
+        check=False,
+    )
 
 
 def is_gone(process: psutil.Process) -> bool:

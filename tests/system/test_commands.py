@@ -1,8 +1,5 @@
 """Operators' mistakes: a line that says what to do, and no trace of the program."""
 
-import subprocess
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,22 +8,9 @@ from django.core.management import get_commands, load_command_class
 from pytest_django.fixtures import Settings
 
 from tests.environment import exchange_variables
-from tests.system.exchange import ROOT
+from tests.system.exchange import manage
 
-COMMAND_SECONDS_MAX = 60
 NOWHERE = "postgres://nobody:secret-word@127.0.0.1:1/nothing"
-
-
-def manage(environment: Mapping[str, str], *command: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=ROOT,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS_MAX,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("partition", ["-1", "one", "32768"])

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -19,21 +19,7 @@ from loadtools.exchange import StartError, health_problem, own_exchange
 from loadtools.processor import processor_seconds
 from loadtools.wire import Target
 from tests.environment import exchange_variables
-from tests.system.exchange import ROOT, RunningExchange, frozen, wait_until
-
-COMMAND_SECONDS_MAX = 120
-
-
-def manage(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=dict(environment),
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_SECONDS_MAX,
-        check=False,
-    )
+from tests.system.exchange import ROOT, RunningExchange, frozen, manage, wait_until
 
 
 def count_orders(exchange: RunningExchange) -> int:
