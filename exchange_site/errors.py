@@ -86,6 +86,14 @@ def incomplete_request() -> ErrorResponse:
     return ErrorResponse(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
 
 
+def page_too_slow() -> ErrorResponse:
+    return ErrorResponse(
+        504,
+        "outcome_unknown",
+        "The page was not ready in time; what was asked for may have been done. Look first.",
+    )
+
+
 def too_busy() -> ErrorResponse:
     return ErrorResponse(
         503,

@@ -34,7 +34,7 @@ def load_target(url: str | None, write: Callable[[str], object]) -> Iterator[Loa
         yield LoadTarget(target, settings.POSTGRES_URI, lambda: None)
     elif problem.is_exchange:
         raise StartError(
-            f"{problem}. Wait until it is, or name a PORT where none listens to have one started"
+            f"{problem}. Wait until it is healthy, or name a PORT where none listens to have one started"
         )
     elif url is not None:
         raise StartError(f"{problem}. Start the exchange with: PORT={target.port} make run")

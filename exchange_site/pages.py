@@ -12,7 +12,13 @@ from typing import Any
 
 from django.conf import settings
 
-from exchange_site.errors import ErrorResponse, incomplete_request, payload_too_large, too_busy
+from exchange_site.errors import (
+    ErrorResponse,
+    incomplete_request,
+    page_too_slow,
+    payload_too_large,
+    too_busy,
+)
 from exchange_site.handler import BodyTooLarge, Incomplete, Receive, Send, read_body, send_response
 from exchange_site.room import Refusals, Room
 
@@ -52,7 +58,7 @@ class Pages:
             async with asyncio.timeout(settings.PAGE_SECONDS_MAX):
                 return await self._room.answer(functools.partial(self._page, scope, body))
         except TimeoutError:
-            return too_busy()
+            return page_too_slow()
 
     async def _page(self, scope: dict[str, Any], body: bytes) -> list[Message]:
         """What the application says; it hears no more than the request."""

@@ -80,7 +80,8 @@ def test_a_page_that_takes_too_long_gives_its_place_back(settings: Settings) -> 
         pages = Pages(page)
         for _ in range(3):
             (begin, body) = await ask(pages)
-            assert (begin["status"], body["type"]) == (503, "http.response.body")
+            assert begin["status"] == 504
+            assert b'"outcome_unknown"' in body["body"]  # a form may have been carried out
         page.may_answer.set()
         assert (await ask(pages))[0]["status"] == 200
 

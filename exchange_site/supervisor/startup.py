@@ -151,7 +151,8 @@ def partitions() -> list[int]:
         found = Instrument.objects.order_by("partition").values_list("partition", flat=True).distinct()
         return list(found)
     except DatabaseError as error:
-        raise ProcessError(f"the instruments can't be read: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ProcessError(f"the instruments can't be read: {reason}. See POSTGRES_URI.") from error
     finally:
         connections.close_all()
 

@@ -225,8 +225,9 @@ class OrderBook:
                 if filled_maker:
                     del orders[maker.order_id]
                     following = maker.next
+                    # Both ways: a chain of orders that are gone would be freed by recursion.
                     maker.next = None
-                    if following is not None:  # else the orders that are gone would be freed by recursion
+                    if following is not None:
                         following.previous = None
                     maker = following
             level.first = maker
