@@ -27,7 +27,7 @@ STAMP_BEGINS, STAMP_ENDS = -26, -2  # of a message that ends with its time: ..."
 STAMPS_KEPT = 10_000
 TEXT, CLOSE, PING = 0x81, 0x88, 0x89
 COUNTED = (b'{"type":"orderbook_delta"', b'{"type":"trade"')
-_UPGRADE = (
+UPGRADE = (
     "GET /stream HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
 )
@@ -131,7 +131,7 @@ class _Subscriber:
             if kind == TEXT:
                 self._count(buffer[begins:at], now, heard, stamps)
             elif kind == PING:
-                self.connection.send(_frame(0x8A, buffer[begins:at]))
+                self.connection.send(client_frame(0x8A, buffer[begins:at]))
             elif kind == CLOSE:
                 return False
         self._rest = buffer[at:]
@@ -159,18 +159,18 @@ def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
     connection.settimeout(CONNECT_TIMEOUT_SECONDS)
     connection.connect((target.host, target.port))
-    connection.sendall(_UPGRADE.format(authority=target.authority).encode())
+    connection.sendall(UPGRADE.format(authority=target.authority).encode())
     answer = b""
     while b"\r\n\r\n" not in answer:
         answer += connection.recv(1)
     if b" 101 " not in answer.splitlines()[0]:
         raise ConnectionError(answer.decode(errors="replace"))
     request = {"type": "subscribe", "channels": channels, "instrument": "BTC-USD"}
-    connection.sendall(_frame(TEXT, json.dumps(request).encode()))
+    connection.sendall(client_frame(TEXT, json.dumps(request).encode()))
     return connection
 
 
-def _frame(kind: int, payload: bytes) -> bytes:
+def client_frame(kind: int, payload: bytes) -> bytes:
     """A client's frame of at most 64 KiB, masked with zeros."""
     length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
     return bytes([kind]) + length + bytes(4) + payload

@@ -1,0 +1,40 @@
+"""The process of the attackers: `python -m chaos.strangers.attacker URL NAME SECONDS SCALE FACTS`.
+
+It prints what happened to it as JSON, and ends by itself.
+"""
+
+import asyncio
+import contextlib
+import json
+import resource
+import sys
+
+import uvloop
+
+from chaos.strangers.attacks import ATTACKS
+from chaos.strangers.stage import Stage
+from loadtools.wire import loopback_target
+
+OVERTIME_SECONDS = 5.0  # for the last answers
+
+
+async def strike(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
+    """Carry out one attack and return its counts."""
+    attack = next(attack for attack in ATTACKS if attack.name == name)
+    stage = Stage(loopback_target(url), seconds=seconds, scale=scale, facts=json.loads(facts))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds + OVERTIME_SECONDS):
+            await attack.strike(stage)
+    return dict(stage.counts)
+
+
+def main() -> None:
+    _, url, name, seconds, scale, facts = sys.argv
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    counts = uvloop.run(strike(url, name, float(seconds), float(scale), facts))
+    sys.stdout.write(json.dumps(counts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

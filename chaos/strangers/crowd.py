@@ -1,0 +1,94 @@
+"""What a crowd of connections does: ask on and on, pour bytes, say nothing, or not read.
+
+Each member works until the stage is over, and connects again if the exchange closes its connection.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+
+from chaos.strangers.stage import (
+    ANSWER_SECONDS_MAX,
+    CONNECT_SECONDS_MAX,
+    READ_BYTES,
+    RECONNECT_SECONDS,
+    Stage,
+)
+from loadtools.connection import Caller
+
+PIECE_BYTES = 64 * 1024
+
+Member = Callable[[Stage, int], Awaitable[None]]
+
+
+async def gather_crowd(stage: Stage, members: int, member: Member) -> None:
+    """Run so many members until the stage is over; `member` is called again whenever it has ended."""
+
+    async def go_on(number: int) -> None:
+        while not stage.over:
+            try:
+                async with asyncio.timeout(stage.seconds_left):
+                    await member(stage, number)
+            except (OSError, TimeoutError, asyncio.IncompleteReadError):
+                stage.counts["cut off"] += not stage.over
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(members):
+            group.create_task(go_on(number))
+
+
+async def ask_on(stage: Stage, requests: Iterable[bytes]) -> None:
+    """Send these requests on one connection, each after the answer to the last one."""
+    caller = Caller(
+        stage.target, connect_timeout_seconds=CONNECT_SECONDS_MAX, answer_timeout_seconds=ANSWER_SECONDS_MAX
+    )
+    try:
+        for request in requests:
+            if stage.over:
+                return
+            response = await caller.call(request)
+            stage.counts[str(response.status)] += 1
+    finally:
+        caller.close()
+
+
+async def pour(stage: Stage, beginning: bytes, piece: bytes, bytes_max: int) -> None:
+    """Send a beginning and then one piece after the other, up to so many bytes; count the answer's status."""
+    reader, writer = await stage.connect()
+    answer = asyncio.create_task(reader.read(64))
+    try:
+        writer.write(beginning)
+        sent = len(beginning)
+        while sent < bytes_max and not stage.over and not answer.done():
+            writer.write(piece)
+            sent += len(piece)
+            await writer.drain()
+        stage.counts["bytes"] += sent
+        status = (await answer).split(b" ")[1:2]
+        stage.counts[(status or [b"closed without an answer"])[0].decode("latin-1")] += 1
+    finally:
+        answer.cancel()
+        await asyncio.gather(answer, return_exceptions=True)
+        writer.transport.abort()
+
+
+async def hold(stage: Stage, beginning: bytes, drip: bytes = b"", drip_seconds: float = 1.0) -> None:
+    """Open a connection, send a beginning, and then only a drip now and then; returns when it is closed."""
+    reader, writer = await stage.connect()
+    try:
+        writer.write(beginning)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(drip_seconds if drip else None):
+                    if not await reader.read(READ_BYTES):
+                        stage.counts["closed by the exchange"] += 1
+                        return
+            writer.write(drip)
+    finally:
+        writer.transport.abort()
+
+
+def repeated(line: bytes) -> bytes:
+    """A line again and again, about PIECE_BYTES of it."""
+    return line * (PIECE_BYTES // len(line))

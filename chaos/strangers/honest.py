@@ -1,0 +1,130 @@
+"""The honest client: an order every 50 ms, a cancel of each, and a question whether the exchange lives.
+
+Orders are due at fixed times whether earlier ones were answered or not, and latency counts from the
+time at which an order was due: an exchange that stands still for a second shows that in twenty
+orders, not in one.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from loadtools.connection import Caller
+from loadtools.wire import Response, Target, encode_get, encode_post
+
+ORDER_SECONDS = 0.05
+ALIVE_SECONDS = 0.25
+CONNECT_SECONDS_MAX = 5.0
+ANSWER_SECONDS_MAX = 10.0
+CALLERS_MAX = 400  # connections, if nothing is answered
+UNANSWERED = "no answer"
+
+INSTRUMENT = "ETH-USD"
+
+
+class Sample(NamedTuple):
+    """One request: when it was due, on the event loop's clock, how long it took, and its status."""
+
+    at: float
+    seconds: float
+    status: str
+
+
+class Honest:
+    """Trades until `stop` is called; what happened is in `orders`, `cancels` and `alive`."""
+
+    def __init__(self, target: Target) -> None:
+        self.orders: list[Sample] = []
+        self.cancels: list[Sample] = []
+        self.alive: list[Sample] = []
+        self._target = target
+        self._idle: list[Caller] = []
+        self._made = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "Honest":
+        for watch in (self._pace(ORDER_SECONDS, self._trade), self._pace(ALIVE_SECONDS, self._ask)):
+            self._start(watch)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for caller in self._idle:
+            caller.close()
+
+    def _start(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pace(self, seconds: float, act: Callable[[float], Awaitable[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            self._start(act(due))
+            due += seconds
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    async def _trade(self, due: float) -> None:
+        """One order that rests far from the market, and its cancel."""
+        number = len(self.orders)
+        order = {
+            "client_id": f"honest-{number % 50}",
+            "instrument": INSTRUMENT,
+            "side": "buy",
+            "type": "limit",
+            "price": str(100 + number % 100),
+            "quantity": "0.01",
+        }
+        placed = await self._call(
+            self.orders, due, encode_post(self._target, "/orders", json.dumps(order).encode())
+        )
+        if placed is None or placed.status != 201:
+            return
+        path = f"/orders/{json.loads(placed.body)['order_id']}/cancel"
+        now = asyncio.get_running_loop().time()
+        await self._call(self.cancels, now, encode_post(self._target, path, b"{}"))
+
+    async def _ask(self, due: float) -> None:
+        """On a new connection each time, as an operator comes."""
+        caller = self._caller()
+        try:
+            await self._call_on(caller, self.alive, due, encode_get(self._target, "/livez"))
+        finally:
+            caller.close()
+
+    async def _call(self, samples: list[Sample], due: float, request: bytes) -> Response | None:
+        if not self._idle and self._made >= CALLERS_MAX:
+            samples.append(Sample(due, ANSWER_SECONDS_MAX, UNANSWERED))
+            return None
+        if self._idle:
+            caller = self._idle.pop()
+        else:
+            caller = self._caller()
+            self._made += 1
+        try:
+            return await self._call_on(caller, samples, due, request)
+        finally:
+            self._idle.append(caller)
+
+    async def _call_on(
+        self, caller: Caller, samples: list[Sample], due: float, request: bytes
+    ) -> Response | None:
+        loop = asyncio.get_running_loop()
+        response = None
+        with contextlib.suppress(OSError, TimeoutError):
+            response = await caller.call(request)
+        status = UNANSWERED if response is None else str(response.status)
+        samples.append(Sample(due, loop.time() - due, status))
+        return response
+
+    def _caller(self) -> Caller:
+        return Caller(
+            self._target,
+            connect_timeout_seconds=CONNECT_SECONDS_MAX,
+            answer_timeout_seconds=ANSWER_SECONDS_MAX,
+        )

@@ -1,0 +1,130 @@
+"""Attacks by requests that ask for nothing of value: too long, never complete, or too many."""
+
+import functools
+import itertools
+import secrets
+from urllib.parse import urlencode
+
+from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeated
+from chaos.strangers.stage import Stage
+from loadtools.wire import encode_get
+
+POURING = 8  # connections
+POUR_BYTES_MAX = 64 * 1024 * 1024  # of one connection
+SILENT = 16_400
+SLOW = 1_000
+ASKING = 400
+MALFORMED = 64
+LOGINS = 130
+GUESSES = 16
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
+
+
+ENDLESS = {
+    "many header lines": (_get("/instruments"), b"a:b\r\n"),
+    "an endless header value": (_get("/instruments") + b"a:", b"b"),
+    "an endless header name": (_get("/instruments"), b"a"),
+    "an endless URL": (b"GET /", b"a"),
+    "an endless query": (b"GET /instruments?", b"a=b&"),
+    "endless trailers": (
+        b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n",
+        b"a:b\r\n",
+    ),
+    "an endless chunk extension": (
+        b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n1;",
+        b"a",
+    ),
+}
+
+
+async def endless_input(stage: Stage, kind: str) -> None:
+    """Connections that send one of ENDLESS for as long as the exchange takes it."""
+    beginning, line = ENDLESS[kind]
+    piece = repeated(line)
+
+    async def member(stage: Stage, number: int) -> None:
+        await pour(stage, beginning, piece, POUR_BYTES_MAX)
+
+    await gather_crowd(stage, stage.scaled(POURING), member)
+
+
+async def silent_connections(stage: Stage) -> None:
+    """Connections that never say a word."""
+    await gather_crowd(stage, stage.scaled(SILENT), lambda stage, number: hold(stage, b""))
+
+
+SLOW_BEGINNINGS = (
+    (_get("/instruments"), b"a: b\r\n"),  # half a head, a line of it now and then
+    (b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b" "),  # half a body
+    (b"POST /orders HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+    (b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b"a"),
+    (b"GET /stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", b""),
+)
+
+
+async def slow_requests(stage: Stage) -> None:
+    """Half heads, half bodies, half handshakes, each with a few bytes a second."""
+
+    async def member(stage: Stage, number: int) -> None:
+        beginning, drip = SLOW_BEGINNINGS[number % len(SLOW_BEGINNINGS)]
+        await hold(stage, beginning, drip)
+
+    await gather_crowd(stage, stage.scaled(SLOW), member)
+
+
+async def ask_for(stage: Stage, path: str) -> None:
+    """Many connections that ask for one page on and on."""
+    request = encode_get(stage.target, path)
+    await gather_crowd(
+        stage, stage.scaled(ASKING), lambda stage, number: ask_on(stage, itertools.repeat(request))
+    )
+
+
+MALFORMED_REQUESTS = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # the beginning of TLS
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"GET /instruments HTTP/1.1\r\nHost: no-such-host.example\r\n\r\n",
+    b"GET /admin/ HTTP/1.1\r\nHost: no-such-host.example\r\n\r\n",
+    b"GET /instruments HTTP/1.1\r\n\r\n",
+    b"this is no HTTP\r\n\r\n",
+    b"GET /stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nOrigin: http://[\r\n\r\n",
+)
+
+
+async def malformed_requests(stage: Stage) -> None:
+    """What is no HTTP, or is for another host, or comes from a page whose origin is no origin."""
+
+    async def member(stage: Stage, number: int) -> None:
+        await pour(stage, MALFORMED_REQUESTS[number % len(MALFORMED_REQUESTS)], b"", 1)
+
+    await gather_crowd(stage, stage.scaled(MALFORMED), member)
+
+
+async def login_pages(stage: Stage) -> None:
+    """Connections that ask for the admin's login page on and on."""
+    request = encode_get(stage.target, "/admin/login/")
+    await gather_crowd(
+        stage, stage.scaled(LOGINS), lambda stage, number: ask_on(stage, itertools.repeat(request))
+    )
+
+
+async def password_guesses(stage: Stage) -> None:
+    """Connections that try one password after the other."""
+    token = secrets.token_hex(16)
+    await gather_crowd(stage, stage.scaled(GUESSES), functools.partial(_guess, token=token))
+
+
+async def _guess(stage: Stage, number: int, *, token: str) -> None:
+    form = {"username": "admin", "password": secrets.token_hex(8), "csrfmiddlewaretoken": token}
+    body = urlencode(form).encode()
+    head = (
+        f"POST /admin/login/ HTTP/1.1\r\nHost: {stage.target.authority}\r\nCookie: csrftoken={token}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    await ask_on(stage, itertools.repeat(head.encode() + body))

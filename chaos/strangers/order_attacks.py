@@ -1,0 +1,72 @@
+"""Attacks by orders and cancels."""
+
+import itertools
+import json
+import uuid
+from typing import Any
+
+from chaos.strangers.crowd import ask_on, gather_crowd
+from chaos.strangers.stage import Stage
+from loadtools.wire import encode_post
+
+RETRYING = 50  # connections
+CANCELLING = 350
+FLOODING = 64
+SWEEPING = 4
+
+
+def _order(stage: Stage, **fields: Any) -> bytes:
+    return encode_post(stage.target, "/orders", json.dumps(fields).encode())
+
+
+async def retries_beyond_limits(stage: Stage) -> None:
+    """Orders beyond the instrument's limits, with the key of an order that has many fills."""
+    request = _order(stage, **stage.facts["filled_order"] | {"quantity": "100000000"})
+    await gather_crowd(
+        stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
+    )
+
+
+async def retries_of_a_filled_order(stage: Stage) -> None:
+    """The same order again and again, whose answer has thousands of fills."""
+    request = _order(stage, **stage.facts["filled_order"])
+    await gather_crowd(
+        stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
+    )
+
+
+async def cancels_of_unknown_orders(stage: Stage) -> None:
+    """Cancels of ids that no order has."""
+
+    async def member(stage: Stage, number: int) -> None:
+        paths = (f"/orders/{uuid.uuid4()}/cancel" for _ in itertools.count())
+        await ask_on(stage, (encode_post(stage.target, path, b"{}") for path in paths))
+
+    await gather_crowd(stage, stage.scaled(CANCELLING), member)
+
+
+async def orders_at_many_prices(stage: Stage) -> None:
+    """One client that rests as many orders at as many prices as it is allowed to."""
+    order = {"client_id": "hoarder", "instrument": "BTC-USD", "side": "buy", "type": "limit"}
+    steps = itertools.count(1)
+
+    async def member(stage: Stage, number: int) -> None:
+        prices = (f"{step / 100:.2f}" for step in steps)
+        await ask_on(stage, (_order(stage, **order, price=price, quantity="0.00000001") for price in prices))
+
+    await gather_crowd(stage, stage.scaled(FLOODING), member)
+
+
+async def sweeps(stage: Stage) -> None:
+    """Market orders, each of which could trade with every resting order of the instrument."""
+    request = _order(
+        stage,
+        client_id="sweeper",
+        instrument=stage.facts["instrument"],
+        side="buy",
+        type="market",
+        quantity="10000",
+    )
+    await gather_crowd(
+        stage, stage.scaled(SWEEPING), lambda stage, number: ask_on(stage, itertools.repeat(request))
+    )

@@ -1,0 +1,56 @@
+"""The table of a run, on the screen and as Markdown and JSON."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from chaos.strangers.verdict import Result
+
+COLUMNS = (
+    "attack",
+    "order p95 before (ms)",
+    "during (ms)",
+    "after (ms)",
+    "cancels",
+    "/livez, slowest (ms)",
+    "largest process",
+    "stopped by",
+)
+
+
+def cells(result: Result) -> list[str]:
+    """One row."""
+    refused = sum(result.cancels_refused.values())
+    return [
+        result.name,
+        *(f"{seconds * 1000:.0f}" for seconds in (result.p95_before, result.p95_during, result.p95_after)),
+        f"{result.cancels - refused} of {result.cancels}",
+        f"{result.alive_max * 1000:.0f}",
+        f"{result.largest_process} {result.largest_mib:.0f} MiB",
+        result.limits,
+    ]
+
+
+def print_report(results: list[Result], console: Console) -> None:
+    """The table, and then each breach on a line."""
+    table = Table(title="Strangers", title_justify="left")
+    for column in COLUMNS:
+        table.add_column(column)
+    for result in results:
+        table.add_row(*cells(result))
+    console.print(table)
+    for result in results:
+        for breach in result.breaches():
+            console.print(f"{result.name}: {breach}", markup=False, highlight=False, soft_wrap=True)
+
+
+def save(results: list[Result], folder: Path) -> None:
+    """As Markdown and as JSON. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [list(COLUMNS), ["---"] * len(COLUMNS), *map(cells, results)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    lines += ["", *(f"- {result.name}: {breach}" for result in results for breach in result.breaches())]
+    (folder / "report.md").write_text("\n".join(lines) + "\n")
+    (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))

@@ -1,0 +1,76 @@
+"""What an attack did to the honest client, and whether that is within the bounds."""
+
+from collections.abc import Sequence
+from statistics import quantiles
+
+import msgspec
+
+from chaos.strangers.honest import Sample
+
+ORDER_P95_SECONDS_MAX = 0.25
+ORDER_P95_RATIO_MAX = 5.0  # times the calm value, if that is more
+ALIVE_SECONDS_MAX = 1.0
+CALM_AGAIN_SECONDS = 5.0  # after the attack's end
+CALM_AGAIN_RATIO_MAX = 2.0
+CALM_AGAIN_SECONDS_SLACK = 0.02  # noise of a shared machine, on top of the ratio
+PROCESS_MIB_MAX = 600.0
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one attack. Times are in seconds, memory in MiB of the largest process."""
+
+    name: str
+    limits: str
+    p95_before: float
+    p95_during: float
+    p95_after: float
+    cancels: int
+    cancels_refused: dict[str, int]
+    orders_refused: dict[str, int]
+    alive_max: float
+    largest_process: str
+    largest_mib: float
+    attackers: dict[str, int]
+
+    def breaches(self) -> list[str]:
+        """What is out of bounds, in words; empty if the exchange has withstood the attack."""
+        found = []
+        if self.p95_during > max(ORDER_P95_SECONDS_MAX, ORDER_P95_RATIO_MAX * self.p95_before):
+            found.append(f"order p95 {self.p95_during * 1000:.0f} ms during the attack")
+        if self.orders_refused:
+            found.append(f"orders: {self.orders_refused}")
+        return [*found, *self.lasting_breaches()]
+
+    def lasting_breaches(self) -> list[str]:
+        """The same without the latency of orders during the attack: what no slow machine excuses."""
+        found = []
+        if self.cancels_refused or not self.cancels:
+            found.append(f"cancels: {self.cancels} sent, {self.cancels_refused or 'none answered'}")
+        if self.alive_max > ALIVE_SECONDS_MAX:
+            found.append(f"/livez took {self.alive_max:.2f} s")
+        if self.p95_after > CALM_AGAIN_RATIO_MAX * self.p95_before + CALM_AGAIN_SECONDS_SLACK:
+            found.append(
+                f"order p95 {self.p95_after * 1000:.0f} ms, {CALM_AGAIN_SECONDS:.0f} s after its end"
+            )
+        if self.largest_mib > PROCESS_MIB_MAX:
+            found.append(f"{self.largest_process} takes {self.largest_mib:.0f} MiB")
+        return found
+
+
+def between(samples: Sequence[Sample], start: float, end: float) -> list[Sample]:
+    """Those that were due in a span of the event loop's clock."""
+    return [sample for sample in samples if start <= sample.at < end]
+
+
+def p95(samples: Sequence[Sample]) -> float:
+    """Seconds; infinite if nothing was sent."""
+    seconds = [sample.seconds for sample in samples]
+    if len(seconds) < 2:
+        return seconds[0] if seconds else float("inf")
+    return quantiles(seconds, n=20)[-1]
+
+
+def refused(samples: Sequence[Sample], expected: str) -> dict[str, int]:
+    """How many had another status than expected, by status."""
+    statuses = [sample.status for sample in samples if sample.status != expected]
+    return {status: statuses.count(status) for status in dict.fromkeys(statuses)}
