@@ -1,4 +1,4 @@
-"""`python -m chaos.strangers --seconds 8`: exit status 1 if an attack has hurt the honest client."""
+"""`python -m chaos.strangers --seconds 12`: exit status 1 if an attack has hurt the honest client."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from chaos.parts import MANAGE_PY
 from chaos.strangers.attacks import ATTACKS
-from chaos.strangers.campaign import attack_all
+from chaos.strangers.campaign import SHORT_PLAN, attack_all, full_plan
 from chaos.strangers.prepare import NotPrepared
 from chaos.strangers.report import print_report, save
 from exchange_site.embedded.privileges import child_setup
@@ -22,6 +22,7 @@ from loadtools.progress import progress_bar
 SECONDS_MAX = 600
 INTERRUPTED = 130  # the exit status of what Ctrl-C has ended
 RESULTS = Path("results")
+REPORT_COLUMNS = 180
 
 
 def main() -> int:
@@ -30,10 +31,13 @@ def main() -> int:
         description="Try to stop an exchange for its other clients, in every known way.",
     )
     parser.add_argument(
-        "--seconds", type=whole_number(1, SECONDS_MAX), default=8, help="of each attack (default: 8)"
+        "--seconds", type=whole_number(1, SECONDS_MAX), default=12, help="of each attack (default: 12)"
     )
     parser.add_argument(
         "--percent", type=whole_number(1, 100), default=100, help="size of the attacks (default: 100)"
+    )
+    parser.add_argument(
+        "--short", action="store_true", help="a second of each, a tenth of its size; latencies do not count"
     )
     parser.add_argument("--only", default="", help="attacks with this text in their names (default: all)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
@@ -42,6 +46,7 @@ def main() -> int:
     attacks = [attack for attack in ATTACKS if options.only in attack.name]
     if not attacks:
         parser.error(f"--only must be a part of one of: {'; '.join(attack.name for attack in ATTACKS)}")
+    plan = SHORT_PLAN if options.short else full_plan(options.seconds, options.percent / 100)
     folder = options.results / f"strangers-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
     prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
     variables = {"EXCHANGE_BIND": "127.0.0.1", "EXCHANGE_ASGI_SERVER": options.server}
@@ -54,8 +59,7 @@ def main() -> int:
                 attack_all(
                     exchange,
                     attacks,
-                    seconds=options.seconds,
-                    scale=options.percent / 100,
+                    plan,
                     note=lambda text, done: bar.finish(done, text),
                 )
             )
@@ -68,10 +72,10 @@ def main() -> int:
     except KeyboardInterrupt:
         sys.stderr.write("strangers: interrupted\n")
         return INTERRUPTED
-    print_report(results, Console())
-    save(results, folder)
+    print_report(results, Console(width=REPORT_COLUMNS), timed=plan.timed)
+    save(results, folder, timed=plan.timed)
     sys.stdout.write(f"saved in {folder}\n")
-    return 1 if any(result.breaches() for result in results) else 0
+    return 1 if any(result.breaches(timed=plan.timed) for result in results) else 0
 
 
 if __name__ == "__main__":

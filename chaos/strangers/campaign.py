@@ -7,18 +7,43 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from chaos.strangers.attacks import Attack
+from chaos.strangers.followers import Followers
 from chaos.strangers.honest import Honest
 from chaos.strangers.prepare import prepare
 from chaos.strangers.verdict import CALM_AGAIN_SECONDS, Result, between, p95, refused
 from loadtools.exchange import OwnExchange
 
-BEFORE_SECONDS = 3.0
-MEASURED_AFTER_SECONDS = 2.0  # the last of them come CALM_AGAIN_SECONDS after the attack's end, and later
 MEMORY_SECONDS = 0.5
 ENDS_SECONDS_MAX = 15.0  # for the attackers' process to end by itself
+
+
+class Plan(NamedTuple):
+    """How long each phase takes in seconds, and how large the attacks are: 1 is their full size.
+
+    The last phase begins CALM_AGAIN_SECONDS after an attack's end, or at once if nothing is timed.
+    """
+
+    before: float
+    attack: float
+    after: float
+    scale: float
+    timed: bool
+
+    @property
+    def pause(self) -> float:
+        """Seconds between an attack's end and the last phase."""
+        return CALM_AGAIN_SECONDS if self.timed else 0.0
+
+
+def full_plan(seconds: float, scale: float) -> Plan:
+    """Figures to be quoted."""
+    return Plan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
+
+
+SHORT_PLAN = Plan(before=0.3, attack=1.0, after=0.3, scale=0.1, timed=False)
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = {  # by a word of the command line
@@ -36,9 +61,7 @@ PREPARED_PER_NOTE = 1_000
 async def attack_all(
     exchange: OwnExchange,
     attacks: Sequence[Attack],
-    *,
-    seconds: float,
-    scale: float,
+    plan: Plan,
     note: Callable[[str, int], None],
 ) -> list[Result]:
     """Run the attacks; `note` is told what goes on, and how many are done."""
@@ -47,11 +70,9 @@ async def attack_all(
     for number, attack in enumerate(attacks):
         if attack.needs not in facts:
             show = functools.partial(_note_preparation, note, attack.needs, number)
-            facts[attack.needs] = await prepare(exchange.target, attack.needs, scale, show)
+            facts[attack.needs] = await prepare(exchange.target, attack.needs, plan.scale, show)
         note(attack.name, number)
-        results.append(
-            await _attack(exchange, attack, seconds=seconds, scale=scale, facts=facts[attack.needs])
-        )
+        results.append(await _attack(exchange, attack, plan, facts[attack.needs]))
     return results
 
 
@@ -60,53 +81,50 @@ def _note_preparation(note: Callable[[str, int], None], needs: str, number: int,
         note(f"preparing {needs}: {done:,}", number)
 
 
-async def _attack(
-    exchange: OwnExchange, attack: Attack, *, seconds: float, scale: float, facts: dict[str, Any]
-) -> Result:
+async def _attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> Result:
     loop = asyncio.get_running_loop()
     memory: dict[str, float] = {}
-    async with Honest(exchange.target) as honest:
+    async with Honest(exchange.target) as honest, Followers(exchange.target) as followers:
         watching = asyncio.create_task(_watch_memory(exchange, memory))
         started = loop.time()
-        await asyncio.sleep(BEFORE_SECONDS)
+        await asyncio.sleep(plan.before)
         struck = loop.time()
-        counts = await _strike(exchange, attack, seconds=seconds, scale=scale, facts=facts)
+        counts = await _strike(exchange, attack, plan, facts)
         ended = loop.time()
-        await asyncio.sleep(CALM_AGAIN_SECONDS + MEASURED_AFTER_SECONDS)
+        await asyncio.sleep(plan.pause + plan.after)
         over = loop.time()
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-    during = between(honest.orders, struck + attack.calm_after_seconds, ended)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    during = between(honest.orders, struck + attack.excused_seconds, ended)
     largest = max(memory, key=lambda name: memory[name], default="")
     return Result(
         name=attack.name,
         limits=attack.limits,
         p95_before=p95(between(honest.orders, started, struck)),
         p95_during=p95(during),
-        p95_after=p95(between(honest.orders, ended + CALM_AGAIN_SECONDS, over)),
+        p95_after=p95(between(honest.orders, ended + plan.pause, over)),
         cancels=len(honest.cancels),
         cancels_refused=refused(honest.cancels, "200"),
         orders_refused=refused(during, "201"),
         alive_max=max((sample.seconds for sample in honest.alive), default=float("inf")),
+        followers_lost=followers.lost,
         largest_process=largest,
         largest_mib=memory.get(largest, 0.0),
         attackers=counts,
     )
 
 
-async def _strike(
-    exchange: OwnExchange, attack: Attack, *, seconds: float, scale: float, facts: dict[str, Any]
-) -> dict[str, int]:
+async def _strike(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> dict[str, int]:
     """Run the attackers in a process of their own, and return what they have counted."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chaos.strangers.attacker", exchange.target.url, attack.name),
-        *(str(seconds), str(scale), json.dumps(facts)),
+        *(str(plan.attack), str(plan.scale), json.dumps(facts)),
         cwd=ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(seconds + ENDS_SECONDS_MAX):
+        async with asyncio.timeout(plan.attack + ENDS_SECONDS_MAX):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:

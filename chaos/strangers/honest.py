@@ -8,8 +8,9 @@ orders, not in one.
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import NamedTuple, Self
 
 from loadtools.connection import Caller
 from loadtools.wire import Response, Target, encode_get, encode_post
@@ -33,7 +34,7 @@ class Sample(NamedTuple):
 
 
 class Honest:
-    """Trades until `stop` is called; what happened is in `orders`, `cancels` and `alive`."""
+    """Trades as long as the context is open; what happened is in `orders`, `cancels` and `alive`."""
 
     def __init__(self, target: Target) -> None:
         self.orders: list[Sample] = []
@@ -42,30 +43,30 @@ class Honest:
         self._target = target
         self._idle: list[Caller] = []
         self._made = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._pacing: list[asyncio.Task[None]] = []
+        self._calls: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> "Honest":
-        for watch in (self._pace(ORDER_SECONDS, self._trade), self._pace(ALIVE_SECONDS, self._ask)):
-            self._start(watch)
+    async def __aenter__(self) -> Self:
+        paces = (self._pace(ORDER_SECONDS, self._trade), self._pace(ALIVE_SECONDS, self._ask))
+        self._pacing = [asyncio.create_task(pace) for pace in paces]
         return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for pace in self._pacing:
+            pace.cancel()
+        await asyncio.gather(*self._pacing, *self._calls, return_exceptions=True)  # the last ones count, too
         for caller in self._idle:
             caller.close()
 
-    def _start(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _pace(self, seconds: float, act: Callable[[float], Awaitable[None]]) -> None:
+    async def _pace(self, seconds: float, act: Callable[[float], Coroutine[None, None, None]]) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            self._start(act(due))
+            call = asyncio.create_task(act(due))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
             due += seconds
             await asyncio.sleep(max(0.0, due - loop.time()))
 

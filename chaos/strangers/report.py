@@ -33,7 +33,7 @@ def cells(result: Result) -> list[str]:
     ]
 
 
-def print_report(results: list[Result], console: Console) -> None:
+def print_report(results: list[Result], console: Console, *, timed: bool) -> None:
     """The table, and then each breach on a line."""
     table = Table(title="Strangers", title_justify="left")
     for column in COLUMNS:
@@ -42,15 +42,16 @@ def print_report(results: list[Result], console: Console) -> None:
         table.add_row(*cells(result))
     console.print(table)
     for result in results:
-        for breach in result.breaches():
+        for breach in result.breaches(timed=timed):
             console.print(f"{result.name}: {breach}", markup=False, highlight=False, soft_wrap=True)
 
 
-def save(results: list[Result], folder: Path) -> None:
+def save(results: list[Result], folder: Path, *, timed: bool) -> None:
     """As Markdown and as JSON. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [list(COLUMNS), ["---"] * len(COLUMNS), *map(cells, results)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    lines += ["", *(f"- {result.name}: {breach}" for result in results for breach in result.breaches())]
+    breaches = [(result.name, breach) for result in results for breach in result.breaches(timed=timed)]
+    lines += ["", *(f"- {name}: {breach}" for name, breach in breaches)]
     (folder / "report.md").write_text("\n".join(lines) + "\n")
     (folder / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(results)))
