@@ -8,6 +8,7 @@ others; medians follow, and the share of the no-op's requests that real orders r
 in the database as were acknowledged. The generator works on the same cores: its part of one is shown.
 
 What a setting is worth: `--beside EXCHANGE_WORKER_CPU=off` adds an exchange with this variable, by turns.
+What a change is worth: `--before ../before` adds the exchange of another checkout, by turns.
 """
 
 import argparse
@@ -44,7 +45,7 @@ REQUESTS_PER_SECOND_MAX = 30_000  # prepared for an exchange: each with a key of
 NOOPS = 10_000  # sent again and again
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
-NOOP, EXCHANGE = "no-op", "exchange"
+NOOP, EXCHANGE, BEFORE = "no-op", "exchange", "before"
 HEADER = (
     f"{'':<27} {'connections':>11} {'loop':>12} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
     f" {'generator':>9} {'exchange':>9} {'errors':>7}"
@@ -89,8 +90,12 @@ def main() -> None:
     parser.add_argument(
         "--beside", type=variable, metavar="NAME=VALUE", help="another exchange, with this variable, by turns"
     )
+    parser.add_argument(
+        "--before", type=checkout, metavar="FOLDER", help="the exchange of another checkout, by turns"
+    )
     options = parser.parse_args()
     others = [options.beside] if options.beside else []
+    others += [BEFORE] if options.before else []
     print_heading(parser.prog, PACKAGES)
     cases = [
         Case(name, connections, None) for connections in CLOSED_LOOPS for name in (NOOP, EXCHANGE, *others)
@@ -101,10 +106,12 @@ def main() -> None:
     with ExitStack() as servers:
         noop = servers.enter_context(served("benchmarks.noop_api:application"))
         exchanges = {EXCHANGE: servers.enter_context(own_exchange(Path("manage.py").absolute()))}
-        for other in others:
-            name, _, value = other.partition("=")
+        if options.beside:
+            name, _, value = options.beside.partition("=")
             started = own_exchange(Path("manage.py").absolute(), variables={name: value})
-            exchanges[other] = servers.enter_context(started)
+            exchanges[options.beside] = servers.enter_context(started)
+        if options.before:
+            exchanges[BEFORE] = servers.enter_context(own_exchange(options.before))
         for name in exchanges:
             run_case(Case(name, 32, None), exchanges, noop, options.seconds)  # to warm up
         print(HEADER)
@@ -120,12 +127,24 @@ def main() -> None:
     }
     for case, figures in medians.items():
         print(f"{case} {figures}")
+    if options.before:
+        for connections in CLOSED_LOOPS:
+            now, then = (medians[Case(name, connections, None)].per_second for name in (EXCHANGE, BEFORE))
+            print(f"{connections:>4} connections: {now / then:.2f} x the checkout before")
     for connections in CLOSED_LOOPS:
         ours, ceiling = (medians[Case(name, connections, None)].per_second for name in (EXCHANGE, NOOP))
         print(f"{connections:>4} connections: {ours / ceiling:.0%} of the no-op")
     rates = {str(case): figures.per_second for case, figures in medians.items()}
     print_chart(f"orders a second: medians of {options.runs}", rates, "orders/s")
     sys.exit(failed)
+
+
+def checkout(text: str) -> Path:
+    """The manage.py of another checkout. Raises argparse.ArgumentTypeError."""
+    manage_py = Path(text).absolute() / "manage.py"
+    if not manage_py.is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a checkout: it has no manage.py")
+    return manage_py
 
 
 def variable(text: str) -> str:
@@ -160,7 +179,7 @@ def run_case(
         loop = closed_orders(exchange.target, prefix, case.connections, seconds)
         used = processor_share(before, exchange, seconds)
         figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
-        return figures, loop.errors, are_kept(loop, prefix, case.connections, exchange)
+        return figures, loop.errors, are_kept(case.name, loop, prefix, case.connections, exchange)
     plan = Plan(
         requests=case.rate * seconds,
         duration_seconds=seconds,
@@ -179,7 +198,10 @@ def run_case(
     p50, p99, greatest = map(run.latencies.milliseconds_at, (50, 99, 100))
     used = processor_share(before, exchange, run.outcome.elapsed_seconds)
     figures = Figures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)
-    kept = check_durability(run.acknowledged, Locations(exchange.data_dir).postgres_uri).holds
+    kept = (
+        case.name == BEFORE
+        or check_durability(run.acknowledged, Locations(exchange.data_dir).postgres_uri).holds
+    )
     return figures, run.outcome.errors.total(), kept
 
 
@@ -200,8 +222,13 @@ def orders(prefix: str) -> Iterator[tuple[str, bytes]]:
         yield "/orders", body
 
 
-def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
-    """Whether the database has all orders that were acknowledged, and at most one more for each connection."""
+def are_kept(case_name: str, loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
+    """Whether the database has all orders that were acknowledged, and at most one more for each connection.
+
+    Another checkout may keep its data in another way: it is not asked.
+    """
+    if case_name == BEFORE:
+        return True
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database:
         query = "SELECT count(*) FROM orders_order WHERE starts_with(idempotency_key, %s)"
         row = database.execute(query, [prefix]).fetchone()
