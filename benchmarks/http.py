@@ -179,7 +179,9 @@ def run_case(
         loop = closed_orders(exchange.target, prefix, case.connections, seconds)
         used = processor_share(before, exchange, seconds)
         figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
-        return figures, loop.errors, are_kept(case.name, loop, prefix, case.connections, exchange)
+        # Another checkout may keep its data in another way: its database is not asked.
+        kept = case.name == BEFORE or are_kept(loop, prefix, case.connections, exchange)
+        return figures, loop.errors, kept
     plan = Plan(
         requests=case.rate * seconds,
         duration_seconds=seconds,
@@ -222,13 +224,8 @@ def orders(prefix: str) -> Iterator[tuple[str, bytes]]:
         yield "/orders", body
 
 
-def are_kept(case_name: str, loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
-    """Whether the database has all orders that were acknowledged, and at most one more for each connection.
-
-    Another checkout may keep its data in another way: it is not asked.
-    """
-    if case_name == BEFORE:
-        return True
+def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
+    """Whether the database has all orders that were acknowledged, and at most one more for each connection."""
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database:
         query = "SELECT count(*) FROM orders_order WHERE starts_with(idempotency_key, %s)"
         row = database.execute(query, [prefix]).fetchone()
