@@ -11,12 +11,10 @@ import uvloop
 from django.core.management.base import BaseCommand, CommandError
 
 from matching.worker import MatchingWorker
-from orders.models import Instrument
+from orders.models import PARTITION_MAX, Instrument
 from rest.memory import settle_memory
 
 logger = logging.getLogger(__name__)
-
-PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
 
 
 class Command(BaseCommand):
