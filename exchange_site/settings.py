@@ -76,8 +76,17 @@ DATABASE_STATEMENT_SECONDS_MAX = 5.0
 DESK_DATABASE_THREADS = 2  # for what orders and cancels look up: they don't wait behind the reads
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
+
+# Health, metrics and the log
 HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
-HEALTH_CHECKS_MAX = 16  # of one API process at a time
+HEALTH_CHECKS_MAX = 16  # of one API process, begun or waiting for the database's thread
+HEALTH_SHARED_SECONDS = 0.5  # one check answers all requests of an API process for so long
+METRICS_SHARED_SECONDS = 0.5  # likewise one text of GET /metrics
+METRICS_LIVE_SECONDS_MAX = 3.0  # for what is asked of Redis for that text
+METRICS_LOCK_SECONDS_MAX = 1.0  # that a process waits for its turn in the folder of metrics
+METRICS_PROCESS_SECONDS = 5.0  # between two looks of a process at its own processor time, memory and files
+OUTAGE_LOG_SECONDS = 30.0  # between two lines about an outage that lasts
+OUTAGES_LOGGED_MAX = 5  # of one thing that fails again and again, in OUTAGE_LOG_SECONDS
 
 RESOLVED_PATHS_MAX = 1_000  # remembered by an API process, each of at most
 RESOLVED_PATH_CHARACTERS_MAX = 100
