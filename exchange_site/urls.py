@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.negotiation import DefaultContentNegotiation
 
-from exchange_site.health import HealthViewSet
+from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
 from exchange_site.schema import OneDocument
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
@@ -37,6 +37,7 @@ urlpatterns = [
     endpoint("instruments", InstrumentViewSet, get="list"),
     endpoint("ticker", TickerViewSet, get="list"),
     endpoint("candles", CandleViewSet, get="list"),
+    endpoint("livez", LiveViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
     endpoint("metrics", MetricsViewSet, get="list"),
     re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**SCHEMA, **READ_ONLY), name="schema"),
