@@ -80,6 +80,10 @@ class Outage:
         else:
             self._unlogged += 1
 
+    def give_up(self, name: str = "") -> None:
+        """Nobody tries any more, so the log is not told that it works again."""
+        self._failing.discard(name)
+
     def _may_log(self, now: float) -> bool:
         if now >= self._window_ends_at:
             self._window_ends_at = now + settings.OUTAGE_LOG_SECONDS

@@ -32,7 +32,12 @@ def _close_connection(django_db_setup: None, django_db_blocker: DjangoDbBlocker)
     """The thread of the health check keeps its connection; the test database can't be dropped with it."""
     yield
     with django_db_blocker.unblock():
-        asyncio.run(health._ask_database(lambda: connection.close()))
+        asyncio.run(health._ask_database(close_connection))
+
+
+def close_connection() -> None:
+    """Of the thread that it runs on."""
+    connection.close()
 
 
 def list_instrument(symbol: str, partition: int) -> None:
@@ -50,6 +55,12 @@ async def checked(settings: Settings) -> tuple[int, dict[str, Any]]:
     assert document.keys() == {"status", "timestamp", "uptime", "checks"}
     assert document["checks"].keys() == {"database", "redis", "matching"}
     return answer.status, document
+
+
+async def lost(session: RedisSession) -> None:
+    """Return once the session has noticed that it is cut off."""
+    while session.is_connected:  # noqa: ASYNC110 - it has no event
+        await asyncio.sleep(0)
 
 
 def test_one_partition_of_several_without_a_worker_is_degraded(settings: Settings) -> None:
@@ -124,8 +135,7 @@ def test_a_restart_of_redis_between_two_checks_is_not_an_outage(redis: Redis, se
             redis.client_kill_filter(_type="pubsub", skipme=True)
             async with asyncio.timeout(5):
                 for session in (check._redis, check._heartbeats):
-                    while session.is_connected:
-                        await asyncio.sleep(0)  # noqa: ASYNC110 - it has no event
+                    await lost(session)
                 while (await check.run()).status != 200:  # the replies are subscribed to again
                     assert not gateway._replies.connected
 

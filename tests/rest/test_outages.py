@@ -102,3 +102,10 @@ def test_a_defect_shows_its_stack_trace_once(outage: Outage, caplog: pytest.LogC
     for _ in range(3):
         outage.failed(ValueError("a defect"), traceback=True)
     assert [bool(record.exc_info) for record in caplog.records] == [True]
+
+
+def test_who_gives_up_says_nothing_of_an_end(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
+    outage.failed("not answering", name="BTC-USD")
+    outage.give_up("BTC-USD")
+    outage.ended("BTC-USD")
+    assert caplog.messages == ["Redis: not answering"]

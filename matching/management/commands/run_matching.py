@@ -9,9 +9,11 @@ from typing import Any
 
 import uvloop
 from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError
 
 from matching.worker import MatchingWorker
 from orders.models import PARTITION_MAX, Instrument
+from rest.database import database_advice
 from rest.memory import settle_memory
 
 logger = logging.getLogger(__name__)
@@ -33,9 +35,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         partition = options["partition"]
-        if options["instruments"]:
-            partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
-        uvloop.run(match(partition))
+        try:
+            if options["instruments"]:
+                partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
+            uvloop.run(match(partition))
+        except ProgrammingError as error:  # a table or a column is not there, or not ours
+            raise CommandError(database_advice(error)) from error
 
 
 def partition_number(text: str) -> int:
