@@ -15,12 +15,15 @@ from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, Tra
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
 
+ORDER_ID = r"(?P<order_id>[^/]+)"
+
 
 def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPattern:
-    return re_path(rf"^{route}/?$", viewset.as_view(actions))
+    """Its name is its path as the documents write it, for GET /metrics."""
+    name = "/" + route.replace(ORDER_ID, "{order_id}")
+    return re_path(rf"^{route}/?$", viewset.as_view(actions), name=name)
 
 
-ORDER_ID = r"(?P<order_id>[^/]+)"
 SCHEMA = {
     "generator_class": OneDocument,
     "content_negotiation_class": DefaultContentNegotiation,  # by Accept, or ?format=json

@@ -24,6 +24,7 @@ from matching import documents, metrics
 from matching.batch import Batch, Key, keys_of
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
+from matching.counting import BatchCounter
 from matching.engine import OrderBook
 from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
@@ -67,6 +68,7 @@ class MatchingWorker:
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
+        self._counter = BatchCounter(partition)
         self._database_outage = Outage(logger, f"partition {partition}: the database")
         self._redis_outage = Outage(logger, f"partition {partition}: Redis")
 
@@ -264,7 +266,7 @@ class MatchingWorker:
         return known_keys
 
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
-        _count(batch)
+        self._counter.count(batch)
         orders = documents.order_documents(batch)
         replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
         self._arrived = await self._publisher.publish(
@@ -277,7 +279,7 @@ class MatchingWorker:
             await self._renew()
         await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
         await self._publisher.heartbeat(self._books.values())
-        metrics.queue_length.labels(str(self.partition)).set(await self._stream.length())
+        self._counter.tell_resting(self._books)
         if _monotonic() >= self._instruments_due:
             await self._reload_instruments()
         self._heartbeat_due = _monotonic() + settings.WORKER_HEARTBEAT_SECONDS
@@ -373,12 +375,3 @@ def _is_outage(error: Exception) -> bool:
 def _monotonic() -> float:
     """The event loop's clock, in seconds."""
     return asyncio.get_running_loop().time()
-
-
-def _count(batch: Batch) -> None:
-    metrics.batch_size.observe(batch.commands)
-    rejected = sum(order.status == "rejected" for order in batch.orders.values())
-    metrics.rejected.inc(rejected)
-    metrics.accepted.inc(len(batch.orders) - rejected)
-    metrics.matched.inc(len(batch.trades))
-    metrics.cancelled.inc(batch.cancels)

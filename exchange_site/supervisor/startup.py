@@ -27,6 +27,7 @@ from exchange_site.embedded.privileges import LINUX, may_place_servers
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from orders.defaults import load_default_instruments
 from orders.models import Instrument
+from rest.metrics_files import forget_counts
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,7 @@ def raise_open_files_limit() -> None:
 def clear_metrics() -> None:
     """Remove the counts of processes that are gone."""
     with data_folder_errors():
-        for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob("*.db"):
-            path.unlink(missing_ok=True)
+        forget_counts(Path(settings.ENVIRONMENT_METRICS_DIR))
 
 
 def await_servers(pause: Pause) -> None:

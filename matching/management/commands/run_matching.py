@@ -15,6 +15,8 @@ from matching.worker import MatchingWorker
 from orders.models import PARTITION_MAX, Instrument
 from rest.database import database_advice
 from rest.memory import settle_memory
+from rest.metrics_files import share_counts
+from rest.process_metrics import watch_this_process
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ async def match(partition: int) -> None:
     worker = MatchingWorker.connect(partition)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    share_counts()
+    watch_this_process(f"worker {partition}")
     settle_memory()
     await worker.run()
 
