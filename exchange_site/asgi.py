@@ -19,6 +19,8 @@ from exchange_site.origins import AllowedOrigins
 from exchange_site.pages import PAGE_PREFIXES, Pages
 from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
+from rest.metrics_files import share_counts
+from rest.process_metrics import watch_this_process
 
 api = ApiHandler()
 # Forms must come from the page's own origin, of which the scheme is a part: a proxy on this machine tells it. The
@@ -46,4 +48,6 @@ application = ProtocolTypeRouter(
     {"http": http, "websocket": AllowedOrigins(URLRouter(websocket_urlpatterns))}
 )
 
+share_counts()
+watch_this_process("api")
 settle_memory()

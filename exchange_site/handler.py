@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,7 @@ from exchange_site.errors import (
     too_busy,
 )
 from exchange_site.origins import AllowedOrigins
+from exchange_site.request_metrics import NO_ENDPOINT, AnsweredRequest, answered
 from exchange_site.room import Rooms
 from orders import metrics
 
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 # Looked up once: django.conf.settings takes half a microsecond each time, and a request asks several times.
 _BODY_BYTES_MAX = settings.REQUEST_BODY_BYTES_MAX
 _PATH_CHARACTERS_MAX = settings.RESOLVED_PATH_CHARACTERS_MAX
+
+ENDPOINT = "exchange.endpoint"  # of a scope: the name of its URL, once that is known
 
 PLACE_ORDER_PATHS = ("/orders", "/orders/")
 
@@ -93,8 +97,10 @@ class ApiHandler:
         places_order = scope["method"] == "POST" and scope["path"] in PLACE_ORDER_PATHS
         if places_order:
             metrics.received.add(1)
+        started = time.perf_counter()
         try:
             body = await read_body(scope, receive, _BODY_BYTES_MAX)
+            started = time.perf_counter()  # a slow client is not a slow answer
         except Incomplete:
             response: HttpResponse = incomplete_request()  # for a client that is still there
             response["Connection"] = "close"
@@ -105,7 +111,11 @@ class ApiHandler:
         else:
             work = functools.partial(self._respond, scope, body)
             response = await self._rooms.answer(scope["method"], scope["path"], work, too_busy)
-        if places_order and isinstance(response, ErrorResponse):
+        if not places_order:
+            seconds = time.perf_counter() - started
+            endpoint = scope.get(ENDPOINT, NO_ENDPOINT)
+            answered.add(AnsweredRequest(scope["method"], endpoint, response.status_code, seconds))
+        elif isinstance(response, ErrorResponse):
             metrics.refused.labels(response.code).inc()
         try:
             await send_response(response, send)
@@ -121,6 +131,7 @@ class ApiHandler:
             return bad_request(None, error)  # type: ignore[arg-type]
         try:
             request.resolver_match = match = _resolve(request.path)
+            scope[ENDPOINT] = match.url_name
             return await match.func(request, *match.args, **match.kwargs)  # type: ignore[no-any-return]
         except Exception as error:
             return _response_for(request, error)

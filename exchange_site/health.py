@@ -1,12 +1,17 @@
-"""GET /healthz: whether the exchange can take an order, and what is wrong where it cannot."""
+"""GET /healthz: whether the exchange can take an order, and what is wrong if it cannot. GET /livez: this process.
+
+One check answers all requests of HEALTH_SHARED_SECONDS, on connections that stay: asking costs the servers nothing,
+however many ask.
+"""
 
 import asyncio
 import time
 from collections.abc import Awaitable
 from datetime import UTC, datetime
 
+import msgspec
 from django.conf import settings
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from redis.exceptions import RedisError
@@ -15,13 +20,19 @@ from rest_framework.request import Request
 from exchange_site import schema
 from orders.gateway import current_gateway
 from orders.instruments import directory
-from orders.messages import heartbeat_key
-from rest.content import JSONResponse
+from orders.partition_states import read_partition_states
+from rest.content import JSONResponse, encode_json
 from rest.database import DatabaseReader
 from rest.exceptions import Unavailable
-from rest.redis import connect_redis
+from rest.loops import per_event_loop
+from rest.redis import RedisSession, connect_redis
+from rest.shared import Shared
 from rest.times import time_text
 from rest.viewset import AsyncViewSet
+
+OK = "ok"
+NOT_ANSWERING = "not answering"
+ALIVE = encode_json({"status": "alive"})
 
 _started = time.monotonic()
 _ask_database = DatabaseReader(  # not behind slow reads
@@ -32,49 +43,122 @@ _ask_database = DatabaseReader(  # not behind slow reads
 )
 
 
+class LiveViewSet(AsyncViewSet):
+    """For whatever restarts processes."""
+
+    @extend_schema(**schema.LIVE)
+    async def list(self, request: Request) -> HttpResponse:
+        """This process answers; it asks nobody, so that says nothing of the rest of the exchange."""
+        return JSONResponse(ALIVE)
+
+
 class HealthViewSet(AsyncViewSet):
     """For load balancers, containers and people."""
 
     @extend_schema(**schema.HEALTH)
     async def list(self, request: Request) -> HttpResponse:
         """Whether database, Redis and the matching workers answer."""
+        health = await current_health().get()
+        headers = {} if health.status == 200 else {"Retry-After": str(settings.RETRY_AFTER_SECONDS)}
+        return JSONResponse(health.body, status=health.status, headers=headers)
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer to GET /healthz."""
+
+    status: int
+    body: bytes
+
+
+class Matching(msgspec.Struct, frozen=True):
+    """Which partitions with instruments have a worker, and which have none."""
+
+    matched: list[int]
+    unmatched: list[int]
+
+    def __str__(self) -> str:
+        if not self.unmatched:
+            return OK
+        several = len(self.unmatched) > 1
+        names = ", ".join(map(str, self.unmatched))
+        return (
+            f"no worker matches {'partitions' if several else 'partition'} {names}: see"
+            f" {'their logs' if several else 'its log'}, or start manage.py run_matching --partition"
+            f" {self.unmatched[0]}"
+        )
+
+
+class CheckFailed(Exception):
+    """The message says in a few words what is wrong."""
+
+
+class HealthCheck:
+    """Asks the servers, on an event loop's own connections."""
+
+    def __init__(self) -> None:
+        redis = connect_redis()
+        self._redis = RedisSession(redis)
+        self._heartbeats = RedisSession(redis)  # asked at the same time
+
+    async def run(self) -> Health:
+        """Takes HEALTH_CHECK_TIMEOUT_SECONDS at most."""
         database, redis, matching = await asyncio.gather(
-            _check(_check_database()), _check(_check_redis()), _check(_check_matching())
+            _outcome(_check_database()), _outcome(self._check_redis()), _outcome(self._check_matching())
         )
-        checks = {"database": database, "redis": redis, "matching": matching}
-        healthy = all(state == "ok" for state in checks.values())
-        return JSONResponse(
-            {
-                "status": "healthy" if healthy else "unhealthy",
-                "timestamp": time_text(datetime.now(UTC)),
-                "uptime": round(time.monotonic() - _started, 3),
-                "checks": checks,
-            },
-            status=200 if healthy else 503,
-            headers={} if healthy else {"Retry-After": str(settings.RETRY_AFTER_SECONDS)},
+        servers_answer = database == redis == OK
+        if servers_answer and str(matching) == OK:
+            status = "healthy"
+        elif servers_answer and isinstance(matching, Matching) and matching.matched:
+            status = "degraded"
+        else:
+            status = "unhealthy"
+        document = {
+            "status": status,
+            "timestamp": time_text(datetime.now(UTC)),
+            "uptime": round(time.monotonic() - _started, 3),
+            "checks": {"database": database, "redis": redis, "matching": str(matching)},
+        }
+        return Health(503 if status == "unhealthy" else 200, encode_json(document))
+
+    async def _check_redis(self) -> str:
+        await self._redis.run(("PING",))
+        await current_gateway().ready()  # without replies this process can take no orders
+        return OK
+
+    async def _check_matching(self) -> Matching:
+        partitions = await active_partitions()
+        if not partitions:
+            raise CheckFailed("no instruments: run manage.py migrate and load some")
+        states = await read_partition_states(self._heartbeats, partitions)
+        return Matching(
+            matched=[state.partition for state in states if state.is_matched],
+            unmatched=[state.partition for state in states if not state.is_matched],
         )
 
 
-class NotMatching(Exception):
-    """A partition has no live worker."""
+async def active_partitions() -> set[int]:
+    """Those that have instruments. Raises Unavailable if the database has never answered."""
+    return {instrument.partition for instrument in (await directory.all()).values()}
 
 
-async def _check(check: Awaitable[None]) -> str:
-    """'ok', or what is wrong in a few words for the operator; no addresses or credentials."""
+async def _outcome(check: Awaitable[str | Matching]) -> str | Matching:
+    """What the check returns, or in a few words for the operator what is wrong: no addresses or credentials."""
     try:
         async with asyncio.timeout(settings.HEALTH_CHECK_TIMEOUT_SECONDS):
-            await check
+            return await check
     except TimeoutError:
         return "no answer in time"
-    except NotMatching as error:
+    except CheckFailed as error:
         return str(error)
-    except (RedisError, OSError, Unavailable):
-        return "not answering"
-    return "ok"
+    except (RedisError, OSError, Unavailable) as error:
+        if isinstance(error.__cause__, ProgrammingError):
+            return "its tables are missing: run manage.py migrate"
+        return NOT_ANSWERING
 
 
-async def _check_database() -> None:
+async def _check_database() -> str:
     await _ask_database(_select_one)
+    return OK
 
 
 def _select_one() -> None:
@@ -82,19 +166,7 @@ def _select_one() -> None:
         cursor.execute("SELECT 1 FROM orders_instrument LIMIT 1")
 
 
-async def _check_redis() -> None:
-    async with connect_redis() as redis:
-        await redis.ping()
-    await current_gateway().ready()  # where this process can't hear replies it can't take orders
-
-
-async def _check_matching() -> None:
-    partitions = {instrument.partition for instrument in (await directory.all()).values()}
-    if not partitions:
-        raise NotMatching("no instruments: run manage.py migrate and load some")
-    async with connect_redis() as redis:
-        for partition in sorted(partitions):
-            if not await redis.exists(heartbeat_key(partition)):
-                raise NotMatching(
-                    f"no worker matches partition {partition}: see its log, or start manage.py run_matching"
-                )
+@per_event_loop
+def current_health() -> Shared[Health]:
+    """The health that requests on this event loop share."""
+    return Shared(HealthCheck().run, settings.HEALTH_SHARED_SECONDS)

@@ -1,52 +1,126 @@
-"""GET /metrics: Prometheus text of every process of the exchange."""
+"""GET /metrics: Prometheus text of every process of the exchange.
+
+What processes have counted comes from the files that they share, the state of the partitions from Redis at that
+moment. One text answers all requests of METRICS_SHARED_SECONDS; a thread of its own makes it, so that reading files
+keeps no order waiting.
+"""
 
 import asyncio
-import os
-import re
+import platform
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import django
 from django.conf import settings
 from django.http import HttpResponse
-from django_prometheus.exports import ExportToDjangoView
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 
+from exchange_site.health import active_partitions
+from orders.partition_states import PartitionState, read_partition_states
+from rest.exceptions import Unavailable
+from rest.loops import per_event_loop
+from rest.metrics_files import collect
+from rest.redis import RedisSession, connect_redis
+from rest.shared import Shared
 from rest.viewset import AsyncViewSet
+
+_thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
 
 class MetricsViewSet(AsyncViewSet):
-    """What the processes have counted, out of the files that they share."""
+    """What the processes have counted, and the state of the partitions."""
 
     schema = None  # no JSON: not in the OpenAPI schema
 
     async def list(self, request: Request) -> HttpResponse:
-        """The metrics in the format of the request's Accept header, by default plain text."""
-        return await asyncio.to_thread(_collect, request)
+        """The metrics in Prometheus's text format, whatever the client accepts."""
+        return HttpResponse(await current_metrics().get(), content_type=CONTENT_TYPE_LATEST)
 
 
-def _collect(request: Request) -> HttpResponse:
-    """Reads files."""
-    forget_dead_processes()
-    answer: HttpResponse = ExportToDjangoView(request)
-    return answer
+class MetricsText:
+    """Makes the text, on an event loop's own connection to Redis."""
+
+    def __init__(self) -> None:
+        self._session = RedisSession(connect_redis())
+
+    async def make(self) -> bytes:
+        """Raises OSError if EXCHANGE_METRICS_DIR can't be used."""
+        try:
+            async with asyncio.timeout(settings.METRICS_LIVE_SECONDS_MAX):
+                states = await read_partition_states(self._session, await active_partitions())
+        except (RedisError, OSError, Unavailable):  # the timeout's TimeoutError is an OSError
+            live = Live(states=None)
+        else:
+            live = Live(states=states)
+        return await asyncio.get_running_loop().run_in_executor(_thread, live.text)
 
 
-def forget_dead_processes(*, starting: int | None = None) -> None:
-    """Remove what this host's dead processes said of live things, such as open connections; their counts stay.
+class Live:
+    """A collector of what is known at this moment, for one text."""
 
-    `starting` begins anew under its number: what is said in its name is an earlier process's.
-    """
-    names = re.compile(rf"gauge_live[a-z]+_{re.escape(settings.METRICS_HOST)}-(\d+)\.db")
-    for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob("gauge_live*.db"):
-        name = names.fullmatch(path.name)
-        if name and (int(name[1]) == starting or not _is_alive(int(name[1]))):
-            path.unlink(missing_ok=True)
+    def __init__(self, states: Sequence[PartitionState] | None) -> None:
+        """`states` is None if Redis, which knows them, does not answer."""
+        self._states = states
+
+    def text(self) -> bytes:
+        """All metrics. Raises OSError."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)  # type: ignore[arg-type]
+        return generate_latest(registry)
+
+    def collect(self) -> Iterable[Metric]:
+        yield from collect(Path(settings.ENVIRONMENT_METRICS_DIR))
+        yield _build_info()
+        yield _gauge(
+            "exchange_partitions_known",
+            "1 if Redis has told the state of the partitions, which the following metrics need, 0 if not",
+            self._states is not None,
+        )
+        if self._states is not None:
+            yield from _partitions(self._states)
 
 
-def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # it lives, as another user
-    return True
+def _partitions(states: Sequence[PartitionState]) -> Iterable[Metric]:
+    up = GaugeMetricFamily(
+        "exchange_worker_up", "1 if a worker matches the partition: it has a heartbeat", labels=["partition"]
+    )
+    length = GaugeMetricFamily(
+        "exchange_queue_length", "Commands in the stream that are not done", labels=["partition"]
+    )
+    age = GaugeMetricFamily(
+        "exchange_oldest_command_age_seconds",
+        "Since the oldest command that is not done was taken; 0 without any",
+        labels=["partition"],
+    )
+    for state in states:
+        labels = [str(state.partition)]
+        up.add_metric(labels, state.is_matched)
+        length.add_metric(labels, state.queue_length)
+        age.add_metric(labels, state.oldest_seconds)
+    return up, length, age
+
+
+def _build_info() -> Metric:
+    names = {
+        "version": settings.VERSION,
+        "python": platform.python_version(),
+        "django": django.get_version(),
+    }
+    info = GaugeMetricFamily("exchange_build_info", "What is running; always 1", labels=list(names))
+    info.add_metric(list(names.values()), 1)
+    return info
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=float(value))
+
+
+@per_event_loop
+def current_metrics() -> Shared[bytes]:
+    """The text that requests on this event loop share."""
+    return Shared(MetricsText().make, settings.METRICS_SHARED_SECONDS, burst_max=settings.METRICS_BURST_MAX)

@@ -13,7 +13,9 @@ from django.conf import settings
 
 Answer = TypeVar("Answer")
 
-_ALWAYS_ANSWERED = ("/healthz", "/metrics")
+_ALWAYS_ANSWERED = frozenset(
+    path + slash for path in ("/livez", "/healthz", "/metrics") for slash in ("", "/")
+)
 
 
 class Room:

@@ -12,7 +12,7 @@ from rest.schema import ERROR, RETRY_AFTER, TEXT, TIME, choice, errors, record
 
 _HEALTH = record(
     {
-        "status": choice(["healthy", "unhealthy"]),
+        "status": choice(["healthy", "degraded", "unhealthy"]),
         "timestamp": TIME,
         "uptime": {"type": "number", "minimum": 0, "description": "seconds since this process started"},
         "checks": record(
@@ -29,8 +29,19 @@ HEALTH: dict[str, Any] = {
     "parameters": [RETRY_AFTER],
     "responses": {
         **errors(),
-        200: OpenApiResponse(_HEALTH, description="an order can be taken"),
+        200: OpenApiResponse(
+            _HEALTH,
+            description="an order can be taken; `degraded`: in some partitions only, `checks` names the others",
+        ),
         503: OpenApiResponse(_HEALTH, description="`checks` says what is wrong"),
+    },
+}
+
+LIVE: dict[str, Any] = {
+    "operation_id": "get_liveness",
+    "parameters": [],
+    "responses": {
+        200: OpenApiResponse(record({"status": choice(["alive"])}), description="this process answers")
     },
 }
 

@@ -1,7 +1,6 @@
 """Django's settings, and every limit of the exchange by name and unit. The only reader of the environment."""
 
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -10,8 +9,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from exchange_site.embedded.locations import Locations
 from exchange_site.environment import InvalidEnvironment, read_environment, secret_key
+from rest.metrics_values import SharedValue
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VERSION = "0.1.0"  # pyproject.toml has it too
 
 try:
     ENVIRONMENT = read_environment()
@@ -76,8 +77,18 @@ DATABASE_STATEMENT_SECONDS_MAX = 5.0
 DESK_DATABASE_THREADS = 2  # for what orders and cancels look up: they don't wait behind the reads
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
+
+# Health, metrics and the log
 HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
-HEALTH_CHECKS_MAX = 16  # of one API process at a time
+HEALTH_CHECKS_MAX = 16  # of one API process, begun or waiting for the database's thread
+HEALTH_SHARED_SECONDS = 0.5  # one check answers all requests of an API process for so long
+METRICS_SHARED_SECONDS = 0.5  # likewise one text of GET /metrics
+METRICS_BURST_MAX = 50  # texts that may be made sooner; one more for each METRICS_SHARED_SECONDS
+METRICS_LIVE_SECONDS_MAX = 3.0  # for what is asked of Redis for that text
+METRICS_LOCK_SECONDS_MAX = 1.0  # that a process waits for its turn in the folder of metrics
+METRICS_PROCESS_SECONDS = 5.0  # between two looks of a process at its own processor time, memory and files
+OUTAGE_LOG_SECONDS = 30.0  # between two lines about an outage that lasts
+OUTAGES_LOGGED_MAX = 5  # of one thing that fails again and again, in OUTAGE_LOG_SECONDS
 
 RESOLVED_PATHS_MAX = 1_000  # remembered by an API process, each of at most
 RESOLVED_PATH_CHARACTERS_MAX = 100
@@ -166,12 +177,7 @@ try:
     os.makedirs(ENVIRONMENT_METRICS_DIR, exist_ok=True)
 except OSError as error:
     sys.exit(f"exchange: EXCHANGE_METRICS_DIR can't be used: {error.strerror}: {error.filename}")
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = ENVIRONMENT_METRICS_DIR  # prometheus_client reads it
-# Files are named after host and process: containers that share the folder have the same process ids.
-METRICS_HOST = socket.gethostname().replace("_", "-")
-_metrics_process = {"name": f"{METRICS_HOST}-{os.getpid()}"}  # asked for at each count: not made anew
-os.register_at_fork(after_in_child=lambda: _metrics_process.update(name=f"{METRICS_HOST}-{os.getpid()}"))
-values.ValueClass = values.MultiProcessValue(lambda: _metrics_process["name"])  # type: ignore[no-untyped-call]
+values.ValueClass = SharedValue  # before any metric is defined
 
 INSTALLED_APPS = [
     "exchange_site",  # its runserver is Daphne's, and Daphne's comes before Django's
@@ -293,7 +299,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Exchange",
     "DESCRIPTION": "Orders in over REST, matched by price-time priority, committed before they are acknowledged.",
-    "VERSION": "0.1.0",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": ["exchange_site.schema.finish_document"],
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -8,19 +8,22 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.negotiation import DefaultContentNegotiation
 
-from exchange_site.health import HealthViewSet
+from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
 from exchange_site.schema import OneDocument
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
 
+ORDER_ID = r"(?P<order_id>[^/]+)"
+
 
 def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPattern:
-    return re_path(rf"^{route}/?$", viewset.as_view(actions))
+    """Its name is its path as the documents write it, for GET /metrics."""
+    name = "/" + route.replace(ORDER_ID, "{order_id}")
+    return re_path(rf"^{route}/?$", viewset.as_view(actions), name=name)
 
 
-ORDER_ID = r"(?P<order_id>[^/]+)"
 SCHEMA = {
     "generator_class": OneDocument,
     "content_negotiation_class": DefaultContentNegotiation,  # by Accept, or ?format=json
@@ -37,6 +40,7 @@ urlpatterns = [
     endpoint("instruments", InstrumentViewSet, get="list"),
     endpoint("ticker", TickerViewSet, get="list"),
     endpoint("candles", CandleViewSet, get="list"),
+    endpoint("livez", LiveViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
     endpoint("metrics", MetricsViewSet, get="list"),
     re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**SCHEMA, **READ_ONLY), name="schema"),

@@ -24,12 +24,14 @@ from matching import documents, metrics
 from matching.batch import Batch, Key, keys_of
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
+from matching.counting import BatchCounter
 from matching.engine import OrderBook
 from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook
 from matching.settlement import KeysTaken, Settled
 from orders import messages
+from rest.outages import Outage
 from rest.redis import RedisSession, connect_redis
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,9 @@ class MatchingWorker:
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
+        self._counter = BatchCounter(partition)
+        self._database_outage = Outage(logger, f"partition {partition}: the database")
+        self._redis_outage = Outage(logger, f"partition {partition}: Redis")
 
     @classmethod
     def connect(cls, partition: int) -> Self:
@@ -89,7 +94,10 @@ class MatchingWorker:
                 try:
                     await self._own_and_match()
                 except OUTAGES as error:
-                    logger.warning("partition %d: %s: %s", self.partition, type(error).__name__, error)
+                    if isinstance(error, LeaseLost):
+                        logger.warning("partition %d: LeaseLost: %s", self.partition, error)
+                    else:
+                        self._database_outage.failed(error)
                     await self._ledger.disconnect()
                     await self._pause(self._backoff_seconds)
                     self._backoff_seconds = min(
@@ -102,6 +110,7 @@ class MatchingWorker:
         """From the lease to the stop. Raises what ends the ownership."""
         waiting_said = False
         while (lease := await self._ledger.acquire(self.owner)) is None:
+            self._database_outage.ended()
             if not waiting_said:
                 logger.info("partition %d: standby, another worker holds the lease", self.partition)
                 waiting_said = True
@@ -116,7 +125,7 @@ class MatchingWorker:
                     await self._work()
             except (RedisError, OSError) as error:
                 # The books are right and the lease is ours: only the way to the others is lost.
-                logger.warning("partition %d: Redis: %s", self.partition, error)
+                self._redis_outage.failed(error)
                 await self._renew()
                 await self._pause(settings.WORKER_BACKOFF_SECONDS_MIN)
 
@@ -124,6 +133,7 @@ class MatchingWorker:
         started = time.perf_counter()
         async with self._renewing():
             self._books = await self._ledger.load_books()
+        self._database_outage.ended()
         # Clients may send again what was not answered; and a batch that failed must not fail at a key once more.
         self._look_up_until = _monotonic() + settings.WORKER_LOOK_UP_SECONDS
         logger.info(
@@ -145,6 +155,8 @@ class MatchingWorker:
         self._heartbeat_due = _monotonic()
         await self._work()
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
+        self._redis_outage.ended()
+        self._database_outage.ended()
         logger.info("partition %d: matching", self.partition)
 
     async def _work(self) -> None:
@@ -254,7 +266,7 @@ class MatchingWorker:
         return known_keys
 
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
-        _count(batch)
+        self._counter.count(batch)
         orders = documents.order_documents(batch)
         replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
         self._arrived = await self._publisher.publish(
@@ -267,7 +279,7 @@ class MatchingWorker:
             await self._renew()
         await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
         await self._publisher.heartbeat(self._books.values())
-        metrics.queue_length.labels(str(self.partition)).set(await self._stream.length())
+        self._counter.tell_resting(self._books)
         if _monotonic() >= self._instruments_due:
             await self._reload_instruments()
         self._heartbeat_due = _monotonic() + settings.WORKER_HEARTBEAT_SECONDS
@@ -299,7 +311,7 @@ class MatchingWorker:
                 try:
                     await self._ledger.renew_beside(self._held)
                 except (OperationalError, InterfaceError) as error:
-                    logger.warning("partition %d: lease not renewed: %s", self.partition, error)
+                    self._database_outage.failed(error)
 
         renewing = asyncio.create_task(renew_forever())
         try:
@@ -363,12 +375,3 @@ def _is_outage(error: Exception) -> bool:
 def _monotonic() -> float:
     """The event loop's clock, in seconds."""
     return asyncio.get_running_loop().time()
-
-
-def _count(batch: Batch) -> None:
-    metrics.batch_size.observe(batch.commands)
-    rejected = sum(order.status == "rejected" for order in batch.orders.values())
-    metrics.rejected.inc(rejected)
-    metrics.accepted.inc(len(batch.orders) - rejected)
-    metrics.matched.inc(len(batch.trades))
-    metrics.cancelled.inc(batch.cancels)

@@ -16,7 +16,7 @@ LATENCY_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5,
 
 
 class SeriesHistogram(Histogram):
-    """A histogram without labels that takes many amounts at once."""
+    """A histogram that takes many amounts of one series at once."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
         """What `observe` does for each of them."""
@@ -34,6 +34,12 @@ _latency = SeriesHistogram(
     "From a request to place an order to its answer, of orders that were taken",
     buckets=LATENCY_BUCKETS_SECONDS,
 )
+_cancel_latency = SeriesHistogram(
+    "exchange_cancel_latency_seconds",
+    "From a request to cancel an order to its answer, of orders that were cancelled",
+    buckets=LATENCY_BUCKETS_SECONDS,
+)
 
 received = Gathered[int](lambda counts: _received.inc(sum(counts)))
 latency_seconds = Gathered[float](_latency.observe_all)
+cancel_latency_seconds = Gathered[float](_cancel_latency.observe_all)

@@ -15,6 +15,7 @@ from django.db.models import F, Q
 from orders.grid import DECIMALS_MAX, Grid
 from rest.numbers import EXACT
 
+PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
 STEPS_MAX = 2**53  # exact in a Redis sorted set's score, and far inside a 64-bit integer
 
 SYMBOL_PATTERN = r"^[A-Z0-9]{1,10}-[A-Z0-9]{1,10}$"

@@ -42,8 +42,11 @@ class OrderViewSet(AsyncViewSet):
     @extend_schema(**schema.CANCEL_ORDER)
     async def cancel(self, request: Request, order_id: str) -> HttpResponse:
         """Take a resting order off the book; answered after that is committed."""
+        started = time.perf_counter()
         owner = _cancel_order.run_validation(request.data)["client_id"]
-        return _answer(await current_desk().cancel_by_id(_order_id(order_id), owner=owner), created=False)
+        outcome = await current_desk().cancel_by_id(_order_id(order_id), owner=owner)
+        metrics.cancel_latency_seconds.add(time.perf_counter() - started)
+        return _answer(outcome, created=False)
 
     @extend_schema(**schema.RETRIEVE_ORDER)
     async def retrieve(self, request: Request, order_id: str) -> HttpResponse:

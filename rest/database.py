@@ -9,15 +9,28 @@ grows behind it.
 import asyncio
 import contextlib
 import functools
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 from rest.exceptions import Unavailable
+from rest.outages import Outage
+
+logger = logging.getLogger(__name__)
+
+_outage = Outage(logger, "the database can't be read")
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -61,10 +74,17 @@ class DatabaseReader:
         reading.add_done_callback(_retrieve)
         try:
             async with asyncio.timeout(self._seconds_max):
-                return await asyncio.shield(reading)
+                result = await asyncio.shield(reading)
+            _outage.ended()
+            return result
         except TimeoutError:
+            _outage.failed(f"no answer within {self._seconds_max:g} s")
             raise Unavailable("The database did not answer in time. Try again after Retry-After.") from None
         except (DatabaseError, InterfaceError) as error:
+            if isinstance(error, ProgrammingError):
+                _outage.failed(database_advice(error))
+            elif isinstance(error, OperationalError | InterfaceError) and not _took_too_long(error):
+                _outage.failed(error)
             raise Unavailable("The database is not answering. Try again after Retry-After.") from error
         finally:
             wanted.clear()
@@ -110,6 +130,11 @@ def _retrieve(reading: asyncio.Future[Result]) -> None:
     """What a read raises that nobody waits for any more is nobody's news."""
     if not reading.cancelled():
         reading.exception()
+
+
+def _took_too_long(error: Exception) -> bool:
+    """Whether the server has ended the statement: 57014 query_canceled. That says nothing of other reads."""
+    return getattr(error.__cause__, "sqlstate", None) == "57014"
 
 
 read_database = DatabaseReader(

@@ -98,7 +98,12 @@ def test_places_are_free_again_however_an_order_ends() -> None:
 
 COMMANDS = [("POST", "/orders"), ("POST", "/orders/"), ("POST", "/orders/1/cancel")]
 READS = [("GET", "/orders"), ("GET", "/orderbook"), ("HEAD", "/trades")]
-ALWAYS_ANSWERED = [("GET", "/healthz"), ("GET", "/metrics")]
+ALWAYS_ANSWERED = [
+    (method, path + slash)
+    for method in ("GET", "HEAD")
+    for path in ("/livez", "/healthz", "/metrics")
+    for slash in ("", "/")
+]
 
 
 @pytest.mark.parametrize(("method", "path"), [*COMMANDS, *READS])
@@ -121,9 +126,10 @@ def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
 def test_who_looks_after_the_exchange_is_always_answered(method: str, path: str) -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        working = await started(handler, 3, *READS[0])
+        working = [*await started(handler, 3, *READS[0]), *await started(handler, 3, *COMMANDS[0])]
         other = (await started(handler, 1, method, path))[0]
-        assert status(await send(handler, *READS[0])) == 503
+        for full in (READS[0], COMMANDS[0]):
+            assert status(await send(handler, *full)) == 503
         handler.may_answer.set()
         assert status(await other) == 201
         await asyncio.gather(*working)

@@ -1,56 +1,299 @@
-"""Whose metrics go when a process has gone: nobody else's."""
+"""What processes share of their counts, and what stays of it when they have gone."""
 
+import contextlib
+import fcntl
+import itertools
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from pytest_django.fixtures import Settings
 
-from exchange_site.metrics import forget_dead_processes
+from exchange_site.metrics import Live
 from orders.metrics import LATENCY_BUCKETS_SECONDS, SeriesHistogram
+from orders.partition_states import PartitionState
+from rest import metrics_files
+from rest.metrics_files import collect, forget_counts, merge_dead_processes
+from tests.environment import exchange_variables
+from tests.system.exchange import ROOT, manage, wait_until
+
+Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+# It counts what it is told, on the host that it is told to be on.
+COUNTING_PROCESS = """
+import os, socket, sys
+folder, host = sys.argv[1:]
+socket.gethostname = lambda: host
+from django.conf import settings
+settings.configure(ENVIRONMENT_METRICS_DIR=folder, METRICS_LOCK_SECONDS_MAX=5.0)
+from prometheus_client import Counter, Gauge, Histogram, values
+from rest.metrics_values import SharedValue
+values.ValueClass = SharedValue
+from rest.metrics_files import share_counts
+counter = Counter("counted", "Test", ["kind"])
+seconds = Histogram("seconds", "Test", buckets=(1, 10))
+open_now = Gauge("open_now", "Test", multiprocess_mode="livesum")
+newest = Gauge("newest", "Test", multiprocess_mode="livemostrecent")
+counter.labels("before").inc(1)
+share_counts()
+counter.labels("after").inc(2)
+seconds.observe(5)
+seconds.observe(0.5)
+open_now.set(3)
+newest.set(4)
+print("counted", flush=True)
+for line in sys.stdin:
+    if line == "fork\\n":
+        pid = os.fork()
+        if pid:
+            print(pid, flush=True)
+        else:
+            counter.labels("fork").inc(100)
+"""
 
 
-@pytest.fixture
-def dead() -> int:
-    """The number of a process that has ended."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        return process.pid
+class CountingProcess:
+    """Counts in the folder, and lives until it is killed."""
+
+    def __init__(self, folder: Path, host: str = "web") -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", COUNTING_PROCESS, str(folder), host],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "counted\n"
+
+    def fork(self) -> int:
+        """Have it fork; returns the number of the new process, which ends after its parent."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("fork\n")
+        self._process.stdin.flush()
+        return int(self._answer())
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
 
 
 @pytest.fixture
 def folder(settings: Settings, tmp_path: Path) -> Path:
-    """The metrics of the host `web`."""
-    settings.METRICS_HOST = "web"
-    settings.ENVIRONMENT_METRICS_DIR = str(tmp_path)
+    settings.METRICS_LOCK_SECONDS_MAX = 5.0
     return tmp_path
 
 
-def left(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., CountingProcess]]:
+    """Starts processes that are killed at the end of the test."""
+    with contextlib.ExitStack() as started:
+
+        def start_one(host: str = "web") -> CountingProcess:
+            process = CountingProcess(folder, host)
+            started.callback(process.kill)
+            return process
+
+        yield start_one
 
 
-def test_only_live_gauges_of_this_hosts_dead_processes_go(folder: Path, dead: int) -> None:
-    kept = {
-        f"gauge_livesum_web-{os.getpid()}.db",
-        f"gauge_livesum_web-1-{dead}.db",  # the host `web-1`: its numbers tell nothing here
-        f"gauge_livesum_other-{dead}.db",
-        f"gauge_mostrecent_web-{dead}.db",
-        f"counter_web-{dead}.db",
+def values(folder: Path) -> Values:
+    """Of all series, as GET /metrics tells them."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for metric in collect(folder)
+        for sample in metric.samples
     }
-    for name in {*kept, f"gauge_livesum_web-{dead}.db", f"gauge_liveall_web-{dead}.db"}:
-        (folder / name).touch()
-    forget_dead_processes()
-    assert left(folder) == kept
 
 
-def test_a_process_that_starts_begins_at_nothing(folder: Path) -> None:
-    (folder / f"gauge_livesum_web-{os.getpid()}.db").touch()
-    (folder / f"gauge_livesum_web-{os.getppid()}.db").touch()
-    forget_dead_processes(starting=os.getpid())
-    assert left(folder) == {f"gauge_livesum_web-{os.getppid()}.db"}
+def counted(folder: Path, kind: str) -> float | None:
+    return values(folder).get(("counted_total", frozenset({("kind", kind)})))
+
+
+def told(folder: Path, name: str) -> float | None:
+    return values(folder).get((name, frozenset()))
+
+
+def bucket(folder: Path, bound: str) -> float:
+    return values(folder)["seconds_bucket", frozenset({("le", bound)})]
+
+
+def left(folder: Path) -> set[str]:
+    """The files of processes and of merges."""
+    return {path.name for path in folder.iterdir()} - {".turn"}
+
+
+def test_a_dead_process_is_known_on_every_host(folder: Path, start: Callable[..., CountingProcess]) -> None:
+    """Its connections go, and its counts stay, whichever host it ran on and whoever looks."""
+    container, other = start("container-1"), start("container-2")
+    assert told(folder, "open_now") == 6
+    container.kill()
+    assert told(folder, "open_now") == 3
+    assert told(folder, "newest") == 4
+    assert (counted(folder, "before"), counted(folder, "after")) == (2, 4)
+    other.kill()
+    assert told(folder, "open_now") is None
+    assert told(folder, "newest") is None
+    assert (counted(folder, "before"), counted(folder, "after")) == (2, 4)
+    assert [bucket(folder, bound) for bound in ("1.0", "10.0", "+Inf")] == [2, 4, 4]
+    assert (told(folder, "seconds_sum"), told(folder, "seconds_count")) == (11, 4)
+
+
+def test_the_number_of_files_does_not_grow(folder: Path, start: Callable[..., CountingProcess]) -> None:
+    for _ in range(4):
+        start().kill()
+    merge_dead_processes(folder)
+    assert left(folder) == {"counter_merged.db", "histogram_merged.db"}
+    assert counted(folder, "after") == 8
+    forget_counts(folder)
+    assert left(folder) == set()
+
+
+def test_who_starts_cleans_up(folder: Path, start: Callable[..., CountingProcess]) -> None:
+    start("one").kill()
+    start("two")
+    assert not {name for name in left(folder) if "one" in name}
+
+
+class KilledMerge:
+    """Ends a merge before the given change to the folder, counted from 0."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+        self._left = step
+        for name in ("replace", "unlink", "write_text"):
+            monkeypatch.setattr(Path, name, self._changing(getattr(Path, name)))
+
+    def _changing(self, change: Callable[..., object]) -> Callable[..., object]:
+        def change_or_end(path: Path, *args: object, **options: object) -> object:
+            if self._left == 0:
+                raise KeyboardInterrupt
+            self._left -= 1
+            return change(path, *args, **options)
+
+        return change_or_end
+
+
+def test_what_a_killed_merge_has_left_is_counted_once(
+    folder: Path, start: Callable[..., CountingProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is killed before each of its changes to the folder in turn."""
+    for step in itertools.count():
+        start().kill()
+        is_killed = False
+        with monkeypatch.context() as patch:
+            KilledMerge(patch, step)
+            try:
+                merge_dead_processes(folder)
+            except KeyboardInterrupt:
+                is_killed = True
+        assert counted(folder, "after") == bucket(folder, "+Inf") == 2 * (step + 1), f"before change {step}"
+        if not is_killed:
+            break
+    assert step >= 10
+
+
+def test_while_another_process_has_the_turn_the_counts_are_told_all_the_same(
+    folder: Path, start: Callable[..., CountingProcess], settings: Settings
+) -> None:
+    """It may be frozen."""
+    settings.METRICS_LOCK_SECONDS_MAX = 0.0
+    dead, _ = start(), start()
+    dead.kill()
+    with (folder / ".turn").open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        before = left(folder)
+        assert counted(folder, "after") == 4
+        assert left(folder) == before
+    assert counted(folder, "after") == 4
+    assert left(folder) != before
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 64, b"\xff" * 8192, b"\x00\x10\0\0" + b"\x7f" * 4092])
+def test_a_file_that_is_not_whole_hides_no_other(
+    folder: Path, start: Callable[..., CountingProcess], content: bytes
+) -> None:
+    start()
+    (folder / "counter_gone-1-2.db").write_bytes(content)
+    (folder / "histogram_gone-1-2.db").write_bytes(content)
+    assert counted(folder, "after") == 2
+    assert not {name for name in left(folder) if "gone" in name}
+
+
+def test_a_fork_counts_for_itself(folder: Path, start: Callable[..., CountingProcess]) -> None:
+    """Its parent is dead though the fork has inherited its open files."""
+    parent = start()
+    fork = parent.fork()
+    assert counted(folder, "fork") is None
+    parent.kill()
+    try:
+        wait_until(lambda: told(folder, "open_now") is None, "the parent is known to be dead")
+        assert counted(folder, "after") == 2
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(fork, 9)
+
+
+def test_a_command_leaves_no_files(tmp_path: Path) -> None:
+    finished = manage(exchange_variables(tmp_path), "create_fixtures", "--orders", "10")
+    assert finished.returncode == 0, finished.stderr
+    assert left(tmp_path / "metrics") == set()
+
+
+def test_a_folder_that_cannot_be_used_stops_nothing(
+    tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    settings.ENVIRONMENT_METRICS_DIR = str(tmp_path / "file")
+    monkeypatch.setattr(metrics_files, "_alive_file", None)
+    metrics_files.share_counts()
+    (line,) = caplog.messages
+    assert "EXCHANGE_METRICS_DIR can't be used" in line
+    assert metrics_files._alive_file is None
+
+
+def text(folder: Path, settings: Settings, states: list[PartitionState] | None) -> str:
+    settings.ENVIRONMENT_METRICS_DIR = str(folder)
+    return Live(states).text().decode()
+
+
+def test_the_state_of_the_partitions_is_that_of_the_moment(folder: Path, settings: Settings) -> None:
+    states = [
+        PartitionState(partition=0, is_matched=True, queue_length=3, oldest_seconds=0.25),
+        PartitionState(partition=7, is_matched=False, queue_length=0, oldest_seconds=0.0),
+    ]
+    lines = text(folder, settings, states).splitlines()
+    for line in (
+        'exchange_worker_up{partition="0"} 1.0',
+        'exchange_worker_up{partition="7"} 0.0',
+        'exchange_queue_length{partition="0"} 3.0',
+        'exchange_oldest_command_age_seconds{partition="0"} 0.25',
+        'exchange_oldest_command_age_seconds{partition="7"} 0.0',
+        "exchange_partitions_known 1.0",
+    ):
+        assert line in lines
+
+
+def test_what_is_not_known_is_not_told(folder: Path, settings: Settings) -> None:
+    told_now = text(folder, settings, None)
+    assert "exchange_partitions_known 0.0" in told_now.splitlines()
+    assert "exchange_worker_up{" not in told_now
+
+
+def test_the_version_is_the_projects(folder: Path, settings: Settings) -> None:
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
+    assert version is not None
+    build = re.search(r"^exchange_build_info\{(.*)\} 1\.0$", text(folder, settings, []), flags=re.MULTILINE)
+    assert build is not None
+    assert f'version="{version[1]}"' in build[1]
+    assert all(f"{name}=" in build[1] for name in ("python", "django"))
 
 
 def test_many_amounts_at_once_are_counted_as_each_of_them() -> None:
@@ -63,7 +306,7 @@ def test_many_amounts_at_once_are_counted_as_each_of_them() -> None:
     at_once.observe_all([0.1])
     for amount in (*amounts, 0.1):
         each.observe(amount)
-    told = [
+    totals = [
         {
             (sample.name.removeprefix(metric.name), *sample.labels.items()): sample.value
             for sample in metric.samples
@@ -71,5 +314,5 @@ def test_many_amounts_at_once_are_counted_as_each_of_them() -> None:
         }
         for metric in registry.collect()
     ]
-    assert len(told[0]) == len(bounds) + 3  # infinity, the sum, the count
-    assert told[0] == pytest.approx(told[1])
+    assert len(totals[0]) == len(bounds) + 3  # infinity, the sum, the count
+    assert totals[0] == pytest.approx(totals[1])

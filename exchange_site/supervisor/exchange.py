@@ -88,9 +88,13 @@ class Exchange:
 
     def _await_health(self) -> None:
         deadline = time.monotonic() + settings.HEALTHY_WITHIN_SECONDS
-        while wrong := startup.unhealthy_parts():
+        while problem := startup.health_problem():
             if time.monotonic() > deadline:
-                raise ProcessError(f"not healthy within {settings.HEALTHY_WITHIN_SECONDS} s: {wrong}")
+                late = f"not healthy within {settings.HEALTHY_WITHIN_SECONDS} s: {problem.text}"
+                if not problem.is_degraded:
+                    raise ProcessError(late)
+                logger.warning("%s. The other partitions are open.", late)
+                return
             if not self.api.is_running():
                 startup.ensure_port_is_free()  # it may have been taken after we looked
             self.supervisor.tend()

@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import redis
@@ -26,6 +27,7 @@ from exchange_site.embedded.privileges import LINUX, may_place_servers
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from orders.defaults import load_default_instruments
 from orders.models import Instrument
+from rest.metrics_files import forget_counts
 
 logger = logging.getLogger(__name__)
 
@@ -93,8 +95,7 @@ def raise_open_files_limit() -> None:
 def clear_metrics() -> None:
     """Remove the counts of processes that are gone."""
     with data_folder_errors():
-        for path in Path(settings.ENVIRONMENT_METRICS_DIR).glob("*.db"):
-            path.unlink(missing_ok=True)
+        forget_counts(Path(settings.ENVIRONMENT_METRICS_DIR))
 
 
 def await_servers(pause: Pause) -> None:
@@ -166,8 +167,15 @@ def _create_admin() -> str | None:
     return password
 
 
-def unhealthy_parts() -> str | None:
-    """Ask the exchange how it is: None where it is healthy, otherwise what is wrong, in one line."""
+class Problem(NamedTuple):
+    """Why an exchange is not healthy."""
+
+    text: str
+    is_degraded: bool  # whether it takes orders all the same, in some partitions
+
+
+def health_problem() -> Problem | None:
+    """Ask the exchange how it is: None if it is healthy, otherwise what is wrong, in one line."""
     host = ANY_ADDRESS.get(settings.ENVIRONMENT.exchange_bind, settings.ENVIRONMENT.exchange_bind)
     client = http.client.HTTPConnection(
         host, settings.ENVIRONMENT.port, timeout=settings.HEALTH_TIMEOUT_SECONDS
@@ -178,14 +186,13 @@ def unhealthy_parts() -> str | None:
             answer = client.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException) as error:
-            return f"the API does not answer ({error})"
-    if answer.status == http.client.OK:
-        return None
+            return Problem(f"the API does not answer ({error})", is_degraded=False)
     try:
-        checks = json.loads(body)["checks"]
+        health = json.loads(body)
+        status, checks = health["status"], health["checks"]
     except (ValueError, KeyError, TypeError):
-        return f"GET /healthz answers {answer.status}"
-    return json.dumps(checks)
+        return Problem(f"GET /healthz answers {answer.status}", is_degraded=False)
+    return None if status == "healthy" else Problem(json.dumps(checks), is_degraded=status == "degraded")
 
 
 def _host_header() -> str:

@@ -8,30 +8,39 @@ from typing import TypeVar
 from django.conf import settings
 
 from rest.exceptions import Unavailable
+from rest.loops import per_event_loop
+from rest.outages import Outage
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 
+@per_event_loop
+def _outage() -> Outage:
+    """One for all feeds of this process: they read the same servers."""
+    return Outage(logger, "market data can't be read")
+
+
 async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], what: str) -> Result:
-    """What `attempt` returns once that is not None; logs what it raises first.
+    """What `attempt` returns once that is not None; the log is told when it raises, and when all do so no longer.
 
     Waits in between, from FEED_RETRY_SECONDS_MIN on twice as long each time up to FEED_RETRY_SECONDS_MAX.
     """
     pause = settings.FEED_RETRY_SECONDS_MIN
-    has_failed = False
-    while True:
-        try:
-            if (result := await attempt()) is not None:
-                return result
-        except Unavailable as error:
-            if not has_failed:
-                logger.warning("%s: can't be read yet: %s", what, error.detail)
-            has_failed = True
-        except Exception:
-            if not has_failed:
-                logger.exception("%s: can't be read", what)
-            has_failed = True
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
+    outage = _outage()
+    try:
+        while True:
+            try:
+                result = await attempt()
+                outage.ended(what)
+                if result is not None:
+                    return result
+            except Unavailable as error:
+                outage.failed(f"{what}: {error.detail}", name=what)
+            except Exception as error:
+                outage.failed(error, name=what, traceback=True)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
+    finally:
+        outage.give_up(what)

@@ -21,8 +21,23 @@ from marketdata.stream.outbox import Outbox
 from orders.instruments import TradedInstrument
 from rest.exceptions import Unavailable
 from rest.loops import per_event_loop
+from rest.outages import Outage
 
 logger = logging.getLogger(__name__)
+
+_layer_outage = Outage(logger, "Redis: market data can't be received")
+
+
+def _tell_once(record: logging.LogRecord) -> bool:
+    """A filter for the channel layer's log: it would show a stack trace each second while Redis is away."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, RedisError | OSError):
+        return True
+    _layer_outage.failed(error)
+    return False
+
+
+logging.getLogger("channels_redis.pubsub").addFilter(_tell_once)
 
 RECEIVE_RETRY_SECONDS = 0.1
 SUBSCRIBE_RETRY_SECONDS = 1.0
@@ -41,6 +56,8 @@ class Hub:
         self._receiving: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._heard_at = time.monotonic()
+        self._receive_outage = Outage(logger, "Redis: a message of market data is lost")
+        self._subscribe_outage = Outage(logger, "Redis: market data can't be subscribed to")
 
     def connect(self, outbox: Outbox) -> None:
         """A client that is to hear heartbeats."""
@@ -97,8 +114,13 @@ class Hub:
                 feed = self._feeds.get(batch.instrument)
                 if feed is not None:  # there is none yet while the group is being joined
                     feed.on_batch(batch)
-            except Exception:
-                logger.exception("a message of market data is lost")
+                self._receive_outage.ended()
+                _layer_outage.ended()
+            except (RedisError, OSError) as error:
+                self._receive_outage.failed(error)
+                await asyncio.sleep(RECEIVE_RETRY_SECONDS)
+            except Exception as error:
+                self._receive_outage.failed(error, traceback=True)
                 await asyncio.sleep(RECEIVE_RETRY_SECONDS)
 
     async def _tick_forever(self) -> None:
@@ -119,10 +141,11 @@ class Hub:
             try:
                 async with self._lock:
                     await self._subscribe()
+                self._subscribe_outage.ended()
             except (RedisError, OSError) as error:
-                logger.warning("market data can't be subscribed to: %s", error)
-            except Exception:
-                logger.exception("market data can't be subscribed to")
+                self._subscribe_outage.failed(error)
+            except Exception as error:
+                self._subscribe_outage.failed(error, traceback=True)
 
     def _is_deaf(self) -> bool:
         """Whether nothing at all has arrived for so long that the subscription itself may be broken."""

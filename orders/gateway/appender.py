@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from orders import messages
 from orders.gateway.admission import Admission, AdmissionScript
 from rest.exceptions import Unavailable
+from rest.outages import Outage
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class Appender:
         self._on_admission = on_admission
         self._pending: list[WaitingCommand] = []
         self._appending: asyncio.Task[None] | None = None
+        self._outage = Outage(logger, "Redis: orders and cancels can't be appended")
 
     @property
     def full(self) -> bool:
@@ -115,7 +117,7 @@ class Appender:
             await self._script.connect()
         except (RedisError, OSError) as error:
             # Nothing was sent yet; once it was, only the reply tells.
-            logger.warning("%d commands not taken: %s", len(batch), error)
+            self._outage.failed(error)
             for waiting in batch:
                 waiting.refuse(Unavailable("Redis is not answering; the request was not taken."))
             return
@@ -129,10 +131,11 @@ class Appender:
         try:
             admissions = await self._script.admit([(waiting.client_id, waiting.payload) for waiting in batch])
         except (RedisError, OSError) as error:
-            logger.warning("append of %d commands: outcome unknown: %s", len(batch), error)
+            self._outage.failed(error)
             for waiting in batch:
                 waiting.end_append(None)
             return
+        self._outage.ended()
         for waiting, admission in zip(batch, admissions, strict=True):
             waiting.end_append(admission)
             self._on_admission(waiting, admission)

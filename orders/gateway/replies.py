@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from orders import messages
 from rest.exceptions import Unavailable
+from rest.outages import Outage
 from rest.redis import RedisChannel, connect_redis
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class ReplyListener:
         self._on_reply = on_reply
         self._on_lost = on_lost
         self._task: asyncio.Task[None] | None = None
+        self._outage = Outage(logger, "Redis: replies can't be received")
         self._attempted = asyncio.Event()  # set when the first attempt to subscribe has ended either way
 
     async def ready(self) -> None:
@@ -56,12 +58,13 @@ class ReplyListener:
                     RedisChannel(redis, self._channel, self._deliver) as channel,
                 ):
                     self.connected = True
+                    self._outage.ended()
                     self._attempted.set()
                     await channel.until_lost()
             except (RedisError, OSError) as error:
-                logger.warning("reply channel lost: %s", error)
-            except Exception:
-                logger.exception("reply channel lost")  # without it no order could be taken any more
+                self._outage.failed(error)
+            except Exception as error:  # without this channel no order could be taken any more
+                self._outage.failed(error, traceback=True)
             finally:
                 self.connected = False
                 self._attempted.set()

@@ -19,7 +19,7 @@ def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
     assert client.get(f"/orders/{order['order_id']}/").json == order
     assert client.get(f"/orders/?client_id=client-A&instrument={instrument}").json["orders"] == [order]
     assert client.post(f"/orders/{order['order_id']}/cancel/").status == 200
-    for path in ("/orderbook", "/trades", "/trades/stats", "/instruments", "/candles", "/healthz"):
+    for path in ("/orderbook", "/trades", "/trades/stats", "/instruments", "/candles", "/healthz", "/livez"):
         assert client.get(path + "/").json.keys() == client.get(path).json.keys()
 
 
@@ -32,7 +32,15 @@ def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
         (f"/orders/{UNKNOWN_ID}/cancel", "GET", {"POST"}),
         *[
             (path, "POST", {"GET", "HEAD"})
-            for path in ("/orderbook", "/trades", "/trades/stats", "/instruments", "/candles", "/healthz")
+            for path in (
+                "/orderbook",
+                "/trades",
+                "/trades/stats",
+                "/instruments",
+                "/candles",
+                "/healthz",
+                "/livez",
+            )
         ],
         *[(path, "POST", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
         *[(path, "OPTIONS", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],

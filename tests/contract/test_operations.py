@@ -18,6 +18,12 @@ def test_health(client: Client) -> None:
     assert health["uptime"] > 0
 
 
+def test_liveness(client: Client) -> None:
+    answer = client.get("/livez")
+    assert answer.json == {"status": "alive"}
+    assert client.send("HEAD", "/livez").status == 200
+
+
 METRICS = (
     *("exchange_orders_received_total", "exchange_orders_accepted_total", "exchange_orders_rejected_total"),
     *("exchange_trades_matched_total", "exchange_orders_cancelled_total", "exchange_queue_length"),

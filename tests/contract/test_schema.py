@@ -35,6 +35,7 @@ OPERATIONS = {
     ("/candles", "get"),
     ("/healthz", "get"),
     ("/instruments", "get"),
+    ("/livez", "get"),
     ("/orderbook", "get"),
     ("/orders", "get"),
     ("/orders", "post"),
@@ -44,7 +45,11 @@ OPERATIONS = {
     ("/trades", "get"),
     ("/trades/stats", "get"),
 }
-WITHOUT_INPUT = {("/healthz", "get"), ("/instruments", "get")}  # nothing that could be wrong
+WITHOUT_INPUT = {
+    ("/healthz", "get"),
+    ("/livez", "get"),
+    ("/instruments", "get"),
+}  # nothing that could be wrong
 
 
 @pytest.fixture
@@ -110,6 +115,7 @@ def test_real_answers_conform_too(api_schema: Any, client: Client) -> None:
                 "/candles",
                 "/instruments",
                 "/healthz",
+                "/livez",
             )
         ],
     ]

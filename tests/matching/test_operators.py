@@ -3,12 +3,18 @@
 from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
 from orders.desk import current_desk
 from orders.messages import ReloadInstruments, Reply, ReplyKind, heartbeat_key
-from orders.models import Instrument, Order
-from orders.operations import announce_instruments, cancel_orders
+from orders.models import PARTITION_MAX, Instrument, Order
+from orders.operations import (
+    announce_instruments,
+    cancel_orders,
+    matched_partitions,
+    validate_partition_matched,
+)
 from rest.database import read_database
 from rest.exceptions import OrderNotOpen, RateLimited, Unavailable
 from rest.redis import connect_redis
@@ -108,6 +114,26 @@ def test_without_a_worker_nothing_is_taken() -> None:
     assert (len(result.cancelled), result.failed) == (0, 2)
     assert "No matching worker is running" in result.reason
     assert Order.objects.get().status == "open"
+
+
+def test_only_partitions_with_a_live_worker_are_matched() -> None:
+    async def scenario() -> list[set[int]]:
+        async with live_worker(1), live_worker(PARTITION_MAX):
+            during = [await matched_partitions(), await matched_partitions([0, 1, 1])]
+        return [*during, await matched_partitions()]
+
+    assert run_scenario(scenario()) == [{1, PARTITION_MAX}, {1}, set()]
+
+
+def test_a_partition_without_a_worker_is_refused_unless_confirmed(settings: Settings) -> None:
+    with pytest.raises(ValidationError, match="No worker matches partition 7") as refusal:
+        validate_partition_matched(7)
+    assert set(refusal.value.message_dict) == {"partition"}
+    validate_partition_matched(7, confirmed=True)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    with pytest.raises(ValidationError, match="not known which partitions are matched"):
+        validate_partition_matched(7)
+    validate_partition_matched(7, confirmed=True)
 
 
 def _rows() -> list[Order]:

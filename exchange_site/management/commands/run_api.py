@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from exchange_site.metrics import forget_dead_processes
 from exchange_site.supervisor.commands import api_command
 from exchange_site.supervisor.startup import raise_open_files_limit
 
@@ -17,8 +16,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         raise_open_files_limit()
-        # The server keeps this process's number, and a container that starts again gives the same ones.
-        forget_dead_processes(starting=os.getpid())
         command = api_command()
         os.chdir(settings.BASE_DIR)
         os.execv(command[0], command)  # noqa: S606 - our own interpreter; signals reach the server itself

@@ -9,14 +9,16 @@ from typing import Any
 
 import uvloop
 from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError
 
 from matching.worker import MatchingWorker
-from orders.models import Instrument
+from orders.models import PARTITION_MAX, Instrument
+from rest.database import database_advice
 from rest.memory import settle_memory
+from rest.metrics_files import share_counts
+from rest.process_metrics import watch_this_process
 
 logger = logging.getLogger(__name__)
-
-PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
 
 
 class Command(BaseCommand):
@@ -35,9 +37,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         partition = options["partition"]
-        if options["instruments"]:
-            partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
-        uvloop.run(match(partition))
+        try:
+            if options["instruments"]:
+                partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
+            uvloop.run(match(partition))
+        except ProgrammingError as error:  # a table or a column is not there, or not ours
+            raise CommandError(database_advice(error)) from error
 
 
 def partition_number(text: str) -> int:
@@ -51,6 +56,8 @@ async def match(partition: int) -> None:
     worker = MatchingWorker.connect(partition)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, worker.stop)
+    share_counts()
+    watch_this_process(f"worker {partition}")
     settle_memory()
     await worker.run()
 

@@ -1,0 +1,63 @@
+"""Counts what a worker has committed, by instrument.
+
+Each count is a write to a file, so those of a batch are added up first.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Mapping
+
+from matching import metrics
+from matching.batch import Batch
+from matching.metrics import MarketMetrics
+from matching.recovery import MarketBook
+from orders.models import OrderStatus
+
+_REJECTED = OrderStatus.REJECTED.value
+_CANCELLED = OrderStatus.CANCELLED.value
+# Reasons of orders that were resting, and that somebody took off; others end by what the book holds.
+_TAKEN_OFF = frozenset({"client_request", "operator"})
+
+
+class BatchCounter:
+    """Counts for one partition; instruments are added as they appear."""
+
+    def __init__(self, partition: int) -> None:
+        self._partition = partition
+        self._markets: dict[str, MarketMetrics] = {}
+
+    def tell_resting(self, books: Mapping[str, MarketBook]) -> None:
+        """How many orders rest in each book, at a heartbeat."""
+        for symbol, market in books.items():
+            self._market(symbol).resting.set(len(market.book))
+
+    def count(self, batch: Batch) -> None:
+        """A batch that is committed."""
+        metrics.batch_size.observe(batch.commands)
+        accepted: Tally[str] = Tally()
+        rejected: Tally[str] = Tally()
+        cancelled: Tally[str] = Tally()
+        for order in batch.orders.values():
+            symbol = order.instrument.symbol
+            if order.status == _REJECTED:
+                rejected[symbol] += 1
+                continue
+            accepted[symbol] += 1
+            if order.status == _CANCELLED and order.reason in _TAKEN_OFF:
+                cancelled[symbol] += 1
+        for change in batch.changes.values():
+            if change.status == _CANCELLED and change.reason in _TAKEN_OFF:
+                cancelled[change.instrument.symbol] += 1
+        for symbol, number in accepted.items():
+            self._market(symbol).accepted.inc(number)
+        for symbol, number in rejected.items():
+            self._market(symbol).rejected.inc(number)
+        for symbol, number in cancelled.items():
+            self._market(symbol).cancelled.inc(number)
+        for symbol, number in Tally(trade.instrument.symbol for trade in batch.trades).items():
+            self._market(symbol).matched.inc(number)
+
+    def _market(self, symbol: str) -> MarketMetrics:
+        market = self._markets.get(symbol)
+        if market is None:
+            market = self._markets[symbol] = MarketMetrics(self._partition, symbol)
+        return market

@@ -1,0 +1,56 @@
+"""What a process uses of the machine, told by itself: only it can see that from within a container of its own.
+
+A frozen process uses no processor time and no more memory, so what it has told last is still right. Linux only;
+elsewhere there are no such numbers.
+"""
+
+import contextlib
+import os
+import resource
+import threading
+import time
+from pathlib import Path
+
+from django.conf import settings
+from prometheus_client import Gauge
+
+_PROC = Path("/proc/self")
+_LABELS = ("process",)  # what it does; `pid` is added: host, number and a random part
+
+# Gauges, though processor time counts up: counters are added up over all processes, also over dead ones.
+_processor = Gauge(
+    "exchange_process_cpu_seconds", "Processor time used so far", _LABELS, multiprocess_mode="liveall"
+)
+_memory = Gauge(
+    "exchange_process_resident_memory_bytes", "Resident memory", _LABELS, multiprocess_mode="liveall"
+)
+_open_files = Gauge(
+    "exchange_process_open_files", "Open files and connections", _LABELS, multiprocess_mode="liveall"
+)
+_open_files_max = Gauge(
+    "exchange_process_open_files_max", "How many there may be", _LABELS, multiprocess_mode="liveall"
+)
+_started = Gauge(
+    "exchange_process_start_time_seconds", "When it started, since 1970", _LABELS, multiprocess_mode="liveall"
+)
+
+
+def watch_this_process(what: str) -> None:
+    """Tell every METRICS_PROCESS_SECONDS, on a thread of its own, what this process uses."""
+    _started.labels(what).set(time.time())
+    if not _PROC.exists():
+        return
+    threading.Thread(target=_watch, args=(what,), name="process-metrics", daemon=True).start()
+
+
+def _watch(what: str) -> None:
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    while True:
+        with contextlib.suppress(OSError):  # for example: no more files may be opened
+            usage = resource.getrusage(resource.RUSAGE_SELF)
+            _processor.labels(what).set(usage.ru_utime + usage.ru_stime)
+            resident_pages = int((_PROC / "statm").read_text().split()[1])
+            _memory.labels(what).set(resident_pages * page_bytes)
+            _open_files.labels(what).set(len(os.listdir(_PROC / "fd")))
+            _open_files_max.labels(what).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        time.sleep(settings.METRICS_PROCESS_SECONDS)

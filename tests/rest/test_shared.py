@@ -1,0 +1,98 @@
+"""One result for all who ask at about the same time."""
+
+import asyncio
+
+import pytest
+
+from rest.shared import Shared
+
+
+class Source:
+    """Counts how often it is asked; answers when it may."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.may_answer = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def __call__(self) -> int:
+        self.calls += 1
+        call = self.calls
+        await self.may_answer.wait()
+        if self.error is not None:
+            raise self.error
+        return call
+
+
+async def asked(shared: Shared[int], count: int) -> list["asyncio.Task[int]"]:
+    tasks = [asyncio.create_task(shared.get()) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def test_all_who_ask_meanwhile_share_one_result() -> None:
+    async def scenario() -> None:
+        source = Source()
+        shared = Shared(source, seconds=3600)
+        first, *others = await asked(shared, 400)
+        first.cancel()  # its client left: the others are answered all the same
+        source.may_answer.set()
+        assert await asyncio.gather(*others) == [1] * 399
+        assert await shared.get() == 1
+        assert source.calls == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_result_that_is_too_old_is_made_again() -> None:
+    async def scenario() -> None:
+        source = Source()
+        source.may_answer.set()
+        shared = Shared(source, seconds=0)
+        assert [await shared.get() for _ in range(3)] == [1, 2, 3]
+
+    asyncio.run(scenario())
+
+
+def test_an_error_is_for_those_who_wait_alone() -> None:
+    async def scenario() -> None:
+        source = Source()
+        source.error = ValueError("no result")
+        shared = Shared(source, seconds=3600)
+        waiting = await asked(shared, 3)
+        source.may_answer.set()
+        assert all(
+            isinstance(answer, ValueError)
+            for answer in await asyncio.gather(*waiting, return_exceptions=True)
+        )
+        source.error = None
+        assert await shared.get() == 2
+        with pytest.raises(ValueError, match="no result"):
+            waiting[0].result()
+
+    asyncio.run(scenario())
+
+
+def test_of_a_burst_some_get_a_new_result() -> None:
+    async def scenario() -> None:
+        source = Source()
+        source.may_answer.set()
+        shared = Shared(source, seconds=3600, burst_max=3)
+        assert [await shared.get() for _ in range(6)] == [1, 2, 3, 4, 4, 4]
+        shared._burst_counted_at -= 2 * 3600  # so long nobody has asked
+        assert [await shared.get() for _ in range(4)] == [5, 6, 6, 6]
+
+    asyncio.run(scenario())
+
+
+def test_those_who_wait_for_a_result_take_nothing_of_the_burst() -> None:
+    async def scenario() -> None:
+        source = Source()
+        shared = Shared(source, seconds=3600, burst_max=1)
+        waiting = await asked(shared, 400)
+        source.may_answer.set()
+        assert set(await asyncio.gather(*waiting)) == {1}
+        assert set(await asyncio.gather(*await asked(shared, 400))) == {2}
+        assert await shared.get() == 2
+
+    asyncio.run(scenario())
