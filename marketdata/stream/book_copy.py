@@ -3,20 +3,17 @@
 In ticks and lots; text is made of what is told alone, so that a book of any size is taken at once.
 """
 
-import functools
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 from marketdata.book import Book, BookLevel
-from marketdata.checksum import CHECKSUM_LEVELS, checksum, level_digits
+from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import LevelChange, LevelDocument, LevelState
 from orders.grid import Grid
 from orders.models import Side
 from rest.numbers import Number, json_number
 
 LevelKey = tuple[str, int]  # side, price in ticks
-
-DIGITS_REMEMBERED = 1_000  # of levels; most stay the same from one checksum to the next
 
 
 class _CopiedSide:
@@ -58,7 +55,6 @@ class BookCopy:
             Side.BUY.value: _CopiedSide(best_is_highest=True),
             Side.SELL.value: _CopiedSide(best_is_highest=False),
         }
-        self._digits = functools.lru_cache(DIGITS_REMEMBERED)(self._make_digits)
 
     def replace(self, book: Book) -> None:
         self._sides[Side.BUY].replace(book.bids)
@@ -92,17 +88,9 @@ class BookCopy:
         return LevelChange(side, self._price(ticks), self._quantity(level.quantity_lots), level.orders)
 
     def checksum(self) -> int:
-        asks, bids = (
-            [
-                self._digits(level.price_ticks, level.quantity_lots)
-                for level in self._sides[side].best(CHECKSUM_LEVELS)
-            ]
-            for side in (Side.SELL, Side.BUY)
-        )
-        return checksum(asks, bids)
-
-    def _make_digits(self, ticks: int, lots: int) -> str:
-        return level_digits(self._grid.price.text(ticks), self._grid.quantity.text(lots))
+        """The checksum that clients prove their books by."""
+        bids, asks = (self._sides[side].best(CHECKSUM_LEVELS) for side in (Side.BUY, Side.SELL))
+        return levels_checksum(bids, asks, self._grid)
 
     def _price(self, ticks: int) -> Number:
         return json_number(self._grid.price.text(ticks))
