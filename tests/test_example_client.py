@@ -89,8 +89,8 @@ def list_instruments(connection: ServerConnection, request: Request) -> Response
     """Answers GET /instruments; every other request is for the stream."""
     if request.path != "/instruments":
         return None
-    row = '{"symbol":"BTC-USD","tick_size":0.01,"lot_size":0.00000001}'
-    return connection.respond(HTTPStatus.OK, '{"instruments":[%s],"next_cursor":null}' % row)
+    rows = '[{"symbol":"BTC-USD","tick_size":0.01,"lot_size":0.00000001}]'
+    return connection.respond(HTTPStatus.OK, f'{{"instruments":{rows},"next_cursor":null}}')
 
 
 def follow(*connections: list[Script]) -> tuple[list[dict[str, Any]], Any]:

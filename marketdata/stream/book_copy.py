@@ -17,32 +17,30 @@ LevelKey = tuple[str, int]  # side, price in ticks
 
 
 class _CopiedSide:
-    """One side, with its prices in order."""
+    """One side, with its prices in order: the best one last, where taking it off costs nothing."""
 
     def __init__(self, *, best_is_highest: bool) -> None:
         self.levels: dict[int, BookLevel] = {}
-        self._ticks: list[int] = []  # ascending
-        self._best_is_highest = best_is_highest
+        self._sign = 1 if best_is_highest else -1
+        self._keys: list[int] = []  # ascending: the price in ticks, with the sign of the side
 
     def replace(self, levels: Iterable[BookLevel]) -> None:
         self.levels = {level.price_ticks: level for level in levels}
-        self._ticks = sorted(self.levels)
+        self._keys = sorted(self._sign * ticks for ticks in self.levels)
 
     def set(self, level: BookLevel) -> None:
         if level.price_ticks not in self.levels:
-            insort(self._ticks, level.price_ticks)
+            insort(self._keys, self._sign * level.price_ticks)
         self.levels[level.price_ticks] = level
 
     def remove(self, ticks: int) -> None:
         if self.levels.pop(ticks, None) is not None:
-            del self._ticks[bisect_left(self._ticks, ticks)]
+            del self._keys[bisect_left(self._keys, self._sign * ticks)]
 
     def best(self, count: int | None = None) -> list[BookLevel]:
         """Best price first; `count` of them, or all."""
-        ticks = self._ticks[-(count or 0) :] if self._best_is_highest else self._ticks[:count]
-        if self._best_is_highest:
-            ticks.reverse()
-        return [self.levels[at] for at in ticks]
+        levels, sign = self.levels, self._sign
+        return [levels[sign * key] for key in reversed(self._keys[-(count or 0) :])]
 
 
 class BookCopy:
@@ -74,11 +72,20 @@ class BookCopy:
         """Which of these levels, as `apply` takes them, have orders now."""
         return {(side, ticks) for side, ticks, _, _ in levels if ticks in self._sides[side].levels}
 
-    def documents(self, side: str, count: int | None = None) -> list[LevelDocument]:
-        """Best price first; `count` levels, or all."""
+    @property
+    def level_count(self) -> int:
+        """Of both sides."""
+        return sum(len(side.levels) for side in self._sides.values())
+
+    def levels(self, side: str, count: int | None = None) -> list[BookLevel]:
+        """Best price first; `count` levels, or all. The list stays as it is, whatever becomes of the book."""
+        return self._sides[side].best(count)
+
+    def documents(self, levels: Iterable[BookLevel]) -> list[LevelDocument]:
+        """The same levels as clients see them."""
         return [
             LevelDocument(self._price(level.price_ticks), self._quantity(level.quantity_lots), level.orders)
-            for level in self._sides[side].best(count)
+            for level in levels
         ]
 
     def change(self, key: LevelKey) -> LevelChange:

@@ -102,8 +102,8 @@ class Stream:
 class LocalBook:
     """The book of one instrument, from a snapshot and the deltas that continue it.
 
-    `tick_size` and `lot_size` are the instrument's: the checksum has as many decimals. Those of BTC-USD, ETH-USD and
-    of the instruments that tests list are the default.
+    `tick_size` and `lot_size` are the instrument's: the checksum has as many decimals. Those of BTC-USD, ETH-USD
+    and of the instruments that tests list are the default.
     """
 
     def __init__(self, snapshot: Any, *, tick_size: str = "0.01", lot_size: str = "0.00000001") -> None:
