@@ -11,7 +11,7 @@ from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import LevelChange, LevelDocument, LevelState
 from orders.grid import Grid
 from orders.models import Side
-from rest.numbers import Number, json_number
+from rest.numbers import Number, json_number, uncached_units_text
 
 LevelKey = tuple[str, int]  # side, price in ticks
 
@@ -87,6 +87,22 @@ class BookCopy:
             LevelDocument(self._price(level.price_ticks), self._quantity(level.quantity_lots), level.orders)
             for level in levels
         ]
+
+    def levels_text(self, levels: Iterable[BookLevel]) -> str:
+        """The same as JSON, as an array has them without its brackets; for many: four times as fast.
+
+        Their texts are not remembered: so many would drive out those that come again and again.
+        """
+        price, quantity, text = self._grid.price, self._grid.quantity, uncached_units_text
+        price_units, price_decimals = price.units_per_step, price.decimals
+        quantity_units, quantity_decimals = quantity.units_per_step, quantity.decimals
+        return ",".join(
+            [
+                f'{{"price":{text(ticks * price_units, price_decimals)},'
+                f'"quantity":{text(lots * quantity_units, quantity_decimals)},"orders":{orders}}}'
+                for ticks, lots, orders in levels
+            ]
+        )
 
     def change(self, key: LevelKey) -> LevelChange:
         """How a level stands now."""
