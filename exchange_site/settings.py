@@ -119,22 +119,45 @@ RECOVER_ATTEMPTS_MAX = 20  # to meet the worker and the database at one sequence
 STREAM_FRAME_BYTES_MAX = 64 * 1024
 STREAM_SUBSCRIPTIONS_MAX = 100  # of one connection
 STREAM_MESSAGES_PER_SECOND_MAX = 50  # from one client
-STREAM_QUEUE_MESSAGES_MAX = 20_000  # waiting for one client; one order may trade with thousands
-STREAM_QUEUE_BYTES_MAX = 8 * 1024 * 1024  # waiting for one client
-STREAM_STALLED_SECONDS_MAX = 5.0  # that a client may take nothing, and the time of its last message at
-STREAM_BYTES_PER_SECOND_MIN = 256 * 1024
+# The largest burst: a batch ends after its 5,000th trade, and its last order may trade 5,000 times more. One client
+# may follow the trades and their makers, each of which has an update, and what the commands themselves change.
+STREAM_BURST_TRADES_MAX = 10_000
+STREAM_BURST_MESSAGES_MAX = 2 * STREAM_BURST_TRADES_MAX + 1_000
+STREAM_BURST_BYTES_MAX = STREAM_BURST_MESSAGES_MAX * 400  # of trades and order updates, by halves
+STREAM_QUEUE_MESSAGES_MAX = 2 * STREAM_BURST_MESSAGES_MAX  # waiting for one client
+STREAM_QUEUE_BYTES_MAX = 2 * STREAM_BURST_BYTES_MAX  # waiting for one client
+STREAM_UNREAD_BYTES_MAX = (
+    128 * 1024 * 1024
+)  # waiting for all clients of one API process, what they share once
+STREAM_PACKET_BYTES = (
+    16 * 1024
+)  # messages that are sent together have some more at most; but for a single one
+STREAM_SENDS_PER_TURN_MAX = 100  # packets to all clients, until the event loop serves everything else
+STREAM_STALLED_SECONDS_MAX = 5.0  # that a client may take nothing, beside the time of what is on its way
+STREAM_BYTES_PER_SECOND_MIN = 256 * 1024  # that time is counted by
+STREAM_SNAPSHOT_LEVELS_AT_ONCE = 1_000  # of both sides; a larger book's snapshot is made in slices of so many
+STREAM_SNAPSHOT_LEVELS_PER_SECOND = 100_000  # in snapshots that are made at once, of one API process
+STREAM_SNAPSHOT_SECONDS = 1.0  # between two snapshots of a larger book
+STREAM_SNAPSHOT_BYTES_PER_SECOND = 16 * 1024 * 1024  # in snapshots, for one client; of one second at once
+STREAM_KEPT_BYTES_MAX = 4 * 1024 * 1024  # of deltas while a snapshot is made; it is made again beyond them
 STREAM_BOOK_SECONDS_MAX = 3.0  # that a subscription waits for Redis, and then for its book
 STREAM_STALE_SECONDS = 5.0  # without word of a book: ten heartbeats of the worker
 STREAM_HEARTBEAT_SECONDS = 15.0
 STREAM_TICKER_SECONDS = 0.1  # between two messages of an instrument's ticker, at least; so of the next two
 STREAM_DEPTH_SECONDS = 0.1
 STREAM_CANDLE_SECONDS = 0.25
+STREAM_CANDLE_CLOSE_SECONDS = (
+    0.1  # after a candle's end, for its last trades to arrive before it is told as closed
+)
 STREAM_DEPTH_LEVELS = 20  # of each side
 STREAM_OPEN_ORDERS_MAX = 1_000  # of one client and instrument, in a snapshot
 STREAM_THROTTLE_MILLISECONDS_MAX = 60_000  # that a client may ask for
 STREAM_THROTTLE_STEP_MILLISECONDS = 100  # to a multiple of which it is rounded up
 STREAM_CONNECTIONS_MAX = 10_000  # of one API process
 FEED_EARLY_BATCHES_MAX = 1_000  # kept while a feed reads its book
+FEED_EARLY_UPDATES_MAX = 20_000  # of one client's orders, kept while its open orders are read
+FEED_UPDATES_AT_ONCE = 200  # of orders, until the event loop serves everything else
+FEED_WAITING_BATCHES_MAX = 100  # beyond which a feed takes them without a pause, so that no more are read
 FEED_RETRY_SECONDS_MIN = 0.2  # between two attempts to read a book
 FEED_RETRY_SECONDS_MAX = 2.0
 FEED_OLDER_BOOKS_MAX = 5  # attempts that may find an older book than the feed's, until it is taken

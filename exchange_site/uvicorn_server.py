@@ -18,11 +18,14 @@ from django.conf import settings
 from uvicorn import Config, Server
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
 from exchange_site.errors import malformed_request
-from marketdata.stream import LAST_WORDS
+from marketdata.stream import LAST_WORDS, PACKET
+from marketdata.stream.packet import Packet
+from marketdata.stream.unread import unread
 from rest.loops import Gathered
 
 logger = logging.getLogger(__name__)
@@ -131,17 +134,55 @@ class RequestProtocol(HttpToolsProtocol):
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
-    """No more waits for a client in the server than in the system: the rest waits in its outbox."""
+    """No more waits for a client in the server than one packet: the rest waits in its outbox."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._unread: list[Packet] = []  # written, and not taken by the client yet
         super().connection_made(transport)
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=settings.API_UNSENT_BYTES)
 
+    def resume_writing(self) -> None:
+        self._release_unread()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._release_unread()
+        unread.is_gone(self.transport)
+        super().connection_lost(exc)
+
+    async def run_asgi(self) -> None:
+        self.scope["extensions"][PACKET] = {}  # type: ignore[typeddict-item]
+        await super().run_asgi()
+
     async def send(self, message: ASGISendEvent) -> None:
-        """What is said last waits behind the rest, for who reads on in time, and the application for nobody."""
+        """Send a message, or a packet of them; a packet's time ends when the client has taken it.
+
+        The last message is queued behind pending data. A client that keeps reading receives it. The application
+        does not wait.
+        """
+        packet: Packet | None = message.get(PACKET)
+        if packet is not None:
+            await self._send_packet(packet)
+            return
         if message["type"] == "websocket.close" or LAST_WORDS in message:
             self.writable.set()
+            if self._unread:
+                unread.was_told(self.transport)
         await super().send(message)
+
+    async def _send_packet(self, packet: Packet) -> None:
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected
+        self.transport.write(packet.frames)
+        if not self.writable.is_set():
+            self._unread.append(packet)
+            unread.hold(packet)
+            await self.writable.wait()
+
+    def _release_unread(self) -> None:
+        unread.release_all(self._unread)
+        self._unread.clear()
 
 
 def main(application: str) -> None:

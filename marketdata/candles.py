@@ -1,6 +1,7 @@
 """Candles of any interval, made from the minutes that are stored. Synchronous, as selectors are."""
 
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connection
 
@@ -30,8 +31,8 @@ WITH whole AS (
          sum(trade_count) AS trade_count
   FROM (SELECT time, high, low, volume, trade_count FROM marketdata_candle
         WHERE instrument_id = %(instrument)s AND time >= %(start)s AND time < %(end)s
-        ORDER BY time DESC LIMIT %(minutes)s) AS minute
-  GROUP BY start ORDER BY start DESC LIMIT %(limit)s
+        ORDER BY time {order} LIMIT %(minutes)s) AS minute
+  GROUP BY start ORDER BY start {order} LIMIT %(limit)s
 )
 SELECT to_char(start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'),
        (SELECT trim_scale(open)::text FROM marketdata_candle WHERE instrument_id = %(instrument)s AND time = first),
@@ -40,74 +41,114 @@ SELECT to_char(start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS".000Z"'),
        trim_scale(volume)::text, trade_count::bigint
 FROM whole ORDER BY start
 """
+_FIRST_CANDLES_SQL = _CANDLES_SQL.format(order="ASC")
+_LAST_CANDLES_SQL = _CANDLES_SQL.format(order="DESC")
 
 
-def list_candles(
-    *, instrument_id: int, interval: timedelta, start: datetime, end: datetime, limit: int
-) -> list[CandleDocument]:
-    """The last `limit` candles that start in the span (start <= time < end), oldest first; each is whole."""
-    found = _find_candles(instrument_id=instrument_id, interval=interval, start=start, end=end, limit=limit)
-    return list(found.values())
+class CandleSpan(NamedTuple):
+    """Which candles are wanted: those with start <= time < end, of them the last `limit`.
+
+    Without an end, and with a start, they are the first `limit`: whoever pages forward asks so.
+    """
+
+    interval: timedelta
+    start: datetime | None
+    end: datetime | None
+    limit: int
+
+    @property
+    def is_from_start(self) -> bool:
+        return self.start is not None and self.end is None
+
+    @property
+    def first_start(self) -> datetime:
+        """The first time that a candle of the span may have."""
+        return _next_start(self.start or datetime.min.replace(tzinfo=UTC), self.interval)
+
+    @property
+    def last_start(self) -> datetime:
+        """The last time that a candle of the span may have: that of the interval that is open now at most."""
+        now = datetime.now(UTC)
+        return candle_start(
+            now if self.end is None else min(self.end - timedelta(microseconds=1), now), self.interval
+        )
 
 
-def _find_candles(
-    *, instrument_id: int, interval: timedelta, start: datetime, end: datetime, limit: int
-) -> dict[str, CandleDocument]:
-    """The same by their times."""
-    minutes_max = limit * int(interval.total_seconds() // 60)
+def list_candles(*, instrument_id: int, span: CandleSpan) -> list[CandleDocument]:
+    """The candles of the span in which there was a trade, oldest first; each is whole."""
+    return list(_find_candles(instrument_id, span).values())
+
+
+def _find_candles(instrument_id: int, span: CandleSpan) -> dict[str, CandleDocument]:
+    """The candles of the span in which there was a trade, by their times."""
+    open_since = time_text(candle_start(datetime.now(UTC), span.interval))
     with connection.cursor() as cursor:
         cursor.execute(
-            _CANDLES_SQL,
+            _FIRST_CANDLES_SQL if span.is_from_start else _LAST_CANDLES_SQL,
             {
-                "seconds": interval.total_seconds(),
+                "seconds": span.interval.total_seconds(),
                 "instrument": instrument_id,
-                "start": _next_start(start, interval),
-                "end": _next_start(end, interval),
-                "minutes": minutes_max,
-                "limit": limit,
+                "start": span.first_start,
+                "end": _next_start(span.end or datetime.max.replace(tzinfo=UTC), span.interval),
+                "minutes": span.limit * int(span.interval.total_seconds() // 60),
+                "limit": span.limit,
             },
         )
         candles: dict[str, CandleDocument] = {}
-        for time, opened, high, low, closed, volume, trade_count in cursor.fetchall():
+        for time, opened, high, low, close, volume, trade_count in cursor.fetchall():
             candles[time] = CandleDocument(
                 time=time,
                 open=json_number(opened),
                 high=json_number(high),
                 low=json_number(low),
-                close=json_number(closed),
+                close=json_number(close),
                 volume=json_number(volume),
                 trade_count=trade_count,
+                closed=time < open_since,
             )
     return candles
 
 
-def list_candles_filled(
-    *, instrument_id: int, interval: timedelta, start: datetime, end: datetime, limit: int
-) -> list[CandleDocument]:
-    """The last `limit` intervals of the span up to now, oldest first, from the first trade ever on.
+def list_candles_filled(*, instrument_id: int, span: CandleSpan) -> list[CandleDocument]:
+    """All intervals of the span up to now, oldest first, from the first trade ever on.
 
     One without a trade has the close before it as its prices, and no volume.
     """
-    now = datetime.now(UTC)
-    newest = candle_start(min(end - timedelta(microseconds=1), now), interval)
-    span = (limit - 1) * interval
-    oldest = newest - span if newest - start > span else _next_start(start, interval)
-    traded = _find_candles(
-        instrument_id=instrument_id, interval=interval, start=oldest, end=newest + interval, limit=limit
-    )
+    oldest, newest = span.first_start, span.last_start
+    length = (span.limit - 1) * span.interval
+    if span.is_from_start:
+        oldest = _first_filled(instrument_id, oldest, span.interval)
+        newest = oldest + length if newest - oldest > length else newest
+    elif newest - oldest > length:
+        oldest = newest - length
+    if oldest > newest:
+        return []
+    found = CandleSpan(span.interval, oldest, newest + span.interval, span.limit)
+    traded = _find_candles(instrument_id, found)
     close = _close_before(instrument_id, oldest)
+    open_since = candle_start(datetime.now(UTC), span.interval)
     filled: list[CandleDocument] = []
     at = oldest
     while at <= newest:
         time = time_text(at)
         candle = traded.get(time)
         if candle is None and close is not None:
-            candle = CandleDocument(time, close, close, close, close, json_number("0"), 0)
+            candle = CandleDocument(time, close, close, close, close, json_number("0"), 0, at < open_since)
         if candle is not None:
             filled.append(candle)
             close = candle.close
-        at += interval
+        at += span.interval
     return filled
+
+
+def _first_filled(instrument_id: int, start: datetime, interval: timedelta) -> datetime:
+    """The start of the first interval from `start` on that has a trade in it or before it.
+
+    If nothing was ever traded, `start` is returned: no interval has a price then.
+    """
+    first = Candle.objects.filter(instrument_id=instrument_id).order_by("time")
+    first_trade = first.values_list("time", flat=True).first()
+    return start if first_trade is None else max(start, candle_start(first_trade, interval))
 
 
 def _close_before(instrument_id: int, moment: datetime) -> Number | None:

@@ -32,7 +32,7 @@ class TradeDocument(msgspec.Struct, kw_only=True):
 
 
 class CandleDocument(msgspec.Struct):
-    """An interval of trading; `time` is its start."""
+    """An interval of trading; `time` is its start. It is `closed` once the interval is over."""
 
     time: str
     open: Number
@@ -41,6 +41,7 @@ class CandleDocument(msgspec.Struct):
     close: Number
     volume: Number
     trade_count: int
+    closed: bool
 
 
 class Statistics(NamedTuple):
@@ -76,7 +77,7 @@ def statistics_fields(numbers: Statistics) -> dict[str, Any]:
     }
 
 
-def candle_of(minute: Minute, start: datetime) -> CandleDocument:
+def candle_of(minute: Minute, start: datetime, *, closed: bool) -> CandleDocument:
     """Minutes of trading together as the candle that begins at `start`."""
     return CandleDocument(
         time_text(start),
@@ -86,4 +87,5 @@ def candle_of(minute: Minute, start: datetime) -> CandleDocument:
         json_decimal(minute.close),
         json_decimal(minute.volume),
         minute.trade_count,
+        closed,
     )

@@ -96,7 +96,7 @@ class Ticker(msgspec.Struct, tag_field="type", tag="ticker", kw_only=True):
 
 
 class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True):
-    """The open candle of an interval, so far."""
+    """A candle as it stands; `closed` once its interval is over."""
 
     instrument: str
     interval: str
@@ -107,6 +107,7 @@ class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True
     close: Number
     volume: Number
     trade_count: int
+    closed: bool
 
 
 class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw_only=True):

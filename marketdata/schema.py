@@ -95,6 +95,7 @@ CANDLE = record(
         "close": NUMBER,
         "volume": NUMBER,
         "trade_count": COUNT,
+        "closed": {"type": "boolean", "description": "whether the interval is over"},
     }
 )
 
@@ -153,8 +154,8 @@ LIST_CANDLES: dict[str, Any] = {
     "parameters": [
         _INSTRUMENT,
         query("interval", {**choice(CANDLE_INTERVALS), "default": "1m"}, "the length of a candle"),
-        query("start", _MOMENT, "the first start of a candle; else as far back as `limit` goes"),
-        query("end", _MOMENT, "all candles start before; else now"),
+        query("start", _MOMENT, "candles from this time on; without `end` the first `limit` of them"),
+        query("end", _MOMENT, "candles before this time, the last `limit` of them; now by default"),
         query(
             "fill",
             {"type": "boolean", "default": False},

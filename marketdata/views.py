@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
-from marketdata.candles import CANDLE_INTERVALS, list_candles, list_candles_filled
+from marketdata.candles import CANDLE_INTERVALS, CandleSpan, list_candles, list_candles_filled
 from marketdata.documents import statistics_fields
 from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, list_trades, read_ticker, trade_statistics
 from orders.grid import Grid
@@ -117,23 +117,24 @@ class CandleViewSet(AsyncViewSet):
 
     @extend_schema(**schema.LIST_CANDLES)
     async def list(self, request: Request) -> HttpResponse:
-        """The last candles of a span, oldest first; intervals without a trade have none unless `fill` is true."""
+        """Candles, oldest first; intervals without a trade have none unless `fill` is true."""
         query = request.query_params
         instrument = await _instrument(request.query_params)
         interval = CANDLE_INTERVALS.get(query.get("interval", "1m"))
         if interval is None:
             raise InvalidRequest(fields={"interval": [f"Must be one of: {', '.join(CANDLE_INTERVALS)}."]})
-        start = _read_time(query.get("start"), "start") or datetime.min.replace(tzinfo=UTC)
-        end = _read_time(query.get("end"), "end") or datetime.max.replace(tzinfo=UTC)
-        if start >= end:
+        span = CandleSpan(
+            interval=interval,
+            start=_read_time(query.get("start"), "start"),
+            end=_read_time(query.get("end"), "end"),
+            limit=read_limit(query, default=settings.CANDLES_DEFAULT),
+        )
+        if span.start is not None and span.end is not None and span.start >= span.end:
             raise InvalidRequest(fields={"start": ["Must be before end."]})
         candles = await read_database(
             list_candles_filled if _read_flag(query, "fill") else list_candles,
             instrument_id=instrument.instrument_id,
-            interval=interval,
-            start=start,
-            end=end,
-            limit=read_limit(query, default=settings.CANDLES_DEFAULT),
+            span=span,
         )
         return JSONResponse({"candles": candles, "next_cursor": None})
 

@@ -4,10 +4,12 @@ import asyncio
 import json
 import zlib
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
 
 from tests.examples import exchange_client as client
 
@@ -16,19 +18,41 @@ SNAPSHOT = {
     "sequence": 7,
     "bids": [{"price": Decimal("70150.5"), "quantity": Decimal("0.1"), "orders": 1}],
     "asks": [{"price": 70151, "quantity": Decimal("0.00000001"), "orders": 2}],
-    "checksum": zlib.crc32(b"7015117015051"),
+    "checksum": zlib.crc32(b"70151001" + b"701505010000000"),
 }
 CHANGE = {"side": "buy", "price": Decimal("70150.5"), "quantity": Decimal("0.3"), "orders": 1}
 DELTA: dict[str, Any] = {
     "previous_sequence": 7,
     "sequence": 9,
     "changes": [CHANGE, {"side": "sell", "price": 70151, "quantity": 0, "orders": 0}],
-    "checksum": zlib.crc32(b"7015053"),
+    "checksum": zlib.crc32(b"701505030000000"),
 }
 
 
+def book_of(snapshot: dict[str, Any]) -> Any:
+    """The book of BTC-USD."""
+    return client.Book(snapshot, Decimal("0.01"), Decimal("0.00000001"))
+
+
+@pytest.mark.parametrize(
+    ("tick", "lot", "price", "quantity", "digits"),
+    [
+        ("0.01", "0.1", 15, 3, b"150030"),
+        ("0.01", "0.1", 15, "0.3", b"15003"),
+        ("0.01", "0.1", "1.5", 3, b"15030"),
+        ("5", "10", 15, 30, b"1530"),
+        ("0.50", "0.00000001", "1.5", "0.00000001", b"151"),
+        ("1E-8", "2.50", "0.00000001", 5, b"150"),
+    ],
+)
+def test_the_checksum_keeps_the_scale(tick: str, lot: str, price: Any, quantity: Any, digits: bytes) -> None:
+    level = {"price": Decimal(price), "quantity": Decimal(quantity), "orders": 1}
+    snapshot = {"sequence": 1, "bids": [level], "asks": [], "checksum": zlib.crc32(digits)}
+    assert client.Book(snapshot, Decimal(tick), Decimal(lot)).sequence == 1
+
+
 def test_a_delta_that_continues_the_book_is_taken() -> None:
-    book = client.Book(SNAPSHOT)
+    book = book_of(SNAPSHOT)
     assert (book.best_bid, book.best_ask) == (Decimal("70150.5"), 70151)
     book.apply(DELTA)
     assert (book.sequence, book.bids, book.asks) == (9, {Decimal("70150.5"): (Decimal("0.3"), 1)}, {})
@@ -36,7 +60,7 @@ def test_a_delta_that_continues_the_book_is_taken() -> None:
 
 def test_a_gap_is_found() -> None:
     with pytest.raises(client.BookError, match="does not continue"):
-        client.Book(SNAPSHOT).apply({**DELTA, "previous_sequence": 8})
+        book_of(SNAPSHOT).apply({**DELTA, "previous_sequence": 8})
 
 
 @pytest.mark.parametrize(
@@ -50,15 +74,23 @@ def test_a_gap_is_found() -> None:
 )
 def test_a_wrong_level_is_found_by_the_checksum(wrong: Any) -> None:
     with pytest.raises(client.BookError, match="checksum"):
-        client.Book(SNAPSHOT).apply({**DELTA, "changes": [wrong, DELTA["changes"][1]]})
+        book_of(SNAPSHOT).apply({**DELTA, "changes": [wrong, DELTA["changes"][1]]})
 
 
 def test_a_wrong_snapshot_is_found() -> None:
     with pytest.raises(client.BookError):
-        client.Book({**SNAPSHOT, "asks": []})
+        book_of({**SNAPSHOT, "asks": []})
 
 
 Script = list[dict[str, Any]]
+
+
+def list_instruments(connection: ServerConnection, request: Request) -> Response | None:
+    """Answers GET /instruments; every other request is for the stream."""
+    if request.path != "/instruments":
+        return None
+    rows = '[{"symbol":"BTC-USD","tick_size":0.01,"lot_size":0.00000001}]'
+    return connection.respond(HTTPStatus.OK, f'{{"instruments":{rows},"next_cursor":null}}')
 
 
 def follow(*connections: list[Script]) -> tuple[list[dict[str, Any]], Any]:
@@ -78,7 +110,10 @@ def follow(*connections: list[Script]) -> tuple[list[dict[str, Any]], Any]:
 
         wanted = sum(map(len, connections[-1]))
         heard: list[dict[str, Any]] = []
-        async with asyncio.timeout(SECONDS_MAX), serve(serve_one, "127.0.0.1", 0) as server:
+        async with (
+            asyncio.timeout(SECONDS_MAX),
+            serve(serve_one, "127.0.0.1", 0, process_request=list_instruments) as server,
+        ):
             port = server.sockets[0].getsockname()[1]
             market = client.Market(f"http://127.0.0.1:{port}", "BTC-USD", "orderbook_deltas")
             async for message in market:

@@ -21,7 +21,7 @@ CHECKSUM_LEVELS = 10
 PAGE = 100  # orders
 ATTEMPTS_MAX = 10  # of one order
 RETRY_STATUSES = (429, 503, 504)
-FINAL_REFUSALS = ("invalid_message", "not_found")  # of subscriptions
+FINAL_REFUSALS = ("invalid_message", "not_found", "instrument_not_found")  # of subscriptions
 RECONNECT_SECONDS_MIN = 0.2
 RECONNECT_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0  # the exchange says something every 15 s
@@ -40,10 +40,15 @@ class Refused(Exception):
 
 
 class Book:
-    """One instrument's levels as (quantity, orders) by price, at one sequence."""
+    """One instrument's levels as (quantity, orders) by price, at one sequence.
 
-    def __init__(self, snapshot: Message) -> None:
+    `tick_size` and `lot_size` are those of GET /instruments: the checksum is made with their decimals.
+    """
+
+    def __init__(self, snapshot: Message, tick_size: Decimal, lot_size: Decimal) -> None:
         self.sequence: int = snapshot["sequence"]
+        self._price_unit = _last_decimal(tick_size)
+        self._quantity_unit = _last_decimal(lot_size)
         self.bids = _levels(snapshot["bids"])
         self.asks = _levels(snapshot["asks"])
         self._verify(snapshot["checksum"])
@@ -73,7 +78,10 @@ class Book:
         """CRC-32 of the best levels, as the exchange's API reference describes it."""
         best = [(price, self.asks[price]) for price in sorted(self.asks)[:CHECKSUM_LEVELS]]
         best += [(price, self.bids[price]) for price in sorted(self.bids, reverse=True)[:CHECKSUM_LEVELS]]
-        text = "".join(_digits(price) + _digits(quantity) for price, (quantity, _) in best)
+        text = "".join(
+            _digits(price, self._price_unit) + _digits(quantity, self._quantity_unit)
+            for price, (quantity, _) in best
+        )
         return zlib.crc32(text.encode())
 
     def _verify(self, checksum: int) -> None:
@@ -93,7 +101,10 @@ class Market:
         self.book: Book | None = None
         self.reconnects = 0
         self.doubts = 0  # times that the book was not the exchange's
+        self._instruments_url = url + "/instruments"
         self._url = url.replace("http", "ws", 1) + "/stream"
+        self._instrument = instrument
+        self._sizes: tuple[Decimal, Decimal] | None = None  # tick and lot, which never change
         self._subscription = {"channels": channels, "instrument": instrument, **options}
 
     async def __aiter__(self) -> AsyncIterator[Message]:
@@ -104,7 +115,7 @@ class Market:
                     if message["type"] != "subscribed":
                         pause = RECONNECT_SECONDS_MIN
                     yield message
-            except (OSError, TimeoutError, WebSocketException):
+            except (OSError, TimeoutError, WebSocketException, httpx.HTTPError):
                 pass
             except Refused as error:
                 if error.code in FINAL_REFUSALS:
@@ -115,6 +126,8 @@ class Market:
             pause = min(2 * pause, RECONNECT_SECONDS_MAX)
 
     async def _follow(self) -> AsyncIterator[Message]:
+        if self._sizes is None:
+            self._sizes = await self._read_sizes()
         async with connect(self._url, max_size=None) as connection:
             subscribe = json.dumps({"type": "subscribe", **self._subscription})
             await connection.send(subscribe)
@@ -123,7 +136,7 @@ class Market:
                     text = await connection.recv()
                 message = json.loads(text, parse_float=Decimal)
                 try:
-                    self._take(message)
+                    self._take(message, *self._sizes)
                 except BookError:
                     self.book = None
                     self.doubts += 1
@@ -131,11 +144,20 @@ class Market:
                     await connection.send(subscribe)
                 yield message
 
-    def _take(self, message: Message) -> None:
+    async def _read_sizes(self) -> tuple[Decimal, Decimal]:
+        """Tick size and lot size of the instrument. Raises httpx.HTTPError, Refused."""
+        async with httpx.AsyncClient(timeout=10) as http:
+            page = (await http.get(self._instruments_url)).raise_for_status().json(parse_float=Decimal)
+        for row in page["instruments"]:
+            if row["symbol"] == self._instrument:
+                return Decimal(row["tick_size"]), Decimal(row["lot_size"])
+        raise Refused({"code": "instrument_not_found", "message": f"No such instrument: {self._instrument}."})
+
+    def _take(self, message: Message, tick_size: Decimal, lot_size: Decimal) -> None:
         if message["type"] == "error" and message["code"] != "stale":
             raise Refused(message)
         if message["type"] == "orderbook_snapshot":
-            self.book = Book(message)
+            self.book = Book(message, tick_size, lot_size)
         elif message["type"] == "orderbook_delta" and self.book is not None:
             self.book.apply(message)
 
@@ -208,5 +230,11 @@ def _levels(rows: list[Message]) -> dict[Decimal, tuple[Decimal, int]]:
     return {row["price"]: (row["quantity"], row["orders"]) for row in rows}
 
 
-def _digits(number: Decimal) -> str:
-    return format(Decimal(number), "f").replace(".", "").lstrip("0")
+def _last_decimal(size: Decimal) -> Decimal:
+    """One unit of the last decimal that a tick or lot size needs: 0.01 for 0.05, and 1 for 5."""
+    return Decimal(1).scaleb(min(0, int(Decimal(size).normalize().as_tuple().exponent)))
+
+
+def _digits(number: Decimal, unit: Decimal) -> str:
+    """The number with all decimals of `unit`, without the point and without leading zeros."""
+    return format(Decimal(number).quantize(unit), "f").replace(".", "").lstrip("0")

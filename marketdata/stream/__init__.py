@@ -3,3 +3,7 @@
 # In an ASGI message to the server: the connection is closed next. exchange_site/uvicorn_server.py sends it behind
 # all that waits for the client; other servers take no notice.
 LAST_WORDS = "last_words"
+
+# In the extensions of an ASGI scope: the server takes a Packet in place of the text of a message, writes its frames
+# and returns once the client has taken them. So does exchange_site/uvicorn_server.py; other servers get texts.
+PACKET = "exchange.packet"

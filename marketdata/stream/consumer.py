@@ -13,9 +13,10 @@ from django.conf import settings
 
 from marketdata import metrics
 from marketdata.messages import error_text
-from marketdata.stream import LAST_WORDS
+from marketdata.stream import LAST_WORDS, PACKET
 from marketdata.stream.hub import Hub, current_hub
 from marketdata.stream.outbox import Outbox
+from marketdata.stream.packet import Packet
 from marketdata.stream.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
 from marketdata.stream.topics import Topic
 from orders.instruments import TradedInstrument, directory
@@ -76,7 +77,9 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         metrics.connections.inc()
         self._recent: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
         self._hub: Hub = current_hub()
-        self._outbox = Outbox(self._send_text, self._on_overflow)
+        takes_packets = PACKET in self.scope.get("extensions", {})
+        send = self._send_packet if takes_packets else self._send_texts
+        self._outbox = Outbox(send, self._on_overflow)
         await self.accept()
         self._hub.connect(self._outbox)
         self._sending = asyncio.create_task(self._empty_outbox(), name="outbox")
@@ -175,8 +178,12 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     def _put(self, message: dict[str, Any]) -> None:
         self._outbox.put(encode_json(message).decode())
 
-    async def _send_text(self, text: str) -> None:
-        await self.base_send({"type": "websocket.send", "text": text})
+    async def _send_packet(self, packet: Packet) -> None:
+        await self.base_send({"type": "websocket.send", PACKET: packet})
+
+    async def _send_texts(self, packet: Packet) -> None:
+        for text in packet.texts:
+            await self.base_send({"type": "websocket.send", "text": text})
 
     async def _empty_outbox(self) -> None:
         try:
@@ -193,17 +200,17 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await asyncio.gather(self._sending, return_exceptions=True)
 
     def _on_overflow(self) -> None:
-        """What waits for the client's next message ends first: some servers do not close before it does."""
+        """Stop waiting for the client's next message: some servers do not close before that ends."""
         self._too_slow = True
         self._serving.cancel()
 
     async def _dismiss(self) -> None:
-        """Close from our side. Waits for nobody: the client may not be reading at all, or gone."""
+        """Close from our side, without waiting for the client: it may not read at all, or be gone."""
         with contextlib.suppress(OSError, RuntimeError):  # it is gone; the latter with Daphne
             if not self._too_slow:
                 await self._end(CLOSE_INTERNAL_ERROR)
                 return
-            message = "Messages were not read fast enough: connect again and follow less."
+            message = "You read too slowly. Connect again and follow less, or read faster."
             text = error_text("slow_consumer", message)
             await self._stop_sending()
             await self.base_send({"type": "websocket.send", "text": text, LAST_WORDS: True})

@@ -1,52 +1,43 @@
 """One instrument's feed in one API process: copies of its book and of its day, and who wants what of them.
 
-The copy makes subscribing free of races: a snapshot is taken from the copy and the client is registered in one
-step, so the next delta it gets is the one that continues its snapshot. It happens when the client has room for
-it: who follows many large books gets them as fast as it reads. The copy itself starts from the mirror and follows
-the batches of the Channels group. A batch that does not continue it means that one was lost: the copy is read
-anew, and everyone who follows the book gets a fresh snapshot. So it is where the worker's checksum, which comes
-with its heartbeats, is not the copy's.
+The copy makes subscribing free of races: a snapshot is taken from the copy, and deltas from the same sequence on
+follow it. A client gets it when it has room for it: a client that follows many large books gets them as fast as it
+reads. The copy itself starts from the mirror and follows the batches of the Channels group. A batch that does not
+continue it means that one was lost: the copy is read again, and every follower of the book gets a fresh snapshot.
+The same happens if the worker's checksum, which comes with its heartbeats, is not the copy's.
 
-Where no batch has agreed with the copy for STREAM_STALE_SECONDS, worker or Redis are away, or the database was
+If no batch has agreed with the copy for STREAM_STALE_SECONDS, then worker or Redis are away, or the database was
 restored to an earlier state: the followers are told that the feed is stale, and with the next batch the copy is
-read anew.
+read again.
 """
 
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
+from collections.abc import Iterator
 
 import msgspec
 from django.conf import settings
 
 from marketdata import metrics
 from marketdata.book import Book, read_book
-from marketdata.candles import candle_start
-from marketdata.documents import candle_of, statistics_fields
-from marketdata.messages import (
-    CandleMessage,
-    Depth,
-    MarketBatch,
-    Minute,
-    OrderBookSnapshot,
-    Resumed,
-    Ticker,
-    error_text,
-)
+from marketdata.messages import MarketBatch, Minute, Resumed, error_text
 from marketdata.stream.attempts import attempt_until_done
-from marketdata.stream.audiences import Audience, BookAudience, OrdersAudience, StateAudience
+from marketdata.stream.audiences import Audience, StateAudience
+from marketdata.stream.book_audience import BookAudience
 from marketdata.stream.book_copy import BookCopy
+from marketdata.stream.candle_audience import CandleAudience
+from marketdata.stream.orders_audience import OrdersAudience
 from marketdata.stream.outbox import Outbox
+from marketdata.stream.packet import packets_of
+from marketdata.stream.snapshots import BookSnapshots
+from marketdata.stream.states import depth_text, ticker_text
 from marketdata.stream.tape import Tape
 from marketdata.stream.topics import Channel, Topic
 from orders.documents import order_update
 from orders.instruments import TradedInstrument
-from orders.models import Side
 from rest.content import encode_json
 from rest.exceptions import Unavailable
-from rest.numbers import json_optional_decimal
-from rest.times import now_text, time_text
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +61,7 @@ class Feed:
         self._heard_at = time.monotonic()  # the last batch
         self._confirmed_at = time.monotonic()  # when a batch last agreed with what was known
         self._stale = False  # the followers were told so
-        self._snapshot: tuple[int, str] | None = None  # as it was told last, at a sequence
+        self._snapshots = BookSnapshots(instrument.symbol, self._copy, self._books, self._warn_all)
         self._refuted_sequence = -1  # at which the worker's checksum was not the copy's
 
     async def follow(self, topic: Topic, outbox: Outbox) -> None:
@@ -93,7 +84,7 @@ class Feed:
             audience = self._audiences[topic] = self._make_audience(topic)
         audience.join(outbox)
         if isinstance(audience, BookAudience):
-            self._catch_up(audience)
+            self._catch_up()
         else:
             self._warn(outbox)
 
@@ -119,48 +110,63 @@ class Feed:
                 self._orders.pop(topic, None)
 
     def on_batch(self, batch: MarketBatch) -> None:
-        """One commit of the worker, in order; some may be missing."""
+        """One message of the worker, in order; some may be missing."""
+        for _ in self.take(batch):
+            pass
+
+    def take(self, batch: MarketBatch) -> Iterator[None]:
+        """The same in steps of a bounded amount of work, which end before the next batch is taken.
+
+        Trades come first, then order updates, then what the book has of them.
+        """
         self._heard_at = time.monotonic()
         if trades := self._audiences.get(Topic(Channel.TRADES)):
-            for text in batch.trades:
-                trades.send(text)
+            for packet in packets_of(batch.trades):
+                trades.send(packet)
+                yield
         if self._orders:
-            for client_id, sequence, state in batch.orders:
-                if orders := self._orders.get(Topic(Channel.ORDERS, client_id=client_id)):
-                    orders.on_update(batch, order_update(state, sequence))
+            for start in range(0, len(batch.orders), settings.FEED_UPDATES_AT_ONCE):
+                self._on_updates(batch, batch.orders[start : start + settings.FEED_UPDATES_AT_ONCE])
+                yield
         if batch.minute is not None:
             self._on_minute(batch.minute)
         if self._resync is not None:
-            self._early.append(batch)
+            self._early.append(msgspec.structs.replace(batch, trades=[], orders=[]))
             del self._early[: -settings.FEED_EARLY_BATCHES_MAX]
         elif self._copy.sequence < 0:  # nobody has asked for the book yet
             self._follow_without_a_book(batch)
         elif self._stale:
-            logger.info("%s: word of the book again: reading it anew", self.instrument.symbol)
+            logger.info("%s: word of the book again: it is read again", self.instrument.symbol)
             self._start_resync()
         else:
             self._follow_on(batch)
         if batch.minute is not None:
             self._touch(OF_THE_DAY)  # last: a ticker is of the book too
 
+    def _on_updates(self, batch: MarketBatch, updates: list[tuple[str, int, bytes]]) -> None:
+        """Some of a batch's order updates, in order."""
+        texts: dict[Topic, list[str]] = {}
+        for client_id, sequence, state in updates:
+            topic = Topic(Channel.ORDERS, client_id=client_id)
+            if topic in self._orders:
+                texts.setdefault(topic, []).append(order_update(state, sequence))
+        for topic, some in texts.items():
+            self._orders[topic].on_updates(batch, some)
+
     def _on_minute(self, minute: Minute) -> None:
-        for topic, audience in self._audiences.items():
-            if (
-                topic.channel is Channel.CANDLES
-                and isinstance(audience, StateAudience)
-                and self._tape.newest is not None
-                and candle_start(minute.start, topic.candle_interval)
-                > candle_start(self._tape.newest, topic.candle_interval)
-            ):
-                audience.flush()  # the last state of the candle before
+        for candles in self._candles():
+            candles.before_minute(minute)
         self._tape.on_minute(minute)
 
     def on_tick(self) -> None:
         """To be called every now and then.
 
-        Tells the followers, once, where no batch has confirmed the copy for STREAM_STALE_SECONDS.
+        Tells the followers, once, if no batch has confirmed the copy for STREAM_STALE_SECONDS.
         """
-        self._catch_up_all()
+        self._snapshots.on_tick()
+        self._catch_up()
+        for candles in self._candles():
+            candles.on_tick()
         for orders in self._orders.values():
             orders.catch_up()
         if not self._stale and time.monotonic() - self._confirmed_at > settings.STREAM_STALE_SECONDS:
@@ -184,21 +190,24 @@ class Feed:
         throttle_seconds = topic.throttle_milliseconds / 1000
         match topic.channel:
             case Channel.ORDERBOOK_DELTAS:
-                return BookAudience(throttle_seconds, self.instrument.symbol, self._copy, self._snapshot_text)
+                return BookAudience(throttle_seconds, self.instrument.symbol, self._copy)
             case Channel.TICKER:
                 return StateAudience(max(throttle_seconds, settings.STREAM_TICKER_SECONDS), self._ticker)
             case Channel.DEPTH:
                 return StateAudience(max(throttle_seconds, settings.STREAM_DEPTH_SECONDS), self._depth)
             case Channel.CANDLES:
-                seconds = max(throttle_seconds, settings.STREAM_CANDLE_SECONDS)
-                return StateAudience(
-                    seconds, lambda: self._candle(topic), greet=lambda: self._candle(topic, only_open=True)
+                return CandleAudience(
+                    interval_seconds=max(throttle_seconds, settings.STREAM_CANDLE_SECONDS),
+                    symbol=self.instrument.symbol,
+                    name=topic.interval,
+                    interval=topic.candle_interval,
+                    tape=self._tape,
                 )
             case _:
                 return Audience()
 
     def _follow_without_a_book(self, batch: MarketBatch) -> None:
-        """Where batches are missing, orders and trading are read anew."""
+        """If batches are missing, orders and trading are read again."""
         if batch.sequence < self._sequence and not self._stale:
             return  # as in _follow_on
         continues = self._sequence in (-1, batch.previous_sequence, batch.sequence)
@@ -229,36 +238,38 @@ class Feed:
 
     def _lose(self, what: str) -> None:
         metrics.gaps.inc()
-        logger.info("%s: %s: reading the book anew", self.instrument.symbol, what)
+        logger.info("%s: %s: the book is read again", self.instrument.symbol, what)
         self._start_resync()
 
     def _books(self) -> list[BookAudience]:
         return [audience for audience in self._audiences.values() if isinstance(audience, BookAudience)]
+
+    def _candles(self) -> list[CandleAudience]:
+        return [audience for audience in self._audiences.values() if isinstance(audience, CandleAudience)]
 
     def _touch(self, channels: tuple[Channel, ...]) -> None:
         for topic, audience in self._audiences.items():
             if topic.channel in channels and isinstance(audience, StateAudience):
                 audience.touch()
 
-    def _catch_up_all(self) -> None:
-        for audience in self._books():
-            self._catch_up(audience)
-
-    def _catch_up(self, audience: BookAudience) -> None:
-        """Snapshots for those who wait for one and have room."""
+    def _catch_up(self) -> None:
+        """Snapshots for followers of the book that wait for one and have room."""
         if self._current.is_set():
-            for outbox in audience.catch_up():
-                self._warn(outbox)
+            self._snapshots.serve()
+
+    def _warn_all(self, outboxes: list[Outbox]) -> None:
+        for outbox in outboxes:
+            self._warn(outbox)
 
     def _warn(self, outbox: Outbox) -> None:
-        """Tell a follower where the feed is stale."""
+        """Tell a follower if the feed is stale."""
         if self._stale:
             symbol = self.instrument.symbol
-            message = f"There is no word of {symbol} now: what you know may be old. You hear when it is over."
+            message = f"{symbol} data may be stale. You will be told when updates resume."
             outbox.put(error_text("stale", message, instrument=symbol))
 
     def _confirm(self) -> None:
-        """The copy is right. Where it was stale, those hear so who get no snapshot of the book."""
+        """The copy is right. If it was stale, followers that get no snapshot of the book are told."""
         self._confirmed_at = time.monotonic()
         if self._stale:
             self._stale = False
@@ -271,7 +282,7 @@ class Feed:
         return set[Outbox]().union(*(audience.all for audience in audiences))
 
     def _advance(self, batch: MarketBatch) -> bool:
-        """Bring the copy to the batch's sequence, where it is not there yet; False where it can't be."""
+        """Bring the copy to the batch's sequence, unless it is there already; False if that can't be done."""
         if batch.sequence <= self._copy.sequence:
             return True
         if batch.previous_sequence != self._copy.sequence or not batch.levels:
@@ -281,17 +292,17 @@ class Feed:
 
     def _start_resync(self) -> None:
         self._current.clear()
-        self._snapshot = None
+        self._snapshots.restart()
         for audience in self._books():
             audience.restart()
         if self._resync is None:
-            self._resync = asyncio.create_task(self._read_anew(), name=f"resync {self.instrument.symbol}")
+            self._resync = asyncio.create_task(self._read_again(), name=f"resync {self.instrument.symbol}")
 
-    async def _read_anew(self) -> None:
+    async def _read_again(self) -> None:
         """Read the book until it joins the batches, then tell the followers.
 
         A book that is older than the copy comes from a mirror that lags, or from a database that was restored:
-        it is taken where it stays so.
+        it is taken if it stays so.
         """
         older = 0
 
@@ -308,77 +319,28 @@ class Feed:
         if time.monotonic() - self._heard_at <= settings.STREAM_STALE_SECONDS:
             self._confirm()
         self._read_what_batches_bear()
-        self._catch_up_all()
+        self._catch_up()
         self._touch(OF_THE_BOOK)
 
     def _read_what_batches_bear(self) -> None:
         """Beside the book."""
         for orders in self._orders.values():
             orders.restart()
+        for candles in self._candles():
+            candles.restart()
         if self._tape.is_wanted:
             self._tape.read()
 
     def _join(self, book: Book) -> bool:
-        """Take the book, and the early batches after it; False where they do not continue it."""
+        """Take the book, and the early batches after it; False if they do not continue it."""
         early, self._early = self._early, []
         self._copy.replace(book)
         return all(self._advance(batch) for batch in early)
 
-    def _snapshot_text(self) -> str:
-        """One for all paces: a text may be of many megabytes."""
-        sequence = self._copy.sequence
-        if self._snapshot is None or self._snapshot[0] != sequence:
-            snapshot = OrderBookSnapshot(
-                instrument=self.instrument.symbol,
-                sequence=sequence,
-                bids=self._copy.documents(Side.BUY),
-                asks=self._copy.documents(Side.SELL),
-                checksum=self._copy.checksum(),
-                timestamp=now_text(),
-            )
-            self._snapshot = sequence, encode_json(snapshot).decode()
-        return self._snapshot[1]
+    def _depth(self) -> list[str]:
+        return [] if self._copy.sequence < 0 else [depth_text(self.instrument.symbol, self._copy)]
 
-    def _depth(self) -> str | None:
-        if self._copy.sequence < 0:
-            return None
-        depth = Depth(
-            instrument=self.instrument.symbol,
-            sequence=self._copy.sequence,
-            bids=self._copy.documents(Side.BUY, settings.STREAM_DEPTH_LEVELS),
-            asks=self._copy.documents(Side.SELL, settings.STREAM_DEPTH_LEVELS),
-            checksum=self._copy.checksum(),
-            timestamp=now_text(),
+    def _ticker(self) -> list[str]:
+        return (
+            [] if self._copy.sequence < 0 else [ticker_text(self.instrument.symbol, self._copy, self._tape)]
         )
-        return encode_json(depth).decode()
-
-    def _ticker(self) -> str | None:
-        if self._copy.sequence < 0:
-            return None
-        bid, ask = (next(iter(self._copy.documents(side, 1)), None) for side in (Side.BUY, Side.SELL))
-        now = datetime.now(UTC)
-        ticker = Ticker(
-            instrument=self.instrument.symbol,
-            sequence=self._copy.sequence,
-            bid=bid.price if bid else None,
-            bid_quantity=bid.quantity if bid else None,
-            ask=ask.price if ask else None,
-            ask_quantity=ask.quantity if ask else None,
-            **statistics_fields(self._tape.statistics(now))
-            | {"last": json_optional_decimal(self._tape.last)},
-            timestamp=time_text(now),
-        )
-        return encode_json(ticker).decode()
-
-    def _candle(self, topic: Topic, *, only_open: bool = False) -> str | None:
-        candle = self._tape.candle(topic.candle_interval)
-        if candle is None or (
-            only_open and candle.start != candle_start(datetime.now(UTC), topic.candle_interval)
-        ):
-            return None
-        message = CandleMessage(
-            instrument=self.instrument.symbol,
-            interval=topic.interval,
-            **msgspec.structs.asdict(candle_of(candle, candle.start)),
-        )
-        return encode_json(message).decode()

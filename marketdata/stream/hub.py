@@ -3,8 +3,12 @@
 The channel layer would decode every message once for each consumer and queue without bound; here each batch is
 decoded once, and each client has its own bounded queue.
 
-The layer connects again by itself where Redis restarts. It does not notice where a host of Redis is gone without
-a word, so the hub subscribes anew, on a new connection, whenever it has heard nothing for STREAM_STALE_SECONDS.
+A batch may have thousands of trades. The hub takes it in steps, and lets the event loop serve everything else
+between them. The layer's queue has no bound of its own, so the hub makes no pause while more than
+FEED_WAITING_BATCHES_MAX wait: nothing reads Redis then, until they are taken.
+
+The layer connects again by itself if Redis restarts. It does not notice if a host of Redis is gone without a word,
+so the hub subscribes again, on a new connection, whenever it has heard nothing for STREAM_STALE_SECONDS.
 """
 
 import asyncio
@@ -15,9 +19,11 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from marketdata import metrics
 from marketdata.messages import decode_batch, group_name
 from marketdata.stream.feed import Feed
 from marketdata.stream.outbox import Outbox
+from marketdata.stream.unread import unread
 from orders.instruments import TradedInstrument
 from rest.exceptions import Unavailable
 from rest.loops import per_event_loop
@@ -69,7 +75,7 @@ class Hub:
     async def feed(self, instrument: TradedInstrument) -> Feed:
         """The instrument's feed, joined to its group.
 
-        Raises Unavailable where Redis does not answer within STREAM_BOOK_SECONDS_MAX.
+        Raises Unavailable if Redis does not answer within STREAM_BOOK_SECONDS_MAX.
         """
         feed = self._feeds.get(instrument.symbol)
         if feed is None:
@@ -113,9 +119,11 @@ class Hub:
                 batch = decode_batch(message["data"])
                 feed = self._feeds.get(batch.instrument)
                 if feed is not None:  # there is none yet while the group is being joined
-                    feed.on_batch(batch)
+                    for _ in feed.take(batch):
+                        await self._pause(channel)
                 self._receive_outage.ended()
                 _layer_outage.ended()
+                await self._pause(channel)
             except (RedisError, OSError) as error:
                 self._receive_outage.failed(error)
                 await asyncio.sleep(RECEIVE_RETRY_SECONDS)
@@ -123,9 +131,16 @@ class Hub:
                 self._receive_outage.failed(error, traceback=True)
                 await asyncio.sleep(RECEIVE_RETRY_SECONDS)
 
+    async def _pause(self, channel: str) -> None:
+        """A turn of the event loop for everything else, unless too much waits already."""
+        queue = self._layer.channels.get(channel)
+        if queue is None or queue.qsize() <= settings.FEED_WAITING_BATCHES_MAX:
+            await asyncio.sleep(0)
+
     async def _tick_forever(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
+            metrics.unread_bytes.set(unread.bytes)
             tickers: list[Feed | Outbox] = [*self._feeds.values(), *self.outboxes]
             for ticking in tickers:
                 try:

@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import msgspec
 from django.conf import settings
+from rest_framework.exceptions import APIException
 
 from marketdata.candles import CANDLE_INTERVALS
 from marketdata.stream.topics import Channel, Topic
 from orders.serializers import CLIENT_ID_PATTERN
+from rest.content import decode_json
 
 Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 CandleInterval = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{'|'.join(CANDLE_INTERVALS)})\Z")]
@@ -25,7 +27,7 @@ class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_f
 
     @property
     def symbols(self) -> list[str] | None:
-        """None for all active instruments, and in Unsubscribe for those that are followed, too."""
+        """None for all active instruments, and in Unsubscribe also for halted ones that are followed."""
         return [self.instrument] if isinstance(self.instrument, str) else self.instrument
 
     @property
@@ -66,7 +68,19 @@ class Ping(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="pi
 Request = Subscribe | Unsubscribe | Ping
 
 _decoder = msgspec.json.Decoder(Request)
-_AT_PATH = re.compile(r" - at `\$\.?(.*)`$")
+_FIELD_OF_ERROR = re.compile(r" - at `\$\.(\w+)")
+_UNKNOWN_FIELD = re.compile(r"unknown field `(.{1,64})`")
+_MISSING_FIELD = re.compile(r"required field `(\w+)`")
+
+# What each field of a message must be, for the client that sent another value.
+_REQUIRED = {
+    "type": "type must be subscribe, unsubscribe or ping.",
+    "channels": f"channels must be a list of 1 to 10 of: {', '.join(Channel)}.",
+    "instrument": "instrument must be a symbol such as BTC-USD, or a list of 1 to 100 symbols.",
+    "client_id": "client_id must have 1 to 64 characters of A-Z a-z 0-9 . _ : -",
+    "interval": f"interval must be one of: {', '.join(CANDLE_INTERVALS)}.",
+    "throttle_ms": f"throttle_ms must be a whole number from 0 to {settings.STREAM_THROTTLE_MILLISECONDS_MAX}.",
+}
 
 
 class InvalidMessage(ValueError):
@@ -78,17 +92,31 @@ class InvalidMessage(ValueError):
 
 
 def decode_request(text: str) -> Request:
-    """Raises InvalidMessage."""
+    """The request that a client sent. Raises InvalidMessage."""
     try:
         request: Request = _decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise InvalidMessage("invalid_message", _AT_PATH.sub(r" (in \1)", str(error))) from None
+        raise InvalidMessage("invalid_message", _explain(str(error))) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise InvalidMessage("invalid_json", "A JSON object in a text frame is required.") from None
+    try:
+        decode_json(text.encode())
+    except APIException:
+        message = "An object has the same key twice. Send each key once."
+        raise InvalidMessage("invalid_json", message) from None
     if (
         isinstance(request, Subscribe | Unsubscribe)
         and "orders" in request.channels
         and not request.client_id
     ):
-        raise InvalidMessage("invalid_message", "The channel orders needs a client_id.")
+        raise InvalidMessage("invalid_message", "The channel orders requires a client_id.")
     return request
+
+
+def _explain(error: str) -> str:
+    """What is wrong with a message, in our words, from the decoder's."""
+    if found := _UNKNOWN_FIELD.search(error):
+        return f"The field {found[1]} is unknown here. Leave it out, or correct its name."
+    if found := _MISSING_FIELD.search(error) or _FIELD_OF_ERROR.search(error):
+        return _REQUIRED.get(found[1], f"The value of {found[1]} is invalid.")
+    return "A JSON object with a type is required: subscribe, unsubscribe or ping."

@@ -90,13 +90,16 @@ class Tape:
             last=day.close,
         )
 
-    def candle(self, interval: timedelta) -> Minute | None:
-        """The newest candle of an interval of at most the window; None where nothing was traded in that."""
-        if self.newest is None:
-            return None
-        start = candle_start(self.newest, interval)
-        minutes = itertools.takewhile(lambda minute: minute.start >= start, reversed(self._minutes.values()))
-        return msgspec.structs.replace(_together(list(minutes)[::-1]), start=start)
+    def candles(self, interval: timedelta, since: datetime) -> list[Minute]:
+        """The candles of an interval that start at `since` or later and have trades, in order.
+
+        The interval is at most the window.
+        """
+        minutes = itertools.takewhile(lambda minute: minute.start >= since, reversed(self._minutes.values()))
+        grouped = itertools.groupby(
+            list(minutes)[::-1], key=lambda minute: candle_start(minute.start, interval)
+        )
+        return [msgspec.structs.replace(_together(list(some)), start=start) for start, some in grouped]
 
     def _forget(self, since: datetime) -> None:
         """What lies before the window."""

@@ -100,10 +100,16 @@ class Stream:
 
 
 class LocalBook:
-    """The book of one instrument, from a snapshot and the deltas that continue it."""
+    """The book of one instrument, from a snapshot and the deltas that continue it.
 
-    def __init__(self, snapshot: Any) -> None:
+    `tick_size` and `lot_size` are the instrument's: the checksum has as many decimals. Those of BTC-USD, ETH-USD
+    and of the instruments that tests list are the default.
+    """
+
+    def __init__(self, snapshot: Any, *, tick_size: str = "0.01", lot_size: str = "0.00000001") -> None:
         self.sequence: int = snapshot["sequence"]
+        self._price_step = last_decimal(tick_size)
+        self._quantity_step = last_decimal(lot_size)
         self._sides: dict[str, dict[Any, tuple[Any, int]]] = {
             side: {level["price"]: (level["quantity"], level["orders"]) for level in snapshot[name]}
             for side, name in (("buy", "bids"), ("sell", "asks"))
@@ -132,9 +138,9 @@ class LocalBook:
         best += [(price, bids[price]) for price in heapq.nlargest(10, bids)]
         return zlib.crc32(
             "".join(
-                format(Decimal(number), "f").replace(".", "").lstrip("0")
+                format(Decimal(number).quantize(step), "f").replace(".", "").lstrip("0")
                 for price, (quantity, _) in best
-                for number in (price, quantity)
+                for number, step in ((price, self._price_step), (quantity, self._quantity_step))
             ).encode()
         )
 
@@ -144,6 +150,11 @@ class LocalBook:
             sorted((price, *level) for price, level in self._sides[side].items()) for side in ("buy", "sell")
         )
         return bids[::-1], asks
+
+
+def last_decimal(size: str) -> Decimal:
+    """One unit of the last decimal that a tick or lot size needs: 0.01 of 0.05, 1 of 5 and of 10."""
+    return Decimal(1).scaleb(min(0, int(Decimal(size).normalize().as_tuple().exponent)))
 
 
 def meet(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:

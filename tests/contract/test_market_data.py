@@ -11,7 +11,7 @@ import pytest
 from tests.contract.client import TIME, Client
 from tests.contract.market import Market
 
-CANDLE_FIELDS = {"time", "open", "high", "low", "close", "volume", "trade_count"}
+CANDLE_FIELDS = {"time", "open", "high", "low", "close", "volume", "trade_count", "closed"}
 _CANDLE_SQL = """
 INSERT INTO marketdata_candle (instrument_id, time, open, high, low, close, volume, notional, trade_count)
 SELECT id, %s, %s, %s, %s, %s, %s, 1, %s FROM orders_instrument WHERE symbol = %s
@@ -266,6 +266,46 @@ def test_the_limit_keeps_the_newest_candles(client: Client, day_of_candles: str)
     assert rows == [("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)]
 
 
+def test_a_start_alone_gives_the_first_candles_from_there(client: Client, day_of_candles: str) -> None:
+    def times(**query: object) -> list[str]:
+        return [row[0] for row in candles(client, day_of_candles, **query)]
+
+    assert times(start="2026-01-01", limit=2) == ["00:00", "00:01"]
+    assert times(start="2026-01-02T00:00:30Z", limit=3) == ["00:01", "00:04", "00:05"]
+    assert times(start="2026-01-02T00:00:30Z", end="2026-01-03", limit=3) == ["00:05", "04:30", "23:59"]
+    assert times(start="0001-01-01", interval="1h", limit=2) == ["00:00", "04:00"]
+    assert times(start="9999-12-31T23:59:59Z") == []
+    first = candles(client, day_of_candles, start="2026-01-01", interval="5m", limit=1)
+    assert first == [("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)]  # whole, although only one is wanted
+    paged: list[str] = []
+    start = "2026-01-01T00:00:00Z"
+    while page := client.get("/candles", instrument=day_of_candles, start=start, limit=2).json["candles"]:
+        paged += [candle["time"][11:16] for candle in page]
+        last = datetime.fromisoformat(page[-1]["time"])
+        start = (last + timedelta(minutes=1)).isoformat().replace("+00:00", "Z")
+    assert paged == times()
+
+
+def test_a_candle_is_closed_once_its_interval_is_over(
+    client: Client, market: Market, day_of_candles: str
+) -> None:
+    trade(client, day_of_candles, 10, 1)
+    tomorrow = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(
+        days=1
+    )  # a worker's clock is ahead
+    market.database.execute(_CANDLE_SQL, (tomorrow, 10, 12, 9, 11, 1, 2, day_of_candles))
+    for interval in ("1m", "1h", "1d"):
+        for fill in ("false", "true"):
+            page = client.get("/candles", instrument=day_of_candles, interval=interval, fill=fill).json
+            shown_at = datetime.now(UTC)
+            length = {"1m": timedelta(minutes=1), "1h": timedelta(hours=1), "1d": timedelta(days=1)}[interval]
+            for candle in page["candles"]:
+                over = datetime.fromisoformat(candle["time"]) + length
+                if not over - timedelta(seconds=10) < shown_at < over + timedelta(seconds=10):
+                    assert candle["closed"] is (over <= shown_at), (candle, fill)
+        assert {candle["closed"] for candle in page["candles"]} == {True, False}
+
+
 def test_intervals_without_a_trade_are_filled_on_request(client: Client, day_of_candles: str) -> None:
     def filled(**query: object) -> list[Any]:
         return candles(client, day_of_candles, fill="true", **query)
@@ -287,6 +327,9 @@ def test_intervals_without_a_trade_are_filled_on_request(client: Client, day_of_
     assert filled(end="2026-01-02T00:00:00Z") == filled(end="0001-01-01T00:00:01Z") == []
     assert filled(start="9999-01-01") == []
     assert len(filled()) == 500
+    assert [row[0] for row in filled(start="2026-01-02T00:02:00Z", limit=2)] == ["00:02", "00:03"]
+    assert [row[0] for row in filled(start="2025-12-01", limit=2)] == ["00:00", "00:01"]
+    assert filled(start="2026-01-02T00:02:30Z", interval="1h", limit=1) == [("01:00", 9, 9, 9, 9, 0, 0)]
     assert client.get("/candles", instrument=day_of_candles, fill="yes").status == 400
 
 

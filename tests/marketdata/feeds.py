@@ -10,6 +10,7 @@ from typing import Any
 from marketdata.book import mirror_keys
 from marketdata.messages import MarketBatch
 from marketdata.stream.outbox import Outbox
+from marketdata.stream.packet import Packet
 from marketdata.stream.topics import Channel, Topic
 from orders.grid import Grid
 from orders.instruments import TradedInstrument
@@ -70,9 +71,10 @@ class Listener:
         self.outbox = Outbox(self._receive, self._on_overflow)
         self._received: asyncio.Queue[str] = asyncio.Queue()
 
-    async def _receive(self, text: str) -> None:
-        await self.may_read.wait()
-        await self._received.put(text)
+    async def _receive(self, packet: Packet) -> None:
+        for text in packet.texts:
+            await self.may_read.wait()
+            await self._received.put(text)
 
     def _on_overflow(self) -> None:
         self.is_too_slow = True

@@ -6,6 +6,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from marketdata.stream.outbox import HEARTBEAT, Outbox
+from marketdata.stream.packet import Packet
 
 
 class Sink:
@@ -17,10 +18,11 @@ class Sink:
         self._refuses = refuses
         self.outbox = Outbox(self.send, self.on_overflow)
 
-    async def send(self, text: str) -> None:
+    async def send(self, packet: Packet) -> None:
         if self._refuses:
             raise ConnectionResetError
-        self._texts.put_nowait(text)
+        for text in packet.texts:
+            self._texts.put_nowait(text)
 
     def on_overflow(self) -> None:
         self.overflows += 1
@@ -52,7 +54,7 @@ def test_silence_is_broken_by_one_heartbeat(settings: Settings) -> None:
         for _ in range(3):
             sink.outbox.on_tick()
         sink.outbox.put("a")
-        assert await sink.run_until_sent(2) == [HEARTBEAT, "a"]
+        assert await sink.run_until_sent(2) == [*HEARTBEAT.texts, "a"]
 
     asyncio.run(scenario())
 
@@ -115,8 +117,8 @@ def test_a_client_that_takes_nothing_is_too_slow(settings: Settings) -> None:
         never = asyncio.Event()
         stalled = asyncio.Event()
 
-        async def send(text: str) -> None:
-            if text == "stuck":
+        async def send(packet: Packet) -> None:
+            if packet.texts == ("stuck",):
                 await never.wait()
 
         outbox = Outbox(send, stalled.set)

@@ -1,0 +1,61 @@
+"""Messages of clients: what is refused, and in which words."""
+
+import pytest
+
+from marketdata.stream.requests import InvalidMessage, Ping, decode_request
+
+SUBSCRIBE = '{"type":"subscribe","channels":["trades"]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"ping","type":"ping"}',
+        '{"type":"ping","id":1,"id":2}',
+        '{"type":"ping","id":{"a":1,"a":1}}',
+        '{"type":"ping","id":[{"b":{"a":1,"\\u0061":2}}]}',
+        SUBSCRIBE + ',"channels":["trades"]}',
+        '{"instrument":"BTC-USD",' + SUBSCRIBE[1:] + ',"instrument":"ETH-USD"}',
+        '{"type":"subscribe","channels":["orders"],"client_id":"a","client_id":"victim"}',
+        '{"type":"unsubscribe","channels":["trades"],"type":"subscribe"}',
+    ],
+)
+def test_a_repeated_key_is_refused(text: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        decode_request(text)
+    assert refused.value.code in ("invalid_json", "invalid_message")  # of two types, the second may be seen first
+
+
+def test_the_same_key_in_two_objects_is_not_repeated() -> None:
+    request = decode_request('{"type":"ping","id":[{"type":1},{"type":2},"\\":\\""]}')
+    assert isinstance(request, Ping)
+    assert request.id == [{"type": 1}, {"type": 2}, '":"']
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[]", "subscribe, unsubscribe or ping"),
+        ('{"type":"no"}', "subscribe, unsubscribe or ping"),
+        ('{"type":1}', "subscribe, unsubscribe or ping"),
+        ("{}", "subscribe, unsubscribe or ping"),
+        ('{"type":"subscribe"}', "orderbook_deltas, trades, orders, ticker, candles, depth"),
+        (
+            '{"type":"subscribe","channels":["no"]}',
+            "orderbook_deltas, trades, orders, ticker, candles, depth",
+        ),
+        ('{"type":"subscribe","channels":[1]}', "orderbook_deltas, trades, orders, ticker, candles, depth"),
+        (SUBSCRIBE + ',"interval":"2m"}', "1m, 5m, 15m, 1h, 4h, 1d"),
+        (SUBSCRIBE + ',"interval":""}', "1m, 5m, 15m, 1h, 4h, 1d"),
+        (SUBSCRIBE + ',"throttle_ms":-1}', "0 to 60000"),
+        (SUBSCRIBE + ',"client_id":"a b"}', "A-Z a-z 0-9"),
+        (SUBSCRIBE + ',"instrument":["BTC-USD",1]}', "a list of 1 to 100 symbols"),
+        (SUBSCRIBE + ',"symbol":"BTC-USD"}', "The field symbol is unknown"),
+    ],
+)
+def test_a_refusal_names_the_choices_in_our_words(text: str, said: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        decode_request(text)
+    assert refused.value.code == "invalid_message"
+    assert said in str(refused.value)
+    assert "`" not in str(refused.value)
