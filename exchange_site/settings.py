@@ -92,8 +92,9 @@ ORDER_TRADES_MAX = 5_000  # resting orders that one order may trade with
 
 # The matching worker
 WORKER_BATCH_COMMANDS_MAX = 256
-WORKER_BATCH_TRADES_MAX = 5_000  # after the command that reaches it the batch ends; the others are in the next one
+WORKER_BATCH_TRADES_MAX = 2_500  # the command that reaches it ends the batch; one order adds ORDER_TRADES_MAX at most
 MARKET_MESSAGE_CHANGES_MAX = 500  # trades, rests and cancels of one message to the stream; a commit may need several
+MIRROR_RETRY_SECONDS = 10.0  # after Redis had no memory for a book's mirror
 WORKER_LOOK_UP_SECONDS = 20.0  # after a start and after a reused key, idempotency keys are looked up so long
 WORKER_HEARTBEAT_SECONDS = 0.5
 WORKER_HEARTBEAT_EXPIRY_SECONDS = 2.0
