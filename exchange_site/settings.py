@@ -94,6 +94,7 @@ ORDER_TRADES_MAX = 5_000  # resting orders that one order may trade with
 WORKER_BATCH_COMMANDS_MAX = 256
 WORKER_BATCH_TRADES_MAX = 2_500  # the command that reaches it ends the batch; one order adds ORDER_TRADES_MAX at most
 MARKET_MESSAGE_CHANGES_MAX = 500  # trades, rests and cancels of one message to the stream; a commit may need several
+MIRROR_LEVELS_PER_COMMAND = 1_000  # while a book's mirror in Redis is rebuilt
 MIRROR_RETRY_SECONDS = 10.0  # after Redis had no memory for a book's mirror
 WORKER_LOOK_UP_SECONDS = 20.0  # after a start and after a reused key, idempotency keys are looked up so long
 WORKER_HEARTBEAT_SECONDS = 0.5

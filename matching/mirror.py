@@ -1,16 +1,16 @@
 """Writes the mirror of the books in Redis; marketdata.book reads it and describes it.
 
 A book that moves is written by its changes. A mirror that is lost or new is built beside the one that is read, in
-pieces of LEVELS_PER_COMMAND, and takes its place in one step: readers never see a part of a book, and no command
+pieces of MIRROR_LEVELS_PER_COMMAND, and takes its place in one step: readers never see a part of a book, and no command
 takes Redis long. If there is no memory for both, the old one is dropped first. If there is not enough even then,
 the book has no mirror for MIRROR_RETRY_SECONDS, its readers use the database, and matching goes on.
 """
 
+import asyncio
 import logging
 import uuid
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from time import monotonic
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -27,7 +27,6 @@ from rest.redis import Command
 
 logger = logging.getLogger(__name__)
 
-LEVELS_PER_COMMAND = 1_000
 BUILD_MILLISECONDS = 60_000
 """Between two pieces of a build. A build that nobody goes on with is gone after that."""
 
@@ -80,7 +79,7 @@ class MirrorWriter:
 
     def is_given_up(self, symbol: str) -> bool:
         """Whether there was no room for the book's mirror, and it is not time to try again."""
-        return monotonic() < self._retry_at.get(symbol, 0.0)
+        return _now() < self._retry_at.get(symbol, 0.0)
 
     async def is_current(self, market: MarketBook) -> bool:
         """Whether the mirror is at the book's sequence, and known to be ours."""
@@ -104,7 +103,7 @@ class MirrorWriter:
                     "the mirror of %s (%d orders) has no room in Redis, reads go to the database: %s",
                     *(symbol, len(market.book), error),
                 )
-            self._retry_at[symbol] = monotonic() + settings.MIRROR_RETRY_SECONDS
+            self._retry_at[symbol] = _now() + settings.MIRROR_RETRY_SECONDS
         else:
             if self._retry_at.pop(symbol, None) is not None:
                 logger.info("the mirror of %s has room again", symbol)
@@ -119,7 +118,7 @@ class MirrorWriter:
         if later:
             raise LeaseLost(f"epoch={self.epoch}: the mirror is of epoch {int(later)}")
         bids, asks = market.book.depth()
-        add = self._add_few if len(bids) + len(asks) <= LEVELS_PER_COMMAND else self._add
+        add = self._add_few if len(bids) + len(asks) <= settings.MIRROR_LEVELS_PER_COMMAND else self._add
         for key, levels in ((staged.bids, bids), (staged.asks, asks)):
             for members in _pieces(levels):
                 arguments = [name, BUILD_MILLISECONDS, *members]
@@ -157,10 +156,15 @@ def _epoch_key(keys: MirrorKeys) -> str:
     return f"{keys.sequence}:epoch"
 
 
+def _now() -> float:
+    """The event loop's clock, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
 def _pieces(levels: Iterable[Level]) -> Iterator[list[Any]]:
-    """Scores and members of up to LEVELS_PER_COMMAND levels, by turns."""
+    """Scores and members of up to MIRROR_LEVELS_PER_COMMAND levels, by turns."""
     rows = (
         (level.price_ticks, f"{level.price_ticks}:{level.quantity_lots}:{level.orders}") for level in levels
     )
-    while piece := list(chain.from_iterable(islice(rows, LEVELS_PER_COMMAND))):
+    while piece := list(chain.from_iterable(islice(rows, settings.MIRROR_LEVELS_PER_COMMAND))):
         yield piece

@@ -28,6 +28,19 @@ class MarketBook:
     book: OrderBook
     open_orders: OpenOrders = field(default_factory=OpenOrders)
 
+    def restore(
+        self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
+    ) -> None:
+        """Put back an order that rested before, and count it. Raises ValueError as `OrderBook.restore` does."""
+        self.book.restore(
+            order_id=order_id,
+            client_id=client_id,
+            side=side,
+            price_ticks=price_ticks,
+            remaining_lots=remaining_lots,
+        )
+        self.open_orders.add(client_id)
+
 
 _RESTING_SQL = """
 SELECT resting.order_id::text, resting.client_id, resting.side, instrument.symbol,
@@ -64,16 +77,13 @@ def load_books(partition: int, *, progress: Progress | None = None) -> dict[str,
                 for order_id, client_id, side, symbol, price_ticks, remaining_lots, on_grid in rows:
                     if not on_grid:
                         raise ValueError(f"order_id={order_id}: off the grid of {symbol}")
-                    market = books[symbol]
-                    client_id = client_ids.setdefault(client_id, client_id)
-                    market.book.restore(
+                    books[symbol].restore(
                         order_id=order_id,
-                        client_id=client_id,
+                        client_id=client_ids.setdefault(client_id, client_id),
                         side=Side.BUY if side == OrderSide.BUY else Side.SELL,
                         price_ticks=price_ticks,
                         remaining_lots=remaining_lots,
                     )
-                    market.open_orders.add(client_id)
                 if progress is not None:
                     progress(len(rows))
     return books
