@@ -95,8 +95,18 @@ RESOLVED_PATH_CHARACTERS_MAX = 100
 GC_NEW_OBJECTS_MAX = 10_000  # containers that outlive their making, before the garbage collector looks
 GC_LOOKS_MAX = (10, 1)  # at the new, before it looks at the older; at those, before it looks at all
 
+# Books
+INSTRUMENT_OPEN_ORDERS_MAX = 1_000_000  # orders of all clients in one book; each client's bound is the instrument's
+BOOK_LEVELS_PER_SIDE_MAX = 100_000  # prices with resting orders
+BOOK_LEVELS_IMPROVING_MAX = 1_000  # more of them, for orders that improve the best price of their side
+ORDER_TRADES_MAX = 5_000  # resting orders that one order may trade with
+
 # The matching worker
 WORKER_BATCH_COMMANDS_MAX = 256
+WORKER_BATCH_TRADES_MAX = 2_500  # the command that reaches it ends the batch; one order adds ORDER_TRADES_MAX at most
+MARKET_MESSAGE_CHANGES_MAX = 500  # trades, rests and cancels of one message to the stream; a commit may need several
+MIRROR_LEVELS_PER_COMMAND = 1_000  # while a book's mirror in Redis is rebuilt
+MIRROR_RETRY_SECONDS = 10.0  # after Redis had no memory for a book's mirror
 WORKER_LOOK_UP_SECONDS = 20.0  # after a start and after a reused key, idempotency keys are looked up so long
 WORKER_HEARTBEAT_SECONDS = 0.5
 WORKER_HEARTBEAT_EXPIRY_SECONDS = 2.0

@@ -10,8 +10,10 @@ from datetime import datetime
 
 import msgspec
 import uuid_utils
+from django.conf import settings
 
 from matching import engine
+from matching.bounds import Bounds
 from matching.recovery import MarketBook
 from orders import messages
 from orders.grid import Grid
@@ -34,6 +36,10 @@ _FILLED = OrderStatus.FILLED.value
 _CANCELLED = OrderStatus.CANCELLED.value
 _REJECTED = OrderStatus.REJECTED.value
 _BUY, _SELL = engine.Side.BUY, engine.Side.SELL
+_REMAINDER_REASONS = {
+    engine.RemainderReason.NO_LIQUIDITY: Reason.NO_LIQUIDITY,
+    engine.RemainderReason.TOO_MANY_TRADES: Reason.TOO_MANY_TRADES,
+}
 
 Key = tuple[str, str]  # client id, idempotency key
 
@@ -108,12 +114,18 @@ class CandleChange(msgspec.Struct):
 
 
 class BookChange(msgspec.Struct):
-    """The levels of one book that this batch changed, in their last state: (lots, orders), 0 orders: gone."""
+    """A part of what this batch did to one book, from one sequence to another.
+
+    Levels are those that it changed, as they were at the end of this part: (lots, orders), 0 orders: gone. The next
+    part begins once MARKET_MESSAGE_CHANGES_MAX numbers of the sequence are in this one, so that messages and steps
+    of the mirror are bounded.
+    """
 
     instrument: TradedInstrument
     previous_sequence: int
     sequence: int
     levels: dict[tuple[engine.Side, int], tuple[int, int]] = {}
+    trades: list[TradeRow] = []
 
 
 class Batch:
@@ -124,18 +136,28 @@ class Batch:
 
     def __init__(self, books: dict[str, MarketBook], known_keys: dict[Key, str], now: datetime) -> None:
         self.now = now
+        self._bounds = Bounds.of_settings()
+        self._trades_max: int = settings.WORKER_BATCH_TRADES_MAX
+        self._order_trades_max: int = settings.ORDER_TRADES_MAX
+        self._changes_max: int = settings.MARKET_MESSAGE_CHANGES_MAX
         self.orders: dict[str, NewOrder] = {}
         self.changes: dict[str, OrderChange] = {}
         self.trades: list[TradeRow] = []
         self.candles: dict[int, CandleChange] = {}  # by instrument id, of the minute of `now`
-        self.books: dict[str, BookChange] = {}
+        self.book_changes: list[BookChange] = []  # those of one book join, in their order
+        self.books: dict[str, BookChange] = {}  # the last of each book
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)  # by API process; all but PLACED
         self.commands = 0
         self.cancels = 0
         self.instruments_changed = False
         self._books = books
         self._keys = known_keys
-        self._events: list[tuple[engine.OrderBook, list[engine.Event]]] = []  # what was done to which book
+        self._events: list[tuple[MarketBook, list[engine.Event]]] = []  # what was done to which book
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has so many trades that it is to be committed before the next command is run."""
+        return len(self.trades) >= self._trades_max
 
     def run(self, command: messages.Command) -> None:
         """Carry out one command. Raises what the engine raises where that is impossible."""
@@ -156,8 +178,9 @@ class Batch:
 
     def undo(self) -> None:
         """Bring the books back to where they were before the first command."""
-        for book, events in reversed(self._events):
-            book.undo(events)
+        for market, events in reversed(self._events):
+            market.book.undo(events)
+            market.open_orders.undo(events)
 
     def fail(self, command: messages.Command, message: str) -> None:
         """Answer a command that was not carried out."""
@@ -191,24 +214,33 @@ class Batch:
             price_ticks=command.price_ticks,
             quantity_lots=command.quantity_lots,
         )
+        refusal = self._bounds.refusal(market, placed)
+        if refusal is not None:
+            order.status, order.reason = _REJECTED, refusal
+            order.sequence = market.book.sequence
+            self.orders[command.order_id] = order
+            return
         previous_sequence = market.book.sequence
-        events = market.book.process(placed)
-        self._events.append((market.book, events))
+        events = market.book.process(placed, self._order_trades_max)
+        self._events.append((market, events))
         self.orders[command.order_id] = order
         for event in events:
             if isinstance(event, engine.Trade):
-                self._trade(event, taker=order)
+                trade = self._trade(event, taker=order)
+                if not event.maker_remaining_lots:
+                    market.open_orders.remove(event.maker_client_id)
                 maker_side = _SELL if event.taker_side is _BUY else _BUY
-                self._level(market, previous_sequence, event, maker_side)
+                self._level(market, previous_sequence, event, maker_side).trades.append(trade)
             elif isinstance(event, engine.OrderRested):
                 order.priority = order.sequence = event.sequence
+                market.open_orders.add(event.client_id)
                 self._level(market, previous_sequence, event, event.side)
             elif isinstance(event, engine.RemainderCancelled):
-                order.cancel(Reason.NO_LIQUIDITY, market.book.sequence)
+                order.cancel(_REMAINDER_REASONS[event.reason], market.book.sequence)
             else:
                 raise ValueError(f"order_id={command.order_id}: {event}")
 
-    def _trade(self, event: engine.Trade, *, taker: NewOrder) -> None:
+    def _trade(self, event: engine.Trade, *, taker: NewOrder) -> TradeRow:
         instrument = taker.instrument
         trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
         self.trades.append(trade)
@@ -236,6 +268,7 @@ class Batch:
         candle.volume_lots += event.quantity_lots
         candle.notional += notional
         candle.trade_count += 1
+        return trade
 
     def _cancel(self, command: messages.CancelOrder) -> None:
         market = self._books.get(command.instrument)
@@ -245,7 +278,7 @@ class Batch:
         previous_sequence = market.book.sequence
         cancel = engine.CancelOrder(order_id=command.order_id, client_id=command.client_id)
         events = market.book.process(cancel)
-        self._events.append((market.book, events))
+        self._events.append((market, events))
         (event,) = events
         if not isinstance(event, engine.OrderCancelled):
             self._reply(command, ReplyKind.NOT_OPEN)
@@ -258,6 +291,7 @@ class Batch:
             change.status, change.reason = _CANCELLED, Reason.CLIENT_REQUEST.value
             change.sequence = event.sequence
         self.cancels += 1
+        market.open_orders.remove(event.client_id)
         self._level(market, previous_sequence, event, event.side)
         self._reply(command, ReplyKind.CANCELLED)
 
@@ -273,10 +307,13 @@ class Batch:
         previous_sequence: int,
         event: engine.Trade | engine.OrderRested | engine.OrderCancelled,
         side: engine.Side,
-    ) -> None:
+    ) -> BookChange:
         symbol = market.instrument.symbol
         change = self.books.get(symbol)
-        if change is None:
-            change = self.books[symbol] = BookChange(market.instrument, previous_sequence, event.sequence)
+        if change is None or change.sequence - change.previous_sequence >= self._changes_max:
+            previous = previous_sequence if change is None else change.sequence
+            change = self.books[symbol] = BookChange(market.instrument, previous, event.sequence)
+            self.book_changes.append(change)
         change.sequence = event.sequence
         change.levels[side, event.price_ticks] = (event.level_quantity_lots, event.level_orders)
+        return change

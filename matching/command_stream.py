@@ -10,11 +10,14 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from matching.scripts import read_script
 from orders import messages
 from rest.redis import Command, RedisSession
 
 DEAD_LETTERS_MAX = 1_000
 START = "0-0"
+
+APPEND = read_script("append")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -31,6 +34,7 @@ class CommandStream:
         self._redis = redis
         self._session = session
         self._key = messages.stream_key(partition)
+        self._append = redis.register_script(APPEND)
         self._dead_letters_key = messages.dead_letters_key(partition)
 
     async def align(self, position: str) -> None:
@@ -43,7 +47,7 @@ class CommandStream:
             return
         last_id = await self._last_generated_id()
         if _order(last_id) < _order(position):
-            await self._redis.xadd(self._key, {b"aligned": b""}, id=position)
+            await self._append(keys=[self._key], args=[position, b"aligned", b""])
         await self.trim(position)
 
     async def _last_generated_id(self) -> str:
@@ -77,12 +81,8 @@ class CommandStream:
 
     async def set_aside(self, entry: Entry, reason: str) -> None:
         """Keep an entry that is no command for the operator, in a stream of bounded length."""
-        await self._redis.xadd(
-            self._dead_letters_key,
-            {b"id": entry.entry_id, b"payload": entry.payload or b"", b"reason": reason},
-            maxlen=DEAD_LETTERS_MAX,
-            approximate=False,
-        )
+        fields = (b"id", entry.entry_id, b"payload", entry.payload or b"", b"reason", reason)
+        await self._append(keys=[self._dead_letters_key], args=["MAXLEN", DEAD_LETTERS_MAX, "*", *fields])
 
     async def length(self) -> int:
         """How many commands wait."""

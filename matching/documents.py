@@ -1,6 +1,8 @@
 """What a committed batch says to the world: replies to the API processes, and market data for the stream."""
 
+from bisect import bisect_left
 from collections.abc import Iterable
+from typing import Any
 
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
@@ -14,6 +16,10 @@ from orders.messages import Reply, ReplyKind
 from rest.content import encode_json
 from rest.numbers import Number
 from rest.times import time_text
+
+TRADES_TOLD_MAX = 50
+"""Trades of an order that go along with its update to the stream, which leaves them out: taking them out of a longer
+document costs more than making another one."""
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:
@@ -34,28 +40,39 @@ def replies(batch: Batch, orders: dict[str, bytes]) -> dict[str, list[Reply]]:
 
 
 def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
-    """One message for each book that has news; `orders` are the batch's documents."""
+    """The messages of each book that has news, in order; `orders` are the batch's documents.
+
+    A book has one message for each of its BookChanges. Their sequences join, and an order's update is in the one
+    that reaches the order's last change.
+    """
     timestamp = time_text(batch.now)
-    messages = {symbol: _book_batch(change, timestamp) for symbol, change in batch.books.items()}
-    by_instrument = {
-        change.instrument.instrument_id: messages[symbol] for symbol, change in batch.books.items()
-    }
+    messages: dict[int, list[MarketBatch]] = {}  # by instrument
+    for change in batch.book_changes:
+        messages.setdefault(change.instrument.instrument_id, []).append(_book_batch(change, timestamp))
     for instrument_id, minute in settled.minutes.items():
-        by_instrument[instrument_id].minute = minute
-    for trade in batch.trades:
-        text = encode_json(_trade_message(trade, timestamp)).decode()
-        messages[trade.instrument.symbol].trades.append(text)
+        messages[instrument_id][-1].minute = minute
     for order_id, order in batch.orders.items():
-        message = messages.get(order.instrument.symbol)
-        if message is None:  # it has left its book as it was
-            unchanged = BookChange(order.instrument, order.sequence, order.sequence)
-            message = messages[order.instrument.symbol] = _book_batch(unchanged, timestamp)
-        message.orders.append((order.command.client_id, order.sequence, orders[order_id]))
+        instrument = order.instrument
+        some = messages.get(instrument.instrument_id)
+        if some is None:  # it has left its book as it was
+            unchanged = BookChange(instrument, order.sequence, order.sequence)
+            some = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
+        told = orders[order_id]
+        if len(order.trades) > TRADES_TOLD_MAX:
+            told = encode_json(OrderState(**_order_state(order, timestamp)))
+        _reaching(some, order.sequence).orders.append((order.command.client_id, order.sequence, told))
     for row in settled.changed:
-        message = by_instrument[row.instrument_id]
+        message = _reaching(messages[row.instrument_id], row.sequence)
         state = encode_json(OrderState(**stored_state(row, message.instrument)))
         message.orders.append((row.client_id, row.sequence, state))
-    return list(messages.values())
+    return [message for some in messages.values() for message in some]
+
+
+def _reaching(messages: list[MarketBatch], sequence: int) -> MarketBatch:
+    """The first of a book's messages that reaches the sequence. O(log messages)."""
+    if len(messages) == 1:
+        return messages[0]
+    return messages[bisect_left(messages, sequence, key=lambda message: message.sequence)]
 
 
 def heartbeat_batch(market: MarketBook) -> MarketBatch:
@@ -80,7 +97,7 @@ def _book_batch(change: BookChange, timestamp: str) -> MarketBatch:
             (SIDE_NAMES[side], ticks, lots if lots <= engine.INTEGER_MAX else str(lots), orders)
             for (side, ticks), (lots, orders) in change.levels.items()
         ],
-        trades=[],
+        trades=[encode_json(_trade_message(trade, timestamp)).decode() for trade in change.trades],
         orders=[],
     )
 
@@ -113,8 +130,13 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
 
 
 def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
+    return OrderDocument(**_order_state(order, timestamp), trades=list(_fills(order, timestamp)))
+
+
+def _order_state(order: NewOrder, timestamp: str) -> dict[str, Any]:
+    """The fields of an `OrderState`."""
     command, grid = order.command, order.instrument.grid
-    return OrderDocument(
+    return dict(
         order_id=command.order_id,
         client_id=command.client_id,
         instrument=order.instrument.symbol,
@@ -130,7 +152,6 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         idempotency_key=command.idempotency_key,
         created_at=timestamp,
         updated_at=timestamp,
-        trades=list(_fills(order, timestamp)),
     )
 
 

@@ -1,20 +1,45 @@
-"""Writes the mirror of the books in Redis; marketdata.book reads it and describes it."""
+"""Writes the mirror of the books in Redis; marketdata.book reads it and describes it.
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+A book that moves is written by its changes. A mirror that is lost or new is built beside the one that is read, in
+pieces of MIRROR_LEVELS_PER_COMMAND, and takes its place in one step: readers never see a part of a book, and no command
+takes Redis long. If there is no memory for both, the old one is dropped first. If there is not enough even then,
+the book has no mirror for MIRROR_RETRY_SECONDS, its readers use the database, and matching goes on.
+"""
 
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+from django.conf import settings
 from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from marketdata.book import MirrorKeys, mirror_keys
 from matching.batch import BookChange
 from matching.checkpoint import LeaseLost
 from matching.engine import Level, Side
 from matching.recovery import MarketBook
+from matching.scripts import read_script
 from rest.redis import Command
 
-_SCRIPT = (Path(__file__).parent / "mirror.lua").read_text()
-LEVELS_PER_COMMAND = 1_000
+logger = logging.getLogger(__name__)
+
+BUILD_MILLISECONDS = 60_000
+"""Between two pieces of a build. A build that nobody goes on with is gone after that."""
+
+MOVE = read_script("mirror_move")
+BEGIN = read_script("mirror_begin")
+ADD = f"#!lua\n{read_script('mirror_add')}"
+ADD_FEW = f"#!lua flags=allow-oom\n{read_script('mirror_add')}"  # all levels of a small book
+FINISH = read_script("mirror_finish")
+DROP = read_script("mirror_drop")
+
+
+class BuildLost(RedisError):
+    """Redis has forgotten a part of what was built: it was replaced meanwhile."""
 
 
 class MirrorWriter:
@@ -28,14 +53,20 @@ class MirrorWriter:
     def __init__(self, redis: Redis) -> None:
         self.epoch = 0
         self._redis = redis
-        self._script = redis.register_script(_SCRIPT)
+        self._move = redis.register_script(MOVE)
+        self._begin = redis.register_script(BEGIN)
+        self._add = redis.register_script(ADD)
+        self._add_few = redis.register_script(ADD_FEW)
+        self._finish = redis.register_script(FINISH)
+        self._drop = redis.register_script(DROP)
+        self._retry_at: dict[str, float] = {}  # of books whose mirror has no room, by symbol
 
     async def load_script(self) -> None:
         """The server forgets scripts when it restarts; EVALSHA does not bring them back."""
-        await self._redis.script_load(_SCRIPT)
+        await self._redis.script_load(MOVE)
 
     def move_command(self, change: BookChange) -> Command:
-        """Write a book's change; the answer is 0 where the mirror must be rebuilt."""
+        """Write a book's change; the answer is 0 if the mirror must be rebuilt."""
         arguments: list[str | int] = [change.previous_sequence, change.sequence, self.epoch]
         for (side, ticks), (lots, orders) in change.levels.items():
             arguments += [
@@ -44,7 +75,11 @@ class MirrorWriter:
                 f"{ticks}:{lots}:{orders}" if orders else "",
             ]
         keys = mirror_keys(change.instrument.partition, change.instrument.symbol)
-        return ("EVALSHA", self._script.sha, len(keys) + 1, *keys, _epoch_key(keys), *arguments)
+        return ("EVALSHA", self._move.sha, len(keys) + 1, *keys, _epoch_key(keys), *arguments)
+
+    def is_given_up(self, symbol: str) -> bool:
+        """Whether there was no room for the book's mirror, and it is not time to try again."""
+        return _now() < self._retry_at.get(symbol, 0.0)
 
     async def is_current(self, market: MarketBook) -> bool:
         """Whether the mirror is at the book's sequence, and known to be ours."""
@@ -53,34 +88,83 @@ class MirrorWriter:
         return written == [b"%d" % market.book.sequence, b"%d" % self.epoch]
 
     async def rebuild(self, market: MarketBook) -> None:
-        """Write the whole book, in one step for its readers. Raises LeaseLost where a later worker has."""
+        """Write the whole book, or give up for a while if there is no room. Raises LeaseLost if a later worker has."""
+        symbol = market.instrument.symbol
+        try:
+            try:
+                await self._build(market)
+            except OutOfMemoryError:
+                await self._remove(market)
+                await self._build(market)
+        except OutOfMemoryError as error:
+            await self._remove(market)
+            if symbol not in self._retry_at:
+                logger.warning(
+                    "the mirror of %s (%d orders) has no room in Redis, reads go to the database: %s",
+                    *(symbol, len(market.book), error),
+                )
+            self._retry_at[symbol] = _now() + settings.MIRROR_RETRY_SECONDS
+        else:
+            if self._retry_at.pop(symbol, None) is not None:
+                logger.info("the mirror of %s has room again", symbol)
+
+    async def _build(self, market: MarketBook) -> None:
         keys = _keys(market)
+        staged = _staged(keys)
+        name = uuid.uuid4().hex
+        later = await self._begin(
+            keys=[*staged, _epoch_key(keys)], args=[self.epoch, name, BUILD_MILLISECONDS]
+        )
+        if later:
+            raise LeaseLost(f"epoch={self.epoch}: the mirror is of epoch {int(later)}")
         bids, asks = market.book.depth()
-        epoch_key = _epoch_key(keys)
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            await pipeline.watch(epoch_key)
-            written: Any = await pipeline.get(epoch_key)
-            if written is not None and int(written) > self.epoch:
-                raise LeaseLost(f"epoch={self.epoch}: the mirror is of epoch {int(written)}")
-            pipeline.multi()  # type: ignore[no-untyped-call]
-            pipeline.set(epoch_key, self.epoch)
-            pipeline.delete(*keys)
-            for key, levels in ((keys.bids, bids), (keys.asks, asks)):
-                for start in range(0, len(levels), LEVELS_PER_COMMAND):
-                    pipeline.zadd(key, dict(_members(levels[start : start + LEVELS_PER_COMMAND])))
-            pipeline.set(keys.sequence, market.book.sequence)
-            await pipeline.execute()
+        add = self._add_few if len(bids) + len(asks) <= settings.MIRROR_LEVELS_PER_COMMAND else self._add
+        for key, levels in ((staged.bids, bids), (staged.asks, asks)):
+            for members in _pieces(levels):
+                arguments = [name, BUILD_MILLISECONDS, *members]
+                if not await add(keys=[staged.build, key], args=arguments):
+                    raise BuildLost(f"the mirror of {market.instrument.symbol} was lost while it was built")
+        finished = await self._finish(
+            keys=[*staged, *keys], args=[name, market.book.sequence, len(bids), len(asks)]
+        )
+        if not finished:
+            raise BuildLost(f"the mirror of {market.instrument.symbol} was lost while it was built")
+
+    async def _remove(self, market: MarketBook) -> None:
+        keys = _keys(market)
+        if not await self._drop(keys=[_epoch_key(keys), *keys, *_staged(keys)], args=[self.epoch]):
+            raise LeaseLost(f"epoch={self.epoch}: the mirror is of a later one")
+
+
+class _StagedKeys(NamedTuple):
+    """Of what is being built; `build` names it."""
+
+    build: str
+    bids: str
+    asks: str
 
 
 def _keys(market: MarketBook) -> MirrorKeys:
     return mirror_keys(market.instrument.partition, market.instrument.symbol)
 
 
+def _staged(keys: MirrorKeys) -> _StagedKeys:
+    return _StagedKeys(f"{keys.sequence}:build", f"{keys.bids}:staged", f"{keys.asks}:staged")
+
+
 def _epoch_key(keys: MirrorKeys) -> str:
     return f"{keys.sequence}:epoch"
 
 
-def _members(levels: Iterable[Level]) -> Iterable[tuple[str, int]]:
-    for level in levels:
-        member = f"{level.price_ticks}:{level.quantity_lots}:{level.orders}"
-        yield member, level.price_ticks
+def _now() -> float:
+    """The event loop's clock, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+def _pieces(levels: Iterable[Level]) -> Iterator[list[Any]]:
+    """Scores and members of up to MIRROR_LEVELS_PER_COMMAND levels, by turns."""
+    rows = (
+        (level.price_ticks, f"{level.price_ticks}:{level.quantity_lots}:{level.orders}") for level in levels
+    )
+    while piece := list(chain.from_iterable(islice(rows, settings.MIRROR_LEVELS_PER_COMMAND))):
+        yield piece

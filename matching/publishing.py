@@ -14,11 +14,14 @@ from matching.command_stream import CommandStream, Entry, entries_of
 from matching.documents import heartbeat_batch
 from matching.mirror import MirrorWriter
 from matching.recovery import MarketBook
+from matching.scripts import read_script
 from orders import messages
 from orders.messages import Reply
 from rest.redis import Command, RedisSession
 
 logger = logging.getLogger(__name__)
+
+HEARTBEAT = read_script("heartbeat")
 
 
 class Outcome(NamedTuple):
@@ -52,6 +55,8 @@ class Publisher:
         self._owner = owner
         self._mirror = MirrorWriter(redis)
         self._layer = layer
+        self._heartbeat = redis.register_script(HEARTBEAT)
+        self.is_mirror_lost = False  # a heartbeat brings it back
 
     async def prepare(self, books: Iterable[MarketBook], epoch: int) -> None:
         """Write all mirrors anew: after a start, and whenever Redis was away. `epoch` is the lease's."""
@@ -60,15 +65,13 @@ class Publisher:
         for market in books:
             await self._mirror.rebuild(market)
 
-    async def publish(
-        self, outcome: Outcome, books: dict[str, MarketBook], *, done: str, read_max: int
-    ) -> list[Entry]:
+    async def publish(self, outcome: Outcome, *, done: str, read_max: int) -> list[Entry]:
         """Tell of a committed batch, which ends at the stream's entry `done`; returns up to `read_max` newer ones.
 
-        The mirror moves before the replies leave: whoever is answered finds the effects in it. (A mirror that was
-        lost meanwhile is rebuilt right after them.) All of it is one round trip.
+        The mirror moves before the replies leave, so a client that is answered finds the effects in it. All of it is
+        one round trip. If a mirror could not be moved, `is_mirror_lost` says that a heartbeat is due.
         """
-        changes = outcome.batch.books.values()
+        changes = outcome.batch.book_changes
         answers = await self._session.run(
             *(self._mirror.move_command(change) for change in changes),
             *(
@@ -80,18 +83,21 @@ class Publisher:
             self._stream.read_command(done, count=read_max),
         )
         for change, moved in zip(changes, answers, strict=False):
-            if not moved:
-                logger.warning("the mirror of %s was behind; rebuilding it", change.instrument.symbol)
-                await self._mirror.rebuild(books[change.instrument.symbol])
+            if not moved and not self._mirror.is_given_up(change.instrument.symbol):
+                self.is_mirror_lost = True
         return entries_of(answers[-1])
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
         """Say that this partition is matched, and at which sequence each book is."""
-        key = messages.heartbeat_key(self._partition)
-        await self._redis.set(key, self._owner, px=int(settings.WORKER_HEARTBEAT_EXPIRY_SECONDS * 1000))
+        await self._heartbeat(
+            keys=[messages.heartbeat_key(self._partition)],
+            args=[self._owner, int(settings.WORKER_HEARTBEAT_EXPIRY_SECONDS * 1000)],
+        )
+        self.is_mirror_lost = False
         for market in books:
-            if not await self._mirror.is_current(market):
-                logger.warning("the mirror of %s was lost; rebuilding it", market.instrument.symbol)
+            symbol = market.instrument.symbol
+            if not self._mirror.is_given_up(symbol) and not await self._mirror.is_current(market):
+                logger.warning("the mirror of %s was lost; rebuilding it", symbol)
                 await self._mirror.rebuild(market)
             await self._session.run(self._news_command(heartbeat_batch(market)))
 

@@ -4,12 +4,12 @@ Reads resting orders in time priority through a server-side cursor; memory beyon
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import connection
 
 from marketdata.models import BookSequence
-from matching.engine import OrderBook, Side
+from matching.engine import OpenOrders, OrderBook, Side
 from orders.instruments import TradedInstrument, load_instruments
 from orders.models import RESTING_STATUSES, Order
 from orders.models import Side as OrderSide
@@ -22,10 +22,24 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class MarketBook:
-    """An instrument and its book in memory."""
+    """An instrument, its book in memory, and how many orders each client has in it."""
 
     instrument: TradedInstrument
     book: OrderBook
+    open_orders: OpenOrders = field(default_factory=OpenOrders)
+
+    def restore(
+        self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
+    ) -> None:
+        """Put back an order that rested before, and count it. Raises ValueError as `OrderBook.restore` does."""
+        self.book.restore(
+            order_id=order_id,
+            client_id=client_id,
+            side=side,
+            price_ticks=price_ticks,
+            remaining_lots=remaining_lots,
+        )
+        self.open_orders.add(client_id)
 
 
 _RESTING_SQL = """
@@ -63,7 +77,7 @@ def load_books(partition: int, *, progress: Progress | None = None) -> dict[str,
                 for order_id, client_id, side, symbol, price_ticks, remaining_lots, on_grid in rows:
                     if not on_grid:
                         raise ValueError(f"order_id={order_id}: off the grid of {symbol}")
-                    books[symbol].book.restore(
+                    books[symbol].restore(
                         order_id=order_id,
                         client_id=client_ids.setdefault(client_id, client_id),
                         side=Side.BUY if side == OrderSide.BUY else Side.SELL,

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 from channels.layers import get_channel_layer
@@ -38,12 +38,20 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS_MAX = 8  # of a batch whose keys are taken, each time by another partition
 
-Match = Callable[[dict[Key, str]], Batch]  # by the orders that have idempotency keys already
+# By the orders that have idempotency keys already; with the position behind the last command that was run.
+Match = Callable[[dict[Key, str]], tuple[Batch, str]]
 
 OUTAGES = (OperationalError, InterfaceError, LeaseLost, RedisError, OSError)
 # PostgreSQL's classes of errors that lie in what it was asked to do: 57014 query_canceled (it took too long), 54
 # program_limit_exceeded. Such a batch fails again as a whole, but not each of its commands.
 TOO_MUCH_ASKED = ("57014", "54")
+
+
+class PlacedCommand(NamedTuple):
+    """A command and its place in the stream, which is the position behind it."""
+
+    command: messages.Command
+    position: str
 
 
 class MatchingWorker:
@@ -169,11 +177,12 @@ class MatchingWorker:
             )
         if entries:
             await self._handle(entries)
-        if _monotonic() >= self._heartbeat_due:
+        if _monotonic() >= self._heartbeat_due or self._publisher.is_mirror_lost:
             await self._heartbeat()
 
     async def _handle(self, entries: list[Entry]) -> None:
         commands, position = await self._decode(entries)
+        position_before = self._held.position
         try:
             await self._run_batch(commands, position)
             self._suspects_left = max(0, self._suspects_left - len(entries))
@@ -182,7 +191,7 @@ class MatchingWorker:
                 raise
             logger.exception("a batch of %d commands failed: %s", len(commands), commands[:1])
             await self._load()
-            if self._held.position == position:
+            if self._held.position != position_before:
                 return  # it was committed: whoever waits finds it in the database
             if len(commands) > 1:
                 self._suspects_left = len(entries)
@@ -190,51 +199,63 @@ class MatchingWorker:
             self._suspects_left = max(0, self._suspects_left - 1)
             await self._refuse(commands, position)
 
-    async def _decode(self, entries: list[Entry]) -> tuple[list[messages.Command], str]:
-        """The commands and the position behind them; what is no command is set aside."""
-        commands: list[messages.Command] = []
+    async def _decode(self, entries: list[Entry]) -> tuple[list[PlacedCommand], str]:
+        """The commands of one batch, and the position from which it starts.
+
+        Entries that are not commands are set aside, if they are the first: others end the batch. So what is set
+        aside is always behind the batch's position, however few of its commands are run.
+        """
+        commands: list[PlacedCommand] = []
+        position = self._held.position
         for entry in entries:
             try:
                 if entry.payload is None:
                     raise msgspec.DecodeError("no command field")
                 command = messages.decode_command(entry.payload)
             except msgspec.DecodeError as error:
+                if commands:
+                    break
                 logger.error("stream entry %s set aside: %s", entry.entry_id, error)
                 metrics.dead_letters.inc()
                 await self._stream.set_aside(entry, str(error))
+                position = entry.entry_id
                 continue
-            commands.append(command)
+            commands.append(PlacedCommand(command, entry.entry_id))
             if isinstance(command, messages.ReloadInstruments | messages.InspectBooks):
                 # The next command must see the change; and what is shown must be what is committed.
-                return commands, entry.entry_id
-        return commands, entries[-1].entry_id
+                break
+        return commands, position
 
-    async def _run_batch(self, commands: list[messages.Command], position: str) -> None:
-        def match(known_keys: dict[Key, str]) -> Batch:
-            batch = Batch(self._books, known_keys, self._now())
-            for command in commands:
+    async def _run_batch(self, commands: list[PlacedCommand], position: str) -> None:
+        """Run the commands until the batch is full; those that follow stay in the stream and are read again."""
+
+        def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
+            batch, reached = Batch(self._books, known_keys, self._now()), position
+            for command, reached in commands:  # noqa: B007 - the last one counts
                 batch.run(command)
-            return batch
+                if batch.is_full:
+                    break
+            return batch, reached
 
-        batch = await self._commit(keys_of(commands), match, position)
+        batch = await self._commit(keys_of([command for command, _ in commands]), match)
         if batch.instruments_changed:
             await self._reload_instruments()
 
-    async def _refuse(self, commands: list[messages.Command], position: str) -> None:
-        """Answer a command that cannot be carried out (none, where all entries were set aside); go on behind it."""
+    async def _refuse(self, commands: list[PlacedCommand], position: str) -> None:
+        """Answer a command that cannot be carried out (if all entries were set aside: nothing); go on behind it."""
         metrics.failed.inc(len(commands))
 
-        def match(known_keys: dict[Key, str]) -> Batch:
-            batch = Batch(self._books, known_keys, self._now())
-            for command in commands:
+        def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
+            batch, reached = Batch(self._books, known_keys, self._now()), position
+            for command, reached in commands:  # noqa: B007
                 batch.fail(command, "It could not be processed and was not taken; nothing was changed.")
-            return batch
+            return batch, reached
 
-        await self._commit([], match, position)
+        await self._commit([], match)
 
-    async def _commit(self, keys: list[Key], match: Match, position: str) -> Batch:
+    async def _commit(self, keys: list[Key], match: Match) -> Batch:
         started = _monotonic()
-        batch, settled = await self._settle(keys, match, position)
+        batch, settled, position = await self._settle(keys, match)
         self._renewed_at = started
         metrics.commit_seconds.observe(_monotonic() - started)
         if _monotonic() - started > settings.WORKER_HEARTBEAT_SECONDS:
@@ -242,16 +263,16 @@ class MatchingWorker:
         await self._publish(batch, settled, position)
         return batch
 
-    async def _settle(self, keys: list[Key], match: Match, position: str) -> tuple[Batch, Settled]:
+    async def _settle(self, keys: list[Key], match: Match) -> tuple[Batch, Settled, str]:
         """Match and commit. Keys are mostly new: they are looked up only once the database has refused one."""
         known_keys: dict[Key, str] = {}
         if _monotonic() < self._look_up_until:
             known_keys = await self._find_keys(keys)
         for _ in range(ATTEMPTS_MAX):
-            batch = match(dict(known_keys))
+            batch, position = match(dict(known_keys))
             try:
                 self._lease, settled = await self._ledger.settle(batch, self._held, position)
-                return batch, settled
+                return batch, settled, position
             except KeysTaken:
                 metrics.undone.inc()
                 batch.undo()
@@ -270,7 +291,7 @@ class MatchingWorker:
         orders = documents.order_documents(batch)
         replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
         self._arrived = await self._publisher.publish(
-            Outcome(batch, replies, news), self._books, done=position, read_max=self._read_max
+            Outcome(batch, replies, news), done=position, read_max=self._read_max
         )
 
     async def _heartbeat(self) -> None:
@@ -278,7 +299,8 @@ class MatchingWorker:
         if _monotonic() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
             await self._renew()
         await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
-        await self._publisher.heartbeat(self._books.values())
+        async with self._renewing():  # a large mirror that was lost is rebuilt for longer than the lease lasts
+            await self._publisher.heartbeat(self._books.values())
         self._counter.tell_resting(self._books)
         if _monotonic() >= self._instruments_due:
             await self._reload_instruments()

@@ -8,7 +8,7 @@ import msgspec
 from django.conf import settings
 
 from orders.grid import Grid
-from orders.models import Instrument
+from orders.models import OPEN_ORDERS_MAX, Instrument
 from rest.database import read_database
 from rest.exceptions import NotFound, Unavailable
 
@@ -25,6 +25,8 @@ class TradedInstrument(msgspec.Struct, frozen=True, kw_only=True):
     max_quantity: Decimal
     min_price: Decimal
     max_price: Decimal
+    min_notional: Decimal | None = None  # of a limit order
+    open_orders_max: int = OPEN_ORDERS_MAX  # of one client
     halted: bool
     partition: int
 
@@ -40,6 +42,8 @@ def load_instruments() -> dict[str, TradedInstrument]:
             max_quantity=row.max_quantity,
             min_price=row.min_price,
             max_price=row.max_price,
+            min_notional=row.min_notional,
+            open_orders_max=row.open_orders_max,
             halted=row.status == Instrument.Status.HALTED,
             partition=row.partition,
         )

@@ -8,15 +8,17 @@ one writer takes them from the instruments it has loaded.
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
 from orders.grid import DECIMALS_MAX, Grid
-from rest.numbers import EXACT
+from rest.numbers import EXACT, decimal_text
 
 PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
 STEPS_MAX = 2**53  # exact in a Redis sorted set's score, and far inside a 64-bit integer
+
+OPEN_ORDERS_MAX = 10_000  # of one client in one book, unless the instrument says otherwise
 
 SYMBOL_PATTERN = r"^[A-Z0-9]{1,10}-[A-Z0-9]{1,10}$"
 
@@ -55,7 +57,11 @@ class Reason(models.TextChoices):
     """Why an order was cancelled or rejected."""
 
     CLIENT_REQUEST = "client_request"
+    OPERATOR = "operator"
     NO_LIQUIDITY = "no_liquidity"
+    TOO_MANY_TRADES = "too_many_trades"
+    TOO_MANY_ORDERS = "too_many_orders"
+    TOO_MANY_LEVELS = "too_many_levels"
     INSTRUMENT_HALTED = "instrument_halted"
 
 
@@ -75,6 +81,18 @@ class Instrument(models.Model):
     max_quantity = ExactField()
     min_price = ExactField()
     max_price = ExactField()
+    min_notional = ExactField(
+        null=True,
+        blank=True,
+        help_text="the least price * quantity of a limit order; empty: any",
+    )
+    # The database knows the default too: a row that is inserted without the column has it.
+    open_orders_max = models.PositiveIntegerField(
+        default=OPEN_ORDERS_MAX,
+        db_default=OPEN_ORDERS_MAX,
+        validators=[MinValueValidator(1)],
+        help_text="orders that one client may have in the book; further limit orders are rejected",
+    )
     status = models.CharField(max_length=6, choices=Status.choices, default=Status.ACTIVE)
     partition = models.PositiveSmallIntegerField(
         default=0, help_text="the stream and the matching worker that this instrument belongs to"
@@ -92,6 +110,10 @@ class Instrument(models.Model):
                 & Q(max_quantity__gte=F("min_quantity"))
                 & Q(min_price__gt=0)
                 & Q(max_price__gte=F("min_price")),
+            ),
+            models.CheckConstraint(
+                name="instrument_bounds_positive",
+                condition=Q(open_orders_max__gte=1) & (Q(min_notional__isnull=True) | Q(min_notional__gt=0)),
             ),
         ]
 
@@ -114,6 +136,12 @@ class Instrument(models.Model):
                 limit: Decimal | None = getattr(self, name)
                 if step and limit and not _is_whole_steps(limit, step):
                     errors[name] = f"Must be a multiple of {step_name}, at most {STEPS_MAX} steps."
+        if self.min_notional is not None and self.min_notional <= 0:
+            errors["min_notional"] = "Must be above zero. Leave it empty if any notional will do."
+        elif self.min_notional and self.max_price and self.max_quantity:
+            largest = EXACT.multiply(self.max_price, self.max_quantity)
+            if self.min_notional > largest:
+                errors["min_notional"] = f"Must be at most max_price * max_quantity, {decimal_text(largest)}."
         if errors:
             raise ValidationError(errors)
 

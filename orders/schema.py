@@ -80,6 +80,15 @@ INSTRUMENT = record(
         "max_quantity": NUMBER,
         "min_price": NUMBER,
         "max_price": NUMBER,
+        "min_notional": {
+            **nullable(NUMBER),
+            "description": "the least price * quantity of a limit order; null: any",
+        },
+        "open_orders_max": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "orders that one client may have in the book",
+        },
         "status": choice(Instrument.Status.values),
     }
 )

@@ -14,7 +14,7 @@ from orders.grid import OffGrid
 from orders.instruments import TradedInstrument
 from orders.models import OrderType, Side
 from rest.exceptions import BeyondLimits, InvalidRequest
-from rest.numbers import decimal_text, parse_decimal
+from rest.numbers import EXACT, decimal_text, parse_decimal
 
 CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
@@ -178,6 +178,17 @@ def to_grid(
     if fields:
         refusal = InvalidRequest if off_grid else BeyondLimits
         raise refusal(fields=fields)
+    if price is not None and instrument.min_notional is not None:
+        notional = EXACT.multiply(price, quantity)
+        if notional < instrument.min_notional:
+            raise BeyondLimits(
+                fields={
+                    "quantity": [
+                        f"price * quantity must be at least {decimal_text(instrument.min_notional)}, "
+                        f"and is {decimal_text(notional)}."
+                    ]
+                }
+            )
     return price_ticks, quantity_lots
 
 

@@ -18,7 +18,7 @@ from orders.serializers import CLIENT_ID_PATTERN, CancelOrderSerializer, PlaceOr
 from rest.content import JSONResponse
 from rest.database import read_database
 from rest.exceptions import InvalidRequest, NotFound
-from rest.numbers import json_decimal
+from rest.numbers import json_decimal, json_optional_decimal
 from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
 from rest.viewset import AsyncViewSet
 
@@ -100,6 +100,8 @@ class InstrumentViewSet(AsyncViewSet):
                         "max_quantity": json_decimal(instrument.max_quantity),
                         "min_price": json_decimal(instrument.min_price),
                         "max_price": json_decimal(instrument.max_price),
+                        "min_notional": json_optional_decimal(instrument.min_notional),
+                        "open_orders_max": instrument.open_orders_max,
                         "status": "halted" if instrument.halted else "active",
                     }
                     for instrument in sorted(instruments, key=lambda instrument: instrument.symbol)

@@ -34,6 +34,9 @@ class DatabaseCheck(NamedTuple):
         )
 
 
+TAKEN_OFF = "('client_request', 'operator')"
+"""Reasons of orders that were cancelled while they rested, which changes the book."""
+
 _SYMBOL = "coalesce(instrument.symbol, 'instrument ' || {table}.instrument_id)"
 
 TERMS = DatabaseCheck(
@@ -91,15 +94,21 @@ STATUS = DatabaseCheck(
         "cancelled for want of a counterparty, and no market order": (
             "placed.status = 'cancelled' AND placed.reason = 'no_liquidity' AND placed.type <> 'market'"
         ),
-        "cancelled by its client before it rested": (
-            "placed.status = 'cancelled' AND placed.reason = 'client_request' AND placed.priority IS NULL"
+        "cancelled for too many trades, and it rested or has not traded": (
+            "placed.status = 'cancelled' AND placed.reason = 'too_many_trades' "
+            "AND (placed.priority IS NOT NULL OR placed.filled_quantity = 0)"
+        ),
+        "taken off before it rested": (
+            f"placed.status = 'cancelled' AND placed.reason IN {TAKEN_OFF} AND placed.priority IS NULL"
         ),
         "cancelled without one of a cancel's reasons": (
             "placed.status = 'cancelled' "
-            "AND coalesce(placed.reason, '') NOT IN ('client_request', 'no_liquidity')"
+            "AND coalesce(placed.reason, '') "
+            "NOT IN ('client_request', 'operator', 'no_liquidity', 'too_many_trades')"
         ),
         "rejected without one of a rejection's reasons": (
-            "placed.status = 'rejected' AND coalesce(placed.reason, '') <> 'instrument_halted'"
+            "placed.status = 'rejected' AND coalesce(placed.reason, '') "
+            "NOT IN ('instrument_halted', 'too_many_orders', 'too_many_levels')"
         ),
         "a reason and nothing that it explains": (
             "placed.status NOT IN ('cancelled', 'rejected') AND placed.reason IS NOT NULL"
@@ -134,7 +143,7 @@ FILLS = DatabaseCheck(
         "its notional is not the sum of its trades": "placed.filled_notional <> coalesce(traded.notional, 0)",
         # `greatest` takes no notice of NULL; an order that neither traded nor rested changed no book
         "its sequence is not that of its last change": (
-            "CASE WHEN placed.status = 'cancelled' AND placed.reason = 'client_request' "
+            f"CASE WHEN placed.status = 'cancelled' AND placed.reason IN {TAKEN_OFF} "
             "THEN placed.sequence <= greatest(placed.priority, traded.sequence) "
             "ELSE placed.sequence <> greatest(placed.priority, traded.sequence) END"
         ),
@@ -182,13 +191,13 @@ TRADES = DatabaseCheck(
     },
 )
 
-# A book's sequence grows by one with each trade, each order that comes to rest and each that its client takes off.
+# A book's sequence grows by one with each trade, each order that comes to rest and each that is taken off.
 # A row of sequence 0 an instrument makes the first gap visible, and instruments whose events are all missing. Gaps
 # up to where history was pruned are meant.
 SEQUENCES = DatabaseCheck(
     name="sequences",
     promise="Each number of a book's sequence is one trade, one rest or one cancel.",
-    rows="""(
+    rows=f"""(
             SELECT event.instrument_id, event.sequence, coalesce(book.sequence, 0) AS last,
                 lead(event.sequence, 1, coalesce(book.sequence, 0) + 1)
                     OVER (PARTITION BY event.instrument_id ORDER BY event.sequence) AS next
@@ -200,7 +209,7 @@ SEQUENCES = DatabaseCheck(
                 SELECT instrument_id, priority FROM orders_order WHERE priority IS NOT NULL
                 UNION ALL
                 SELECT instrument_id, sequence FROM orders_order
-                WHERE status = 'cancelled' AND reason = 'client_request'
+                WHERE status = 'cancelled' AND reason IN {TAKEN_OFF}
             ) AS event
             LEFT JOIN marketdata_booksequence AS book ON book.instrument_id = event.instrument_id
         ) AS event

@@ -4,6 +4,7 @@ Prices are ticks, quantities are lots; turning decimals into them is the edge's 
 clock, a database, randomness or a log, so the same commands give the same events, always.
 
 How to read it: commands.py → book.py → events.py; book_side.py and level.py hold what book.py works on.
+open_orders.py counts what the events tell, for the bounds that a caller sets.
 """
 
 from matching.engine.book import OrderBook
@@ -15,9 +16,11 @@ from matching.engine.events import (
     OrderRested,
     RejectReason,
     RemainderCancelled,
+    RemainderReason,
     Trade,
 )
 from matching.engine.level import Level
+from matching.engine.open_orders import OpenOrders
 
 __all__ = [
     "INTEGER_MAX",
@@ -25,6 +28,7 @@ __all__ = [
     "CommandRejected",
     "Event",
     "Level",
+    "OpenOrders",
     "OrderBook",
     "OrderCancelled",
     "OrderRested",
@@ -32,6 +36,7 @@ __all__ = [
     "PlaceOrder",
     "RejectReason",
     "RemainderCancelled",
+    "RemainderReason",
     "Side",
     "Trade",
 ]

@@ -35,6 +35,7 @@ from matching.engine.events import (
     OrderRested,
     RejectReason,
     RemainderCancelled,
+    RemainderReason,
     Trade,
 )
 from matching.engine.level import Level, RestingOrder
@@ -42,6 +43,7 @@ from matching.engine.level import Level, RestingOrder
 _BUY = Side.BUY  # looked up once: see commands.py
 _LIMIT = OrderType.LIMIT
 _MARKET = OrderType.MARKET
+_TOO_MANY_TRADES = RemainderReason.TOO_MANY_TRADES
 
 
 class OrderBook:
@@ -65,12 +67,16 @@ class OrderBook:
 
     # --- commands ------------------------------------------------------------------------------------------
 
-    def process(self, command: PlaceOrder | CancelOrder) -> list[Event]:
+    def process(
+        self, command: PlaceOrder | CancelOrder, trades_max: int = INTEGER_MAX
+    ) -> list[Event]:
         """Carry out one command and return what it did, in order.
 
         An order gives its Trades, then OrderRested or RemainderCancelled if anything of it remains. A
-        cancel gives OrderCancelled. A refusal is one CommandRejected. Raises ValueError, before any change,
-        where the command is impossible: another type, a price or quantity that is no positive integer.
+        cancel gives OrderCancelled. A refusal is one CommandRejected. An order that has traded with
+        `trades_max` (at least 1) resting orders and would trade with the next one ends there: it can't rest.
+        Raises ValueError, before any change, if the command is impossible: another type, a price or
+        quantity that is not a positive integer.
         """
         if type(command) is not PlaceOrder:
             if type(command) is not CancelOrder:
@@ -100,9 +106,12 @@ class OrderBook:
         worst_key = price_ticks * opposite.key_sign if is_limit else INTEGER_MAX
         events: list[Event] = []
         if opposite.keys and opposite.keys[0] <= worst_key:
-            remaining_lots = self._match(command, opposite, worst_key, events)
-        if not remaining_lots:
-            return events
+            remaining_lots = self._match(command, opposite, worst_key, events, trades_max)
+            if not remaining_lots:
+                return events
+            if opposite.keys and opposite.keys[0] <= worst_key:
+                events.append(RemainderCancelled(order_id, client_id, remaining_lots, _TOO_MANY_TRADES))
+                return events
         if is_limit:
             order = own.append(order_id, client_id, price_ticks, remaining_lots)
             self._orders[order_id] = order
@@ -180,7 +189,9 @@ class OrderBook:
                 trade.maker_order_id, trade.maker_client_id, trade.price_ticks, trade.quantity_lots, None
             )
 
-    def _match(self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event]) -> int:
+    def _match(
+        self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event], trades_max: int
+    ) -> int:
         """Trade with the best levels up to `worst_key`, add the trades to `events`, return the lots left."""
         taker_order_id = taker.order_id
         taker_client_id = taker.client_id
@@ -188,7 +199,8 @@ class OrderBook:
         remaining_lots = taker.quantity_lots
         orders = self._orders
         sequence = self.sequence
-        while remaining_lots and (keys := makers.keys) and (key := keys[0]) <= worst_key:
+        last_sequence = sequence + trades_max
+        while remaining_lots and sequence < last_sequence and (keys := makers.keys) and (key := keys[0]) <= worst_key:
             level = makers.levels[key]
             price_ticks = level.price_ticks
             level_quantity_lots = level.quantity_lots
@@ -230,6 +242,8 @@ class OrderBook:
                     if following is not None:
                         following.previous = None
                     maker = following
+                    if sequence >= last_sequence:
+                        break
             level.first = maker
             if maker is None:
                 level.last = None
@@ -295,6 +309,22 @@ class OrderBook:
         """How many orders rest on one side. O(levels)."""
         own, _ = self._sides(side)
         return sum(level.orders for level in own.levels.values())
+
+    def level_count(self, side: Side) -> int:
+        """How many prices have resting orders on one side. O(1)."""
+        own = self._bids if side is _BUY else self._asks
+        return len(own.keys) - own.vacant_levels
+
+    def opens_level(self, side: Side, price_ticks: int) -> bool:
+        """Whether no order of this side rests at the price. O(1)."""
+        own, _ = self._sides(side)
+        level = own.levels.get(price_ticks * own.key_sign)
+        return level is None or not level.orders
+
+    def improves(self, side: Side, price_ticks: int) -> bool:
+        """Whether the price is better than all at which orders of this side rest. O(1)."""
+        own, _ = self._sides(side)
+        return not own.keys or price_ticks * own.key_sign < own.keys[0]
 
     def contains(self, order_id: str) -> bool:
         """Whether the order rests in the book. O(1)."""

@@ -28,6 +28,15 @@ class RejectReason(StrEnum):
     """The order rests, but belongs to another client."""
 
 
+class RemainderReason(StrEnum):
+    """Why the rest of an order was dropped."""
+
+    NO_LIQUIDITY = "no_liquidity"
+    """A market order found the other side empty."""
+    TOO_MANY_TRADES = "too_many_trades"
+    """The order has traded as often as one order may, and would trade again."""
+
+
 class Trade(Struct, frozen=True, gc=False):
     """Two orders met, at the maker's price. `maker_remaining_lots` is 0 where the maker is now gone."""
 
@@ -75,11 +84,12 @@ class OrderCancelled(Struct, frozen=True, gc=False):
 
 
 class RemainderCancelled(Struct, frozen=True, gc=False):
-    """A market order found the other side empty; `remaining_lots` of it were not filled."""
+    """An order ended before it was filled, without coming to rest; `remaining_lots` of it were not filled."""
 
     order_id: str
     client_id: str
     remaining_lots: int
+    reason: RemainderReason = RemainderReason.NO_LIQUIDITY
 
 
 class CommandRejected(Struct, frozen=True, gc=False):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from matching.engine import (
+    INTEGER_MAX,
     CancelOrder,
     CommandRejected,
     Event,
@@ -19,6 +20,7 @@ from matching.engine import (
     PlaceOrder,
     RejectReason,
     RemainderCancelled,
+    RemainderReason,
     Side,
     Trade,
 )
@@ -45,10 +47,10 @@ class ReferenceBook:
         self.sequence = sequence
         self.orders: dict[Side, list[Resting]] = {Side.BUY: [], Side.SELL: []}
 
-    def process(self, command: PlaceOrder | CancelOrder) -> list[Event]:
+    def process(self, command: PlaceOrder | CancelOrder, trades_max: int = INTEGER_MAX) -> list[Event]:
         """As OrderBook.process."""
         if isinstance(command, PlaceOrder):
-            return self._place(command)
+            return self._place(command, trades_max)
         if isinstance(command, CancelOrder):
             return self._cancel(command)
         raise ValueError(f"command={command!r}")
@@ -64,7 +66,7 @@ class ReferenceBook:
             raise ValueError(f"order_id={order_id!r}")
         self._insert(Resting(order_id, client_id, side, price_ticks, remaining_lots))
 
-    def _place(self, command: PlaceOrder) -> list[Event]:
+    def _place(self, command: PlaceOrder, trades_max: int) -> list[Event]:
         check_place_order(command)
         if self.contains(command.order_id):
             return [CommandRejected(command.order_id, command.client_id, RejectReason.DUPLICATE_ORDER_ID)]
@@ -72,6 +74,9 @@ class ReferenceBook:
         remaining_lots = command.quantity_lots
         makers = self.orders[_other(command.side)]
         while remaining_lots > 0 and makers and _crosses(command, makers[0]):
+            if len(events) == trades_max:
+                reason = RemainderReason.TOO_MANY_TRADES
+                return [*events, RemainderCancelled(command.order_id, command.client_id, remaining_lots, reason)]
             maker = makers[0]
             quantity_lots = min(remaining_lots, maker.remaining_lots)
             remaining_lots -= quantity_lots
@@ -95,7 +100,8 @@ class ReferenceBook:
                 )
             )
         if remaining_lots > 0 and command.order_type == OrderType.MARKET:
-            events.append(RemainderCancelled(command.order_id, command.client_id, remaining_lots))
+            reason = RemainderReason.NO_LIQUIDITY
+            events.append(RemainderCancelled(command.order_id, command.client_id, remaining_lots, reason))
         elif remaining_lots > 0:
             order = Resting(
                 command.order_id, command.client_id, command.side, command.price_ticks, remaining_lots
@@ -158,6 +164,20 @@ class ReferenceBook:
     def order_count(self, side: Side) -> int:
         """As OrderBook.order_count."""
         return len(self.orders[side])
+
+    def level_count(self, side: Side) -> int:
+        """As OrderBook.level_count."""
+        return len({order.price_ticks for order in self.orders[side]})
+
+    def opens_level(self, side: Side, price_ticks: int) -> bool:
+        """As OrderBook.opens_level."""
+        return all(order.price_ticks != price_ticks for order in self.orders[side])
+
+    def improves(self, side: Side, price_ticks: int) -> bool:
+        """As OrderBook.improves."""
+        if side == Side.BUY:
+            return all(price_ticks > order.price_ticks for order in self.orders[side])
+        return all(price_ticks < order.price_ticks for order in self.orders[side])
 
     def contains(self, order_id: str) -> bool:
         """As OrderBook.contains."""

@@ -55,6 +55,38 @@ def test_engine_and_reference_agree(commands: list[Command]) -> None:
         assert book.state_hash() == reference.state_hash()
 
 
+@settings(max_examples=200, deadline=None)
+@given(flows, st.integers(1, 3))
+def test_an_order_trades_only_so_often_and_never_rests_across_the_book(
+    commands: list[Command], trades_max: int
+) -> None:
+    book, reference = OrderBook(), ReferenceBook()
+    for command in commands:
+        events = book.process(command, trades_max)
+        assert events == reference.process(command, trades_max)
+        assert book.state_hash() == reference.state_hash()
+        assert book.depth() == reference.depth()
+        assert sum(isinstance(event, Trade) for event in events) <= trades_max
+        bids, asks = book.depth(1)
+        assert not bids or not asks or bids[0].price_ticks < asks[0].price_ticks
+
+
+@settings(max_examples=200, deadline=None)
+@given(flows)
+def test_questions_about_levels_have_the_references_answers(commands: list[Command]) -> None:
+    """Also while levels that cancels have emptied are still kept."""
+    book, reference = OrderBook(), ReferenceBook()
+    for command in commands:
+        book.process(command)
+        reference.process(command)
+        for side in Side:
+            assert book.level_count(side) == reference.level_count(side)
+            for price_ticks in range(1, 14):
+                question = (side, price_ticks)
+                assert book.opens_level(*question) == reference.opens_level(*question)
+                assert book.improves(*question) == reference.improves(*question)
+
+
 @settings(max_examples=150, deadline=None)
 @given(flows)
 def test_no_lot_is_made_or_lost_and_the_book_is_never_crossed(commands: list[Command]) -> None:

@@ -113,7 +113,12 @@ TAMPERINGS = (
         "cancelled for want of a counterparty, and no market order",
         order(NO_LIQUIDITY, "type = 'limit', price = 9"),
     ),
-    Tampering("status", "cancelled by its client before it rested", hand_over_priority(TAKEN_OFF, REJECTED)),
+    Tampering(
+        "status",
+        "cancelled for too many trades, and it rested or has not traded",
+        order(NO_LIQUIDITY, "reason = 'too_many_trades'"),
+    ),
+    Tampering("status", "taken off before it rested", hand_over_priority(TAKEN_OFF, REJECTED)),
     Tampering("status", "cancelled without one of a cancel's reasons", order(NO_LIQUIDITY, "reason = NULL")),
     Tampering(
         "status",

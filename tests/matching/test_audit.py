@@ -9,6 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import F
+from django.test import override_settings
 
 from matching.audit.database import run_check
 from matching.audit.database_checks import DATABASE_CHECKS
@@ -55,9 +56,18 @@ def traded(instruments: dict[str, TradedInstrument]) -> None:
         place("sell", 900, 9),  # takes, then rests, and is partially filled
         taken_off := place("buy", 800, 5),
         cancel(taken_off),
+        by_operator := place("buy", 799, 5),
+        cancel(by_operator),
         now=STARTED_AT + 100 * BATCH_TIME,
     )
+    Order.objects.filter(order_id=by_operator.order_id).update(reason=Reason.OPERATOR)
     market = partition.books["BTC-USD"]
+    with override_settings(ORDER_TRADES_MAX=1):
+        partition.run(place("sell", 897, 8))
+    with override_settings(BOOK_LEVELS_PER_SIDE_MAX=1):
+        partition.run(place("buy", 850, 5))
+    with override_settings(INSTRUMENT_OPEN_ORDERS_MAX=1):
+        partition.run(place("buy", 850, 5))
     market.instrument = msgspec.structs.replace(market.instrument, halted=True)
     partition.run(place("buy", 900, 5), place("sell", 900, 5))
 

@@ -4,6 +4,8 @@ from collections import Counter, defaultdict
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
+
 from tests.simulation.clients import Told
 from tests.simulation.database import Database, Row
 from tests.simulation.processes import document
@@ -58,6 +60,10 @@ def check_database(database: Database) -> None:
     for row in database.orders.values():
         lots = sum(trade.event.quantity_lots for trade in row.trades)
         require(lots == row.filled_lots <= row.quantity_lots, f"{row.order_id}: fills do not sum")
+        taken = sum(trade.event.taker_order_id == row.order_id for trade in row.trades)
+        require(taken <= settings.ORDER_TRADES_MAX, f"{row.order_id}: has traded {taken} times")
+        if row.status == "rejected":
+            require(row.priority is None and not lots, f"{row.order_id}: rejected, and touched the book")
     for symbol in database.instruments:
         replay(database, symbol)
 
@@ -88,6 +94,7 @@ def replay(database: Database, symbol: str) -> None:
             maker = best_maker(what, rows, book)
             require(maker is None, f"{symbol} {sequence}: the book is crossed")
             book[what.order_id] = remaining
+            check_bounds(what, [rows[order_id] for order_id in book], f"{symbol} {sequence}")
         elif kind == "cancel":
             require(book.pop(what.order_id, None) is not None, f"{symbol} {sequence}: it did not rest")
         else:
@@ -103,6 +110,16 @@ def replay(database: Database, symbol: str) -> None:
     require(max(changes, default=0) <= database.sequences[symbol], f"{symbol}: a change beyond the last")
     resting = {row.order_id: row.quantity_lots - row.filled_lots for row in rows.values() if row.is_resting}
     require(book == resting, f"{symbol}: what rests is not what the changes leave")
+
+
+def check_bounds(rested: Row, resting: list[Row], place: str) -> None:
+    """What rests after one more order came to rest."""
+    mine = [row for row in resting if row.client_id == rested.client_id]
+    require(len(mine) <= rested.instrument.open_orders_max, f"{place}: too many orders of a client")
+    require(len(resting) <= settings.INSTRUMENT_OPEN_ORDERS_MAX, f"{place}: too many orders")
+    levels = {row.price_ticks for row in resting if row.side == rested.side}
+    levels_max = settings.BOOK_LEVELS_PER_SIDE_MAX + settings.BOOK_LEVELS_IMPROVING_MAX
+    require(len(levels) <= levels_max, f"{place}: too many levels")
 
 
 def best_maker(taker: Row, rows: dict[str, Row], book: dict[str, int]) -> str | None:

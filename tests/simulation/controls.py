@@ -35,12 +35,12 @@ class Control:
 
 
 def _answer_before_the_commit(worker: Any) -> None:
-    async def commit(keys: Any, match: Any, position: str) -> Any:
-        batch = match({})
+    async def commit(keys: Any, match: Any) -> Any:
+        batch, position = match({})
         orders = documents.order_documents(batch)
         news = documents.market_batches(Settled([], {}), batch, orders)
         outcome = Outcome(batch, documents.replies(batch, orders), news)
-        await worker._publisher.publish(outcome, worker._books, done=position, read_max=1)
+        await worker._publisher.publish(outcome, done=position, read_max=1)
         worker._lease, _ = await worker._ledger.settle(batch, worker._held, position)
         return batch
 
@@ -60,13 +60,13 @@ def _keep_the_books_after_a_doubt(worker: Any) -> None:
 def _keep_the_books_after_a_refusal(worker: Any) -> None:
     settle = worker._settle
 
-    async def settle_without_undo(keys: Any, match: Any, position: str) -> Any:
+    async def settle_without_undo(keys: Any, match: Any) -> Any:
         def match_for_good(known_keys: Any) -> Any:
-            batch = match(known_keys)
+            batch, position = match(known_keys)
             batch.undo = lambda: None
-            return batch
+            return batch, position
 
-        return await settle(keys, match_for_good, position)
+        return await settle(keys, match_for_good)
 
     worker._settle = settle_without_undo
 

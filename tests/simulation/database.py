@@ -26,11 +26,12 @@ from orders.models import RESTING_STATUSES
 from tests.simulation.process import Process
 
 LOCK_POLL_SECONDS = 0.005
+OPEN_ORDERS_MAX = 3  # of one client
 GRID = Grid.of(Decimal("0.01"), Decimal("0.00000001"))
 
 
 def traded(number: int, symbol: str) -> TradedInstrument:
-    """An instrument of partition 0 without limits worth the name."""
+    """An instrument of partition 0, with prices and quantities of any size."""
     return TradedInstrument(
         instrument_id=number,
         symbol=symbol,
@@ -39,6 +40,7 @@ def traded(number: int, symbol: str) -> TradedInstrument:
         max_quantity=Decimal(10_000),
         min_price=Decimal("0.01"),
         max_price=Decimal(1_000_000),
+        open_orders_max=OPEN_ORDERS_MAX,
         halted=False,
         partition=0,
     )
@@ -234,7 +236,7 @@ class Database:
         }
         resting = (row for row in self.orders.values() if row.is_resting)
         for row in sorted(resting, key=lambda row: row.priority or 0):
-            books[row.instrument.symbol].book.restore(
+            books[row.instrument.symbol].restore(
                 order_id=row.order_id,
                 client_id=row.client_id,
                 side=Side.BUY if row.side == "buy" else Side.SELL,

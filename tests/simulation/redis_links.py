@@ -12,6 +12,7 @@ from orders import messages
 from orders.gateway.admission import Admission, Verdict
 from rest.exceptions import Unavailable
 from tests.simulation.redis_model import RESUBSCRIBE_SECONDS, Client, Server, entry_id, id_text
+from tests.simulation.redis_scripts import SCRIPTS
 
 
 class SimulatedSession:
@@ -47,7 +48,8 @@ class SimulatedSession:
         if name == "XREAD":
             return self._read(*arguments)
         assert name == "EVALSHA", name
-        return self._move(*arguments)
+        sha, count, *others = arguments
+        return SCRIPTS[sha](self._client.server, others[:count], others[count:])
 
     def _read(self, *arguments: Any) -> list[tuple[str, Any]]:
         *options, _, key, position = arguments
@@ -64,22 +66,6 @@ class SimulatedSession:
             await self._client.server.arrival(arguments[arguments.index("BLOCK") + 1] / 1000)
             answer = await self._client.call(lambda: self._read(*arguments))
         return list(answer)
-
-    def _move(self, sha: str, count: int, *arguments: Any) -> int:
-        """matching/mirror.lua."""
-        key, bids, asks, epoch_key, previous, following, epoch, *levels = arguments
-        server = self._client.server
-        if server.get(key) != str(previous).encode():
-            return 0
-        for letter, ticks, member in zip(levels[::3], levels[1::3], levels[2::3], strict=True):
-            members = server.sets.setdefault({"b": bids, "a": asks}[letter], {})
-            for gone in [name for name, score in members.items() if score == ticks]:
-                del members[gone]
-            if member:
-                members[member] = ticks
-        self._client.put(key, following)
-        self._client.put(epoch_key, epoch)
-        return 1
 
 
 class SimulatedAdmission:

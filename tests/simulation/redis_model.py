@@ -2,13 +2,13 @@
 
 import asyncio
 import copy
-from collections.abc import Callable, Generator
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import WatchError
 
 from tests.simulation.process import Process
+from tests.simulation.redis_scripts import SCRIPTS
 
 EPOCH_MILLISECONDS = 1_700_000_000_000
 RESUBSCRIBE_SECONDS = 0.2
@@ -66,6 +66,21 @@ class Server:
     def get(self, key: str) -> Any:
         value, expires_at = self.values.get(key, (None, None))
         return None if expires_at is not None and expires_at <= self.now() else value
+
+    def put(self, key: str, value: Any, px: int | None = None) -> None:
+        if key.endswith(":sequence"):
+            self.went_back |= value < self.sequences.get(key, 0)
+            self.sequences[key] = value
+        expires_at = None if px is None else self.now() + px / 1000
+        self.values[key] = (str(value).encode(), expires_at)
+
+    def remove(self, *keys: str) -> None:
+        for key in keys:
+            self.sets.pop(key, None)
+            self.values.pop(key, None)
+
+    def append_as(self, identifier: str, fields: dict[bytes, bytes]) -> bytes:
+        return self.append(fields, entry_id(identifier))
 
     def append(self, fields: dict[bytes, bytes], identifier: EntryId | None = None) -> bytes:
         if identifier is None:
@@ -142,90 +157,29 @@ class Client:
         return list(await self.call(lambda: [self.server.get(key) for key in keys]))
 
     async def set(self, key: str, value: Any, px: int | None = None) -> Any:
-        return await self.call(lambda: self.put(key, value, px))
-
-    def put(self, key: str, value: Any, px: int | None = None) -> None:
-        if key.endswith(":sequence"):
-            self.server.went_back |= value < self.server.sequences.get(key, 0)
-            self.server.sequences[key] = value
-        expires_at = None if px is None else self.server.now() + px / 1000
-        self.server.values[key] = (str(value).encode(), expires_at)
+        return await self.call(lambda: self.server.put(key, value, px))
 
     async def delete(self, *keys: str) -> Any:
-        return await self.call(lambda: self.remove(*keys))
+        return await self.call(lambda: self.server.remove(*keys))
 
-    def remove(self, *keys: str) -> None:
-        """For the sets; the sequence beside them is written in the same step."""
-        for key in keys:
-            self.server.sets.pop(key, None)
-            if not key.endswith(":sequence"):
-                self.server.values.pop(key, None)
-
-    def register_script(self, text: str) -> Any:
-        return _Script()
+    def register_script(self, text: str) -> "Script":
+        return Script(self, text)
 
     async def script_load(self, text: str) -> Any:
         return await self.call(lambda: None)
-
-    def pipeline(self, *, transaction: bool) -> "Pipeline":
-        return Pipeline(self)
 
     async def aclose(self) -> None:
         """Nothing is open."""
 
 
-class _Script:
-    sha = "mirror.lua"
+class Script:
+    """A script of redis-py: `SCRIPTS` says what it does. The session runs it by its hash."""
 
-
-class Pipeline:
-    """Commands that go out together. All of them run once the server has them."""
-
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, text: str) -> None:
         self._client = client
-        self._queue: list[Callable[[], Any]] = []
-        self._watched: tuple[str, Any] | None = None
+        self._text = text
+        self.sha = text
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._queue.clear()
-
-    async def watch(self, key: str) -> None:
-        self._watched = (key, await self._client.get(key))
-
-    async def get(self, key: str) -> Any:
-        return await self._client.get(key)
-
-    def multi(self) -> None:
-        """What follows is queued."""
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        """redis-py's queued commands can be awaited."""
-        yield from ()
-        return self
-
-    async def execute(self) -> list[Any]:
-        queue, self._queue = self._queue, []
-        watched, self._watched = self._watched, None
-
-        def run() -> list[Any]:
-            if watched is not None and self._client.server.get(watched[0]) != watched[1]:
-                raise WatchError(watched[0])
-            return [work() for work in queue]
-
-        return list(await self._client.call(run))
-
-    def _put(self, work: Callable[[], Any]) -> Self:
-        self._queue.append(work)
-        return self
-
-    def delete(self, *keys: str) -> Self:
-        return self._put(lambda: self._client.remove(*keys))
-
-    def set(self, key: str, value: Any) -> Self:
-        return self._put(lambda: self._client.put(key, value))
-
-    def zadd(self, key: str, members: dict[str, int]) -> Self:
-        return self._put(lambda: self._client.server.sets.setdefault(key, {}).update(members))
+    async def __call__(self, keys: list[str], args: list[Any]) -> Any:
+        work = SCRIPTS[self._text]
+        return await self._client.call(lambda: work(self._client.server, keys, args))

@@ -301,7 +301,7 @@ def test_a_mirror_moves_and_is_written_anew(connect: Callable[[], Any], instrume
         for command in random_commands(SHAPES[0], seed=3, commands=120, instruments=("BTC-USD",)):
             batch = Batch(books, {}, datetime.now(UTC))
             batch.run(command)
-            for change in batch.books.values():
+            for change in batch.book_changes:
                 move = writer.move_command(change)
                 assert await session.run(move, move) == [1, 0]  # again: it is behind us
             assert await writer.is_current(market)

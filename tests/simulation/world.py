@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from random import Random
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.test import override_settings
 
 from marketdata.book import mirror_keys
@@ -30,7 +31,19 @@ FAULTY_SECONDS = 6.0
 QUIET_SECONDS_MAX = 60.0  # for the exchange to become whole again, and for all clients to know
 RESTART_SECONDS_MAX = 0.8
 POLL_SECONDS = 0.1
-LOOK_UP_SECONDS = 0.3  # so short that keys are found taken again and again
+# Short times, so that keys are found taken again and again, and a mirror without room is tried again. Low bounds, so
+# that orders meet them, batches end early, commits have several messages and mirrors several pieces.
+LIMITS = {
+    "WORKER_LOOK_UP_SECONDS": 0.3,
+    "MIRROR_RETRY_SECONDS": 0.5,
+    "MIRROR_LEVELS_PER_COMMAND": 2,
+    "MARKET_MESSAGE_CHANGES_MAX": 2,
+    "WORKER_BATCH_TRADES_MAX": 3,
+    "ORDER_TRADES_MAX": 3,
+    "INSTRUMENT_OPEN_ORDERS_MAX": 9,
+    "BOOK_LEVELS_PER_SIDE_MAX": 3,
+    "BOOK_LEVELS_IMPROVING_MAX": 1,
+}
 
 
 class Summary(NamedTuple):
@@ -48,7 +61,7 @@ def simulate(seed: int, control: Control | None = None) -> Summary:
     world = World(seed, control)
     loop.set_exception_handler(world.on_task_failure)
     try:
-        with override_settings(WORKER_LOOK_UP_SECONDS=LOOK_UP_SECONDS):
+        with override_settings(**LIMITS):
             loop.run_until_complete(world.run())
     except Deadlock:
         raise Breach("everybody waits for ever") from None
@@ -181,7 +194,11 @@ class World:
 
     def hear(self, message: dict[str, Any]) -> None:
         """What every subscriber of the groups would get."""
-        for text in decode_batch(message["data"]).trades:
+        batch = decode_batch(message["data"])
+        changes = batch.sequence - batch.previous_sequence
+        require(changes <= settings.MARKET_MESSAGE_CHANGES_MAX, f"a message of {changes} changes")
+        require(len(batch.trades) <= changes, f"{len(batch.trades)} trades in a message of {changes} changes")
+        for text in batch.trades:
             self.published_trades.add(text.split('"trade_id":"')[1].split('"')[0])
 
     def on_task_failure(self, loop: Any, context: dict[str, Any]) -> None:
