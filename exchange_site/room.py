@@ -2,7 +2,8 @@
 
 The event loop works on all that has come before it listens to Redis and to the database again. With thousands of
 requests that is longer than the time limits, so that none would be answered; and readers would keep orders from
-being answered. So there is room for so many commands and for so many reads, whatever the other has taken.
+being answered. So there is room for so many orders, so many cancels and so many reads, whatever the others have
+taken.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from django.conf import settings
 Answer = TypeVar("Answer")
 
 _ALWAYS_ANSWERED = ("/healthz", "/metrics")
+_CANCELS = ("/cancel", "/cancel/")  # how their paths end
 
 
 class Room:
@@ -56,6 +58,7 @@ class Rooms:
 
     def __init__(self) -> None:
         self._commands = Room(settings.COMMANDS_AT_ONCE_MAX)
+        self._cancels = Room(settings.CANCELS_AT_ONCE_MAX)
         self._reads = Room(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
         self._refusals = Refusals()
 
@@ -68,5 +71,8 @@ class Rooms:
         """
         if path in _ALWAYS_ANSWERED:
             return work()
-        room = self._commands if method == "POST" else self._reads
+        if method != "POST":
+            room = self._reads
+        else:
+            room = self._cancels if path.endswith(_CANCELS) else self._commands
         return self._refusals.refuse(refusal) if room.is_full else room.answer(work)

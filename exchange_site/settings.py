@@ -41,11 +41,12 @@ CANDLES_DEFAULT = 500
 BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
 STATISTICS_WINDOW_HOURS_MAX = 24 * 30
-RATE_LIMIT = ENVIRONMENT.rate_limit  # (requests, seconds), None where off
+RATE_LIMIT = ENVIRONMENT.rate_limit  # (orders, seconds), None where off
 RETRY_AFTER_SECONDS = 1
 
 # What one API process works on at once
-COMMANDS_AT_ONCE_MAX = 1_000  # orders and cancels
+COMMANDS_AT_ONCE_MAX = 1_000  # orders
+CANCELS_AT_ONCE_MAX = 1_000
 PAGES_AT_ONCE_MAX = 8  # of the admin and the docs: each takes a thread, and a connection to the database
 PAGES_WAITING_MAX = 100
 PAGE_SECONDS_MAX = 30.0  # for one, with the wait for a place
@@ -59,13 +60,18 @@ REFUSAL_SECONDS = 0.02
 # The order path
 INSTRUMENT_CACHE_SECONDS = 1.0
 INSTRUMENT_REFRESH_SECONDS = 0.5  # that a request waits for a newer copy
-ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream
-GATEWAY_PENDING_MAX = 10_000  # commands of one API process that wait to be appended
-GATEWAY_WAITING_MAX = 20_000  # commands of one API process that wait for a reply
+CANCELS_PER_ORDER = 10  # cancels that a client may send for each order that RATE_LIMIT allows
+RATE_LIMIT_KEYS_MAX = 200_000  # keys in Redis, beyond which clients that it does not know yet are not counted
+ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream, beyond which no order is taken
+CANCEL_QUEUE_LENGTH_MAX = 40_000  # the same for cancels and operators' commands
+GATEWAY_PENDING_MAX = 10_000  # orders of one API process that wait to be appended
+GATEWAY_PENDING_CANCELS_MAX = 10_000  # other commands that do
+GATEWAY_WAITING_MAX = 20_000  # orders of one API process that wait for a reply
+GATEWAY_WAITING_CANCELS_MAX = 20_000  # other commands that do
 GATEWAY_BATCH_COMMANDS_MAX = 256  # appended in one round trip
 # Together less than the 5 s after which many HTTP clients give up: they get the answer 504.
 ORDER_REPLY_TIMEOUT_SECONDS = 3.0
-DESK_READ_SECONDS_MAX = 1.0  # for one thing that an order or a cancel looks up
+DESK_READ_SECONDS_MAX = 1.0  # for one thing that an order or a cancel looks up, with its wait
 REDIS_TIMEOUT_SECONDS = 2.0
 REDIS_PING_SECONDS = 1.0  # of silence on a subscription, until the server is asked whether it is there
 REDIS_CONNECTIONS_MAX = 100  # of one client; an API process has one for books, one for commands
@@ -73,7 +79,14 @@ DATABASE_THREADS = 4  # of one API process, for reads
 DATABASE_READS_MAX = 1_000  # of one API process that are begun or wait for a thread
 DATABASE_READ_SECONDS_MAX = 7.0  # with the wait for a thread; also where the server is frozen
 DATABASE_STATEMENT_SECONDS_MAX = 5.0
-DESK_DATABASE_THREADS = 2  # for what orders and cancels look up: they don't wait behind the reads
+# What orders and cancels look up does not wait behind the reads: see orders/look_ups.py.
+DESK_THREADS_PER_READER = 1
+DESK_REPLAYS_MAX = 32  # orders with fills that are sent again, and read for that
+LOOK_UPS_WAITING_MAX = (
+    500  # orders that were not taken, or cancels of no open order: of each, that wait to be read
+)
+LOOK_UP_ROWS_MAX = 32  # of them in one statement
+LOOK_UP_PAUSE_SECONDS = 0.02  # from one such statement to the next
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
 HEALTH_CHECK_TIMEOUT_SECONDS = 3.0

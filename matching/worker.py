@@ -256,7 +256,10 @@ class MatchingWorker:
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
         _count(batch)
         orders = documents.order_documents(batch)
-        replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
+        replies, news = (
+            documents.replies(batch, orders, settled),
+            documents.market_batches(settled, batch, orders),
+        )
         self._arrived = await self._publisher.publish(
             Outcome(batch, replies, news), self._books, done=position, read_max=self._read_max
         )
@@ -371,4 +374,4 @@ def _count(batch: Batch) -> None:
     metrics.rejected.inc(rejected)
     metrics.accepted.inc(len(batch.orders) - rejected)
     metrics.matched.inc(len(batch.trades))
-    metrics.cancelled.inc(batch.cancels)
+    metrics.cancelled.inc(len(batch.cancelled))

@@ -54,6 +54,7 @@ class Reason(models.TextChoices):
     """Why an order was cancelled or rejected."""
 
     CLIENT_REQUEST = "client_request"
+    OPERATOR = "operator"
     NO_LIQUIDITY = "no_liquidity"
     INSTRUMENT_HALTED = "instrument_halted"
 

@@ -300,6 +300,11 @@ class OrderBook:
         """Whether the order rests in the book. O(1)."""
         return order_id in self._orders
 
+    def owner(self, order_id: str) -> str | None:
+        """The client of a resting order; None if no such order rests in the book. O(1)."""
+        order = self._orders.get(order_id)
+        return None if order is None else order.client_id
+
     def depth(self, levels: int | None = None) -> tuple[list[Level], list[Level]]:
         """(bids, asks), best first, at most `levels` of each; None gives all. O(levels log levels)."""
         if levels is not None and (type(levels) is not int or levels < 0):
