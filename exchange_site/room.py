@@ -71,8 +71,10 @@ class Rooms:
         """
         if path in _ALWAYS_ANSWERED:
             return work()
-        if method != "POST":
-            room = self._reads
-        else:
-            room = self._cancels if path.endswith(_CANCELS) else self._commands
+        room = self._room_of(method, path)
         return self._refusals.refuse(refusal) if room.is_full else room.answer(work)
+
+    def _room_of(self, method: str, path: str) -> Room:
+        if method != "POST":
+            return self._reads
+        return self._cancels if path.endswith(_CANCELS) else self._commands

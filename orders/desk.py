@@ -19,7 +19,7 @@ from orders.gateway import Answer, NotTaken, OrderGateway, current_gateway
 from orders.instruments import InstrumentDirectory, TradedInstrument, directory
 from orders.look_ups import DeskReads, desk_reads
 from orders.messages import NOT_OWNER, CancelOrder, PlaceOrder, Reply, ReplyKind
-from orders.models import Order, OrderStatus
+from orders.models import RESTING_STATUSES, Order, OrderStatus
 from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
 from orders.selectors import find_order, find_order_row, find_order_rows_by_key
 from orders.serializers import to_grid
@@ -262,22 +262,26 @@ class OrderDesk:
         )
 
     async def _submit_cancel(self, command: CancelOrder, partition: int, bucket: int | None) -> Answer:
-        """Raises RateLimited, Unavailable; and OutcomeUnknown, unless the database has it cancelled."""
+        """If no reply comes, the database tells what became of it.
+
+        Raises RateLimited, Unavailable, OutcomeUnknown; NotFound and OrderNotOpen if the database says so.
+        """
         try:
             return await self._gateway.submit(
                 command, partition=partition, client_id=None, client_bucket=bucket
             )
         except OutcomeUnknown as unknown:
             headers = unknown.headers
-        document = None
-        with contextlib.suppress(Unavailable):
+        try:
             document = await self._reads.cancelled(find_order, command.order_id)
-        if (
-            document is None
-            or document.status != OrderStatus.CANCELLED
-            or command.client_id not in ("", document.client_id)
-        ):
+        except Unavailable:
+            raise cancel_unknown(headers) from None
+        if document is None or command.client_id not in ("", document.client_id):
+            raise no_such_order(headers)
+        if document.status in RESTING_STATUSES:
             raise cancel_unknown(headers)
+        if document.status != OrderStatus.CANCELLED:
+            raise OrderNotOpen(headers=headers)
         return Answer(Reply(command.request_id, ReplyKind.CANCELLED, encode_json(document)), headers)
 
     async def _cancelled(self, order_id: str, reply: Reply, headers: dict[str, str]) -> Outcome:

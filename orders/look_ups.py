@@ -1,8 +1,8 @@
 """What the desk reads of the database, each kind on threads of its own: none waits behind another.
 
 Reads that lead to a refusal are paced: whatever is asked for meanwhile is read in one statement, and the next
-statement comes a moment later. Who asks for orders that do not exist, again and again, waits in this queue, and takes
-little of the processor from those who trade.
+statement comes a moment later. Clients that ask for orders that do not exist, again and again, wait in this queue,
+and take little of the processor from those who trade.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from rest.database import DatabaseReader, Reader
 from rest.exceptions import Refusal, Unavailable
 
 Key = TypeVar("Key", bound=Hashable)
-AnyKey = TypeVar("AnyKey", bound=Hashable, contravariant=True)
+Key_contra = TypeVar("Key_contra", bound=Hashable, contravariant=True)
 
 
-class RowReader(Protocol[AnyKey]):
+class RowReader(Protocol[Key_contra]):
     """Finds an order's row by a key; None if there is none. Raises Unavailable."""
 
-    async def __call__(self, key: AnyKey) -> Order | None: ...
+    async def __call__(self, key: Key_contra) -> Order | None: ...
 
 
 class PacedRows(Generic[Key]):

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class WaitingCommand:
-    """A command on its way: appended or not yet, not replied to. One that only counts is replied to by its admission.
+    """A command on its way: appended or not yet, not replied to. If it only counts, its admission is the reply.
 
     `deadline` is the event loop's time at which nobody waits for the reply any more. Admission and reply come on
     two connections: a reply that is here first waits for the admission, of which its headers are made.

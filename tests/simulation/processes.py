@@ -98,7 +98,7 @@ class Reads:
 
 
 class Instruments:
-    """`orders.instruments.InstrumentDirectory` on the model. At times a hint leads to the wrong book, or nowhere."""
+    """`InstrumentDirectory` on the model. Hints lead to the wrong book, or nowhere, at times."""
 
     def __init__(self, process: Process, database: Database) -> None:
         self._process = process

@@ -176,7 +176,11 @@ class SimulatedReplies:
                 self.connected = True
                 self._attempted.set()
                 generation = server.generation
-                while server.up and server.generation == generation:
+                while (server.up, server.generation, self._channel in server.listeners) == (
+                    True,
+                    generation,
+                    True,
+                ):
                     await asyncio.sleep(RESUBSCRIBE_SECONDS)
                     await self._client.process.step()
             except RedisConnectionError:
