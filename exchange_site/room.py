@@ -2,7 +2,8 @@
 
 The event loop works on all that has come before it listens to Redis and to the database again. With thousands of
 requests that is longer than the time limits, so that none would be answered; and readers would keep orders from
-being answered. So there is room for so many commands and for so many reads, whatever the other has taken.
+being answered. So there is room for so many orders, so many cancels and so many reads, whatever the others have
+taken.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ Answer = TypeVar("Answer")
 _ALWAYS_ANSWERED = frozenset(
     path + slash for path in ("/livez", "/healthz", "/metrics") for slash in ("", "/")
 )
+_CANCELS = ("/cancel", "/cancel/")  # how their paths end
 
 
 class Room:
@@ -58,6 +60,7 @@ class Rooms:
 
     def __init__(self) -> None:
         self._commands = Room(settings.COMMANDS_AT_ONCE_MAX)
+        self._cancels = Room(settings.CANCELS_AT_ONCE_MAX)
         self._reads = Room(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
         self._refusals = Refusals()
 
@@ -70,5 +73,10 @@ class Rooms:
         """
         if path in _ALWAYS_ANSWERED:
             return work()
-        room = self._commands if method == "POST" else self._reads
+        room = self._room_of(method, path)
         return self._refusals.refuse(refusal) if room.is_full else room.answer(work)
+
+    def _room_of(self, method: str, path: str) -> Room:
+        if method != "POST":
+            return self._reads
+        return self._cancels if path.endswith(_CANCELS) else self._commands

@@ -42,11 +42,12 @@ CANDLES_DEFAULT = 500
 BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
 STATISTICS_WINDOW_HOURS_MAX = 24 * 30
-RATE_LIMIT = ENVIRONMENT.rate_limit  # (requests, seconds), None where off
+RATE_LIMIT = ENVIRONMENT.rate_limit  # (orders, seconds), None where off
 RETRY_AFTER_SECONDS = 1
 
 # What one API process works on at once
-COMMANDS_AT_ONCE_MAX = 1_000  # orders and cancels
+COMMANDS_AT_ONCE_MAX = 1_000  # orders
+CANCELS_AT_ONCE_MAX = 1_000
 PAGES_AT_ONCE_MAX = 8  # of the admin and the docs: each takes a thread, and a connection to the database
 PAGES_WAITING_MAX = 100
 PAGE_SECONDS_MAX = 30.0  # for one, with the wait for a place
@@ -60,13 +61,18 @@ REFUSAL_SECONDS = 0.02
 # The order path
 INSTRUMENT_CACHE_SECONDS = 1.0
 INSTRUMENT_REFRESH_SECONDS = 0.5  # that a request waits for a newer copy
-ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream
-GATEWAY_PENDING_MAX = 10_000  # commands of one API process that wait to be appended
-GATEWAY_WAITING_MAX = 20_000  # commands of one API process that wait for a reply
+CANCELS_PER_ORDER = 10  # cancels that a client may send for each order that RATE_LIMIT allows
+RATE_LIMIT_KEYS_MAX = 200_000  # keys in Redis, beyond which clients that it does not know yet are not counted
+ORDER_QUEUE_LENGTH_MAX = 20_000  # commands in a partition's stream, beyond which no order is taken
+CANCEL_QUEUE_LENGTH_MAX = 40_000  # the same for cancels and operators' commands
+GATEWAY_PENDING_MAX = 10_000  # orders of one API process that wait to be appended
+GATEWAY_PENDING_CANCELS_MAX = 10_000  # other commands that do
+GATEWAY_WAITING_MAX = 20_000  # orders of one API process that wait for a reply
+GATEWAY_WAITING_CANCELS_MAX = 20_000  # other commands that do
 GATEWAY_BATCH_COMMANDS_MAX = 256  # appended in one round trip
 # Together less than the 5 s after which many HTTP clients give up: they get the answer 504.
 ORDER_REPLY_TIMEOUT_SECONDS = 3.0
-DESK_READ_SECONDS_MAX = 1.0  # for one thing that an order or a cancel looks up
+DESK_READ_SECONDS_MAX = 1.0  # for one thing that an order or a cancel looks up, with its wait
 REDIS_TIMEOUT_SECONDS = 2.0
 REDIS_PING_SECONDS = 1.0  # of silence on a subscription, until the server is asked whether it is there
 REDIS_CONNECTIONS_MAX = 100  # of one client; an API process has one for books, one for commands
@@ -74,7 +80,14 @@ DATABASE_THREADS = 4  # of one API process, for reads
 DATABASE_READS_MAX = 1_000  # of one API process that are begun or wait for a thread
 DATABASE_READ_SECONDS_MAX = 7.0  # with the wait for a thread; also where the server is frozen
 DATABASE_STATEMENT_SECONDS_MAX = 5.0
-DESK_DATABASE_THREADS = 2  # for what orders and cancels look up: they don't wait behind the reads
+# What orders and cancels look up does not wait behind the reads: see orders/look_ups.py.
+DESK_THREADS_PER_READER = 1
+DESK_REPLAYS_MAX = 32  # orders with fills that are sent again, and read for that
+LOOK_UPS_WAITING_MAX = (
+    500  # orders that were not taken, or cancels of no open order: of each, that wait to be read
+)
+LOOK_UP_ROWS_MAX = 32  # of them in one statement
+LOOK_UP_PAUSE_SECONDS = 0.02  # from one such statement to the next
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
 
@@ -96,15 +109,21 @@ GC_NEW_OBJECTS_MAX = 10_000  # containers that outlive their making, before the 
 GC_LOOKS_MAX = (10, 1)  # at the new, before it looks at the older; at those, before it looks at all
 
 # Books
-INSTRUMENT_OPEN_ORDERS_MAX = 1_000_000  # orders of all clients in one book; each client's bound is the instrument's
+INSTRUMENT_OPEN_ORDERS_MAX = (
+    1_000_000  # orders of all clients in one book; each client's bound is the instrument's
+)
 BOOK_LEVELS_PER_SIDE_MAX = 100_000  # prices with resting orders
 BOOK_LEVELS_IMPROVING_MAX = 1_000  # more of them, for orders that improve the best price of their side
 ORDER_TRADES_MAX = 5_000  # resting orders that one order may trade with
 
 # The matching worker
 WORKER_BATCH_COMMANDS_MAX = 256
-WORKER_BATCH_TRADES_MAX = 2_500  # the command that reaches it ends the batch; one order adds ORDER_TRADES_MAX at most
-MARKET_MESSAGE_CHANGES_MAX = 500  # trades, rests and cancels of one message to the stream; a commit may need several
+WORKER_BATCH_TRADES_MAX = (
+    2_500  # the command that reaches it ends the batch; one order adds ORDER_TRADES_MAX at most
+)
+MARKET_MESSAGE_CHANGES_MAX = (
+    500  # trades, rests and cancels of one message to the stream; a commit may need several
+)
 MIRROR_LEVELS_PER_COMMAND = 1_000  # while a book's mirror in Redis is rebuilt
 MIRROR_RETRY_SECONDS = 10.0  # after Redis had no memory for a book's mirror
 WORKER_LOOK_UP_SECONDS = 20.0  # after a start and after a reused key, idempotency keys are looked up so long

@@ -146,9 +146,10 @@ class Batch:
         self.candles: dict[int, CandleChange] = {}  # by instrument id, of the minute of `now`
         self.book_changes: list[BookChange] = []  # those of one book join, in their order
         self.books: dict[str, BookChange] = {}  # the last of each book
-        self.replies: defaultdict[str, list[Reply]] = defaultdict(list)  # by API process; all but PLACED
+        # By API process; PLACED and CANCELLED are made after the commit.
+        self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         self.commands = 0
-        self.cancels = 0
+        self.cancelled: list[messages.CancelOrder] = []  # the cancels that were done
         self.instruments_changed = False
         self._books = books
         self._keys = known_keys
@@ -272,28 +273,31 @@ class Batch:
 
     def _cancel(self, command: messages.CancelOrder) -> None:
         market = self._books.get(command.instrument)
-        if market is None:
-            self.fail(command, "The instrument is not traded here.")
+        owner = None if market is None else market.book.owner(command.order_id)
+        if market is None or owner is None:
+            # An instrument that has moved is matched elsewhere: the desk looks up where.
+            self._reply(command, ReplyKind.NOT_OPEN)
+            return
+        if command.client_id not in ("", owner):
+            self._reply(command, ReplyKind.NOT_OPEN, messages.NOT_OWNER)
             return
         previous_sequence = market.book.sequence
-        cancel = engine.CancelOrder(order_id=command.order_id, client_id=command.client_id)
-        events = market.book.process(cancel)
+        events = market.book.process(engine.CancelOrder(order_id=command.order_id, client_id=owner))
         self._events.append((market, events))
         (event,) = events
         if not isinstance(event, engine.OrderCancelled):
-            self._reply(command, ReplyKind.NOT_OPEN)
-            return
+            raise ValueError(f"order_id={command.order_id}: {event}")
+        reason = Reason.OPERATOR if command.by_operator else Reason.CLIENT_REQUEST
         order = self.orders.get(command.order_id)
         if order is not None:
-            order.cancel(Reason.CLIENT_REQUEST, event.sequence)
+            order.cancel(reason, event.sequence)
         else:
             change = self._change(command.order_id, market.instrument)
-            change.status, change.reason = _CANCELLED, Reason.CLIENT_REQUEST.value
+            change.status, change.reason = _CANCELLED, reason.value
             change.sequence = event.sequence
-        self.cancels += 1
+        self.cancelled.append(command)
         market.open_orders.remove(event.client_id)
         self._level(market, previous_sequence, event, event.side)
-        self._reply(command, ReplyKind.CANCELLED)
 
     def _change(self, order_id: str, instrument: TradedInstrument) -> OrderChange:
         change = self.changes.get(order_id)

@@ -9,10 +9,10 @@ from marketdata.messages import MarketBatch, TradeMessage
 from matching import engine
 from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
 from matching.recovery import MarketBook
-from matching.settlement import Settled
+from matching.settlement import ChangedOrder, Settled
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
 from orders.grid import Grid
-from orders.messages import Reply, ReplyKind
+from orders.messages import CancelOrder, Reply, ReplyKind
 from rest.content import encode_json
 from rest.numbers import Number
 from rest.times import time_text
@@ -30,13 +30,27 @@ def order_documents(batch: Batch) -> dict[str, bytes]:
     }
 
 
-def replies(batch: Batch, orders: dict[str, bytes]) -> dict[str, list[Reply]]:
+def replies(batch: Batch, orders: dict[str, bytes], settled: Settled) -> dict[str, list[Reply]]:
     """All replies of a batch by API process; `orders` are its documents."""
     grouped = {process: list(some) for process, some in batch.replies.items()}
     for order_id, order in batch.orders.items():
         reply = Reply(order_id, ReplyKind.PLACED, orders[order_id])
         grouped.setdefault(order.command.reply_to, []).append(reply)
+    if batch.cancelled:
+        changed = {row.order_id: row for row in settled.changed}
+        for command in batch.cancelled:
+            body = orders.get(command.order_id) or _cancelled_document(command, changed)
+            reply = Reply(command.request_id, ReplyKind.CANCELLED, body)
+            grouped.setdefault(command.reply_to, []).append(reply)
     return grouped
+
+
+def _cancelled_document(command: CancelOrder, changed: dict[str, ChangedOrder]) -> bytes:
+    """An order of an earlier batch as REST shows it; empty if it has fills, which only the database has."""
+    row = changed.get(command.order_id)
+    if row is None or row.filled_quantity:
+        return b""
+    return encode_json(OrderDocument(**stored_state(row, command.instrument), trades=[]))
 
 
 def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:

@@ -289,7 +289,10 @@ class MatchingWorker:
     async def _publish(self, batch: Batch, settled: Settled, position: str) -> None:
         self._counter.count(batch)
         orders = documents.order_documents(batch)
-        replies, news = documents.replies(batch, orders), documents.market_batches(settled, batch, orders)
+        replies, news = (
+            documents.replies(batch, orders, settled),
+            documents.market_batches(settled, batch, orders),
+        )
         self._arrived = await self._publisher.publish(
             Outcome(batch, replies, news), done=position, read_max=self._read_max
         )
@@ -299,7 +302,9 @@ class MatchingWorker:
         if _monotonic() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
             await self._renew()
         await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
-        async with self._renewing():  # a large mirror that was lost is rebuilt for longer than the lease lasts
+        async with (
+            self._renewing()
+        ):  # a large mirror that was lost is rebuilt for longer than the lease lasts
             await self._publisher.heartbeat(self._books.values())
         self._counter.tell_resting(self._books)
         if _monotonic() >= self._instruments_due:

@@ -61,7 +61,15 @@ class InstrumentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     formfield_overrides = {ExactField: {"form_class": ExactFormField}}
 
     def get_fieldsets(self, request: HttpRequest, obj: Instrument | None = None) -> Any:
-        limits = ("status", "min_quantity", "max_quantity", "min_price", "max_price", "min_notional", "open_orders_max")
+        limits = (
+            "status",
+            "min_quantity",
+            "max_quantity",
+            "min_price",
+            "max_price",
+            "min_notional",
+            "open_orders_max",
+        )
         return (
             (
                 "Grid",

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -9,8 +10,9 @@ from django.conf import settings
 
 from orders.grid import Grid
 from orders.models import OPEN_ORDERS_MAX, Instrument
-from rest.database import read_database
-from rest.exceptions import NotFound, Unavailable
+from orders.order_ids import instrument_hint
+from rest.database import DatabaseReader
+from rest.exceptions import NotFound
 
 DEFAULT_SYMBOL = "BTC-USD"
 
@@ -51,16 +53,26 @@ def load_instruments() -> dict[str, TradedInstrument]:
     }
 
 
+# Not behind the reads of others: orders wait for it.
+_read = DatabaseReader(
+    threads=1,
+    places_max=4,
+    seconds_max=settings.DATABASE_READ_SECONDS_MAX,
+    statement_seconds_max=settings.DATABASE_STATEMENT_SECONDS_MAX,
+)
+
+
 class InstrumentDirectory:
-    """A process's copy of the instruments. Where the database is away, the copy serves on."""
+    """A process's copy of the instruments. If the database is away, the copy serves on."""
 
     def __init__(self) -> None:
         self._instruments: dict[str, TradedInstrument] = {}
+        self._by_hint: dict[int, list[TradedInstrument]] = {}
         self._fresh_until = 0.0
-        self._loading: asyncio.Task[dict[str, TradedInstrument]] | None = None
+        self._loading: asyncio.Task[None] | None = None
 
     async def all(self) -> dict[str, TradedInstrument]:
-        """Raises Unavailable where there is no copy yet and the database is not answering."""
+        """Raises Unavailable if there is no copy yet and the database is not answering."""
         if not self._is_fresh:
             await self._refresh()
         return self._instruments
@@ -76,28 +88,52 @@ class InstrumentDirectory:
                 f"No instrument has this symbol: {symbol[:40]!r}. GET /instruments lists them."
             ) from None
 
+    async def with_hint(self, hint: int) -> Sequence[TradedInstrument]:
+        """The instruments whose orders have this hint in their ids, as far as the copy at hand knows.
+
+        Nobody waits for a newer copy: who cancels needs none. Raises Unavailable if there is no copy yet and the
+        database is not answering.
+        """
+        if not self._instruments:
+            await self._refresh()
+        elif not self._is_fresh:
+            self._fresh_until = time.monotonic() + settings.INSTRUMENT_CACHE_SECONDS
+            self._begin_loading()
+        return self._by_hint.get(hint, ())
+
     @property
     def _is_fresh(self) -> bool:
         return time.monotonic() < self._fresh_until and bool(self._instruments)
 
     async def _refresh(self) -> None:
-        """One read however many requests wait for it; where there is a copy, they do not wait for long."""
-        if self._loading is None:
-            self._loading = asyncio.create_task(read_database(load_instruments))
-        loading = self._loading
+        """One read however many requests wait for it; if there is a copy, they do not wait for long."""
+        loading = self._begin_loading()
         await asyncio.wait(
             {loading}, timeout=settings.INSTRUMENT_REFRESH_SECONDS if self._instruments else None
         )
         self._fresh_until = time.monotonic() + settings.INSTRUMENT_CACHE_SECONDS
-        if not loading.done():
-            return
-        if self._loading is loading:
-            self._loading = None
-        try:
-            self._instruments = loading.result()
-        except Unavailable:
-            if not self._instruments:
-                raise
+        if loading.done() and not self._instruments:
+            loading.result()
+
+    def _begin_loading(self) -> asyncio.Task[None]:
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load(), name="instruments")
+            self._loading.add_done_callback(_retrieve)
+        return self._loading
+
+    async def _load(self) -> None:
+        """Raises Unavailable."""
+        instruments = await _read(load_instruments)
+        by_hint: dict[int, list[TradedInstrument]] = {}
+        for instrument in instruments.values():
+            by_hint.setdefault(instrument_hint(instrument.instrument_id), []).append(instrument)
+        self._instruments, self._by_hint = instruments, by_hint
+
+
+def _retrieve(loading: asyncio.Task[None]) -> None:
+    """The copy serves on: a failure is only the news of those who have none."""
+    if not loading.cancelled():
+        loading.exception()
 
 
 directory = InstrumentDirectory()

@@ -39,9 +39,10 @@ class CancelOrder(
 
     request_id: str
     reply_to: str
-    client_id: str  # the owner's
+    client_id: str  # the owner's; "" if whoever asks does not say: then the book does
     instrument: str
     order_id: str
+    by_operator: bool = False
 
 
 class ReloadInstruments(
@@ -68,10 +69,13 @@ Command = PlaceOrder | CancelOrder | ReloadInstruments | InspectBooks
 class ReplyKind(StrEnum):
     PLACED = "placed"  # body: the order as REST shows it
     DUPLICATE = "duplicate"  # body: the id of the order that has the idempotency key
-    CANCELLED = "cancelled"
-    NOT_OPEN = "not_open"
+    CANCELLED = "cancelled"  # body: the order as REST shows it, or empty if it has fills of earlier batches
+    NOT_OPEN = "not_open"  # body: NOT_OWNER, or empty
     DONE = "done"  # body: JSON of what was asked for
     FAILED = "failed"  # body: what went wrong, for the client; nothing was changed
+
+
+NOT_OWNER = b"not_owner"  # the order is open, and another client's than the command says
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
@@ -111,7 +115,13 @@ def heartbeat_key(partition: int) -> str:
 
 
 def rate_key(partition: int, client_id: str) -> str:
+    """Counts a client's orders."""
     return f"exchange:{{{partition}}}:rate:{client_id}"
+
+
+def cancel_rate_key(partition: int, client_bucket: int) -> str:
+    """Counts the cancels of the clients of a bucket: see orders/order_ids.py."""
+    return f"exchange:{{{partition}}}:cancel-rate:{client_bucket}"
 
 
 def reply_channel(process_id: str) -> str:

@@ -1,6 +1,7 @@
 """Reads of orders and their trades. Synchronous: views call them through rest.database.read_database."""
 
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
@@ -21,23 +22,30 @@ class OrderPage(NamedTuple):
 
 
 def find_order(order_id: UUID | str) -> OrderDocument | None:
-    """The order with its trades; None where there is none."""
-    return _find(order_id=order_id)
-
-
-def find_order_by_key(client_id: str, idempotency_key: str) -> OrderDocument | None:
-    """The order that has this client's idempotency key."""
-    return _find(client_id=client_id, idempotency_key=idempotency_key)
-
-
-def _find(**key: object) -> OrderDocument | None:
-    documents = _documents(list(Order.objects.select_related("instrument").filter(**key)))
+    """The order with its trades; None if there is no such order."""
+    documents = _documents(list(Order.objects.select_related("instrument").filter(order_id=order_id)))
     return documents[0] if documents else None
 
 
 def find_order_row(order_id: UUID | str) -> Order | None:
     """The order's row with its instrument, without its trades."""
-    return Order.objects.select_related("instrument").filter(order_id=order_id).first()
+    return find_order_rows([str(order_id)]).get(str(order_id))
+
+
+def find_order_rows(order_ids: Collection[str]) -> dict[str, Order]:
+    """The rows of those of these orders that there are, with their instruments, by id."""
+    rows = Order.objects.select_related("instrument").order_by().filter(order_id__in=order_ids)
+    return {str(row.order_id): row for row in rows}
+
+
+def find_order_rows_by_key(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Order]:
+    """The same of the orders that have these idempotency keys, each with its client: (client id, key)."""
+    found = Order.objects.select_related("instrument").order_by()
+    rows = found.filter(
+        client_id__in={client_id for client_id, _ in keys}, idempotency_key__in={key for _, key in keys}
+    )
+    by_key = {(row.client_id, str(row.idempotency_key)): row for row in rows}
+    return {key: by_key[key] for key in keys if key in by_key}
 
 
 def list_orders(

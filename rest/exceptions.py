@@ -77,5 +77,5 @@ class OutcomeUnknown(Refusal):
     status_code = 504
     default_code = "outcome_unknown"
     default_detail = (
-        "No answer came in time; it may have been done. Send it again with the same idempotency key."
+        "No answer came in time; it may have been done. Look at what stands before you send it again."
     )

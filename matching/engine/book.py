@@ -67,9 +67,7 @@ class OrderBook:
 
     # --- commands ------------------------------------------------------------------------------------------
 
-    def process(
-        self, command: PlaceOrder | CancelOrder, trades_max: int = INTEGER_MAX
-    ) -> list[Event]:
+    def process(self, command: PlaceOrder | CancelOrder, trades_max: int = INTEGER_MAX) -> list[Event]:
         """Carry out one command and return what it did, in order.
 
         An order gives its Trades, then OrderRested or RemainderCancelled if anything of it remains. A
@@ -200,7 +198,12 @@ class OrderBook:
         orders = self._orders
         sequence = self.sequence
         last_sequence = sequence + trades_max
-        while remaining_lots and sequence < last_sequence and (keys := makers.keys) and (key := keys[0]) <= worst_key:
+        while (
+            remaining_lots
+            and sequence < last_sequence
+            and (keys := makers.keys)
+            and (key := keys[0]) <= worst_key
+        ):
             level = makers.levels[key]
             price_ticks = level.price_ticks
             level_quantity_lots = level.quantity_lots
@@ -329,6 +332,11 @@ class OrderBook:
     def contains(self, order_id: str) -> bool:
         """Whether the order rests in the book. O(1)."""
         return order_id in self._orders
+
+    def owner(self, order_id: str) -> str | None:
+        """The client of a resting order; None if no such order rests in the book. O(1)."""
+        order = self._orders.get(order_id)
+        return None if order is None else order.client_id
 
     def depth(self, levels: int | None = None) -> tuple[list[Level], list[Level]]:
         """(bids, asks), best first, at most `levels` of each; None gives all. O(levels log levels)."""

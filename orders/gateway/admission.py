@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
@@ -13,9 +14,30 @@ from redis.asyncio import Redis
 from orders import messages
 from rest.redis import RedisSession
 
-_SCRIPT = (Path(__file__).parent / "admission.lua").read_text()
-_SHA1 = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # how EVALSHA names it
+
+class _Script(NamedTuple):
+    text: str
+    sha1: str  # how EVALSHA names it
+
+
+def _script(text: str) -> _Script:
+    return _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+_TEXT = (Path(__file__).parent / "admission.lua").read_text()
+_ADMIT = _script(_TEXT)
+# The same for a server that has reached its `maxmemory`: cancels are what makes it empty again. How many there may
+# be is bounded by the length of the stream, and rate limit keys by their number.
+_ADMIT_WHEN_FULL = _script("#!lua flags=allow-oom\n" + _TEXT)
 _INTEGERS_PER_COMMAND = 3
+
+# The kinds of commands; the letters are the script's.
+ORDER = "o"
+OTHER = "c"  # a cancel, or an operator's command: passes when orders no longer do
+COUNT_ORDER = "O"  # counts as an order, and appends nothing
+COUNT_CANCEL = "C"
+COUNTS_ONLY = (COUNT_ORDER, COUNT_CANCEL)
+AS_ORDERS = (ORDER, COUNT_ORDER)  # what takes places of orders; the rest has places of its own
 
 
 class Verdict(IntEnum):
@@ -29,6 +51,14 @@ class Verdict(IntEnum):
 
 
 _VERDICTS = list(Verdict)
+
+
+class Applicant(NamedTuple):
+    """A command that asks for admission. `rate_key` counts it; None if it counts against nobody."""
+
+    kind: str
+    rate_key: str | None
+    payload: bytes
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -59,7 +89,6 @@ class AdmissionScript:
 
     def __init__(self, redis: Redis, partition: int) -> None:
         self._session = RedisSession(redis)
-        self._partition = partition
         self._stream = messages.stream_key(partition)
         self._heartbeat = messages.heartbeat_key(partition)
 
@@ -67,26 +96,55 @@ class AdmissionScript:
         """Raises redis.RedisError, OSError where the server cannot be reached."""
         if not self._session.is_connected:
             await self._session.connect()
-            await self._session.run(("SCRIPT", "LOAD", _SCRIPT))
+            scripts = (_ADMIT, _ADMIT_WHEN_FULL)
+            await self._session.run(*(("SCRIPT", "LOAD", script.text) for script in scripts))
 
     async def disconnect(self) -> None:
         await self._session.disconnect()
 
-    async def admit(self, commands: Sequence[tuple[str | None, bytes]]) -> list[Admission]:
-        """Admit (client_id or None, encoded command) pairs, in this order.
+    async def admit(self, applicants: Sequence[Applicant]) -> list[Admission]:
+        """Admit commands, in this order.
+
+        If the server refuses to append, all but orders are tried once more without its bound on memory. It refuses
+        all of them or none, so none overtakes another that is taken.
 
         Raises redis.RedisError; whether the commands were appended is unknown then.
         """
-        requests, seconds = settings.RATE_LIMIT or (0, 0)
-        keys = [self._stream, self._heartbeat]
-        keys += [
-            self._stream if client_id is None else messages.rate_key(self._partition, client_id)
-            for client_id, _ in commands
+        admissions = await self._admit(_ADMIT, applicants)
+        again = [
+            number
+            for number, admission in enumerate(admissions)
+            if admission.verdict is Verdict.REFUSED and applicants[number].kind == OTHER
         ]
-        payloads = [payload for _, payload in commands]
-        limits = (settings.ORDER_QUEUE_LENGTH_MAX, requests, seconds * 1000)
-        (answer,) = await self._session.run(("EVALSHA", _SHA1, len(keys), *keys, *limits, *payloads))
+        if again:
+            forced = await self._admit(_ADMIT_WHEN_FULL, [applicants[number] for number in again])
+            for number, admission in zip(again, forced, strict=True):
+                admissions[number] = admission
+        return admissions
+
+    async def _admit(self, script: _Script, applicants: Sequence[Applicant]) -> list[Admission]:
+        requests, seconds = settings.RATE_LIMIT or (0, 0)
+        cancels = requests * settings.CANCELS_PER_ORDER
+        keys = [self._stream, self._heartbeat]
+        keys += [rate_key or self._stream for _, rate_key, _ in applicants]
+        kinds = "".join([kind for kind, _, _ in applicants])
+        arguments = (
+            kinds,
+            settings.ORDER_QUEUE_LENGTH_MAX,
+            settings.CANCEL_QUEUE_LENGTH_MAX,
+            requests,
+            cancels,
+            seconds * 1000,
+            settings.RATE_LIMIT_KEYS_MAX,
+        )
+        payloads = [payload for _, _, payload in applicants]
+        (answer,) = await self._session.run(("EVALSHA", script.sha1, len(keys), *keys, *arguments, *payloads))
         return [
-            Admission(_VERDICTS[answer[i]], requests or None, answer[i + 1], answer[i + 2])
-            for i in range(0, len(answer), _INTEGERS_PER_COMMAND)
+            Admission(
+                _VERDICTS[answer[i]],
+                (requests if kind in AS_ORDERS else cancels) or None,
+                answer[i + 1],
+                answer[i + 2],
+            )
+            for i, kind in zip(range(0, len(answer), _INTEGERS_PER_COMMAND), kinds, strict=True)
         ]

@@ -12,7 +12,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from orders import messages
-from orders.gateway.admission import Admission, AdmissionScript
+from orders.gateway.admission import AS_ORDERS, COUNTS_ONLY, Admission, AdmissionScript, Applicant
 from rest.exceptions import Unavailable
 from rest.outages import Outage
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class WaitingCommand:
-    """A command on its way: appended or not yet, not replied to. Without a client it counts against no limit.
+    """A command on its way: appended or not yet, not replied to. If it only counts, its admission is the reply.
 
     `deadline` is the event loop's time at which nobody waits for the reply any more. Admission and reply come on
     two connections: a reply that is here first waits for the admission, of which its headers are made.
@@ -30,24 +30,24 @@ class WaitingCommand:
         "_early_reply",
         "admission",
         "appending",
-        "client_id",
+        "applicant",
         "deadline",
-        "payload",
         "reply",
         "sent",
     )
 
-    def __init__(
-        self, client_id: str | None, payload: bytes, reply: asyncio.Future[messages.Reply], deadline: float
-    ) -> None:
-        self.client_id = client_id
-        self.payload = payload
+    def __init__(self, applicant: Applicant, reply: asyncio.Future[messages.Reply], deadline: float) -> None:
+        self.applicant = applicant
         self.reply = reply
         self.deadline = deadline
         self.sent = False  # whether it may have been appended
         self.appending = False  # whether its admission is still to come
         self.admission: Admission | None = None
         self._early_reply: messages.Reply | None = None
+
+    @property
+    def counts_only(self) -> bool:
+        return self.applicant.kind in COUNTS_ONLY
 
     @property
     def headers(self) -> dict[str, str]:
@@ -78,18 +78,25 @@ class Appender:
         self, script: AdmissionScript, on_admission: Callable[[WaitingCommand, Admission], None]
     ) -> None:
         self._script = script
-        self._pending_max = settings.GATEWAY_PENDING_MAX  # looked up once: it is asked for each order
+        # Looked up once: they are asked for each order.
+        self._orders_max = settings.GATEWAY_PENDING_MAX
+        self._others_max = settings.GATEWAY_PENDING_CANCELS_MAX
         self._on_admission = on_admission
         self._pending: list[WaitingCommand] = []
+        self._orders_pending = 0
         self._appending: asyncio.Task[None] | None = None
         self._outage = Outage(logger, "Redis: orders and cancels can't be appended")
 
-    @property
-    def full(self) -> bool:
-        return len(self._pending) >= self._pending_max
+    def is_full(self, kind: str) -> bool:
+        """Whether no more commands of this kind can wait: orders, and all others, which have their own room."""
+        if kind in AS_ORDERS:
+            return self._orders_pending >= self._orders_max
+        return len(self._pending) - self._orders_pending >= self._others_max
 
     def put(self, waiting: WaitingCommand) -> None:
         self._pending.append(waiting)
+        if waiting.applicant.kind in AS_ORDERS:
+            self._orders_pending += 1
         if self._appending is None:
             self._appending = asyncio.create_task(self._append_pending())
 
@@ -108,6 +115,7 @@ class Appender:
             while self._pending:
                 batch = self._pending[: settings.GATEWAY_BATCH_COMMANDS_MAX]
                 del self._pending[: len(batch)]
+                self._orders_pending -= sum([waiting.applicant.kind in AS_ORDERS for waiting in batch])
                 await self._append(batch)
         finally:
             self._appending = None
@@ -129,7 +137,7 @@ class Appender:
         for waiting in batch:
             waiting.sent = waiting.appending = True
         try:
-            admissions = await self._script.admit([(waiting.client_id, waiting.payload) for waiting in batch])
+            admissions = await self._script.admit([waiting.applicant for waiting in batch])
         except (RedisError, OSError) as error:
             self._outage.failed(error)
             for waiting in batch:

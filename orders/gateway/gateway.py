@@ -5,6 +5,7 @@ as OutcomeUnknown where none comes in time.
 """
 
 import asyncio
+import itertools
 import math
 import uuid
 from typing import Self
@@ -13,9 +14,20 @@ import msgspec
 from django.conf import settings
 
 from orders import messages
-from orders.gateway.admission import Admission, Verdict
+from orders.gateway.admission import (
+    AS_ORDERS,
+    COUNT_CANCEL,
+    COUNT_ORDER,
+    ORDER,
+    OTHER,
+    Admission,
+    Applicant,
+    Verdict,
+)
 from orders.gateway.appender import Appender, WaitingCommand
 from orders.gateway.link import RedisLink
+from orders.messages import PlaceOrder
+from orders.order_ids import client_bucket
 from rest.exceptions import OutcomeUnknown, RateLimited, Unavailable
 from rest.loops import per_event_loop
 
@@ -24,6 +36,13 @@ _REFUSALS = {
     Verdict.NOBODY_MATCHING: "No matching worker is running; the request was not taken.",
     Verdict.REFUSED: "The queue refused the request; it was not taken. Try again after Retry-After.",
 }
+
+
+_COUNTED = messages.Reply("", messages.ReplyKind.DONE)
+
+
+class NotTaken(Unavailable):
+    """The same, said by the queue itself: Redis is there, and can count what comes of it."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -39,9 +58,13 @@ class OrderGateway:
     def __init__(self, link: RedisLink) -> None:
         self.process_id = uuid.uuid4().hex
         self._link = link
-        self._waiting_max = settings.GATEWAY_WAITING_MAX  # looked up once: these are asked for each order
+        # Looked up once: these are asked for each order.
+        self._orders_max = settings.GATEWAY_WAITING_MAX
+        self._others_max = settings.GATEWAY_WAITING_CANCELS_MAX
         self._reply_timeout_seconds = settings.ORDER_REPLY_TIMEOUT_SECONDS
         self._waiting: dict[str, WaitingCommand] = {}  # in the order of their deadlines
+        self._orders_waiting = 0  # among them
+        self._counts = itertools.count(1)
         self._deadline: asyncio.TimerHandle | None = None  # of the first of them
         self._appenders: dict[int, Appender] = {}
         self._replies = link.replies(self.process_id, self._on_reply, self._on_connection_lost)
@@ -67,30 +90,73 @@ class OrderGateway:
         """Returns when replies will arrive; raises Unavailable where Redis is not answering."""
         await self._replies.ready()
 
-    async def submit(self, command: messages.Command, *, partition: int, client_id: str | None) -> Answer:
-        """Send one command and wait for its reply. It counts against the limit of `client_id`; None: of nobody.
+    async def submit(
+        self,
+        command: messages.Command,
+        *,
+        partition: int,
+        client_id: str | None,
+        client_bucket: int | None = None,
+    ) -> Answer:
+        """Send one command and wait for its reply.
 
-        Raises RateLimited and Unavailable where it was not taken, OutcomeUnknown where it was (or may have
+        An order counts against the limit of `client_id`, any other command against the limit of cancels of
+        `client_bucket` (see orders/order_ids.py), or of that of `client_id`. Without either it counts against
+        nobody's.
+
+        Raises RateLimited and Unavailable if it was not taken, OutcomeUnknown if it was (or may have
         been) and no reply came within ORDER_REPLY_TIMEOUT_SECONDS.
         """
+        if type(command) is PlaceOrder:
+            kind = ORDER
+            rate_key = None if client_id is None else messages.rate_key(partition, client_id)
+        else:
+            kind = OTHER
+            rate_key = _cancel_key(partition, client_id, client_bucket)
+        applicant = Applicant(kind, rate_key, messages.encode(command))
+        return await self._apply(applicant, command.request_id, partition)
+
+    async def count_order(self, *, partition: int, client_id: str) -> dict[str, str]:
+        """Count work that is done for a client, though no order of it was taken; returns the RateLimit-* headers.
+
+        Raises RateLimited; Unavailable or OutcomeUnknown if it was not counted, or may not have been.
+        """
+        applicant = Applicant(COUNT_ORDER, messages.rate_key(partition, client_id), b"")
+        return (await self._apply(applicant, f"count-{next(self._counts)}", partition)).headers
+
+    async def count_cancel(self, *, partition: int, client_bucket: int) -> dict[str, str]:
+        """The same against the limit of cancels."""
+        applicant = Applicant(COUNT_CANCEL, messages.cancel_rate_key(partition, client_bucket), b"")
+        return (await self._apply(applicant, f"count-{next(self._counts)}", partition)).headers
+
+    async def _apply(self, applicant: Applicant, request_id: str, partition: int) -> Answer:
         appender = self._appenders.get(partition)
         if appender is None:
             appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
-        if appender.full or len(self._waiting) >= self._waiting_max:
+        is_order = applicant.kind in AS_ORDERS
+        if appender.is_full(applicant.kind) or self._is_full(is_order):
             raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
         if not self._replies.connected:
             await self._replies.ready()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reply_timeout_seconds
-        waiting = WaitingCommand(client_id, messages.encode(command), loop.create_future(), deadline)
-        self._waiting[command.request_id] = waiting
+        waiting = WaitingCommand(applicant, loop.create_future(), deadline)
+        self._waiting[request_id] = waiting
+        self._orders_waiting += is_order
         if self._deadline is None:
             self._deadline = loop.call_at(deadline, self._give_up)
         appender.put(waiting)
         try:
             return Answer(await waiting.reply, waiting.headers)
         finally:
-            del self._waiting[command.request_id]
+            del self._waiting[request_id]
+            self._orders_waiting -= is_order
+
+    def _is_full(self, is_order: bool) -> bool:
+        """Orders, and all other commands, have rooms of their own."""
+        if is_order:
+            return self._orders_waiting >= self._orders_max
+        return len(self._waiting) - self._orders_waiting >= self._others_max
 
     async def _on_connection_lost(self) -> None:
         """The server that cut off the reply channel has cut off the appenders too."""
@@ -117,17 +183,27 @@ class OrderGateway:
             waiting.answer(reply)
 
 
+def _cancel_key(partition: int, client_id: str | None, bucket: int | None) -> str | None:
+    if bucket is None:
+        if client_id is None:
+            return None
+        bucket = client_bucket(client_id)
+    return messages.cancel_rate_key(partition, bucket)
+
+
 def _on_admission(waiting: WaitingCommand, admission: Admission) -> None:
     if admission.verdict is not Verdict.TAKEN:
         waiting.refuse(_refusal(admission))
+    elif waiting.counts_only:
+        waiting.answer(_COUNTED)
 
 
-def _refusal(admission: Admission) -> RateLimited | Unavailable:
+def _refusal(admission: Admission) -> RateLimited | NotTaken:
     headers = admission.headers()
     if admission.verdict is Verdict.RATE_LIMITED:
         headers["Retry-After"] = str(max(1, math.ceil(admission.reset_milliseconds / 1000)))
         return RateLimited(headers=headers)
-    return Unavailable(_REFUSALS[admission.verdict], headers=headers)
+    return NotTaken(_REFUSALS[admission.verdict], headers=headers)
 
 
 @per_event_loop

@@ -1,4 +1,4 @@
-"""100 orders and cancels a minute for each client, unless the operator says otherwise."""
+"""100 orders and 1,000 cancels a minute for each client, unless the operator says otherwise."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -9,7 +9,10 @@ from tests.contract.client import Answer, Client, order_body
 from tests.system.exchange import RunningExchange
 
 LIMIT = 100
+CANCEL_LIMIT = 10 * LIMIT
 WINDOW_SECONDS = 60
+UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"  # of no instrument
+OLD_ID = "01990000-0000-7000-8000-000000000001"  # as of the first instrument
 
 _client_numbers = count(1)
 
@@ -84,18 +87,59 @@ def test_other_clients_are_not_affected(limited: Client, newcomer: str) -> None:
     assert allowance(answer)[:2] == (LIMIT, LIMIT - 1)
 
 
-def test_cancels_count_too(limited: Client, newcomer: str) -> None:
-    orders = [place(limited, newcomer).json["order_id"] for _ in range(3)]
-    answers = [limited.post(f"/orders/{order_id}/cancel") for order_id in orders]
-    assert [answer.status for answer in answers] == [200] * 3
-    assert [allowance(answer)[1] for answer in answers] == [LIMIT - 4, LIMIT - 5, LIMIT - 6]
-    last = place(limited, newcomer).json["order_id"]
+def test_cancels_have_a_budget_of_their_own(limited: Client, newcomer: str) -> None:
+    """Ten times as large, whether the owner is named or not; spent orders do not stop cancels, nor the reverse."""
+    orders = [place(limited, newcomer).json["order_id"] for _ in range(4)]
     use_up(limited, newcomer)
-    answer = limited.post(f"/orders/{last}/cancel")
+    bodies = [None, {"client_id": newcomer}, {}, None]
+    for number, (order_id, body) in enumerate(zip(orders, bodies, strict=True), 1):
+        answer = limited.post(f"/orders/{order_id}/cancel", body)
+        assert answer.status == 200
+        assert allowance(answer)[:2] == (CANCEL_LIMIT, CANCEL_LIMIT - number)
+    place(limited, newcomer).error(429, "rate_limited")
+
+
+def test_cancels_are_limited_at_ten_times_as_many(limited: Client, newcomer: str) -> None:
+    """Also those that are refused in the end."""
+    gone = place(limited, newcomer).json["order_id"]
+    kept = place(limited, newcomer).json["order_id"]
+    assert limited.post(f"/orders/{gone}/cancel").status == 200
+    taken = 1
+    while (answer := limited.post(f"/orders/{gone}/cancel")).status == 409:
+        taken += 1
+        assert allowance(answer)[0] == CANCEL_LIMIT
+        assert taken <= 2 * CANCEL_LIMIT
+    assert taken >= CANCEL_LIMIT
     answer.error(429, "rate_limited")
-    assert allowance(answer)[0] == LIMIT
-    assert answer.headers["Retry-After"]
-    assert limited.order(last)["status"] == "open"
+    assert allowance(answer)[:2] == (CANCEL_LIMIT, 0)
+    assert 1 <= int(answer.headers["Retry-After"]) <= WINDOW_SECONDS
+    limited.post(f"/orders/{kept}/cancel", {"client_id": newcomer}).error(429, "rate_limited")
+    assert limited.order(kept)["status"] == "open"
+    assert allowance(place(limited, newcomer))[0] == LIMIT
+
+
+def test_cancels_of_unknown_ids_count(limited: Client, newcomer: str) -> None:
+    remaining = []
+    for order_id in (UNKNOWN_ID, OLD_ID, UNKNOWN_ID):
+        answer = limited.post(f"/orders/{order_id}/cancel", {"client_id": newcomer})
+        answer.error(404, "not_found")
+        remaining.append(allowance(answer)[:2])
+    assert remaining == [(CANCEL_LIMIT, CANCEL_LIMIT - number) for number in (1, 2, 3)]
+
+
+def test_look_ups_for_refused_orders_count_as_orders(limited: Client, newcomer: str) -> None:
+    """An order beyond the limits, with a key, may be one of an earlier request: that is looked up, but not for ever."""
+    beyond = {"price": 100_000_000, "idempotency_key": "key"}
+    first = place(limited, newcomer, **beyond)
+    assert first.refused_fields() == {"price"}
+    assert allowance(first)[:2] == (LIMIT, LIMIT - 1)
+    for _ in range(2 * LIMIT):
+        answer = place(limited, newcomer, **beyond)
+        if answer.status == 429:
+            break
+        assert answer.status == 400
+    answer.error(429, "rate_limited")
+    place(limited, newcomer).error(429, "rate_limited")
 
 
 def test_the_order_that_was_limited_was_not_taken(limited: Client, newcomer: str) -> None:

@@ -76,7 +76,10 @@ class ReferenceBook:
         while remaining_lots > 0 and makers and _crosses(command, makers[0]):
             if len(events) == trades_max:
                 reason = RemainderReason.TOO_MANY_TRADES
-                return [*events, RemainderCancelled(command.order_id, command.client_id, remaining_lots, reason)]
+                return [
+                    *events,
+                    RemainderCancelled(command.order_id, command.client_id, remaining_lots, reason),
+                ]
             maker = makers[0]
             quantity_lots = min(remaining_lots, maker.remaining_lots)
             remaining_lots -= quantity_lots

@@ -23,7 +23,10 @@ SUBSCRIBE = '{"type":"subscribe","channels":["trades"]'
 def test_a_repeated_key_is_refused(text: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode_request(text)
-    assert refused.value.code in ("invalid_json", "invalid_message")  # of two types, the second may be seen first
+    assert refused.value.code in (
+        "invalid_json",
+        "invalid_message",
+    )  # of two types, the second may be seen first
 
 
 def test_the_same_key_in_two_objects_is_not_repeated() -> None:

@@ -11,7 +11,8 @@ from pytest_django import DjangoDbBlocker
 from redis import Redis
 
 from matching import inspection
-from orders import desk
+from orders import instruments as instruments_module
+from orders import look_ups
 from orders.defaults import load_default_instruments
 from orders.instruments import TradedInstrument, load_instruments
 from rest.database import DatabaseReader, read_database
@@ -33,7 +34,9 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
 
     with django_db_blocker.unblock():
         asyncio.run(close_all(read_database, settings.DATABASE_THREADS))
-        asyncio.run(close_all(desk._look_up, settings.DESK_DATABASE_THREADS))
+        asyncio.run(close_all(instruments_module._read, 1))
+        for read in look_ups.READERS:
+            asyncio.run(close_all(read, settings.DESK_THREADS_PER_READER))
         asyncio.run(close_all(inspection._load, 1))
 
 

@@ -64,7 +64,8 @@ def test_a_new_instrument_gets_a_book() -> None:
 
 
 def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> None:
-    settings.RATE_LIMIT = (3, 60)
+    settings.RATE_LIMIT = (1, 60)
+    settings.CANCELS_PER_ORDER = 3
 
     async def scenario() -> tuple[Any, Any]:
         async with live_worker() as gateway:
@@ -85,6 +86,8 @@ def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> 
     result, _ = run_scenario(scenario())
     assert (len(result.cancelled), result.no_longer_open, result.failed) == (3, 4, 0)
     assert set(Order.objects.values_list("status", flat=True)) == {"cancelled"}
+    reasons = list(Order.objects.order_by("order_id").values_list("reason", flat=True))
+    assert reasons == ["client_request"] * 3 + ["operator"] * 3 + ["client_request"]
 
 
 def test_an_order_that_is_not_open_is_not_sent() -> None:

@@ -38,8 +38,9 @@ def _answer_before_the_commit(worker: Any) -> None:
     async def commit(keys: Any, match: Any) -> Any:
         batch, position = match({})
         orders = documents.order_documents(batch)
-        news = documents.market_batches(Settled([], {}), batch, orders)
-        outcome = Outcome(batch, documents.replies(batch, orders), news)
+        unsettled = Settled([], {})
+        news = documents.market_batches(unsettled, batch, orders)
+        outcome = Outcome(batch, documents.replies(batch, orders, unsettled), news)
         await worker._publisher.publish(outcome, done=position, read_max=1)
         worker._lease, _ = await worker._ledger.settle(batch, worker._held, position)
         return batch
@@ -115,7 +116,7 @@ class _AppendLate(Appender):
     async def _append(self, batch: Any) -> None:
         try:
             await self._script.connect()
-            admissions = await self._script.admit([(one.client_id, one.payload) for one in batch])
+            admissions = await self._script.admit([one.applicant for one in batch])
         except (RedisError, OSError):
             return
         for waiting, admission in zip(batch, admissions, strict=True):

@@ -1,6 +1,7 @@
 """The processes of the simulation: workers and API processes, of the real parts on the models."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
 from matching.batch import SIDE_NAMES
@@ -13,13 +14,18 @@ from orders.desk import OrderDesk
 from orders.documents import FillDocument, OrderDocument, stored_state
 from orders.gateway.gateway import OrderGateway
 from orders.gateway.link import RedisLink
-from orders.selectors import find_order, find_order_by_key, find_order_row
+from orders.instruments import TradedInstrument
+from orders.look_ups import DeskReads, PacedRows
+from orders.order_ids import instrument_hint
+from orders.selectors import find_order, find_order_row, find_order_rows, find_order_rows_by_key
 from rest.exceptions import Unavailable
 from rest.times import time_text
 from tests.simulation.database import GRID, Database, Row, SimulatedLedger
 from tests.simulation.process import Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession
 from tests.simulation.redis_model import GROUPS, Client, Server
+
+HINTS_ASTRAY = 5  # of so many cancels, one is sent to the wrong book or to none first
 
 
 class Layer:
@@ -70,21 +76,45 @@ class Reads:
         self._process = process
         self._database = database
 
-    async def __call__(self, selector: Any, *key: str) -> Any:
+    async def __call__(self, selector: Any, key: Any) -> Any:
         await self._process.step()
         if not self._database.up:
             raise Unavailable
-        found = self._find(selector, *(str(part) for part in key))
+        found = self._find(selector, key)
         await self._process.step()
         return found
 
-    def _find(self, selector: Any, *key: str) -> Row | OrderDocument | None:
-        order_id = self._database.keys.get((key[0], key[1])) if selector is find_order_by_key else key[0]
-        row = self._database.orders.get(order_id or "")
+    def _find(self, selector: Any, key: Any) -> Any:
+        orders, keys = self._database.orders, self._database.keys
+        if selector is find_order_rows_by_key:
+            return {one: replace(orders[keys[one]]) for one in key if one in keys}
+        if selector is find_order_rows:
+            return {one: replace(orders[one]) for one in key if one in orders}
+        row = orders.get(str(key))
         if row is None or selector is find_order_row:
-            return row
-        assert selector in (find_order, find_order_by_key)
+            return row and replace(row)
+        assert selector is find_order
         return document(row)
+
+
+class Instruments:
+    """`InstrumentDirectory` on the model. Hints lead to the wrong book, or nowhere, at times."""
+
+    def __init__(self, process: Process, database: Database) -> None:
+        self._process = process
+        self._instruments = database.instruments
+
+    async def all(self) -> dict[str, TradedInstrument]:
+        return self._instruments
+
+    async def with_hint(self, hint: int) -> list[TradedInstrument]:
+        instruments = list(self._instruments.values())
+        chosen = self._process.choose(2 * HINTS_ASTRAY)
+        if chosen == 0:
+            return []
+        if chosen == 1:
+            return [one for one in instruments if instrument_hint(one.instrument_id) != hint]
+        return [one for one in instruments if instrument_hint(one.instrument_id) == hint]
 
 
 def document(row: Row) -> OrderDocument:
@@ -110,7 +140,15 @@ class ApiProcess:
     def __init__(self, process: Process, database: Database, server: Server) -> None:
         self.process = process
         gateway = OrderGateway(cast("RedisLink", Link(process, server)))
-        self.desk = OrderDesk(gateway, cast("Any", Reads(process, database)))
+        read = cast("Any", Reads(process, database))
+        reads = DeskReads(
+            orders=read,
+            replays=read,
+            cancelled=read,
+            refused_orders=PacedRows(read, find_order_rows_by_key),
+            refused_cancels=PacedRows(read, find_order_rows),
+        )
+        self.desk = OrderDesk(gateway, reads, cast("Any", Instruments(process, database)))
 
     async def serve(self, request: Callable[[], Awaitable[Any]]) -> Any:
         """The answer, as the client gets it: never, where the process died."""

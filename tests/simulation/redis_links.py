@@ -9,7 +9,7 @@ from django.conf import settings
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from orders import messages
-from orders.gateway.admission import Admission, Verdict
+from orders.gateway.admission import COUNTS_ONLY, ORDER, OTHER, Admission, Applicant, Verdict
 from rest.exceptions import Unavailable
 from tests.simulation.redis_model import RESUBSCRIBE_SECONDS, Client, Server, entry_id, id_text
 from tests.simulation.redis_scripts import SCRIPTS
@@ -84,29 +84,44 @@ class SimulatedAdmission:
     async def disconnect(self) -> None:
         self._generation = None
 
-    async def admit(self, commands: list[tuple[str | None, bytes]]) -> list[Admission]:
+    async def admit(self, applicants: list[Applicant]) -> list[Admission]:
         server = self._client.server
         if self._generation != server.generation:
             self._generation = None
             raise RedisConnectionError("the connection was lost")
 
-        def admit() -> list[Admission]:
-            return [Admission(self._admit(server, payload)) for _, payload in commands]
+        def admit(some: list[Applicant], *, forced: bool = False) -> list[Admission]:
+            return [Admission(self._admit(server, one, forced=forced)) for one in some]
 
         try:
-            return list(await self._client.call(admit))
+            admissions = list(await self._client.call(lambda: admit(applicants)))
+            again = [
+                number
+                for number, admission in enumerate(admissions)
+                if admission.verdict is Verdict.REFUSED and applicants[number].kind == OTHER
+            ]
+            if again:
+                others = [applicants[number] for number in again]
+                forced = await self._client.call(lambda: admit(others, forced=True))
+                for number, admission in zip(again, forced, strict=True):
+                    admissions[number] = admission
+            return admissions
         except RedisConnectionError:
             self._generation = None
             raise
 
-    def _admit(self, server: Server, payload: bytes) -> Verdict:
+    def _admit(self, server: Server, applicant: Applicant, *, forced: bool) -> Verdict:
+        if applicant.kind in COUNTS_ONLY:
+            return Verdict.TAKEN
         if server.get(self._heartbeat) is None:
             return Verdict.NOBODY_MATCHING
-        if len(server.entries) >= settings.ORDER_QUEUE_LENGTH_MAX:
+        is_order = applicant.kind == ORDER
+        length_max = settings.ORDER_QUEUE_LENGTH_MAX if is_order else settings.CANCEL_QUEUE_LENGTH_MAX
+        if len(server.entries) >= length_max:
             return Verdict.QUEUE_FULL
-        if server.full:
+        if server.full and not forced:
             return Verdict.REFUSED
-        server.append({messages.COMMAND_FIELD: payload})
+        server.append({messages.COMMAND_FIELD: applicant.payload})
         return Verdict.TAKEN
 
 
@@ -147,7 +162,11 @@ class SimulatedReplies:
                 self.connected = True
                 self._attempted.set()
                 generation = server.generation
-                while server.up and server.generation == generation:
+                while (server.up, server.generation, self._channel in server.listeners) == (
+                    True,
+                    generation,
+                    True,
+                ):
                     await asyncio.sleep(RESUBSCRIBE_SECONDS)
                     await self._client.process.step()
             except RedisConnectionError:

@@ -23,7 +23,15 @@ from matching.ledger import Ledger
 from matching.mirror import MirrorWriter
 from matching.recovery import MarketBook
 from matching.settlement import KeysTaken, SettlementMismatch
-from orders.gateway.admission import AdmissionScript, Verdict
+from orders.gateway.admission import (
+    COUNT_CANCEL,
+    COUNT_ORDER,
+    ORDER,
+    OTHER,
+    AdmissionScript,
+    Applicant,
+    Verdict,
+)
 from orders.instruments import load_instruments
 from orders.messages import Command, PlaceOrder, heartbeat_key
 from rest.redis import RedisSession, connect_redis
@@ -257,32 +265,43 @@ def _admission(client: Any) -> Any:
 
 
 def test_admission(connect: Callable[[], Any], settings: Settings) -> None:
+    """Orders up to one bound, cancels up to a higher one, in their order; counts whatever is full."""
     settings.RATE_LIMIT = None
     settings.ORDER_QUEUE_LENGTH_MAX = 2
+    settings.CANCEL_QUEUE_LENGTH_MAX = 4
+    kinds = [ORDER, OTHER, ORDER, OTHER, COUNT_ORDER, ORDER, OTHER, OTHER, COUNT_CANCEL]
+    absent = [
+        Verdict.TAKEN if kind in (COUNT_ORDER, COUNT_CANCEL) else Verdict.NOBODY_MATCHING for kind in kinds
+    ]
 
     async def scenario() -> list[list[Verdict]]:
         client = connect()
         script = _admission(client)
         await script.connect()
-        commands = [(None, b"%d" % number) for number in range(3)]
+        applicants = [Applicant(kind, None, b"%d" % number) for number, kind in enumerate(kinds)]
         verdicts = []
         for milliseconds in (None, 10_000):
             if milliseconds:
                 await client.set(heartbeat_key(0), "owner", px=milliseconds)
-            verdicts.append([answer.verdict for answer in await script.admit(commands)])
+            verdicts.append([answer.verdict for answer in await script.admit(applicants)])
+        stream = CommandStream(client, _session(client), 0)
+        entries = await stream.read("0-0", count=9, wait_seconds=0.01)
+        assert [entry.payload for entry in entries] == [b"0", b"1", b"3", b"6"]
+        await stream.aclose()
         await client.set(heartbeat_key(0), "owner", px=1)
         async with asyncio.timeout(10):
             while await client.get(heartbeat_key(0)) is not None:  # noqa: ASYNC110 - only the server knows
                 await asyncio.sleep(0.001)
-        verdicts.append([answer.verdict for answer in await script.admit(commands)])
+        verdicts.append([answer.verdict for answer in await script.admit(applicants)])
         await script.disconnect()
         await client.aclose()
         return verdicts
 
+    taken, full = Verdict.TAKEN, Verdict.QUEUE_FULL
     assert asyncio.run(scenario()) == [
-        [Verdict.NOBODY_MATCHING] * 3,
-        [Verdict.TAKEN, Verdict.TAKEN, Verdict.QUEUE_FULL],
-        [Verdict.NOBODY_MATCHING] * 3,
+        absent,
+        [taken, taken, full, taken, taken, full, taken, full, taken],
+        absent,
     ]
 
 
