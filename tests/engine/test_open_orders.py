@@ -1,10 +1,12 @@
 """Each client's open orders are those in the book, whatever its events were, and when they are taken back."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matching.engine import Event, OpenOrders, OrderCancelled, OrderRested, Trade
+from matching.engine import Event, OpenOrders, OrderBook, OrderCancelled, OrderRested, Trade
 from tests.engine.reference import ReferenceBook
 from tests.engine.test_properties import Command, flows
 
@@ -51,3 +53,8 @@ def test_a_client_without_an_order_has_none_to_lose() -> None:
     assert (open_orders.of("ann"), open_orders.as_dict()) == (0, {})
     with pytest.raises(ValueError, match="ann"):
         open_orders.remove("ann")
+
+
+def recount_of(book: OrderBook) -> dict[str, int]:
+    """The same of the engine's book."""
+    return dict(Counter(order.client_id for order in book._orders.values()))
