@@ -18,8 +18,8 @@ from rest.numbers import Number
 from rest.times import time_text
 
 TRADES_TOLD_MAX = 50
-"""Trades of an order that go along with its update to the stream, which leaves them out: taking them out of a longer
-document costs more than making another one."""
+"""Trades of an order that go along with its update to the stream, which leaves them out. Taking them out of a longer
+document would cost more than making another one."""
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:
@@ -150,23 +150,23 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
 def _order_state(order: NewOrder, timestamp: str) -> dict[str, Any]:
     """The fields of an `OrderState`."""
     command, grid = order.command, order.instrument.grid
-    return dict(
-        order_id=command.order_id,
-        client_id=command.client_id,
-        instrument=order.instrument.symbol,
-        side=command.side,
-        order_type=command.type,
-        price=grid.price.number(command.price_ticks) if command.price_ticks else None,
-        quantity=grid.quantity.number(command.quantity_lots),
-        filled_quantity=grid.quantity.number(order.filled_lots),
-        remaining_quantity=grid.quantity.number(command.quantity_lots - order.filled_lots),
-        average_price=_average_price(order, grid),
-        status=order.status,
-        reason=order.reason,
-        idempotency_key=command.idempotency_key,
-        created_at=timestamp,
-        updated_at=timestamp,
-    )
+    return {
+        "order_id": command.order_id,
+        "client_id": command.client_id,
+        "instrument": order.instrument.symbol,
+        "side": command.side,
+        "order_type": command.type,
+        "price": grid.price.number(command.price_ticks) if command.price_ticks else None,
+        "quantity": grid.quantity.number(command.quantity_lots),
+        "filled_quantity": grid.quantity.number(order.filled_lots),
+        "remaining_quantity": grid.quantity.number(command.quantity_lots - order.filled_lots),
+        "average_price": _average_price(order, grid),
+        "status": order.status,
+        "reason": order.reason,
+        "idempotency_key": command.idempotency_key,
+        "created_at": timestamp,
+        "updated_at": timestamp,
+    }
 
 
 def _average_price(order: NewOrder, grid: Grid) -> Number | None:

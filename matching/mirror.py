@@ -1,8 +1,8 @@
 """Writes the mirror of the books in Redis; marketdata.book reads it and describes it.
 
 A book that moves is written by its changes. A mirror that is lost or new is built beside the one that is read, in
-pieces of MIRROR_LEVELS_PER_COMMAND, and takes its place in one step: readers never see a part of a book, and no command
-takes Redis long. If there is no memory for both, the old one is dropped first. If there is not enough even then,
+pieces of MIRROR_LEVELS_PER_COMMAND, and takes its place in one step: readers never see a part of a book, and no
+command takes Redis long. If there is no memory for both, the old one is dropped first. If there is not enough even then,
 the book has no mirror for MIRROR_RETRY_SECONDS, its readers use the database, and matching goes on.
 """
 
@@ -88,7 +88,7 @@ class MirrorWriter:
         return written == [b"%d" % market.book.sequence, b"%d" % self.epoch]
 
     async def rebuild(self, market: MarketBook) -> None:
-        """Write the whole book, or give up for a while if there is no room. Raises LeaseLost if a later worker has."""
+        """Write the whole book; give up for a while if there is no room. Raises LeaseLost if a later worker has."""
         symbol = market.instrument.symbol
         try:
             try:

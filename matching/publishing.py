@@ -68,8 +68,8 @@ class Publisher:
     async def publish(self, outcome: Outcome, *, done: str, read_max: int) -> list[Entry]:
         """Tell of a committed batch, which ends at the stream's entry `done`; returns up to `read_max` newer ones.
 
-        The mirror moves before the replies leave, so a client that is answered finds the effects in it. All of it is
-        one round trip. If a mirror could not be moved, `is_mirror_lost` says that a heartbeat is due.
+        The mirror moves before the replies leave, so a client that is answered finds the effects in it. All of it
+        is one round trip. If a mirror could not be moved, `is_mirror_lost` says that a heartbeat is due.
         """
         changes = outcome.batch.book_changes
         answers = await self._session.run(

@@ -214,7 +214,7 @@ SEQUENCES = DatabaseCheck(
             LEFT JOIN marketdata_booksequence AS book ON book.instrument_id = event.instrument_id
         ) AS event
         LEFT JOIN orders_instrument AS instrument ON instrument.id = event.instrument_id
-        LEFT JOIN marketdata_prunedhistory AS pruned ON pruned.instrument_id = event.instrument_id""",
+        LEFT JOIN marketdata_prunedhistory AS pruned ON pruned.instrument_id = event.instrument_id""",  # noqa: S608 - of our own text
     subject=f"concat({_SYMBOL.format(table='event')}, ' sequence ', event.sequence)",
     order="event.instrument_id, event.sequence",
     details="concat('the next is ', event.next, ', the book is at ', event.last)",

@@ -1,8 +1,8 @@
 """The worker's Lua scripts, by name.
 
-Those that start with `#!lua flags=allow-oom` write although the server's memory is full (Redis 7 and later, Valkey):
-a worker that could not say that it is alive, or move its mirrors, would keep clients from cancelling, and with that
-from making room. Each adds little, and only what orders that were admitted ask for.
+Those that start with `#!lua flags=allow-oom` write although the server's memory is full (Redis 7 and later,
+Valkey): a worker that could not say that it is alive, or move its mirrors, would keep clients from cancelling, and
+so from making room. Each adds little, and only what orders that were admitted ask for.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bounds of open orders, levels and trades: decided before an order touches the book, and written like any order."""
+"""Bounds of open orders, levels and trades: decided before an order touches the book, written like any order."""
 
 import msgspec
 import pytest

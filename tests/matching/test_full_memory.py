@@ -34,7 +34,7 @@ APPEND = "#!lua flags=allow-oom\nreturn redis.call('XADD', KEYS[1], '*', 'c', AR
 @pytest.fixture
 def memory(redis: Redis) -> Iterator[Redis]:
     """A server whose memory a test may fill."""
-    before = redis.config_get("maxmemory")["maxmemory"]
+    before = str(redis.config_get("maxmemory")["maxmemory"])
     yield redis
     redis.config_set("maxmemory", before)
 
@@ -51,7 +51,7 @@ async def append(redis: AsyncRedis, command: Command | bytes) -> None:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(SECONDS_MAX):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the servers tell nobody
             await asyncio.sleep(0.02)
 
 

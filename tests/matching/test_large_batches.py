@@ -14,7 +14,7 @@ from matching.documents import TRADES_TOLD_MAX, market_batches, order_documents
 from matching.ledger import Ledger
 from matching.recovery import load_books
 from orders.desk import current_desk
-from orders.messages import Reply, ReplyKind, dead_letters_key
+from orders.messages import Command, Reply, ReplyKind, dead_letters_key
 from orders.models import Order
 from rest.redis import connect_redis
 from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
@@ -46,7 +46,7 @@ def test_a_batch_ends_with_its_trades_and_the_next_one_goes_on(
     makers = [place("sell", 100, 1) for _ in range(9)]
     sweeps = [place("buy", 100, lots) for lots in (2, 2, 3, 1)]
     other = place("buy", 50, 1, instrument="ETH-USD")
-    commands = [*makers, *sweeps, other, cancel(makers[8])]
+    commands: list[Command] = [*makers, *sweeps, other, cancel(makers[8])]
 
     async def scenario() -> dict[str, Any]:
         async with connect_redis() as redis:

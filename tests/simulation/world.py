@@ -31,8 +31,8 @@ FAULTY_SECONDS = 6.0
 QUIET_SECONDS_MAX = 60.0  # for the exchange to become whole again, and for all clients to know
 RESTART_SECONDS_MAX = 0.8
 POLL_SECONDS = 0.1
-# Short times, so that keys are found taken again and again, and a mirror without room is tried again. Low bounds, so
-# that orders meet them, batches end early, commits have several messages and mirrors several pieces.
+# Short times, so that keys are found taken again and again, and a mirror without room is tried again. Low bounds,
+# so that orders meet them, batches end early, commits have several messages and mirrors several pieces.
 LIMITS = {
     "WORKER_LOOK_UP_SECONDS": 0.3,
     "MIRROR_RETRY_SECONDS": 0.5,
