@@ -18,8 +18,8 @@ from rest.numbers import Number
 from rest.times import time_text
 
 TRADES_TOLD_MAX = 50
-"""Trades of an order that go along with its update to the stream, which leaves them out. Taking them out of a longer
-document would cost more than making another one."""
+"""Trades of an order that go along with its update to the stream, which leaves them out. With more of them a second
+document, without them, costs less."""
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:

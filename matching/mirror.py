@@ -2,8 +2,8 @@
 
 A book that moves is written by its changes. A mirror that is lost or new is built beside the one that is read, in
 pieces of MIRROR_LEVELS_PER_COMMAND, and takes its place in one step: readers never see a part of a book, and no
-command takes Redis long. If there is no memory for both, the old one is dropped first. If there is not enough even then,
-the book has no mirror for MIRROR_RETRY_SECONDS, its readers use the database, and matching goes on.
+command takes Redis long. If there is no memory for both, the old one is dropped first. If there is not enough even
+then, the book has no mirror for MIRROR_RETRY_SECONDS, its readers use the database, and matching goes on.
 """
 
 import asyncio

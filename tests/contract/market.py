@@ -5,6 +5,7 @@ from typing import Any
 
 import psycopg
 import redis
+from psycopg.sql import SQL, Identifier
 
 from exchange_site.embedded.locations import Locations
 from marketdata.book import mirror_keys
@@ -79,6 +80,16 @@ class Market:
             "UPDATE orders_instrument SET max_quantity = %s WHERE symbol = %s", (quantity, symbol)
         )
 
+    def set_bounds(self, symbol: str, **bounds: object) -> None:
+        """Change columns of the instrument, such as `open_orders_max`, and wait until API and worker know them."""
+        for name, value in bounds.items():
+            self.database.execute(
+                SQL("UPDATE orders_instrument SET {} = %s WHERE symbol = %s").format(Identifier(name)),
+                (value, symbol),
+            )
+        self.reload_worker()
+        wait_until(lambda: bounds.items() <= self._row(symbol).items(), f"the API knows {bounds}")
+
     def reload_worker(self) -> None:
         """Have the worker read the instruments before its next command."""
         command = encode(ReloadInstruments(request_id="test", reply_to="nobody"))
@@ -86,8 +97,12 @@ class Market:
 
     def is_seen_by_api(self, symbol: str, status: str) -> bool:
         """Whether the API knows of the status."""
+        return bool(self._row(symbol)["status"] == status)
+
+    def _row(self, symbol: str) -> dict[str, Any]:
+        """The instrument, as the API shows it."""
         rows = self._client.get("/instruments").json["instruments"]
-        return next(bool(row["status"] == status) for row in rows if row["symbol"] == symbol)
+        return next(row for row in rows if row["symbol"] == symbol)
 
     def _is_traded(self, symbol: str) -> bool:
         body = order_body(symbol, "buy", 1, client_id="operator")

@@ -347,6 +347,8 @@ def test_instruments(client: Client, market: Market) -> None:
         "max_quantity": 10000,
         "min_price": Decimal("0.01"),
         "max_price": 10000000,
+        "min_notional": None,
+        "open_orders_max": 10000,
         "status": "active",
     }
     assert '"lot_size":0.00000001,' in client.get("/instruments").text

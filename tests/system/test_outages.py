@@ -6,6 +6,7 @@ afterwards every key that was used has its one order.
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,11 +15,12 @@ import httpx
 import psutil
 import psycopg
 import pytest
+from django.conf import settings
 from redis import Redis
 
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.postgres import SUPERUSER
-from orders.messages import stream_key
+from orders.messages import heartbeat_key, stream_key
 from tests.system.exchange import RunningExchange, frozen, wait_until
 
 ANSWER_SECONDS_MAX = 5.0  # after which many HTTP clients give up
@@ -115,8 +117,32 @@ def settings_of_redis(redis: Redis, name: str, value: str) -> Iterator[None]:
         redis.config_set(name, before)
 
 
+def _resting(http: httpx.Client) -> int:
+    """How many bids the book has."""
+    return sum(level["orders"] for level in http.get("/orderbook").json()["bids"])
+
+
 def test_redis_out_of_memory(http: httpx.Client, redis: Redis) -> None:
-    refuse_and_come_back(http, settings_of_redis(redis, "maxmemory", "1"), "out of memory", reads=True)
+    """Orders are refused while it lasts. Cancels are not, because they make room, and the worker goes on."""
+    before = _resting(http)
+    resting = [place(http, f"resting {number}").json()["order_id"] for number in range(3)]
+    with settings_of_redis(redis, "maxmemory", "1"):
+        refused = place(http, "out of memory")
+        assert refused.status_code == 503, refused.text
+        assert refused.json()["error"]["code"] == "unavailable"
+        cancelled = [http.post(f"/orders/{order_id}/cancel") for order_id in resting[:2]]
+        started = time.monotonic()
+        while time.monotonic() - started < 2 * settings.WORKER_HEARTBEAT_EXPIRY_SECONDS:
+            assert redis.exists(heartbeat_key(0))
+            for path in READS:
+                assert http.get(path).status_code == 200, path
+        cancelled.append(http.post(f"/orders/{resting[2]}/cancel"))
+        assert [answer.status_code for answer in cancelled] == [200] * 3, cancelled
+        assert {answer.json()["status"] for answer in cancelled} == {"cancelled"}
+        assert _resting(http) == before
+        assert place(http, "out of memory").status_code == 503
+    wait_until(lambda: place(http, "out of memory").status_code in (200, 201), "orders are back")
+    assert is_healthy(http)
 
 
 @contextlib.contextmanager
