@@ -70,7 +70,7 @@ class Live:
     def text(self) -> bytes:
         """All metrics. Raises OSError."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)  # type: ignore[arg-type]
+        registry.register(self)
         return generate_latest(registry)
 
     def collect(self) -> Iterable[Metric]:
