@@ -70,7 +70,7 @@ class Live:
     def text(self) -> bytes:
         """All metrics. Raises OSError."""
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)  # type: ignore[arg-type]
+        registry.register(self)
         return generate_latest(registry)
 
     def collect(self) -> Iterable[Metric]:
@@ -123,4 +123,4 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
 @per_event_loop
 def current_metrics() -> Shared[bytes]:
     """The text that requests on this event loop share."""
-    return Shared(MetricsText().make, settings.METRICS_SHARED_SECONDS, burst_max=settings.METRICS_BURST_MAX)
+    return Shared(MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX)

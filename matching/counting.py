@@ -33,28 +33,26 @@ class BatchCounter:
     def count(self, batch: Batch) -> None:
         """A batch that is committed."""
         metrics.batch_size.observe(batch.commands)
-        accepted: Tally[str] = Tally()
-        rejected: Tally[str] = Tally()
-        cancelled: Tally[str] = Tally()
-        for order in batch.orders.values():
-            symbol = order.instrument.symbol
-            if order.status == _REJECTED:
-                rejected[symbol] += 1
-                continue
-            accepted[symbol] += 1
-            if order.status == _CANCELLED and order.reason in _TAKEN_OFF:
-                cancelled[symbol] += 1
-        for change in batch.changes.values():
-            if change.status == _CANCELLED and change.reason in _TAKEN_OFF:
-                cancelled[change.instrument.symbol] += 1
-        for symbol, number in accepted.items():
-            self._market(symbol).accepted.inc(number)
-        for symbol, number in rejected.items():
+        accepted = Tally([order.instrument.symbol for order in batch.orders.values()])
+        rejected = [order.instrument.symbol for order in batch.orders.values() if order.status == _REJECTED]
+        for symbol, number in Tally(rejected).items():
+            accepted[symbol] -= number
             self._market(symbol).rejected.inc(number)
+        for symbol, number in accepted.items():
+            if number:
+                self._market(symbol).accepted.inc(number)
+        for symbol, number in Tally([trade.instrument.symbol for trade in batch.trades]).items():
+            self._market(symbol).matched.inc(number)
+        cancelled = Tally(
+            [
+                changed.instrument.symbol
+                for rows in (batch.orders, batch.changes)
+                for changed in rows.values()
+                if changed.status == _CANCELLED and changed.reason in _TAKEN_OFF
+            ]
+        )
         for symbol, number in cancelled.items():
             self._market(symbol).cancelled.inc(number)
-        for symbol, number in Tally(trade.instrument.symbol for trade in batch.trades).items():
-            self._market(symbol).matched.inc(number)
 
     def _market(self, symbol: str) -> MarketMetrics:
         market = self._markets.get(symbol)

@@ -37,7 +37,7 @@ class SharedValue:
         **kwargs: Any,
     ) -> None:
         self._kind = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
-        self._key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)  # type: ignore[no-untyped-call]
+        self._key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
         self._value = 0.0
         self._timestamp = 0.0
         self._file: MmapedDict | None = None

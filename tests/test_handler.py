@@ -63,6 +63,7 @@ def status(sent: list[Message]) -> int:
 @pytest.fixture(autouse=True)
 def limits(settings: Settings) -> None:
     settings.COMMANDS_AT_ONCE_MAX = 3
+    settings.CANCELS_AT_ONCE_MAX = 3
     settings.READS_AT_ONCE_MAX = 1
     settings.READS_WAITING_MAX = 2
     settings.REFUSALS_AT_ONCE = 2
@@ -96,7 +97,8 @@ def test_places_are_free_again_however_an_order_ends() -> None:
     asyncio.run(scenario())
 
 
-COMMANDS = [("POST", "/orders"), ("POST", "/orders/"), ("POST", "/orders/1/cancel")]
+COMMANDS = [("POST", "/orders"), ("POST", "/orders/")]
+CANCELS = [("POST", "/orders/1/cancel"), ("POST", "/orders/1/cancel/")]
 READS = [("GET", "/orders"), ("GET", "/orderbook"), ("HEAD", "/trades")]
 ALWAYS_ANSWERED = [
     (method, path + slash)
@@ -106,18 +108,19 @@ ALWAYS_ANSWERED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path"), [*COMMANDS, *READS])
+@pytest.mark.parametrize(("method", "path"), [*COMMANDS, *CANCELS, *READS])
 def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
-    """What is in the other one takes no place."""
+    """What is in the other ones takes no place."""
 
     async def scenario() -> None:
         handler = WaitingHandler()
-        others = READS if (method, path) in COMMANDS else COMMANDS
-        working = [*await started(handler, 3, *others[0]), *await started(handler, 3, method, path)]
-        for kind in (others[0], (method, path)):
+        kinds = [kind[0] for kind in (COMMANDS, CANCELS, READS) if (method, path) not in kind]
+        kinds.append((method, path))
+        working = [request for kind in kinds for request in await started(handler, 3, *kind)]
+        for kind in kinds:
             assert status(await send(handler, *kind)) == 503
         handler.may_answer.set()
-        assert [status(sent) for sent in await asyncio.gather(*working)] == [201] * 6
+        assert [status(sent) for sent in await asyncio.gather(*working)] == [201] * 9
 
     asyncio.run(scenario())
 
@@ -126,9 +129,10 @@ def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
 def test_who_looks_after_the_exchange_is_always_answered(method: str, path: str) -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        working = [*await started(handler, 3, *READS[0]), *await started(handler, 3, *COMMANDS[0])]
+        rooms = (READS[0], COMMANDS[0], CANCELS[0])
+        working = [request for room in rooms for request in await started(handler, 3, *room)]
         other = (await started(handler, 1, method, path))[0]
-        for full in (READS[0], COMMANDS[0]):
+        for full in rooms:
             assert status(await send(handler, *full)) == 503
         handler.may_answer.set()
         assert status(await other) == 201

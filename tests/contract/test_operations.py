@@ -28,7 +28,10 @@ METRICS = (
     *("exchange_orders_received_total", "exchange_orders_accepted_total", "exchange_orders_rejected_total"),
     *("exchange_trades_matched_total", "exchange_orders_cancelled_total", "exchange_queue_length"),
     *("exchange_batch_commands_count", "exchange_commit_seconds_count"),
-    *("exchange_order_latency_seconds_count", "exchange_websocket_connections"),
+    *("exchange_order_latency_seconds_count", "exchange_cancel_latency_seconds_count"),
+    *("exchange_websocket_connections", "exchange_worker_up", "exchange_oldest_command_age_seconds"),
+    *("exchange_resting_orders", "exchange_requests_total", "exchange_request_seconds_count"),
+    *("exchange_process_cpu_seconds", "exchange_process_resident_memory_bytes", "exchange_build_info"),
     *("exchange_websocket_messages_sent_total", "exchange_websocket_messages_received_total"),
 )
 
@@ -66,8 +69,73 @@ def test_metrics_count_what_happens(client: Client, instrument: str) -> None:
     assert growth["exchange_trades_matched_total"] == 1
     assert growth["exchange_orders_cancelled_total"] == 1
     assert growth["exchange_order_latency_seconds_count"] >= 3
+    assert growth["exchange_cancel_latency_seconds_count"] == 1
     assert growth["exchange_batch_commands_count"] >= 4
     assert growth["exchange_commit_seconds_count"] >= 4
+
+
+def series(client: Client, name: str) -> dict[str, float]:
+    """The values of a metric by its labels, as they are written."""
+    found = re.findall(rf"^{name}\{{(.*)\}} (\S+)$", client.get("/metrics").text, flags=re.MULTILINE)
+    return {labels: float(value) for labels, value in found}
+
+
+def test_trading_is_counted_by_instrument(client: Client, instrument: str) -> None:
+    meet(client, instrument)
+    client.cancel(client.place(instrument, "buy", 1, 10)["order_id"])
+    client.place(instrument, "sell", 1, 20)
+    labels = f'instrument="{instrument}",partition="0"'
+
+    def counted() -> list[float]:
+        names = ("orders_accepted", "trades_matched", "orders_cancelled", "orders_rejected")
+        return [series(client, f"exchange_{name}_total").get(labels, 0) for name in names]
+
+    wait_until(lambda: counted() == [4, 1, 1, 0], "the worker has counted")
+    wait_until(lambda: series(client, "exchange_resting_orders")[labels] == 1, "its heartbeat")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "endpoint", "status"),
+    [
+        ("GET", "/orderbook", "/orderbook", 200),
+        ("HEAD", "/orderbook/", "/orderbook", 200),
+        ("GET", "/orders?limit=0", "/orders", 400),
+        ("GET", "/orders/01990000-0000-7000-8000-000000000000", "/orders/{order_id}", 404),
+        ("POST", "/orders/01990000-0000-7000-8000-000000000000/cancel", "/orders/{order_id}/cancel", 404),
+        ("DELETE", "/trades", "/trades", 405),
+        ("GET", "/nothing/of/the/kind", "none", 404),
+        ("GET", "/livez", "/livez", 200),
+    ],
+)
+def test_requests_are_counted_by_endpoint_and_status(
+    client: Client, method: str, path: str, endpoint: str, status: int
+) -> None:
+    labels = f'endpoint="{endpoint}",method="{method}",status="{status}"'
+
+    def counts() -> tuple[float, float]:
+        times = series(client, "exchange_request_seconds_count")
+        return (
+            series(client, "exchange_requests_total").get(labels, 0),
+            times.get(f'endpoint="{endpoint}"', 0),
+        )
+
+    before = counts()
+    assert client.send(method, path).status == status
+    assert counts()[0] == before[0] + 1
+    assert counts()[1] >= before[1] + 1
+
+
+def test_unknown_paths_and_methods_make_no_new_series(client: Client) -> None:
+    def names() -> set[str]:
+        return set(series(client, "exchange_requests_total"))
+
+    client.send("GET", "/unknown/path")
+    before = names()
+    for number in range(20):
+        client.send("GET", f"/unknown/{number}")
+        client.send("GET", f"/orders/{number}")
+    assert {labels for labels in names() - before if "unknown" in labels or "/1" in labels} == set()
+    assert len(names() - before) <= 2  # of /orders/{order_id} and /metrics
 
 
 def refusals(client: Client) -> dict[str, float]:

@@ -73,26 +73,25 @@ def test_an_error_is_for_those_who_wait_alone() -> None:
     asyncio.run(scenario())
 
 
-def test_of_a_burst_some_get_a_new_result() -> None:
+def test_the_first_requests_of_a_time_get_a_new_result() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
-        shared = Shared(source, seconds=3600, burst_max=3)
-        assert [await shared.get() for _ in range(6)] == [1, 2, 3, 4, 4, 4]
-        shared._burst_counted_at -= 2 * 3600  # so long nobody has asked
-        assert [await shared.get() for _ in range(4)] == [5, 6, 6, 6]
+        shared = Shared(source, seconds=3600, fresh_max=3)
+        assert [await shared.get() for _ in range(6)] == [1, 2, 3, 3, 3, 3]
+        shared._window_ends_at = 0.0
+        assert [await shared.get() for _ in range(5)] == [4, 5, 6, 6, 6]
 
     asyncio.run(scenario())
 
 
-def test_those_who_wait_for_a_result_take_nothing_of_the_burst() -> None:
+def test_many_who_ask_together_share_although_one_alone_would_not() -> None:
     async def scenario() -> None:
         source = Source()
-        shared = Shared(source, seconds=3600, burst_max=1)
-        waiting = await asked(shared, 400)
         source.may_answer.set()
-        assert set(await asyncio.gather(*waiting)) == {1}
-        assert set(await asyncio.gather(*await asked(shared, 400))) == {2}
-        assert await shared.get() == 2
+        shared = Shared(source, seconds=3600, fresh_max=25)
+        for _ in range(5):
+            await asyncio.gather(*await asked(shared, 400))
+        assert source.calls == 1
 
     asyncio.run(scenario())
