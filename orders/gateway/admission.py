@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 from django.conf import settings
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from orders import messages
 from rest.redis import RedisSession
@@ -116,10 +117,14 @@ class AdmissionScript:
             for number, admission in enumerate(admissions)
             if admission.verdict is Verdict.REFUSED and applicants[number].kind == OTHER
         ]
-        if again:
+        if not again:
+            return admissions
+        try:
             forced = await self._admit(_ADMIT_WHEN_FULL, [applicants[number] for number in again])
-            for number, admission in zip(again, forced, strict=True):
-                admissions[number] = admission
+        except ResponseError:
+            return admissions  # it can't write at all, for example as a replica: nothing was appended
+        for number, admission in zip(again, forced, strict=True):
+            admissions[number] = admission
         return admissions
 
     async def _admit(self, script: _Script, applicants: Sequence[Applicant]) -> list[Admission]:

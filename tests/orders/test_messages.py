@@ -13,6 +13,7 @@ from orders.messages import (
     ReloadInstruments,
     Reply,
     ReplyKind,
+    cancel_rate_key,
     decode_command,
     decode_replies,
     encode,
@@ -37,7 +38,13 @@ commands = st.one_of(
         idempotency_key=st.none() | texts,
     ),
     st.builds(
-        CancelOrder, request_id=texts, reply_to=texts, client_id=texts, instrument=texts, order_id=texts
+        CancelOrder,
+        request_id=texts,
+        reply_to=texts,
+        client_id=texts,
+        instrument=texts,
+        order_id=texts,
+        by_operator=st.booleans(),
     ),
     st.builds(ReloadInstruments, request_id=texts, reply_to=texts),
     st.builds(InspectBooks, request_id=texts, reply_to=texts),
@@ -64,6 +71,12 @@ def test_a_field_that_a_newer_sender_adds_is_passed_over() -> None:
     assert decode_command(encode(longer)) == command
 
 
+def test_a_cancel_of_an_older_sender_is_a_clients() -> None:
+    command = CancelOrder(request_id="a", reply_to="b", client_id="c", instrument="d", order_id="e")
+    shorter = msgspec.msgpack.decode(encode(command))[:-1]
+    assert decode_command(encode(shorter)) == command
+
+
 @pytest.mark.parametrize(
     "payload",
     [
@@ -87,5 +100,5 @@ def test_a_number_where_text_belongs_is_refused() -> None:
 
 
 def test_all_keys_of_a_partition_lie_on_one_node_of_a_cluster() -> None:
-    for key in (stream_key(7), heartbeat_key(7), rate_key(7, "client-A")):
+    for key in (stream_key(7), heartbeat_key(7), rate_key(7, "client-A"), cancel_rate_key(7, 5)):
         assert "{7}" in key

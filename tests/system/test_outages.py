@@ -145,6 +145,27 @@ def test_redis_out_of_memory(http: httpx.Client, redis: Redis) -> None:
     assert is_healthy(http)
 
 
+def test_orders_are_found_again_while_redis_is_out_of_memory(http: httpx.Client, redis: Redis) -> None:
+    """Orders are refused, or found if their key was used. Cancels go on: they are what empties the books."""
+    orders = [place(http, f"out of memory {number}").json() for number in range(3)]
+    with settings_of_redis(redis, "maxmemory", "1"):
+        redis.delete(heartbeat_key(0))
+        wait_until(lambda: redis.exists(heartbeat_key(0)), "the worker says that it is there")
+        for number, order in enumerate(orders):
+            answer = place(http, f"beyond memory {number}")
+            assert answer.status_code == 503, answer.text
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert place(http, f"out of memory {number}").status_code == 200
+            for path in READS:
+                assert http.get(path).status_code == 200, path
+            answer = http.post(f"/orders/{order['order_id']}/cancel")
+            assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+            assert http.get(f"/orders/{order['order_id']}").json() == answer.json()
+        wait_until(lambda: is_healthy(http), "healthy after it", BACK_SECONDS_MAX)
+    for number in range(3):
+        assert place(http, f"beyond memory {number}").status_code == 201
+
+
 @contextlib.contextmanager
 def read_only(redis: Redis) -> Iterator[None]:
     """A replica of nobody that answers, as after a failover to another server."""

@@ -1,0 +1,132 @@
+"""Budgets of orders and cancels, and what passes when all is full, on a real Redis."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from orders.gateway.admission import (
+    COUNT_CANCEL,
+    COUNT_ORDER,
+    ORDER,
+    OTHER,
+    Admission,
+    AdmissionScript,
+    Applicant,
+    Verdict,
+)
+from orders.messages import cancel_rate_key, heartbeat_key, rate_key, stream_key
+from rest.redis import connect_redis
+
+PARTITION = 11
+TAKEN, LIMITED, FULL = Verdict.TAKEN, Verdict.RATE_LIMITED, Verdict.QUEUE_FULL
+
+pytestmark = pytest.mark.usefixtures("redis")
+
+Work = Callable[[Any, AdmissionScript], Awaitable[Any]]
+
+
+def on_a_matched_partition(work: Work) -> Any:
+    async def run() -> Any:
+        async with connect_redis() as client:
+            await client.set(heartbeat_key(PARTITION), b"somebody", ex=60)
+            script = AdmissionScript(client, PARTITION)
+            await script.connect()
+            try:
+                return await work(client, script)
+            finally:
+                await script.disconnect()
+
+    return asyncio.run(run())
+
+
+def order(client_id: str, kind: str = ORDER) -> Applicant:
+    return Applicant(kind, rate_key(PARTITION, client_id), b"order")
+
+
+def cancel(bucket: int, kind: str = OTHER) -> Applicant:
+    return Applicant(kind, cancel_rate_key(PARTITION, bucket), b"cancel")
+
+
+def verdicts(admissions: list[Admission]) -> list[Verdict]:
+    return [admission.verdict for admission in admissions]
+
+
+def test_orders_and_cancels_are_counted_apart(settings: Settings) -> None:
+    settings.RATE_LIMIT = (2, 3600)
+    settings.CANCELS_PER_ORDER = 2
+
+    async def work(client: Any, script: AdmissionScript) -> None:
+        first = await script.admit([order("ann")] * 3 + [cancel(7)] * 5 + [order("bob"), cancel(8)])
+        assert verdicts(first) == [TAKEN, TAKEN, LIMITED, *[TAKEN] * 4, LIMITED, TAKEN, TAKEN]
+        assert [admission.limit for admission in first] == [2] * 3 + [4] * 5 + [2, 4]
+        assert [admission.remaining for admission in first] == [1, 0, 0, 3, 2, 1, 0, 0, 1, 3]
+        assert await client.xlen(stream_key(PARTITION)) == 8
+
+    on_a_matched_partition(work)
+
+
+def test_what_only_counts_is_limited_and_appends_nothing(settings: Settings) -> None:
+    settings.RATE_LIMIT = (2, 3600)
+    settings.CANCELS_PER_ORDER = 1
+    settings.ORDER_QUEUE_LENGTH_MAX = settings.CANCEL_QUEUE_LENGTH_MAX = 0
+
+    async def work(client: Any, script: AdmissionScript) -> None:
+        counts = [order("ann", COUNT_ORDER)] * 3 + [cancel(7, COUNT_CANCEL)] * 3
+        assert verdicts(await script.admit(counts)) == [TAKEN, TAKEN, LIMITED] * 2
+        assert await client.xlen(stream_key(PARTITION)) == 0
+        settings.ORDER_QUEUE_LENGTH_MAX = 9
+        assert verdicts(await script.admit([order("ann"), order("bob")])) == [LIMITED, TAKEN]
+
+    on_a_matched_partition(work)
+
+
+def test_invented_clients_do_not_fill_redis(settings: Settings) -> None:
+    """Beyond the bound new clients trade and are not counted; those that are counted already stay limited."""
+    settings.RATE_LIMIT = (2, 3600)
+
+    async def work(client: Any, script: AdmissionScript) -> None:
+        assert verdicts(await script.admit([order("ann"), cancel(1)])) == [TAKEN, TAKEN]
+        settings.RATE_LIMIT_KEYS_MAX = 1
+        strangers = [order(f"stranger-{number}") for number in range(50)]
+        strangers += [cancel(100 + number) for number in range(50)]
+        for _ in range(3):
+            admissions = await script.admit(strangers)
+            assert verdicts(admissions) == [TAKEN] * 100
+            assert [admission.remaining for admission in admissions] == [1] * 50 + [19] * 50
+        counters = [key async for key in client.scan_iter(f"exchange:{{{PARTITION}}}:*rate:*")]
+        assert sorted(counters) == sorted([cancel(1).rate_key.encode(), order("ann").rate_key.encode()])  # type: ignore[union-attr]
+        assert verdicts(await script.admit([order("ann")] * 2)) == [TAKEN, LIMITED]
+
+    on_a_matched_partition(work)
+
+
+def test_a_counter_outlives_two_windows_and_no_more(settings: Settings) -> None:
+    settings.RATE_LIMIT = (2, 60)
+
+    async def work(client: Any, script: AdmissionScript) -> None:
+        await script.admit([order("ann"), cancel(1)])
+        for key in (rate_key(PARTITION, "ann"), cancel_rate_key(PARTITION, 1)):
+            assert 60_000 < await client.pttl(key) <= 120_000
+
+    on_a_matched_partition(work)
+
+
+def test_cancels_pass_a_queue_that_is_full_for_orders_in_the_order_of_arrival(settings: Settings) -> None:
+    settings.RATE_LIMIT = None
+    settings.ORDER_QUEUE_LENGTH_MAX = 2
+    settings.CANCEL_QUEUE_LENGTH_MAX = 4
+
+    async def work(client: Any, script: AdmissionScript) -> None:
+        applicants = [
+            Applicant(kind, None, b"%d" % number)
+            for number, kind in enumerate([ORDER, OTHER, ORDER, OTHER, ORDER, OTHER, OTHER])
+        ]
+        admissions = await script.admit(applicants)
+        assert verdicts(admissions) == [TAKEN, TAKEN, FULL, TAKEN, FULL, TAKEN, FULL]
+        entries = await client.xrange(stream_key(PARTITION))
+        assert [fields[b"c"] for _, fields in entries] == [b"0", b"1", b"3", b"5"]
+
+    on_a_matched_partition(work)
