@@ -148,19 +148,19 @@ RECOVER_ATTEMPTS_MAX = 20  # to meet the worker and the database at one sequence
 STREAM_FRAME_BYTES_MAX = 64 * 1024
 STREAM_SUBSCRIPTIONS_MAX = 100  # of one connection
 STREAM_MESSAGES_PER_SECOND_MAX = 50  # from one client
-# The largest burst: a batch ends after its 5,000th trade, and its last order may trade 5,000 times more. One client
-# may follow the trades and their makers, each of which has an update, and what the commands themselves change.
-STREAM_BURST_TRADES_MAX = 10_000
-STREAM_BURST_MESSAGES_MAX = 2 * STREAM_BURST_TRADES_MAX + 1_000
-STREAM_BURST_BYTES_MAX = STREAM_BURST_MESSAGES_MAX * 400  # of trades and order updates, by halves
-STREAM_QUEUE_MESSAGES_MAX = 2 * STREAM_BURST_MESSAGES_MAX  # waiting for one client
-STREAM_QUEUE_BYTES_MAX = 2 * STREAM_BURST_BYTES_MAX  # waiting for one client
-STREAM_UNREAD_BYTES_MAX = (
-    128 * 1024 * 1024
-)  # waiting for all clients of one API process, what they share once
-STREAM_PACKET_BYTES = (
-    16 * 1024
-)  # messages that are sent together have some more at most; but for a single one
+# The largest burst: a batch ends with the order that reaches WORKER_BATCH_TRADES_MAX, and that order may add
+# ORDER_TRADES_MAX. One client may follow the trades and their makers, each of which has an update, and what the
+# commands themselves change. A trade has some 250 bytes, an update some 500.
+STREAM_BURST_TRADES_MAX = WORKER_BATCH_TRADES_MAX + ORDER_TRADES_MAX
+STREAM_BURST_MESSAGES_MAX = 2 * (STREAM_BURST_TRADES_MAX + WORKER_BATCH_COMMANDS_MAX)
+STREAM_BURST_BYTES_MAX = STREAM_BURST_MESSAGES_MAX * 400
+# Waiting for one client: two such bursts.
+STREAM_QUEUE_MESSAGES_MAX = 2 * STREAM_BURST_MESSAGES_MAX
+STREAM_QUEUE_BYTES_MAX = 2 * STREAM_BURST_BYTES_MAX
+# Waiting for all clients of one API process; what several clients wait for counts once.
+STREAM_UNREAD_BYTES_MAX = 128 * 1024 * 1024
+# Messages that are sent together end with the one that reaches it.
+STREAM_PACKET_BYTES = 16 * 1024
 STREAM_SENDS_PER_TURN_MAX = 100  # packets to all clients, until the event loop serves everything else
 STREAM_STALLED_SECONDS_MAX = 5.0  # that a client may take nothing, beside the time of what is on its way
 STREAM_BYTES_PER_SECOND_MIN = 256 * 1024  # that time is counted by
@@ -175,9 +175,8 @@ STREAM_HEARTBEAT_SECONDS = 15.0
 STREAM_TICKER_SECONDS = 0.1  # between two messages of an instrument's ticker, at least; so of the next two
 STREAM_DEPTH_SECONDS = 0.1
 STREAM_CANDLE_SECONDS = 0.25
-STREAM_CANDLE_CLOSE_SECONDS = (
-    0.1  # after a candle's end, for its last trades to arrive before it is told as closed
-)
+# After a candle's end, for its last trades to arrive before it is told as closed.
+STREAM_CANDLE_CLOSE_SECONDS = 0.1
 STREAM_DEPTH_LEVELS = 20  # of each side
 STREAM_OPEN_ORDERS_MAX = 1_000  # of one client and instrument, in a snapshot
 STREAM_THROTTLE_MILLISECONDS_MAX = 60_000  # that a client may ask for

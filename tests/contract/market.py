@@ -6,10 +6,11 @@ from typing import Any
 import psycopg
 import redis
 from psycopg.sql import SQL, Identifier
+from uuid_utils import uuid7
 
 from exchange_site.embedded.locations import Locations
 from marketdata.book import mirror_keys
-from orders.messages import COMMAND_FIELD, ReloadInstruments, encode, stream_key
+from orders.messages import COMMAND_FIELD, PlaceOrder, ReloadInstruments, encode, stream_key
 from tests.contract.client import Client, order_body
 from tests.system.exchange import RunningExchange, wait_until
 
@@ -63,6 +64,27 @@ class Market:
                 ticks = range(start, min(start + LEVELS_AT_ONCE, bids - REAL_BIDS + 1))
                 self.redis.zadd(mirror_keys(0, symbol).bids, {f"{price}:1:1": price for price in ticks})
         return symbols
+
+    def rest_asks(self, symbol: str, *, count: int, price_ticks: int, client_id: str) -> None:
+        """So many orders of one lot at one price rest, without a request for each."""
+        with self.redis.pipeline(transaction=False) as pipeline:
+            for _ in range(count):
+                order = PlaceOrder(
+                    order_id=str(uuid7()),
+                    reply_to="nobody",
+                    client_id=client_id,
+                    instrument=symbol,
+                    side="sell",
+                    type="limit",
+                    price_ticks=price_ticks,
+                    quantity_lots=1,
+                )
+                pipeline.xadd(stream_key(0), {COMMAND_FIELD: encode(order)})
+            pipeline.execute()
+        wait_until(lambda: self._resting_asks(symbol) == count, "all orders rest", seconds_max=60.0)
+
+    def _resting_asks(self, symbol: str) -> int:
+        return sum(level["orders"] for level in self._client.book(symbol)["asks"])
 
     def halt_all_handed_out(self) -> None:
         """Halt the instruments of the tests so far, and those that wait to be handed out."""

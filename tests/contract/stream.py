@@ -176,14 +176,15 @@ def reset(connection: socket.socket) -> None:
 
 def open_connections(client: Client) -> float:
     """How many clients of the stream the exchange has, as the metrics say it."""
-    return _metric(client, "exchange_websocket_connections")
+    return metric(client, "exchange_websocket_connections")
 
 
 def slow_consumers(client: Client) -> float:
     """How many clients were closed because they did not read, as the metrics say it."""
-    return _metric(client, "exchange_websocket_slow_consumers_total")
+    return metric(client, "exchange_websocket_slow_consumers_total")
 
 
-def _metric(client: Client, name: str) -> float:
+def metric(client: Client, name: str) -> float:
+    """A metric without labels, as /metrics has it now."""
     lines = client.get("/metrics").text.splitlines()
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])

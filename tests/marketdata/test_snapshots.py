@@ -1,0 +1,185 @@
+"""Snapshots of books: exact whatever comes meanwhile, and made no more often than the limits allow."""
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from pytest_django.fixtures import Settings
+from redis import Redis
+
+from marketdata import metrics
+from marketdata.stream.feed import Feed
+from tests.contract.stream import LocalBook
+from tests.marketdata.feeds import BOOK, Listener, change, instrument, write_mirror
+
+SYMBOL = "SNAPSHOT-USD"
+LEVELS = 5_000
+SECONDS_MAX = 10.0
+
+
+@pytest.fixture(autouse=True)
+def _forget_books() -> Iterator[None]:
+    yield
+    with Redis.from_url(django_settings.REDIS_URL) as redis:
+        for key in redis.scan_iter("exchange:*"):
+            redis.delete(key)
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(settings: Settings) -> None:
+    settings.STREAM_SNAPSHOT_SECONDS = 0.0
+
+
+def made() -> float:
+    return float(metrics.snapshots._value.get())
+
+
+def local_book(snapshot: Any) -> LocalBook:
+    return LocalBook(snapshot, tick_size="1", lot_size="1")
+
+
+async def follow_to(client: Listener, book: LocalBook, sequence: int) -> None:
+    while book.sequence < sequence:
+        book.apply(await client.expect("orderbook_delta"))
+
+
+@pytest.mark.parametrize("throttle_milliseconds", [0, 100])
+def test_a_book_that_moves_while_its_snapshot_is_made(throttle_milliseconds: int) -> None:
+    """The snapshot is of one sequence, and the deltas of that time continue it: the checksum proves it."""
+
+    async def scenario() -> None:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10, range(1, LEVELS + 1))
+        topic = BOOK._replace(throttle_milliseconds=throttle_milliseconds)
+        async with Listener().reading() as client, Listener().reading() as late:
+            await feed.follow(topic, client.outbox)
+            sequence = 10
+            while client.has_heard_all:  # the snapshot takes several turns of the loop
+                assert sequence < 10_000
+                feed.on_batch(change(SYMBOL, sequence, sequence + 1, LEVELS - sequence % 20, sequence % 3))
+                sequence += 1
+                await asyncio.sleep(0)
+                if sequence == 12:
+                    await feed.follow(topic, late.outbox)
+            for listener in (client, late):
+                snapshot = await listener.expect("orderbook_snapshot")
+                assert 10 <= snapshot["sequence"] < sequence - 5  # it moved while the text was made
+                book = local_book(snapshot)
+                feed.on_batch(change(SYMBOL, sequence, sequence + 1, 7, 5))
+                sequence += 1
+                await follow_to(listener, book, sequence)
+                assert {price: (quantity, orders) for price, quantity, orders in book.levels()[0]} == {
+                    level.price_ticks: (level.quantity_lots, level.orders)
+                    for level in feed._copy.levels("buy")
+                }
+
+    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+
+
+def test_large_and_small_snapshots_look_the_same(settings: Settings) -> None:
+    async def snapshot() -> Any:
+        feed = Feed(instrument(SYMBOL))
+        async with Listener().reading() as client:
+            await feed.follow(BOOK, client.outbox)
+            return await client.expect("orderbook_snapshot")
+
+    async def scenario() -> tuple[Any, Any]:
+        await write_mirror(SYMBOL, 10, range(1, 100))
+        at_once = await snapshot()
+        settings.STREAM_SNAPSHOT_LEVELS_AT_ONCE = 7
+        return at_once, await snapshot()
+
+    at_once, in_slices = asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+    for message in (at_once, in_slices):
+        message.pop("timestamp")
+    assert at_once == in_slices
+    assert [level["price"] for level in at_once["bids"]] == list(range(99, 0, -1))
+
+
+def test_a_loss_while_a_snapshot_is_made_gives_another_one() -> None:
+    async def scenario() -> None:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10, range(1, LEVELS + 1))
+        async with Listener().reading() as client:
+            await feed.follow(BOOK, client.outbox)
+            await asyncio.sleep(0)
+            assert client.has_heard_all
+            await write_mirror(SYMBOL, 20, range(1, LEVELS))
+            feed.on_batch(change(SYMBOL, 19, 20, price=LEVELS, orders=0))
+            while client.has_heard_all:
+                feed.on_tick()
+                await asyncio.sleep(0.01)
+            snapshot = await client.expect("orderbook_snapshot")
+            assert (snapshot["sequence"], len(snapshot["bids"])) == (20, LEVELS - 1)
+            assert client.has_heard_all
+
+    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+
+
+def test_many_that_wait_are_served_with_one_text(settings: Settings) -> None:
+    settings.STREAM_SNAPSHOT_SECONDS = 0.3
+
+    async def scenario() -> None:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10, range(1, LEVELS + 1))
+        async with Listener().reading() as first:
+            await feed.follow(BOOK, first.outbox)
+            await first.expect("orderbook_snapshot")
+            before, began = made(), time.monotonic()
+            feed.on_batch(change(SYMBOL, 10, 11, price=3, orders=0))
+            crowd = [Listener() for _ in range(50)]
+            for listener in crowd:
+                await feed.follow(BOOK, listener.outbox)
+            texts = set()
+            for listener in crowd:
+                async with listener.reading():
+                    texts.add(json.dumps(await listener.expect("orderbook_snapshot")))
+            assert time.monotonic() - began > settings.STREAM_SNAPSHOT_SECONDS / 2
+            assert len(texts) == 1
+            assert made() - before == 1
+
+    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+
+
+def test_snapshots_of_small_books_share_a_budget(settings: Settings) -> None:
+    settings.STREAM_SNAPSHOT_LEVELS_PER_SECOND = 1_000
+
+    async def scenario() -> None:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10, range(1, 451))  # with what a snapshot costs besides: two a second
+        sequence, before = 10, made()
+        async with Listener().reading() as client:
+            await feed.follow(BOOK, client.outbox)
+            ends = time.monotonic() + 1.5
+            while time.monotonic() < ends:
+                feed.on_batch(change(SYMBOL, sequence, sequence + 1, 500 + sequence % 2, sequence % 4 // 2))
+                sequence += 1
+                await feed.follow(BOOK, client.outbox)  # again and again
+                await asyncio.sleep(0.001)
+        assert 2 <= made() - before <= 8
+        assert sequence > 100
+
+    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+
+
+def test_one_client_has_a_bounded_amount_of_snapshots(settings: Settings) -> None:
+    settings.STREAM_SNAPSHOT_BYTES_PER_SECOND = 100_000
+
+    async def scenario() -> int:
+        feed = Feed(instrument(SYMBOL))
+        await write_mirror(SYMBOL, 10, range(1, 1_000))  # some 37 kB
+        received = 0
+        async with Listener().reading() as client:
+            for _ in range(20):
+                await feed.follow(BOOK, client.outbox)
+                await asyncio.sleep(0)
+            client.outbox.put('{"type":"end"}')
+            while (await client.next())["type"] != "end":
+                received += 1
+        return received
+
+    assert asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX)) == 3

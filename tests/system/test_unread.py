@@ -1,0 +1,47 @@
+"""What all clients of the stream together may leave unread, in an exchange whose bound is low."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.contract.client import Client
+from tests.contract.stream import Stream, meet, metric, slow_consumers
+from tests.contract.test_stream_limits import LONG_PING, LONG_PINGS_A_SECOND, narrow_socket
+from tests.system.exchange import RunningExchange, wait_until
+from tests.system.tight_settings import STREAM_UNREAD_BYTES_MAX
+
+CLIENTS = 8  # each leaves 2.7 MB unread: less than it alone may, and together more than all may
+INSTRUMENT = "BTC-USD"
+
+
+@pytest.fixture
+def exchange() -> Iterator[RunningExchange]:
+    with RunningExchange(variables={"DJANGO_SETTINGS_MODULE": "tests.system.tight_settings"}) as running:
+        yield running
+
+
+def test_beyond_the_bound_of_all_the_longest_silent_are_told_and_closed(exchange: RunningExchange) -> None:
+    with Client(exchange.url) as client, Stream(exchange.ws_url) as reader:
+        reader.subscribe("trades", instrument=INSTRUMENT)
+        silent = [
+            Stream(exchange.ws_url, sock=narrow_socket(exchange), max_queue=1, ping_interval=None)
+            for _ in range(CLIENTS)
+        ]
+        for number, stream in enumerate(silent):
+            for _ in range(LONG_PINGS_A_SECOND):
+                stream.send(LONG_PING)
+            meet(client, INSTRUMENT)
+            reader.expect("trade")
+            assert metric(client, "exchange_websocket_unread_bytes") <= 1.5 * STREAM_UNREAD_BYTES_MAX
+            if number == 0:
+                assert slow_consumers(client) == 0  # alone it may
+        wait_until(lambda: slow_consumers(client) > 0, "the first clients are closed")
+        assert slow_consumers(client) < CLIENTS  # half of the bound stays
+        assert silent[0].close_code() == 1013
+        assert json.loads(silent[0].text)["code"] == "slow_consumer"
+        meet(client, INSTRUMENT)
+        reader.expect("trade")
+        for stream in silent[1:]:
+            stream._connection.socket.close()
+        wait_until(lambda: metric(client, "exchange_websocket_unread_bytes") < 2**20, "all is given back")

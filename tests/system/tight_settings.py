@@ -1,0 +1,5 @@
+"""The exchange's settings with limits that a test can reach: DJANGO_SETTINGS_MODULE=tests.system.tight_settings."""
+
+from exchange_site.settings import *  # noqa: F403
+
+STREAM_UNREAD_BYTES_MAX = 8 * 1024 * 1024
