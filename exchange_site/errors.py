@@ -135,7 +135,7 @@ def upgrade_required() -> ErrorResponse:
 
 
 def incomplete_request() -> ErrorResponse:
-    return ErrorResponse(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
+    return ErrorResponse(400, "invalid_request", "The request ended before it was complete, or its chunks are not valid.")
 
 
 def page_too_slow() -> ErrorResponse:

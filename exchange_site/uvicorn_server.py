@@ -22,7 +22,7 @@ from uvicorn.supervisors import Multiprocess
 from exchange_site.server.http import RequestProtocol
 from exchange_site.server.websocket import StreamProtocol
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("exchange_site.uvicorn_server")  # it runs as __main__
 
 
 class GracefulServer(Server):

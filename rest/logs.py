@@ -105,7 +105,7 @@ class PacedHandler(logging.StreamHandler[TextIO]):
     def _tell_count(self, window: Window) -> None:
         if window.last is None:
             return
-        record = logging.makeLogRecord(window.last.__dict__)
+        record = logging.makeLogRecord({**window.last.__dict__, "created": time.time(), "msecs": 0.0})
         message = window.last.getMessage()[:MESSAGE_CHARACTERS_MAX]
         seconds = max(1, round(time.monotonic() - window.began))
         record.msg = "%s … and %d more like it in the last %d s"

@@ -95,6 +95,7 @@ class Connections:
         self._per_address_max = per_address_max
         self._bytes = 0
         self._bytes_max = bytes_max
+        self._closed = self._refused = 0  # for want of room, since the last sweep
 
     def __len__(self) -> int:
         return len(self._places)
@@ -107,15 +108,11 @@ class Connections:
             peer = self._peers_of.get(key)
             if peer is not None and peer.connections >= self._per_address_max:
                 if not self._close_one(peer.waiting):
-                    logger.warning("a connection was refused: %d of its address are open", peer.connections)
                     return None
-                logger.warning("an address has too many connections: idle ones are closed for new ones")
                 peer = self._peers_of.get(key)
         if len(self._places) >= self._total_max:
             if not self._close_one(self.waiting):
-                logger.warning("a connection was refused: %d are open, and none is idle", len(self._places))
                 return None
-            logger.warning("too many connections: idle ones are closed for new ones")
             peer = self._peers_of.get(key) if key is not None else None
         if peer is None and key is not None:
             peer = self._peers_of[key] = Peer(key)
@@ -150,16 +147,24 @@ class Connections:
             self._make_room()
 
     def sweep(self, now: float) -> None:
-        """Tell the connections whose deadline has passed."""
+        """Tell the connections whose deadline has passed, and the log how many had to go for others."""
         for place in [place for place in self.waiting if place.deadline <= now]:
             place.owner.miss_deadline()
+        if self._closed or self._refused:
+            logger.warning(
+                "too many connections, %d are open: %d that waited were closed for new ones, %d were refused",
+                *(len(self._places), self._closed, self._refused),
+            )
+            self._closed = self._refused = 0
 
     def _close_one(self, waiting: "OrderedDict[Place, None]") -> bool:
         """Close the connection that has gone longest without a complete request, if any is waiting."""
         for place in waiting:
             self.remove(place)
             place.owner.give_way()
+            self._closed += 1
             return True
+        self._refused += 1
         return False
 
     def _make_room(self) -> None:
