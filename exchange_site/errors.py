@@ -135,7 +135,9 @@ def upgrade_required() -> ErrorResponse:
 
 
 def incomplete_request() -> ErrorResponse:
-    return ErrorResponse(400, "invalid_request", "The request ended before it was complete, or its chunks are not valid.")
+    return ErrorResponse(
+        400, "invalid_request", "The request ended before it was complete, or its chunks are not valid."
+    )
 
 
 def page_too_slow() -> ErrorResponse:
