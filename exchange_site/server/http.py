@@ -302,6 +302,7 @@ class RequestProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:
         """The client sends no more. It still gets its answers: true keeps our side open."""
         self._client_is_done = True
+        self._held.send()  # if we return false, the transport closes itself
         if self._place is None or self._phase == LINGER:
             return False
         if self._phase == WORKING:
@@ -380,6 +381,7 @@ class RequestProtocol(HttpToolsProtocol):
 
     def _close(self) -> None:
         """Close after the last answer; a client that is still sending gets time to read it."""
+        self._held.send()
         transport = self._held.transport
         if self._phase == LINGER or transport.is_closing():
             return
@@ -426,9 +428,11 @@ class RequestProtocol(HttpToolsProtocol):
 
     def give_way(self) -> None:
         self._place = None
+        self._held.send()
         self._held.transport.abort()
 
     def miss_deadline(self) -> None:
+        self._held.send()
         transport = self._held.transport
         if self._phase == LINGER or transport.get_write_buffer_size():
             transport.abort()

@@ -14,6 +14,7 @@ from exchange_site.server.connections import Place
 from exchange_site.server.frames import FrameCounter
 from marketdata.stream import LAST_WORDS, TOO_MANY_FRAMES
 
+DROPPED_BYTES_MAX = 1024 * 1024
 CLOSING_SECONDS_MAX = 2.0  # for a client that was closed for its frames to take the close
 
 
@@ -26,6 +27,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.conn.reject = _reject  # type: ignore[method-assign]
         self._frames = FrameCounter(settings.STREAM_MESSAGES_PER_SECOND_MAX)
+        self._dropped_bytes = 0  # behind the frames that were allowed
         self._late_pong = b""  # to the last ping of a client that does not read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,6 +42,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._frames.is_exceeded:
+            self._drop(len(data))
             return  # a close is on its way, and nothing else is answered
         allowed = self._frames.allow(data, self.loop.time())
         if allowed:
@@ -49,9 +52,15 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.queue.put_nowait(
                 cast("Any", {"type": "websocket.receive", "text": "", TOO_MANY_FRAMES: True})
             )
-            if not self.read_paused and not self.transport.is_closing():
-                self.read_paused = True
-                self.transport.pause_reading()
+            self._drop(len(data) - allowed)
+
+    def _drop(self, size: int) -> None:
+        """Read on for a while, to see the client's end, but not for as long as it sends."""
+        self._dropped_bytes += size
+        is_too_much = self._dropped_bytes > DROPPED_BYTES_MAX
+        if is_too_much and not self.read_paused and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.place is not None:
