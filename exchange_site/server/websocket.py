@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from django.conf import settings
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import STATUS_PHRASES, WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
 from websockets.http11 import Response
@@ -12,14 +13,16 @@ from websockets.http11 import Response
 from exchange_site.errors import ErrorResponse, handshake_refused, internal_error, upgrade_required
 from exchange_site.server.connections import Place
 from exchange_site.server.frames import FrameCounter
-from marketdata.stream import LAST_WORDS, TOO_MANY_FRAMES
+from marketdata.stream import LAST_WORDS, PACKET, TOO_MANY_FRAMES
+from marketdata.stream.packet import Packet
+from marketdata.stream.unread import unread
 
 DROPPED_BYTES_MAX = 1024 * 1024
 CLOSING_SECONDS_MAX = 2.0  # for a client that was closed for its frames to take the close
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's. No more waits for a client in the server than in the system: the rest waits in its outbox."""
+    """uvicorn's. No more waits for a client in the server than one packet: the rest waits in its outbox."""
 
     place: Place | None = None
 
@@ -31,6 +34,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self._late_pong = b""  # to the last ping of a client that does not read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._unread: list[Packet] = []  # written, and not taken by the client yet
         super().connection_made(transport)
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=settings.API_UNSENT_BYTES)
 
@@ -65,6 +69,8 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.place is not None:
             self.place.leave()
+        self._release_unread()
+        unread.is_gone(self.transport)
         super().connection_lost(exc)
 
     def handle_ping(self) -> None:
@@ -79,18 +85,47 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         pong, self._late_pong = self._late_pong, b""
         if pong and not self.close_sent and not self.transport.is_closing():
             self.transport.write(pong)
+        self._release_unread()
         super().resume_writing()
 
+    async def run_asgi(self) -> None:
+        self.scope["extensions"][PACKET] = {}  # type: ignore[typeddict-item]
+        await super().run_asgi()
+
     async def send(self, message: ASGISendEvent) -> None:
-        """The last message is queued behind pending data, and the application does not wait for the client."""
+        """Send a message, or a packet of them; a packet's time ends when the client has taken it.
+
+        The last message is queued behind pending data. A client that keeps reading receives it. The application
+        does not wait.
+        """
+        packet: Packet | None = message.get(PACKET)
+        if packet is not None:
+            await self._send_packet(packet)
+            return
         closes = message["type"] == "websocket.close"
         if closes or LAST_WORDS in message:
             self.writable.set()
+            if self._unread:
+                unread.was_told(self.transport)
         await super().send(message)
         if closes and self._frames.is_exceeded and not self.transport.is_closing():
             # Its further frames are not looked at, so its own close would not be found among them.
             self.transport.write_eof()
             self.loop.call_later(CLOSING_SECONDS_MAX, self.transport.abort)
+
+    async def _send_packet(self, packet: Packet) -> None:
+        await self.writable.wait()
+        if self.disconnected or self.close_sent or self.transport.is_closing():
+            raise ClientDisconnected
+        self.transport.write(packet.frames)
+        if not self.writable.is_set():
+            self._unread.append(packet)
+            unread.hold(packet)
+            await self.writable.wait()
+
+    def _release_unread(self) -> None:
+        unread.release_all(self._unread)
+        self._unread.clear()
 
 
 def _reject(status: int, text: str) -> Response:
