@@ -10,11 +10,14 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+Network = IPv4Network | IPv6Network
 
 SWITCHED_ON = frozenset({"on", "true", "1", "yes"})
 SECONDS_PER_UNIT = {"sec": 1, "min": 60, "hour": 3600}
@@ -43,6 +46,13 @@ RateLimit = Annotated[
 Switch = Annotated[
     Literal["on", "off", "true", "false", "1", "0", "yes", "no"], Meta(description="on or off")
 ]
+ProxyList = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9A-Fa-f:./, ]+$",
+        description="addresses or networks, separated by commas, such as 10.0.0.7,10.1.0.0/16",
+    ),
+]
 AsgiServer = Annotated[Literal["uvicorn", "daphne"], Meta(description="uvicorn or daphne")]
 WorkerCpu = Annotated[
     str, Meta(pattern=r"^(auto|off|[0-9]{1,4})$", description="auto, off, or a CPU's number such as 1")
@@ -70,6 +80,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_bind: str = "127.0.0.1"
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
     exchange_tls_proxy: Switch = "off"
+    exchange_trusted_proxies: ProxyList | None = None
+    exchange_keep_alive_seconds: Annotated[int, _whole_number(1, 3_600)] = 75
     exchange_asgi_server: AsgiServer = "uvicorn"
     exchange_api_processes: Annotated[int, _whole_number(1, 64)] = 1
     exchange_worker_cpu: WorkerCpu = "auto"
@@ -94,6 +106,17 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     def behind_tls_proxy(self) -> bool:
         """Whether clients reach us through a proxy that does TLS and says so in X-Forwarded-Proto."""
         return self.exchange_tls_proxy in SWITCHED_ON
+
+    @property
+    def trusted_proxies(self) -> list[Network]:
+        """The networks whose X-Forwarded-* headers are believed, and which have no limit of their own.
+
+        Behind a TLS proxy that is not named it is this machine, where such a proxy usually is.
+        """
+        named = self.exchange_trusted_proxies
+        if named is None and self.behind_tls_proxy:
+            named = "127.0.0.0/8,::1"
+        return [ip_network(each.strip()) for each in (named or "").split(",") if each.strip()]
 
     @property
     def data_dir(self) -> Path:
@@ -139,7 +162,15 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
             raise InvalidEnvironment(
                 f"{name.upper()}={shown} is not allowed: it must be {_description(name)}."
             ) from None
-    return msgspec.convert(values, Environment, strict=False)
+    environment = msgspec.convert(values, Environment, strict=False)
+    try:
+        environment.trusted_proxies  # noqa: B018 - addresses are checked beyond their characters
+    except ValueError as error:
+        raise InvalidEnvironment(
+            f"EXCHANGE_TRUSTED_PROXIES={environment.exchange_trusted_proxies!r} is not allowed: {error}. "
+            f"It must be {_description('exchange_trusted_proxies')}."
+        ) from None
+    return environment
 
 
 def _description(name: str) -> str:

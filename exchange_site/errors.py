@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest
 from rest_framework import exceptions
 
@@ -78,12 +78,66 @@ def internal_error() -> ErrorResponse:
     )
 
 
-def malformed_request() -> ErrorResponse:
-    return ErrorResponse(400, "invalid_request", "This is not a valid HTTP request.")
+def malformed_request(problem: str = "") -> ErrorResponse:
+    return ErrorResponse(400, "invalid_request", f"This is not a valid HTTP/1.1 request. {problem}".rstrip())
+
+
+def request_timeout() -> ErrorResponse:
+    return ErrorResponse(
+        408, "request_timeout", "The request did not come in time, and was not taken. Send it in one go."
+    )
+
+
+def uri_too_long() -> ErrorResponse:
+    return ErrorResponse(
+        414, "uri_too_long", f"A URL may have {settings.REQUEST_URL_BYTES_MAX} bytes. Send less in the query."
+    )
+
+
+def head_too_large() -> ErrorResponse:
+    return _header_fields_too_large(
+        f"Request line and headers may have {settings.REQUEST_HEAD_BYTES_MAX} bytes together."
+    )
+
+
+def too_many_headers() -> ErrorResponse:
+    return _header_fields_too_large(f"A request may have {settings.REQUEST_HEADERS_MAX} header lines.")
+
+
+def chunk_overhead() -> ErrorResponse:
+    return _header_fields_too_large(
+        "Sizes, extensions and trailers of chunks may have "
+        f"{settings.REQUEST_CHUNK_OVERHEAD_BYTES_MAX} bytes. Send larger chunks, or a Content-Length."
+    )
+
+
+def _header_fields_too_large(message: str) -> ErrorResponse:
+    return ErrorResponse(431, "request_header_fields_too_large", message)
+
+
+def expectation_failed() -> ErrorResponse:
+    return ErrorResponse(417, "expectation_failed", "Only 100-continue can be expected. Leave Expect out.")
+
+
+def unknown_coding() -> ErrorResponse:
+    return ErrorResponse(
+        501, "not_implemented", "Transfer-Encoding can only be chunked. Send the body as it is."
+    )
+
+
+def upgrade_required() -> ErrorResponse:
+    return ErrorResponse(
+        426,
+        "upgrade_required",
+        "A WebSocket opens with GET, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 16 bytes.",
+        headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
+    )
 
 
 def incomplete_request() -> ErrorResponse:
-    return ErrorResponse(400, "invalid_request", "The body is not complete, or its chunks are not valid.")
+    return ErrorResponse(
+        400, "invalid_request", "The request ended before it was complete, or its chunks are not valid."
+    )
 
 
 def page_too_slow() -> ErrorResponse:
@@ -107,9 +161,20 @@ def payload_too_large(bytes_max: int) -> ErrorResponse:
     return ErrorResponse(413, "payload_too_large", f"At most {bytes_max} bytes are taken.")
 
 
+def handshake_refused() -> ErrorResponse:
+    return ErrorResponse(
+        403,
+        "forbidden",
+        "No WebSocket opens here: the path is not /stream, or web pages of this origin may not open it "
+        "(see EXCHANGE_ALLOWED_HOSTS).",
+    )
+
+
 def foreign_origin() -> ErrorResponse:
     return ErrorResponse(
-        403, "forbidden", "Web pages of this origin may not send orders: see EXCHANGE_ALLOWED_HOSTS."
+        403,
+        "forbidden",
+        "Web pages of this origin may not send orders or open the stream: see EXCHANGE_ALLOWED_HOSTS.",
     )
 
 
@@ -133,6 +198,13 @@ def _fields(detail: Any) -> dict[str, list[str]]:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> ErrorResponse:
+    if isinstance(exception, DisallowedHost):
+        return ErrorResponse(
+            400,
+            "invalid_request",
+            "The exchange is not served under this host name. Use one of EXCHANGE_ALLOWED_HOSTS; an operator "
+            "can add the name there.",
+        )
     return ErrorResponse(400, "invalid_request", "The request is not valid.")
 
 

@@ -28,6 +28,7 @@ from exchange_site.errors import (
     internal_error,
     page_not_found,
     payload_too_large,
+    request_timeout,
     too_busy,
 )
 from exchange_site.origins import AllowedOrigins
@@ -57,6 +58,10 @@ class BodyTooLarge(Exception):
 
 class Incomplete(Exception):
     """The client left before its request was complete, or sent chunks that are none."""
+
+
+class BodyTooSlow(Exception):
+    """The rest of the body did not come within REQUEST_BODY_SECONDS_MAX."""
 
 
 class ApiRequest(ASGIRequest):
@@ -104,8 +109,12 @@ class ApiHandler:
         except Incomplete:
             response: HttpResponse = incomplete_request()  # for a client that is still there
             response["Connection"] = "close"
+        except BodyTooSlow:
+            response = request_timeout()
+            response["Connection"] = "close"
         except BodyTooLarge:
-            await _discard_body(receive)
+            if not _waits_for_continue(scope):
+                await _discard_body(receive)
             response = payload_too_large(_BODY_BYTES_MAX)
             response["Connection"] = "close"
         else:
@@ -192,20 +201,36 @@ async def _discard_body(receive: Receive) -> None:
 
 
 async def read_body(scope: Mapping[str, Any], receive: Receive, bytes_max: int) -> bytes:
-    """Raises BodyTooLarge, Incomplete."""
+    """Raises BodyTooLarge, BodyTooSlow, Incomplete."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > bytes_max:
             raise BodyTooLarge
-    chunks: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Incomplete
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > bytes_max:
-            raise BodyTooLarge
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+    body, is_whole = await _read_part(receive, bytes_max)
+    if is_whole:  # as most are: without a timer
+        return body
+    chunks = [body]
+    try:
+        async with asyncio.timeout(settings.REQUEST_BODY_SECONDS_MAX):
+            while not is_whole:
+                bytes_max -= len(chunks[-1])
+                chunk, is_whole = await _read_part(receive, bytes_max)
+                chunks.append(chunk)
+    except TimeoutError:
+        raise BodyTooSlow from None
+    return b"".join(chunks)
+
+
+async def _read_part(receive: Receive, bytes_max: int) -> tuple[bytes, bool]:
+    """The next part of a body, and whether it is the last one."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Incomplete
+    chunk = message.get("body", b"")
+    if len(chunk) > bytes_max:
+        raise BodyTooLarge
+    return chunk, not message.get("more_body", False)
+
+
+def _waits_for_continue(scope: Mapping[str, Any]) -> bool:
+    """Whether the client sends its body only if it is asked to: one that is refused needs no body."""
+    return any(name == b"expect" and scope["http_version"] != "1.0" for name, _ in scope["headers"])

@@ -17,9 +17,18 @@ from exchange_site.errors import (
     incomplete_request,
     page_too_slow,
     payload_too_large,
+    request_timeout,
     too_busy,
 )
-from exchange_site.handler import BodyTooLarge, Incomplete, Receive, Send, read_body, send_response
+from exchange_site.handler import (
+    BodyTooLarge,
+    BodyTooSlow,
+    Incomplete,
+    Receive,
+    Send,
+    read_body,
+    send_response,
+)
 from exchange_site.room import Refusals, Room
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
@@ -46,10 +55,11 @@ class Pages:
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> list[Message] | ErrorResponse:
         try:
-            async with asyncio.timeout(settings.PAGE_FORM_SECONDS_MAX):
-                body = await read_body(scope, receive, settings.PAGE_FORM_BYTES_MAX)
-        except (Incomplete, TimeoutError):
+            body = await read_body(scope, receive, settings.PAGE_FORM_BYTES_MAX)
+        except Incomplete:
             return incomplete_request()
+        except BodyTooSlow:
+            return request_timeout()
         except BodyTooLarge:
             return payload_too_large(settings.PAGE_FORM_BYTES_MAX)
         if self._room.is_full:
@@ -73,8 +83,14 @@ class Pages:
 
         await self._application(scope, receive, send)
         begin, *parts = said
-        # Whole, so that what a client does not read is the server's to count.
-        return [
-            begin,
-            {"type": "http.response.body", "body": b"".join(part.get("body", b"") for part in parts)},
-        ]
+        # Whole, so that what a client does not read is the server's to count, and HTTP/1.0 gets no chunks.
+        whole = b"".join(part.get("body", b"") for part in parts)
+        return [_with_length(begin, len(whole)), {"type": "http.response.body", "body": whole}]
+
+
+def _with_length(begin: Message, length: int) -> Message:
+    """The beginning of an answer, which says how long its body is."""
+    headers = begin.get("headers", [])
+    if begin["status"] in (204, 304) or any(name.lower() == b"content-length" for name, _ in headers):
+        return begin
+    return {**begin, "headers": [*headers, (b"content-length", str(length).encode())]}

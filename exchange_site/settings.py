@@ -34,6 +34,12 @@ REDIS_URL = ENVIRONMENT.redis_url or LOCATIONS.redis_url
 REQUEST_BODY_BYTES_MAX = 64 * 1024
 DISCARDED_BODY_BYTES_MAX = 16 * 1024 * 1024  # of a body that is too large, read before it is refused
 DISCARDED_BODY_SECONDS_MAX = 2.0
+REQUEST_HEAD_BYTES_MAX = 32 * 1024  # request line and headers
+REQUEST_HEADERS_MAX = 100  # header lines
+REQUEST_URL_BYTES_MAX = 8 * 1024 - 256  # path and query; a WebSocket's request line may have 8 KiB in all
+REQUEST_CHUNK_OVERHEAD_BYTES_MAX = 64 * 1024  # of one body in chunks: sizes, extensions, trailers
+REQUEST_HEAD_SECONDS_MAX = 10.0  # from the connection's beginning, or from the head's first byte on
+REQUEST_BODY_SECONDS_MAX = 10.0  # from the end of the head on; forms of the admin likewise
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 1000
 PAGE_FILLS_MAX = 10_000  # of the orders of one page; a page ends early rather than hold more
@@ -51,7 +57,6 @@ CANCELS_AT_ONCE_MAX = 1_000
 PAGES_AT_ONCE_MAX = 8  # of the admin and the docs: each takes a thread, and a connection to the database
 PAGES_WAITING_MAX = 100
 PAGE_SECONDS_MAX = 30.0  # for one, with the wait for a place
-PAGE_FORM_SECONDS_MAX = 10.0  # that a client may take to send a form
 PAGE_FORM_BYTES_MAX = 1024 * 1024
 READS_AT_ONCE_MAX = 100  # each may need one of REDIS_CONNECTIONS_MAX
 READS_WAITING_MAX = 900
@@ -204,9 +209,18 @@ API_GRACE_SECONDS = 4  # for open requests, all of which end in that time: see O
 API_UNSENT_BYTES = 16 * 1024  # for one connection: in the system beyond what is on its way, and in the server
 API_UNREAD_BYTES_MAX = 256 * 1024 * 1024  # of answers that clients do not take, in one API process
 API_PEER_TIMEOUT_SECONDS = 30  # that a client may take nothing of what waits for it; then it counts as gone
+API_RECEIVED_BYTES_MAX = 128 * 1024 * 1024  # of requests that are not complete, in one API process
+API_KEEP_ALIVE_SECONDS = ENVIRONMENT.exchange_keep_alive_seconds  # that a connection may be idle
+API_CONNECTIONS_MAX = 16_000  # of one API process; fewer if the system allows fewer open files
+API_CONNECTIONS_PER_ADDRESS_MAX = 2_000  # of one API process; an IPv6 /64 is one address
+API_OPEN_FILES_RESERVED = 512  # files that are no client's connection
 API_BACKLOG = 16_384  # connections that wait to be accepted; the system's own limit may be lower
 API_CONCURRENT_MAX = 16_384  # requests and streams at a time, of one API process
 OPEN_FILES_MAX = 65_536  # of one child, where the system allows it
+
+# The log
+LOG_LINES_MAX = 10  # warnings and errors from one place in the code, in each of
+LOG_PACE_SECONDS = 10.0  # then one line says how many more there were
 
 # The load tools
 LOAD_TEST_RPS = ENVIRONMENT.target_rps
@@ -380,9 +394,19 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"},
+        "line": {
+            "()": "rest.logs.LineFormatter",
+            "format": "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s",
+        },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "stderr": {
+            "class": "rest.logs.PacedHandler",
+            "formatter": "line",
+            "lines_max": LOG_LINES_MAX,
+            "seconds": LOG_PACE_SECONDS,
+        }
+    },
     "root": {"handlers": ["stderr"], "level": ENVIRONMENT.exchange_log_level},
     "loggers": {
         "django.request": {"level": "ERROR"},  # a client's mistake is not the operator's news

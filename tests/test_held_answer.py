@@ -6,7 +6,7 @@ from typing import cast
 
 from pytest_django.fixtures import Settings
 
-from exchange_site.uvicorn_server import HeldAnswer, Unread
+from exchange_site.server.answers import HeldAnswer, Unread
 
 HEAD = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n"
 

@@ -90,7 +90,7 @@ def test_a_page_that_takes_too_long_gives_its_place_back(settings: Settings) -> 
 
 def test_a_form_that_does_not_come_takes_no_place(settings: Settings) -> None:
     settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX = 1, 0
-    settings.PAGE_FORM_SECONDS_MAX = 0.2
+    settings.REQUEST_BODY_SECONDS_MAX = 0.2
 
     async def scenario() -> None:
         page = SlowPage()
@@ -102,7 +102,7 @@ def test_a_form_that_does_not_come_takes_no_place(settings: Settings) -> None:
         assert (whole[0]["status"], whole[1]["body"]) == (200, b"you said: a=1")
         assert not any(task.done() for task in silent)
         for begin, _ in await asyncio.gather(*silent):
-            assert begin["status"] == 400
+            assert begin["status"] == 408
             assert (b"connection", b"close") in begin["headers"]
 
     asyncio.run(scenario())

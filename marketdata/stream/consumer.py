@@ -13,7 +13,7 @@ from django.conf import settings
 
 from marketdata import metrics
 from marketdata.messages import error_text
-from marketdata.stream import LAST_WORDS, PACKET
+from marketdata.stream import LAST_WORDS, PACKET, TOO_MANY_FRAMES
 from marketdata.stream.hub import Hub, current_hub
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.packet import Packet
@@ -96,6 +96,13 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         for subscription in list(self._subscriptions):
             self._unfollow(subscription)
         await self._stop_sending()
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        if TOO_MANY_FRAMES in message:
+            if not self._ended:
+                await self._end(CLOSE_POLICY_VIOLATION)
+            return
+        await super().websocket_receive(message)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self._ended:

@@ -15,6 +15,8 @@ PROXIED = {"X-Forwarded-Proto": "https", "Host": "exchange.example", "Origin": "
 def login(request: pytest.FixtureRequest) -> Iterator[tuple[str, httpx.Response, httpx.Response]]:
     """The variable, the login page, and the answer to its form with a wrong password."""
     variables = {"EXCHANGE_TLS_PROXY": request.param, "EXCHANGE_ALLOWED_HOSTS": "exchange.example"}
+    if request.param == "off":  # otherwise it is a proxy on this machine
+        variables["EXCHANGE_TRUSTED_PROXIES"] = "127.0.0.1"
     with RunningExchange(variables=variables) as exchange, httpx.Client(base_url=exchange.url) as http:
         page = http.get("/admin/login/", headers=PROXIED)
         token = TOKEN.search(page.text)

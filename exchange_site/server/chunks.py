@@ -1,0 +1,76 @@
+"""A body in chunks (RFC 9112, section 7.1), read strictly and with a bound on everything that is not content."""
+
+import re
+
+from django.conf import settings
+
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[\t -~\x80-\xff]*)?\r\n")
+_TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
+
+
+class InvalidChunk(Exception):
+    """These bytes are not a chunked body."""
+
+
+class ChunkOverhead(Exception):
+    """Sizes, extensions and trailers have more than REQUEST_CHUNK_OVERHEAD_BYTES_MAX bytes."""
+
+
+class ChunkedBody:
+    """Reads one body, in pieces of any size. Trailers are checked and dropped.
+
+    Each byte that is not content counts against the bound, so that the line kept between two pieces is bounded.
+    """
+
+    def __init__(self) -> None:
+        self.is_complete = False
+        self._left = 0  # bytes of the current chunk's content
+        self._line = b""  # the beginning of a line whose end has not come
+        self._overhead = 0
+        self._in_chunk = self._in_trailers = False
+
+    def read(self, data: bytes) -> tuple[bytes, bytes]:
+        """The content in the data, and the bytes behind the body's end. Raises InvalidChunk, ChunkOverhead."""
+        content: list[bytes] = []
+        position, end = 0, len(data)
+        while position < end and not self.is_complete:
+            if self._left:
+                piece = data[position : position + self._left]
+                content.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+            else:
+                position = self._read_line(data, position)
+        return b"".join(content), data[position:]
+
+    def _read_line(self, data: bytes, position: int) -> int:
+        """Read to the end of a line, or keep what there is of it; the position behind."""
+        line_end = data.find(b"\n", position) + 1
+        behind = line_end or len(data)
+        self._overhead += behind - position
+        if self._overhead > settings.REQUEST_CHUNK_OVERHEAD_BYTES_MAX:
+            raise ChunkOverhead
+        self._line += data[position:behind]
+        if line_end:
+            line, self._line = self._line, b""
+            self._take_line(line)
+        elif self._in_chunk and not b"\r\n".startswith(self._line):
+            raise InvalidChunk
+        return behind
+
+    def _take_line(self, line: bytes) -> None:
+        if self._in_chunk:  # the end of the chunk's content
+            if line != b"\r\n":
+                raise InvalidChunk
+            self._in_chunk = False
+        elif self._in_trailers:
+            if line == b"\r\n":
+                self.is_complete = True
+            elif not _TRAILER_LINE.fullmatch(line):
+                raise InvalidChunk
+        else:
+            size = _SIZE_LINE.fullmatch(line)
+            if size is None:
+                raise InvalidChunk
+            self._left = int(size[1], 16)
+            self._in_chunk, self._in_trailers = self._left > 0, self._left == 0

@@ -1,0 +1,98 @@
+"""The log's lines: one a message, at a bounded pace."""
+
+import io
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from rest.logs import LineFormatter, PacedHandler
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def logger(stream: io.StringIO, request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
+    made = logging.getLogger(f"tests.{request.node.name}")
+    made.propagate = False
+    handler = PacedHandler(lines_max=3, seconds=60.0, stream=stream)
+    handler.setFormatter(LineFormatter("%(levelname)s %(name)s: %(message)s"))
+    made.addHandler(handler)
+    yield made
+    made.removeHandler(handler)
+    handler.close()
+
+
+def test_warnings_of_one_place_have_a_pace(logger: logging.Logger, stream: io.StringIO) -> None:
+    for number in range(815):
+        logger.warning("bad request %d", number)
+    logger.warning("another place")
+    logger.handlers[0].close()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 5
+    assert [line.split(": ")[1] for line in lines[:4]] == [
+        *(f"bad request {n}" for n in range(3)),
+        "another place",
+    ]
+    assert "bad request 814 … and 811 more like it in the last " in lines[4]
+
+
+def test_the_text_does_not_matter_for_the_pace(logger: logging.Logger, stream: io.StringIO) -> None:
+    for number in range(100):
+        logger.error(f"text {number}")  # noqa: G004 - as libraries do
+    assert len(stream.getvalue().splitlines()) == 3
+
+
+def test_what_operators_do_is_all_there(logger: logging.Logger, stream: io.StringIO) -> None:
+    logger.setLevel(logging.INFO)
+    for number in range(100):
+        logger.info("halted %d", number)
+    assert len(stream.getvalue().splitlines()) == 100
+
+
+def test_the_count_comes_without_another_line(stream: io.StringIO) -> None:
+    handler = PacedHandler(lines_max=1, seconds=0.05, stream=stream)
+    handler.setFormatter(LineFormatter("%(message)s"))
+    logger = logging.getLogger("tests.count")
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        for _ in range(3):
+            logger.warning("again")
+        assert handler._timer is not None
+        handler._timer.join(10.0)
+    finally:
+        logger.removeHandler(handler)
+    assert stream.getvalue().splitlines() == ["again", "again … and 1 more like it in the last 1 s"]
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\x85", "\u2028", "\ud800"])
+def test_a_message_is_one_line(logger: logging.Logger, stream: io.StringIO, text: str) -> None:
+    logger.warning("got %s", text)
+    written = stream.getvalue()
+    assert len(written.splitlines()) == 1
+    assert written[:-1].isprintable()
+
+
+def test_a_message_is_cut(logger: logging.Logger, stream: io.StringIO) -> None:
+    logger.warning("x" * 100_000)
+    assert len(stream.getvalue()) < 1_200
+
+
+def test_a_refusal_of_djangos_has_no_stack_trace(stream: io.StringIO) -> None:
+    logger = logging.getLogger("django.security.Tests")
+    logger.propagate = False
+    handler = PacedHandler(lines_max=3, seconds=60.0, stream=stream)
+    handler.setFormatter(LineFormatter("%(levelname)s %(message)s"))
+    logger.addHandler(handler)
+    try:
+        raise ValueError
+    except ValueError as error:
+        logger.error("Invalid. You may need to add 'x' to ALLOWED_HOSTS.", exc_info=error)
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    assert stream.getvalue() == "WARNING Invalid. You may need to add 'x' to EXCHANGE_ALLOWED_HOSTS.\n"

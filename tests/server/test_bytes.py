@@ -1,0 +1,93 @@
+"""Chunked bodies and frames, in pieces of every size."""
+
+import pytest
+
+from exchange_site.server.chunks import ChunkedBody, ChunkOverhead, InvalidChunk
+from exchange_site.server.frames import FrameCounter
+
+BODY = b"5\r\nhello\r\n6;name=value\r\n world\r\n00\r\nTrailer: yes\r\n\r\n"
+NEXT = b"GET / HTTP/1.1"
+
+
+@pytest.mark.parametrize("size", range(1, len(BODY + NEXT) + 1))
+def test_a_body_in_pieces(size: int) -> None:
+    reader = ChunkedBody()
+    content, rest = b"", b""
+    data = BODY + NEXT
+    for start in range(0, len(data), size):
+        piece = data[start : start + size]
+        if reader.is_complete:
+            rest += piece
+            continue
+        part, behind = reader.read(piece)
+        content += part
+        rest += behind
+    assert (content, rest) == (b"hello world", NEXT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x\r\n",
+        b"\r\n",
+        b"-1\r\n",
+        b" 1\r\n",
+        b"1 2\r\n",
+        b"123456789\r\n",
+        b"1\n",
+        b"1\r\nab",
+        b"1\r\na\r\r",
+        b"0\r\nno\r\n",
+    ],
+)
+def test_what_is_no_chunk(data: bytes) -> None:
+    with pytest.raises(InvalidChunk):
+        ChunkedBody().read(data)
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"), [(b"1;", b"e" * 100), (b"0\r\n", b"a: b\r\n" * 100), (b"", b"1\r\na\r\n" * 100)]
+)
+def test_overhead_is_bounded(begin: bytes, more: bytes) -> None:
+    reader = ChunkedBody()
+    reader.read(begin)
+    for _ in range(60_000 // len(more)):
+        reader.read(more)
+    with pytest.raises(ChunkOverhead):
+        reader.read(more * 1_000)
+
+
+def frame(payload: int, *, masked: bool = True) -> bytes:
+    mask = 0x80 if masked else 0
+    if payload < 126:
+        head = bytes([0x82, mask | payload])
+    elif payload < 65_536:
+        head = bytes([0x82, mask | 126]) + payload.to_bytes(2, "big")
+    else:
+        head = bytes([0x82, mask | 127]) + payload.to_bytes(8, "big")
+    return head + (b"mask" if masked else b"") + bytes(payload)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1_000, 100_000])
+def test_frames_are_counted_in_pieces(size: int) -> None:
+    frames = [frame(0), frame(5), frame(125), frame(126), frame(300, masked=False), frame(70_000)]
+    data = b"".join(frames)
+    counter = FrameCounter(len(frames))
+    for start in range(0, len(data), size):
+        piece = data[start : start + size]
+        assert counter.allow(piece, now=0.0) == len(piece)
+    assert not counter.is_exceeded
+    assert counter.allow(frame(1), now=0.5) == 0
+    assert counter.is_exceeded
+
+
+def test_the_frame_too_many_is_not_read_and_those_before_are() -> None:
+    counter = FrameCounter(3)
+    assert counter.allow(frame(10) * 5, now=0.0) == 3 * len(frame(10))
+    assert counter.is_exceeded
+
+
+def test_frames_a_second_later_are_allowed() -> None:
+    counter = FrameCounter(3)
+    for second in range(5):
+        assert counter.allow(frame(10) * 3, now=float(second)) == 3 * len(frame(10))

@@ -1,0 +1,138 @@
+"""Places of connections: which one is closed for a new one, deadlines, and what unfinished requests may hold."""
+
+from ipaddress import ip_network
+
+import pytest
+
+from exchange_site.server.connections import NEVER, Connections, Place
+from exchange_site.server.peers import Peers
+
+PROXY = "10.0.0.7"
+
+
+class Owner:
+    """A connection that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.gave_way = self.missed_deadline = False
+
+    def give_way(self) -> None:
+        self.gave_way = True
+
+    def miss_deadline(self) -> None:
+        self.missed_deadline = True
+
+
+def connections(*, total: int = 10, per_address: int = 3, bytes_max: int = 100) -> Connections:
+    return Connections(
+        peers=Peers([ip_network(PROXY)]), total_max=total, per_address_max=per_address, bytes_max=bytes_max
+    )
+
+
+def admit(among: Connections, address: str) -> tuple[Owner, Place]:
+    owner = Owner()
+    place = among.admit(owner, address)
+    assert place is not None
+    return owner, place
+
+
+def test_at_an_addresss_bound_the_one_that_waited_longest_is_closed() -> None:
+    among = connections()
+    (first, place), (second, _), (third, _) = (admit(among, "1.1.1.1") for _ in range(3))
+    other, _ = admit(among, "2.2.2.2")
+    place.work()
+    place.wait()  # it has asked something meanwhile
+    admit(among, "1.1.1.1")
+    assert [owner.gave_way for owner in (first, second, third, other)] == [False, True, False, False]
+    assert len(among) == 4
+
+
+def test_one_that_works_is_not_closed() -> None:
+    among = connections()
+    owners, places = zip(*(admit(among, "1.1.1.1") for _ in range(3)), strict=True)
+    for place in places:
+        place.work()
+    assert among.admit(Owner(), "1.1.1.1") is None
+    assert not any(owner.gave_way for owner in owners)
+    places[1].wait()
+    admit(among, "1.1.1.1")
+    assert [owner.gave_way for owner in owners] == [False, True, False]
+
+
+def test_at_the_total_bound_the_one_of_all_that_waited_longest_is_closed() -> None:
+    among = connections(total=3)
+    owners = [admit(among, f"1.1.1.{number}")[0] for number in range(5)]
+    assert [owner.gave_way for owner in owners] == [True, True, False, False, False]
+    assert len(among) == 3
+
+
+def test_websockets_and_trusted_proxies_count_in_total_only() -> None:
+    among = connections(total=10)
+    for _ in range(5):
+        admit(among, PROXY)
+    streams = [admit(among, "1.1.1.1") for _ in range(3)]
+    for _, place in streams:
+        place.become_websocket()
+    more = [admit(among, "1.1.1.1")[0] for _ in range(2)]
+    assert len(among) == 10
+    assert not any(owner.gave_way for owner in [owner for owner, _ in streams] + more)
+    for _ in range(20):
+        admit(among, "3.3.3.3")
+    assert not any(owner.gave_way for owner, _ in streams)
+    assert len(among) == 10
+
+
+def test_who_leaves_makes_room_however_often_it_is_told() -> None:
+    among = connections(per_address=1)
+    for _ in range(3):
+        owner, place = admit(among, "1.1.1.1")
+        place.leave()
+        place.leave()
+        assert not owner.gave_way
+    assert len(among) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("::ffff:1.2.3.4", "1.2.3.4", True),
+        ("1.2.3.4", "1.2.3.5", False),
+    ],
+)
+def test_peers(one: str, other: str, together: bool) -> None:
+    key = Peers([]).key
+    assert (key(one) == key(other)) == together
+
+
+def test_trusted_peers_have_no_key() -> None:
+    key = Peers([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]).key
+    assert [key(each) for each in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "")] == [None] * 4
+    assert key("11.1.2.3") == "11.1.2.3"
+
+
+def test_deadlines() -> None:
+    among = connections()
+    (late, first), (working, second), (early, third) = (admit(among, "1.1.1.1") for _ in range(3))
+    first.deadline, third.deadline = 10.0, 20.0
+    second.deadline = NEVER
+    second.work()
+    among.sweep(10.0)
+    assert [owner.missed_deadline for owner in (late, working, early)] == [True, False, False]
+
+
+def test_unfinished_requests_have_a_bound_together() -> None:
+    among = connections(bytes_max=100)
+    (first, one), (idle, _), (last, three) = (admit(among, "1.1.1.1") for _ in range(3))
+    one.hold(60)
+    one.hold(50)
+    three.hold(50)
+    assert not first.gave_way
+    three.hold(60)
+    assert [owner.gave_way for owner in (first, idle, last)] == [True, False, False]
+    three.leave()
+    _, four = admit(among, "1.1.1.1")
+    four.hold(100)
+    assert not idle.gave_way
