@@ -29,7 +29,7 @@ class JSONRequest(Request):
 
     @property
     def data(self) -> Any:
-        """The body's value, {} where there is no body. Raises UnsupportedMediaType, ParseError."""
+        """The body's value, {} without a body. Raises UnsupportedMediaType, InvalidRequest."""
         return read_json(self._request)
 
 
