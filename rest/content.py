@@ -13,18 +13,18 @@ from typing import IO, Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
-from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
-from rest.exceptions import InvalidRequest
+from rest.exceptions import InvalidRequest, UnsupportedMediaType
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 encode_json = msgspec.json.Encoder().encode
 
 JSON = "application/json"
 NAMED_KEY_CHARACTERS_MAX = 64  # of a repeated key, in the answer that names it
+SHOWN_CHARACTERS_MAX = 100  # of a header's value, in the answer that refuses it
 _BYTE_OF_ERROR = re.compile(r"\(byte ([0-9]+)\)$")
 
 
@@ -33,16 +33,30 @@ def read_json(request: HttpRequest) -> Any:
 
     Raises UnsupportedMediaType if the request says that the body is something else, InvalidRequest if it is.
     """
+    codings = request.META.get("HTTP_CONTENT_ENCODING")
+    if codings is not None:
+        _refuse_codings(codings)
     body = request.body
     if not body:
         return {}
     media_type = request.META.get("CONTENT_TYPE", "")
     if media_type != JSON and media_type.split(";")[0].strip().lower() != JSON:
         raise UnsupportedMediaType(
-            media_type,
-            f"The body must be JSON, and Content-Type must say so: {JSON}, not {media_type[:100]!r}.",
+            f"The body must be JSON, and Content-Type must say so: {JSON}, not"
+            f" {media_type[:SHOWN_CHARACTERS_MAX]!r}.",
+            headers={"Accept": JSON},
         )
     return decode_json(body)
+
+
+def _refuse_codings(codings: str) -> None:
+    """Raises UnsupportedMediaType for a body that would have to be decoded first."""
+    for coding in codings.split(","):
+        if coding.strip().lower() not in ("", "identity"):
+            raise UnsupportedMediaType(
+                f"Send the body as it is, without Content-Encoding, not {codings[:SHOWN_CHARACTERS_MAX]!r}.",
+                headers={"Accept-Encoding": "identity"},
+            )
 
 
 def decode_json(text: bytes) -> Any:
