@@ -16,7 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from exchange_site.handler import ApiHandler, Receive, Send
 from exchange_site.origins import AllowedOrigins
-from exchange_site.pages import PAGE_PREFIXES, Pages
+from exchange_site.pages import DOCUMENT_PATH, PAGE_PREFIXES, Pages
 from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
 from rest.metrics_files import share_counts
@@ -38,7 +38,7 @@ warnings.filterwarnings(
 
 async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Django's pages need sessions, forms and threads; the JSON API, which is everything else, none of them."""
-    if scope["path"].startswith(PAGE_PREFIXES):
+    if scope["path"].startswith(PAGE_PREFIXES) and not scope["path"].startswith(DOCUMENT_PATH):
         await pages(scope, receive, send)
     else:
         await api(scope, receive, send)

@@ -23,6 +23,7 @@ from exchange_site.handler import BodyTooLarge, Incomplete, Receive, Send, read_
 from exchange_site.room import Refusals, Room
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
+DOCUMENT_PATH = "/docs/schema"  # is no page: the API answers it from memory
 
 Message = Mapping[str, Any]
 
