@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from exchange_site.handler import ApiHandler, Receive, Send, send_response
 from exchange_site.origins import AllowedOrigins
-from exchange_site.pages import PAGE_PREFIXES, Pages
+from exchange_site.pages import DOCUMENT_PATH, PAGE_PREFIXES, Pages
 from exchange_site.server.heads import HEAD_CHECKED, head_refusal
 from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
@@ -44,7 +44,7 @@ async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if HEAD_CHECKED not in scope and (refusal := head_refusal(scope)) is not None:
         await send_response(refusal, send)
         return
-    if scope["path"].startswith(PAGE_PREFIXES):
+    if scope["path"].startswith(PAGE_PREFIXES) and not scope["path"].startswith(DOCUMENT_PATH):
         await pages(scope, receive, send)
     else:
         await api(scope, receive, send)

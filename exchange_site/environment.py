@@ -60,6 +60,15 @@ WorkerCpu = Annotated[
 LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="DEBUG, INFO, WARNING or ERROR")
 ]
+_ORIGIN = r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+Origins = Annotated[
+    str,
+    Meta(
+        pattern=rf"^ *{_ORIGIN}( *, *{_ORIGIN})* *$",
+        description="origins of web pages such as https://app.example.com, in lower case, without a path,"
+        " separated by commas",
+    ),
+]
 SecretKey = Annotated[str, Meta(min_length=32, description="at least 32 characters long")]
 
 
@@ -79,6 +88,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_rate_limit: RateLimit = "100/min"
     exchange_bind: str = "127.0.0.1"
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
+    exchange_cors_origins: Origins | None = None
     exchange_tls_proxy: Switch = "off"
     exchange_trusted_proxies: ProxyList | None = None
     exchange_keep_alive_seconds: Annotated[int, _whole_number(1, 3_600)] = 75
@@ -131,8 +141,24 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         return int(count), SECONDS_PER_UNIT[unit]
 
     @property
+    def cors_origins(self) -> list[str]:
+        """As browsers write them: without the port that the scheme has anyway."""
+        return [
+            _without_default_port(origin.strip())
+            for origin in (self.exchange_cors_origins or "").split(",")
+            if origin.strip()
+        ]
+
+    @property
     def allowed_hosts(self) -> list[str]:
         return [host.strip() for host in self.exchange_allowed_hosts.split(",") if host.strip()]
+
+
+def _without_default_port(origin: str) -> str:
+    for scheme, port in (("http:", ":80"), ("https:", ":443")):
+        if origin.startswith(scheme):
+            return origin.removesuffix(port)
+    return origin
 
 
 _DEFAULTS = dict(zip(Environment.__struct_fields__, Environment.__struct_defaults__, strict=True))

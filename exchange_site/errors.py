@@ -16,12 +16,22 @@ logger = logging.getLogger(__name__)
 # What DRF raises by itself, by status.
 _CODES = {
     400: "invalid_request",
-    401: "unauthorized",
+    401: "unauthenticated",
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     413: "payload_too_large",
     415: "unsupported_media_type",
+}
+
+
+_MESSAGES = {
+    400: "The request is not valid.",
+    401: "Say who you are: the credentials are missing or wrong.",
+    403: "This is not allowed.",
+    404: "There is nothing here. GET /docs lists the endpoints.",
+    413: "The request is too large.",
+    415: "The body must be JSON: Content-Type must be application/json.",
 }
 
 
@@ -63,10 +73,12 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
+    if isinstance(error, exceptions.MethodNotAllowed):
+        return method_not_allowed(_allowed(context))
     if isinstance(error, exceptions.APIException):
-        headers = {"Allow": _allowed(context)} if error.status_code == 405 else {}
         code = _CODES.get(error.status_code, "error")
-        return ErrorResponse(error.status_code, code, str(error.detail), headers=headers)
+        message = _MESSAGES.get(error.status_code, Refusal.default_detail)
+        return ErrorResponse(error.status_code, code, message)
     request = context.get("request")
     logger.error("unhandled error in %s", getattr(request, "path", "?"), exc_info=error)
     return internal_error()
@@ -134,6 +146,18 @@ def upgrade_required() -> ErrorResponse:
     )
 
 
+def method_not_allowed(allowed: str) -> ErrorResponse:
+    return ErrorResponse(
+        405, "method_not_allowed", f"This endpoint takes {allowed}.", headers={"Allow": allowed}
+    )
+
+
+def repeated_header(name: str) -> ErrorResponse:
+    return ErrorResponse(
+        400, "invalid_request", "The request is not valid.", fields={name[:64]: ["Sent more than once."]}
+    )
+
+
 def incomplete_request() -> ErrorResponse:
     return ErrorResponse(
         400, "invalid_request", "The request ended before it was complete, or its chunks are not valid."
@@ -174,7 +198,8 @@ def foreign_origin() -> ErrorResponse:
     return ErrorResponse(
         403,
         "forbidden",
-        "Web pages of this origin may not send orders or open the stream: see EXCHANGE_ALLOWED_HOSTS.",
+        "Web pages of this origin may not use the exchange: its operator names those that may in"
+        " EXCHANGE_CORS_ORIGINS, and its own in EXCHANGE_ALLOWED_HOSTS.",
     )
 
 

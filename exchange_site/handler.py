@@ -28,10 +28,11 @@ from exchange_site.errors import (
     internal_error,
     page_not_found,
     payload_too_large,
+    repeated_header,
     request_timeout,
     too_busy,
 )
-from exchange_site.origins import AllowedOrigins
+from exchange_site.origins import PREFLIGHT, SAFE_METHODS, AllowedOrigins, preflight_answer
 from exchange_site.request_metrics import NO_ENDPOINT, AnsweredRequest, answered
 from exchange_site.room import Rooms
 from orders import metrics
@@ -46,7 +47,7 @@ ENDPOINT = "exchange.endpoint"  # of a scope: the name of its URL, once that is 
 
 PLACE_ORDER_PATHS = ("/orders", "/orders/")
 
-_origins = AllowedOrigins(None)
+_origins = AllowedOrigins()
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
@@ -64,8 +65,19 @@ class BodyTooSlow(Exception):
     """The rest of the body did not come within REQUEST_BODY_SECONDS_MAX."""
 
 
+class RepeatedHeader(Exception):
+    """A header that must be single comes twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 class ApiRequest(ASGIRequest):
-    """A request whose body is here. Raises UnicodeDecodeError where its query is no text.
+    """A request whose body is here. Raises UnicodeDecodeError if its query is not text, RepeatedHeader.
+
+    A header whose value is a list may come in several lines, which are joined (RFC 9110, section 5.3). Any other
+    one that is repeated has no plain meaning: programs on the way may have read the first, the last or both.
 
     Django's own takes three times as long: it looks for cookies, an encoding and a prefix of the path as well.
     """
@@ -88,7 +100,11 @@ class ApiRequest(ASGIRequest):
                 continue  # it would pass for the one with hyphens
             key = _META_NAMES.get(name) or _meta_name(name)
             text = value.decode("latin-1")
-            meta[key] = f"{meta[key]},{text}" if key in meta else text
+            if key in meta:
+                if name not in LIST_HEADERS:
+                    raise RepeatedHeader(name.decode("latin-1"))
+                text = f"{meta[key]},{text}"
+            meta[key] = text
 
 
 class ApiHandler:
@@ -126,21 +142,31 @@ class ApiHandler:
             answered.add(AnsweredRequest(scope["method"], endpoint, response.status_code, seconds))
         elif isinstance(response, ErrorResponse):
             metrics.refused.labels(response.code).inc()
+        if _origins.listed:
+            _origins.add_headers(scope, response)
         try:
             await send_response(response, send)
         except (asyncio.CancelledError, ConnectionError):
             return  # the client left; what it asked for is done
 
     async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponse:
-        if _origins.refuses(scope):
-            return foreign_origin()
         try:
             request = ApiRequest(scope, body)
         except UnicodeDecodeError as error:
             return bad_request(None, error)  # type: ignore[arg-type]
+        except RepeatedHeader as repeated:
+            return repeated_header(repeated.name)
+        origin = request.META.get("HTTP_ORIGIN")
+        preflight = False
+        if origin is not None:
+            preflight = request.method == "OPTIONS" and PREFLIGHT in request.META
+            if (preflight or request.method not in SAFE_METHODS) and not _origins.allows(origin):
+                return foreign_origin()
         try:
             request.resolver_match = match = _resolve(request.path)
             scope[ENDPOINT] = match.url_name
+            if preflight and origin in _origins.listed:
+                return preflight_answer(_methods(match.func.actions))  # type: ignore[attr-defined]
             return await match.func(request, *match.args, **match.kwargs)  # type: ignore[no-any-return]
         except Exception as error:
             return _response_for(request, error)
@@ -164,11 +190,42 @@ def _response_for(request: ApiRequest, error: Exception) -> HttpResponse:
         return internal_error()
 
 
+def _methods(actions: Mapping[str, str]) -> list[str]:
+    """Of an endpoint: HEAD comes with GET."""
+    return [method.upper() for method in actions] + (["HEAD"] if "get" in actions else [])
+
+
 def _meta_name(name: bytes) -> str:
     """The key of a header in a request's META, as CGI has it (RFC 3875, section 4.1.18)."""
     return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
+# Headers whose value is a list by their definition. A browser's cookies are not read here.
+LIST_HEADERS = frozenset(
+    {
+        *(
+            b"accept",
+            b"accept-charset",
+            b"accept-encoding",
+            b"accept-language",
+            b"access-control-request-headers",
+        ),
+        *(b"allow", b"baggage", b"cache-control", b"connection", b"content-encoding", b"content-language"),
+        *(
+            b"cookie",
+            b"expect",
+            b"forwarded",
+            b"if-match",
+            b"if-none-match",
+            b"keep-alive",
+            b"link",
+            b"pragma",
+        ),
+        *(b"prefer", b"priority", b"sec-ch-ua", b"te", b"trailer", b"transfer-encoding", b"tracestate"),
+        *(b"upgrade", b"vary", b"via", b"warning", b"x-forwarded-for", b"x-forwarded-host"),
+        *(b"x-forwarded-port", b"x-forwarded-proto"),
+    }
+)
 _META_NAMES = {
     b"content-type": "CONTENT_TYPE",
     b"content-length": "CONTENT_LENGTH",

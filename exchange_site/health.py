@@ -13,7 +13,6 @@ import msgspec
 from django.conf import settings
 from django.db import ProgrammingError, connection
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 
@@ -26,6 +25,7 @@ from rest.database import DatabaseReader
 from rest.exceptions import Unavailable
 from rest.loops import per_event_loop
 from rest.redis import RedisSession, connect_redis
+from rest.schema import operation
 from rest.shared import Shared
 from rest.times import time_text
 from rest.viewset import AsyncViewSet
@@ -46,7 +46,7 @@ _ask_database = DatabaseReader(  # not behind slow reads
 class LiveViewSet(AsyncViewSet):
     """For whatever restarts processes."""
 
-    @extend_schema(**schema.LIVE)
+    @operation(**schema.LIVE)
     async def list(self, request: Request) -> HttpResponse:
         """This process answers; it asks nobody, so that says nothing of the rest of the exchange."""
         return JSONResponse(ALIVE)
@@ -55,7 +55,7 @@ class LiveViewSet(AsyncViewSet):
 class HealthViewSet(AsyncViewSet):
     """For load balancers, containers and people."""
 
-    @extend_schema(**schema.HEALTH)
+    @operation(**schema.HEALTH)
     async def list(self, request: Request) -> HttpResponse:
         """Whether database, Redis and the matching workers answer."""
         health = await current_health().get()

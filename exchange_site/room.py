@@ -15,7 +15,7 @@ from django.conf import settings
 Answer = TypeVar("Answer")
 
 _ALWAYS_ANSWERED = frozenset(
-    path + slash for path in ("/livez", "/healthz", "/metrics") for slash in ("", "/")
+    path + slash for path in ("/livez", "/healthz", "/metrics", "/docs/schema") for slash in ("", "/")
 )
 _CANCELS = ("/cancel", "/cancel/")  # how their paths end
 

@@ -4,11 +4,11 @@ import threading
 from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
-from drf_spectacular.utils import OpenApiResponse
 
 from marketdata.schema import CANDLE, LEVEL, TRADE
+from marketdata.stream_description import describe_stream
 from orders.schema import FILL, INSTRUMENT, ORDER
-from rest.schema import ERROR, RETRY_AFTER, TEXT, TIME, choice, errors, record
+from rest.schema import ERROR, OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, errors, record
 
 _HEALTH = record(
     {
@@ -24,24 +24,42 @@ _HEALTH = record(
     }
 )
 
+_HEALTHY_EXAMPLE = {
+    "status": "healthy",
+    "timestamp": "2026-01-31T12:00:00.123Z",
+    "uptime": 86400.5,
+    "checks": {"database": "ok", "redis": "ok", "matching": "ok"},
+}
+_UNHEALTHY_EXAMPLE = {
+    **_HEALTHY_EXAMPLE,
+    "status": "unhealthy",
+    "checks": {"database": "not answering", "redis": "ok", "matching": "ok"},
+}
+
 HEALTH: dict[str, Any] = {
     "operation_id": "get_health",
+    "summary": "Whether the exchange can take an order",
+    "tags": [OPERATIONS_TAG],
     "parameters": [RETRY_AFTER],
     "responses": {
-        **errors(),
-        200: OpenApiResponse(
+        **errors("no_parameters"),
+        200: answer(
             _HEALTH,
-            description="an order can be taken; `degraded`: in some partitions only, `checks` names the others",
+            "an order can be taken; `degraded`: in some partitions only, `checks` names the others",
+            _HEALTHY_EXAMPLE,
         ),
-        503: OpenApiResponse(_HEALTH, description="`checks` says what is wrong"),
+        503: answer(_HEALTH, "`checks` says what is wrong", _UNHEALTHY_EXAMPLE),
     },
 }
 
 LIVE: dict[str, Any] = {
     "operation_id": "get_liveness",
-    "parameters": [],
+    "summary": "Whether this process answers",
+    "tags": [OPERATIONS_TAG],
+    "parameters": [RETRY_AFTER],
     "responses": {
-        200: OpenApiResponse(record({"status": choice(["alive"])}), description="this process answers")
+        **errors("no_parameters"),
+        200: answer(record({"status": choice(["alive"])}), "this process answers", {"status": "alive"}),
     },
 }
 
@@ -76,4 +94,5 @@ def finish_document(result: dict[str, Any], **context: Any) -> dict[str, Any]:
     result["paths"] = {path.rstrip("/"): operations for path, operations in result["paths"].items()}
     result["paths"]["/orders"]["post"]["requestBody"]["required"] = True
     result["components"]["schemas"] = _COMPONENTS
+    result["info"]["description"] += "\n" + describe_stream()
     return result

@@ -24,6 +24,7 @@ except OSError as error:
 
 DEBUG = ENVIRONMENT.debug
 ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
+CORS_ORIGINS = ENVIRONMENT.cors_origins  # of web pages beside our own, exactly as browsers name them
 LOCATIONS = Locations(ENVIRONMENT.data_dir)
 POSTGRES_URI = ENVIRONMENT.postgres_uri or LOCATIONS.postgres_uri
 REDIS_URL = ENVIRONMENT.redis_url or LOCATIONS.redis_url
@@ -43,13 +44,14 @@ REQUEST_BODY_SECONDS_MAX = 10.0  # from the end of the head on; forms of the adm
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 1000
 PAGE_FILLS_MAX = 10_000  # of the orders of one page; a page ends early rather than hold more
-PAGE_ROWS_SCANNED_MAX = 20_000  # by a filter that no index serves; a page ends early rather than scan more
+PAGE_ROWS_MERGED_MAX = 50_000  # index entries of the lists that one page is merged from; it may end early
 CANDLES_DEFAULT = 500
 BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
 STATISTICS_WINDOW_HOURS_MAX = 24 * 30
 RATE_LIMIT = ENVIRONMENT.rate_limit  # (orders, seconds), None where off
 RETRY_AFTER_SECONDS = 1
+CORS_PREFLIGHT_SECONDS = 600  # that a browser may remember what a page may send
 
 # What one API process works on at once
 COMMANDS_AT_ONCE_MAX = 1_000  # orders
@@ -366,6 +368,16 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Orders in over REST, matched by price-time priority, committed before they are acknowledged.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
+    "TAGS": [
+        {"name": "Orders", "description": "Place, cancel and read orders."},
+        {
+            "name": "Market",
+            "description": "Books, trades, candles and instruments: public, without client ids.",
+        },
+        {"name": "Operations", "description": "For load balancers and people who run the exchange."},
+    ],
+    "SORT_OPERATIONS": False,  # the order of the URLs: orders first
+    "SORT_OPERATION_PARAMETERS": False,
     "POSTPROCESSING_HOOKS": ["exchange_site.schema.finish_document"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

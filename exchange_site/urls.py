@@ -5,12 +5,11 @@ from typing import Any
 from django.contrib import admin
 from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
-from rest_framework.negotiation import DefaultContentNegotiation
+from drf_spectacular.views import SpectacularSwaggerView
 
+from exchange_site.documents import DocumentViewSet
 from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
-from exchange_site.schema import OneDocument
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
@@ -24,11 +23,7 @@ def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPatt
     return re_path(rf"^{route}/?$", viewset.as_view(actions), name=name)
 
 
-SCHEMA = {
-    "generator_class": OneDocument,
-    "content_negotiation_class": DefaultContentNegotiation,  # by Accept, or ?format=json
-}
-READ_ONLY = {"http_method_names": ["get", "head"]}  # these pages can't answer OPTIONS as DRF does
+READ_ONLY = {"http_method_names": ["get", "head"]}  # this page can't answer OPTIONS as DRF does
 
 urlpatterns = [
     endpoint("orders", OrderViewSet, post="create", get="list"),
@@ -43,8 +38,8 @@ urlpatterns = [
     endpoint("livez", LiveViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
     endpoint("metrics", MetricsViewSet, get="list"),
-    re_path(r"^docs/schema/?$", SpectacularAPIView.as_view(**SCHEMA, **READ_ONLY), name="schema"),
-    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema", **READ_ONLY)),
+    endpoint("docs/schema", DocumentViewSet, get="list"),
+    re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="/docs/schema", **READ_ONLY)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
 ]

@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.utils import OpenApiResponse
 
 from marketdata.candles import CANDLE_INTERVALS
 from marketdata.selectors import WINDOW_PATTERN
@@ -12,11 +11,13 @@ from orders.models import Side
 from rest.schema import (
     COUNT,
     CURSOR_PARAMETER,
+    MARKET_TAG,
     NUMBER,
     RETRY_AFTER,
     TEXT,
     TIME,
     UUID,
+    answer,
     array,
     choice,
     errors,
@@ -27,6 +28,7 @@ from rest.schema import (
     query,
     record,
     reference,
+    sent,
 )
 
 LEVEL = record(
@@ -109,66 +111,157 @@ _WINDOW = {"type": "string", "pattern": f"^{WINDOW_PATTERN.pattern}$", "default"
 _MOMENT = {"type": "string", "format": "date-time"}
 _INSTRUMENT = instrument(DEFAULT_SYMBOL)
 
+_LEVEL_EXAMPLE = {"price": 70150.5, "quantity": 0.1, "orders": 1, "cumulative": 0.1}
+_TRADE_EXAMPLE = {
+    "trade_id": "019c142d-4a01-7b0e-b6c1-0d9f3e5a7b21",
+    "instrument": "BTC-USD",
+    "sequence": 42,
+    "price": 70150.5,
+    "quantity": 0.05,
+    "side": "sell",
+    "timestamp": "2026-01-31T12:00:01.500Z",
+}
+_TRADING_EXAMPLE = {
+    "trade_count": 2,
+    "volume": 0.15,
+    "notional": 10522.6,
+    "vwap": 70150.666666666667,
+    "open": 70151,
+    "high": 70151,
+    "low": 70150.5,
+    "last": 70150.5,
+    "change": -0.5,
+    "change_percent": -0.0007,
+}
+_CANDLE_EXAMPLE = {
+    "time": "2026-01-31T12:00:00.000Z",
+    "open": 70151,
+    "high": 70151,
+    "low": 70150.5,
+    "close": 70150.5,
+    "volume": 0.15,
+    "trade_count": 2,
+    "closed": True,
+}
+
 ORDER_BOOK: dict[str, Any] = {
     "operation_id": "get_order_book",
-    "parameters": [_INSTRUMENT, query("levels", _LEVELS, "how many of each side"), RETRY_AFTER],
+    "summary": "Read the order book",
+    "tags": [MARKET_TAG],
+    "parameters": [
+        _INSTRUMENT,
+        query("levels", _LEVELS, "how many of each side", sent("five", 5, 200), sent("none", 0, 400)),
+        RETRY_AFTER,
+    ],
     "responses": {
-        200: OpenApiResponse(_BOOK, description="both sides at one sequence, best price first"),
-        **errors(400, 404),
+        200: answer(
+            _BOOK,
+            "both sides at one sequence, best price first",
+            {
+                "instrument": "BTC-USD",
+                "sequence": 42,
+                "bids": [_LEVEL_EXAMPLE],
+                "asks": [],
+                "timestamp": "2026-01-31T12:00:02.000Z",
+            },
+        ),
+        **errors("unknown_parameter", "instrument_not_found"),
     },
 }
 LIST_TRADES: dict[str, Any] = {
     "operation_id": "list_trades",
+    "summary": "List trades",
+    "tags": [MARKET_TAG],
     "parameters": [_INSTRUMENT, limit(), CURSOR_PARAMETER, RETRY_AFTER],
     "responses": {
-        200: OpenApiResponse(page("trades", reference("Trade")), description="newest first"),
-        **errors(400, 404),
+        200: answer(
+            page("trades", reference("Trade")),
+            "newest first",
+            {"trades": [_TRADE_EXAMPLE], "next_cursor": None},
+        ),
+        **errors("unknown_parameter", "instrument_not_found"),
     },
 }
 TRADE_STATISTICS: dict[str, Any] = {
     "operation_id": "get_trade_statistics",
+    "summary": "Statistics of the trades of a window",
+    "tags": [MARKET_TAG],
     "parameters": [
         _INSTRUMENT,
         query(
             "window",
             _WINDOW,
             f"minutes, hours or days up to now; at most {settings.STATISTICS_WINDOW_HOURS_MAX}h",
+            sent("an hour", "1h", 200),
+            sent("a week", "1w", 400, "minutes, hours or days only"),
         ),
         RETRY_AFTER,
     ],
     "responses": {
-        200: OpenApiResponse(_STATISTICS, description="prices are null where there was no trade"),
-        **errors(400, 404),
+        200: answer(
+            _STATISTICS,
+            "prices are null where there was no trade",
+            {"instrument": "BTC-USD", "window": "24h", **_TRADING_EXAMPLE},
+        ),
+        **errors("unknown_parameter", "instrument_not_found"),
     },
 }
 TICKER: dict[str, Any] = {
     "operation_id": "get_ticker",
+    "summary": "A market at a glance",
+    "tags": [MARKET_TAG],
     "parameters": [_INSTRUMENT, RETRY_AFTER],
     "responses": {
-        200: OpenApiResponse(_TICKER, description="prices are null where there is none"),
-        **errors(400, 404),
+        200: answer(
+            _TICKER,
+            "prices are null where there is none",
+            {
+                "instrument": "BTC-USD",
+                "sequence": 42,
+                "bid": 70150.5,
+                "bid_quantity": 0.1,
+                "ask": None,
+                "ask_quantity": None,
+                **_TRADING_EXAMPLE,
+                "timestamp": "2026-01-31T12:00:02.000Z",
+            },
+        ),
+        **errors("unknown_parameter", "instrument_not_found"),
     },
 }
 LIST_CANDLES: dict[str, Any] = {
     "operation_id": "list_candles",
+    "summary": "List candles",
+    "tags": [MARKET_TAG],
     "parameters": [
         _INSTRUMENT,
-        query("interval", {**choice(CANDLE_INTERVALS), "default": "1m"}, "the length of a candle"),
-        query("start", _MOMENT, "candles from this time on; without `end` the first `limit` of them"),
-        query("end", _MOMENT, "candles before this time, the last `limit` of them; now by default"),
+        query(
+            *("interval", {**choice(CANDLE_INTERVALS), "default": "1m"}, "the length of a candle"),
+            *(sent("five minutes", "5m", 200), sent("two minutes", "2m", 400)),
+        ),
+        query(
+            *("start", _MOMENT, "candles from this time on; without `end` the first `limit` of them"),
+            *(sent("a time", "2026-01-31T12:00:00Z", 200), sent("not a time", "yesterday", 400)),
+        ),
+        query(
+            *("end", _MOMENT, "candles before this time, the last `limit` of them; now by default"),
+            *(sent("a time", "2030-01-31T13:00:00Z", 200), sent("not a time", "tomorrow", 400)),
+        ),
         query(
             "fill",
             {"type": "boolean", "default": False},
             "also intervals without a trade, at the close before",
+            sent("yes", True, 200),
         ),
         limit(settings.CANDLES_DEFAULT),
         RETRY_AFTER,
     ],
     "responses": {
-        200: OpenApiResponse(
+        200: answer(
             page("candles", reference("Candle")),
-            description="oldest first; intervals without a trade have no candle, unless `fill` asks for them",
+            "oldest first; intervals without a trade have no candle, unless `fill` asks for them",
+            {"candles": [_CANDLE_EXAMPLE], "next_cursor": None},
         ),
-        **errors(400, 404),
+        **errors("unknown_parameter", "instrument_not_found"),
     },
 }

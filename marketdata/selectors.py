@@ -117,15 +117,32 @@ class OpenOrders(NamedTuple):
     orders: list[Order]
 
 
+# Comparisons of whole rows of columns leave PostgreSQL no other index than order_list_by_client: orders/pages.py.
+_OPEN_ORDERS_SQL = """
+SELECT found.* FROM unnest(%(statuses)s::varchar[]) AS list(status) CROSS JOIN LATERAL (
+  SELECT * FROM orders_order AS listed
+  WHERE (listed.client_id, listed.instrument_id, listed.status)
+     >= (%(client)s::varchar, %(instrument)s::bigint, list.status)
+    AND (listed.client_id, listed.instrument_id, listed.status)
+     <= (%(client)s::varchar, %(instrument)s::bigint, list.status)
+  ORDER BY listed.client_id, listed.instrument_id, listed.status, listed.order_id LIMIT %(limit)s
+) AS found
+ORDER BY found.order_id LIMIT %(limit)s
+"""
+
+
 def list_open_orders(*, instrument_id: int, client_id: str, limit: int) -> OpenOrders:
-    """At most `limit`."""
+    """At most `limit`; of each status at most as many are read."""
     with snapshot():
         sequence = (
             BookSequence.objects.filter(instrument_id=instrument_id)
             .values_list("sequence", flat=True)
             .first()
         )
-        orders = Order.objects.filter(
-            instrument_id=instrument_id, client_id=client_id, status__in=RESTING_STATUSES
-        ).order_by("order_id")[:limit]
-        return OpenOrders(sequence or 0, list(orders))
+        parameters = {
+            "client": client_id,
+            "instrument": instrument_id,
+            "statuses": [str(status) for status in RESTING_STATUSES],
+            "limit": limit,
+        }
+        return OpenOrders(sequence or 0, list(Order.objects.raw(_OPEN_ORDERS_SQL, parameters)))

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from marketdata import schema
@@ -20,7 +19,8 @@ from rest.content import JSONResponse
 from rest.database import read_database
 from rest.exceptions import InvalidRequest
 from rest.numbers import json_number, json_optional_decimal
-from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
+from rest.pagination import CursorQuery, invalid_cursor, read_limit
+from rest.schema import operation
 from rest.times import now_text, parse_time, time_text
 from rest.viewset import AsyncViewSet
 
@@ -30,7 +30,7 @@ _SEQUENCE = re.compile(r"[0-9]{1,18}")
 class OrderBookViewSet(AsyncViewSet):
     """The book by level."""
 
-    @extend_schema(**schema.ORDER_BOOK)
+    @operation(**schema.ORDER_BOOK)
     async def list(self, request: Request) -> HttpResponse:
         """The best levels of both sides at one sequence."""
         instrument = await _instrument(request.query_params)
@@ -55,15 +55,16 @@ class OrderBookViewSet(AsyncViewSet):
 class TradeViewSet(AsyncViewSet):
     """Public prints."""
 
-    @extend_schema(**schema.LIST_TRADES)
+    @operation(**schema.LIST_TRADES)
     async def list(self, request: Request) -> HttpResponse:
         """Trades, newest first."""
         instrument = await _instrument(request.query_params)
         limit = read_limit(request.query_params)
-        cursor = request.query_params.get("cursor") or None
+        cursors = CursorQuery("trades", instrument=instrument.symbol)
+        cursor = request.query_params.get("cursor")
         before = None
         if cursor is not None:
-            key = decode_cursor(cursor)
+            key = cursors.decode(cursor)
             if not _SEQUENCE.fullmatch(key):
                 raise invalid_cursor()
             before = int(key)
@@ -77,10 +78,10 @@ class TradeViewSet(AsyncViewSet):
         page = trades[:limit]
         more = len(trades) > limit
         return JSONResponse(
-            {"trades": page, "next_cursor": encode_cursor(str(page[-1].sequence)) if more else None}
+            {"trades": page, "next_cursor": cursors.encode(str(page[-1].sequence)) if more else None}
         )
 
-    @extend_schema(**schema.TRADE_STATISTICS)
+    @operation(**schema.TRADE_STATISTICS)
     async def stats(self, request: Request) -> HttpResponse:
         """Trading over the last minutes, hours or days."""
         instrument = await _instrument(request.query_params)
@@ -93,7 +94,7 @@ class TradeViewSet(AsyncViewSet):
 class TickerViewSet(AsyncViewSet):
     """A market at a glance."""
 
-    @extend_schema(**schema.TICKER)
+    @operation(**schema.TICKER)
     async def list(self, request: Request) -> HttpResponse:
         """Best prices, the last price, and the trading of the last 24 hours."""
         instrument = await _instrument(request.query_params)
@@ -115,7 +116,7 @@ class TickerViewSet(AsyncViewSet):
 class CandleViewSet(AsyncViewSet):
     """Open, high, low, close."""
 
-    @extend_schema(**schema.LIST_CANDLES)
+    @operation(**schema.LIST_CANDLES)
     async def list(self, request: Request) -> HttpResponse:
         """Candles, oldest first; intervals without a trade have none unless `fill` is true."""
         query = request.query_params
@@ -140,7 +141,7 @@ class CandleViewSet(AsyncViewSet):
 
 
 async def _instrument(query: Mapping[str, str]) -> TradedInstrument:
-    """Raises NotFound, Unavailable."""
+    """Raises InstrumentNotFound, Unavailable."""
     return await directory.get(query.get("instrument", DEFAULT_SYMBOL))
 
 

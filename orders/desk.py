@@ -28,7 +28,7 @@ from rest.exceptions import (
     BeyondLimits,
     IdempotencyKeyReused,
     InstrumentHalted,
-    NotFound,
+    OrderNotFound,
     OrderNotOpen,
     OutcomeUnknown,
     Refusal,
@@ -116,7 +116,7 @@ class OrderDesk:
         The id says which instruments it may be of, and their workers what is open. The database is asked
         only about what none of them has.
 
-        Raises NotFound, OrderNotOpen, RateLimited, Unavailable, OutcomeUnknown.
+        Raises OrderNotFound, OrderNotOpen, RateLimited, Unavailable, OutcomeUnknown.
         """
         try:
             async with asyncio.timeout(CANCEL_SECONDS_MAX):
@@ -264,7 +264,7 @@ class OrderDesk:
     async def _submit_cancel(self, command: CancelOrder, partition: int, bucket: int | None) -> Answer:
         """If no reply comes, the database tells what became of it.
 
-        Raises RateLimited, Unavailable, OutcomeUnknown; NotFound and OrderNotOpen if the database says so.
+        Raises RateLimited, Unavailable, OutcomeUnknown; OrderNotFound and OrderNotOpen if the database says so.
         """
         try:
             return await self._gateway.submit(
@@ -308,7 +308,7 @@ class OrderDesk:
     async def _cancel_elsewhere(self, order_id: str, owner: str | None, headers: dict[str, str]) -> Outcome:
         """Cancel an order that no book has where its id points to: an old id, a moved instrument, or not open.
 
-        Raises NotFound, OrderNotOpen, Unavailable, OutcomeUnknown.
+        Raises OrderNotFound, OrderNotOpen, Unavailable, OutcomeUnknown.
         """
         row = await self._reads.refused_cancels(order_id)
         if row is None or owner not in (None, row.client_id):
@@ -328,8 +328,8 @@ def current_desk() -> OrderDesk:
     return OrderDesk(current_gateway(), desk_reads(), directory)
 
 
-def no_such_order(headers: dict[str, str] | None = None) -> NotFound:
-    return NotFound("No order has this id.", headers=headers)
+def no_such_order(headers: dict[str, str] | None = None) -> OrderNotFound:
+    return OrderNotFound(headers=headers)
 
 
 def cancel_unknown(headers: dict[str, str]) -> OutcomeUnknown:

@@ -12,7 +12,7 @@ from orders.grid import Grid
 from orders.models import OPEN_ORDERS_MAX, Instrument
 from orders.order_ids import instrument_hint
 from rest.database import DatabaseReader
-from rest.exceptions import NotFound
+from rest.exceptions import InstrumentNotFound
 
 DEFAULT_SYMBOL = "BTC-USD"
 
@@ -78,13 +78,13 @@ class InstrumentDirectory:
         return self._instruments
 
     async def get(self, symbol: str) -> TradedInstrument:
-        """Raises NotFound, Unavailable."""
+        """Raises InstrumentNotFound, Unavailable."""
         if not self._is_fresh:  # as `all`, without a coroutine more for each order
             await self._refresh()
         try:
             return self._instruments[symbol]
         except KeyError:
-            raise NotFound(
+            raise InstrumentNotFound(
                 f"No instrument has this symbol: {symbol[:40]!r}. GET /instruments lists them."
             ) from None
 

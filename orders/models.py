@@ -213,18 +213,17 @@ class Order(models.Model):
             ),
         ]
         indexes = [
-            # GET /orders?client_id=: one client's orders, newest first
-            models.Index(name="order_by_client", fields=["client_id", "-order_id"]),
+            # GET /orders and the stream's snapshots: one client's orders, in lists by instrument and status.
+            # Ascending: PostgreSQL fills the pages of an index only if what comes later sorts higher.
+            models.Index(
+                name="order_list_by_client", fields=["client_id", "instrument", "status", "order_id"]
+            ),
+            # GET /orders without client_id: the same lists of all clients
+            models.Index(name="order_list", fields=["instrument", "status", "order_id"]),
             # recovery, and the book when Redis is away: resting orders in time priority
             models.Index(
                 name="order_resting",
                 fields=["instrument", "priority"],
-                condition=Q(status__in=RESTING_STATUSES),
-            ),
-            # GET /orders?client_id=&status=open: a client's resting orders, newest first
-            models.Index(
-                name="order_resting_by_client",
-                fields=["client_id", "-order_id"],
                 condition=Q(status__in=RESTING_STATUSES),
             ),
         ]

@@ -2,18 +2,21 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse
+from drf_spectacular.utils import OpenApiParameter
 
 from orders.models import Instrument, OrderStatus, OrderType, Reason, Side
 from orders.serializers import CLIENT_ID_PATTERN, IDEMPOTENCY_KEY_CHARACTERS_MAX
 from rest.schema import (
     CURSOR_PARAMETER,
+    MARKET_TAG,
     NUMBER,
+    ORDERS_TAG,
     RETRY_AFTER,
     TEXT,
     TIME,
     UUID,
     Schema,
+    answer,
     array,
     choice,
     errors,
@@ -24,6 +27,8 @@ from rest.schema import (
     query,
     record,
     reference,
+    sent,
+    symbols,
 )
 
 _CLIENT_ID = {"type": "string", "pattern": f"^{CLIENT_ID_PATTERN.pattern}$", "example": "client-A"}
@@ -130,10 +135,83 @@ _RATE_LIMITED = [
     ),
     header("Retry-After", {"type": "integer", "minimum": 1}, "seconds to wait", [429, 503]),
 ]
-_ORDER_ID = OpenApiParameter("order_id", UUID, OpenApiParameter.PATH)
+_ORDER_ID = OpenApiParameter(
+    "order_id",
+    UUID,
+    OpenApiParameter.PATH,
+    description="as POST /orders has answered it",
+    examples=[sent("an unknown order", "01990000-0000-7000-8000-000000000000", 404)],
+)
+
+_LIMIT_ORDER = {
+    "client_id": "client-A",
+    "instrument": "BTC-USD",
+    "side": "buy",
+    "type": "limit",
+    "price": 70150.5,
+    "quantity": "0.1",
+}
+_MARKET_ORDER = {
+    "client_id": "client-B",
+    "instrument": "BTC-USD",
+    "side": "sell",
+    "type": "market",
+    "quantity": 0.05,
+}
+_KEYED_ORDER = {**_LIMIT_ORDER, "idempotency_key": "2026-01-31-0001"}
+_FILL_EXAMPLE = {
+    "trade_id": "019c142d-4a01-7b0e-b6c1-0d9f3e5a7b21",
+    "price": 70150.5,
+    "quantity": 0.05,
+    "side": "sell",
+    "liquidity": "maker",
+    "timestamp": "2026-01-31T12:00:01.500Z",
+}
+_ORDER_EXAMPLE = {
+    "order_id": "019c142d-45fb-7c40-8d6f-2f6d1b7a9c10",
+    "client_id": "client-A",
+    "instrument": "BTC-USD",
+    "side": "buy",
+    "type": "limit",
+    "price": 70150.5,
+    "quantity": 0.1,
+    "filled_quantity": 0,
+    "remaining_quantity": 0.1,
+    "average_price": None,
+    "status": "open",
+    "reason": None,
+    "idempotency_key": "2026-01-31-0001",
+    "created_at": "2026-01-31T12:00:00.123Z",
+    "updated_at": "2026-01-31T12:00:00.123Z",
+    "trades": [],
+}
+_TRADED_EXAMPLE = {
+    **_ORDER_EXAMPLE,
+    "filled_quantity": 0.05,
+    "remaining_quantity": 0.05,
+    "average_price": 70150.5,
+    "status": "partially_filled",
+    "updated_at": "2026-01-31T12:00:01.500Z",
+    "trades": [_FILL_EXAMPLE],
+}
+_CANCELLED_EXAMPLE = {**_TRADED_EXAMPLE, "status": "cancelled", "reason": "client_request"}
+_INSTRUMENT_EXAMPLE = {
+    "symbol": "BTC-USD",
+    "tick_size": 0.01,
+    "lot_size": 0.00000001,
+    "min_quantity": 0.00000001,
+    "max_quantity": 10000,
+    "min_price": 0.01,
+    "max_price": 10000000,
+    "min_notional": None,
+    "open_orders_max": 10000,
+    "status": "active",
+}
 
 PLACE_ORDER: dict[str, Any] = {
     "operation_id": "place_order",
+    "summary": "Place an order",
+    "tags": [ORDERS_TAG],
     "parameters": [
         OpenApiParameter(
             "Idempotency-Key",
@@ -145,48 +223,94 @@ PLACE_ORDER: dict[str, Any] = {
         *_RATE_LIMITED,
     ],
     "request": {"application/json": _PLACE_ORDER_BODY},
+    "examples": [
+        sent("limit", _LIMIT_ORDER, 201, "a limit order"),
+        sent("market", _MARKET_ORDER, 201, "a market order"),
+        sent("first with its key", _KEYED_ORDER, 201, "an order with an idempotency key"),
+        sent("again with its key", _KEYED_ORDER, 200, "the same order again"),
+        sent("key of another order", {**_KEYED_ORDER, "quantity": 2}, 422, "the key of another order"),
+        sent("off the tick", {**_LIMIT_ORDER, "price": 70150.505}, 400, "a price off the tick"),
+        sent("beyond the limits", {**_LIMIT_ORDER, "quantity": 1e6}, 400, "a quantity beyond the limits"),
+        sent("no price", {**_LIMIT_ORDER, "price": None}, 400, "a limit order without a price"),
+        sent("unknown field", {**_LIMIT_ORDER, "symbol": "BTC-USD"}, 400, "a field that is not known"),
+        sent("unknown instrument", {**_LIMIT_ORDER, "instrument": "NO-USD"}, 400, "an unknown instrument"),
+    ],
     "responses": {
-        201: OpenApiResponse(reference("Order"), description="the order as it stands after matching"),
-        200: OpenApiResponse(
-            reference("Order"), description="placed before with the same key: as it stands now"
+        201: answer(reference("Order"), "the order as it stands after matching", _ORDER_EXAMPLE),
+        200: answer(reference("Order"), "placed before with the same key: as it stands now", _TRADED_EXAMPLE),
+        **errors(
+            *("invalid_request", "not_json", "instrument_halted", "unsupported_media_type"),
+            *("forbidden", "idempotency_key_reused", "rate_limited", "outcome_unknown"),
         ),
-        **errors(400, 409, 415, 422, 429, 504),
     },
 }
 CANCEL_ORDER: dict[str, Any] = {
     "operation_id": "cancel_order",
+    "summary": "Cancel an order",
+    "tags": [ORDERS_TAG],
     "parameters": [_ORDER_ID, *_RATE_LIMITED],
     "request": {"application/json": _CANCEL_ORDER_BODY},
+    "examples": [
+        sent("owner", {"client_id": "client-A"}, 200, "only if it is this client's order"),
+        sent("anybody", {}, 200, "whosever order it is"),
+        sent("bad owner", {"client_id": "client A"}, 400, "not a client id"),
+    ],
     "responses": {
-        200: OpenApiResponse(reference("Order"), description="the cancelled order"),
-        **errors(400, 404, 409, 415, 429, 504),
+        200: answer(reference("Order"), "the cancelled order", _CANCELLED_EXAMPLE),
+        **errors(
+            *("not_json", "forbidden", "order_not_found", "order_not_open", "unsupported_media_type"),
+            *("rate_limited", "outcome_unknown"),
+        ),
     },
 }
 RETRIEVE_ORDER: dict[str, Any] = {
     "operation_id": "get_order",
+    "summary": "Read an order",
+    "tags": [ORDERS_TAG],
     "parameters": [_ORDER_ID, RETRY_AFTER],
-    "responses": {200: OpenApiResponse(reference("Order"), description="the order"), **errors(404)},
+    "responses": {
+        200: answer(reference("Order"), "the order", _TRADED_EXAMPLE),
+        **errors("no_parameters", "order_not_found"),
+    },
 }
 LIST_ORDERS: dict[str, Any] = {
     "operation_id": "list_orders",
+    "summary": "List orders",
+    "tags": [ORDERS_TAG],
     "parameters": [
-        query("client_id", _CLIENT_ID, "only this client's"),
-        query("instrument", TEXT, "only this instrument's"),
-        query("status", choice(OrderStatus.values), "only those that stand so"),
+        query(
+            *("client_id", _CLIENT_ID, "only this client's"),
+            *(sent("client-A", "client-A", 200), sent("bad", "client A", 400)),
+        ),
+        query("instrument", TEXT, "only this instrument's", *symbols("BTC-USD")),
+        query(
+            *("status", choice(OrderStatus.values), "only those that stand so"),
+            *(sent("open", "open", 200), sent("unknown", "done", 400)),
+        ),
         limit(),
         CURSOR_PARAMETER,
         RETRY_AFTER,
     ],
     "responses": {
-        200: OpenApiResponse(page("orders", reference("Order")), description="newest first"),
-        **errors(400, 404),
+        200: answer(
+            page("orders", reference("Order")),
+            "newest first; a page is only empty if nothing more follows",
+            {"orders": [_TRADED_EXAMPLE], "next_cursor": None},
+        ),
+        **errors("unknown_parameter", "instrument_not_found"),
     },
 }
 LIST_INSTRUMENTS: dict[str, Any] = {
     "operation_id": "list_instruments",
+    "summary": "List the instruments",
+    "tags": [MARKET_TAG],
     "parameters": [RETRY_AFTER],
     "responses": {
-        200: OpenApiResponse(page("instruments", reference("Instrument")), description="by symbol"),
-        **errors(),
+        200: answer(
+            page("instruments", reference("Instrument")),
+            "by symbol",
+            {"instruments": [_INSTRUMENT_EXAMPLE], "next_cursor": None},
+        ),
+        **errors("no_parameters"),
     },
 }

@@ -10,7 +10,8 @@ from django.db import connection
 from django.db.models import Count
 
 from orders.documents import FillDocument, OrderDocument, stored_state
-from orders.models import RESTING_STATUSES, Order
+from orders.models import Order
+from orders.pages import list_order_rows
 from rest.numbers import json_number
 
 
@@ -56,36 +57,19 @@ def list_orders(
     before: UUID | None,
     limit: int,
 ) -> OrderPage:
-    """At most `limit` orders with lower ids than `before`.
-
-    A page costs a bounded number of rows: it may end early, even empty, with more behind it.
-    """
-    orders = Order.objects.order_by("-order_id")
-    if before is not None:
-        orders = orders.filter(order_id__lt=before)
-    if client_id is not None:
-        orders = orders.filter(client_id=client_id)
-    after: UUID | None = None
-    indexed = status is None or (client_id is not None and status in RESTING_STATUSES)
-    if instrument_id is not None or not indexed:
-        last = settings.PAGE_ROWS_SCANNED_MAX - 1
-        after = orders.values_list("order_id", flat=True)[last : last + 1].first()
-        if after is not None:
-            orders = orders.filter(order_id__gte=after)
-    if status is not None:
-        orders = orders.filter(status=status)
-    if instrument_id is not None:
-        orders = orders.filter(instrument_id=instrument_id)
-    rows = list(orders.select_related("instrument")[: limit + 1])
-    fitting = min(limit, _count_fitting(rows))
+    """At most `limit` orders with lower ids than `before`; without any only if nothing more follows."""
+    page = list_order_rows(
+        client_id=client_id, instrument_id=instrument_id, status=status, before=before, limit=limit
+    )
+    rows, more = page.rows, page.more
+    fitting = _count_fitting(rows)
     if len(rows) > fitting:
-        rows = rows[:fitting]
-        after = rows[-1].order_id
-    return OrderPage(_documents(rows), after)
+        rows, more = rows[:fitting], True
+    return OrderPage(_documents(rows), rows[-1].order_id if more else None)
 
 
 def _count_fitting(rows: list[Order]) -> int:
-    """How many of the first orders have at most PAGE_FILLS_MAX fills together; at least one."""
+    """How many of the first orders have at most PAGE_FILLS_MAX fills together; at least one if there is one."""
     filled = Order.objects.order_by().filter(
         order_id__in=[row.order_id for row in rows if row.filled_quantity]
     )

@@ -17,10 +17,17 @@ from rest.exceptions import BeyondLimits, InvalidRequest
 from rest.numbers import EXACT, decimal_text, parse_decimal
 
 CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+CLIENT_ID_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : - are required."
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 
 
-class TextField(serializers.Field):  # type: ignore[type-arg]
+class InputField(serializers.Field):  # type: ignore[type-arg]
+    """A field of a body, with our own words for what is missing."""
+
+    default_error_messages = {"required": "Is required.", "null": "Must not be null."}
+
+
+class TextField(InputField):
     """A JSON string that matches a pattern whole; numbers are not taken for text."""
 
     def __init__(self, pattern: re.Pattern[str], message: str, **kwargs: Any) -> None:
@@ -37,7 +44,7 @@ class TextField(serializers.Field):  # type: ignore[type-arg]
         return value
 
 
-class ChoiceText(serializers.Field):  # type: ignore[type-arg]
+class ChoiceText(InputField):
     """One of a few strings."""
 
     def __init__(self, choices: list[str], **kwargs: Any) -> None:
@@ -53,7 +60,7 @@ class ChoiceText(serializers.Field):  # type: ignore[type-arg]
         return value
 
 
-class ExactDecimalField(serializers.Field):  # type: ignore[type-arg]
+class ExactDecimalField(InputField):
     """A number or a string, read as an exact decimal above zero."""
 
     def to_internal_value(self, data: Any) -> Decimal:
@@ -70,7 +77,7 @@ class ExactDecimalField(serializers.Field):  # type: ignore[type-arg]
 
 
 def client_id_field(**kwargs: Any) -> TextField:
-    return TextField(CLIENT_ID_PATTERN, "1 to 64 characters of A-Z a-z 0-9 . _ : - are required.", **kwargs)
+    return TextField(CLIENT_ID_PATTERN, CLIENT_ID_RULE, **kwargs)
 
 
 class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -92,8 +99,9 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
         if isinstance(data, dict):
             unknown = data.keys() - self.fields.keys()
             if unknown:
+                message = f"Unknown field. Known here: {', '.join(self.fields)}."
                 raise serializers.ValidationError(
-                    {str(name)[:64]: ["Unknown field."] for name in sorted(unknown)[:10]}
+                    {str(name)[:64] or "body": [message] for name in sorted(unknown)[:10]}
                 )
         return super().to_internal_value(data)
 

@@ -5,7 +5,6 @@ import time
 from uuid import UUID
 
 from django.http import HttpResponse
-from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
@@ -14,12 +13,13 @@ from orders.desk import OrderRequest, Outcome, current_desk, no_such_order
 from orders.instruments import directory
 from orders.models import OrderStatus
 from orders.selectors import find_order, list_orders
-from orders.serializers import CLIENT_ID_PATTERN, CancelOrderSerializer, PlaceOrderSerializer
+from orders.serializers import CLIENT_ID_PATTERN, CLIENT_ID_RULE, CancelOrderSerializer, PlaceOrderSerializer
 from rest.content import JSONResponse
 from rest.database import read_database
-from rest.exceptions import InvalidRequest, NotFound
+from rest.exceptions import InstrumentNotFound, InvalidRequest
 from rest.numbers import json_decimal, json_optional_decimal
-from rest.pagination import decode_cursor, encode_cursor, invalid_cursor, read_limit
+from rest.pagination import CursorQuery, invalid_cursor, read_limit
+from rest.schema import operation
 from rest.viewset import AsyncViewSet
 
 ORDER_ID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -31,7 +31,7 @@ _cancel_order = CancelOrderSerializer()
 class OrderViewSet(AsyncViewSet):
     """Orders of all clients."""
 
-    @extend_schema(**schema.PLACE_ORDER)
+    @operation(**schema.PLACE_ORDER)
     async def create(self, request: Request) -> HttpResponse:
         """Place an order; answered after the order and its trades are committed."""
         started = time.perf_counter()
@@ -39,7 +39,7 @@ class OrderViewSet(AsyncViewSet):
         metrics.latency_seconds.add(time.perf_counter() - started)
         return _answer(outcome, created=True)
 
-    @extend_schema(**schema.CANCEL_ORDER)
+    @operation(**schema.CANCEL_ORDER)
     async def cancel(self, request: Request, order_id: str) -> HttpResponse:
         """Take a resting order off the book; answered after that is committed."""
         started = time.perf_counter()
@@ -48,7 +48,7 @@ class OrderViewSet(AsyncViewSet):
         metrics.cancel_latency_seconds.add(time.perf_counter() - started)
         return _answer(outcome, created=False)
 
-    @extend_schema(**schema.RETRIEVE_ORDER)
+    @operation(**schema.RETRIEVE_ORDER)
     async def retrieve(self, request: Request, order_id: str) -> HttpResponse:
         """An order with its trades."""
         document = await read_database(find_order, _order_id(order_id))
@@ -56,28 +56,29 @@ class OrderViewSet(AsyncViewSet):
             raise no_such_order()
         return JSONResponse(document)
 
-    @extend_schema(**schema.LIST_ORDERS)
+    @operation(**schema.LIST_ORDERS)
     async def list(self, request: Request) -> HttpResponse:
         """Orders, newest first."""
         query = request.query_params
         client_id, symbol, status = (query.get(name) for name in ("client_id", "instrument", "status"))
         if client_id is not None and not CLIENT_ID_PATTERN.fullmatch(client_id):
-            raise InvalidRequest(fields={"client_id": ["Not a client id."]})
+            raise InvalidRequest(fields={"client_id": [CLIENT_ID_RULE]})
         if status is not None and status not in OrderStatus.values:
             raise InvalidRequest(fields={"status": [f"Must be one of: {', '.join(OrderStatus.values)}."]})
         instrument = None if symbol is None else await directory.get(symbol)
+        cursors = CursorQuery("orders", client_id=client_id, instrument=symbol, status=status)
         page = await read_database(
             list_orders,
             client_id=client_id,
             instrument_id=None if instrument is None else instrument.instrument_id,
             status=status,
-            before=_read_cursor(query.get("cursor") or None),
+            before=_read_cursor(cursors, query.get("cursor")),
             limit=read_limit(query),
         )
         return JSONResponse(
             {
                 "orders": page.orders,
-                "next_cursor": None if page.after is None else encode_cursor(str(page.after)),
+                "next_cursor": None if page.after is None else cursors.encode(str(page.after)),
             }
         )
 
@@ -85,7 +86,7 @@ class OrderViewSet(AsyncViewSet):
 class InstrumentViewSet(AsyncViewSet):
     """What can be traded."""
 
-    @extend_schema(**schema.LIST_INSTRUMENTS)
+    @operation(**schema.LIST_INSTRUMENTS)
     async def list(self, request: Request) -> HttpResponse:
         """All instruments with their grids and limits."""
         instruments = (await directory.all()).values()
@@ -125,7 +126,7 @@ async def _read_order(request: Request) -> OrderRequest:
     symbol = fields.pop("instrument")
     try:
         instrument = await directory.get(symbol)
-    except NotFound as error:
+    except InstrumentNotFound as error:
         raise InvalidRequest(fields={"instrument": [str(error.detail)]}) from None
     return OrderRequest(instrument=instrument, **fields)
 
@@ -156,10 +157,10 @@ def _order_id(text: str) -> UUID:
     return UUID(text)
 
 
-def _read_cursor(cursor: str | None) -> UUID | None:
+def _read_cursor(cursors: CursorQuery, cursor: str | None) -> UUID | None:
     if cursor is None:
         return None
     try:
-        return UUID(decode_cursor(cursor))
+        return UUID(cursors.decode(cursor))
     except ValueError:
         raise invalid_cursor() from None

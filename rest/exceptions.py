@@ -39,6 +39,24 @@ class NotFound(Refusal):
     default_detail = "Not found."
 
 
+class OrderNotFound(NotFound):
+    default_code = "order_not_found"
+    default_detail = "No order has this id."
+
+
+class InstrumentNotFound(NotFound):
+    default_code = "instrument_not_found"
+    default_detail = "No instrument has this symbol. GET /instruments lists them."
+
+
+class UnsupportedMediaType(Refusal):
+    """415: the body is not what it may be, or is encoded; the headers say what is taken."""
+
+    status_code = 415
+    default_code = "unsupported_media_type"
+    default_detail = "The body must be JSON."
+
+
 class OrderNotOpen(Refusal):
     status_code = 409
     default_code = "order_not_open"

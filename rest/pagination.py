@@ -1,7 +1,14 @@
-"""Keyset pages: a cursor is the sort key of the last item shown, so page 1,000 costs what page 1 costs."""
+"""Keyset pages: a cursor is the sort key of the last item shown, so page 1,000 costs what page 1 costs.
+
+A cursor belongs to its query. It bears a signature over the list, the filters and the key: another query's cursor
+would skip items without a word, and is refused. `limit` is no part of it, and may change from page to page.
+Known limit: a new secret key ends the cursors that were given out before.
+"""
 
 import base64
 import binascii
+import hashlib
+import hmac
 from collections.abc import Mapping
 
 from django.conf import settings
@@ -9,24 +16,50 @@ from django.conf import settings
 from rest.exceptions import InvalidRequest
 
 CURSOR_CHARACTERS_MAX = 200
+_SIGNATURE_BYTES = 9
 
 
-def encode_cursor(key: str) -> str:
-    return base64.urlsafe_b64encode(key.encode()).decode().rstrip("=")
+class CursorQuery:
+    """A list and the filters that its pages have in common; None for a filter that is left out."""
 
+    def __init__(self, listing: str, **filters: str | None) -> None:
+        given = sorted((name, value) for name, value in filters.items() if value is not None)
+        self._query = repr((listing, given))
 
-def decode_cursor(cursor: str) -> str:
-    """The key inside a cursor. Raises InvalidRequest where it is not one of ours."""
-    try:
-        if len(cursor) > CURSOR_CHARACTERS_MAX:
-            raise ValueError
-        return base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (ValueError, binascii.Error):
-        raise invalid_cursor() from None
+    def encode(self, key: str) -> str:
+        """The cursor of the page that begins after the item with this sort key."""
+        text = key.encode()
+        return base64.urlsafe_b64encode(self._sign(text) + text).decode().rstrip("=")
+
+    def decode(self, cursor: str) -> str:
+        """The sort key inside a cursor. Raises InvalidRequest if the cursor is not one of this query."""
+        try:
+            if len(cursor) > CURSOR_CHARACTERS_MAX:
+                raise ValueError
+            signed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            signature, text = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
+            if not hmac.compare_digest(signature, self._sign(text)):
+                raise ValueError
+            return text.decode()
+        except (ValueError, binascii.Error):
+            raise invalid_cursor() from None
+
+    def _sign(self, key: bytes) -> bytes:
+        secret = hashlib.sha256(settings.SECRET_KEY.encode()).digest()
+        signed = hashlib.blake2b(key, digest_size=_SIGNATURE_BYTES, key=secret, person=b"cursor")
+        signed.update(b"\0" + self._query.encode())
+        return signed.digest()
 
 
 def invalid_cursor() -> InvalidRequest:
-    return InvalidRequest(fields={"cursor": ["Not a cursor of this list: use next_cursor of the last page."]})
+    return InvalidRequest(
+        fields={
+            "cursor": [
+                "Not a cursor of this query: send next_cursor of its last page with the same filters, or begin"
+                " without a cursor."
+            ]
+        }
+    )
 
 
 def read_limit(

@@ -2,8 +2,9 @@
 
 DRF's dispatch is synchronous, and Django runs a synchronous view, or the rendering of a DRF Response, on
 another thread: 0.2 to 0.5 ms each. Here dispatch is a coroutine and handlers return a finished JSONResponse,
-so a request never leaves the event loop's thread. Authentication, permissions and throttles of a viewset run where
-it has any, on the loop: classes used there must not block. Answers are JSON whatever the client says it accepts.
+so a request never leaves the event loop's thread. Query parameters that an action does not name are refused.
+Authentication, permissions and throttles of a viewset run if it has any, on the loop: classes used there must not
+block. Answers are JSON whatever the client says it accepts.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,8 +17,10 @@ from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
 from rest.content import AlwaysJSON, read_json
+from rest.query import check_query
 
 _negotiator = AlwaysJSON()
+_NO_PARAMETERS: frozenset[str] = frozenset()
 
 
 class JSONRequest(Request):
@@ -29,7 +32,7 @@ class JSONRequest(Request):
 
     @property
     def data(self) -> Any:
-        """The body's value, {} where there is no body. Raises UnsupportedMediaType, ParseError."""
+        """The body's value, {} without a body. Raises UnsupportedMediaType, InvalidRequest."""
         return read_json(self._request)
 
 
@@ -62,6 +65,8 @@ class AsyncViewSet(ViewSet):
         try:
             self.initial(drf_request, *args, **kwargs)
             act = getattr(self, self.action, None) or self.http_method_not_allowed
+            if request.META["QUERY_STRING"] and self.action:
+                check_query(request, getattr(act, "query_parameters", _NO_PARAMETERS))
             return await act(drf_request, *args, **kwargs)  # type: ignore[misc, no-any-return]
         except Exception as error:
             return self.handle_exception(error)

@@ -24,6 +24,12 @@ WRONG = {
     "EXCHANGE_ASGI_SERVER": ["granian", "Uvicorn"],
     "EXCHANGE_API_PROCESSES": ["0", "65", "many"],
     "EXCHANGE_WORKER_CPU": ["-1", "first", "10000", "0,1"],
+    "EXCHANGE_CORS_ORIGINS": [
+        *("*", "null", "app.example.com", "https://", "https://*.example.com", "https://app.example.com/"),
+        *("https://app.example.com/path", "ftp://app.example.com", "https://user@app.example.com"),
+        *("https://App.example.com", "https://a.example https://b.example", "https://a.example,,"),
+        *("https://a.example,*", "https://a.example:port", "https://a.example?x", "https://a.example#x"),
+    ],
     "EXCHANGE_TLS_PROXY": ["maybe", "2"],
     "EXCHANGE_TRUSTED_PROXIES": [
         "proxy",

@@ -148,4 +148,4 @@ def test_a_book_in_doubt_is_asked_for_again() -> None:
 
 def test_a_market_that_is_not_there_is_told() -> None:
     with pytest.raises(client.Refused, match="No such"):
-        follow([[{"type": "error", "code": "not_found", "message": "No such instrument."}]])
+        follow([[{"type": "error", "code": "instrument_not_found", "message": "No such instrument."}]])

@@ -247,12 +247,6 @@ def test_a_body_that_is_no_object_is_told_so(client: Client, body: bytes) -> Non
     assert error["fields"] == {"body": ["Must be a JSON object."]}
 
 
-def test_a_field_that_comes_twice_counts_once(client: Client, market: Market) -> None:
-    """JSON leaves open what it means; here the last one counts, and both are checked as one."""
-    body = json.dumps(GOOD)[:-1].encode() + b',"quantity":"x"}'
-    assert client.post("/orders", body).refused_fields() == {"quantity"}
-
-
 def test_bad_bodies_of_cancels(client: Client) -> None:
     path = "/orders/01990000-0000-7000-8000-000000000000/cancel"
     for body in (*WHOLE_BODIES, b'{"client_id":1}', b'{"client_id":"a b"}', b'{"reason":"x"}'):

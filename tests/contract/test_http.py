@@ -182,7 +182,7 @@ def test_an_id_has_one_spelling(client: Client, instrument: str) -> None:
     order_id = client.place(instrument, "buy", 1, 10)["order_id"]
     assert client.get(f"/orders/{order_id.upper()}").status == 200
     for other in (f"{{{order_id}}}", order_id.replace("-", ""), f"urn:uuid:{order_id}"):
-        client.get(f"/orders/{other}").error(404, "not_found")
+        client.get(f"/orders/{other}").error(404, "order_not_found")
 
 
 def test_admin_without_its_slash(client: Client) -> None:

@@ -80,7 +80,7 @@ def test_the_default_instrument(client: Client) -> None:
     for path in ("/orderbook", "/trades/stats"):
         assert client.get(path).json["instrument"] == "BTC-USD"
     for path in ("/orderbook", "/trades", "/trades/stats", "/candles", "/orders"):
-        client.get(path, instrument="NO-USD").error(404, "not_found")
+        client.get(path, instrument="NO-USD").error(404, "instrument_not_found")
 
 
 def test_trades_newest_first(client: Client, instrument: str) -> None:

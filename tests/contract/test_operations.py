@@ -168,7 +168,7 @@ def test_a_refused_order_is_counted_as_it_is_answered(
 def test_other_requests_are_no_orders(client: Client) -> None:
     before = metrics(client)["exchange_orders_received_total"], refusals(client)
     client.get("/orders?limit=0").error(400, "invalid_request")
-    client.post("/orders/01990000-0000-7000-8000-000000000000/cancel").error(404, "not_found")
+    client.post("/orders/01990000-0000-7000-8000-000000000000/cancel").error(404, "order_not_found")
     assert (metrics(client)["exchange_orders_received_total"], refusals(client)) == before
 
 

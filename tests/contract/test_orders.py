@@ -213,14 +213,14 @@ def test_a_cancel_without_content_type_is_served(client: Client, instrument: str
 def test_a_cancel_that_names_another_client_finds_nothing(client: Client, instrument: str) -> None:
     order = client.place(instrument, "buy", 1, 10)
     answer = client.post(f"/orders/{order['order_id']}/cancel", {"client_id": "somebody-else"})
-    answer.error(404, "not_found")
+    answer.error(404, "order_not_found")
     assert client.order(order["order_id"])["status"] == "open"
 
 
 @pytest.mark.parametrize("order_id", [UNKNOWN_ID, "1", "none", UNKNOWN_ID[:-1], "%00", "%F0%9F%92%A9"])
 def test_unknown_orders(client: Client, order_id: str) -> None:
-    client.get(f"/orders/{order_id}").error(404, "not_found")
-    client.post(f"/orders/{order_id}/cancel").error(404, "not_found")
+    client.get(f"/orders/{order_id}").error(404, "order_not_found")
+    client.post(f"/orders/{order_id}/cancel").error(404, "order_not_found")
 
 
 @pytest.mark.parametrize(

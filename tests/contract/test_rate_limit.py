@@ -112,7 +112,7 @@ def test_cancels_of_unknown_ids_count(limited: Client, newcomer: str) -> None:
     remaining = []
     for order_id in (UNKNOWN_ID, OLD_ID, UNKNOWN_ID):
         answer = limited.post(f"/orders/{order_id}/cancel", {"client_id": newcomer})
-        answer.error(404, "not_found")
+        answer.error(404, "order_not_found")
         remaining.append(allowance(answer)[:2])
     assert remaining == [(CANCEL_LIMIT, CANCEL_LIMIT - number) for number in (1, 2, 3)]
 

@@ -98,7 +98,7 @@ def test_what_is_no_message_is_answered_with_an_error(stream: Stream) -> None:
 
 def test_an_unknown_instrument_is_an_error(stream: Stream, client: Client, instrument: str) -> None:
     stream.send({"type": "subscribe", "channels": ["trades"], "instrument": [instrument, "NO-USD"]})
-    stream.error("not_found")
+    stream.error("instrument_not_found")
     meet(client, instrument)
     stream.ping("nothing was subscribed")
 

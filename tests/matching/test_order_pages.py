@@ -1,14 +1,21 @@
-"""GET /orders on a large table: a page costs a bounded number of rows, and no order is missed between pages."""
+"""GET /orders on a large table: each combination of filters finds all that fits, and reads little else."""
 
+import itertools
+import json
+from datetime import UTC, datetime
+from random import Random
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from pytest_django.fixtures import Settings
 
-from orders.models import Order
+from marketdata.selectors import list_open_orders
+from orders.models import Order, OrderStatus
+from orders.pages import page_parameters, page_sql
 from orders.selectors import list_orders
-from tests.matching.partition import Partition, cancel, place
+from tests.matching.partition import Partition, new_id, place
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -27,6 +34,84 @@ def pages(limit: int = 3, **filters: Any) -> list[list[str]]:
         before = page.after
 
 
+FILLED = {"partially_filled": 1, "filled": 2}
+
+
+def stored_order(instrument_id: int, *, client_id: str, status: str, number: int) -> Order:
+    """A row as the worker would have written it; its fills are not stored, so that none are counted."""
+    now = datetime.now(UTC)
+    return Order(
+        order_id=new_id(),
+        client_id=client_id,
+        instrument_id=instrument_id,
+        side="buy",
+        type="limit",
+        price=1,
+        quantity=2,
+        filled_quantity=FILLED.get(status, 0),
+        filled_notional=FILLED.get(status, 0),
+        status=status,
+        sequence=number,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+_INSERT_SQL = """
+INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
+                          filled_notional, status, sequence, created_at, updated_at)
+SELECT (lpad(to_hex(%(first)s::bigint), 12, '0') || lpad(to_hex(number), 20, '0'))::uuid, %(client_id)s,
+       %(instrument_id)s, 'buy', 'limit', 1, 2, %(filled)s, %(filled)s, %(status)s, number, now(), now()
+FROM generate_series(1, %(count)s) AS number
+"""
+
+
+def insert_orders(count: int, **columns: Any) -> None:
+    """Newer than all that are there."""
+    newest = Order.objects.order_by("-order_id").values_list("order_id", flat=True).first()
+    first = (newest.int >> 80) + 1 if newest else 1
+    with connection.cursor() as cursor:
+        terms = {"first": first, "count": count, "filled": FILLED.get(columns["status"], 0), **columns}
+        cursor.execute(_INSERT_SQL, terms)
+
+
+PARAMETERS = {
+    "client": "varchar",
+    "instrument": "bigint",
+    "statuses": "varchar[]",
+    "before": "uuid",
+    "after": "uuid",
+    "rows": "bigint",
+    "merged_max": "bigint",
+}
+
+
+def read_rows(query: dict[str, Any], mode: str) -> int:
+    """How many rows of the table and entries of its indexes are read for a page of 3 orders."""
+    sql = page_sql(client_id=query["client_id"], instrument_id=query["instrument_id"])
+    numbered = sql % {name: f"${number}" for number, name in enumerate(PARAMETERS, start=1)}
+    values = page_parameters(**query, before=None, limit=3)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET plan_cache_mode = {mode}")
+        cursor.execute(f"PREPARE read_page ({', '.join(PARAMETERS.values())}) AS {numbered}")
+        try:
+            places = ", ".join(f"%({name})s" for name in PARAMETERS)
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE read_page ({places})", values)
+            [(plans,)] = cursor.fetchall()
+        finally:
+            cursor.execute("DEALLOCATE read_page")
+            cursor.execute("RESET plan_cache_mode")
+    return sum(
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in nodes((plans if isinstance(plans, list) else json.loads(plans))[0]["Plan"])
+        if node.get("Relation Name") == "orders_order"
+    )
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for part in plan.get("Plans", ()) for node in nodes(part))]
+
+
 def newest_first(**filters: Any) -> list[str]:
     return [
         str(key) for key in Order.objects.filter(**filters).order_by("-order_id").values_list("pk", flat=True)
@@ -37,36 +122,105 @@ def flat(found: list[list[str]]) -> list[str]:
     return [order_id for page in found for order_id in page]
 
 
-def test_a_rare_status_is_found_page_by_page(settings: Settings) -> None:
-    partition = Partition()
-    orders = [place("buy", 100 + number, 1) for number in range(20)]
-    partition.run(*orders)
-    partition.run(cancel(orders[1]), cancel(orders[2]), cancel(orders[17]))
-    expected = newest_first(status="cancelled")
-    assert pages(status="cancelled") == [expected]  # the control: few rows are read to the end
-    settings.PAGE_ROWS_SCANNED_MAX = 6
-    found = pages(status="cancelled")
-    assert flat(found) == expected
-    assert [len(page) for page in found] == [1, 0, 1, 1]
-    assert flat(pages(status="open")) == newest_first(status="open")
+FILTERS = [
+    dict(zip(("client_id", "instrument", "status"), values, strict=True))
+    for values in itertools.product(
+        (None, "alice", "bob", "nobody"), (None, "BTC-USD", "ETH-USD", "SOL-USD"), (None, *OrderStatus.values)
+    )
+]
 
 
-def test_a_rare_instrument_is_found_page_by_page(settings: Settings, instruments: Any) -> None:
-    partition = Partition()
-    rare = place("buy", 100, 1, instrument="ETH-USD")
-    partition.run(rare, *(place("buy", 100 + number, 1) for number in range(20)))
-    settings.PAGE_ROWS_SCANNED_MAX = 6
-    found = pages(instrument_id=instruments["ETH-USD"].instrument_id)
-    assert flat(found) == [rare.order_id]
-    assert len(found) > 2
+@pytest.fixture
+def mixed(instruments: Any) -> None:
+    """Orders of all statuses, of clients and instruments that have few or many of them."""
+    rows = []
+    random = Random(7)
+    for number in range(80):
+        rows.append(
+            stored_order(
+                instruments[random.choice(["BTC-USD", "BTC-USD", "ETH-USD"])].instrument_id,
+                client_id=random.choice(["alice", "alice", "bob", "carol"]),
+                status=random.choice(OrderStatus.values),
+                number=number,
+            )
+        )
+    Order.objects.bulk_create(rows)
 
 
-def test_a_clients_resting_orders_need_no_search(settings: Settings) -> None:
-    partition = Partition()
-    resting = place("buy", 100, 1, client_id="mine")
-    partition.run(resting, *(place("buy", 0, 1, client_id="mine") for _ in range(20)))
-    settings.PAGE_ROWS_SCANNED_MAX = 6
-    assert pages(client_id="mine", status="open") == [[resting.order_id]]
+@pytest.mark.usefixtures("mixed")
+@pytest.mark.parametrize("merged_max", [50_000, 20, 2], ids=lambda merged_max: f"{merged_max} merged")
+def test_every_combination_of_filters_gives_what_a_plain_filter_gives(
+    settings: Settings, instruments: Any, merged_max: int
+) -> None:
+    settings.PAGE_ROWS_MERGED_MAX = merged_max
+    for filters in FILTERS:
+        symbol = filters["instrument"]
+        query = {
+            "client_id": filters["client_id"],
+            "instrument_id": symbol and instruments[symbol].instrument_id,
+            "status": filters["status"],
+        }
+        expected = newest_first(**{name: value for name, value in query.items() if value is not None})
+        for limit in (2, 7, 1000) if merged_max == 50_000 else (1000,):
+            found = pages(limit=limit, **query)
+            assert flat(found) == expected, filters
+            assert all(found[:-1]), "an empty page, with more behind it"
+            if merged_max == 50_000:
+                assert {len(page) for page in found[:-1]} <= {limit}
+
+
+RARE = {"client_id": "alice", "instrument_id": "ETH-USD", "status": "open"}
+CROWD = 6_000
+ROWS_READ_MAX = 100  # for a page of 3
+
+
+@pytest.fixture(params=list(itertools.product((True, False), repeat=3)), ids=str)
+def rare_filters(request: pytest.FixtureRequest, instruments: Any) -> dict[str, Any]:
+    """Some of the filters of one order, behind many newer ones that differ in just these."""
+    chosen = [name for name, given in zip(RARE, request.param, strict=True) if given]
+    common = {"client_id": "crowd", "instrument_id": "SOL-USD", "status": "cancelled"}
+    symbols = RARE["instrument_id"], common["instrument_id"]
+    rare_instrument, other_instrument = (instruments[symbol].instrument_id for symbol in symbols)
+    rare = {**RARE, "instrument_id": rare_instrument}
+    crowds = [
+        {**rare, name: {**common, "instrument_id": other_instrument}[name]} for name in (chosen or RARE)
+    ]
+    Order.objects.bulk_create([stored_order(**rare, number=0)])
+    for crowd in crowds:
+        insert_orders(CROWD // len(crowds), **crowd)
+    return {name: rare[name] for name in chosen}
+
+
+def test_a_rare_order_is_on_the_first_page_whatever_is_newer(rare_filters: dict[str, Any]) -> None:
+    """Also with statistics of the table when it was empty, and with those of now."""
+    for analyze in (False, True):
+        if analyze:
+            with connection.cursor() as cursor:
+                cursor.execute("ANALYZE orders_order")
+        query = {"client_id": None, "instrument_id": None, "status": None, **rare_filters}
+        page = list_orders(before=None, limit=3, **query)
+        expected = newest_first(**rare_filters)[:3]
+        assert [order.order_id for order in page.orders] == expected
+        if rare_filters:
+            assert (len(expected), page.after) == (1, None)
+        assert read_rows(query, "force_custom_plan") < ROWS_READ_MAX
+        assert read_rows(query, "force_generic_plan") < ROWS_READ_MAX
+
+
+@pytest.mark.parametrize("status", ["open", "partially_filled"])
+def test_a_snapshot_of_open_orders_reads_no_others(instruments: Any, status: str) -> None:
+    instrument = instruments["ETH-USD"].instrument_id
+    other = instruments["SOL-USD"].instrument_id
+    mine = {"client_id": "alice", "instrument_id": instrument}
+    Order.objects.bulk_create([stored_order(**mine, status=status, number=number) for number in range(3)])
+    expected = newest_first(**mine)[::-1]
+    insert_orders(CROWD // 3, **mine, status="filled")
+    insert_orders(CROWD // 3, client_id="alice", instrument_id=other, status=status)
+    insert_orders(CROWD // 3, client_id="crowd", instrument_id=instrument, status=status)
+    found = list_open_orders(instrument_id=instrument, client_id="alice", limit=1000)
+    assert [str(order.order_id) for order in found.orders] == expected
+    found = list_open_orders(instrument_id=instrument, client_id="alice", limit=2)
+    assert [str(order.order_id) for order in found.orders] == expected[:2]
 
 
 def test_a_page_ends_before_it_holds_too_many_fills(settings: Settings) -> None:

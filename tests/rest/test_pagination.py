@@ -6,21 +6,59 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rest.exceptions import InvalidRequest
-from rest.pagination import CURSOR_CHARACTERS_MAX, decode_cursor, encode_cursor, read_limit
+from rest.pagination import CURSOR_CHARACTERS_MAX, CursorQuery, read_limit
+
+ORDERS = CursorQuery("orders", client_id="a", instrument="BTC-USD", status=None)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_a_cursor_gives_its_key_back(key: str) -> None:
-    cursor = encode_cursor(key)
-    assert decode_cursor(cursor) == key
+    cursor = ORDERS.encode(key)
+    assert ORDERS.decode(cursor) == key
     assert all(character.isalnum() or character in "-_" for character in cursor)
 
 
-@pytest.mark.parametrize("cursor", ["!", "a b", "AAAAA", "gICA", "\u00e9", "A" * (CURSOR_CHARACTERS_MAX + 1)])
+@pytest.mark.parametrize(
+    "cursor", ["", "!", "a b", "AAAAA", "gICA", "\u00e9", "A" * 40, "A" * (CURSOR_CHARACTERS_MAX + 1), "MTAw"]
+)
 def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        decode_cursor(cursor)
+        ORDERS.decode(cursor)
     assert "next_cursor" in refused.value.fields["cursor"][0]
+
+
+@given(position=st.integers(0, 60), character=st.sampled_from("Aa0_-"))
+def test_a_cursor_that_was_changed_is_refused(position: int, character: str) -> None:
+    cursor = ORDERS.encode("01990000-0000-7000-8000-000000000000")
+    changed = cursor[:position] + character + cursor[position + 1 :]
+    if changed != cursor:
+        with pytest.raises(InvalidRequest):
+            ORDERS.decode(changed)
+
+
+OTHER_QUERIES = [
+    CursorQuery("trades", client_id="a", instrument="BTC-USD"),
+    CursorQuery("orders", client_id="b", instrument="BTC-USD"),
+    CursorQuery("orders", client_id="a", instrument="ETH-USD"),
+    CursorQuery("orders", client_id="a", instrument="BTC-USD", status="open"),
+    CursorQuery("orders", client_id="a"),
+    CursorQuery("orders", instrument="a", client_id="BTC-USD"),
+    CursorQuery("orders", client_id="a', 'instrument", instrument="BTC-USD"),
+    CursorQuery("orders"),
+]
+
+
+@pytest.mark.parametrize("other", OTHER_QUERIES, ids=range(len(OTHER_QUERIES)))
+def test_a_cursor_of_another_query_is_refused(other: CursorQuery) -> None:
+    with pytest.raises(InvalidRequest):
+        ORDERS.decode(other.encode("1"))
+    with pytest.raises(InvalidRequest):
+        other.decode(ORDERS.encode("1"))
+
+
+def test_the_order_of_the_filters_and_those_left_out_do_not_matter() -> None:
+    same = CursorQuery("orders", status=None, instrument="BTC-USD", client_id="a")
+    assert same.decode(ORDERS.encode("1")) == "1"
 
 
 @pytest.mark.parametrize("text", ["1", "50", "1000", "007"])

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 
 from exchange_site.handler import ApiRequest
 from rest.content import JSONResponse
+from rest.schema import TEXT, operation, query
 from rest.viewset import AsyncViewSet, JSONRequest
 
 
@@ -21,9 +22,11 @@ class KnownClients(BasePermission):
 
 
 class Echo(AsyncViewSet):
+    @operation(parameters=[query("a", TEXT, "what comes back")])
     async def list(self, request: Request) -> HttpResponse:
         return JSONResponse({"query": request.query_params.get("a")})
 
+    @operation(parameters=[query("a", TEXT, "no meaning")])
     async def create(self, request: Request) -> HttpResponse:
         return JSONResponse(request.data, status=201)
 

@@ -1,0 +1,87 @@
+"""GET /docs/schema: the OpenAPI document, made once by each process and answered from memory.
+
+Making it takes a second of work: it is done on a thread, at the first request, while the others wait for it.
+"""
+
+import asyncio
+from typing import Any, NamedTuple
+
+from django.http import HttpResponse
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
+from rest_framework.request import Request
+
+from exchange_site.schema import OneDocument
+from rest.content import JSON, JSONResponse
+from rest.exceptions import InvalidRequest
+from rest.loops import per_event_loop
+from rest.schema import choice, operation, query
+from rest.viewset import AsyncViewSet
+
+FORMATS = ("yaml", "json")
+# What an Accept header may name: the format, and the media type of the answer.
+_MEDIA_TYPES = {
+    "application/vnd.oai.openapi": "yaml",
+    "application/yaml": "yaml",
+    "application/vnd.oai.openapi+json": "json",
+    JSON: "json",
+}
+_DEFAULT_MEDIA_TYPES = {"yaml": "application/vnd.oai.openapi", "json": "application/vnd.oai.openapi+json"}
+
+
+class Rendered(NamedTuple):
+    """The document in each format."""
+
+    yaml: bytes
+    json: bytes
+
+
+class DocumentCache:
+    """The rendered document of an event loop; whoever asks first has it made."""
+
+    def __init__(self) -> None:
+        self._making: asyncio.Task[Rendered] | None = None
+
+    async def get(self) -> Rendered:
+        if self._making is None or (self._making.done() and self._making.exception() is not None):
+            self._making = asyncio.create_task(asyncio.to_thread(_render))
+        return await asyncio.shield(self._making)
+
+
+class DocumentViewSet(AsyncViewSet):
+    """What the API offers, for programs."""
+
+    schema = None  # not described in itself
+
+    @operation(parameters=[query("format", choice(FORMATS), "of the document")])
+    async def list(self, request: Request) -> HttpResponse:
+        """The OpenAPI document: in the format that `format` names, else as Accept says, else YAML."""
+        media_type = _media_type(request.query_params.get("format"), request.META.get("HTTP_ACCEPT", ""))
+        document = await current_cache().get()
+        content = document.json if _MEDIA_TYPES[media_type] == "json" else document.yaml
+        return JSONResponse(content, headers={"Content-Type": media_type, "Vary": "Accept"})
+
+
+@per_event_loop
+def current_cache() -> DocumentCache:
+    return DocumentCache()
+
+
+def _media_type(name: str | None, accept: str) -> str:
+    """Raises InvalidRequest."""
+    if name is not None:
+        if name not in FORMATS:
+            raise InvalidRequest(fields={"format": [f"Must be one of: {', '.join(FORMATS)}."]})
+        return _DEFAULT_MEDIA_TYPES[name]
+    for accepted in accept.split(","):
+        media_type = accepted.partition(";")[0].strip().lower()
+        if media_type in _MEDIA_TYPES:
+            return media_type
+    return _DEFAULT_MEDIA_TYPES["yaml"]
+
+
+def _render() -> Rendered:
+    document: Any = OneDocument().get_schema(public=True)  # type: ignore[no-untyped-call]
+    return Rendered(
+        yaml=OpenApiYamlRenderer().render(document, renderer_context={}),  # type: ignore[no-untyped-call]
+        json=OpenApiJsonRenderer().render(document, renderer_context={}),
+    )

@@ -1,0 +1,216 @@
+"""What could be read in two ways is refused: repeated, unknown and empty parameters, repeated headers and keys."""
+
+import json
+from urllib.parse import quote
+
+import pytest
+
+from tests.contract.client import Client, order_body
+from tests.contract.market import Market
+from tests.contract.test_bad_input import send_bytes, status_of
+from tests.system.exchange import RunningExchange
+
+UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
+PARAMETERS = {
+    "/candles": {
+        "instrument": "BTC-USD",
+        "interval": "1m",
+        "start": "2026-01-01",
+        "end": "2027-01-01",
+        "fill": "true",
+        "limit": "1",
+    },
+    "/docs/schema": {"format": "json"},
+    "/healthz": {},
+    "/instruments": {},
+    "/metrics": {},
+    "/orderbook": {"instrument": "BTC-USD", "levels": "1"},
+    "/orders": {"client_id": "a", "instrument": "BTC-USD", "status": "open", "limit": "1", "cursor": "x"},
+    f"/orders/{UNKNOWN_ID}": {},
+    "/ticker": {"instrument": "BTC-USD"},
+    "/trades": {"instrument": "BTC-USD", "limit": "1", "cursor": "x"},
+    "/trades/stats": {"instrument": "BTC-USD", "window": "1h"},
+}
+GIVEN = [(path, name, value) for path, parameters in PARAMETERS.items() for name, value in parameters.items()]
+POSTS = ["/orders", f"/orders/{UNKNOWN_ID}/cancel"]
+FOREIGN_NAMES = ["symbol", "idempotency_key", "Instrument", "limit[]", "price", "é", "x" * 100]
+
+
+@pytest.mark.parametrize("path", PARAMETERS)
+@pytest.mark.parametrize("name", FOREIGN_NAMES)
+def test_an_unknown_parameter_is_refused_with_those_that_are_known(
+    client: Client, path: str, name: str
+) -> None:
+    error = client.get(f"{path}?{quote(name)}=ETH-USD").error(400, "invalid_request")
+    [(named, [message])] = error["fields"].items()
+    assert named == name[:64]
+    for known in PARAMETERS[path]:
+        assert known in message
+    assert client.get(f"{path}/?{quote(name)}=").refused_fields() == {name[:64]}
+
+
+@pytest.mark.parametrize(("path", "name", "value"), GIVEN)
+def test_a_parameter_that_comes_twice_is_refused(client: Client, path: str, name: str, value: str) -> None:
+    escaped = f"%{ord(name[0]):02x}{name[1:]}"
+    for second in (f"{name}={value}", f"{name}=other", f"{escaped}={value}", f"{name}="):
+        assert client.get(f"{path}?{name}={value}&{second}").refused_fields() == {name}
+
+
+@pytest.mark.parametrize(("path", "name", "value"), GIVEN)
+def test_an_empty_parameter_is_refused(client: Client, path: str, name: str, value: str) -> None:
+    for query in (f"{name}=", name, f"{name}=&"):
+        assert client.get(f"{path}?{query}").refused_fields() == {name}
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("query", ["dry_run=true", "client_id=client-A", "instrument=ETH-USD"])
+def test_a_command_takes_no_parameters(client: Client, instrument: str, path: str, query: str) -> None:
+    name = query.split("=", maxsplit=1)[0]
+    answer = client.post(f"{path}?{query}", order_body(instrument, "buy", 1, 10))
+    assert answer.refused_fields() == {name}
+    assert client.book(instrument)["sequence"] == 0
+
+
+def test_a_question_mark_alone_is_no_parameter(client: Client) -> None:
+    for path in PARAMETERS:
+        assert client.get(f"{path}?").status in (200, 404)
+
+
+def test_errors_of_choices_name_them(client: Client) -> None:
+    for path, choices in {
+        "/orders?status=done": ("open", "partially_filled", "filled", "cancelled", "rejected"),
+        "/candles?interval=2m": ("1m", "5m", "15m", "1h", "4h", "1d"),
+        "/candles?fill=yes": ("true", "false"),
+    }.items():
+        [(name, [message])] = client.get(path).error(400, "invalid_request")["fields"].items()
+        assert name in path
+        assert all(choice in message for choice in choices)
+    error = client.get("/ticker?instrument=NO-USD").error(404, "instrument_not_found")
+    assert "/instruments" in error["message"]
+    for field, choices in {"side": ("buy", "sell"), "type": ("limit", "market")}.items():
+        body = order_body("BTC-USD", "buy", 1, 10) | {field: "x"}
+        [message] = client.post("/orders", body).error(400, "invalid_request")["fields"][field]
+        assert all(choice in message for choice in choices)
+
+
+SINGLE_HEADERS = {
+    "Idempotency-Key": "k",
+    "Content-Type": "application/json",
+    "Host": "127.0.0.1",
+    "Authorization": "Bearer a.b",
+    "Origin": "http://127.0.0.1",
+    "User-Agent": "a",
+    "Referer": "http://127.0.0.1/",
+    "X-API-Key": "k",
+    "Date": "Sat, 28 Nov 2026 00:00:00 GMT",
+}
+LIST_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "Cache-Control": "no-cache",
+    "Content-Encoding": "identity",
+    "Via": "1.1 a",
+    "X-Forwarded-For": "10.0.0.1",
+    "Forwarded": "for=10.0.0.1",
+}
+
+
+def raw_order(instrument: str, *headers: tuple[str, str]) -> bytes:
+    body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
+    head = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body))}
+    lines = [*head.items(), *headers, ("Connection", "close")]
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines)
+    return f"POST /orders HTTP/1.1\r\n{text}\r\n".encode() + body
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same", "other"])
+@pytest.mark.parametrize("name", SINGLE_HEADERS)
+def test_a_single_header_that_comes_twice_is_refused(
+    exchange: RunningExchange, client: Client, instrument: str, name: str, same: bool
+) -> None:
+    value = SINGLE_HEADERS[name]
+    headers = [(name, value), (name.upper(), value if same else f"{value}0")]
+    if name in ("Host", "Content-Type"):
+        headers = headers[1:]
+    answer = send_bytes(exchange, raw_order(instrument, *headers))
+    assert status_of(answer) == 400, answer
+    assert client.book(instrument)["sequence"] == 0
+
+
+@pytest.mark.parametrize("name", LIST_HEADERS)
+def test_a_list_header_may_come_in_two_lines(exchange: RunningExchange, instrument: str, name: str) -> None:
+    headers = [(name, LIST_HEADERS[name])] * 2
+    assert status_of(send_bytes(exchange, raw_order(instrument, *headers))) == 201
+
+
+def test_the_repeated_header_is_named(client: Client, exchange: RunningExchange, asgi_server: str) -> None:
+    answer = send_bytes(exchange, raw_order("BTC-USD", ("Idempotency-Key", "a"), ("Idempotency-Key", "b")))
+    fields = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["fields"]
+    assert fields == {"idempotency-key": ["Sent more than once."]}
+
+
+@pytest.mark.parametrize("where", ["place", "cancel"])
+def test_a_repeated_key_of_a_body_is_refused(client: Client, instrument: str, where: str) -> None:
+    order = client.place(instrument, "buy", 1, 10)
+    body = json.dumps(order_body(instrument, "sell", 1, 10))[:-1]
+    if where == "cancel":
+        path, body = f"/orders/{order['order_id']}/cancel", '{"client_id":"somebody-else"'
+    else:
+        path = "/orders"
+    for again in ('"client_id":"client-A"', '"client\\u005fid":"client-A"'):
+        assert client.post(path, f"{body},{again}}}".encode()).refused_fields() == {"client_id"}
+    assert client.order(order["order_id"])["status"] == "open"
+    assert client.book(instrument)["sequence"] == 1
+
+
+@pytest.mark.parametrize("name", ["client_id", "instrument", "side", "type", "price", "quantity"])
+def test_each_field_of_an_order_may_come_only_once(client: Client, instrument: str, name: str) -> None:
+    body = order_body(instrument, "buy", 1, 10)
+    again = json.dumps({name: body[name]})[1:-1]
+    assert client.post("/orders", f"{json.dumps(body)[:-1]},{again}}}".encode()).refused_fields() == {name}
+
+
+CODINGS = ["gzip", "br", "deflate", "zstd", "GZIP", "x-unknown", "identity, gzip", "gzip, identity"]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("path", POSTS)
+def test_an_encoded_body_is_refused_unread(client: Client, instrument: str, path: str, coding: str) -> None:
+    for body in (order_body(instrument, "buy", 1, 10), b"\x1f\x8b\x08\x00", b"{"):
+        answer = client.post(path, body, {"Content-Encoding": coding})
+        answer.error(415, "unsupported_media_type")
+        assert answer.headers["Accept-Encoding"] == "identity"
+    assert client.book(instrument)["sequence"] == 0
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "identity, identity"])
+def test_identity_is_no_encoding(client: Client, instrument: str, coding: str) -> None:
+    body = order_body(instrument, "buy", 1, 10)
+    assert client.post("/orders", body, {"Content-Encoding": coding}).status == 201
+
+
+def test_a_cursor_of_another_query_is_refused(client: Client, market: Market, client_id: str) -> None:
+    instruments = [market.fresh_instrument() for _ in range(2)]
+    for instrument in instruments:
+        for _ in range(2):
+            client.place(instrument, "sell", 1, 10, client_id=client_id)
+            client.place(instrument, "buy", 1, 10, client_id=client_id)
+    one, other = instruments
+    queries = [
+        f"/orders?client_id={client_id}",
+        f"/orders?client_id={client_id}&instrument={one}",
+        f"/orders?client_id={client_id}&instrument={other}",
+        f"/orders?client_id={client_id}&instrument={one}&status=filled",
+        f"/orders?instrument={one}",
+        "/orders?status=filled",
+        f"/trades?instrument={one}",
+        f"/trades?instrument={other}",
+    ]
+    cursors = {query: client.get(f"{query}&limit=1").json["next_cursor"] for query in queries}
+    for query in queries:
+        for origin, cursor in cursors.items():
+            answer = client.get(f"{query}&limit=2&cursor={cursor}")
+            if origin == query:
+                assert answer.status == 200
+            else:
+                assert answer.refused_fields() == {"cursor"}

@@ -1,0 +1,148 @@
+"""Pages of other origins: those that EXCHANGE_CORS_ORIGINS names use REST and the stream, others do not."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+import websockets
+
+from tests.contract.client import Client, order_body
+from tests.system.exchange import RunningExchange
+
+LISTED = "https://app.example.com"
+PORTED = "http://localhost:3000"
+FOREIGN = [
+    "https://evil.example",
+    "http://app.example.com",
+    "https://app.example.com:8443",
+    "https://app.example.com.evil.example",
+    "https://sub.app.example.com",
+    "https://APP.example.com.",
+    "null",
+    "*",
+    "https://app.example.com/path",
+    "http://[",
+    "https://app.example.com, https://app.example.com",
+]
+EXPOSED = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "Idempotency-Replayed"}
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
+def cors_exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
+    variables = {
+        "EXCHANGE_ASGI_SERVER": str(request.param),
+        "EXCHANGE_CORS_ORIGINS": f"{LISTED}:443, {PORTED}",
+        "EXCHANGE_RATE_LIMIT": "100/min",
+    }
+    with RunningExchange(variables=variables) as running:
+        yield running
+
+
+@pytest.fixture
+def page(cors_exchange: RunningExchange) -> Iterator[Client]:
+    with Client(cors_exchange.url) as connected:
+        yield connected
+
+
+@pytest.mark.parametrize("origin", [LISTED, PORTED])
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/orders", {"GET", "HEAD", "POST"}),
+        ("/orders/01990000-0000-7000-8000-000000000000/cancel", {"POST"}),
+        ("/orderbook", {"GET", "HEAD"}),
+    ],
+)
+def test_a_preflight_says_what_may_be_sent(page: Client, origin: str, path: str, methods: set[str]) -> None:
+    answer = page.send(
+        "OPTIONS",
+        path,
+        headers={
+            "Origin": origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type,idempotency-key",
+        },
+    )
+    assert (answer.status, answer.body) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == origin
+    assert set(answer.headers["Access-Control-Allow-Methods"].split(", ")) == methods
+    assert answer.headers["Access-Control-Allow-Headers"] == "Content-Type, Idempotency-Key"
+    assert int(answer.headers["Access-Control-Max-Age"]) > 0
+    assert answer.headers["Access-Control-Allow-Credentials"] is None
+    assert answer.headers["Vary"] == "Origin"
+
+
+def test_every_answer_can_be_read_by_a_listed_page(page: Client) -> None:
+    origin = {"Origin": LISTED}
+    body = order_body("BTC-USD", "buy", 1, 10, idempotency_key="cors")
+    for answer, status in (
+        (page.post("/orders", body, origin), 201),
+        (page.post("/orders", body, origin), 200),
+        (page.post("/orders", body | {"quantity": 2}, origin), 422),
+        (page.post("/orders", b"{", origin), 400),
+        (page.post("/orders", b" " * 70_000, origin), 413),
+        (page.send("GET", "/orders", headers=origin), 200),
+        (page.send("GET", "/nothing", headers=origin), 404),
+        (page.send("DELETE", "/orders", headers=origin), 405),
+        (page.send("OPTIONS", "/orders", headers=origin), 405),
+    ):
+        assert answer.status == status, answer
+        assert answer.headers["Access-Control-Allow-Origin"] == LISTED
+        assert set(answer.headers["Access-Control-Expose-Headers"].split(", ")) == EXPOSED
+        assert answer.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_other_pages_are_refused(page: Client, origin: str) -> None:
+    headers = {"Origin": origin}
+    preflight = headers | {"Access-Control-Request-Method": "POST"}
+    for answer in (
+        page.send("OPTIONS", "/orders", headers=preflight),
+        page.post("/orders", order_body("BTC-USD", "buy", 1, 10), headers),
+    ):
+        answer.error(403, "forbidden")
+        assert answer.headers["Access-Control-Allow-Origin"] is None
+    read = page.send("GET", "/orderbook", headers=headers)
+    assert (read.status, read.headers["Access-Control-Allow-Origin"]) == (200, None)
+
+
+def test_programs_and_own_pages_go_on_as_before(page: Client) -> None:
+    for headers in ({}, {"Origin": "http://127.0.0.1:8000"}):
+        answer = page.post("/orders", order_body("BTC-USD", "buy", 1, 10), headers)
+        assert answer.status == 201
+        assert answer.headers["Access-Control-Allow-Origin"] is None
+
+
+@pytest.mark.parametrize("origin", [LISTED, PORTED, "http://127.0.0.1", None])
+def test_the_stream_takes_the_same_origins(cors_exchange: RunningExchange, origin: str | None) -> None:
+    async def ping() -> str:
+        async with websockets.connect(cors_exchange.ws_url, origin=origin) as stream:  # type: ignore[arg-type]
+            await stream.send('{"type":"ping","id":1}')
+            return str(await stream.recv())
+
+    assert asyncio.run(ping()) == '{"type":"pong","id":1}'
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_the_stream_refuses_other_origins(cors_exchange: RunningExchange, origin: str) -> None:
+    before = len(cors_exchange.log())
+
+    async def connect() -> None:
+        async with websockets.connect(cors_exchange.ws_url, origin=origin):  # type: ignore[arg-type]
+            pass
+
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        asyncio.run(connect())
+    assert refused.value.response.status_code == 403
+    assert "Traceback" not in cors_exchange.log()[before:]
+
+
+def test_without_the_variable_no_answer_bears_such_headers(client: Client) -> None:
+    answer = client.send("GET", "/orderbook", headers={"Origin": LISTED})
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"], answer.headers["Vary"]) == (
+        200,
+        None,
+        None,
+    )
+    preflight = {"Origin": LISTED, "Access-Control-Request-Method": "GET"}
+    client.send("OPTIONS", "/orderbook", headers=preflight).error(403, "forbidden")
