@@ -1,22 +1,23 @@
 """The ASGI application: the JSON API, the stream, and Django's own pages, each on the handler that suits it."""
 
 import os
-import warnings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_application = get_asgi_application()  # sets Django up: what is imported below needs it
+django.setup(set_prefix=False)  # what is imported below needs it
 
 from typing import Any, cast
 
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from exchange_site.handler import ApiHandler, Receive, Send
+from exchange_site.errors import page_not_found
+from exchange_site.handler import ApiHandler, Receive, Send, send_response
 from exchange_site.origins import AllowedOrigins
-from exchange_site.pages import PAGE_PREFIXES, Pages
+from exchange_site.pages import ADMIN_PREFIX, PAGE_PREFIXES, django_pages
 from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
 from rest.metrics_files import share_counts
@@ -25,28 +26,46 @@ from rest.process_metrics import watch_this_process
 api = ApiHandler()
 # Forms must come from the page's own origin, of which the scheme is a part: a proxy on this machine tells it. The
 # API does not ask, and reading the client's address costs it a tenth of an order.
-pages = Pages(ProxyHeadersMiddleware(cast("Any", django_application), ["127.0.0.1", "::1"]))
+_proxied_pages = ProxyHeadersMiddleware(cast("Any", django_pages()), ["127.0.0.1", "::1"])
 
-# WhiteNoise answers with open files. Django reads each to its end, on a thread, before it sends it, and warns of
-# that: no harm with the pages' own scripts and styles, which have 4 MB at most.
-warnings.filterwarnings(
-    "ignore",
-    "StreamingHttpResponse must consume synchronous iterators",
-    module=r"django\.core\.handlers\.asgi",
-)
+
+async def pages(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """Who asks is told by X-Forwarded-For only if a proxy is there that sets it: else it is any client's to send."""
+    if not settings.ENVIRONMENT.behind_tls_proxy:
+        headers = [header for header in scope["headers"] if header[0] != b"x-forwarded-for"]
+        scope = {**scope, "headers": headers}
+    await _proxied_pages(cast("Any", scope), cast("Any", receive), cast("Any", send))
 
 
 async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Django's pages need sessions, forms and threads; the JSON API, which is everything else, none of them."""
-    if scope["path"].startswith(PAGE_PREFIXES):
+    if not scope["path"].startswith(PAGE_PREFIXES):
+        await api(scope, receive, send)
+    elif settings.ENVIRONMENT.admin_bind and scope["path"].startswith(ADMIN_PREFIX):
+        await not_here(scope, receive, send)  # it has a listener of its own
+    else:
+        await pages(scope, receive, send)
+
+
+async def admin_http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The admin and its scripts and styles, and nothing else."""
+    if scope["path"].startswith((ADMIN_PREFIX, "/static/")):
         await pages(scope, receive, send)
     else:
-        await api(scope, receive, send)
+        await not_here(scope, receive, send)
+
+
+async def not_here(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    response = page_not_found(None, Exception())  # type: ignore[arg-type]
+    response["Connection"] = "close"  # the body was not read
+    await send_response(response, send)
 
 
 application = ProtocolTypeRouter(
     {"http": http, "websocket": AllowedOrigins(URLRouter(websocket_urlpatterns))}
 )
+# For EXCHANGE_ADMIN_BIND. Without an entry for WebSockets, their handshake is refused.
+admin_application = ProtocolTypeRouter({"http": admin_http})
 
 share_counts()
 watch_this_process("api")

@@ -1,0 +1,55 @@
+"""Operators' cancels: in the audit trail before the worker is asked, and with what became of them afterwards.
+
+A crash between the two leaves the first record without a second one; the order itself tells what was done.
+"""
+
+from collections.abc import Sequence
+
+from asgiref.sync import sync_to_async
+
+from operators.audit import Actor, Change, record
+from operators.models import Act
+from orders.models import Order, OrderStatus
+from orders.operations import Cancellations, cancel_orders
+from rest.numbers import decimal_text
+
+
+async def cancel_for_operator(orders: Sequence[Order], actor: Actor, *, note: str = "") -> Cancellations:
+    """Cancel resting orders, whose instruments must be loaded.
+
+    Raises DatabaseError if the audit trail can't be written; then nothing is cancelled.
+    """
+    write = sync_to_async(record, thread_sensitive=True)
+    asked_for = {"status": OrderStatus.CANCELLED.value}
+    await write(
+        actor,
+        Act.CANCEL,
+        [Change("order", str(order.pk), _state(order), asked_for) for order in orders],
+        note=note,
+    )
+    result = await cancel_orders(orders)
+    done = {order.pk for order in result.cancelled}
+    await write(
+        actor,
+        Act.CANCEL_OUTCOME,
+        [Change("order", str(order.pk), None, _outcome(order, done, result)) for order in orders],
+        note=result.reason,
+    )
+    return result
+
+
+def _state(order: Order) -> dict[str, object]:
+    return {
+        "status": order.status,
+        "client_id": order.client_id,
+        "instrument": str(order.instrument),
+        "side": order.side,
+        "price": None if order.price is None else decimal_text(order.price),
+        "remaining_quantity": decimal_text(order.quantity - order.filled_quantity),
+    }
+
+
+def _outcome(order: Order, done: set[object], result: Cancellations) -> dict[str, object]:
+    if order.pk in done:
+        return {"outcome": "cancelled"}
+    return {"outcome": "not cancelled" if result.failed else "no longer open"}
