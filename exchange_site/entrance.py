@@ -230,6 +230,7 @@ class Entrance:
             secure=settings.CSRF_COOKIE_SECURE,
             samesite=settings.CSRF_COOKIE_SAMESITE,
         )
+        response["Set-Cookie"] = response.cookies.output(header="").strip()  # as headers alone are sent
         return response
 
 

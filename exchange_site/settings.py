@@ -356,6 +356,7 @@ CACHES = {
 # In the database alone: Redis can neither read nor make a session. Django keeps them as signed JSON.
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
+LOGIN_REDIRECT_URL = "/admin/"
 SESSION_COOKIE_AGE = OPERATOR_SESSION_HOURS_MAX * 3600
 
 # Wrong passwords: counted in the cache by name and address, and forgotten after LOGIN_LOCK_SECONDS, so that they
