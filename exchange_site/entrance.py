@@ -17,7 +17,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import normalize
 from urllib.parse import parse_qs, quote
 
@@ -54,6 +54,13 @@ _read_names = DatabaseReader(
     seconds_max=settings.DESK_READ_SECONDS_MAX,
     statement_seconds_max=settings.DESK_READ_SECONDS_MAX,
 )
+
+
+class LoginPage(NamedTuple):
+    """The page with placeholders for the security token and the next page."""
+
+    text: str
+    headers: dict[str, str]
 
 
 class OperatorNames:
@@ -154,8 +161,7 @@ class Entrance:
         self._unknown_turn = asyncio.Semaphore(1)
         self._unknown_waiting = 0
         self._pace = Pace()
-        self._page: tuple[str, dict[str, str]] | None = None
-        self._making: asyncio.Task[None] | None = None
+        self._page: asyncio.Task[LoginPage] | None = None
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
         if not _is_host_allowed(scope):
@@ -164,8 +170,8 @@ class Entrance:
         if is_login and scope["method"] == "POST":
             return await self._log_in(scope, body)
         if is_login and scope["method"] in ("GET", "HEAD"):
-            await self._make_page(scope)
-            return await self._pace.keep(functools.partial(self._login_page, scope))
+            page = await self._made_page(scope)
+            return await self._pace.keep(functools.partial(_login_page, page, scope))
         return await self._pace.keep(functools.partial(_to_login, scope))
 
     async def _log_in(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
@@ -192,14 +198,13 @@ class Entrance:
         finally:
             self._unknown_waiting -= 1
 
-    async def _make_page(self, scope: dict[str, Any]) -> None:
-        """Once, however many ask for it."""
-        if self._page is None:
-            if self._making is None or self._making.done():
-                self._making = asyncio.create_task(self._render(scope))
-            await asyncio.shield(self._making)
+    async def _made_page(self, scope: dict[str, Any]) -> LoginPage:
+        """Made once, however many ask for it."""
+        if self._page is None or (self._page.done() and self._page.exception() is not None):
+            self._page = asyncio.create_task(self._render(scope))
+        return await asyncio.shield(self._page)
 
-    async def _render(self, scope: dict[str, Any]) -> None:
+    async def _render(self, scope: dict[str, Any]) -> LoginPage:
         """The page as Django makes it for a browser that knows nothing."""
         host = [(name, value) for name, value in scope["headers"] if name == b"host"]
         query = f"next={quote(_PLACEHOLDER, safe='/')}".encode()
@@ -212,26 +217,26 @@ class Entrance:
             for name, value in begin["headers"]
             if name not in (b"set-cookie", b"content-length", b"expires")
         }
-        self._page = content["body"].decode(), headers
+        return LoginPage(content["body"].decode(), headers)
 
-    def _login_page(self, scope: dict[str, Any]) -> HttpResponse:
-        assert self._page is not None
-        text, headers = self._page
-        token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
-        if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
-            token = get_random_string(32)
-        text = _TOKEN_FIELD.sub(rf"\g<1>{token}\g<2>", text)
-        text = text.replace(_PLACEHOLDER, escape(quote(_next_of(scope), safe="/")))
-        response = HttpResponse(text, headers=headers)
-        response.set_cookie(
-            settings.CSRF_COOKIE_NAME,
-            token,
-            max_age=settings.CSRF_COOKIE_AGE,
-            secure=settings.CSRF_COOKIE_SECURE,
-            samesite=settings.CSRF_COOKIE_SAMESITE,
-        )
-        response["Set-Cookie"] = response.cookies.output(header="").strip()  # as headers alone are sent
-        return response
+
+def _login_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
+    text = page.text
+    token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
+    if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
+        token = get_random_string(32)
+    text = _TOKEN_FIELD.sub(rf"\g<1>{token}\g<2>", text)
+    text = text.replace(_PLACEHOLDER, escape(quote(_next_of(scope), safe="/")))
+    response = HttpResponse(text, headers=page.headers)
+    response.set_cookie(
+        settings.CSRF_COOKIE_NAME,
+        token,
+        max_age=settings.CSRF_COOKIE_AGE,
+        secure=settings.CSRF_COOKIE_SECURE,
+        samesite=settings.CSRF_COOKIE_SAMESITE,
+    )
+    response["Set-Cookie"] = response.cookies.output(header="").strip()  # as headers alone are sent
+    return response
 
 
 def _is_host_allowed(scope: Mapping[str, Any]) -> bool:

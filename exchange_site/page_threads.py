@@ -26,7 +26,7 @@ _THREAD_NAMES = "page"
 
 
 class PageThreads:
-    """An ASGI application for requests whose bodies are here: Django's middleware and views on `threads` threads."""
+    """An ASGI application: Django's middleware and views on `threads` threads; bodies come in one piece."""
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREAD_NAMES)

@@ -80,15 +80,20 @@ class Pages:
             return payload_too_large(bytes_max)
         try:
             async with asyncio.timeout(settings.PAGE_SECONDS_MAX):
-                if is_stranger:
-                    return await self._entrance.answer(scope, body)
-                if ticket is not None:
-                    return await self._for_operator(ticket, scope, body)
-                if self._room.is_full:
-                    return await self._refusals.refuse(too_busy)
-                return await self._room.answer(functools.partial(_ask, self._application, scope, body))
+                return await self._in_room(ticket, is_stranger, scope, body)
         except TimeoutError:
             return page_too_slow()
+
+    async def _in_room(
+        self, ticket: str | None, is_stranger: bool, scope: dict[str, Any], body: bytes
+    ) -> list[Message] | HttpResponse:
+        if is_stranger:
+            return await self._entrance.answer(scope, body)
+        if ticket is not None:
+            return await self._for_operator(ticket, scope, body)
+        if self._room.is_full:
+            return await self._refusals.refuse(too_busy)
+        return await self._room.answer(functools.partial(_ask, self._application, scope, body))
 
     async def _for_operator(
         self, ticket: str, scope: dict[str, Any], body: bytes

@@ -1,1 +1,1 @@
-"""What the people do who run the exchange: the admin, the commands to halt and move, and the trail of their acts."""
+"""What operators need: the admin, the commands to halt and move instruments, and the trail of their acts."""

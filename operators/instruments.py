@@ -113,7 +113,7 @@ def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: b
 
 
 def bound_statements() -> None:
-    """In this transaction no statement, and no wait for a lock, takes longer than OPERATOR_STATEMENT_SECONDS_MAX."""
+    """In this transaction no statement and no wait for a lock takes more than OPERATOR_STATEMENT_SECONDS_MAX."""
     milliseconds = str(round(settings.OPERATOR_STATEMENT_SECONDS_MAX * 1000))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -128,6 +128,6 @@ def _refuse_if_used(instrument: Instrument, what: str) -> None:
 
 
 def _fence(partition: int) -> None:
-    """Let no commit of the partition's worker that has not begun succeed; its next one will load its books again."""
+    """Let the next commit of the partition's worker fail: then it loads its books again."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT operators_fence_partition(%s)", [partition])

@@ -1,6 +1,7 @@
 """The latency of recent orders, out of the counts that the API processes keep for GET /metrics.
 
-They count since they were started. So what was read some time ago is remembered, and taken away from what is read now.
+They count since they were started. So what was read some time ago is remembered, and taken away from what is read
+now; if no order came since then, all orders count.
 """
 
 import threading
@@ -48,6 +49,8 @@ def recent_latency() -> Latency | None:
         since = _readings[0] if _readings else None
         if not _readings or now - _readings[-1][0] >= STEP_SECONDS:
             _readings.append((now, buckets))
+    if since is not None and _total(since[1]) == _total(buckets):
+        since = None
     earlier = since[1] if since else {}
     recent = {bound: count - earlier.get(bound, 0) for bound, count in buckets.items()}
     orders = round(_total(recent))

@@ -1,7 +1,7 @@
 """Logins: wrong passwords are counted by name and address, then refused for a while; each is told of at a pace.
 
-django-axes decides and counts, in the cache in Redis: see AXES_ in the settings. A lock is of one name at one address,
-so that nobody can lock an operator out who sits elsewhere. Without Redis nothing is counted.
+django-axes decides and counts, in the cache in Redis: see AXES_ in the settings. A lock is of one name at one
+address, so that nobody can lock an operator out who sits elsewhere. Without Redis nothing is counted.
 """
 
 import logging

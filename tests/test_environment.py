@@ -24,6 +24,7 @@ WRONG = {
     "EXCHANGE_ASGI_SERVER": ["granian", "Uvicorn"],
     "EXCHANGE_API_PROCESSES": ["0", "65", "many"],
     "EXCHANGE_WORKER_CPU": ["-1", "first", "10000", "0,1"],
+    "EXCHANGE_ADMIN_BIND": ["8001", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "::1:8001", "h/x:1", ":80"],
     "EXCHANGE_TLS_PROXY": ["maybe", "2"],
     "EXCHANGE_LOG_LEVEL": ["verbose", "info"],
     "EXCHANGE_METRICS_DIR": ["/dev/null/metrics"],

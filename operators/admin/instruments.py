@@ -45,7 +45,10 @@ _WHY_FIXED = (
     "to its symbol, and its orders wait in the stream of its partition. Halt it and create another one instead; "
     "manage.py move_instrument gives it to another partition."
 )
-_WHY_MOVABLE = "Symbol and grid are fixed. It has had no orders, so it can still be moved to another partition, or deleted."
+_WHY_MOVABLE = (
+    "Symbol and grid are fixed. It has had no orders, so it can still be moved to another partition, "
+    "or deleted."
+)
 _WHY_CHOSEN_WELL = "The symbol and the grid can't be changed later; the partition until the first order."
 _ON_THE_LIMITS = (
     "A halted instrument takes no orders, but cancels. Limits hold for new orders, not for resting ones."

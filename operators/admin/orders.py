@@ -36,8 +36,7 @@ class OrderAdmin(TimeKeyAdmin):
         "state",
         "instrument_link",
         "client",
-        "kind",
-        "limit_price",
+        "terms",
         "filled_of",
         "created",
     )
@@ -103,7 +102,8 @@ class OrderAdmin(TimeKeyAdmin):
         if result.cancelled:
             entry = "Cancelled through the matching worker."
             LogEntry.objects.log_actions(str(request.user.pk), result.cancelled, CHANGE, entry)
-        counts = f"{len(result.cancelled)} cancelled, {result.no_longer_open} no longer open, {result.failed} failed"
+        cancelled = len(result.cancelled)
+        counts = f"{cancelled} cancelled, {result.no_longer_open} no longer open, {result.failed} failed"
         if result.failed:
             self.message_user(request, f"{counts}: {result.reason}", messages.ERROR)
         else:
@@ -156,9 +156,10 @@ class OrderAdmin(TimeKeyAdmin):
         tag = status_tag(order.status, order.get_status_display().lower())
         return format_html('{} <span class="reason">{}</span>', tag, order.reason) if order.reason else tag
 
-    @admin.display(description="side and type")
-    def kind(self, order: Order) -> SafeString:
-        return format_html('<span class="{}">{}</span> {}', order.side, order.side, order.type)
+    @admin.display(description="terms")
+    def terms(self, order: Order) -> SafeString:
+        price = self.limit_price(order) or ""
+        return format_html('<span class="{}">{}</span> {} {}', order.side, order.side, order.type, price)
 
     @admin.display(description="filled / quantity")
     def filled_of(self, order: Order) -> str:

@@ -25,7 +25,7 @@ class Page:
     @property
     def messages(self) -> dict[str, str]:
         """The texts of the messages, by level."""
-        return {level: re.sub(r"<[^>]+>", "", text) for level, text in MESSAGE.findall(self.text)}
+        return {level: re.sub(r"<[^>]+>", "", text).strip() for level, text in MESSAGE.findall(self.text)}
 
     @property
     def rows(self) -> list[str]:
@@ -73,6 +73,16 @@ class Browser:
 
     def log_in(self, name: str, password: str) -> Page:
         return self.post("login/", {"username": name, "password": password, "next": "/admin/"})
+
+    def cancel(self, rows: Sequence[str], **query: Any) -> Page:
+        """Cancel orders: what the confirmation page asks for is sent; without such a page, its own answer."""
+        path = "orders/order/"
+        page = self.act(path, "cancel_selected", rows, **query)
+        if 'name="confirm"' not in page.text:
+            return page
+        names = ("action", "_selected_action", "orders", "confirm", "note", "csrfmiddlewaretoken")
+        form = {name: value for name, value in page.inputs().items() if name in names}
+        return Page(self._http.post(path, params=query or None, data=form))
 
     def act(self, path: str, action: str, rows: Sequence[str], **query: Any) -> Page:
         """Carry out an action of a list page on some of its rows."""
