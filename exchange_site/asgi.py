@@ -30,7 +30,7 @@ _proxied_pages = ProxyHeadersMiddleware(cast("Any", django_pages()), ["127.0.0.1
 
 
 async def pages(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Who asks is told by X-Forwarded-For only if a proxy is there that sets it: else it is any client's to send."""
+    """X-Forwarded-For counts only if there is a proxy that sets it: otherwise any client could."""
     if not settings.ENVIRONMENT.behind_tls_proxy:
         headers = [header for header in scope["headers"] if header[0] != b"x-forwarded-for"]
         scope = {**scope, "headers": headers}

@@ -4,9 +4,10 @@ However many strangers ask, an operator gets in, and orders are not slowed:
 - The login page is made once and answered from memory, at a bounded pace. Every other page leads to it.
 - A form without its security token is refused at the same pace.
 - Names that operators have are checked in turn, one address after the other, on a thread of their own. A wrong
-  password costs a processor some tenths of a second; after LOGIN_FAILURES_MAX of them a name is locked at an address.
-- Other names can't succeed. They are checked, too, so that they can't be told from those of operators, but on another
-  thread, and only as many as a pace allows; when more come they are refused unchecked.
+  password costs a processor some tenths of a second; after LOGIN_FAILURES_MAX of them a name is locked at an
+  address.
+- Other names can't succeed. They are checked, too, so that they can't be told from those of operators, but on
+  another thread, and only as many as a pace allows; when more come they are refused unchecked.
 """
 
 import asyncio
@@ -235,6 +236,7 @@ def _login_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
         secure=settings.CSRF_COOKIE_SECURE,
         samesite=settings.CSRF_COOKIE_SAMESITE,
     )
+    response["Content-Length"] = str(len(response.content))
     response["Set-Cookie"] = response.cookies.output(header="").strip()  # as headers alone are sent
     return response
 
@@ -269,7 +271,8 @@ def _to_login(scope: Mapping[str, Any]) -> HttpResponse:
     path = scope["path"] if len(scope["path"]) <= NEXT_CHARACTERS_MAX else HOME_PATH
     query = scope.get("query_string", b"").decode("latin-1")
     target = f"{path}?{query}" if query and len(query) <= NEXT_CHARACTERS_MAX else path
-    return HttpResponseRedirect(f"{LOGIN_PATH}?next={quote(target, safe='/')}")
+    url = f"{LOGIN_PATH}?next={quote(target, safe='/')}"
+    return HttpResponseRedirect(url, headers={"Content-Length": "0"})
 
 
 def _next_of(scope: Mapping[str, Any]) -> str:

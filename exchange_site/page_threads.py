@@ -60,6 +60,8 @@ class PageThreads:
         headers += [
             (b"set-cookie", cookie.OutputString().encode("latin-1")) for cookie in response.cookies.values()
         ]
+        if not response.has_header("Content-Length"):
+            headers.append((b"content-length", str(len(content)).encode()))
         return response.status_code, headers, content
 
 
