@@ -43,6 +43,7 @@ UNKNOWN_NAME_SECONDS = 1.0  # that the check of one takes at least
 
 _TOKEN = re.compile(r"[A-Za-z0-9]{32}|[A-Za-z0-9]{64}", re.ASCII)
 _TOKEN_FIELD = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*(")')
+_FIELD_MARK = "the-token"
 _PLACEHOLDER = "/admin/the-next-page/"
 _FORM = b"application/x-www-form-urlencoded"
 
@@ -60,7 +61,7 @@ _read_names = DatabaseReader(
 class LoginPage(NamedTuple):
     """The page with placeholders for the security token and the next page."""
 
-    text: str
+    text: bytes
     headers: dict[str, str]
 
 
@@ -218,16 +219,16 @@ class Entrance:
             for name, value in begin["headers"]
             if name not in (b"set-cookie", b"content-length", b"expires")
         }
-        return LoginPage(content["body"].decode(), headers)
+        text = _TOKEN_FIELD.sub(rf"\g<1>{_FIELD_MARK}\g<2>", content["body"].decode())
+        return LoginPage(text.encode(), headers)
 
 
 def _login_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
-    text = page.text
     token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
     if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
         token = get_random_string(32)
-    text = _TOKEN_FIELD.sub(rf"\g<1>{token}\g<2>", text)
-    text = text.replace(_PLACEHOLDER, escape(quote(_next_of(scope), safe="/")))
+    text = page.text.replace(_FIELD_MARK.encode(), token.encode())
+    text = text.replace(_PLACEHOLDER.encode(), escape(quote(_next_of(scope), safe="/")).encode())
     response = HttpResponse(text, headers=page.headers)
     response.set_cookie(
         settings.CSRF_COOKIE_NAME,

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 
 from django.conf import settings
 
+from orders.desk import current_desk
 from orders.gateway import current_gateway
+from orders.messages import BookState
 from orders.operations import announce_instruments
 
 
@@ -17,11 +19,26 @@ async def announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
         await current_gateway().aclose()
 
 
+def announce_now(partitions: Iterable[int]) -> dict[int, str]:
+    """Tell the workers; returns why those were not told that do not answer. For commands."""
+    return asyncio.run(announce_and_close(partitions))
+
+
 def announce(partitions: Iterable[int]) -> list[str]:
-    """Tell the workers; returns one sentence for each that could not be told. For commands."""
-    return [
-        untold_text(number, reason) for number, reason in asyncio.run(announce_and_close(partitions)).items()
-    ]
+    """The same; returns one sentence for each that could not be told."""
+    return [untold_text(number, reason) for number, reason in announce_now(partitions).items()]
+
+
+def inspect(partition: int) -> dict[str, BookState]:
+    """The books of a partition's worker. For commands. Raises Unavailable, OutcomeUnknown."""
+
+    async def ask() -> dict[str, BookState]:
+        try:
+            return await current_desk().inspect_books(partition)
+        finally:
+            await current_gateway().aclose()
+
+    return asyncio.run(ask())
 
 
 def untold_text(partition: int, reason: str) -> str:

@@ -5,7 +5,7 @@ A crash between the two leaves the first record without a second one; the order 
 
 from collections.abc import Sequence
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync
 
 from operators.audit import Actor, Change, record
 from operators.models import Act
@@ -14,27 +14,18 @@ from orders.operations import Cancellations, cancel_orders
 from rest.numbers import decimal_text
 
 
-async def cancel_for_operator(orders: Sequence[Order], actor: Actor, *, note: str = "") -> Cancellations:
-    """Cancel resting orders, whose instruments must be loaded.
+def cancel_for_operator(orders: Sequence[Order], actor: Actor, *, note: str = "") -> Cancellations:
+    """Cancel resting orders, whose instruments must be loaded; on a thread, outside of a transaction.
 
     Raises DatabaseError if the audit trail can't be written; then nothing is cancelled.
     """
-    write = sync_to_async(record, thread_sensitive=True)
     asked_for = {"status": OrderStatus.CANCELLED.value}
-    await write(
-        actor,
-        Act.CANCEL,
-        [Change("order", str(order.pk), _state(order), asked_for) for order in orders],
-        note=note,
-    )
-    result = await cancel_orders(orders)
+    changes = [Change("order", str(order.pk), _state(order), asked_for) for order in orders]
+    record(actor, Act.CANCEL, changes, note=note)
+    result = async_to_sync(cancel_orders)(orders)
     done = {order.pk for order in result.cancelled}
-    await write(
-        actor,
-        Act.CANCEL_OUTCOME,
-        [Change("order", str(order.pk), None, _outcome(order, done, result)) for order in orders],
-        note=result.reason,
-    )
+    outcomes = [Change("order", str(order.pk), None, _outcome(order, done, result)) for order in orders]
+    record(actor, Act.CANCEL_OUTCOME, outcomes, note=result.reason)
     return result
 
 

@@ -10,20 +10,17 @@ It may be broken off between any two steps and run again. What an API process se
 of the instruments that is still older is refused there, and nothing of it is taken.
 """
 
-import asyncio
+import time
 from collections.abc import Callable
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
 from redis.exceptions import RedisError
 
 from operators import partitions
+from operators.announcements import announce_now, inspect
 from operators.audit import Actor
 from operators.instruments import move, set_status
-from orders.desk import current_desk
-from orders.gateway import current_gateway
 from orders.models import Instrument
-from orders.operations import announce_instruments
 from rest.exceptions import OutcomeUnknown, Unavailable
 
 DRAIN_MARGIN_SECONDS = 0.5
@@ -53,79 +50,74 @@ class Move:
         self._without_workers = without_workers
         self._tell = tell
 
-    async def run(self, *, halt: bool, resume: bool) -> None:
+    def run(self, *, halt: bool, resume: bool) -> None:
         """Raises MoveError, InstrumentError, DatabaseError."""
-        try:
-            if self._old == self._new:
-                self._tell(f"{self._symbol}: in partition {self._new} already")
-            else:
-                await self._check_workers()
-                await self._halt(halt)
-                await self._drain()
-                await self._move()
-            await self._confirm_loaded()
-            if resume:
-                await self._set_status(Instrument.Status.ACTIVE)
-                await announce_instruments([self._new])
-                self._tell(f"{self._symbol}: active")
-            else:
-                self._tell(f"Let it take orders with: manage.py resume {self._symbol}")
-        finally:
-            await current_gateway().aclose()
+        if self._old == self._new:
+            self._tell(f"{self._symbol}: in partition {self._new} already")
+        else:
+            self._check_workers()
+            self._halt(halt)
+            self._drain()
+            self._move()
+        self._confirm_loaded()
+        if resume:
+            self._set_status(Instrument.Status.ACTIVE)
+            announce_now([self._new])
+            self._tell(f"{self._symbol}: active")
+        else:
+            self._tell(f"Let it take orders with: manage.py resume {self._symbol}")
 
     @property
     def _symbol(self) -> str:
         return self._instrument.symbol
 
-    async def _check_workers(self) -> None:
+    def _check_workers(self) -> None:
         if self._without_workers:
             return
         for partition in (self._old, self._new):
-            reason = await asyncio.to_thread(partitions.why_unmatched, partition)
+            reason = partitions.why_unmatched(partition)
             if reason:
                 raise MoveError(f"{reason}; or use --without-workers. Nothing was changed.")
 
-    async def _halt(self, halt: bool) -> None:
+    def _halt(self, halt: bool) -> None:
         if self._instrument.status != Instrument.Status.HALTED:
             if not halt:
                 raise MoveError(
                     f"{self._symbol} is not halted. Halt it with manage.py halt {self._symbol}, or use --halt. "
                     "Nothing was changed."
                 )
-            await self._set_status(Instrument.Status.HALTED)
+            self._set_status(Instrument.Status.HALTED)
         self._tell(f"{self._symbol}: halted")
-        await self._await_worker()
+        self._await_worker()
 
-    async def _drain(self) -> None:
-        await asyncio.sleep(
+    def _drain(self) -> None:
+        time.sleep(
             settings.INSTRUMENT_CACHE_SECONDS + settings.INSTRUMENT_REFRESH_SECONDS + DRAIN_MARGIN_SECONDS
         )
-        await self._await_worker()
+        self._await_worker()
         self._tell(f"{self._symbol}: drained, partition {self._old} has no commands of it")
 
-    async def _await_worker(self) -> None:
+    def _await_worker(self) -> None:
         """Returns once the old worker has done everything that was in its stream, and knows the halt."""
-        untold = await announce_instruments([self._old])
+        untold = announce_now([self._old])
         if untold and not self._without_workers:
             raise MoveError(
                 f"{self._symbol} is halted, but the worker of partition {self._old} does not confirm it: "
                 f"{untold[self._old]} Run this again when it does, or use --without-workers."
             )
 
-    async def _move(self) -> None:
-        await sync_to_async(move)(
-            self._instrument, self._new, self._actor, unused_only=False, note=self._note
-        )
+    def _move(self) -> None:
+        move(self._instrument, self._new, self._actor, unused_only=False, note=self._note)
         self._tell(f"{self._symbol}: moved from partition {self._old} to {self._new}")
-        untold = await announce_instruments([self._old, self._new])
+        untold = announce_now([self._old, self._new])
         for partition, reason in untold.items():
             self._tell(f"The worker of partition {partition} could not be told: {reason}")
-        await asyncio.to_thread(partitions.forget_mirror, self._old, self._symbol)
+        partitions.forget_mirror(self._old, self._symbol)
 
-    async def _confirm_loaded(self) -> None:
+    def _confirm_loaded(self) -> None:
         """The worker loads the book before its next command, which is this question."""
         try:
-            state = (await current_desk().inspect_books(self._new)).get(self._symbol)
+            state = inspect(self._new).get(self._symbol)
         except (Unavailable, OutcomeUnknown, RedisError) as error:
             if self._without_workers:
                 return
@@ -136,6 +128,6 @@ class Move:
             )
         self._tell(f"{self._symbol}: partition {self._new} has its book, at sequence {state.sequence}")
 
-    async def _set_status(self, status: Instrument.Status) -> None:
-        await sync_to_async(set_status)([self._symbol], status, self._actor, note=self._note)
+    def _set_status(self, status: Instrument.Status) -> None:
+        set_status([self._symbol], status, self._actor, note=self._note)
         self._instrument.status = status

@@ -4,7 +4,6 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -98,7 +97,7 @@ class OrderAdmin(TimeKeyAdmin):
         if not confirmed:
             return self._ask_to_confirm(request, orders, more=more)
         note = request.POST.get("note", "").strip()[:NOTE_CHARACTERS_MAX]
-        result = async_to_sync(cancel_for_operator)(orders, actor_of(request), note=note)
+        result = cancel_for_operator(orders, actor_of(request), note=note)
         if result.cancelled:
             entry = "Cancelled through the matching worker."
             LogEntry.objects.log_actions(str(request.user.pk), result.cancelled, CHANGE, entry)

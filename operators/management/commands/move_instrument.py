@@ -1,6 +1,5 @@
 """`manage.py move_instrument ETH-USD --partition 1`: gives an instrument, with its book, to another worker."""
 
-import asyncio
 from argparse import ArgumentParser
 from typing import Any
 
@@ -48,7 +47,7 @@ class Command(BaseCommand):
                 without_workers=options["without_workers"],
                 tell=self.stdout.write,
             )
-            asyncio.run(move.run(halt=options["halt"], resume=options["resume"]))
+            move.run(halt=options["halt"], resume=options["resume"])
         except (InstrumentError, MoveError) as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
