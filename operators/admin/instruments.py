@@ -72,10 +72,19 @@ class InstrumentForm(ModelForm):  # type: ignore[type-arg]
         widget=UnfoldBooleanSwitchWidget,
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk is not None and "partition" in self.fields:
+            self.fields["partition"].required = False  # left out, it stays as it is
+
+    def clean_partition(self) -> int:
+        partition = self.cleaned_data["partition"]
+        return int(self.instance.partition if partition is None else partition)
+
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
         partition = self.cleaned_data.get("partition")
-        is_new = self.instance.pk is None or "partition" in self.changed_data
+        is_new = self.instance.pk is None or partition != self.initial.get("partition")
         if partition is not None and is_new and not self.cleaned_data.get("confirm_unmatched"):
             reason = partitions.why_unmatched(partition)
             if reason:
@@ -150,7 +159,9 @@ class InstrumentAdmin(AuditedAdmin):
         transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
 
     def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
-        if change and "partition" in form.changed_data:
+        if change and form.cleaned_data.get("partition", form.initial.get("partition")) != form.initial.get(
+            "partition"
+        ):
             new, obj.partition = obj.partition, form.initial["partition"]
             moved = Instrument.objects.get(pk=obj.pk)
             move(moved, new, actor_of(request), unused_only=True)

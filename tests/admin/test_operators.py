@@ -157,9 +157,9 @@ def test_only_an_instrument_without_orders_is_deleted(
 
 
 def test_the_front_page_tells_the_state_of_the_exchange(browser: Browser, place: Place) -> None:
-    place(instrument="ETH-USD", price=3_000.5, client_id="front")
+    place(price=69_999.25, client_id="front")
     text = re.sub(r"<[^>]+>", " ", browser.get("").text)
-    for word in ("healthy", "BTC-USD", "3000.5", "matching", "Queue", "Orders/s", "Latency p99", "Last acts"):
+    for word in ("healthy", "BTC-USD", "69999.25", "matching", "Queue", "Orders/s", "Latency p99", "Last acts"):
         assert word in text, word
 
 
@@ -187,21 +187,21 @@ def test_halt_and_resume_without_the_web(exchange: RunningExchange, place: Place
         assert "Traceback" not in finished.stderr
         return finished.returncode, finished.stdout + finished.stderr
 
-    status, said = run("halt", "ETH-USD", "--note", "a drill")
-    assert (status, "ETH-USD: halted" in said) == (0, True)
-    refused = place(instrument="ETH-USD", price=1)
+    status, said = run("halt", "SOL-USD", "--note", "a drill")
+    assert (status, "SOL-USD: halted" in said) == (0, True)
+    refused = place(instrument="SOL-USD", price=1)
     assert refused.status_code == 409 or refused.json()["reason"] == "instrument_halted"
-    status, said = run("halt", "ETH-USD")
-    assert (status, "ETH-USD: halted already" in said) == (0, True)
-    status, said = run("halt", "ETH-USD", "NO-SUCH")
+    status, said = run("halt", "SOL-USD")
+    assert (status, "SOL-USD: halted already" in said) == (0, True)
+    status, said = run("halt", "SOL-USD", "NO-SUCH")
     assert (status, "unknown: NO-SUCH" in said, "BTC-USD" in said) == (1, True, True)
     status, said = run("halt")
     assert (status, "--all" in said) == (1, True)
     assert run("halt", "--all")[0] == 0
     wait_until(lambda: place(price=1).status_code == 409, "halted")
     assert run("resume", "--all")[0] == 0
-    wait_until(lambda: place(instrument="ETH-USD", price=1).status_code == 201, "orders taken again")
-    acts = [row for row in trail(exchange) if row["object"] == "ETH-USD"][:3]
-    # `halt --all` found ETH-USD halted already: no second record.
+    wait_until(lambda: place(instrument="SOL-USD", price=1).status_code == 201, "orders taken again")
+    acts = [row for row in trail(exchange) if row["object"] == "SOL-USD"][:3]
+    # `halt --all` found SOL-USD halted already: no second record.
     assert [(row["act"], row["note"]) for row in acts[:2]] == [("resume", ""), ("halt", "a drill")]
     assert all(row["actor"].startswith("command line: ") for row in acts[:2])
