@@ -8,10 +8,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.multiprocess import MultiProcessCollector
+from django.conf import settings
+
+from rest.metrics_files import collect
 
 HISTOGRAM = "exchange_order_latency_seconds"
 STEP_SECONDS = 5.0  # between two readings that are remembered
@@ -62,10 +64,8 @@ def recent_latency() -> Latency | None:
 
 
 def _read() -> Buckets:
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     buckets: dict[float, float] = {}
-    for metric in registry.collect():
+    for metric in collect(Path(settings.ENVIRONMENT_METRICS_DIR)):
         if metric.name == HISTOGRAM:
             for sample in metric.samples:
                 if sample.name.endswith("_bucket"):

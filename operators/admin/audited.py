@@ -11,11 +11,8 @@ from operators.audit import Change, actor_of, differences, record, state_of
 from operators.models import Act
 
 
-class AuditedAdmin(ModelAdmin):  # type: ignore[misc]
-    """Django calls the `log_` methods in the transaction of the change."""
-
-    compressed_fields = True
-    list_fullwidth = True
+class Audited:
+    """Comes before an admin class. Django calls the `log_` methods in the transaction of the change."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Deleting what was selected is one transaction here, as the other pages' changes are."""
@@ -56,6 +53,11 @@ class AuditedAdmin(ModelAdmin):  # type: ignore[misc]
     ) -> None:
         change = Change(obj._meta.model_name or "", str(obj), before, after)
         record(actor_of(request), act, [change], note=note)
+
+
+class AuditedAdmin(Audited, ModelAdmin):  # type: ignore[misc]
+    compressed_fields = True
+    list_fullwidth = True
 
 
 def _note(message: Any) -> str:

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from rest.times import time_text
 
-SHORT_TEXT_CHARACTERS = 18
+SHORT_TEXT_CHARACTERS = 16
 
 _TONES = {
     "active": "good",
@@ -24,7 +24,7 @@ _TONES = {
 def short_id(key: object) -> SafeString:
     """A UUID of version 7 begins with its time; the end tells it from others of that minute."""
     text = str(key)
-    return format_html('<span class="mono" title="{}">{}…{}</span>', text, text[:8], text[-4:])
+    return format_html('<span class="mono" title="{}">{}…{}</span>', text, text[:8], text[-6:])
 
 
 def shortened(text: str) -> SafeString:

@@ -21,7 +21,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from operators import partitions
-from operators.admin.audited import AuditedAdmin
+from operators.admin.audited import Audited, AuditedAdmin
 from operators.admin.display import status_tag
 from operators.announcements import untold_text
 from operators.audit import Change, actor_of, differences, record, state_of
@@ -134,7 +134,7 @@ class InstrumentAdmin(AuditedAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Not in one transaction: workers are told after the commits, and what they could not be told is shown."""
-        response: HttpResponse = super(AuditedAdmin, self).changelist_view(request, extra_context)
+        response: HttpResponse = super(Audited, self).changelist_view(request, extra_context)
         return response
 
     def has_delete_permission(self, request: HttpRequest, obj: Instrument | None = None) -> bool:
@@ -187,7 +187,7 @@ class InstrumentAdmin(AuditedAdmin):
 
     def log_addition(self, request: HttpRequest, obj: Instrument, message: Any) -> Any:
         record(actor_of(request), Act.CREATE, [Change(OBJECT_TYPE, obj.symbol, None, state_of(obj))])
-        return super(AuditedAdmin, self).log_addition(request, obj, message)
+        return super(Audited, self).log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Instrument, message: Any) -> Any:
         """A halt by the form is a halt as well; a move has its record already."""
@@ -202,10 +202,10 @@ class InstrumentAdmin(AuditedAdmin):
             record(actor_of(request), act, [status])
         if after:
             record(actor_of(request), Act.CHANGE, [Change(OBJECT_TYPE, obj.symbol, before, after)])
-        return super(AuditedAdmin, self).log_change(request, obj, message)
+        return super(Audited, self).log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> Any:
-        return super(AuditedAdmin, self).log_deletions(request, queryset)  # `delete_unused` writes the record
+        return super(Audited, self).log_deletions(request, queryset)  # `delete_unused` writes the record
 
     @admin.action(description="Halt: take no orders, but cancels", permissions=["change"])
     def halt(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
@@ -222,7 +222,7 @@ class InstrumentAdmin(AuditedAdmin):
         with transaction.atomic():
             changed = set_status(symbols, status, actor_of(request)).changed
             for instrument in changed:
-                super(AuditedAdmin, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
+                super(Audited, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
             self._tell_workers(request, [instrument.partition for instrument in changed])
         if changed:
             names = ", ".join(instrument.symbol for instrument in changed)

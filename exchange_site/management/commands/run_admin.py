@@ -6,8 +6,8 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from exchange_site.metrics import forget_dead_processes
 from exchange_site.supervisor.commands import admin_command, admin_variables
+from exchange_site.supervisor.startup import raise_open_files_limit
 
 
 class Command(BaseCommand):
@@ -19,7 +19,7 @@ class Command(BaseCommand):
             raise CommandError(
                 "EXCHANGE_ADMIN_BIND is not set: name an address and a port such as 127.0.0.1:8001"
             )
-        forget_dead_processes(starting=os.getpid())
+        raise_open_files_limit()
         command = admin_command()
         os.chdir(settings.BASE_DIR)
         os.execve(command[0], command, {**os.environ, **admin_variables()})  # noqa: S606 - our own interpreter
