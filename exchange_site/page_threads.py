@@ -51,7 +51,7 @@ class PageThreads:
         else:
             response = self._handler.get_response(request)
         try:
-            content = response.content if isinstance(response, HttpResponse) else b"".join(response)  # type: ignore[arg-type]
+            content = response.content if isinstance(response, HttpResponse) else b"".join(response)
         finally:
             response.close()  # ends the connection to the database, too
         headers = [

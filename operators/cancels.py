@@ -3,7 +3,7 @@
 A crash between the two leaves the first record without a second one; the order itself tells what was done.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from asgiref.sync import async_to_sync
 
@@ -40,7 +40,7 @@ def _state(order: Order) -> dict[str, object]:
     }
 
 
-def _outcome(order: Order, done: set[object], result: Cancellations) -> dict[str, object]:
+def _outcome(order: Order, done: Collection[object], result: Cancellations) -> dict[str, object]:
     if order.pk in done:
         return {"outcome": "cancelled"}
     return {"outcome": "not cancelled" if result.failed else "no longer open"}

@@ -89,7 +89,7 @@ def delete_unused(instrument: Instrument, actor: Actor, *, note: str = "") -> No
         _fence(instrument.partition)
         _refuse_if_used(instrument, "deleted. Halt it instead")
         before = state_of(instrument)
-        Instrument.objects.filter(pk=instrument.pk)._raw_delete("default")  # type: ignore[attr-defined]
+        Instrument.objects.filter(pk=instrument.pk)._raw_delete("default")
         record(actor, Act.DELETE, [Change(OBJECT_TYPE, instrument.symbol, before, None)], note=note)
 
 

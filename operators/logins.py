@@ -57,13 +57,14 @@ def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """The answer to a login with a name that is locked at this address."""
     seconds = round(settings.LOGIN_LOCK_SECONDS)
     minutes = max(1, round(seconds / 60))
-    return render(
+    page = render(
         request,
         "operators/locked_out.html",
         {"title": "Locked", "minutes": minutes, "failures": settings.LOGIN_FAILURES_MAX},
         status=429,
-        headers={"Retry-After": str(seconds)},
     )
+    page["Retry-After"] = str(seconds)
+    return page
 
 
 def operator_names() -> frozenset[str]:

@@ -1,7 +1,8 @@
 """A base for admins whose every addition, change and deletion goes into the audit trail, with it or not at all."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.contrib import admin
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -10,18 +11,22 @@ from unfold.admin import ModelAdmin
 from operators.audit import Change, actor_of, differences, record, state_of
 from operators.models import Act
 
+if TYPE_CHECKING:
+    _Base = admin.ModelAdmin[Any]
+else:
+    _Base = object  # Django's admin of users must come before the theme's base class
 
-class Audited:
+
+class Audited(_Base):
     """Comes before an admin class. Django calls the `log_` methods in the transaction of the change."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Deleting what was selected is one transaction here, as the other pages' changes are."""
         with transaction.atomic():
-            response: HttpResponse = super().changelist_view(request, extra_context)
-        return response
+            return super().changelist_view(request, extra_context)
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Model | None:
-        found: Model | None = super().get_object(request, *args, **kwargs)
+        found = super().get_object(request, *args, **kwargs)
         if found is not None and request.method == "POST":
             request.audited_state = state_of(found)  # type: ignore[attr-defined]
         return found

@@ -185,11 +185,11 @@ class InstrumentAdmin(AuditedAdmin):
             return HttpResponseRedirect(request.get_full_path())
         return response
 
-    def log_addition(self, request: HttpRequest, obj: Instrument, message: Any) -> Any:
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         record(actor_of(request), Act.CREATE, [Change(OBJECT_TYPE, obj.symbol, None, state_of(obj))])
         return super(Audited, self).log_addition(request, obj, message)
 
-    def log_change(self, request: HttpRequest, obj: Instrument, message: Any) -> Any:
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """A halt by the form is a halt as well; a move has its record already."""
         before, after = differences(getattr(request, "audited_state", {}), state_of(obj))
         for state in (before, after):

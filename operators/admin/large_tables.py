@@ -28,7 +28,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return int(rows.order_by()[: settings.ADMIN_ROWS_MAX].count())
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     """Shows what the matching worker wrote; nobody else may write it."""
 
     ordering = ("-pk",)

@@ -51,10 +51,21 @@ class Page:
 
 
 class Browser:
-    """One session. Paths are below /admin/."""
+    """One session, from an address of this machine. Paths are below /admin/; `claims` are further headers."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/admin/", follow_redirects=True, timeout=30)
+    def __init__(self, url: str, *, address: str = "127.0.0.1") -> None:
+        transport = httpx.HTTPTransport(local_address=address)
+        self._http = httpx.Client(
+            base_url=f"{url}/admin/", follow_redirects=True, timeout=60, transport=transport
+        )
+
+    @property
+    def claims(self) -> Mapping[str, str]:
+        return self._http.headers
+
+    @claims.setter
+    def claims(self, headers: Mapping[str, str]) -> None:
+        self._http.headers.update(headers)
 
     def __enter__(self) -> Self:
         return self

@@ -159,7 +159,16 @@ def test_only_an_instrument_without_orders_is_deleted(
 def test_the_front_page_tells_the_state_of_the_exchange(browser: Browser, place: Place) -> None:
     place(price=69_999.25, client_id="front")
     text = re.sub(r"<[^>]+>", " ", browser.get("").text)
-    for word in ("healthy", "BTC-USD", "69999.25", "matching", "Queue", "Orders/s", "Latency p99", "Last acts"):
+    for word in (
+        "healthy",
+        "BTC-USD",
+        "69999.25",
+        "matching",
+        "Queue",
+        "Orders/s",
+        "Latency p99",
+        "Last acts",
+    ):
         assert word in text, word
 
 
