@@ -74,15 +74,23 @@ class InstrumentForm(ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.instance.pk is not None and "partition" in self.fields:
-            self.fields["partition"].required = False  # left out, it stays as it is
+        for name in self._with_defaults():
+            self.fields[name].required = False
 
-    def clean_partition(self) -> int:
-        partition = self.cleaned_data["partition"]
-        return int(self.instance.partition if partition is None else partition)
+    def _with_defaults(self) -> list[str]:
+        """Fields that may be left out: they stay as they are, or have their defaults."""
+        options = self._meta.model._meta
+        return [
+            field.name
+            for field in options.concrete_fields
+            if field.has_default() and field.name in self.fields
+        ]
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
+        for name in self._with_defaults():
+            if self.cleaned_data.get(name) in (None, "") and name not in self.errors:
+                self.cleaned_data[name] = getattr(self.instance, name)
         partition = self.cleaned_data.get("partition")
         is_new = self.instance.pk is None or partition != self.initial.get("partition")
         if partition is not None and is_new and not self.cleaned_data.get("confirm_unmatched"):

@@ -14,7 +14,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(Audited, DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
+class UserAdmin(Audited, DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg, misc]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

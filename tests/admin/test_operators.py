@@ -114,7 +114,7 @@ def test_the_trail_can_only_grow(exchange: RunningExchange, browser: Browser, st
         psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database,
         pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
     ):
-        database.execute(statement.format("operators_auditrecord"))  # type: ignore[arg-type]
+        database.execute(statement.format("operators_auditrecord"))
     row = trail(exchange)[0]["id"]
     assert browser.get(f"{AUDIT}{row}/change/").status == 200
     assert not browser.get(f"{AUDIT}{row}/change/").editable
@@ -187,7 +187,8 @@ def test_without_redis_the_front_page_says_so(exchange: RunningExchange, browser
 def test_sessions_are_nowhere_in_redis_and_nothing_there_is_pickled(browser: Browser) -> None:
     assert settings.SESSION_ENGINE == "django.contrib.sessions.backends.db"
     assert settings.SESSION_SERIALIZER.endswith("JSONSerializer")
-    assert settings.CACHES["default"]["OPTIONS"]["SERIALIZER"].endswith("JSONSerializer")
+    options: Any = settings.CACHES["default"]["OPTIONS"]
+    assert options["SERIALIZER"].endswith("JSONSerializer")
 
 
 def test_halt_and_resume_without_the_web(exchange: RunningExchange, place: Place) -> None:
