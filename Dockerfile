@@ -26,6 +26,7 @@ COPY rest rest
 COPY orders orders
 COPY marketdata marketdata
 COPY matching matching
+COPY operators operators
 COPY loadtools loadtools
 COPY exchange_site exchange_site
 RUN python -m compileall -q .

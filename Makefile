@@ -11,7 +11,7 @@ python := .venv/bin/python
 stamp := .venv/installed
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
-sources := exchange_site matching marketdata orders rest loadtools chaos tests benchmarks examples manage.py
+sources := exchange_site operators matching marketdata orders rest loadtools chaos tests benchmarks examples manage.py
 
 .PHONY: help run demo test check format bench profile load-test simulate chaos clean
 

@@ -1,13 +1,12 @@
 """The ASGI application: the JSON API, the stream, and Django's own pages, each on the handler that suits it."""
 
 import os
-import warnings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_application = get_asgi_application()  # sets Django up: what is imported below needs it
+django.setup(set_prefix=False)  # what is imported below needs it
 
 from typing import Any, cast
 
@@ -15,9 +14,10 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from exchange_site.errors import page_not_found
 from exchange_site.handler import ApiHandler, Receive, Send, send_response
 from exchange_site.origins import AllowedOrigins
-from exchange_site.pages import DOCUMENT_PATH, PAGE_PREFIXES, Pages
+from exchange_site.pages import ADMIN_PREFIX, DOCUMENT_PATH, PAGE_PREFIXES, django_pages
 from exchange_site.server.heads import HEAD_CHECKED, head_refusal
 from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
@@ -28,15 +28,7 @@ api = ApiHandler()
 # Forms must come from the page's own origin, of which the scheme is a part: a trusted proxy tells it. The API does
 # not ask, and reading the client's address costs it a tenth of an order.
 trusted_proxies = [str(network) for network in settings.ENVIRONMENT.trusted_proxies]
-pages = Pages(ProxyHeadersMiddleware(cast("Any", django_application), trusted_proxies))
-
-# WhiteNoise answers with open files. Django reads each to its end, on a thread, before it sends it, and warns of
-# that: no harm with the pages' own scripts and styles, which have 4 MB at most.
-warnings.filterwarnings(
-    "ignore",
-    "StreamingHttpResponse must consume synchronous iterators",
-    module=r"django\.core\.handlers\.asgi",
-)
+pages = cast("Any", ProxyHeadersMiddleware(cast("Any", django_pages()), trusted_proxies))
 
 
 async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -44,15 +36,36 @@ async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if HEAD_CHECKED not in scope and (refusal := head_refusal(scope)) is not None:
         await send_response(refusal, send)
         return
-    if scope["path"].startswith(PAGE_PREFIXES) and not scope["path"].startswith(DOCUMENT_PATH):
+    path = scope["path"]
+    if not path.startswith(PAGE_PREFIXES) or path.startswith(DOCUMENT_PATH):
+        await api(scope, receive, send)
+    elif settings.ENVIRONMENT.admin_bind and path.startswith(ADMIN_PREFIX):
+        await not_here(scope, receive, send)  # it has a listener of its own
+    else:
+        await pages(scope, receive, send)
+
+
+async def admin_http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    """The admin and its scripts and styles, and nothing else."""
+    if HEAD_CHECKED not in scope and (refusal := head_refusal(scope)) is not None:
+        await send_response(refusal, send)
+    elif scope["path"].startswith((ADMIN_PREFIX, "/static/")):
         await pages(scope, receive, send)
     else:
-        await api(scope, receive, send)
+        await not_here(scope, receive, send)
+
+
+async def not_here(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    response = page_not_found(None, Exception())  # type: ignore[arg-type]
+    response["Connection"] = "close"  # the body was not read
+    await send_response(response, send)
 
 
 application = ProtocolTypeRouter(
     {"http": http, "websocket": AllowedOrigins(URLRouter(websocket_urlpatterns))}
 )
+# For EXCHANGE_ADMIN_BIND. Without an entry for WebSockets, their handshake is refused.
+admin_application = ProtocolTypeRouter({"http": admin_http})
 
 share_counts()
 watch_this_process("api")

@@ -69,6 +69,13 @@ Origins = Annotated[
         " separated by commas",
     ),
 ]
+AdminBind = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$",
+        description="an address and a port such as 127.0.0.1:8001",
+    ),
+]
 SecretKey = Annotated[str, Meta(min_length=32, description="at least 32 characters long")]
 
 
@@ -87,6 +94,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_data_dir: str = ".data"
     exchange_rate_limit: RateLimit = "100/min"
     exchange_bind: str = "127.0.0.1"
+    exchange_admin_bind: AdminBind | None = None
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
     exchange_cors_origins: Origins | None = None
     exchange_tls_proxy: Switch = "off"
@@ -131,6 +139,14 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def data_dir(self) -> Path:
         return Path(self.exchange_data_dir).absolute()
+
+    @property
+    def admin_bind(self) -> tuple[str, int] | None:
+        """The address and port of the admin's own listener; None: it is on PORT."""
+        if self.exchange_admin_bind is None:
+            return None
+        host, _, port = self.exchange_admin_bind.rpartition(":")
+        return host.strip("[]"), int(port)
 
     @property
     def rate_limit(self) -> tuple[int, int] | None:
@@ -189,14 +205,36 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
                 f"{name.upper()}={shown} is not allowed: it must be {_description(name)}."
             ) from None
     environment = msgspec.convert(values, Environment, strict=False)
+    _check_trusted_proxies(environment)
+    _check_admin_bind(environment)
+    return environment
+
+
+def _check_trusted_proxies(environment: Environment) -> None:
+    """Addresses are checked beyond their characters. Raises `InvalidEnvironment`."""
     try:
-        environment.trusted_proxies  # noqa: B018 - addresses are checked beyond their characters
+        environment.trusted_proxies  # noqa: B018 - reading it checks it
     except ValueError as error:
         raise InvalidEnvironment(
             f"EXCHANGE_TRUSTED_PROXIES={environment.exchange_trusted_proxies!r} is not allowed: {error}. "
             f"It must be {_description('exchange_trusted_proxies')}."
         ) from None
-    return environment
+
+
+def _check_admin_bind(environment: Environment) -> None:
+    """Raises `InvalidEnvironment`."""
+    if environment.admin_bind is None:
+        return
+    _, port = environment.admin_bind
+    if not 1 <= port <= 65_535:
+        problem = "its port must be a whole number from 1 to 65535"
+    elif port == environment.port:
+        problem = f"its port must be another than PORT ({environment.port})"
+    else:
+        return
+    raise InvalidEnvironment(
+        f"EXCHANGE_ADMIN_BIND={environment.exchange_admin_bind!r} is not allowed: {problem}."
+    )
 
 
 def _description(name: str) -> str:

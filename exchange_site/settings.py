@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from prometheus_client import values
@@ -56,8 +57,23 @@ CORS_PREFLIGHT_SECONDS = 600  # that a browser may remember what a page may send
 # What one API process works on at once
 COMMANDS_AT_ONCE_MAX = 1_000  # orders
 CANCELS_AT_ONCE_MAX = 1_000
-PAGES_AT_ONCE_MAX = 8  # of the admin and the docs: each takes a thread, and a connection to the database
+PAGES_AT_ONCE_MAX = 2  # of the docs and their scripts: each takes a thread
 PAGES_WAITING_MAX = 100
+OPERATOR_PAGES_AT_ONCE_MAX = (
+    4  # of the admin, for those who are logged in: each takes a thread, and a connection
+)
+OPERATOR_PAGES_WAITING_MAX = 100
+OPERATOR_PAGES_PER_TICKET_MAX = 50  # of these, for one login
+LOGINS_WAITING_MAX = (
+    200  # of names that operators have; one is checked at a time, each takes a processor a while
+)
+LOGINS_WAITING_PER_ADDRESS_MAX = 20
+LOGIN_FORM_BYTES_MAX = 16 * 1024
+STRANGERS_WAITING_MAX = 5_000  # for the login page, and with names that no operator has; of these there are
+STRANGERS_AT_ONCE = 10  # in a turn, each of which takes
+STRANGER_SECONDS = 0.05
+OPERATOR_NAMES_SECONDS = 5.0  # that the names of those who may log in are remembered
+OPERATOR_NAMES_MAX = 1_000
 PAGE_SECONDS_MAX = 30.0  # for one, with the wait for a place
 PAGE_FORM_BYTES_MAX = 1024 * 1024
 READS_AT_ONCE_MAX = 100  # each may need one of REDIS_CONNECTIONS_MAX
@@ -142,8 +158,20 @@ WORKER_CLOCK_STEP_SECONDS = 1.0  # where the clock goes back by more, times go b
 WORKER_BACKOFF_SECONDS_MIN = 0.1
 WORKER_BACKOFF_SECONDS_MAX = 0.5  # a database that is back is found so soon
 
-# Operators: the admin, `manage.py recover` and `prune`
+# Operators: the admin, `manage.py halt`, `resume`, `move_instrument`, `recover` and `prune`
 ADMIN_ROWS_MAX = 10_000  # of one list, to page through; filters, search and dates reach the others
+OPERATOR_SESSION_HOURS_MAX = 12  # from the login; then the operator logs in again
+OPERATOR_STATEMENT_SECONDS_MAX = 5.0  # for one look or change of an operator at instruments
+DASHBOARD_SECONDS_MAX = 2.0  # that the front page of the admin waits for Redis and for the books
+DASHBOARD_INSTRUMENTS_MAX = 50  # shown on it
+DASHBOARD_PARTITIONS_MAX = 50
+DASHBOARD_ACTS = 10
+DASHBOARD_RATE_SECONDS = 10  # over which its orders a second are counted
+DASHBOARD_ORDERS_COUNTED_MAX = 200_000  # in that time
+LOGIN_FAILURES_MAX = 5  # of one name from one address; then further ones are refused for
+LOGIN_LOCK_SECONDS = 300.0
+LOGIN_LOG_LINES_MAX = 5  # about failures, in
+LOGIN_LOG_SECONDS = 10.0
 OPERATOR_CANCELS_MAX = 1_000  # of one action
 OPERATOR_CANCELS_AT_ONCE = 64
 INSPECTION_SECONDS_MAX = 600.0  # for `recover --check` to load the books once
@@ -249,6 +277,8 @@ values.ValueClass = SharedValue  # before any metric is defined
 INSTALLED_APPS = [
     "exchange_site",  # its runserver is Daphne's, and Daphne's comes before Django's
     "daphne",
+    "operators",  # its templates come before the theme's
+    "unfold",  # and the theme's before the admin's
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -260,6 +290,7 @@ INSTALLED_APPS = [
     "channels",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
     "orders",
     "marketdata",
     "matching",
@@ -276,6 +307,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "operators.tickets.TicketMiddleware",
+    "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
@@ -330,10 +363,50 @@ CACHES = {
             "SOCKET_CONNECT_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "SOCKET_TIMEOUT": REDIS_TIMEOUT_SECONDS,
             "IGNORE_EXCEPTIONS": True,  # the cache is a convenience: without Redis the admin still works
+            # Whoever can write to Redis must not be able to run code here, as unpickling would.
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
         },
     }
 }
-SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
+# In the database alone: Redis can neither read nor make a session. Django keeps them as signed JSON.
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_SERIALIZER = "django.contrib.sessions.serializers.JSONSerializer"
+LOGIN_REDIRECT_URL = "/admin/"
+SESSION_COOKIE_AGE = OPERATOR_SESSION_HOURS_MAX * 3600
+
+# Wrong passwords: counted in the cache by name and address, and forgotten after LOGIN_LOCK_SECONDS, so that they
+# take no more room than a few a second can fill. Without Redis they are not counted, only slowed: operators must be
+# able to log in then.
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_HANDLER = "operators.logins.FailureCounter"
+AXES_FAILURE_LIMIT = LOGIN_FAILURES_MAX
+AXES_COOLOFF_TIME = timedelta(seconds=LOGIN_LOCK_SECONDS)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_NEVER_LOCKOUT_GET = True
+AXES_CLIENT_IP_CALLABLE = "operators.logins.client_address"
+AXES_LOCKOUT_CALLABLE = "operators.logins.locked_out"
+AXES_ENABLE_ADMIN = False  # its tables stay empty
+AXES_ENABLE_ACCESS_FAILURE_LOG = False
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+
+UNFOLD = {
+    "SITE_TITLE": "Exchange",
+    "SITE_HEADER": "Exchange",
+    "SITE_SUBHEADER": "Operations",
+    "SITE_SYMBOL": "candlestick_chart",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_HISTORY": False,
+    "DASHBOARD_CALLBACK": "operators.dashboard.dashboard",
+    "STYLES": ["/static/operators/operators.css"],
+    "SIDEBAR": {"show_search": False, "navigation": "operators.navigation.navigation"},
+}
 
 CHANNEL_LAYERS = {
     "default": {
@@ -424,5 +497,6 @@ LOGGING = {
         "django.request": {"level": "ERROR"},  # a client's mistake is not the operator's news
         "django.channels.server": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
+        "axes": {"level": "CRITICAL"},  # operators.logins writes of failures, at a bounded pace
     },
 }

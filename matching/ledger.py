@@ -7,7 +7,7 @@ millisecond each way.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -42,9 +42,12 @@ class Ledger:
         """The lease, with a new epoch; None while another worker holds it."""
         return await _on(self._settling, checkpoint.acquire, self._partition, owner)
 
-    async def load_books(self) -> dict[str, MarketBook]:
-        """The books as of one moment, by symbol. Raises ValueError where the resting orders are no book."""
-        return await _on(self._settling, load_books, self._partition)
+    async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
+        """The partition's books of these symbols, or all, as of one moment, by symbol.
+
+        Raises ValueError if the resting orders are no book.
+        """
+        return await _on(self._settling, load_books, self._partition, symbols=symbols)
 
     async def load_instruments(self) -> dict[str, TradedInstrument]:
         """All instruments of the exchange, by symbol."""

@@ -3,7 +3,7 @@
 Reads resting orders in time priority through a server-side cursor; memory beyond the books is one chunk of rows.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from django.db import connection
@@ -49,7 +49,7 @@ SELECT resting.order_id::text, resting.client_id, resting.side, instrument.symbo
        mod(resting.price, instrument.tick_size) = 0
          AND mod(resting.quantity - resting.filled_quantity, instrument.lot_size) = 0
 FROM orders_order resting JOIN orders_instrument instrument ON instrument.id = resting.instrument_id
-WHERE resting.status = ANY(%s) AND instrument.partition = %s
+WHERE resting.status = ANY(%s) AND instrument.id = ANY(%s)
 ORDER BY resting.instrument_id, resting.priority
 """
 
@@ -58,8 +58,12 @@ def count_resting_orders(partition: int) -> int:
     return Order.objects.filter(status__in=RESTING_STATUSES, instrument__partition=partition).count()
 
 
-def load_books(partition: int, *, progress: Progress | None = None) -> dict[str, MarketBook]:
-    """The books of a partition as of one moment, by symbol; `progress` is told how many orders were read.
+def load_books(
+    partition: int, *, symbols: Collection[str] | None = None, progress: Progress | None = None
+) -> dict[str, MarketBook]:
+    """The books of a partition as of one moment, by symbol: all, or those of `symbols`.
+
+    `progress` is told how many orders were read.
 
     Raises ValueError where the resting orders are no book: off the grid, crossing, without a remainder.
     """
@@ -68,10 +72,11 @@ def load_books(partition: int, *, progress: Progress | None = None) -> dict[str,
         books = {
             symbol: MarketBook(instrument, OrderBook(sequence=sequences.get(symbol, 0)))
             for symbol, instrument in load_instruments().items()
-            if instrument.partition == partition
+            if instrument.partition == partition and (symbols is None or symbol in symbols)
         }
         with connection.chunked_cursor() as cursor:
-            cursor.execute(_RESTING_SQL, [[str(status) for status in RESTING_STATUSES], partition])
+            instrument_ids = [market.instrument.instrument_id for market in books.values()]
+            cursor.execute(_RESTING_SQL, [[str(status) for status in RESTING_STATUSES], instrument_ids])
             client_ids: dict[str, str] = {}  # one string a client, not one an order
             while rows := cursor.fetchmany(ROWS_PER_CHUNK):
                 for order_id, client_id, side, symbol, price_ticks, remaining_lots, on_grid in rows:

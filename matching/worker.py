@@ -25,7 +25,6 @@ from matching.batch import Batch, Key, keys_of
 from matching.checkpoint import Lease, LeaseLost
 from matching.command_stream import CommandStream, Entry
 from matching.counting import BatchCounter
-from matching.engine import OrderBook
 from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook
@@ -312,15 +311,23 @@ class MatchingWorker:
         self._heartbeat_due = _monotonic() + settings.WORKER_HEARTBEAT_SECONDS
 
     async def _reload_instruments(self) -> None:
-        """Take over changed instruments, and open books for new ones."""
-        for symbol, instrument in (await self._ledger.load_instruments()).items():
-            if instrument.partition != self.partition:
-                continue
-            market = self._books.get(symbol)
-            if market is None:
-                market = self._books[symbol] = MarketBook(instrument, OrderBook())
-                await self._publisher.prepare([market], self._held.epoch)
-            market.instrument = instrument
+        """Take over changed instruments, load the books of added ones, drop those of others' instruments."""
+        instruments = {
+            symbol: instrument
+            for symbol, instrument in (await self._ledger.load_instruments()).items()
+            if instrument.partition == self.partition
+        }
+        for symbol in self._books.keys() - instruments.keys():
+            logger.info("partition %d: %s is not matched here any more", self.partition, symbol)
+            del self._books[symbol]
+        added = instruments.keys() - self._books.keys()
+        if added:  # new, or moved here with its resting orders
+            async with self._renewing():
+                books = await self._ledger.load_books(added)
+            self._books.update(books)
+            await self._publisher.prepare(books.values(), self._held.epoch)
+        for symbol, market in self._books.items():
+            market.instrument = instruments.get(symbol, market.instrument)
         self._instruments_due = _monotonic() + settings.INSTRUMENT_CACHE_SECONDS
 
     async def _renew(self) -> None:

@@ -30,6 +30,15 @@ WRONG = {
         *("https://App.example.com", "https://a.example https://b.example", "https://a.example,,"),
         *("https://a.example,*", "https://a.example:port", "https://a.example?x", "https://a.example#x"),
     ],
+    "EXCHANGE_ADMIN_BIND": [
+        "8001",
+        "127.0.0.1",
+        "127.0.0.1:0",
+        "127.0.0.1:65536",
+        "::1:8001",
+        "h/x:1",
+        ":80",
+    ],
     "EXCHANGE_TLS_PROXY": ["maybe", "2"],
     "EXCHANGE_TRUSTED_PROXIES": [
         "proxy",

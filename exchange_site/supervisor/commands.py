@@ -6,6 +6,7 @@ from collections.abc import Callable
 from django.conf import settings
 
 APPLICATION = "exchange_site.asgi:application"
+ADMIN_APPLICATION = "exchange_site.asgi:admin_application"
 
 
 def worker_command(partition: int) -> list[str]:
@@ -15,21 +16,43 @@ def worker_command(partition: int) -> list[str]:
 
 def api_command() -> list[str]:
     """The ASGI server that EXCHANGE_ASGI_SERVER names, on EXCHANGE_BIND and PORT."""
-    return SERVERS[settings.ENVIRONMENT.exchange_asgi_server]()
+    return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](APPLICATION)
 
 
-def _uvicorn() -> list[str]:
-    return [sys.executable, "-m", "exchange_site.uvicorn_server", APPLICATION]
+def admin_command() -> list[str]:
+    """The same server with the admin alone; `admin_variables` tell it where to listen."""
+    return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](ADMIN_APPLICATION)
 
 
-def _daphne() -> list[str]:
+def admin_variables() -> dict[str, str]:
+    """EXCHANGE_ADMIN_BIND as the variables that say where a server listens. Raises ValueError if it is not set."""
+    bind = settings.ENVIRONMENT.admin_bind
+    if bind is None:
+        raise ValueError("EXCHANGE_ADMIN_BIND is not set")
+    host, port = bind
+    return {
+        "EXCHANGE_BIND": host,
+        "PORT": str(port),
+        "EXCHANGE_API_PROCESSES": "1",
+        "EXCHANGE_ADMIN_BIND": "",
+    }
+
+
+def _uvicorn(application: str) -> list[str]:
+    return [sys.executable, "-m", "exchange_site.uvicorn_server", application]
+
+
+def _daphne(application: str) -> list[str]:
     environment = settings.ENVIRONMENT
+    bind, port = environment.exchange_bind, environment.port
+    if application == ADMIN_APPLICATION and environment.admin_bind is not None:
+        bind, port = environment.admin_bind
     return [
-        *(sys.executable, "-m", "daphne", APPLICATION),
-        *("--bind", environment.exchange_bind, "--port", str(environment.port)),
+        *(sys.executable, "-m", "daphne", application),
+        *("--bind", bind, "--port", str(port)),
         *("--access-log", "/dev/null", "--verbosity", "0"),
         *("--application-close-timeout", str(settings.API_GRACE_SECONDS)),
     ]
 
 
-SERVERS: dict[str, Callable[[], list[str]]] = {"uvicorn": _uvicorn, "daphne": _daphne}
+SERVERS: dict[str, Callable[[str], list[str]]] = {"uvicorn": _uvicorn, "daphne": _daphne}

@@ -4,14 +4,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.conf import settings
 
 from exchange_site.embedded.processes import OwnedProcess, ProcessError, StopStep
 from exchange_site.embedded.servers import EmbeddedServers
 from exchange_site.supervisor import startup
-from exchange_site.supervisor.commands import api_command, worker_command
+from exchange_site.supervisor.commands import admin_command, admin_variables, api_command, worker_command
 from exchange_site.supervisor.lock import MARKER, FolderLock, stop_leftovers
 from exchange_site.supervisor.signals import Signals, StopRequested
 from exchange_site.supervisor.supervision import Supervisor
@@ -35,6 +35,15 @@ class Exchange:
             StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
             death_signal=signal.SIGTERM,
         )
+        self.admin: OwnedProcess | None = None
+        if settings.ENVIRONMENT.admin_bind is not None:
+            self.admin = self._child(
+                "admin",
+                admin_command(),
+                StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
+                death_signal=signal.SIGTERM,
+                variables=admin_variables(),
+            )
 
     def serve(self) -> None:
         """Serve until SIGINT or SIGTERM. Raises `ProcessError` where the exchange can't be opened."""
@@ -43,6 +52,7 @@ class Exchange:
         try:
             stop_leftovers(settings.LOCATIONS.data_dir, self.signals.pause)
             startup.ensure_port_is_free()
+            startup.ensure_admin_port_is_free()
             startup.raise_open_files_limit()
             startup.clear_metrics()
             if self.worker_cpu is not None:
@@ -83,12 +93,14 @@ class Exchange:
             self.workers.append(self._worker(partition))
             self.supervisor.start(self.workers[-1])
         self.supervisor.start(self.api)
+        if self.admin is not None:
+            self.supervisor.start(self.admin)
         self._await_health()
         self._announce()
 
     def _await_health(self) -> None:
         deadline = time.monotonic() + settings.HEALTHY_WITHIN_SECONDS
-        while problem := startup.health_problem():
+        while problem := startup.health_problem() or startup.silent_admin():
             if time.monotonic() > deadline:
                 late = f"not healthy within {settings.HEALTHY_WITHIN_SECONDS} s: {problem.text}"
                 if not problem.is_degraded:
@@ -102,17 +114,15 @@ class Exchange:
 
     def _announce(self) -> None:
         environment = settings.ENVIRONMENT
-        bind = environment.exchange_bind
-        host = "localhost" if bind in startup.ANY_ADDRESS or bind == "127.0.0.1" else bind
-        where = f"[{host}]" if ":" in host else host
-        address = f"{where}:{environment.port}"
+        address = _shown(environment.exchange_bind, environment.port)
+        admin_address = _shown(*environment.admin_bind) if environment.admin_bind else address
         self.write(f"The exchange is open. Data: {settings.LOCATIONS.data_dir}")
         for name, url in {
             "API": f"http://{address}/orderbook",
             "docs": f"http://{address}/docs",
             "stream": f"ws://{address}/stream",
             "metrics": f"http://{address}/metrics",
-            "admin": f"http://{address}/admin/",
+            "admin": f"http://{admin_address}/admin/",
         }.items():
             self.write(f"  {name:8} {url}")
         self.write("Ctrl-C stops it.")
@@ -135,6 +145,7 @@ class Exchange:
         death_signal: signal.Signals = signal.SIGKILL,
         cpu: int | None = None,
         together: Sequence[OwnedProcess] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> OwnedProcess:
         data_dir = str(settings.LOCATIONS.data_dir)
         return OwnedProcess(
@@ -145,5 +156,11 @@ class Exchange:
             cpu=cpu,
             together=together,
             folder=settings.BASE_DIR,
-            environment={**os.environ, "EXCHANGE_DATA_DIR": data_dir, MARKER: data_dir},
+            environment={**os.environ, "EXCHANGE_DATA_DIR": data_dir, MARKER: data_dir, **(variables or {})},
         )
+
+
+def _shown(bind: str, port: int) -> str:
+    """An address for a browser on this machine."""
+    host = "localhost" if bind in startup.ANY_ADDRESS or bind == "127.0.0.1" else bind
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

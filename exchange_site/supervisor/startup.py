@@ -37,7 +37,23 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 
 def ensure_port_is_free() -> None:
     """Raise `ProcessError` where somebody listens on PORT already."""
-    host, port = settings.ENVIRONMENT.exchange_bind, settings.ENVIRONMENT.port
+    _ensure_free(
+        settings.ENVIRONMENT.exchange_bind,
+        settings.ENVIRONMENT.port,
+        busy="Set PORT to a free one, as in PORT=8100 make run",
+        otherwise="Set EXCHANGE_BIND to an address of this machine",
+    )
+
+
+def ensure_admin_port_is_free() -> None:
+    """The same of EXCHANGE_ADMIN_BIND if it is set."""
+    bind = settings.ENVIRONMENT.admin_bind
+    if bind is not None:
+        remedy = "Set EXCHANGE_ADMIN_BIND to an address of this machine and a free port"
+        _ensure_free(*bind, busy=remedy, otherwise=remedy)
+
+
+def _ensure_free(host: str, port: int, *, busy: str, otherwise: str) -> None:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -48,11 +64,7 @@ def ensure_port_is_free() -> None:
             )  # connections that are closing do not count
             probe.bind(address)
     except OSError as error:
-        remedy = (
-            "Set PORT to a free one, as in PORT=8100 make run"
-            if error.errno in (errno.EADDRINUSE, errno.EACCES)
-            else "Set EXCHANGE_BIND to an address of this machine"
-        )
+        remedy = busy if error.errno in (errno.EADDRINUSE, errno.EACCES) else otherwise
         raise ProcessError(f"port {port} of {host} can't be used: {error.strerror}. {remedy}.") from error
 
 
@@ -193,6 +205,21 @@ def health_problem() -> Problem | None:
     except (ValueError, KeyError, TypeError):
         return Problem(f"GET /healthz answers {answer.status}", is_degraded=False)
     return None if status == "healthy" else Problem(json.dumps(checks), is_degraded=status == "degraded")
+
+
+def silent_admin() -> Problem | None:
+    """None if the admin's own listener takes connections, or there is to be none."""
+    bind = settings.ENVIRONMENT.admin_bind
+    if bind is None:
+        return None
+    try:
+        with socket.create_connection(
+            (ANY_ADDRESS.get(bind[0], bind[0]), bind[1]), settings.HEALTH_TIMEOUT_SECONDS
+        ):
+            return None
+    except OSError as error:
+        reason = error.strerror or error
+        return Problem(f"the admin does not answer on EXCHANGE_ADMIN_BIND ({reason})", is_degraded=False)
 
 
 def _host_header() -> str:

@@ -25,7 +25,7 @@ class Page:
     @property
     def messages(self) -> dict[str, str]:
         """The texts of the messages, by level."""
-        return {level: re.sub(r"<[^>]+>", "", text) for level, text in MESSAGE.findall(self.text)}
+        return {level: re.sub(r"<[^>]+>", "", text).strip() for level, text in MESSAGE.findall(self.text)}
 
     @property
     def rows(self) -> list[str]:
@@ -51,10 +51,21 @@ class Page:
 
 
 class Browser:
-    """One session. Paths are below /admin/."""
+    """One session, from an address of this machine. Paths are below /admin/; `claims` are further headers."""
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.Client(base_url=f"{url}/admin/", follow_redirects=True, timeout=30)
+    def __init__(self, url: str, *, address: str = "127.0.0.1") -> None:
+        transport = httpx.HTTPTransport(local_address=address)
+        self._http = httpx.Client(
+            base_url=f"{url}/admin/", follow_redirects=True, timeout=60, transport=transport
+        )
+
+    @property
+    def claims(self) -> Mapping[str, str]:
+        return self._http.headers
+
+    @claims.setter
+    def claims(self, headers: Mapping[str, str]) -> None:
+        self._http.headers.update(headers)
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +84,16 @@ class Browser:
 
     def log_in(self, name: str, password: str) -> Page:
         return self.post("login/", {"username": name, "password": password, "next": "/admin/"})
+
+    def cancel(self, rows: Sequence[str], **query: Any) -> Page:
+        """Cancel orders: what the confirmation page asks for is sent; without such a page, its own answer."""
+        path = "orders/order/"
+        page = self.act(path, "cancel_selected", rows, **query)
+        if 'name="confirm"' not in page.text:
+            return page
+        names = ("action", "_selected_action", "orders", "confirm", "note", "csrfmiddlewaretoken")
+        form = {name: value for name, value in page.inputs().items() if name in names}
+        return Page(self._http.post(path, params=query or None, data=form))
 
     def act(self, path: str, action: str, rows: Sequence[str], **query: Any) -> Page:
         """Carry out an action of a list page on some of its rows."""

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.admin.browser import Browser
+from tests.environment import free_port
 from tests.system.exchange import RunningExchange
 
 PASSWORD = re.compile(r"the password (\S+): shown")
@@ -51,3 +52,10 @@ def browser(exchange: RunningExchange, password: str) -> Iterator[Browser]:
     with Browser(exchange.url) as session:
         assert session.log_in("admin", password).path == "/admin/"
         yield session
+
+
+@pytest.fixture
+def free_admin() -> dict[str, Any]:
+    """A free address for the admin alone, and the variable that names it."""
+    bind = f"127.0.0.1:{free_port()}"
+    return {"bind": bind, "variables": {"EXCHANGE_ADMIN_BIND": bind}}

@@ -150,13 +150,13 @@ def test_selected_orders_are_cancelled_through_the_worker(
     resting = [place(client_id="many", price=50_000 + number).json()["order_id"] for number in range(30)]
     gone = place(client_id="many", type="market", price=None, side="sell", instrument="SOL-USD").json()
     assert gone["status"] == "cancelled"
-    page = browser.act(ORDERS, "cancel_selected", [*resting, gone["order_id"]], q="many")
+    page = browser.cancel([*resting, gone["order_id"]], q="many")
     assert page.messages == {"success": "30 cancelled, 0 no longer open, 0 failed."}
     orders = httpx.get(f"{exchange.url}/orders", params={"client_id": "many", "limit": 100}).json()["orders"]
     assert {order["order_id"] for order in orders if order["status"] == "cancelled"} >= set(resting)
     levels = httpx.get(f"{exchange.url}/orderbook", params={"levels": 1000}).json()["bids"]
     assert not [level for level in levels if 50_000 <= level["price"] < 50_030]
-    page = browser.act(ORDERS, "cancel_selected", resting, q="many")
+    page = browser.cancel(resting, q="many")
     assert page.messages == {"warning": "None of the selected orders is open."}
     history = browser.get(f"{ORDERS}{resting[0]}/history/")
     assert "Cancelled through the matching worker." in history.text
@@ -229,7 +229,7 @@ def test_without_a_worker_a_halt_is_saved_with_a_warning(
     try:
         wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 503, "nobody matches")
         halted = browser.act(INSTRUMENTS, "halt", [key])
-        failed = browser.act(ORDERS, "cancel_selected", [resting], q=resting)
+        failed = browser.cancel([resting], q=resting)
     finally:
         worker.resume()
     assert halted.messages["success"] == "SOL-USD: halted."

@@ -6,7 +6,7 @@ be ended. Amounts are ticks and lots.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -273,11 +273,11 @@ class SimulatedLedger:
         await self._end(session)
         return lease
 
-    async def load_books(self) -> dict[str, MarketBook]:
+    async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
         session = await self._begin()
         books = self._database.load_books()
         await self._end(session)
-        return books
+        return {symbol: book for symbol, book in books.items() if symbols is None or symbol in symbols}
 
     async def load_instruments(self) -> dict[str, TradedInstrument]:
         session = await self._begin()

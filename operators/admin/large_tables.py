@@ -9,15 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
 
 from orders.time_keys import CLOCK_DIFFERENCE_MAX, first_key
 
@@ -31,12 +28,13 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return int(rows.order_by()[: settings.ADMIN_ROWS_MAX].count())
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     """Shows what the matching worker wrote; nobody else may write it."""
 
     ordering = ("-pk",)
     sortable_by = ()
     list_per_page = 100
+    list_fullwidth = True
     list_max_show_all = 0
     show_full_result_count = False
     paginator = BoundedPaginator
@@ -71,10 +69,3 @@ class TimeKeyChangeList(ChangeList):
             if isinstance(moment, datetime):
                 lookups[f"pk__{lookup}"] = [first_key(moment + margin)]
         return filters
-
-
-def admin_link(model: type[Model], key: object, text: object) -> SafeString:
-    """A link to a row's page."""
-    options = model._meta
-    url = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[key])
-    return format_html('<a href="{}">{}</a>', url, text)

@@ -8,8 +8,9 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from marketdata.models import BookSequence, Candle, PrunedHistory, Trade
-from orders.admin import is_uuid
-from orders.large_tables import ReadOnlyAdmin, TimeKeyAdmin, admin_link
+from operators.admin.display import admin_link, moment, short_id
+from operators.admin.large_tables import ReadOnlyAdmin, TimeKeyAdmin
+from operators.admin.orders import is_uuid
 from orders.models import Instrument, Order
 from rest.numbers import decimal_text
 
@@ -19,15 +20,15 @@ class TradeAdmin(TimeKeyAdmin):
     """Prints, with links to both orders."""
 
     list_display = (
-        "trade_id",
+        "short",
         "instrument_link",
-        "sequence",
         "trade_price",
         "traded",
         "taker_side",
         "maker",
         "taker",
-        "timestamp",
+        "sequence",
+        "time",
     )
     list_filter = ("instrument", "taker_side")
     list_select_related = ("instrument",)
@@ -39,7 +40,7 @@ class TradeAdmin(TimeKeyAdmin):
         ("instrument_link", "sequence"),
         ("trade_price", "traded", "taker_side"),
         ("maker", "taker"),
-        "timestamp",
+        "time",
     )
 
     def get_search_results(
@@ -53,17 +54,25 @@ class TradeAdmin(TimeKeyAdmin):
             return queryset.none(), False
         return queryset.filter(Q(trade_id=text) | Q(maker_order_id=text) | Q(taker_order_id=text)), False
 
+    @admin.display(description="trade")
+    def short(self, trade: Trade) -> SafeString:
+        return short_id(trade.trade_id)
+
+    @admin.display(description="time")
+    def time(self, trade: Trade) -> SafeString | None:
+        return moment(trade.timestamp)
+
     @admin.display(description="instrument")
     def instrument_link(self, trade: Trade) -> SafeString:
         return admin_link(Instrument, trade.instrument_id, trade.instrument)
 
     @admin.display(description="maker's order")
     def maker(self, trade: Trade) -> SafeString:
-        return admin_link(Order, trade.maker_order_id, trade.maker_order_id)
+        return admin_link(Order, trade.maker_order_id, short_id(trade.maker_order_id))
 
     @admin.display(description="taker's order")
     def taker(self, trade: Trade) -> SafeString:
-        return admin_link(Order, trade.taker_order_id, trade.taker_order_id)
+        return admin_link(Order, trade.taker_order_id, short_id(trade.taker_order_id))
 
     @admin.display(description="price")
     def trade_price(self, trade: Trade) -> str:
@@ -78,10 +87,14 @@ class TradeAdmin(TimeKeyAdmin):
 class CandleAdmin(ReadOnlyAdmin):
     """One-minute candles, as they were written."""
 
-    list_display = ("instrument", "time", "opened", "highest", "lowest", "closed", "traded", "trade_count")
+    list_display = ("instrument", "minute", "opened", "highest", "lowest", "closed", "traded", "trade_count")
     list_filter = ("instrument",)
     list_select_related = ("instrument",)
     date_hierarchy = "time"
+
+    @admin.display(description="minute")
+    def minute(self, candle: Candle) -> SafeString | None:
+        return moment(candle.time)
 
     @admin.display(description="open")
     def opened(self, candle: Candle) -> str:
@@ -119,5 +132,9 @@ class BookSequenceAdmin(ReadOnlyAdmin):
 class PrunedHistoryAdmin(ReadOnlyAdmin):
     """Up to where `prune` has taken history out."""
 
-    list_display = ("instrument", "time", "sequence")
+    list_display = ("instrument", "up_to", "sequence")
     list_select_related = ("instrument",)
+
+    @admin.display(description="time")
+    def up_to(self, pruned: PrunedHistory) -> SafeString | None:
+        return moment(pruned.time)

@@ -1,0 +1,284 @@
+"""The admin's entrance, for everyone who does not bear an operator's ticket.
+
+However many strangers ask, an operator gets in, and orders are not slowed:
+- The login page is made once and answered from memory, at a bounded pace. Every other page leads to it.
+- A form without its security token is refused at the same pace.
+- Names that operators have are checked in turn, one address after the other, on a thread of their own. A wrong
+  password costs a processor some tenths of a second; after LOGIN_FAILURES_MAX of them a name is locked at an
+  address.
+- Other names can't succeed. They are checked, too, so that they can't be told from those of operators, but on
+  another thread, and only as many as a pace allows; when more come they are refused unchecked.
+"""
+
+import asyncio
+import functools
+import re
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from html import escape
+from typing import Any, NamedTuple
+from unicodedata import normalize
+from urllib.parse import parse_qs, quote
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpResponse, HttpResponseRedirect
+from django.http.request import split_domain_port, validate_host
+from django.utils.crypto import get_random_string
+
+from exchange_site.errors import ErrorResponse, bad_request, too_busy
+from exchange_site.room import Refusals
+from operators.logins import operator_names
+from operators.tickets import cookie_of
+from rest.database import DatabaseReader
+from rest.exceptions import Unavailable
+
+LOGIN_PATH = "/admin/login/"
+HOME_PATH = "/admin/"
+NEXT_CHARACTERS_MAX = 500
+UNKNOWN_NAMES_WAITING_MAX = 5
+UNKNOWN_NAME_SECONDS = 1.0  # that the check of one takes at least
+
+_TOKEN = re.compile(r"[A-Za-z0-9]{32}|[A-Za-z0-9]{64}", re.ASCII)
+_TOKEN_FIELD = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*(")')
+_FIELD_MARK = "the-token"
+_PLACEHOLDER = "/admin/the-next-page/"
+_FORM = b"application/x-www-form-urlencoded"
+
+Message = Mapping[str, Any]
+Ask = Callable[[dict[str, Any], bytes], Awaitable[list[Message]]]
+
+_read_names = DatabaseReader(
+    threads=1,
+    places_max=10,
+    seconds_max=settings.DESK_READ_SECONDS_MAX,
+    statement_seconds_max=settings.DESK_READ_SECONDS_MAX,
+)
+
+
+class LoginPage(NamedTuple):
+    """The page with placeholders for the security token and the next page."""
+
+    text: bytes
+    headers: dict[str, str]
+
+
+class OperatorNames:
+    """The names with which a login can succeed, as of at most OPERATOR_NAMES_SECONDS ago."""
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] = frozenset()
+        self._fresh_until = 0.0
+        self._loading: asyncio.Task[frozenset[str]] | None = None
+
+    async def include(self, name: str) -> bool:
+        """True as well if the database does not answer: the login will say so."""
+        if time.monotonic() >= self._fresh_until:
+            if self._loading is None or self._loading.done():
+                self._loading = asyncio.create_task(_read_names(operator_names))
+            try:
+                self._names = await asyncio.shield(self._loading)
+            except Unavailable:
+                return True
+            self._fresh_until = time.monotonic() + settings.OPERATOR_NAMES_SECONDS
+        return name in self._names
+
+
+class FairQueue:
+    """One at a time; addresses take turns, however many wait at one of them."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._length = 0
+
+    def is_full_for(self, address: str) -> bool:
+        here = len(self._waiting.get(address, ()))
+        return self._length >= settings.LOGINS_WAITING_MAX or here >= settings.LOGINS_WAITING_PER_ADDRESS_MAX
+
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """Wait for the turn, and have it inside."""
+        if self._busy:
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.setdefault(address, deque()).append(turn)
+            self._length += 1
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._pass_on()  # it had just come
+                raise
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """To the first who waits at the next address."""
+        self._busy = False
+        while self._waiting:
+            address, turns = self._waiting.popitem(last=False)
+            turn = turns.popleft()
+            self._length -= 1
+            if turns:
+                self._waiting[address] = turns
+            if not turn.done():
+                self._busy = True
+                turn.set_result(None)
+                return
+
+
+class Pace:
+    """STRANGERS_AT_ONCE in a turn, each of STRANGER_SECONDS; a bounded number waits."""
+
+    def __init__(self) -> None:
+        self._turns = asyncio.Semaphore(settings.STRANGERS_AT_ONCE)
+        self._waiting = 0
+        self._refusals = Refusals()
+
+    async def keep(self, answer: Callable[[], HttpResponse]) -> HttpResponse:
+        if self._waiting >= settings.STRANGERS_WAITING_MAX:
+            return await self._refusals.refuse(too_busy)
+        self._waiting += 1
+        try:
+            async with self._turns:
+                await asyncio.sleep(settings.STRANGER_SECONDS)
+        finally:
+            self._waiting -= 1
+        return answer()
+
+
+class Entrance:
+    """Answers what strangers ask of the admin. `known` and `unknown` run a login on a thread, each on its own."""
+
+    def __init__(self, known: Ask, unknown: Ask) -> None:
+        self._known = known
+        self._unknown = unknown
+        self._names = OperatorNames()
+        self._queue = FairQueue()
+        self._unknown_turn = asyncio.Semaphore(1)
+        self._unknown_waiting = 0
+        self._pace = Pace()
+        self._page: asyncio.Task[LoginPage] | None = None
+
+    async def answer(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
+        if not _is_host_allowed(scope):
+            return await self._pace.keep(lambda: bad_request(None, DisallowedHost()))  # type: ignore[arg-type]
+        is_login = scope["path"] == LOGIN_PATH
+        if is_login and scope["method"] == "POST":
+            return await self._log_in(scope, body)
+        if is_login and scope["method"] in ("GET", "HEAD"):
+            page = await self._made_page(scope)
+            return await self._pace.keep(functools.partial(_login_page, page, scope))
+        return await self._pace.keep(functools.partial(_to_login, scope))
+
+    async def _log_in(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
+        form = _form_of(scope, body)
+        token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
+        if not token or not form.get("csrfmiddlewaretoken"):
+            return await self._pace.keep(_no_token)
+        address = str((scope.get("client") or ("unknown",))[0])
+        if await self._names.include(normalize("NFKC", form.get("username", "").strip())):  # as Django does
+            if self._queue.is_full_for(address):
+                return await self._pace.keep(too_busy)
+            async with self._queue.turn(address):
+                return await self._known(scope, body)
+        if self._unknown_waiting >= UNKNOWN_NAMES_WAITING_MAX:
+            return await self._pace.keep(too_busy)
+        self._unknown_waiting += 1
+        try:
+            async with self._unknown_turn:
+                answer, _ = await asyncio.gather(
+                    self._unknown(scope, body),
+                    asyncio.sleep(UNKNOWN_NAME_SECONDS * (self._unknown_waiting > 1)),
+                )
+                return answer
+        finally:
+            self._unknown_waiting -= 1
+
+    async def _made_page(self, scope: dict[str, Any]) -> LoginPage:
+        """Made once, however many ask for it."""
+        if self._page is None or (self._page.done() and self._page.exception() is not None):
+            self._page = asyncio.create_task(self._render(scope))
+        return await asyncio.shield(self._page)
+
+    async def _render(self, scope: dict[str, Any]) -> LoginPage:
+        """The page as Django makes it for a browser that knows nothing."""
+        host = [(name, value) for name, value in scope["headers"] if name == b"host"]
+        query = f"next={quote(_PLACEHOLDER, safe='/')}".encode()
+        plain = {**scope, "method": "GET", "headers": host, "query_string": query}
+        begin, content = await self._unknown(plain, b"")
+        if begin["status"] != 200:
+            raise RuntimeError(f"the login page can't be made: status {begin['status']}")
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in begin["headers"]
+            if name not in (b"set-cookie", b"content-length", b"expires")
+        }
+        text = _TOKEN_FIELD.sub(rf"\g<1>{_FIELD_MARK}\g<2>", content["body"].decode())
+        return LoginPage(text.encode(), headers)
+
+
+def _login_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
+    token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
+    if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
+        token = get_random_string(32)
+    text = page.text.replace(_FIELD_MARK.encode(), token.encode())
+    text = text.replace(_PLACEHOLDER.encode(), escape(quote(_next_of(scope), safe="/")).encode())
+    response = HttpResponse(text, headers=page.headers)
+    response.set_cookie(
+        settings.CSRF_COOKIE_NAME,
+        token,
+        max_age=settings.CSRF_COOKIE_AGE,
+        secure=settings.CSRF_COOKIE_SECURE,
+        samesite=settings.CSRF_COOKIE_SAMESITE,
+    )
+    response["Content-Length"] = str(len(response.content))
+    response["Set-Cookie"] = response.cookies.output(header="").strip()  # as headers alone are sent
+    return response
+
+
+def _is_host_allowed(scope: Mapping[str, Any]) -> bool:
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+def _form_of(scope: Mapping[str, Any], body: bytes) -> dict[str, str]:
+    """The fields of a login form; nothing if the body is something else."""
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if kind.partition(b";")[0].strip().lower() != _FORM:
+        return {}
+    try:
+        fields = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        return {}
+    return {name: values[-1] for name, values in fields.items()}
+
+
+def _no_token() -> ErrorResponse:
+    return ErrorResponse(
+        403,
+        "forbidden",
+        f"The login form's security token is missing. GET {LOGIN_PATH} first, and send its cookie and its token.",
+    )
+
+
+def _to_login(scope: Mapping[str, Any]) -> HttpResponse:
+    path = scope["path"] if len(scope["path"]) <= NEXT_CHARACTERS_MAX else HOME_PATH
+    query = scope.get("query_string", b"").decode("latin-1")
+    target = f"{path}?{query}" if query and len(query) <= NEXT_CHARACTERS_MAX else path
+    url = f"{LOGIN_PATH}?next={quote(target, safe='/')}"
+    return HttpResponseRedirect(url, headers={"Content-Length": "0"})
+
+
+def _next_of(scope: Mapping[str, Any]) -> str:
+    """Where the login leads: below the admin in any case."""
+    fields = parse_qs(scope.get("query_string", b"").decode("latin-1")[: 4 * NEXT_CHARACTERS_MAX])
+    target = fields.get("next", [HOME_PATH])[-1]
+    ours = target.startswith(HOME_PATH) and len(target) <= NEXT_CHARACTERS_MAX
+    return target if ours and not target.startswith(LOGIN_PATH) else HOME_PATH

@@ -1,0 +1,74 @@
+"""Django's own pages on threads of their own: as many at a time as there are threads, and never more.
+
+Django's ASGI handler makes a thread for each request. A page that was given up goes on until its statement ends, so
+the number of threads would have no bound.
+"""
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core import signals
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.base import BaseHandler
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
+from django.http import HttpResponse, HttpResponseBase
+from django.urls import set_script_prefix
+
+from exchange_site.errors import bad_request
+from exchange_site.handler import Receive, Send
+
+_THREAD_NAMES = "page"
+
+
+class PageThreads:
+    """An ASGI application: Django's middleware and views on `threads` threads; bodies come in one piece."""
+
+    def __init__(self, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREAD_NAMES)
+        self._handler = BaseHandler()
+        self._handler.load_middleware()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        body = (await receive()).get("body", b"")
+        # asgiref's, so that views reach this event loop with async_to_sync.
+        respond: Any = sync_to_async(self._respond, thread_sensitive=False, executor=self._executor)
+        status, headers, content = await respond(scope, body)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    def _respond(self, scope: dict[str, Any], body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        set_script_prefix("/")
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        try:
+            request = ASGIRequest(scope, io.BytesIO(body))
+        except UnicodeDecodeError as error:
+            response: HttpResponseBase = bad_request(None, error)  # type: ignore[arg-type]
+        else:
+            response = self._handler.get_response(request)
+        try:
+            content = response.content if isinstance(response, HttpResponse) else b"".join(response)
+        finally:
+            response.close()  # ends the connection to the database, too
+        headers = [
+            (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in response.items()
+        ]
+        headers += [
+            (b"set-cookie", cookie.OutputString().encode("latin-1")) for cookie in response.cookies.values()
+        ]
+        if not response.has_header("Content-Length"):
+            headers.append((b"content-length", str(len(content)).encode()))
+        return response.status_code, headers, content
+
+
+@receiver(connection_created)
+def _bound_statements(sender: object, connection: Any, **kwargs: object) -> None:
+    """A page's statement ends when nobody waits for the page any more, and its thread is free again."""
+    if threading.current_thread().name.startswith(_THREAD_NAMES):
+        with connection.cursor() as cursor:
+            milliseconds = str(round(settings.PAGE_SECONDS_MAX * 1000))
+            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [milliseconds])

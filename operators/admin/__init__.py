@@ -1,0 +1,10 @@
+"""The admin: Django finds what the modules here register."""
+
+from django.contrib import admin
+
+from operators.admin import audit, instruments, marketdata, matching, orders, users
+
+admin.site.site_header = admin.site.site_title = "Exchange"
+admin.site.index_title = "Overview"
+
+__all__ = ["audit", "instruments", "marketdata", "matching", "orders", "users"]

@@ -1,0 +1,81 @@
+"""Admin of the audit trail: only shown, newest first."""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from operators.admin.display import moment, shortened
+from operators.admin.large_tables import ReadOnlyAdmin
+from operators.models import AuditRecord
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(ReadOnlyAdmin):
+    """Who did what, when, from where, and what it changed."""
+
+    list_display = ("time", "actor", "address", "act", "on", "change", "note_start")
+    list_filter = ("act", "object_type")
+    search_fields = ("object", "actor")
+    search_help_text = "The symbol, id or name of an object, or who acted; exactly."
+    fields = ("time", "actor", "address", "act", ("object_type", "object"), "was", "became", "note")
+    readonly_fields = ("time", "was", "became")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AuditRecord], search_term: str
+    ) -> tuple[QuerySet[AuditRecord], bool]:
+        """Exact, so that each part goes through its index."""
+        text = search_term.strip()
+        return (queryset.filter(Q(object=text) | Q(actor=text)) if text else queryset), False
+
+    @admin.display(description="time")
+    def time(self, record: AuditRecord) -> SafeString | None:
+        return moment(record.recorded_at)
+
+    @admin.display(description="object")
+    def on(self, record: AuditRecord) -> SafeString:
+        is_long = len(record.object) > 24
+        shown = f"{record.object[:8]}…" if is_long else record.object
+        return format_html('{} <span title="{}">{}</span>', record.object_type, record.object, shown)
+
+    @admin.display(description="change")
+    def change(self, record: AuditRecord) -> SafeString:
+        return format_html('<span class="wraps">{}</span>', change_text(record))
+
+    @admin.display(description="note")
+    def note_start(self, record: AuditRecord) -> SafeString:
+        return shortened(record.note)
+
+    @admin.display(description="before")
+    def was(self, record: AuditRecord) -> SafeString:
+        return _as_json(record.before)
+
+    @admin.display(description="after")
+    def became(self, record: AuditRecord) -> SafeString:
+        return _as_json(record.after)
+
+
+def change_text(record: AuditRecord) -> str:
+    """`status: active → halted`, the first few fields."""
+    before, after = record.before or {}, record.after or {}
+    if record.before is not None and record.after is not None:
+        parts = [
+            f"{name}: {_short(before.get(name))} → {_short(after.get(name))}" for name in {**before, **after}
+        ]
+    else:
+        parts = [f"{name}: {_short(value)}" for name, value in {**before, **after}.items() if name != "id"]
+    return ", ".join(parts[:4]) + (", …" if len(parts) > 4 else "")
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, cls=DjangoJSONEncoder)
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+def _as_json(state: Any) -> SafeString:
+    return format_html("<pre>{}</pre>", json.dumps(state, indent=2, cls=DjangoJSONEncoder))

@@ -1,0 +1,53 @@
+"""How ids, times and links are shown: short enough for a table, exact in a title."""
+
+from datetime import datetime
+
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from rest.times import time_text
+
+SHORT_TEXT_CHARACTERS = 16
+
+_TONES = {
+    "active": "good",
+    "open": "good",
+    "partially_filled": "good",
+    "halted": "bad",
+    "rejected": "bad",
+    "cancelled": "dim",
+}
+
+
+def short_id(key: object) -> SafeString:
+    """A UUID of version 7 begins with its time; the end tells it from others of that minute."""
+    text = str(key)
+    return format_html('<span class="mono" title="{}">{}…{}</span>', text, text[:8], text[-6:])
+
+
+def shortened(text: str) -> SafeString:
+    """Text that a client has chosen; the whole of it is in the title."""
+    if len(text) <= SHORT_TEXT_CHARACTERS:
+        return format_html("{}", text)
+    return format_html('<span title="{}">{}…</span>', text, text[:SHORT_TEXT_CHARACTERS])
+
+
+def moment(time: datetime | None) -> SafeString | None:
+    """RFC 3339 in UTC, with milliseconds."""
+    if time is None:
+        return None
+    day, _, rest = time_text(time).partition("T")
+    return format_html('<time class="mono" datetime="{0}T{1}">{0}T{1}</time>', day, rest)
+
+
+def status_tag(status: str, label: str | None = None) -> SafeString:
+    return format_html('<span class="tag {}">{}</span>', _TONES.get(status, "plain"), label or status)
+
+
+def admin_link(model: type[Model], key: object, text: object) -> SafeString:
+    """A link to a row's page."""
+    options = model._meta
+    url = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[key])
+    return format_html('<a href="{}">{}</a>', url, text)

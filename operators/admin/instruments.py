@@ -1,0 +1,277 @@
+"""Admin of instruments: their workers are told of changes after the commit.
+
+Each change goes into the audit trail in its own transaction. Tick and lot size are fixed; an instrument that never
+had an order can be moved to another partition, and deleted.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django import forms
+from django.contrib import admin, messages
+from django.db import DatabaseError, transaction
+from django.db.models import QuerySet
+from django.forms.models import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
+
+from operators import partitions
+from operators.admin.audited import Audited, AuditedAdmin
+from operators.admin.display import status_tag
+from operators.announcements import untold_text
+from operators.audit import Change, actor_of, differences, record, state_of
+from operators.instruments import (
+    OBJECT_TYPE,
+    InstrumentError,
+    bound_statements,
+    delete_unused,
+    has_orders,
+    move,
+    set_status,
+)
+from operators.models import Act
+from orders.models import ExactField, Instrument
+from orders.operations import announce_instruments
+from rest.numbers import decimal_text
+
+CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
+_WHY_FIXED = (
+    "Fixed once the instrument exists. Resting orders are counted in its ticks and lots, trades and clients refer "
+    "to its symbol, and its orders wait in the stream of its partition. Halt it and create another one instead; "
+    "manage.py move_instrument gives it to another partition."
+)
+_WHY_MOVABLE = (
+    "Symbol and grid are fixed. It has had no orders, so it can still be moved to another partition, "
+    "or deleted."
+)
+_WHY_CHOSEN_WELL = "The symbol and the grid can't be changed later; the partition until the first order."
+_ON_THE_LIMITS = (
+    "A halted instrument takes no orders, but cancels. Limits hold for new orders, not for resting ones."
+)
+
+
+class ExactFormField(forms.DecimalField):
+    """Shows 0.00000001 as it is, not as 1E-8."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return decimal_text(value) if hasattr(value, "as_tuple") else value
+
+
+class InstrumentForm(ModelForm):  # type: ignore[type-arg]
+    """Asks again before it gives an instrument to a partition that no worker matches."""
+
+    confirm_unmatched = forms.BooleanField(
+        required=False,
+        label="Although no worker matches the partition",
+        help_text="Orders in it are refused, and GET /healthz names the partition, until a worker is started.",
+        widget=UnfoldBooleanSwitchWidget,
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self._with_defaults():
+            self.fields[name].required = False
+
+    def _with_defaults(self) -> list[str]:
+        """Fields that may be left out: they stay as they are, or have their defaults."""
+        options = self._meta.model._meta
+        return [
+            field.name
+            for field in options.concrete_fields
+            if field.has_default() and field.name in self.fields
+        ]
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        for name in self._with_defaults():
+            if self.cleaned_data.get(name) in (None, "") and name not in self.errors:
+                self.cleaned_data[name] = getattr(self.instance, name)
+        partition = self.cleaned_data.get("partition")
+        is_new = self.instance.pk is None or partition != self.initial.get("partition")
+        if partition is not None and is_new and not self.cleaned_data.get("confirm_unmatched"):
+            reason = partitions.why_unmatched(partition)
+            if reason:
+                self.add_error("partition", f"{reason[0].upper()}{reason[1:]}; or tick the box to go on.")
+        return cleaned
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(AuditedAdmin):
+    """Changes reach the worker at once and the API within INSTRUMENT_CACHE_SECONDS."""
+
+    form = InstrumentForm
+    list_display = ("symbol", "state", "tick", "lot", "partition", "orders_link")
+    list_filter = ("status", "partition")
+    search_fields = ("symbol",)
+    actions = ("halt", "resume")
+    formfield_overrides = {ExactField: {"form_class": ExactFormField, "widget": UnfoldAdminTextInputWidget}}
+
+    def get_fieldsets(self, request: HttpRequest, obj: Instrument | None = None) -> Any:
+        grid: tuple[str, ...] = CHOSEN_ONCE
+        why = _WHY_CHOSEN_WELL
+        if obj is not None:
+            movable = _is_unused(request, obj)
+            grid = ("symbol", "tick", "lot", "partition") + (("confirm_unmatched",) if movable else ())
+            why = _WHY_MOVABLE if movable else _WHY_FIXED
+        trading = [
+            field.name
+            for field in Instrument._meta.concrete_fields
+            if field.editable and not field.primary_key and field.name not in CHOSEN_ONCE
+        ]
+        trading.sort(key=lambda name: name != "status")
+        return (
+            ("Grid", {"fields": grid, "description": why}),
+            ("Trading", {"fields": trading, "description": _ON_THE_LIMITS}),
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Instrument | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        return ("symbol", "tick", "lot") + (() if _is_unused(request, obj) else ("partition",))
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """One is deleted at a time, on its page."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Not in one transaction: workers are told after the commits, and what they could not be told is shown."""
+        response: HttpResponse = super(Audited, self).changelist_view(request, extra_context)
+        return response
+
+    def has_delete_permission(self, request: HttpRequest, obj: Instrument | None = None) -> bool:
+        """Not of one that has had orders: they would lose their instrument. Halt it instead."""
+        return bool(super().has_delete_permission(request, obj)) and (obj is None or _is_unused(request, obj))
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Nothing refers to one that may be deleted, so that no large table is searched."""
+        return [str(instrument) for instrument in objs], {"instruments": len(objs)}, set(), []
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        try:
+            response: HttpResponse = super().delete_view(request, object_id, extra_context)
+        except (InstrumentError, DatabaseError) as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(reverse("admin:orders_instrument_change", args=[object_id]))
+        return response
+
+    def delete_model(self, request: HttpRequest, obj: Instrument) -> None:
+        delete_unused(obj, actor_of(request))
+        self._tell_workers(request, [obj.partition])
+        transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
+
+    def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
+        if change and form.cleaned_data.get("partition", form.initial.get("partition")) != form.initial.get(
+            "partition"
+        ):
+            new, obj.partition = obj.partition, form.initial["partition"]
+            moved = Instrument.objects.get(pk=obj.pk)
+            move(moved, new, actor_of(request), unused_only=True)
+            self._tell_workers(request, [obj.partition])
+            transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
+            obj.partition = new
+        super().save_model(request, obj, form, change)
+        self._tell_workers(request, [obj.partition])
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: Any = None,
+    ) -> HttpResponse:
+        try:
+            response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
+        except (InstrumentError, DatabaseError) as error:
+            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return response
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        record(actor_of(request), Act.CREATE, [Change(OBJECT_TYPE, obj.symbol, None, state_of(obj))])
+        return super(Audited, self).log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """A halt by the form is a halt as well; a move has its record already."""
+        before, after = differences(getattr(request, "audited_state", {}), state_of(obj))
+        for state in (before, after):
+            state.pop("partition", None)
+        if "status" in after:
+            act = Act.HALT if after["status"] == Instrument.Status.HALTED else Act.RESUME
+            status = Change(
+                OBJECT_TYPE, obj.symbol, {"status": before.pop("status")}, {"status": after.pop("status")}
+            )
+            record(actor_of(request), act, [status])
+        if after:
+            record(actor_of(request), Act.CHANGE, [Change(OBJECT_TYPE, obj.symbol, before, after)])
+        return super(Audited, self).log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> Any:
+        return super(Audited, self).log_deletions(request, queryset)  # `delete_unused` writes the record
+
+    @admin.action(description="Halt: take no orders, but cancels", permissions=["change"])
+    def halt(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
+        self._set_status(request, queryset, Instrument.Status.HALTED)
+
+    @admin.action(description="Resume: take orders again", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
+        self._set_status(request, queryset, Instrument.Status.ACTIVE)
+
+    def _set_status(
+        self, request: HttpRequest, queryset: QuerySet[Instrument], status: Instrument.Status
+    ) -> None:
+        symbols = list(queryset.values_list("symbol", flat=True))
+        with transaction.atomic():
+            changed = set_status(symbols, status, actor_of(request)).changed
+            for instrument in changed:
+                super(Audited, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
+            self._tell_workers(request, [instrument.partition for instrument in changed])
+        if changed:
+            names = ", ".join(instrument.symbol for instrument in changed)
+            self.message_user(request, f"{names}: {status.label.lower()}.", messages.SUCCESS)
+        else:
+            self.message_user(request, f"Nothing to do: {status.label.lower()} already.", messages.INFO)
+
+    def _tell_workers(self, request: HttpRequest, numbers: Sequence[int]) -> None:
+        """After the commit: a worker that reads earlier would read the old values."""
+        transaction.on_commit(partial(self._announce, request, numbers))
+
+    def _announce(self, request: HttpRequest, numbers: Sequence[int]) -> None:
+        for number, reason in async_to_sync(announce_instruments)(numbers).items():
+            self.message_user(request, untold_text(number, reason), messages.WARNING)
+
+    @admin.display(description="status", ordering="status")
+    def state(self, instrument: Instrument) -> SafeString:
+        return status_tag(instrument.status)
+
+    @admin.display(description="tick size", ordering="tick_size")
+    def tick(self, instrument: Instrument) -> str:
+        return decimal_text(instrument.tick_size)
+
+    @admin.display(description="lot size", ordering="lot_size")
+    def lot(self, instrument: Instrument) -> str:
+        return decimal_text(instrument.lot_size)
+
+    @admin.display(description="orders")
+    def orders_link(self, instrument: Instrument) -> SafeString:
+        url = reverse("admin:orders_order_changelist")
+        return format_html('<a href="{}?instrument__id__exact={}">Orders</a>', url, instrument.pk)
+
+
+def _is_unused(request: HttpRequest, instrument: Instrument) -> bool:
+    """Asked for once a request; an instrument that can't be looked at in time counts as used."""
+    known: dict[int, bool] = request.__dict__.setdefault("unused_instruments", {})
+    if instrument.pk not in known:
+        try:
+            with transaction.atomic():
+                bound_statements()
+                known[instrument.pk] = not has_orders(instrument)
+        except DatabaseError:
+            known[instrument.pk] = False
+    return known[instrument.pk]

@@ -1,0 +1,197 @@
+"""Admin of orders. They are the matching worker's: they are only shown here, and cancelled through the worker."""
+
+from collections import Counter
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from operators.admin.display import admin_link, moment, short_id, shortened, status_tag
+from operators.admin.large_tables import TimeKeyAdmin
+from operators.audit import actor_of
+from operators.cancels import cancel_for_operator
+from orders.models import RESTING_STATUSES, Instrument, Order
+from rest.numbers import decimal_text
+
+NOTE_CHARACTERS_MAX = 500
+CLIENTS_SHOWN_MAX = 20
+
+
+@admin.register(Order)
+class OrderAdmin(TimeKeyAdmin):
+    """Orders as the worker left them."""
+
+    list_display = (
+        "short",
+        "state",
+        "instrument_link",
+        "client",
+        "terms",
+        "filled_of",
+        "created",
+    )
+    list_filter = ("instrument", "status", "side", "type")
+    list_select_related = ("instrument",)
+    date_hierarchy = "created_at"
+    search_fields = ("order_id", "client_id", "idempotency_key")
+    search_help_text = (
+        "An order id, a client id, an idempotency key, or a client id, a space and its idempotency key."
+    )
+    actions = ("cancel_selected",)
+    fields = (
+        ("order_id", "trades_link"),
+        ("instrument_link", "client"),
+        ("side", "type", "limit_price"),
+        ("ordered", "filled", "notional"),
+        ("status", "reason"),
+        "idempotency_key",
+        ("priority", "sequence"),
+        ("created", "updated"),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
+    ) -> tuple[QuerySet[Order], bool]:
+        """The first reading of the text that finds something; all but the last go through an index."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        client_id, _, key = text.partition(" ")
+        indexed: list[dict[str, Any]] = [{"client_id": text}]
+        if is_uuid(text):
+            indexed.insert(0, {"order_id": text})
+        if key:
+            indexed.append({"client_id": client_id, "idempotency_key": key})
+        for lookups in indexed:
+            if Order.objects.filter(**lookups).exists():
+                return queryset.filter(**lookups), False
+        return queryset.filter(idempotency_key=text), False
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Orders can't be edited, so the right to change them is the right to cancel them."""
+        return request.user.has_perm("orders.change_order")
+
+    @admin.action(description="Cancel selected orders", permissions=["cancel"])
+    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
+        """First a page that says what is about to be cancelled; then, of these, what is still open."""
+        confirmed = request.POST.get("confirm") == "yes"
+        if confirmed and "orders" in request.POST:
+            ids = [text for text in request.POST["orders"].split(",") if is_uuid(text)]
+            queryset = Order.objects.filter(pk__in=ids[: settings.OPERATOR_CANCELS_MAX])
+        resting = queryset.filter(status__in=RESTING_STATUSES).select_related("instrument").order_by("-pk")
+        orders = list(resting[: settings.OPERATOR_CANCELS_MAX + 1])
+        if not orders:
+            self.message_user(request, "None of the selected orders is open.", messages.WARNING)
+            return None
+        more = len(orders) > settings.OPERATOR_CANCELS_MAX
+        del orders[settings.OPERATOR_CANCELS_MAX :]
+        if not confirmed:
+            return self._ask_to_confirm(request, orders, more=more)
+        note = request.POST.get("note", "").strip()[:NOTE_CHARACTERS_MAX]
+        result = cancel_for_operator(orders, actor_of(request), note=note)
+        if result.cancelled:
+            entry = "Cancelled through the matching worker."
+            LogEntry.objects.log_actions(str(request.user.pk), result.cancelled, CHANGE, entry)
+        cancelled = len(result.cancelled)
+        counts = f"{cancelled} cancelled, {result.no_longer_open} no longer open, {result.failed} failed"
+        if result.failed:
+            self.message_user(request, f"{counts}: {result.reason}", messages.ERROR)
+        else:
+            self.message_user(request, f"{counts}.", messages.SUCCESS)
+        return None
+
+    def _ask_to_confirm(self, request: HttpRequest, orders: list[Order], *, more: bool) -> HttpResponse:
+        """The page sends the ids that it was made for: what has come since then is not cancelled."""
+        counts = Counter((str(order.instrument), order.client_id, order.side) for order in orders)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Cancel orders",
+            "opts": self.opts,
+            "count": len(orders),
+            "groups": counts.most_common(CLIENTS_SHOWN_MAX),
+            "groups_more": max(0, len(counts) - CLIENTS_SHOWN_MAX),
+            "more": more,
+            "cancels_max": settings.OPERATOR_CANCELS_MAX,
+            "ids": ",".join(str(order.pk) for order in orders),
+            "first_id": orders[0].pk,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "note_characters_max": NOTE_CHARACTERS_MAX,
+        }
+        return TemplateResponse(request, "operators/confirm_cancels.html", context)
+
+    @admin.display(description="instrument")
+    def instrument_link(self, order: Order) -> SafeString:
+        return admin_link(Instrument, order.instrument_id, order.instrument)
+
+    @admin.display(description="client")
+    def client(self, order: Order) -> SafeString:
+        url = reverse("admin:orders_order_changelist")
+        return format_html(
+            '<a href="{}?client_id__exact={}">{}</a>', url, order.client_id, shortened(order.client_id)
+        )
+
+    @admin.display(description="trades")
+    def trades_link(self, order: Order) -> SafeString:
+        """The model of trades lives on the floor above; the relation knows its name."""
+        trades = Order._meta.get_field("taker_trades").related_model._meta
+        url = reverse(f"admin:{trades.app_label}_{trades.model_name}_changelist")
+        return format_html('<a href="{}?q={}">The trades of this order</a>', url, order.order_id)
+
+    @admin.display(description="order")
+    def short(self, order: Order) -> SafeString:
+        return short_id(order.order_id)
+
+    @admin.display(description="status")
+    def state(self, order: Order) -> SafeString:
+        tag = status_tag(order.status, order.get_status_display().lower())
+        return format_html('{} <span class="reason">{}</span>', tag, order.reason) if order.reason else tag
+
+    @admin.display(description="terms")
+    def terms(self, order: Order) -> SafeString:
+        price = self.limit_price(order) or ""
+        return format_html('<span class="{}">{}</span> {} {}', order.side, order.side, order.type, price)
+
+    @admin.display(description="filled / quantity")
+    def filled_of(self, order: Order) -> str:
+        return f"{decimal_text(order.filled_quantity)} / {decimal_text(order.quantity)}"
+
+    @admin.display(description="created")
+    def created(self, order: Order) -> SafeString | None:
+        return moment(order.created_at)
+
+    @admin.display(description="updated")
+    def updated(self, order: Order) -> SafeString | None:
+        return moment(order.updated_at)
+
+    @admin.display(description="price")
+    def limit_price(self, order: Order) -> str | None:
+        return None if order.price is None else decimal_text(order.price)
+
+    @admin.display(description="quantity")
+    def ordered(self, order: Order) -> str:
+        return decimal_text(order.quantity)
+
+    @admin.display(description="filled")
+    def filled(self, order: Order) -> str:
+        return decimal_text(order.filled_quantity)
+
+    @admin.display(description="filled notional")
+    def notional(self, order: Order) -> str:
+        return decimal_text(order.filled_notional)
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""Tells the workers of a change, from a command or a page's thread."""
+
+import asyncio
+from collections.abc import Iterable
+
+from django.conf import settings
+
+from orders.desk import current_desk
+from orders.gateway import current_gateway
+from orders.messages import BookState
+from orders.operations import announce_instruments
+
+
+async def announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
+    """The same as `announce_instruments`, on connections that end with it: for an event loop of its own."""
+    try:
+        return await announce_instruments(list(partitions))
+    finally:
+        await current_gateway().aclose()
+
+
+def announce_now(partitions: Iterable[int]) -> dict[int, str]:
+    """Tell the workers; returns why those were not told that do not answer. For commands."""
+    return asyncio.run(announce_and_close(partitions))
+
+
+def announce(partitions: Iterable[int]) -> list[str]:
+    """The same; returns one sentence for each that could not be told."""
+    return [untold_text(number, reason) for number, reason in announce_now(partitions).items()]
+
+
+def inspect(partition: int) -> dict[str, BookState]:
+    """The books of a partition's worker. For commands. Raises Unavailable, OutcomeUnknown."""
+
+    async def ask() -> dict[str, BookState]:
+        try:
+            return await current_desk().inspect_books(partition)
+        finally:
+            await current_gateway().aclose()
+
+    return asyncio.run(ask())
+
+
+def untold_text(partition: int, reason: str) -> str:
+    return (
+        f"Saved, but the matching worker of partition {partition} could not be told: {reason} "
+        f"A running worker takes the change over within {settings.INSTRUMENT_CACHE_SECONDS:g} s anyway."
+    )

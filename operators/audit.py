@@ -1,0 +1,121 @@
+"""Writes the audit trail, and a line in the log for each act.
+
+A record is written in the transaction of the change that it tells of: neither is there without the other. The line
+follows the commit.
+"""
+
+import json
+import logging
+import os
+import pwd
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest
+
+from operators.models import TEXT_CHARACTERS_MAX, Act, AuditRecord
+from rest.numbers import decimal_text
+
+logger = logging.getLogger(__name__)
+
+State = Mapping[str, Any]
+
+_HIDDEN = frozenset({"password", "last_login"})
+
+
+class Actor(NamedTuple):
+    """Who acts, and from where; the address is empty at the command line."""
+
+    name: str
+    address: str = ""
+
+
+class Change(NamedTuple):
+    """An object, and its state before and after an act; None if it did not exist."""
+
+    object_type: str
+    object: str
+    before: State | None
+    after: State | None
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """The user who sent the request."""
+    return Actor(request.user.get_username(), request.META.get("REMOTE_ADDR", ""))
+
+
+def command_line_actor() -> Actor:
+    """The user of the operating system who runs a command; the one that called sudo, if there is one."""
+    user_id = os.getuid()
+    try:
+        name = pwd.getpwuid(user_id).pw_name
+    except KeyError:  # a container's user may have a number only
+        name = str(user_id)
+    caller = os.environ.get("SUDO_USER", "") if user_id == 0 else ""
+    return Actor(f"command line: {name}" + (f" (sudo by {caller})" if caller else ""))
+
+
+def record(actor: Actor, act: Act, changes: Sequence[Change], *, note: str = "") -> None:
+    """Write one record for each object. Raises DatabaseError; then nothing may be done that it tells of."""
+    AuditRecord.objects.bulk_create(
+        AuditRecord(
+            actor=_shortened(actor.name),
+            address=_shortened(actor.address),
+            act=act,
+            object_type=change.object_type,
+            object=_shortened(change.object),
+            before=change.before,
+            after=change.after,
+            note=note,
+        )
+        for change in changes
+    )
+    transaction.on_commit(partial(_log, actor, act, changes, note))
+
+
+def state_of(row: Model) -> dict[str, Any]:
+    """The row's fields and its groups and permissions, as JSON can hold them; secrets are left out."""
+    state: dict[str, Any] = {}
+    for field in row._meta.concrete_fields:
+        value = field.value_from_object(row)
+        if field.name in _HIDDEN:
+            continue
+        state[field.name] = decimal_text(value) if isinstance(value, Decimal) else value
+    for many in row._meta.many_to_many:
+        state[many.name] = sorted(str(other) for other in getattr(row, many.name).all()) if row.pk else []
+    return state
+
+
+def differences(before: State, after: State) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Only what is not the same in both."""
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
+
+
+def _shortened(text: str) -> str:
+    return text[:TEXT_CHARACTERS_MAX]
+
+
+def _log(actor: Actor, act: Act, changes: Sequence[Change], note: str) -> None:
+    """JSON keeps each record on one line, whatever is in it."""
+    for change in changes:
+        logger.info(
+            "%s%s: %s %s %s: %s -> %s%s",
+            actor.name,
+            f" at {actor.address}" if actor.address else "",
+            act.value,
+            change.object_type,
+            change.object,
+            _json(change.before),
+            _json(change.after),
+            f" ({_json(note)})" if note else "",
+        )
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, cls=DjangoJSONEncoder)

@@ -1,0 +1,46 @@
+"""Operators' cancels: in the audit trail before the worker is asked, and with what became of them afterwards.
+
+A crash between the two leaves the first record without a second one; the order itself tells what was done.
+"""
+
+from collections.abc import Collection, Sequence
+
+from asgiref.sync import async_to_sync
+
+from operators.audit import Actor, Change, record
+from operators.models import Act
+from orders.models import Order, OrderStatus
+from orders.operations import Cancellations, cancel_orders
+from rest.numbers import decimal_text
+
+
+def cancel_for_operator(orders: Sequence[Order], actor: Actor, *, note: str = "") -> Cancellations:
+    """Cancel resting orders, whose instruments must be loaded; on a thread, outside of a transaction.
+
+    Raises DatabaseError if the audit trail can't be written; then nothing is cancelled.
+    """
+    asked_for = {"status": OrderStatus.CANCELLED.value}
+    changes = [Change("order", str(order.pk), _state(order), asked_for) for order in orders]
+    record(actor, Act.CANCEL, changes, note=note)
+    result = async_to_sync(cancel_orders)(orders)
+    done = {order.pk for order in result.cancelled}
+    outcomes = [Change("order", str(order.pk), None, _outcome(order, done, result)) for order in orders]
+    record(actor, Act.CANCEL_OUTCOME, outcomes, note=result.reason)
+    return result
+
+
+def _state(order: Order) -> dict[str, object]:
+    return {
+        "status": order.status,
+        "client_id": order.client_id,
+        "instrument": str(order.instrument),
+        "side": order.side,
+        "price": None if order.price is None else decimal_text(order.price),
+        "remaining_quantity": decimal_text(order.quantity - order.filled_quantity),
+    }
+
+
+def _outcome(order: Order, done: Collection[object], result: Cancellations) -> dict[str, object]:
+    if order.pk in done:
+        return {"outcome": "cancelled"}
+    return {"outcome": "not cancelled" if result.failed else "no longer open"}

@@ -1,0 +1,191 @@
+"""The admin's front page: is the exchange healthy, how far are its workers, what do its books look like.
+
+Each part is one bounded question: one round trip to Redis, a few rows of the database, the counts of the metrics
+files. A part whose source does not answer says so, and the others are shown all the same.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import redis
+from django.conf import settings
+from django.http import HttpRequest
+
+from marketdata.book import BookLevel, mirror_keys
+from matching.models import Checkpoint
+from operators import partitions
+from operators.admin.audit import change_text
+from operators.latency import recent_latency
+from operators.models import AuditRecord
+from orders.instruments import TradedInstrument, load_instruments
+from orders.messages import heartbeat_key, stream_key
+from orders.models import Order
+from orders.time_keys import first_key
+
+
+class PartitionState(NamedTuple):
+    """A partition as Redis and the database have it."""
+
+    number: int
+    symbols: str
+    matched: bool | None  # None: Redis does not answer
+    owner: str
+    epoch: int | None
+    lease_seconds: float | None  # left; negative since it ran out
+    queue_length: int | None
+    oldest_seconds: float | None  # age of the first command in the queue
+
+
+class MarketState(NamedTuple):
+    """An instrument and the top of its book; prices as decimal text."""
+
+    instrument_id: int
+    symbol: str
+    status: str
+    bid: str | None
+    ask: str | None
+    sequence: int | None
+    partition: int
+
+
+class RedisAnswers(NamedTuple):
+    """What one round trip has brought."""
+
+    matched: dict[int, bool]
+    queues: dict[int, tuple[int, float | None]]
+    books: dict[str, tuple[int | None, str | None, str | None]]
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the front page shows, for UNFOLD's DASHBOARD_CALLBACK."""
+    user: Any = request.user
+    instruments = list(load_instruments().values())
+    shown = instruments[: settings.DASHBOARD_INSTRUMENTS_MAX]
+    numbers = sorted({instrument.partition for instrument in instruments})[
+        : settings.DASHBOARD_PARTITIONS_MAX
+    ]
+    answers = _ask_redis(numbers, shown)
+    states = _partition_states(numbers, instruments, answers)
+    context.update(
+        now=datetime.now(UTC),
+        problems=_problems(answers, states),
+        partitions=states,
+        markets=[_market_state(instrument, answers) for instrument in shown],
+        markets_more=len(instruments) - len(shown),
+        queue_length=sum(state.queue_length or 0 for state in states) if answers else None,
+        orders_per_second=_orders_per_second() if user.has_perm("orders.view_order") else None,
+        rate_seconds=settings.DASHBOARD_RATE_SECONDS,
+        latency=recent_latency(),
+        acts=_last_acts() if user.has_perm("operators.view_auditrecord") else None,
+    )
+    return context
+
+
+def _ask_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument]) -> RedisAnswers | None:
+    """None if Redis does not answer in DASHBOARD_SECONDS_MAX."""
+    try:
+        with redis.Redis.from_url(
+            settings.REDIS_URL,
+            socket_timeout=settings.DASHBOARD_SECONDS_MAX,
+            socket_connect_timeout=settings.DASHBOARD_SECONDS_MAX,
+        ) as client:
+            pipeline = client.pipeline(transaction=False)
+            for number in numbers:
+                pipeline.exists(heartbeat_key(number))
+                pipeline.xlen(stream_key(number))
+                pipeline.xrange(stream_key(number), count=1)
+            for instrument in instruments:
+                keys = mirror_keys(instrument.partition, instrument.symbol)
+                pipeline.get(keys.sequence)
+                pipeline.zrevrange(keys.bids, 0, 0)
+                pipeline.zrange(keys.asks, 0, 0)
+            answers = iter(pipeline.execute())
+    except (redis.RedisError, OSError):
+        return None
+    matched, queues, books = {}, {}, {}
+    for number in numbers:
+        matched[number] = bool(next(answers))
+        length, first = next(answers), next(answers)
+        queues[number] = (int(length), _age(first))
+    for instrument in instruments:
+        sequence, bids, asks = next(answers), next(answers), next(answers)
+        books[instrument.symbol] = (
+            None if sequence is None else int(sequence),
+            _price(instrument, bids),
+            _price(instrument, asks),
+        )
+    return RedisAnswers(matched, queues, books)
+
+
+def _age(entries: Sequence[tuple[bytes, Any]]) -> float | None:
+    """Seconds since the first entry came, by its id, which begins with Redis' time."""
+    if not entries:
+        return None
+    milliseconds = int(entries[0][0].partition(b"-")[0])
+    return max(0.0, time.time() - milliseconds / 1000)
+
+
+def _price(instrument: TradedInstrument, levels: Sequence[bytes]) -> str | None:
+    if not levels:
+        return None
+    level = BookLevel(*map(int, levels[0].split(b":")))
+    return instrument.grid.price.text(level.price_ticks)
+
+
+def _partition_states(
+    numbers: Sequence[int], instruments: Sequence[TradedInstrument], answers: RedisAnswers | None
+) -> list[PartitionState]:
+    checkpoints: Mapping[int, Checkpoint] = Checkpoint.objects.in_bulk(numbers)
+    now = datetime.now(UTC)
+    states = []
+    for number in numbers:
+        checkpoint = checkpoints.get(number)
+        length, oldest = answers.queues[number] if answers else (None, None)
+        states.append(
+            PartitionState(
+                number=number,
+                symbols=", ".join(row.symbol for row in instruments if row.partition == number),
+                matched=answers.matched[number] if answers else None,
+                owner=checkpoint.owner if checkpoint else "",
+                epoch=checkpoint.epoch if checkpoint else None,
+                lease_seconds=(checkpoint.lease_expires_at - now).total_seconds() if checkpoint else None,
+                queue_length=length,
+                oldest_seconds=oldest,
+            )
+        )
+    return states
+
+
+def _problems(answers: RedisAnswers | None, states: Sequence[PartitionState]) -> list[str]:
+    if answers is None:
+        return ["Redis does not answer: no orders are taken, and what is shown here comes from the database."]
+    unmatched = [
+        partitions.UNMATCHED.format(state.number, state.number) for state in states if not state.matched
+    ]
+    return [f"{text[0].upper()}{text[1:]}." for text in unmatched]
+
+
+def _market_state(instrument: TradedInstrument, answers: RedisAnswers | None) -> MarketState:
+    sequence, bid, ask = answers.books[instrument.symbol] if answers else (None, None, None)
+    return MarketState(
+        instrument_id=instrument.instrument_id,
+        symbol=instrument.symbol,
+        status="halted" if instrument.halted else "active",
+        bid=bid,
+        ask=ask,
+        sequence=sequence,
+        partition=instrument.partition,
+    )
+
+
+def _orders_per_second() -> float:
+    """Of the last DASHBOARD_RATE_SECONDS, by the keys of the orders, which begin with their times."""
+    since = datetime.now(UTC) - timedelta(seconds=settings.DASHBOARD_RATE_SECONDS)
+    recent = Order.objects.filter(pk__gte=first_key(since)).order_by()
+    return recent[: settings.DASHBOARD_ORDERS_COUNTED_MAX].count() / settings.DASHBOARD_RATE_SECONDS
+
+
+def _last_acts() -> list[tuple[AuditRecord, str]]:
+    return [(record, change_text(record)) for record in AuditRecord.objects.all()[: settings.DASHBOARD_ACTS]]

@@ -1,0 +1,87 @@
+"""The latency of recent orders, out of the counts that the API processes keep for GET /metrics.
+
+They count since they were started. So what was read some time ago is remembered, and taken away from what is read
+now; if no order came since then, all orders count.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from django.conf import settings
+
+from rest.metrics_files import collect
+
+HISTOGRAM = "exchange_order_latency_seconds"
+STEP_SECONDS = 5.0  # between two readings that are remembered
+WINDOW_SECONDS = 300.0
+READINGS_MAX = round(WINDOW_SECONDS / STEP_SECONDS) + 1
+
+Buckets = Mapping[float, float]  # orders of at most so many seconds
+
+
+class Latency(NamedTuple):
+    """Percentiles in milliseconds; the upper bound of the bucket that they fall into, and so never too good."""
+
+    orders: int
+    p50: str
+    p99: str
+    seconds: float | None  # over which they were counted; None: since the processes were started
+
+
+_readings: deque[tuple[float, Buckets]] = deque(maxlen=READINGS_MAX)
+_lock = threading.Lock()
+
+
+def recent_latency() -> Latency | None:
+    """None if no order was counted, or the counts can't be read."""
+    try:
+        buckets = _read()
+    except (OSError, ValueError):
+        return None
+    now = time.monotonic()
+    with _lock:
+        while _readings and (
+            now - _readings[0][0] > WINDOW_SECONDS or _total(_readings[0][1]) > _total(buckets)
+        ):
+            _readings.popleft()
+        since = _readings[0] if _readings else None
+        if not _readings or now - _readings[-1][0] >= STEP_SECONDS:
+            _readings.append((now, buckets))
+    if since is not None and _total(since[1]) == _total(buckets):
+        since = None
+    earlier = since[1] if since else {}
+    recent = {bound: count - earlier.get(bound, 0) for bound, count in buckets.items()}
+    orders = round(_total(recent))
+    if not orders:
+        return None
+    return Latency(
+        orders, _percentile(recent, 0.5), _percentile(recent, 0.99), now - since[0] if since else None
+    )
+
+
+def _read() -> Buckets:
+    buckets: dict[float, float] = {}
+    for metric in collect(Path(settings.ENVIRONMENT_METRICS_DIR)):
+        if metric.name == HISTOGRAM:
+            for sample in metric.samples:
+                if sample.name.endswith("_bucket"):
+                    bound = float(sample.labels["le"])
+                    buckets[bound] = buckets.get(bound, 0) + sample.value
+    return buckets
+
+
+def _total(buckets: Buckets) -> float:
+    return max(buckets.values(), default=0)
+
+
+def _percentile(buckets: Buckets, share: float) -> str:
+    wanted = share * _total(buckets)
+    bounds = sorted(buckets)
+    bound = next((bound for bound in bounds if buckets[bound] >= wanted), bounds[-1])
+    if bound == float("inf"):
+        return f"> {bounds[-2] * 1000:g} ms"
+    return f"≤ {bound * 1000:g} ms"

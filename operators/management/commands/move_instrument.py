@@ -1,0 +1,54 @@
+"""`manage.py move_instrument ETH-USD --partition 1`: gives an instrument, with its book, to another worker."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
+
+from operators.audit import command_line_actor
+from operators.instruments import InstrumentError
+from operators.moving import Move, MoveError
+from orders.models import Instrument
+from rest.database import database_advice
+
+PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
+
+
+class Command(BaseCommand):
+    help = "Move a halted instrument to another partition: its commands are awaited, its book goes with it."
+    requires_system_checks = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("symbol", metavar="SYMBOL")
+        parser.add_argument("--partition", type=int, required=True, help=f"from 0 to {PARTITION_MAX}")
+        parser.add_argument("--halt", action="store_true", help="halt it first if it is not halted")
+        parser.add_argument("--resume", action="store_true", help="let it take orders again after the move")
+        parser.add_argument(
+            "--without-workers",
+            action="store_true",
+            help="move it even if no worker matches the old or the new partition now",
+        )
+        parser.add_argument("--note", default="", help="why; kept in the audit trail")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        symbol, partition = options["symbol"], options["partition"]
+        if not 0 <= partition <= PARTITION_MAX:
+            raise CommandError(f"--partition={partition} is not a whole number from 0 to {PARTITION_MAX}")
+        try:
+            instrument = Instrument.objects.filter(symbol=symbol).first()
+            if instrument is None:
+                raise CommandError(f"unknown: {symbol}. GET /instruments lists the instruments")
+            move = Move(
+                instrument,
+                partition,
+                actor=command_line_actor(),
+                note=options["note"],
+                without_workers=options["without_workers"],
+                tell=self.stdout.write,
+            )
+            move.run(halt=options["halt"], resume=options["resume"])
+        except (InstrumentError, MoveError) as error:
+            raise CommandError(str(error)) from None
+        except DatabaseError as error:
+            raise CommandError(database_advice(error)) from None

@@ -1,0 +1,52 @@
+"""The admin's menu; entries that a user may not see are left out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+
+
+def _allows(permission: str) -> Callable[[HttpRequest], bool]:
+    return lambda request: request.user.has_perm(permission)
+
+
+def _entry(title: str, icon: str, model: str) -> dict[str, Any]:
+    app, name = model.split(".")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": _allows(f"{app}.view_{name}"),
+    }
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": "Trading",
+            "items": [
+                {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                _entry("Instruments", "currency_exchange", "orders.instrument"),
+                _entry("Orders", "receipt_long", "orders.order"),
+                _entry("Trades", "swap_horiz", "marketdata.trade"),
+                _entry("Candles", "candlestick_chart", "marketdata.candle"),
+            ],
+        },
+        {
+            "title": "Machinery",
+            "items": [
+                _entry("Checkpoints", "flag", "matching.checkpoint"),
+                _entry("Sequences", "format_list_numbered", "marketdata.booksequence"),
+                _entry("Pruned history", "content_cut", "marketdata.prunedhistory"),
+            ],
+        },
+        {
+            "title": "Operators",
+            "items": [
+                _entry("Audit trail", "fact_check", "operators.auditrecord"),
+                _entry("Users", "person", "auth.user"),
+                _entry("Groups", "group", "auth.group"),
+            ],
+        },
+    ]

@@ -1,0 +1,9 @@
+"""Times and statuses in templates as the lists show them."""
+
+from django import template
+
+from operators.admin import display
+
+register = template.Library()
+register.filter("moment", display.moment)
+register.filter("status_tag", display.status_tag)

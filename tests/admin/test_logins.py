@@ -1,0 +1,170 @@
+"""Strangers at the admin's entrance: guesses are locked, floods keep no operator out, tickets can't be made."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from django.core import signing
+
+from exchange_site.entrance import FairQueue
+from operators import tickets
+from tests.admin.browser import Browser
+from tests.admin.conftest import Place
+from tests.system.exchange import RunningExchange, wait_until
+
+CROWD = 130
+LOCK_AFTER = 5
+
+
+@pytest.mark.parametrize("name", ["admin", "nobody-at-all"])
+def test_a_name_is_locked_at_an_address_after_some_guesses(exchange: RunningExchange, name: str) -> None:
+    with Browser(exchange.url, address="127.0.0.9") as guesser:
+        pages = [guesser.log_in(name, f"guess-{number}") for number in range(LOCK_AFTER + 1)]
+    assert [page.status for page in pages[: LOCK_AFTER - 1]] == [200] * (LOCK_AFTER - 1)
+    assert [page.status for page in pages[LOCK_AFTER - 1 :]] == [429] * 2
+    assert "locked" in pages[-1].text
+    assert f"login failed at 127.0.0.9: '{name}'" in exchange.log()
+
+
+def test_a_lock_holds_at_its_address_alone(exchange: RunningExchange, password: str) -> None:
+    with Browser(exchange.url, address="127.0.0.10") as guesser, Browser(exchange.url) as operator:
+        for number in range(LOCK_AFTER):
+            guesser.log_in("admin", f"guess-{number}")
+        assert guesser.log_in("admin", password).status == 429  # right, but too late
+        assert operator.log_in("admin", password).path == "/admin/"
+
+
+def test_nobody_can_claim_to_be_elsewhere(exchange: RunningExchange, password: str) -> None:
+    with Browser(exchange.url, address="127.0.0.11") as guesser:
+        for number in range(LOCK_AFTER):
+            guesser.claims = {"X-Forwarded-For": f"10.0.0.{number}"}
+            last = guesser.log_in("admin", f"guess-{number}")
+    assert last.status == 429
+
+
+def test_a_flood_keeps_no_operator_out(exchange: RunningExchange, password: str, place: Place) -> None:
+    form = "username=x&password=y&csrfmiddlewaretoken=" + "a" * 32
+    guess = (
+        "POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nCookie: csrftoken=" + "a" * 32 + "\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(form)}\r\n\r\n{form}"
+    ).encode()
+    look = b"GET /admin/login/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    index = b"GET /admin/orders/order/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+    async def scenario() -> None:
+        async with crowd(exchange.port, [look, guess, index]):
+
+            def work() -> None:
+                with Browser(exchange.url) as operator:
+                    assert operator.log_in("admin", password).path == "/admin/"
+                    assert operator.get("orders/order/").status == 200
+                assert place(client_id="flooded").status_code == 201
+
+            await asyncio.to_thread(work)
+
+    asyncio.run(scenario())
+
+
+@contextlib.asynccontextmanager
+async def crowd(port: int, requests: list[bytes]) -> AsyncIterator[None]:
+    """Connections that send these requests on and on, without a wait for the answers to be good."""
+
+    async def one(request: bytes) -> None:
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    while True:
+                        writer.write(request)
+                        if not await reader.read(65536):
+                            break
+                finally:
+                    writer.transport.abort()
+
+    tasks = [asyncio.create_task(one(requests[number % len(requests)])) for number in range(CROWD)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_a_form_without_its_token_is_refused_in_words(exchange: RunningExchange) -> None:
+    answer = httpx.post(f"{exchange.url}/admin/login/", data={"username": "admin", "password": "x"})
+    assert answer.status_code == 403
+    assert "GET /admin/login/ first" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "leads_to"),
+    [
+        ("/admin/orders/order/?q=a%26b", "/admin/orders/order/"),
+        ("/admin/login/?next=//evil.example/", "/admin/"),
+        ("/admin/login/?next=https://evil.example/", "/admin/"),
+        ("/admin/login/?next=/admin/login/", "/admin/"),
+    ],
+)
+def test_a_login_leads_where_the_browser_wanted_below_the_admin(
+    exchange: RunningExchange, password: str, asked: str, leads_to: str
+) -> None:
+    with httpx.Client(base_url=exchange.url, follow_redirects=True, timeout=30) as http:
+        page = http.get(asked)
+        assert page.url.path == "/admin/login/"
+        action = page.text.partition('<form action="')[2].partition('"')[0].replace("&amp;", "&")
+        form = {"username": "admin", "password": password, "csrfmiddlewaretoken": http.cookies["csrftoken"]}
+        answer = http.post(action, data=form)
+    assert (answer.status_code, answer.url.path) == (200, leads_to)
+
+
+def test_only_a_ticket_of_ours_is_valid() -> None:
+    signer = signing.TimestampSigner(salt="operators.tickets")
+    good = signer.sign("1")
+    foreign = signing.TimestampSigner(salt="another").sign("1")
+    assert tickets.ticket_of([(b"cookie", f"a=b; {tickets.COOKIE}={good}".encode())]) == good
+    for bad in ("", "1", foreign, good + "x", good[:-1], "x" * 10_000):
+        assert tickets.ticket_of([(b"cookie", f"{tickets.COOKIE}={bad}".encode())]) is None
+    assert tickets.ticket_of([]) is None
+
+
+def test_addresses_take_turns() -> None:
+    async def scenario() -> list[str]:
+        queue, served = FairQueue(), []
+
+        async def visit(address: str) -> None:
+            async with queue.turn(address):
+                served.append(address)
+                await asyncio.sleep(0)
+
+        visits = [asyncio.create_task(visit("many")) for _ in range(5)]
+        await asyncio.sleep(0)
+        visits.append(asyncio.create_task(visit("one")))
+        visits[2].cancel()
+        await asyncio.gather(*visits, return_exceptions=True)
+        return served
+
+    assert asyncio.run(scenario()) == ["many", "many", "one", "many", "many"]
+
+
+def test_the_admin_may_have_a_listener_of_its_own(free_admin: dict[str, Any]) -> None:
+    variables, bind = free_admin["variables"], free_admin["bind"]
+    with RunningExchange(variables=variables) as exchange:
+        assert f"http://localhost:{bind.rpartition(':')[2]}/admin/" in exchange.log()
+        assert httpx.get(f"{exchange.url}/admin/login/").status_code == 404
+        assert httpx.get(f"{exchange.url}/admin").status_code == 404
+        assert httpx.get(f"{exchange.url}/instruments").status_code == 200
+        assert httpx.get(f"http://{bind}/admin/login/").status_code == 200
+        assert httpx.get(f"http://{bind}/instruments").status_code == 404
+        exchange.part("admin_application").kill()
+        wait_until(lambda: _answers(f"http://{bind}/admin/login/"), "the admin is started again")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,217 @@
+"""What operators do: confirmed, in the audit trail, in the log; and instruments that are moved and deleted."""
+
+import re
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from django.conf import settings
+
+from exchange_site.embedded.locations import Locations
+from tests.admin.browser import Browser, Page
+from tests.admin.conftest import Place
+from tests.system.exchange import RunningExchange, manage, wait_until
+
+ORDERS, INSTRUMENTS, AUDIT = "orders/order/", "orders/instrument/", "operators/auditrecord/"
+FORM = {
+    "tick_size": "0.05",
+    "lot_size": "1",
+    "status": "active",
+    "min_quantity": "1",
+    "max_quantity": "1000",
+    "min_price": "0.05",
+    "max_price": "1000",
+    "_save": "Save",
+}
+
+
+def trail(exchange: RunningExchange) -> list[dict[str, Any]]:
+    """The audit trail, newest first."""
+    with psycopg.connect(
+        Locations(exchange.data_dir).postgres_uri, row_factory=psycopg.rows.dict_row
+    ) as database:
+        return database.execute("SELECT * FROM operators_auditrecord ORDER BY id DESC").fetchall()
+
+
+def instrument_key(browser: Browser, symbol: str) -> str:
+    (key,) = browser.get(INSTRUMENTS, q=symbol).rows
+    return key
+
+
+def add(browser: Browser, symbol: str, partition: int = 0, **more: str) -> Page:
+    return browser.post(f"{INSTRUMENTS}add/", {**FORM, "symbol": symbol, "partition": str(partition), **more})
+
+
+def delete(browser: Browser, symbol: str) -> Page:
+    return browser.post(f"{INSTRUMENTS}{instrument_key(browser, symbol)}/delete/", {"post": "yes"})
+
+
+def test_a_cancel_is_confirmed_and_kept_in_the_trail(
+    exchange: RunningExchange, browser: Browser, place: Place
+) -> None:
+    mine = [place(client_id="confirmed", price=40_000 + number).json()["order_id"] for number in range(3)]
+    asked = browser.act(ORDERS, "cancel_selected", mine, q="confirmed")
+    assert "Cancel 3 open orders?" in asked.text
+    assert "confirmed" in asked.text
+    for order_id in mine:
+        assert httpx.get(f"{exchange.url}/orders/{order_id}").json()["status"] == "open"
+    assert not [row for row in trail(exchange) if row["object"] in mine]
+    later = place(client_id="confirmed", price=41_000).json()["order_id"]
+    assert browser.cancel(mine, q="confirmed").messages == {
+        "success": "3 cancelled, 0 no longer open, 0 failed."
+    }
+    assert httpx.get(f"{exchange.url}/orders/{later}").json()["status"] == "open"  # it was not asked about
+    rows = [row for row in trail(exchange) if row["object"] in mine]
+    assert [row["act"] for row in rows] == ["cancel_outcome"] * 3 + ["cancel"] * 3
+    assert {row["actor"] for row in rows} == {"admin"}
+    assert {row["address"] for row in rows} == {"127.0.0.1"}
+    assert rows[-1]["before"]["status"] == "open"
+    assert rows[0]["after"] == {"outcome": "cancelled"}
+    assert f"admin at 127.0.0.1: cancel order {mine[0]}" in exchange.log()
+    assert browser.get(AUDIT, q=mine[0]).text.count(mine[0]) >= 2
+
+
+def test_halts_resumes_and_limits_are_in_the_trail(exchange: RunningExchange, browser: Browser) -> None:
+    key = instrument_key(browser, "SOL-USD")
+    browser.act(INSTRUMENTS, "halt", [key])
+    browser.act(INSTRUMENTS, "resume", [key])
+    path = f"{INSTRUMENTS}{key}/change/"
+    form = {
+        name: value for name, value in browser.get(path).inputs().items() if name.startswith(("min_", "max_"))
+    }
+    browser.post(path, {**form, "status": "active", "min_price": "0.002", "_save": "Save"})
+    browser.post(path, {**form, "status": "active", "_save": "Save"})
+    acts = [row for row in trail(exchange) if row["object"] == "SOL-USD"][:4]
+    assert [(row["act"], row["before"], row["after"]) for row in acts] == [
+        ("change", {"min_price": "0.002"}, {"min_price": "0.001"}),
+        ("change", {"min_price": "0.001"}, {"min_price": "0.002"}),
+        ("resume", {"status": "halted"}, {"status": "active"}),
+        ("halt", {"status": "active"}, {"status": "halted"}),
+    ]
+
+
+def test_users_are_in_the_trail_without_their_passwords(exchange: RunningExchange, browser: Browser) -> None:
+    password = "a-very-long-passphrase-1"
+    form = {
+        "username": "night-shift",
+        "password1": password,
+        "password2": password,
+        "usable_password": "true",
+    }
+    assert browser.post("auth/user/add/", form).status == 200
+    (row,) = [row for row in trail(exchange) if row["object"] == "night-shift"]
+    assert (row["act"], row["object_type"], row["before"]) == ("create", "user", None)
+    assert row["after"]["is_staff"] is False
+    assert "password" not in row["after"]
+    assert password not in str(row)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET note = ''", "DELETE FROM {}", "TRUNCATE {}"])
+def test_the_trail_can_only_grow(exchange: RunningExchange, browser: Browser, statement: str) -> None:
+    assert trail(exchange)
+    with (
+        psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
+    ):
+        database.execute(statement.format("operators_auditrecord"))
+    row = trail(exchange)[0]["id"]
+    assert browser.get(f"{AUDIT}{row}/change/").status == 200
+    assert not browser.get(f"{AUDIT}{row}/change/").editable
+    assert browser.post(f"{AUDIT}{row}/delete/", {"post": "yes"}).status == 403
+
+
+def test_a_partition_that_nobody_matches_is_confirmed_first(
+    exchange: RunningExchange, browser: Browser
+) -> None:
+    refused = add(browser, "AAA-USD", 7)
+    assert "No worker matches partition 7 now" in refused.text
+    assert "run_matching --partition=7" in refused.text
+    assert "AAA-USD" not in httpx.get(f"{exchange.url}/instruments").text
+    confirmed = add(browser, "AAA-USD", 7, confirm_unmatched="on")
+    assert "was added successfully" in confirmed.messages["success"]
+    path = f"{INSTRUMENTS}{instrument_key(browser, 'AAA-USD')}/change/"
+    form = {name: value for name, value in FORM.items() if name not in ("tick_size", "lot_size")}
+    moved = browser.post(path, {**form, "partition": "0"})
+    assert "was changed successfully" in moved.messages["success"]
+    (row,) = [row for row in trail(exchange) if row["object"] == "AAA-USD" and row["act"] == "move"]
+    assert (row["before"], row["after"]) == ({"partition": 7}, {"partition": 0})
+    assert "was deleted successfully" in delete(browser, "AAA-USD").messages["success"]
+    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy")
+
+
+def test_only_an_instrument_without_orders_is_deleted(
+    exchange: RunningExchange, browser: Browser, place: Place
+) -> None:
+    for symbol in ("BBB-USD", "CCC-USD"):
+        assert "was added successfully" in add(browser, symbol).messages["success"]
+        wait_until(lambda: symbol in httpx.get(f"{exchange.url}/instruments").text, "listed")  # noqa: B023
+    wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "traded")
+    assert "was deleted successfully" in delete(browser, "BBB-USD").messages["success"]
+    wait_until(lambda: "BBB-USD" not in httpx.get(f"{exchange.url}/instruments").text, "gone")
+    assert delete(browser, "CCC-USD").status == 403
+    wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "traded on")
+    assert place(instrument="BBB-USD", price=1).status_code == 400
+    acts = [row["act"] for row in trail(exchange) if row["object"] == "BBB-USD"]
+    assert acts == ["delete", "create"]
+
+
+def test_the_front_page_tells_the_state_of_the_exchange(browser: Browser, place: Place) -> None:
+    place(price=69_999.25, client_id="front")
+    text = re.sub(r"<[^>]+>", " ", browser.get("").text)
+    for word in (
+        "healthy",
+        "BTC-USD",
+        "69999.25",
+        "matching",
+        "Queue",
+        "Orders/s",
+        "Latency p99",
+        "Last acts",
+    ):
+        assert word in text, word
+
+
+def test_without_redis_the_front_page_says_so(exchange: RunningExchange, browser: Browser) -> None:
+    valkey = exchange.part("valkey")
+    valkey.suspend()
+    try:
+        page = browser.get("")
+    finally:
+        valkey.resume()
+    assert page.status == 200
+    assert "Redis does not answer" in page.text
+    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy", 60)
+
+
+def test_sessions_are_nowhere_in_redis_and_nothing_there_is_pickled(browser: Browser) -> None:
+    assert settings.SESSION_ENGINE == "django.contrib.sessions.backends.db"
+    assert settings.SESSION_SERIALIZER.endswith("JSONSerializer")
+    options: Any = settings.CACHES["default"]["OPTIONS"]
+    assert options["SERIALIZER"].endswith("JSONSerializer")
+
+
+def test_halt_and_resume_without_the_web(exchange: RunningExchange, place: Place) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        finished = manage(exchange.environment, *arguments)
+        assert "Traceback" not in finished.stderr
+        return finished.returncode, finished.stdout + finished.stderr
+
+    status, said = run("halt", "SOL-USD", "--note", "a drill")
+    assert (status, "SOL-USD: halted" in said) == (0, True)
+    refused = place(instrument="SOL-USD", price=1)
+    assert refused.status_code == 409 or refused.json()["reason"] == "instrument_halted"
+    status, said = run("halt", "SOL-USD")
+    assert (status, "SOL-USD: halted already" in said) == (0, True)
+    status, said = run("halt", "SOL-USD", "NO-SUCH")
+    assert (status, "unknown: NO-SUCH" in said, "BTC-USD" in said) == (1, True, True)
+    status, said = run("halt")
+    assert (status, "--all" in said) == (1, True)
+    assert run("halt", "--all")[0] == 0
+    wait_until(lambda: place(price=1).status_code == 409, "halted")
+    assert run("resume", "--all")[0] == 0
+    wait_until(lambda: place(instrument="SOL-USD", price=1).status_code == 201, "orders taken again")
+    acts = [row for row in trail(exchange) if row["object"] == "SOL-USD"][:3]
+    # `halt --all` found SOL-USD halted already: no second record.
+    assert [(row["act"], row["note"]) for row in acts[:2]] == [("resume", ""), ("halt", "a drill")]
+    assert all(row["actor"].startswith("command line: ") for row in acts[:2])
