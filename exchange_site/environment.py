@@ -5,16 +5,16 @@ start with one line that names it; `.env.example` lists them all. Those that hol
 file that NAME_FILE names, as containers pass secrets.
 """
 
-import contextlib
 import os
-import secrets
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from exchange_site.embedded.kept_secrets import kept_secret
+from exchange_site.embedded.locations import Locations
 
 SWITCHED_ON = frozenset({"on", "true", "1", "yes"})
 SECONDS_PER_UNIT = {"sec": 1, "min": 60, "hour": 3600}
@@ -66,6 +66,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     postgres_uri_file: str | None = None
     redis_url_file: str | None = None
     exchange_data_dir: str = ".data"
+    exchange_valkey_megabytes: Annotated[int, _whole_number(32, 1_048_576)] = 256  # of the embedded one
     exchange_rate_limit: RateLimit = "100/min"
     exchange_bind: str = "127.0.0.1"
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
@@ -176,13 +177,6 @@ def secret_key(environment: Environment) -> str:
             "DJANGO_SECRET_KEY is required when POSTGRES_URI and REDIS_URL are set. "
             'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
         )
-    path = environment.data_dir / "secret_key"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        # Written beside and then linked: it is there whole or not at all, and the first of two writers wins.
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".secret_key-") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            with contextlib.suppress(FileExistsError):
-                os.link(file.name, path)
-    return path.read_text().strip()
+    locations = Locations(environment.data_dir)
+    locations.make_data_dir()
+    return kept_secret(locations.secret_key_file)

@@ -22,6 +22,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.supervisors import Multiprocess
 
+from exchange_site.authority import listening
 from exchange_site.errors import malformed_request
 from marketdata.stream import LAST_WORDS, PACKET
 from marketdata.stream.packet import Packet
@@ -210,6 +211,7 @@ def main(application: str) -> None:
     )
     listener = config.bind_socket()
     _bound_buffers(listener)
+    listening()
     if config.workers > 1:
         Multiprocess(config, sockets=[listener]).run()
         return

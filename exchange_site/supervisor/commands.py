@@ -25,7 +25,7 @@ def _uvicorn() -> list[str]:
 def _daphne() -> list[str]:
     environment = settings.ENVIRONMENT
     return [
-        *(sys.executable, "-m", "daphne", APPLICATION),
+        *(sys.executable, "-m", "exchange_site.daphne_server", APPLICATION),
         *("--bind", environment.exchange_bind, "--port", str(environment.port)),
         *("--access-log", "/dev/null", "--verbosity", "0"),
         *("--application-close-timeout", str(settings.API_GRACE_SECONDS)),

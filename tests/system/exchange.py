@@ -23,13 +23,15 @@ from exchange_site.embedded.privileges import child_setup
 from tests.environment import DATA_DIR, exchange_variables
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS_MAX = 60.0
+# Deadlines, not measurements: a test ends as soon as what it waits for is there, and a busy machine may take long.
+CONDITION_SECONDS_MAX = 120.0
+START_SECONDS_MAX = 180.0
 STOP_SECONDS_MAX = 10.0
-COMMAND_SECONDS_MAX = 120
+COMMAND_SECONDS_MAX = 300
 POLL_SECONDS = 0.02
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds_max: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds_max: float = CONDITION_SECONDS_MAX) -> None:
     """Return once the condition holds; fail where it does not within so many seconds."""
     deadline = time.monotonic() + seconds_max
     while not condition():
