@@ -50,7 +50,9 @@ def leave_root(account: Account | None, *, port: int | None = None) -> Account |
             " capability if project, Python and EXCHANGE_DATA_DIR lay where every user may enter.",
             account.name,
             account.closed,
-            "no capability that helps" if account.capability is None else CAPABILITY_NAMES[account.capability],
+            "no capability that helps"
+            if account.capability is None
+            else CAPABILITY_NAMES[account.capability],
         )
     return account
 

@@ -158,7 +158,7 @@ def _hand_over(folder: Path, account: Account, *, names: Iterable[str] | None) -
 
 
 def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
-    """The first path that the account may not read without a capability. A child tries: the rules are the system's."""
+    """The first path that the account may not read without a capability; a child tries it."""
     tried = list(paths)
     child = os.fork()
     if child == 0:
@@ -174,7 +174,7 @@ def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
     result = os.waitstatus_to_exitcode(status)
     if result == 255:
         raise ProcessError(
-            "root may not change to another user here (it lacks CAP_SETUID or CAP_SETGID), and nothing of ours is to"
-            " run as root: start as an ordinary user."
+            "root may not change to another user here (it lacks CAP_SETUID or CAP_SETGID), and nothing of ours"
+            " is to run as root: start as an ordinary user."
         )
     return None if result == 254 else tried[result]

@@ -3,8 +3,8 @@
 Durable as any: fsync and synchronous commit are on. Reachable through a unix socket in a private folder only, and
 with a password (see locations.py). The role of the exchange owns its database and is no superuser: it reads and
 writes no file. The superuser only sets the role up. It has no password: the socket tells who comes, and only the
-user that has started us may be it. So when root starts us, nothing that runs later can. Made for a small machine: about 64 MB of buffers, few
-processes.
+user that has started us may be it. So when root starts us, nothing that runs later can. Made for a small machine:
+about 64 MB of buffers, few processes.
 
 A cluster is made beside its final place and renamed, so that a half-made one is never started. The first
 start takes about two seconds, later ones a fraction of one; after a crash PostgreSQL first syncs its files and
@@ -231,8 +231,7 @@ class PostgresServer:
                 )
             except OSError as error:
                 raise ProcessError(
-                    f"initdb could not be started from {command[0]}: {error.strerror}."
-                    f"{account_hint(maker)}"
+                    f"initdb could not be started from {command[0]}: {error.strerror}.{account_hint(maker)}"
                 ) from error
             try:
                 while process.poll() is None:

@@ -67,7 +67,9 @@ class ValkeyServer:
         # disk.
         self.log = self.data / "valkey.log"
         self.megabytes = megabytes
-        self.configuration = self.data / "valkey.conf"  # the password: command lines are for everybody to read
+        self.configuration = (
+            self.data / "valkey.conf"
+        )  # the password: command lines are for everybody to read
         self.pid_file = self.data / "valkey.pid"
         self.process = OwnedProcess(
             self.name, self._command(), stop_steps=STOP_STEPS, account=account, cpu=cpu

@@ -78,10 +78,7 @@ def worker_cpu() -> int | None:
     if int(wanted) in usable:
         return int(wanted)
     reason = "this process may not run on it" if LINUX else "only Linux can do that"
-    raise ProcessError(
-        f"EXCHANGE_WORKER_CPU={wanted} can't be used: {reason}. "
-        "Set it to auto or off."
-    )
+    raise ProcessError(f"EXCHANGE_WORKER_CPU={wanted} can't be used: {reason}. Set it to auto or off.")
 
 
 def raise_open_files_limit() -> None:

@@ -20,6 +20,7 @@ from pytest_django.fixtures import Settings
 from exchange_site.embedded.locations import Locations
 from exchange_site.environment import Environment
 from exchange_site.supervisor import startup
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, RunningExchange, wait_until
 
 ALL_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -28,7 +29,7 @@ ALL_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 def health_status(exchange: RunningExchange) -> int | None:
     """The status of GET /healthz, None where nobody answers."""
     try:
-        return httpx.get(f"{exchange.url}/healthz", timeout=5).status_code
+        return httpx.get(f"{exchange.url}/healthz", timeout=PATIENCE_SECONDS).status_code
     except httpx.HTTPError:
         return None
 
@@ -50,7 +51,7 @@ def place_order(exchange: RunningExchange, instrument: str = "BTC-USD") -> dict[
     answers: list[httpx.Response] = []
 
     def is_taken() -> bool:
-        answers.append(httpx.post(f"{exchange.url}/orders", json=order, timeout=30))
+        answers.append(httpx.post(f"{exchange.url}/orders", json=order, timeout=PATIENCE_SECONDS))
         return answers[-1].status_code not in (503, 504)
 
     wait_until(is_taken, f"an order is taken\n{exchange.log()}")
@@ -67,7 +68,7 @@ def serve_and_wait(environment: dict[str, str]) -> subprocess.CompletedProcess[s
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
