@@ -121,8 +121,13 @@ def run(
 
 def place(url: str, key: str) -> None:
     order = {
-        **{"client_id": "container", "instrument": "BTC-USD", "side": "buy", "type": "limit"},
-        **{"price": 1, "quantity": 1, "idempotency_key": key},
+        "client_id": "container",
+        "instrument": "BTC-USD",
+        "side": "buy",
+        "type": "limit",
+        "price": 1,
+        "quantity": 1,
+        "idempotency_key": key,
     }
     body = json.dumps(order).encode()
     request = urllib.request.Request(f"{url}/orders", body, {"Content-Type": "application/json"})

@@ -131,7 +131,7 @@ def test_the_image_runs_the_api_as_an_ordinary_user() -> None:
 
 
 def test_the_image_has_no_health_check_of_one_service() -> None:
-    """Other services run the same image and serve no HTTP: `docker compose up --wait` would wait for them in vain."""
+    """Other services run the same image without HTTP: `docker compose up --wait` would wait for them in vain."""
     assert arguments("HEALTHCHECK", stages()[-1]) == []
 
 
