@@ -3,7 +3,7 @@
 | role | may |
 |---|---|
 | `exchange_owner` | owns database and tables: migrates, prunes, moves. No superuser: it reads and writes no file |
-| `exchange_api` | reads everything; writes what Django keeps for the admin, and instruments; adds to the audit trail |
+| `exchange_api` | reads everything; writes what Django keeps for the admin, and instruments; adds to the audit |
 | `exchange_worker` | reads and writes orders, trades, candles, sequences and its checkpoint; reads instruments |
 
 Each right is listed here, table by table. What is not listed is refused, a new table included: a test checks that

@@ -5,6 +5,7 @@ and that is where the next start finds it. An account named `exchange` is taken 
 folder that belongs to an ordinary user keeps its owner, and everything runs as that user.
 """
 
+import contextlib
 import os
 import pwd
 import stat
@@ -28,6 +29,9 @@ ACCOUNT_NAME = "exchange"
 # Above the users that people add and below what systemd and Debian give out, and still inside the 65,536 numbers
 # that a container may have.
 NUMBERS = range(50_000, 59_999)
+COUNTS = frozenset(
+    {".db", ".alive", ".journal", ""}
+)  # what files of processes' counts end with; .turn ends with none
 # An earlier version ran its servers as one of these. Other software does too, so their data changes hands.
 SHARED_ACCOUNTS = ("postgres", "nobody")
 
@@ -94,7 +98,8 @@ def give_tree(top: Path, account: Account) -> None:
     """Give a folder and everything in it to the account; the top comes last, so a half-done change is seen."""
     for folder, folders, files in os.walk(top, topdown=False):
         for name in (*folders, *files):
-            account.own(Path(folder) / name)
+            with contextlib.suppress(FileNotFoundError):  # counts of a process that has just ended
+                account.own(Path(folder) / name)
     account.own(top)
 
 
@@ -142,7 +147,7 @@ def _hand_over(folder: Path, account: Account, *, names: Iterable[str] | None) -
     looked at: its processes might have put links there.
     """
     entries = list(folder.iterdir())
-    ours = [entry for entry in entries if (entry.suffix == ".db" if names is None else entry.name in names)]
+    ours = [entry for entry in entries if (entry.suffix in COUNTS if names is None else entry.name in names)]
     for entry in ours:
         found = entry.lstat()
         if found.st_uid == account.uid:

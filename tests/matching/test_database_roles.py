@@ -24,7 +24,7 @@ STATEMENTS = {
 
 @pytest.fixture
 def superuser(instruments: dict[str, TradedInstrument], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Django's connection is the superuser's, who is the user that runs the tests; the roles are gone afterwards."""
+    """Django's connection is the superuser's: the user that runs the tests. The roles are gone afterwards."""
     owner = str(connection.settings_dict["USER"])
     if not connection.settings_dict["HOST"].startswith("/"):
         pytest.skip("the database is not the test run's own")
@@ -76,23 +76,22 @@ def test_every_table_of_every_app_is_listed() -> None:
 @pytest.mark.parametrize("role", [API, WORKER])
 def test_each_right_is_there_and_every_other_is_refused(roles: dict[str, str], role: str) -> None:
     with connect(OWNER, roles[OWNER]) as owner:
-        columns = dict(
-            owner.execute(
+        columns = [
+            (str(table), str(column))
+            for table, column in owner.execute(
                 "SELECT DISTINCT ON (table_name) table_name::text, column_name::text"
                 " FROM information_schema.columns"
                 " WHERE table_schema = 'public' AND is_identity = 'NO' AND is_generated = 'NEVER'"
                 " ORDER BY table_name, ordinal_position DESC"
-            ).fetchall()
-        )
+            )
+        ]
     index = (API, WORKER).index(role)
     tried = 0
     with connect(role, roles[role]) as session:
-        for table, column in columns.items():
-            rights = RIGHTS[str(table)][index]
+        for table, column in columns:
+            rights = RIGHTS[table][index]
             for right, text in STATEMENTS.items():
-                statement = sql.SQL(text).format(  # type: ignore[arg-type]
-                    table=sql.Identifier(str(table)), column=sql.Identifier(str(column))
-                )
+                statement = sql.SQL(text).format(table=sql.Identifier(table), column=sql.Identifier(column))
                 if right in rights.split(", "):
                     session.execute(statement)
                 else:

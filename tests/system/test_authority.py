@@ -96,8 +96,8 @@ def test_nothing_is_trusted(exchange: RunningExchange) -> None:
         for password in ("", "guess"):
             with pytest.raises(psycopg.OperationalError):
                 psycopg.connect(host=str(locations.sockets), user=user, password=password, dbname="exchange")
-    for password in (None, "guess"):
-        client = redis.Redis(unix_socket_path=str(locations.valkey_socket), password=password)
+    for wrong in (None, "guess"):
+        client = redis.Redis(unix_socket_path=str(locations.valkey_socket), password=wrong)
         with pytest.raises(redis.AuthenticationError), client:
             client.ping()
 
@@ -140,7 +140,7 @@ def test_the_exchanges_role_is_no_superuser(exchange: RunningExchange, statement
         )
         assert (is_superuser, role) == (False, "exchange")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
 
 @as_root
@@ -160,7 +160,7 @@ def test_below_a_closed_folder_it_works_and_says_what_that_takes(tmp_path: Path)
             ) as root,
             pytest.raises(psycopg.errors.InsufficientPrivilege, match="Permission denied"),
         ):
-            root.execute(f"COPY (SELECT 1) TO '{secret}/copied'")  # type: ignore[arg-type]
+            root.execute(f"COPY (SELECT 1) TO '{secret}/copied'")
         assert list(secret.iterdir()) == []
 
 
