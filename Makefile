@@ -8,18 +8,27 @@
 SHELL := /bin/sh
 
 python := .venv/bin/python
+# What running needs, and what tests, checks and measurements need beside it.
 stamp := .venv/installed
+dev_stamp := .venv/installed-dev
+# Options of pip. It says by itself what it is doing, so nobody sits before a silent terminal.
+pip := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 $(python) -m pip install \
+	--no-compile --prefer-binary -c constraints.txt
+# Bytecode is made afterwards, on all processors, and not of what is never imported.
+compile := $(python) -m compileall -q -j 0 \
+	-x '/(pip|setuptools|tests?|gis|wamp|lexers|twisted/(conch|mail|names|trial|words))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
 sources := exchange_site operators matching marketdata orders rest loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run demo test check format bench profile load-test simulate chaos clean
+.PHONY: help run demo test check containers format bench profile load-test simulate chaos clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
 	@echo "make demo       start an exchange with a few market makers on it, and show its ticker"
 	@echo "make test       run the tests, on servers and data of their own"
 	@echo "make check      format, lint, types, migrations, tests with import contracts"
+	@echo "make containers build the image and try the whole Compose file, if Docker or Podman is here"
 	@echo "make format     format the code"
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
 	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
@@ -34,42 +43,55 @@ run: $(stamp)
 demo: $(stamp)
 	@exec $(python) examples/python/demo.py
 
-test: $(stamp)
+test: $(dev_stamp)
 	@exec $(python) -m pytest
 
-check: $(stamp)
+check: $(dev_stamp)
 	$(python) -m ruff format --check $(sources)
 	$(python) -m ruff check $(sources)
 	$(python) -m mypy $(sources)
 	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here: ignored
 	$(python) -m pytest
 
-format: $(stamp)
+containers: $(dev_stamp)
+	@exec $(python) -m tests.containers
+
+format: $(dev_stamp)
 	$(python) -m ruff check --fix --select I $(sources)
 	$(python) -m ruff format $(sources)
 
-bench: $(stamp)
+bench: $(dev_stamp)
 	@$(python) -m benchmarks.engine
 	@$(python) -m benchmarks.http
 	@$(python) -m benchmarks.recovery
 	@$(python) -m benchmarks.growth
 	@$(python) -m benchmarks.memory
 
-profile: $(stamp)
+profile: $(dev_stamp)
 	@exec $(python) -m benchmarks.profile
 
 load-test: $(stamp)
 	@exec $(python) manage.py load_test
 
-simulate: $(stamp)
+simulate: $(dev_stamp)
 	@exec $(python) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000))
 
-chaos: $(stamp)
+chaos: $(dev_stamp)
 	@exec $(python) -m chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The requirements of pyproject.toml and of the extras that are named. The project itself is not installed: it runs from
+# its folder, and building it would cost as much time as a fifth of all packages.
+define list_requirements
+import sys, tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+extras = project["optional-dependencies"]
+print(*project["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
+endef
+export list_requirements
 
 # The first interpreter that is new enough and can make environments: Debian's lacks ensurepip unless
 # python3-venv is installed.
@@ -82,10 +104,20 @@ $(stamp): pyproject.toml constraints.txt
 		echo "exchange: needs Python 3.11 or newer with its venv module (on Debian and Ubuntu: apt install" \
 			"python3-venv); python3 is $$(python3 --version 2>&1)" >&2; exit 1; \
 	fi; \
-	echo "Making .venv with $$found and installing what constraints.txt says; this happens once." >&2; \
+	echo "Making .venv with $$found; this happens once." >&2; \
 	if ! $(python) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 		"$$found" -m venv --clear .venv || exit 1; \
-	fi; \
-	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore \
-		$(python) -m pip install --quiet -c constraints.txt -e ".[embedded,dev]"
+	fi
+	@echo "Installing what running needs:" >&2
+	@$(python) -c "$$list_requirements" embedded > .venv/requirements.txt
+	@$(pip) -r .venv/requirements.txt >&2
+	@echo "Compiling it." >&2
+	@$(compile) || true # a file that can't be compiled is compiled, or told about, when it is imported
 	@touch $(stamp)
+
+$(dev_stamp): $(stamp)
+	@echo "Installing what tests and checks need, too:" >&2
+	@$(python) -c "$$list_requirements" embedded dev > .venv/requirements-dev.txt
+	@$(pip) -r .venv/requirements-dev.txt >&2
+	@$(compile) || true
+	@touch $(dev_stamp)

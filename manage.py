@@ -10,6 +10,8 @@ from django.db import OperationalError
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
+    if len(sys.argv) > 1 and os.geteuid() == 0:
+        _leave_root(sys.argv[1])
     try:
         execute_from_command_line(sys.argv)
     except OperationalError as error:  # of a command of Django's: ours say what to do by themselves
@@ -18,6 +20,20 @@ def main() -> None:
         if "--traceback" in sys.argv:
             raise
         sys.exit(f"{sys.argv[1]}: {database_advice(error)}")
+
+
+def _leave_root(command: str) -> None:
+    from exchange_site.authority import LASTING_COMMANDS, leave_root_for  # noqa: PLC0415 - most commands need none
+
+    if command not in LASTING_COMMANDS:
+        return
+    from exchange_site.embedded.processes import ProcessError, data_folder_errors  # noqa: PLC0415
+
+    try:
+        with data_folder_errors():
+            leave_root_for(command)
+    except ProcessError as error:
+        sys.exit(f"exchange: {error}")
 
 
 if __name__ == "__main__":

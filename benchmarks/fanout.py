@@ -325,11 +325,15 @@ def save_picture(measured: list[Measured], path: Path) -> None:
         deliveries, lateness, rates = zip(*sorted(points), strict=True)
         axes.plot(deliveries, lateness, "o-", label=crowd)
         for x, y, rate in zip(deliveries, lateness, rates, strict=True):
-            axes.annotate(f"{rate}/s", (x, y), (4, 6), textcoords="offset points", fontsize="small")
+            axes.annotate(  # below the point: lines rise
+                f"{rate}/s", (x, y), (0, -14), textcoords="offset points", ha="center", fontsize="small"
+            )
     axes.axhline(LATE_MILLISECONDS, color="#c0504d", linestyle="--")
     axes.set_xlabel("deliveries a second, of one API process")
     axes.set_ylabel("lateness p99, ms")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_ylim(bottom=0)
+    axes.margins(x=0.08)
     axes.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)

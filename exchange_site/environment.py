@@ -5,10 +5,7 @@ start with one line that names it; `.env.example` lists them all. Those that hol
 file that NAME_FILE names, as containers pass secrets.
 """
 
-import contextlib
 import os
-import secrets
-import tempfile
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -16,6 +13,9 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+
+from exchange_site.embedded.kept_secrets import kept_secret
+from exchange_site.embedded.locations import Locations
 
 Network = IPv4Network | IPv6Network
 
@@ -92,6 +92,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     postgres_uri_file: str | None = None
     redis_url_file: str | None = None
     exchange_data_dir: str = ".data"
+    exchange_valkey_megabytes: Annotated[int, _whole_number(32, 1_048_576)] = 256  # of the embedded one
     exchange_rate_limit: RateLimit = "100/min"
     exchange_bind: str = "127.0.0.1"
     exchange_admin_bind: AdminBind | None = None
@@ -271,13 +272,6 @@ def secret_key(environment: Environment) -> str:
             "DJANGO_SECRET_KEY is required when POSTGRES_URI and REDIS_URL are set. "
             'Make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
         )
-    path = environment.data_dir / "secret_key"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        # Written beside and then linked: it is there whole or not at all, and the first of two writers wins.
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".secret_key-") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            with contextlib.suppress(FileExistsError):
-                os.link(file.name, path)
-    return path.read_text().strip()
+    locations = Locations(environment.data_dir)
+    locations.make_data_dir()
+    return kept_secret(locations.secret_key_file)

@@ -18,6 +18,9 @@ VERSION = "0.1.0"  # pyproject.toml has it too
 try:
     ENVIRONMENT = read_environment()
     SECRET_KEY = secret_key(ENVIRONMENT)
+    LOCATIONS = Locations(ENVIRONMENT.data_dir)
+    POSTGRES_URI = ENVIRONMENT.postgres_uri or LOCATIONS.postgres_uri
+    REDIS_URL = ENVIRONMENT.redis_url or LOCATIONS.redis_url
 except InvalidEnvironment as error:
     sys.exit(f"exchange: {error}")
 except OSError as error:
@@ -26,9 +29,6 @@ except OSError as error:
 DEBUG = ENVIRONMENT.debug
 ALLOWED_HOSTS = ENVIRONMENT.allowed_hosts
 CORS_ORIGINS = ENVIRONMENT.cors_origins  # of web pages beside our own, exactly as browsers name them
-LOCATIONS = Locations(ENVIRONMENT.data_dir)
-POSTGRES_URI = ENVIRONMENT.postgres_uri or LOCATIONS.postgres_uri
-REDIS_URL = ENVIRONMENT.redis_url or LOCATIONS.redis_url
 
 # --- limits and times of the exchange --------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from django.utils.log import configure_logging
 from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
+from exchange_site.authority import listening
 from exchange_site.server.http import RequestProtocol
 from exchange_site.server.websocket import StreamProtocol
 
@@ -66,6 +67,7 @@ def main(application: str) -> None:
     )
     listener = config.bind_socket()
     _bound_buffers(listener)
+    listening()
     if config.workers > 1:
         logger.info("%s, in %d processes", _where(), config.workers)
         Multiprocess(config, sockets=[listener]).run()

@@ -61,22 +61,29 @@ def save_picture(run: LoadRun, path: Path) -> None:
     curve.set_xticks([], minor=True)
     curve.set_xlim(1, 10**ninths_max * 1.6)
     for percentile in PERCENTILES:
-        value = latencies.milliseconds_at(percentile)
         x = min(_inverse(percentile), 10**ninths_max)
-        curve.plot([x], [value], "o", color=MARK, markersize=5)
-        label = f"{percentile_name(percentile)}  {value:,.2f} ms"
-        curve.annotate(
-            label,
-            (x, value),
-            (-4, 7),
-            textcoords="offset points",
-            ha="center" if percentile == 50 else "right",
-            color=MARK,
-        )
+        curve.plot([x], [latencies.milliseconds_at(percentile)], "o", color=MARK, markersize=5)
+    # One list, in the corner that a rising curve leaves free: labels at the points would lie on each other.
+    curve.text(
+        0.015,
+        0.97,
+        "\n".join(
+            f"{percentile_name(percentile):<6} {latencies.milliseconds_at(percentile):>10,.2f} ms"
+            for percentile in PERCENTILES
+        ),
+        transform=curve.transAxes,
+        va="top",
+        family="monospace",
+        fontsize=9,
+        color=MARK,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85},
+    )
     curve.margins(y=0.2)
     curve.set_ylabel("latency, ms")
     curve.set_xlabel("share of the requests that were answered within it")
-    curve.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    curve.yaxis.set_major_formatter(_plain)
+    curve.yaxis.set_minor_formatter(_plain_if_two_or_five)
+    curve.tick_params(axis="y", which="minor", labelsize=8, labelcolor=GREY)
     curve.grid(visible=True, which="both", alpha=0.25)
 
     counted = latencies.counted_milliseconds()
@@ -88,13 +95,23 @@ def save_picture(run: LoadRun, path: Path) -> None:
     distribution.axvline(latencies.milliseconds_at(50), color=MARK, linewidth=1)
     distribution.set_xlabel("latency, ms")
     distribution.set_ylabel("requests")
-    distribution.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    distribution.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    distribution.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    distribution.xaxis.set_major_formatter(_plain)
+    distribution.xaxis.set_minor_formatter(_plain_if_two_or_five)
+    distribution.yaxis.set_major_formatter(_plain)
     distribution.tick_params(axis="x", which="minor", labelsize=8, labelcolor=GREY)
     distribution.grid(visible=True, axis="y", alpha=0.25)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
+
+
+def _plain(value: float, position: object) -> str:
+    """A number of an axis as people write it: never 6 x 10 to the power of 1."""
+    return f"{value:,.10f}".rstrip("0").rstrip(".")
+
+
+def _plain_if_two_or_five(value: float, position: object) -> str:
+    """Between the powers of ten a logarithmic axis has room for two numbers."""
+    return _plain(value, position) if f"{value:e}"[0] in "25" else ""
 
 
 def _inverse(percentile: float) -> float:

@@ -49,7 +49,10 @@ def exchange_variables(data_dir: Path) -> dict[str, str]:
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="exchange-tests-"))
 SERVERS = EmbeddedServers(
-    Locations(DATA_DIR), postgres=not os.environ.get("POSTGRES_URI"), valkey=not os.environ.get("REDIS_URL")
+    Locations(DATA_DIR),
+    postgres=not os.environ.get("POSTGRES_URI"),
+    valkey=not os.environ.get("REDIS_URL"),
+    creates_databases=True,  # pytest-django's
 )
 _variables = exchange_variables(DATA_DIR)
 os.environ.clear()

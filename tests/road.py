@@ -19,7 +19,8 @@ class SilentRoad:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}"
+        password = Redis.from_url(settings.REDIS_URL).connection_pool.connection_kwargs.get("password")
+        return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}"
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

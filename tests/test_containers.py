@@ -1,6 +1,7 @@
 """Dockerfile and docker-compose.yml against the repository: what they copy, start, read and wait for exists.
 
 There is no container engine in the test run: these tests hold the files against each other and against the code.
+`make containers` builds and runs them.
 """
 
 import ast
@@ -17,13 +18,15 @@ import yaml
 from django.core.management import get_commands, load_command_class
 
 from exchange_site.environment import Environment, read_environment
-from exchange_site.secret_files import make_secret_files
+from exchange_site.secret_files import KEPT, SHARES, make_secret_files
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = "/var/lib/exchange/secrets"
 VARIABLES = {name.upper() for name in Environment.__struct_fields__}
 PYTHONS_OWN = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 OUR_PACKAGES = {"rest", "orders", "marketdata", "matching", "loadtools", "exchange_site"}
+
+ROLES = ("owner", "api", "worker")
 
 Instruction = tuple[str, str]
 
@@ -127,11 +130,33 @@ def test_the_image_runs_the_api_as_an_ordinary_user() -> None:
     assert names.index("USER") > max(index for index, name in enumerate(names) if name in ("RUN", "COPY"))
 
 
-def test_the_health_check_asks_healthz_with_python() -> None:
-    (check,) = arguments("HEALTHCHECK", stages()[-1])
-    program = json.loads(check.split(" CMD ", 1)[1])
-    assert_real(program)
-    assert "/healthz" in program[2]
+def test_the_image_has_no_health_check_of_one_service() -> None:
+    """Other services run the same image without HTTP: `docker compose up --wait` would wait for them in vain."""
+    assert arguments("HEALTHCHECK", stages()[-1]) == []
+
+
+def test_base_images_are_exact_versions_that_are_tested() -> None:
+    bases = {text.split()[0] for text in arguments("FROM", instructions())}
+    (base,) = bases  # what is built on one runs on the same
+    version = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-[a-z]+", base)
+    assert version, base
+    assert tuple(map(int, version[1].split("."))) >= (3, 11)
+
+
+def test_the_standard_library_and_everything_of_ours_is_compiled() -> None:
+    """Nobody can write bytecode in a container: what the image lacks is compiled at each start and health check."""
+    (first, second) = [text for text in arguments("RUN", stages()[-1]) if "compileall" in text]
+    assert "stdlib" in first
+    assert second.endswith("python -m compileall -q . /opt/venv/lib")
+    assert "--no-compile" not in " ".join(arguments("RUN", stages()[0]))
+
+
+def test_what_is_copied_is_readable_whatever_the_umask_of_the_checkout() -> None:
+    runtime = stages()[-1]
+    position = next(index for index, (_, text) in enumerate(runtime) if "chmod -R a+rX /app" in text)
+    copies = [index for index, (name, _) in enumerate(runtime) if name == "COPY"]
+    user = next(index for index, (name, _) in enumerate(runtime) if name == "USER")
+    assert max(copies) < position < user
 
 
 def test_the_image_sets_variables_that_exist_and_no_secret() -> None:
@@ -145,8 +170,8 @@ def test_the_image_sets_variables_that_exist_and_no_secret() -> None:
 
 
 def test_the_services() -> None:
-    assert set(SERVICES) == {"secrets", "postgres", "redis", "migrate", "matching", "web"}
-    assert OURS == ["matching", "migrate", "secrets", "web"]
+    assert set(SERVICES) == {"secrets", "postgres", "redis", "roles", "migrate", "matching", "web"}
+    assert OURS == ["matching", "migrate", "roles", "secrets", "web"]
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -155,12 +180,74 @@ def test_commands_are_real(name: str) -> None:
         assert_real(program)
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_our_services_may_do_little(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_services_may_do_little(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
-    assert service["init"] is True
+    assert "cap_add" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["user"] == name if name in ("postgres", "redis") else service["init"] is True
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_services_have_bounds(name: str) -> None:
+    service = SERVICES[name]
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["cpus"] > 0
+    assert service["pids_limit"] > 0
+    assert service["logging"]["driver"] == "json-file"
+    assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
+
+
+def test_what_is_built_once_has_one_name() -> None:
+    assert {SERVICES[name]["image"] for name in OURS} == {"exchange:local"}
+    assert {SERVICES[name]["build"] for name in OURS} == {"."}
+
+
+def test_images_are_exact_versions() -> None:
+    for name in ("postgres", "redis"):
+        assert re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?-[a-z]+", SERVICES[name]["image"])
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_each_lasting_service_has_a_check_of_its_own(name: str) -> None:
+    """With one that is disabled `docker compose up --wait` ends with 1."""
+    if "restart" not in SERVICES[name]:
+        assert "healthcheck" not in SERVICES[name]
+        return
+    check = SERVICES[name]["healthcheck"]
+    assert "disable" not in check
+    if name in OURS:
+        assert check["test"][0] == "CMD"
+        assert_real(check["test"][1:])
+
+
+def test_the_workers_check_asks_about_the_partition_that_it_matches() -> None:
+    check = SERVICES["matching"]["healthcheck"]["test"]
+    assert check[2:] == ["-m", "exchange_site.worker_health", "--partition", "0"]
+    assert SERVICES["matching"]["command"][2:] == ["run_matching"]  # of partition 0
+
+
+def test_each_service_has_the_role_that_it_needs() -> None:
+    uris = {name: SERVICES[name]["environment"]["POSTGRES_URI_FILE"].rpartition("/")[2] for name in OURS[:3]}
+    uris["web"] = SERVICES["web"]["environment"]["POSTGRES_URI_FILE"].rpartition("/")[2]
+    assert uris == {
+        "matching": "postgres_worker_uri",
+        "migrate": "postgres_owner_uri",
+        "roles": "postgres_uri",
+        "web": "postgres_api_uri",
+    }
+
+
+def test_networks_are_declared_and_the_tmpfs_has_options_that_podman_takes() -> None:
+    used = {network for service in SERVICES.values() for network in service.get("networks", [])}
+    assert used == set(compose()["networks"])
+    for volume in compose()["volumes"].values():
+        options = (volume or {}).get("driver_opts", {}).get("o", "")
+        assert not re.search(r"\bsize=", options)
+    for service in SERVICES.values():
+        assert not any("size=" in mount for mount in service.get("tmpfs", []))
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -175,15 +262,8 @@ def test_variables_are_those_of_the_environment_and_allowed(name: str) -> None:
 def test_every_file_that_is_named_is_made(tmp_path: Path) -> None:
     make_secret_files(tmp_path)
     text = (ROOT / "docker-compose.yml").read_text()
-    named = set(re.findall(rf"{SECRETS}/([a-z_.]+)", text))
-    assert named == {
-        "postgres_uri",
-        "redis_url",
-        "django_secret_key",
-        "postgres_password",
-        "redis.conf",
-        "redis_password",
-    }
+    named = set(re.findall(rf"{SECRETS}/([a-z_]+/[a-z_.]+)", text))
+    assert named == {f"{service}/{name}" for service, names in SHARES.items() for name in names}
     for name in named:
         assert (tmp_path / name).read_text().strip()
 
@@ -205,8 +285,9 @@ def test_the_order_of_the_start() -> None:
         return direct.union(*(before(other) for other in direct))
 
     assert before("postgres") == before("redis") == {"secrets"}
-    assert before("migrate") == {"secrets", "postgres", "redis"}
-    assert before("matching") == before("web") == {"secrets", "postgres", "redis", "migrate"}
+    assert before("roles") == {"secrets", "postgres", "redis"}
+    assert before("migrate") == {"secrets", "postgres", "redis", "roles"}
+    assert before("matching") == before("web") == {"secrets", "postgres", "redis", "roles", "migrate"}
 
 
 def test_only_the_api_can_be_reached_from_outside() -> None:
@@ -225,15 +306,16 @@ def test_volumes_are_declared_and_used() -> None:
     assert used == set(compose()["volumes"])
 
 
-def test_the_exchange_shares_its_metrics_and_may_not_change_its_secrets() -> None:
-    for name in ("migrate", "matching", "web"):
-        mounts = SERVICES[name]["volumes"]
-        assert f"secrets:{SECRETS}:ro" in mounts
-        assert f"metrics:{image_variables()['EXCHANGE_METRICS_DIR']}" in mounts
-    writers = {
-        name for name, service in SERVICES.items() if f"secrets:{SECRETS}" in service.get("volumes", [])
-    }
-    assert writers == {"secrets"}
+def test_the_exchange_shares_its_metrics_and_each_has_its_own_secrets() -> None:
+    for name in ("roles", "migrate", "matching", "web"):
+        assert f"metrics:{image_variables()['EXCHANGE_METRICS_DIR']}" in SERVICES[name]["volumes"]
+    for name, service in SERVICES.items():
+        mounts = {mount for mount in service.get("volumes", []) if mount.startswith("secrets")}
+        if name == "secrets":
+            own = {f"secrets_{other}:{SECRETS}/{other}" for other in SHARES}
+            assert mounts == {f"secrets:{SECRETS}", *own}
+        else:
+            assert mounts == {f"secrets_{name}:{SECRETS}/{name}:ro"}
 
 
 def test_redis_loses_nothing_by_choice() -> None:
@@ -255,18 +337,35 @@ def test_versions_are_those_of_the_contract() -> None:
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
     made = make_secret_files(tmp_path)
-    contents = {name: (tmp_path / name).read_text() for name in made}
+    contents = tree(tmp_path)
+    assert contents.keys() == set(made)
     assert make_secret_files(tmp_path) == []
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == contents
+    assert tree(tmp_path) == contents
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """The files below a folder, and what they say."""
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_what_is_missing_is_made_of_what_is_there(tmp_path: Path) -> None:
     make_secret_files(tmp_path)
-    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    (tmp_path / "postgres_uri").unlink()
-    (tmp_path / "redis.conf").unlink()
-    assert sorted(make_secret_files(tmp_path)) == ["postgres_uri", "redis.conf"]
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+    before = tree(tmp_path)
+    for name in ("postgres_uri", "redis.conf", "web/postgres_api_uri"):
+        (tmp_path / name).unlink()
+    assert sorted(make_secret_files(tmp_path)) == ["postgres_uri", "redis.conf", "web/postgres_api_uri"]
+    assert tree(tmp_path) == before
+
+
+def test_an_earlier_versions_secrets_are_kept(tmp_path: Path) -> None:
+    """It had three, and PostgreSQL keeps the password of its first start."""
+    for name in ("postgres_password", "redis_password", "django_secret_key"):
+        (tmp_path / name).write_text(f"{name}-of-an-earlier-version-which-stays\n")
+    make_secret_files(tmp_path)
+    made = tree(tmp_path)
+    assert "postgres_password-of-an-earlier-version" in made["roles/postgres_uri"]
+    assert "redis_password-of-an-earlier-version" in made["web/redis_url"]
+    assert "django_secret_key-of-an-earlier-version" in made["web/django_secret_key"]
 
 
 def test_every_deployment_has_its_own_secrets(tmp_path: Path) -> None:
@@ -274,24 +373,36 @@ def test_every_deployment_has_its_own_secrets(tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
         make_secret_files(folder)
-    for name in ("postgres_password", "redis_password", "django_secret_key"):
+    for name in KEPT:
         assert len({(folder / name).read_text() for folder in folders}) == 2
 
 
-def test_the_exchange_takes_the_secrets(tmp_path: Path) -> None:
+def test_no_service_is_given_anothers_secrets(tmp_path: Path) -> None:
     make_secret_files(tmp_path)
-    environment = read_environment(
-        {
-            "POSTGRES_URI_FILE": str(tmp_path / "postgres_uri"),
-            "REDIS_URL_FILE": str(tmp_path / "redis_url"),
-            "DJANGO_SECRET_KEY_FILE": str(tmp_path / "django_secret_key"),
-        }
-    )
-    password = (tmp_path / "postgres_password").read_text().strip()
-    assert environment.postgres_uri == f"postgres://exchange:{password}@postgres:5432/exchange"
+    passwords = {role: (tmp_path / f"postgres_{role}_password").read_text().strip() for role in ROLES}
+    for service, role in {"migrate": "owner", "matching": "worker", "web": "api"}.items():
+        text = "".join(tree(tmp_path / service).values())
+        assert [other for other, password in passwords.items() if password in text] == [role]
+        assert (tmp_path / "postgres_password").read_text().strip() not in text
+    key = (tmp_path / "django_secret_key").read_text()
+    assert {name for name in SHARES if key in tree(tmp_path / name).values()} == {"web"}
+
+
+@pytest.mark.parametrize(("service", "role"), [("migrate", "owner"), ("matching", "worker"), ("web", "api")])
+def test_the_exchange_takes_the_secrets(tmp_path: Path, service: str, role: str) -> None:
+    make_secret_files(tmp_path)
+    files = {
+        name: str(tmp_path / value.removeprefix(f"{SECRETS}/"))
+        for name, value in SERVICES[service]["environment"].items()
+        if name.endswith("_FILE")
+    }
+    environment = read_environment(files)
+    password = (tmp_path / f"postgres_{role}_password").read_text().strip()
+    assert environment.postgres_uri == f"postgres://exchange_{role}:{password}@postgres:5432/exchange"
     assert not environment.embedded
 
 
 def test_servers_with_users_of_their_own_can_read_the_secrets(tmp_path: Path) -> None:
     make_secret_files(tmp_path)
-    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o644}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o644}

@@ -22,6 +22,7 @@ WRONG = {
     "EXCHANGE_DATA_DIR": ["/dev/null/data"],
     "EXCHANGE_RATE_LIMIT": ["100", "0/min", "100/day", "-5/sec", "none"],
     "EXCHANGE_ASGI_SERVER": ["granian", "Uvicorn"],
+    "EXCHANGE_VALKEY_MEGABYTES": ["0", "31", "256mb", "1048577"],
     "EXCHANGE_API_PROCESSES": ["0", "65", "many"],
     "EXCHANGE_WORKER_CPU": ["-1", "first", "10000", "0,1"],
     "EXCHANGE_CORS_ORIGINS": [

@@ -12,8 +12,9 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from tests.examples import exchange_client as client
+from tests.patience import PATIENCE_SECONDS
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = PATIENCE_SECONDS
 SNAPSHOT = {
     "sequence": 7,
     "bids": [{"price": Decimal("70150.5"), "quantity": Decimal("0.1"), "orders": 1}],

@@ -11,8 +11,9 @@ from pytest_django.fixtures import Settings
 
 from exchange_site.handler import ApiHandler
 from rest.content import JSONResponse
+from tests.patience import PATIENCE_SECONDS
 
-ANSWER_SECONDS_MAX = 5.0
+ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 
 Message = Mapping[str, Any]
 

@@ -7,8 +7,9 @@ from typing import Any
 from pytest_django.fixtures import Settings
 
 from exchange_site.pages import Pages
+from tests.patience import PATIENCE_SECONDS
 
-ANSWER_SECONDS_MAX = 5.0
+ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 AT_ONCE, WAITING = 2, 3
 
 Message = Mapping[str, Any]

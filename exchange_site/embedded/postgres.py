@@ -1,8 +1,10 @@
 """The embedded PostgreSQL: made once, started, given its role and database, stopped.
 
-Durable as any: fsync and synchronous commit are on. Reachable through a unix socket in a private folder only,
-which is why it trusts whoever comes through it. Made for a small machine: about 64 MB of buffers, few
-processes.
+Durable as any: fsync and synchronous commit are on. Reachable through a unix socket in a private folder only, and
+with a password (see locations.py). The role of the exchange owns its database and is no superuser: it reads and
+writes no file. The superuser only sets the role up. It has no password: the socket tells who comes, and only the
+user that has started us may be it. So when root starts us, nothing that runs later can. Made for a small machine:
+about 64 MB of buffers, few processes.
 
 A cluster is made beside its final place and renamed, so that a half-made one is never started. The first
 start takes about two seconds, later ones a fraction of one; after a crash PostgreSQL first syncs its files and
@@ -11,6 +13,7 @@ reads up to MAX_WAL_SIZE of its log.
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -20,7 +23,9 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from exchange_site.embedded.accounts import give_tree, has_entry, named_account
 from exchange_site.embedded.binaries import postgres_program
+from exchange_site.embedded.kept_secrets import write_private
 from exchange_site.embedded.locations import POSTGRES_DATABASE, POSTGRES_PORT, POSTGRES_USER, Locations
 from exchange_site.embedded.privileges import LINUX, Account, child_setup
 from exchange_site.embedded.processes import (
@@ -31,6 +36,7 @@ from exchange_site.embedded.processes import (
     StopStep,
     account_hint,
     data_folder_errors,
+    make_private,
     read_pid,
     stop_leftover,
 )
@@ -41,6 +47,11 @@ START_ATTEMPTS_MAX = 3
 START_RETRY_SECONDS = 1.0
 MAX_WAL_SIZE = "512MB"
 STATUS_LINE = 7  # of postmaster.pid
+
+# pg_hba.conf: what it does not name is refused.
+ACCESS = f"""local all {SUPERUSER} peer map=starter
+local all all scram-sha-256
+"""
 
 CONNECTIONS_MAX = 40  # of workers, operators' commands and other programs
 CONNECTIONS_PER_API_PROCESS = 20  # its threads, each of which has one: *_THREADS and PAGES_AT_ONCE_MAX
@@ -85,13 +96,21 @@ class PostgresServer:
     name = "postgres"
 
     def __init__(
-        self, locations: Locations, account: Account | None, pause: Pause, api_processes: int = 1
+        self,
+        locations: Locations,
+        account: Account | None,
+        pause: Pause,
+        *,
+        api_processes: int = 1,
+        creates_databases: bool = False,
     ) -> None:
+        self.creates_databases = creates_databases
         self.connections_max = CONNECTIONS_MAX + api_processes * CONNECTIONS_PER_API_PROCESS
         self.pause = pause
         self.locations = locations
         self.data = locations.postgres_data
         self.account = account
+        self._is_set_up = False
         self.process = OwnedProcess(
             self.name,
             self._command(),
@@ -110,9 +129,14 @@ class PostgresServer:
             self._stop_leftover()
             if not self.data.exists():
                 self._make_cluster()
+            if not self._is_set_up:
+                self._write_access()
         self._start_process()
+        if self._is_set_up:  # and we may have given up root, without which we are no superuser
+            return
         try:
             self._ensure_database()
+            self._is_set_up = True
         except psycopg.Error as error:
             raise ProcessError(
                 f"PostgreSQL on {self.data} has started but refuses to work: {error}"
@@ -148,20 +172,38 @@ class PostgresServer:
             stale.unlink()
 
     def _make_cluster(self) -> None:
-        unfinished = self.data.with_name("postgres.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        """initdb wants a user that has a name. If ours has none it runs as another, for as long as it takes.
+
+        The folder around it is closed to other processes of that user, and its result is given to our account.
+        """
+        around = self.data.with_name("postgres.unfinished")
+        shutil.rmtree(around, ignore_errors=True)
+        make_private(around, self.account)
+        unfinished = around / "cluster"
         unfinished.mkdir(mode=0o700)
-        if self.account:
-            self.account.own(unfinished)
-        self._initdb(unfinished)
+        maker = self.account
+        if maker is not None and os.geteuid() == 0 and not has_entry(maker):
+            maker = named_account()
+        if maker is not None:
+            maker.own(unfinished)
+        self._initdb(unfinished, maker)
+        if self.account is not None and maker != self.account:
+            give_tree(unfinished, self.account)
         unfinished.rename(self.data)
+        around.rmdir()
         folder = os.open(self.data.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the new name is on disk before anything is written under it
         finally:
             os.close(folder)
 
-    def _initdb(self, folder: Path) -> None:
+    def _write_access(self) -> None:
+        """Say who may connect: whoever has a role's password; as superuser, the user that we are now."""
+        ourselves = pwd.getpwuid(os.geteuid()).pw_name
+        write_private(self.data / "pg_hba.conf", ACCESS, self.account)
+        write_private(self.data / "pg_ident.conf", f'starter "{ourselves}" {SUPERUSER}\n', self.account)
+
+    def _initdb(self, folder: Path, maker: Account | None) -> None:
         command = [
             str(postgres_program("initdb")),
             f"--pgdata={folder}",
@@ -170,11 +212,11 @@ class PostgresServer:
             "--locale=C",
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
-            "--auth-local=trust",
+            "--auth-local=reject",  # until _write_access
             "--auth-host=reject",
             "--no-instructions",
         ]
-        output = folder.with_name("postgres.unfinished.log")
+        output = folder.with_name("initdb.log")
         with output.open("wb") as log:
             try:
                 process = subprocess.Popen(  # noqa: S603 - our own command
@@ -185,12 +227,11 @@ class PostgresServer:
                     start_new_session=True,
                     env=_environment(),
                     # No thread runs where we start children.
-                    preexec_fn=child_setup(account=self.account, death_signal=signal.SIGKILL),  # noqa: PLW1509
+                    preexec_fn=child_setup(account=maker, death_signal=signal.SIGKILL),  # noqa: PLW1509
                 )
             except OSError as error:
                 raise ProcessError(
-                    f"initdb could not be started from {command[0]}: {error.strerror}."
-                    f"{account_hint(self.account)}"
+                    f"initdb could not be started from {command[0]}: {error.strerror}.{account_hint(maker)}"
                 ) from error
             try:
                 while process.poll() is None:
@@ -203,7 +244,7 @@ class PostgresServer:
             lines = output.read_text(errors="replace").strip().splitlines()
             told = [line for line in lines if line.startswith("initdb:") or "FATAL:" in line] or lines
             reason = told[0] if told else f"status {process.returncode}"
-            raise ProcessError(f"initdb of {self.data} failed: {reason}.{account_hint(self.account)}")
+            raise ProcessError(f"initdb of {self.data} failed: {reason}.{account_hint(maker)}")
         output.unlink()
 
     def _start_process(self) -> None:
@@ -243,7 +284,17 @@ class PostgresServer:
         database = sql.Identifier(POSTGRES_DATABASE)
         with self._connect("postgres") as connection:
             if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [POSTGRES_USER]).rowcount:
-                connection.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB").format(role))
+                connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(role))
+            verifier = connection.pgconn.encrypt_password(
+                self.locations.postgres_password.encode(), POSTGRES_USER.encode(), b"scram-sha-256"
+            )
+            connection.execute(
+                sql.SQL("ALTER ROLE {} NOSUPERUSER NOCREATEROLE {} PASSWORD {}").format(
+                    role,
+                    sql.SQL("CREATEDB" if self.creates_databases else "NOCREATEDB"),
+                    sql.Literal(verifier.decode()),
+                )
+            )
             if not connection.execute(
                 "SELECT FROM pg_database WHERE datname = %s", [POSTGRES_DATABASE]
             ).rowcount:

@@ -1,10 +1,10 @@
-"""What happens in a child between fork and exec: who it runs as, where, and what becomes of it without its parent.
+"""How root is given up, and what happens in a child between fork and exec.
 
-PostgreSQL refuses to run as root. Where we are root the servers run as an ordinary account instead. That
-account often cannot reach its own files, since a folder above them is closed to everybody but root, as
-`/root` and the folders of `mktemp -d` are; opening a folder that is not ours is out of the question. On Linux
-the server keeps one capability instead, CAP_DAC_OVERRIDE: file permissions do not stop it, and every other
-power of root is gone.
+Started by root, nothing of ours stays root: see accounts.py for the account. It often cannot reach its own files,
+because a folder above them is closed to everybody but root, as `/root` and the folders of `mktemp -d` are. Opening
+a folder that is not ours is out of the question. On Linux a process then keeps one capability: CAP_DAC_READ_SEARCH,
+with which it may enter any folder and read any file, but write none. Containers mostly take that one from root and
+leave CAP_DAC_OVERRIDE, which is kept there instead. docs/adr/0016-an-account-of-our-own.md says why.
 
 Invariant: what runs in the child only makes system calls on objects that the parent has prepared.
 """
@@ -12,26 +12,33 @@ Invariant: what runs in the child only makes system calls on objects that the pa
 import contextlib
 import ctypes
 import os
-import pwd
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ACCOUNTS_PREFERRED = ("postgres", "nobody")
-
-# Linux's numbers, from prctl(2) and capset(2)
+# Linux's numbers, from prctl(2), capset(2) and capabilities(7)
 PR_SET_PDEATHSIG = 1
+PR_GET_PDEATHSIG = 2
+PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
-SECBIT_NO_SETUID_FIXUP = 1 << 2
-SECBIT_KEEP_CAPS = 1 << 4
 PR_SET_SECUREBITS = 28
+PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
+SECBIT_NO_SETUID_FIXUP = 1 << 2
+SECBIT_KEEP_CAPS = 1 << 4
 CAPABILITY_VERSION_3 = 0x20080522
+CAPABILITIES = range(32)  # of the first of the two words, which has all that matter here
 CAP_DAC_OVERRIDE = 1
-CAP_SYS_NICE = 23
+CAP_DAC_READ_SEARCH = 2
+CAP_NET_BIND_SERVICE = 10
+CAPABILITY_NAMES = {
+    CAP_DAC_OVERRIDE: "CAP_DAC_OVERRIDE",
+    CAP_DAC_READ_SEARCH: "CAP_DAC_READ_SEARCH",
+    CAP_NET_BIND_SERVICE: "CAP_NET_BIND_SERVICE",
+}
 
 LINUX = sys.platform == "linux"
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -41,15 +48,25 @@ if LINUX:
 
 @dataclass(frozen=True)
 class Account:
-    """An account other than root that a server runs as."""
+    """An account other than root that our processes run as.
 
-    name: str  # its number where it has none
+    `closed` is a path that it cannot reach without `capability`. Both are None if it reaches everything.
+    """
+
+    name: str  # its number if it has no name
     uid: int
     gid: int
+    closed: Path | None = None
+    capability: int | None = None
+
+    @property
+    def capabilities(self) -> int:
+        """The capabilities that its processes keep, as a mask."""
+        return 0 if self.capability is None else 1 << self.capability
 
     def own(self, path: Path) -> None:
-        """Give a file or folder that we made to this account."""
-        os.chown(path, self.uid, self.gid)
+        """Give a file or folder that we made to this account; of a link, the link."""
+        os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -65,55 +82,61 @@ class _CapabilitySet(ctypes.Structure):
 
 
 _HEADER = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
-_MASK = 1 << CAP_DAC_OVERRIDE
-_KEPT = (_CapabilitySet * 2)(_CapabilitySet(_MASK, _MASK, _MASK), _CapabilitySet())
 
 
-def server_account(cluster: Path, data_dir: Path) -> Account | None:
-    """The account to run servers as; None where we are not root and they run as ourselves.
+def held_capabilities() -> int:
+    """The capabilities that this process may use, as a mask; 0 on other systems than Linux."""
+    sets = (_CapabilitySet * 2)()
+    if not LINUX or LIBC.capget(ctypes.byref(_HEADER), ctypes.byref(sets)) != 0:
+        return 0
+    return int(sets[0].permitted)
 
-    Data keeps its owner: of PostgreSQL's cluster, or of the data folder where there is no cluster yet. Where that
-    is root, it is the first of `ACCOUNTS_PREFERRED` that this machine has.
+
+def give_up_root(account: Account | None, *, and_keep: int = 0) -> None:
+    """Run as `account` from now on, with its capabilities and those of the mask `and_keep`; no way leads back.
+
+    Does nothing unless we are root. Raises `PermissionError` if root lacks CAP_SETUID or CAP_SETGID. To be called
+    before threads are started, which would keep their capabilities.
     """
+    if account is None or os.geteuid() != 0:
+        return
+    death_signal = ctypes.c_int(0)
+    if LINUX:
+        LIBC.prctl(PR_GET_PDEATHSIG, ctypes.addressof(death_signal), 0, 0, 0)
+    _become(account, account.capabilities | and_keep)
+    if LINUX:  # both are lost with the change of account
+        LIBC.prctl(PR_SET_PDEATHSIG, death_signal.value, 0, 0, 0)
+        LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # what looks into /proc/self goes on to work
+
+
+def give_up_capability(capability: int) -> None:
+    """Go on without this capability; harmless if we do not have it."""
     if os.geteuid() != 0:
-        return None
-    if cluster.exists() and (owner := cluster.stat()).st_uid != 0:
-        return Account(str(owner.st_uid), owner.st_uid, owner.st_gid)
-    # A new cluster needs an account that has a name: initdb asks for it.
-    accounts = [
-        Account(entry.pw_name, entry.pw_uid, entry.pw_gid) for entry in pwd.getpwall() if entry.pw_uid != 0
-    ]
-    folder_owner = data_dir.stat().st_uid if data_dir.exists() else 0
-    owners = [account for account in accounts if account.uid == folder_owner]
-    preferred = [account for name in ACCOUNTS_PREFERRED for account in accounts if account.name == name]
-    return next(iter((*owners, *preferred)), Account("65534", 65534, 65534))
-
-
-def may_place_servers() -> bool:
-    """Whether we may say on which CPUs the servers' processes run: root needs a capability for it.
-
-    They run as another account then; containers mostly take CAP_SYS_NICE from root.
-    """
-    if os.geteuid() != 0:
-        return True
-    status = Path("/proc/self/status").read_text()
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective, 16) >> CAP_SYS_NICE & 1)
+        _keep_only(~(1 << capability))
 
 
 def child_setup(
-    *, account: Account | None, death_signal: signal.Signals, cpu: int | None = None
+    *,
+    account: Account | None,
+    death_signal: signal.Signals,
+    cpu: int | None = None,
+    and_keep: int = 0,
 ) -> Callable[[], None]:
     """What a child of the calling process runs before its program: become `account`, stay on `cpu`, die with us.
 
     `death_signal` is what Linux sends the child when the thread that started it is gone, `kill -9` included.
-    Other systems have no such thing; there the next start finds what was left over.
+    Other systems have no such thing; there the next start finds what was left over. A child of an account keeps
+    its capabilities and those of the mask `and_keep`, and no other.
     """
     parent = os.getpid()
 
     def run() -> None:
         if account is not None:
-            _become(account)
+            kept = account.capabilities | and_keep
+            if os.geteuid() == 0:
+                _become(account, kept)
+            else:
+                _keep_only(kept)
         if LINUX and cpu is not None:
             with contextlib.suppress(OSError):  # taken away since it was chosen: slower, but right
                 os.sched_setaffinity(0, {cpu})
@@ -125,16 +148,30 @@ def child_setup(
     return run
 
 
-def _become(account: Account) -> None:
-    if LINUX:
+def _become(account: Account, kept: int) -> None:
+    if LINUX and kept:
         LIBC.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
         # Without this access(2), by which initdb looks for its programs, takes no account of capabilities.
         LIBC.prctl(PR_SET_SECUREBITS, SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(account.gid)
     os.setuid(account.uid)
-    # Failure is not an error here: a container may have taken the capability from us, and the files may be in
-    # reach without it. Where they are not, the exec or the server itself fails, and the message says what to
-    # do.
-    if LINUX and LIBC.capset(ctypes.byref(_HEADER), ctypes.byref(_KEPT)) == 0:
-        LIBC.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_DAC_OVERRIDE, 0, 0)
+    if LINUX:
+        LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        _keep_only(kept)
+
+
+def _keep_only(mask: int) -> None:
+    """Keep what we have of these capabilities, also through exec, and no other.
+
+    Failure is not an error here: the files may be in reach without them. If they are not, the exec or the server
+    itself fails, and the message says what to do.
+    """
+    if not LINUX:
+        return
+    kept = held_capabilities() & mask & 0xFFFFFFFF
+    sets = (_CapabilitySet * 2)(_CapabilitySet(kept, kept, kept), _CapabilitySet())
+    if LIBC.capset(ctypes.byref(_HEADER), ctypes.byref(sets)) == 0:
+        for capability in CAPABILITIES:
+            if kept >> capability & 1:
+                LIBC.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0)

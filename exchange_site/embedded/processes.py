@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,6 +51,20 @@ def data_folder_errors() -> Iterator[None]:
         ) from error
 
 
+def make_private(folder: Path, account: Account | None) -> None:
+    """Make a folder for its owner alone. One that is there must be ours: anybody may make folders in /tmp."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    owners = {os.geteuid()} | ({account.uid} if account else set())
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
+        raise ProcessError(
+            f"{folder} must be a folder of ours that nobody else can open, and is not: remove it, "
+            "or set EXCHANGE_DATA_DIR to a folder with a shorter path."
+        )
+    if account and found.st_uid != account.uid:
+        account.own(folder)
+
+
 class OwnedProcess:
     """A program that we start, look after and stop."""
 
@@ -61,18 +76,23 @@ class OwnedProcess:
         stop_steps: Sequence[StopStep],
         death_signal: signal.Signals = signal.SIGKILL,
         account: Account | None = None,
+        and_keep: int = 0,
         cpu: int | None = None,
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
         together: Sequence["OwnedProcess"] = (),
     ) -> None:
-        """`together` are asked to stop when this one is, so that all of them take no longer than one."""
+        """`together` are asked to stop when this one is, so that all of them take no longer than one.
+
+        `and_keep` are capabilities that it needs beyond those of its account, as a mask.
+        """
         self.name = name
         self.together = together
         self.command = list(command)
         self.stop_steps = stop_steps
         self.death_signal = death_signal
         self.account = account
+        self.and_keep = and_keep
         self.cpu = cpu
         self.environment = environment
         self.folder = folder
@@ -94,7 +114,10 @@ class OwnedProcess:
                 env=dict(self.environment) if self.environment is not None else None,
                 # No thread runs where we start children.
                 preexec_fn=child_setup(  # noqa: PLW1509
-                    account=self.account, death_signal=self.death_signal, cpu=self.cpu
+                    account=self.account,
+                    death_signal=self.death_signal,
+                    cpu=self.cpu,
+                    and_keep=self.and_keep,
                 ),
             )
         except OSError as error:

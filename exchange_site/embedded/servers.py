@@ -1,24 +1,25 @@
 """The embedded servers together: what `serve` and the tests start and stop."""
 
-import os
-import stat
 import time
 from pathlib import Path
 from types import TracebackType
 
+from exchange_site.embedded.accounts import prepare_account, reaching
+from exchange_site.embedded.binaries import postgres_program, valkey_program
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.postgres import PostgresServer
-from exchange_site.embedded.privileges import Account, server_account
-from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
-from exchange_site.embedded.valkey import ValkeyServer
+from exchange_site.embedded.privileges import Account
+from exchange_site.embedded.processes import Pause, data_folder_errors, make_private
+from exchange_site.embedded.valkey import VALKEY_MEGABYTES_DEFAULT, ValkeyServer
 
 
 class EmbeddedServers:
     """PostgreSQL and Valkey on one data folder, either or both; also a context manager.
 
     One at a time per data folder: what an earlier run has left running there is stopped first.
-    `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu`. PostgreSQL has
-    connections for so many API processes.
+    `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu` and takes
+    `valkey_megabytes` of memory at most. PostgreSQL has connections for so many API processes; with
+    `creates_databases`, which tests need, the exchange's role may create databases.
     """
 
     def __init__(
@@ -28,16 +29,21 @@ class EmbeddedServers:
         postgres: bool = True,
         valkey: bool = True,
         valkey_cpu: int | None = None,
+        valkey_megabytes: int = VALKEY_MEGABYTES_DEFAULT,
         api_processes: int = 1,
+        creates_databases: bool = False,
         pause: Pause = time.sleep,
     ) -> None:
         self.locations = locations
-        self.account = server_account(locations.postgres_data, locations.data_dir)
+        self.account: Account | None = None
         self.servers: list[PostgresServer | ValkeyServer] = []
-        if postgres:
-            self.servers.append(PostgresServer(locations, self.account, pause, api_processes))
-        if valkey:
-            self.servers.append(ValkeyServer(locations, self.account, pause, valkey_cpu))
+        self._postgres = postgres
+        self._valkey = valkey
+        self._valkey_cpu = valkey_cpu
+        self._valkey_megabytes = valkey_megabytes
+        self._api_processes = api_processes
+        self._creates_databases = creates_databases
+        self._pause = pause
 
     def start(self) -> None:
         """Start the servers and return once they answer.
@@ -58,11 +64,37 @@ class EmbeddedServers:
         for server in reversed(self.servers):
             server.stop()
 
-    def prepare(self) -> None:
-        """Make the data folder and the sockets' private folder. Raises `ProcessError` where it can't."""
+    def prepare(self, *folders: Path) -> None:
+        """Make the data folder and the sockets' private folder, and decide as whom the servers run.
+
+        `folders` are given to the same account. Raises `ProcessError` if it can't be done.
+        """
         with data_folder_errors():
-            self.locations.data_dir.mkdir(parents=True, exist_ok=True)
-            _make_private(self.locations.sockets, self.account)
+            self.account = prepare_account(self.locations, *folders)
+            make_private(self.locations.sockets, self.account)
+        if self._postgres:
+            self.servers.append(
+                PostgresServer(
+                    self.locations,
+                    self._reaching(postgres_program("postgres")),
+                    self._pause,
+                    api_processes=self._api_processes,
+                    creates_databases=self._creates_databases,
+                )
+            )
+        if self._valkey:
+            self.servers.append(
+                ValkeyServer(
+                    self.locations,
+                    self._reaching(valkey_program()),
+                    self._pause,
+                    cpu=self._valkey_cpu,
+                    megabytes=self._valkey_megabytes,
+                )
+            )
+
+    def _reaching(self, program: Path) -> Account | None:
+        return reaching(self.account, self.locations.data_dir, program)
 
     def __enter__(self) -> "EmbeddedServers":
         self.start()
@@ -72,17 +104,3 @@ class EmbeddedServers:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _make_private(folder: Path, account: Account | None) -> None:
-    """Make a folder for its owner alone. One that is there must be ours: anybody may make folders in /tmp."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    owners = {os.geteuid()} | ({account.uid} if account else set())
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
-        raise ProcessError(
-            f"{folder} must be a folder of ours that nobody else can open, and is not: remove it, "
-            "or set EXCHANGE_DATA_DIR to a folder with a shorter path."
-        )
-    if account:
-        account.own(folder)

@@ -12,6 +12,7 @@ import time
 import redis
 
 from exchange_site.embedded.binaries import valkey_program
+from exchange_site.embedded.kept_secrets import write_private
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.privileges import Account
 from exchange_site.embedded.processes import (
@@ -22,19 +23,20 @@ from exchange_site.embedded.processes import (
     StopStep,
     account_hint,
     data_folder_errors,
+    make_private,
     read_pid,
     stop_leftover,
 )
 
-START_SECONDS_MAX = 15.0
+VALKEY_MEGABYTES_DEFAULT = 256
+START_SECONDS_MAX = 60.0
 STOP_STEPS = (StopStep(signal.SIGTERM, 0.8),)
 
 SETTINGS = {
     "port": "0",
-    "unixsocketperm": "777",  # the folder is private
+    "unixsocketperm": "700",
     "save": "",
     "appendonly": "no",
-    "maxmemory": "256mb",
     "maxmemory-policy": "noeviction",
     "maxclients": "1000",
     "daemonize": "no",
@@ -49,7 +51,13 @@ class ValkeyServer:
     name = "valkey"
 
     def __init__(
-        self, locations: Locations, account: Account | None, pause: Pause, cpu: int | None = None
+        self,
+        locations: Locations,
+        account: Account | None,
+        pause: Pause,
+        *,
+        cpu: int | None = None,
+        megabytes: int = VALKEY_MEGABYTES_DEFAULT,
     ) -> None:
         self.pause = pause
         self.locations = locations
@@ -58,6 +66,10 @@ class ValkeyServer:
         # A file of its own: Valkey warns about settings of the kernel that only matter to one that saves to
         # disk.
         self.log = self.data / "valkey.log"
+        self.megabytes = megabytes
+        self.configuration = (
+            self.data / "valkey.conf"
+        )  # the password: command lines are for everybody to read
         self.pid_file = self.data / "valkey.pid"
         self.process = OwnedProcess(
             self.name, self._command(), stop_steps=STOP_STEPS, account=account, cpu=cpu
@@ -69,13 +81,13 @@ class ValkeyServer:
         Raises `ProcessError` where it does not start, and what `pause` raises.
         """
         with data_folder_errors():
-            self.data.mkdir(mode=0o700, exist_ok=True)
-            if self.account:
-                self.account.own(self.data)
+            make_private(self.data, self.account)
             pid = read_pid(self.pid_file)
             if pid is not None:
                 stop_leftover(pid, marker=f"--dir {self.data} ", steps=STOP_STEPS, pause=self.pause)
             self.log.unlink(missing_ok=True)
+            password = self.locations.valkey_password
+            write_private(self.configuration, f"requirepass {password}\n", self.account)
         self.process.start()
         self._await_answer()
 
@@ -91,14 +103,15 @@ class ValkeyServer:
             "unixsocket": str(self.locations.valkey_socket),
             "pidfile": str(self.pid_file),
             "logfile": str(self.log),
+            "maxmemory": f"{self.megabytes}mb",
             **SETTINGS,
         }
         arguments = [argument for name, value in settings.items() for argument in (f"--{name}", value)]
-        return [str(valkey_program()), *arguments]
+        return [str(valkey_program()), str(self.configuration), *arguments]
 
     def _await_answer(self) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
-        with redis.Redis(unix_socket_path=str(self.locations.valkey_socket), socket_timeout=1.0) as client:
+        with redis.Redis.from_url(self.locations.redis_url, socket_timeout=1.0) as client:
             while self.process.is_running() and time.monotonic() < deadline:
                 try:
                     client.ping()

@@ -48,7 +48,7 @@ def _daphne(application: str) -> list[str]:
     if application == ADMIN_APPLICATION and environment.admin_bind is not None:
         bind, port = environment.admin_bind
     return [
-        *(sys.executable, "-m", "daphne", application),
+        *(sys.executable, "-m", "exchange_site.daphne_server", application),
         *("--bind", bind, "--port", str(port)),
         *("--access-log", "/dev/null", "--verbosity", "0"),
         *("--application-close-timeout", str(settings.API_GRACE_SECONDS)),

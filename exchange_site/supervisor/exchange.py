@@ -5,9 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from django.conf import settings
 
+from exchange_site.authority import leave_root, lowest_port, port_capability
+from exchange_site.embedded.privileges import Account
 from exchange_site.embedded.processes import OwnedProcess, ProcessError, StopStep
 from exchange_site.embedded.servers import EmbeddedServers
 from exchange_site.supervisor import startup
@@ -28,22 +31,9 @@ class Exchange:
         self.supervisor = Supervisor()
         self.lock = FolderLock(settings.LOCATIONS.data_dir)
         self.worker_cpu = startup.worker_cpu()
+        self.account: Account | None = None
         self.workers: list[OwnedProcess] = []
-        self.api = self._child(
-            "API",
-            api_command(),
-            StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
-            death_signal=signal.SIGTERM,
-        )
-        self.admin: OwnedProcess | None = None
-        if settings.ENVIRONMENT.admin_bind is not None:
-            self.admin = self._child(
-                "admin",
-                admin_command(),
-                StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
-                death_signal=signal.SIGTERM,
-                variables=admin_variables(),
-            )
+        self.api: OwnedProcess | None = None
 
     def serve(self) -> None:
         """Serve until SIGINT or SIGTERM. Raises `ProcessError` where the exchange can't be opened."""
@@ -75,12 +65,14 @@ class Exchange:
             postgres=environment.postgres_uri is None,
             valkey=environment.redis_url is None,
             valkey_cpu=self.worker_cpu,
+            valkey_megabytes=environment.exchange_valkey_megabytes,
             api_processes=environment.exchange_api_processes,
             pause=self.signals.pause,
         )
-        servers.prepare()
+        servers.prepare(Path(settings.ENVIRONMENT_METRICS_DIR))
         for server in servers.servers:
             self.supervisor.start(server)
+        self.account = leave_root(servers.account, port=lowest_port())
         with self.signals.interruptible():
             startup.await_servers(self.signals.pause)
             password = startup.prepare_database()
@@ -92,9 +84,25 @@ class Exchange:
         for partition in partitions:
             self.workers.append(self._worker(partition))
             self.supervisor.start(self.workers[-1])
+        self.api = self._child(
+            "API",
+            api_command(),
+            StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
+            death_signal=signal.SIGTERM,
+            and_keep=port_capability(environment.port),
+        )
         self.supervisor.start(self.api)
-        if self.admin is not None:
-            self.supervisor.start(self.admin)
+        if environment.admin_bind is not None:
+            _, admin_port = environment.admin_bind
+            admin = self._child(
+                "admin",
+                admin_command(),
+                StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
+                death_signal=signal.SIGTERM,
+                and_keep=port_capability(admin_port),
+                variables=admin_variables(),
+            )
+            self.supervisor.start(admin)
         self._await_health()
         self._announce()
 
@@ -107,7 +115,7 @@ class Exchange:
                     raise ProcessError(late)
                 logger.warning("%s. The other partitions are open.", late)
                 return
-            if not self.api.is_running():
+            if self.api is not None and not self.api.is_running():
                 startup.ensure_port_is_free()  # it may have been taken after we looked
             self.supervisor.tend()
             self.signals.pause(settings.HEALTH_POLL_SECONDS)
@@ -144,6 +152,7 @@ class Exchange:
         *steps: StopStep,
         death_signal: signal.Signals = signal.SIGKILL,
         cpu: int | None = None,
+        and_keep: int = 0,
         together: Sequence[OwnedProcess] = (),
         variables: Mapping[str, str] | None = None,
     ) -> OwnedProcess:
@@ -153,6 +162,8 @@ class Exchange:
             command,
             stop_steps=steps,
             death_signal=death_signal,
+            account=self.account,
+            and_keep=and_keep,
             cpu=cpu,
             together=together,
             folder=settings.BASE_DIR,

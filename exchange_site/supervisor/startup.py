@@ -23,7 +23,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from exchange_site.embedded.privileges import LINUX, may_place_servers
+from exchange_site.embedded.privileges import LINUX
 from exchange_site.embedded.processes import Pause, ProcessError, data_folder_errors
 from orders.defaults import load_default_instruments
 from orders.models import Instrument
@@ -83,17 +83,14 @@ def worker_cpu() -> int | None:
         environment = settings.ENVIRONMENT
         ours = environment.postgres_uri is None and environment.redis_url is None
         others = usable[1:]
-        if not ours or not others or not may_place_servers():
+        if not ours or not others:
             return None
         place = f"{socket.gethostname()} {settings.LOCATIONS.data_dir}"  # containers have the same folders
         return others[zlib.crc32(os.fsencode(place)) % len(others)]
-    if int(wanted) in usable and may_place_servers():
+    if int(wanted) in usable:
         return int(wanted)
-    reason = "root lacks CAP_SYS_NICE here" if int(wanted) in usable else "it is none that we may run on"
-    raise ProcessError(
-        f"EXCHANGE_WORKER_CPU={wanted} can't be used: {reason if LINUX else 'only Linux can do that'}. "
-        "Set it to auto or off."
-    )
+    reason = "this process may not run on it" if LINUX else "only Linux can do that"
+    raise ProcessError(f"EXCHANGE_WORKER_CPU={wanted} can't be used: {reason}. Set it to auto or off.")
 
 
 def raise_open_files_limit() -> None:

@@ -15,6 +15,7 @@ from chaos.checks import check_told
 from chaos.journal import Cancelled, Entry, Journal, NotOpen, Placed, Printed, Refused
 from chaos.traffic import ONCE_PREFIX
 from exchange_site.embedded.locations import Locations
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange
 
 Told = dict[str, Any]  # an order as it was acknowledged
@@ -26,7 +27,7 @@ class Market:
     def __init__(self, exchange: RunningExchange, folder: Path) -> None:
         self._exchange = exchange
         self._folder = folder
-        self._http = httpx.Client(base_url=exchange.url, timeout=10)
+        self._http = httpx.Client(base_url=exchange.url, timeout=PATIENCE_SECONDS)
 
     def place(self, side: str, quantity: int, client_id: str | None = None, price: int = 3) -> Told:
         body = {

@@ -15,6 +15,7 @@ from chaos.journal import Entry, Journal, Placed, Refused
 from chaos.told import Told
 from chaos.traffic import REQUESTS_PER_CLIENT_AND_SECOND, Traffic
 from loadtools.wire import Target
+from tests.patience import PATIENCE_SECONDS
 
 Order = dict[str, Any]
 Reply = tuple[int, Order] | None  # status and body; None: the connection is lost
@@ -73,7 +74,7 @@ def trade(
         server = await asyncio.start_server(stand_in.serve, "127.0.0.1", 0)
         target = Target("127.0.0.1", server.sockets[0].getsockname()[1])
         async with Traffic(target, rate=REQUESTS_PER_CLIENT_AND_SECOND, seed=1, told=told) as clients:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 await stand_in.settled.wait()
             await clients.finish()
         server.close()

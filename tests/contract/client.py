@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode, urlsplit
 from uuid import UUID
 
-ANSWER_SECONDS_MAX = 20.0
+from tests.patience import PATIENCE_SECONDS
+
+ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
 ORDER_FIELDS = {
     *("order_id", "client_id", "instrument", "side", "type", "price", "quantity", "filled_quantity"),

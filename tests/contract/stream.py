@@ -15,8 +15,9 @@ from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from tests.contract.client import Client, exact_json
+from tests.patience import PATIENCE_SECONDS
 
-MESSAGE_SECONDS_MAX = 10.0
+MESSAGE_SECONDS_MAX = PATIENCE_SECONDS
 CHANNELS = ("orderbook_deltas", "trades", "orders")
 
 UPGRADE_REQUEST = (

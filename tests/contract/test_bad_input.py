@@ -10,10 +10,11 @@ import pytest
 
 from tests.contract.client import Answer, Client, order_body
 from tests.contract.market import Market
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange
 
 GOOD = order_body("BTC-USD", "buy", 1, 10)
-ANSWER_SECONDS_MAX = 20.0
+ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 
 
 def raw(name: str, value: str) -> bytes:

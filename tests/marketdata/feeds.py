@@ -15,8 +15,9 @@ from marketdata.stream.topics import Channel, Topic
 from orders.grid import Grid
 from orders.instruments import TradedInstrument
 from rest.redis import connect_redis
+from tests.patience import PATIENCE_SECONDS
 
-MESSAGE_SECONDS_MAX = 5.0
+MESSAGE_SECONDS_MAX = PATIENCE_SECONDS
 BOOK = Topic(Channel.ORDERBOOK_DELTAS)
 TRADES = Topic(Channel.TRADES)
 

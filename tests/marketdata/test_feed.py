@@ -15,6 +15,7 @@ from marketdata.messages import MarketBatch
 from marketdata.stream.feed import Feed
 from rest.redis import connect_redis
 from tests.marketdata.feeds import BOOK, Listener, change, heartbeat, instrument, write_mirror
+from tests.patience import PATIENCE_SECONDS
 
 SYMBOL = "FEED-USD"
 
@@ -111,7 +112,7 @@ def test_a_mirror_that_lags_is_not_taken(settings: Settings) -> None:
             await write_mirror(SYMBOL, 9)
             read_before = await reads()
             feed.on_batch(change(SYMBOL, 11, 12))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while await reads() < read_before + 5:
                     pass
             assert client.has_heard_all

@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from marketdata.stream.hub import Hub
 from tests.marketdata.feeds import TRADES, Listener, instrument
+from tests.patience import PATIENCE_SECONDS
 from tests.road import SilentRoad
 
 SYMBOL = "HUB-USD"
@@ -34,7 +35,7 @@ async def publish_until_heard(publisher: RedisPubSubChannelLayer, client: Listen
         instrument=SYMBOL, previous_sequence=0, sequence=0, trades=['{"type":"trade"}'], orders=[], levels=[]
     )
     message = {"type": BATCH_MESSAGE_TYPE, "data": encode_batch(batch)}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while client.has_heard_all:
             await publisher.group_send(group_name(SYMBOL), message)
             await asyncio.sleep(0.05)

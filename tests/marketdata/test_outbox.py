@@ -7,6 +7,7 @@ from pytest_django.fixtures import Settings
 
 from marketdata.stream.outbox import HEARTBEAT, Outbox
 from marketdata.stream.packet import Packet
+from tests.patience import PATIENCE_SECONDS
 
 
 class Sink:
@@ -29,7 +30,7 @@ class Sink:
 
     async def run_until_sent(self, count: int) -> list[str]:
         running = asyncio.create_task(self.outbox.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             texts = [await self._texts.get() for _ in range(count)]
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -126,7 +127,7 @@ def test_a_client_that_takes_nothing_is_too_slow(settings: Settings) -> None:
         outbox.put("x" * 300)
         outbox.put("stuck")
         started = asyncio.get_running_loop().time()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not stalled.is_set():
                 await asyncio.sleep(0.01)
                 outbox.on_tick()

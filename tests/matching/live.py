@@ -12,11 +12,12 @@ from matching.worker import MatchingWorker
 from orders.gateway import OrderGateway, current_gateway
 from orders.messages import Command, Reply, ReplyKind, encode, heartbeat_key, stream_key
 from rest.redis import connect_redis
+from tests.patience import PATIENCE_SECONDS
 
 Result = TypeVar("Result")
 AnyCommand = TypeVar("AnyCommand", bound=Command)
 
-START_SECONDS_MAX = 20.0
+START_SECONDS_MAX = PATIENCE_SECONDS
 POLL_SECONDS = 0.01
 
 

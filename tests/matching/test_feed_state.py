@@ -18,11 +18,12 @@ from marketdata.stream.topics import Channel, Topic
 from orders.instruments import TradedInstrument
 from rest.database import read_database
 from tests.marketdata.feeds import BOOK, TRADES, Listener, change, heartbeat, write_mirror
+from tests.patience import PATIENCE_SECONDS
 
 SYMBOL = "BTC-USD"
 ORDERS = Topic(Channel.ORDERS, client_id="owner")
 HOUR_AGO = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=1)
-SECONDS_MAX = 5.0
+SECONDS_MAX = PATIENCE_SECONDS
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ from orders.gateway.admission import OTHER, Admission, AdmissionScript, Applican
 from orders.gateway.gateway import Answer
 from orders.gateway.link import RedisLink
 from rest.redis import connect_redis
+from tests.patience import PATIENCE_SECONDS
 
 TURNS = 8  # of the event loop: more than an append takes to be sent
 PARTITION = 9
 HEARTBEAT_SECONDS = 60
-SECONDS_MAX = 10.0
+SECONDS_MAX = PATIENCE_SECONDS
 COMMAND = messages.ReloadInstruments(request_id="request", reply_to="somebody")
 REPLY = messages.Reply("request", messages.ReplyKind.DONE)
 

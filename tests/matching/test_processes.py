@@ -18,10 +18,11 @@ from exchange_site.embedded.locations import Locations
 from marketdata.book import mirror_keys
 from orders.messages import heartbeat_key
 from tests.matching.traffic import CLIENTS, Traffic
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, STOP_SECONDS_MAX, RunningExchange, is_gone, wait_until
 
-HEALTHY_SECONDS_MAX = 5.0  # after the worker was killed
-COMMAND_SECONDS_MAX = 60.0
+HEALTHY_SECONDS_MAX = PATIENCE_SECONDS  # after the worker was killed
+COMMAND_SECONDS_MAX = PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def manage(exchange: RunningExchange, *arguments: str) -> subprocess.CompletedPr
 
 def is_healthy(exchange: RunningExchange) -> bool:
     with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"{exchange.url}/healthz", timeout=5).status_code == 200
+        return httpx.get(f"{exchange.url}/healthz", timeout=PATIENCE_SECONDS).status_code == 200
     return False
 
 

@@ -23,6 +23,7 @@ from orders.messages import Command, ReplyKind
 from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.matching.partition import Partition, acquire, cancel, place, random_commands
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import wait_until
 
 pytestmark = pytest.mark.usefixtures("instruments")
@@ -209,7 +210,7 @@ def test_an_owner_frozen_in_its_commit_is_cut_off(settings: Settings) -> None:
     with ThreadPoolExecutor(1) as thread:
         frozen = thread.submit(freeze)
         try:
-            assert writing.wait(20)
+            assert writing.wait(PATIENCE_SECONDS)
             with connection.cursor() as cursor:  # the control: nobody else can write the row
                 cursor.execute("SET lock_timeout = '50ms'")
                 with pytest.raises(OperationalError, match="lock timeout"):

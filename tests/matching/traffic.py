@@ -10,10 +10,11 @@ import httpx
 import psycopg
 
 from exchange_site.embedded.locations import Locations
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, wait_until
 
 CLIENTS = 4
-ANSWER_SECONDS_MAX = 10.0
+ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 
 
 class Traffic:

@@ -13,9 +13,10 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from rest.redis import RedisChannel, RedisSession
+from tests.patience import PATIENCE_SECONDS
 from tests.road import SilentRoad
 
-SECONDS_MAX = 10.0
+SECONDS_MAX = PATIENCE_SECONDS
 STEPS = 60  # of the event loop: more than connecting takes
 CHANNEL = "tests:channel"
 

@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from tests.environment import free_port
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, RunningExchange, wait_until
 
-MOVING_SECONDS_MAX = 60.0
-STOP_SECONDS_MAX = 30.0
+MOVING_SECONDS_MAX = PATIENCE_SECONDS
+STOP_SECONDS_MAX = PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])

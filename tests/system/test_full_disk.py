@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, RunningExchange, wait_until
 
 DISK = "size=400m,mode=0755"
@@ -17,8 +18,8 @@ BLOCK_BYTES = 64 * 1024
 CROWD = 10  # orders at a time
 CROWDS_UNTIL_REFUSED_MAX = 1_000
 READS = ("/orderbook", "/orders", "/trades", "/instruments")
-SEEN_SECONDS_MAX = 10.0
-BACK_SECONDS_MAX = 30.0
+SEEN_SECONDS_MAX = PATIENCE_SECONDS
+BACK_SECONDS_MAX = PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def place(http: httpx.Client, key: str) -> httpx.Response:
 def test_a_full_disk(disk: Path) -> None:
     with (
         RunningExchange(disk / "data") as exchange,
-        httpx.Client(base_url=exchange.url, timeout=5) as http,
+        httpx.Client(base_url=exchange.url, timeout=PATIENCE_SECONDS) as http,
     ):
         answer = place(http, "before")
         assert answer.status_code == 201, answer.text

@@ -1,0 +1,135 @@
+"""Who may do what in the database of a production: an owner, the API processes and the matching workers.
+
+| role | may |
+|---|---|
+| `exchange_owner` | owns database and tables: migrates, prunes, moves. No superuser: it reads and writes no file |
+| `exchange_api` | reads everything; writes what Django keeps for the admin, and instruments; adds to the audit |
+| `exchange_worker` | reads and writes orders, trades, candles, sequences and its checkpoint; reads instruments |
+
+Each right is listed here, table by table. What is not listed is refused, a new table included: a test checks that
+every model is listed. Nobody but the owner may delete an order or a trade, or change a trade or the audit trail.
+"""
+
+from collections.abc import Mapping
+
+from django.apps import apps
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+from psycopg import sql
+
+OWNER, API, WORKER = "exchange_owner", "exchange_api", "exchange_worker"
+ROLES = (OWNER, API, WORKER)
+
+NOTHING = ""
+READ = "SELECT"
+ADD = "SELECT, INSERT"
+WRITE = "SELECT, INSERT, UPDATE"
+EDIT = "SELECT, INSERT, UPDATE, DELETE"
+
+# Table: rights of the API, rights of the worker.
+RIGHTS: dict[str, tuple[str, str]] = {
+    # the exchange's
+    "orders_instrument": (EDIT, READ),
+    "orders_order": (READ, WRITE),
+    "marketdata_trade": (READ, ADD),
+    "marketdata_candle": (READ, WRITE),
+    "marketdata_booksequence": (READ, WRITE),
+    "marketdata_prunedhistory": (READ, READ),
+    "matching_checkpoint": (READ, WRITE),
+    "operators_auditrecord": (ADD, NOTHING),
+    # Django's, for the admin
+    "auth_user": (EDIT, NOTHING),
+    "auth_user_groups": (EDIT, NOTHING),
+    "auth_user_user_permissions": (EDIT, NOTHING),
+    "auth_group": (EDIT, NOTHING),
+    "auth_group_permissions": (EDIT, NOTHING),
+    "auth_permission": (READ, NOTHING),
+    "django_admin_log": (ADD, NOTHING),
+    "django_content_type": (READ, NOTHING),
+    "django_migrations": (READ, READ),
+    "django_session": (EDIT, NOTHING),
+    # django-axes: wrong passwords
+    "axes_accessattempt": (EDIT, NOTHING),
+    "axes_accessattemptexpiration": (EDIT, NOTHING),
+    "axes_accessfailurelog": (EDIT, NOTHING),
+    "axes_accesslog": (EDIT, NOTHING),
+}
+
+
+def unlisted_tables() -> set[str]:
+    """Tables of installed apps that `RIGHTS` does not mention: nobody but the owner can use them."""
+    return {model._meta.db_table for model in apps.get_models(include_auto_created=True)} - RIGHTS.keys()
+
+
+def create_roles(passwords: Mapping[str, str]) -> list[str]:
+    """Create the roles that are missing, set the passwords that are given, and give everything to the owner.
+
+    Returns the names of the roles that were created. A role without a password can't connect with one. To be run by
+    a superuser, or by a role with CREATEROLE that owns the database. Raises `django.db.Error`.
+    """
+    created = []
+    with transaction.atomic(), connection.cursor() as cursor:
+        for role in ROLES:
+            name = sql.Identifier(role)
+            cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", [role])
+            if not cursor.rowcount:
+                cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(name))
+                created.append(role)
+            if role in passwords:
+                verifier = connection.connection.pgconn.encrypt_password(
+                    passwords[role].encode(), role.encode(), b"scram-sha-256"
+                )
+                cursor.execute(
+                    sql.SQL("ALTER ROLE {} PASSWORD {}").format(name, sql.Literal(verifier.decode()))
+                )
+        _give_to_owner(cursor)
+    return created
+
+
+def grant_rights() -> None:
+    """Give each role what `RIGHTS` says and nothing else. To be run by the owner after each migration.
+
+    Raises `django.db.Error`.
+    """
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        present = {table for (table,) in cursor.fetchall()}
+        both = sql.SQL("{}, {}").format(sql.Identifier(API), sql.Identifier(WORKER))
+        for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
+            statement = sql.SQL("REVOKE ALL ON ALL {} IN SCHEMA public FROM {}")
+            cursor.execute(statement.format(sql.SQL(kind), both))
+        cursor.execute(sql.SQL("REVOKE ALL ON SCHEMA public FROM {}").format(both))
+        cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(both))
+        for table, rights in RIGHTS.items():
+            if table not in present:
+                continue
+            for role, right in zip((API, WORKER), rights, strict=True):
+                if right:
+                    statement = sql.SQL("GRANT {} ON {} TO {}")
+                    names = sql.Identifier(table), sql.Identifier(role)
+                    cursor.execute(statement.format(sql.SQL(right), *names))
+
+
+def _give_to_owner(cursor: CursorWrapper) -> None:
+    """Make the owner the one of database, tables, sequences and functions, whoever has made them."""
+    execute = cursor.execute
+    owner = sql.Identifier(OWNER)
+    execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    if not cursor.fetchone()[0]:
+        execute(
+            sql.SQL("GRANT {} TO CURRENT_USER").format(owner)
+        )  # one gives only to roles one is a member of
+    execute("SELECT current_database()")
+    (database,) = cursor.fetchone()
+    execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), owner))
+    execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tableowner <> %s", [OWNER])
+    for (table,) in cursor.fetchall():
+        execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(table), owner))
+    execute(
+        "SELECT oid::regprocedure::text FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace AND proowner <> %s::regrole"
+        " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')",
+        [OWNER],
+    )
+    for (function,) in cursor.fetchall():
+        execute(sql.SQL("ALTER FUNCTION {} OWNER TO {}").format(sql.SQL(function), owner))

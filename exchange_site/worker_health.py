@@ -1,0 +1,65 @@
+"""Whether this machine's matching worker holds its partition or waits for it: the container's health check.
+
+    python -m exchange_site.worker_health --partition 0
+
+Says which and ends with 0, or what is wrong and 1. It asks the database, which decides who holds a lease, for the
+sessions that come from this machine with this role. Costs a start of Python and one connection: no Django.
+"""
+
+import sys
+from argparse import ArgumentParser
+from contextlib import closing
+
+import psycopg
+
+from exchange_site.embedded.locations import Locations
+from exchange_site.environment import InvalidEnvironment, read_environment
+
+CONNECT_SECONDS_MAX = 3
+SILENT_SECONDS_MAX = 10.0  # a worker that waits asks for the lease far more often, a holder renews it
+
+# A worker's sessions bear its name: see matching/checkpoint.py.
+_SESSIONS = """
+SELECT session.application_name = 'exchange-matching ' || held.owner AND held.lease_expires_at > clock_timestamp(),
+  session.state = 'active' OR session.state_change > clock_timestamp() - make_interval(secs => %(silent)s)
+FROM pg_stat_activity AS session LEFT JOIN matching_checkpoint AS held ON held.partition = %(partition)s
+WHERE session.application_name LIKE 'exchange-matching %%' AND session.usename = current_user
+  AND session.client_addr IS NOT DISTINCT FROM inet_client_addr()
+"""
+
+
+def worker_state(postgres_uri: str, partition: int) -> tuple[bool, str]:
+    """Whether a worker of this machine is well, and a few words about it. Raises psycopg.Error."""
+    connected = psycopg.connect(postgres_uri, connect_timeout=CONNECT_SECONDS_MAX, autocommit=True)
+    with closing(connected) as connection:
+        rows = connection.execute(
+            _SESSIONS, {"partition": partition, "silent": SILENT_SECONDS_MAX}
+        ).fetchall()
+    if any(holds for holds, _ in rows):
+        return True, f"holds partition {partition}"
+    if any(talks for _, talks in rows):
+        return True, f"waits for partition {partition}, which another worker holds"
+    if rows:
+        return False, f"has said nothing to the database for {SILENT_SECONDS_MAX:.0f} s"
+    return False, "no matching worker of this machine is connected to the database"
+
+
+def main() -> int:
+    parser = ArgumentParser(prog="worker_health", description="Whether this machine's worker is well.")
+    parser.add_argument("--partition", type=int, default=0)
+    partition = parser.parse_args().partition
+    try:
+        environment = read_environment()
+        well, words = worker_state(
+            environment.postgres_uri or Locations(environment.data_dir).postgres_uri, partition
+        )
+    except (InvalidEnvironment, OSError) as error:
+        well, words = False, str(error)
+    except psycopg.Error as error:
+        well, words = False, f"the database does not answer: {' '.join(str(error).split())}"
+    sys.stdout.write(f"{words}\n")
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,306 @@
+"""Who our processes are, what they may do, and who may talk to the embedded servers."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+import redis
+
+from exchange_site.embedded.accounts import NUMBERS, give_tree
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.postgres import SUPERUSER
+from exchange_site.embedded.privileges import (
+    CAP_DAC_READ_SEARCH,
+    CAP_NET_BIND_SERVICE,
+    Account,
+    held_capabilities,
+)
+from exchange_site.embedded.servers import EmbeddedServers
+from exchange_site.worker_health import worker_state
+from tests.environment import exchange_variables
+from tests.patience import PATIENCE_SECONDS
+from tests.system.exchange import ROOT, RunningExchange, wait_until
+from tests.system.test_serve import place_order
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has nothing to give up")
+PARTS = ("run_matching", "uvicorn_server", "valkey-server", "bin/postgres")
+
+
+def status(process: psutil.Process, field: str) -> str:
+    """A line of /proc/PID/status, without its name."""
+    lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(f"{field}:"))
+
+
+def capabilities(process: psutil.Process) -> int:
+    """All that a process has or could get, as a mask."""
+    return int(status(process, "CapPrm"), 16) | int(status(process, "CapAmb"), 16)
+
+
+@pytest.fixture(scope="module")
+def exchange() -> Iterator[RunningExchange]:
+    with RunningExchange() as running:
+        yield running
+
+
+@as_root
+def test_nothing_is_root_once_it_is_open(exchange: RunningExchange) -> None:
+    users = {tuple(map(int, status(process, "Uid").split())) for process in exchange.processes()}
+    ((user, *others),) = users
+    assert set(others) == {user}
+    assert user in NUMBERS
+    with pytest.raises(KeyError):
+        pwd.getpwuid(user)  # no other software knows of it
+    for process in exchange.processes():
+        assert status(process, "Groups") == ""
+        assert status(process, "NoNewPrivs") == "1"
+        assert capabilities(process) in (0, 1 << CAP_DAC_READ_SEARCH)
+
+
+@as_root
+def test_servers_whose_folder_can_be_reached_have_no_capability(exchange: RunningExchange) -> None:
+    if Path(sys.prefix).resolve().is_relative_to("/root"):
+        pytest.skip("their programs are below /root")
+    for part in ("valkey-server", "bin/postgres"):
+        for process in (exchange.part(part), *exchange.part(part).children()):
+            assert capabilities(process) == 0
+
+
+@as_root
+def test_the_data_folder_belongs_to_the_account_alone(exchange: RunningExchange) -> None:
+    user = exchange.part("bin/postgres").uids().real
+    found = exchange.data_dir.stat()
+    assert (found.st_uid, found.st_mode & 0o777) == (user, 0o700)
+    for path in exchange.data_dir.iterdir():
+        assert path.stat().st_uid == user, path
+    for name in ("postgres_password", "valkey_password", "secret_key", "valkey/valkey.conf"):
+        assert (exchange.data_dir / name).stat().st_mode & 0o077 == 0
+    for name in ("sockets", "postgres", "valkey"):
+        assert (exchange.data_dir / name).stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_trusted(exchange: RunningExchange) -> None:
+    locations = Locations(exchange.data_dir)
+    for user in ("exchange", "anybody"):
+        for password in ("", "guess"):
+            with pytest.raises(psycopg.OperationalError):
+                psycopg.connect(host=str(locations.sockets), user=user, password=password, dbname="exchange")
+    for wrong in (None, "guess"):
+        client = redis.Redis(unix_socket_path=str(locations.valkey_socket), password=wrong)
+        with pytest.raises(redis.AuthenticationError), client:
+            client.ping()
+
+
+def test_no_password_is_in_a_command_line(exchange: RunningExchange) -> None:
+    locations = Locations(exchange.data_dir)
+    shown = " ".join(word for process in exchange.processes() for word in process.cmdline())
+    assert locations.postgres_password not in shown
+    assert locations.valkey_password not in shown
+
+
+@as_root
+@pytest.mark.parametrize("user", ["ours", "another"])
+def test_the_superuser_is_for_root_alone(exchange: RunningExchange, user: str) -> None:
+    """Whoever runs as the account, or as anybody else, may not be it, and may not write files by way of it."""
+    number = exchange.part("bin/postgres").uids().real if user == "ours" else 65_534
+    script = (
+        "import os, sys; os.setgroups([]); os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1]));"
+        f"import psycopg; psycopg.connect(host={str(Locations(exchange.data_dir).sockets)!r}, user={SUPERUSER!r})"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", "import psycopg;" + script, str(number)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert finished.returncode != 0
+    assert "OperationalError" in finished.stderr or "ImportError" in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["COPY (SELECT 1) TO '/tmp/exchange-copied'", "COPY (SELECT 1) TO PROGRAM 'id'", "CREATE ROLE other"],
+)
+def test_the_exchanges_role_is_no_superuser(exchange: RunningExchange, statement: str) -> None:
+    with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
+        ((is_superuser, role),) = connection.execute(
+            "SELECT usesuper, current_user FROM pg_user WHERE usename = current_user"
+        )
+        assert (is_superuser, role) == (False, "exchange")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+
+
+@as_root
+def test_below_a_closed_folder_it_works_and_says_what_that_takes(tmp_path: Path) -> None:
+    """pytest's own folder is closed, as /root is. No server may write where its account may not."""
+    with RunningExchange(tmp_path / "data") as exchange:
+        place_order(exchange)
+        for part in PARTS:
+            assert capabilities(exchange.part(part)) == 1 << CAP_DAC_READ_SEARCH
+        (line,) = [line for line in exchange.log().splitlines() if "root is given up" in line]
+        assert "CAP_DAC_READ_SEARCH" in line
+        secret = tmp_path / "root-only"
+        secret.mkdir(mode=0o700)
+        with (
+            psycopg.connect(
+                Locations(exchange.data_dir).postgres_uri, user=SUPERUSER, autocommit=True
+            ) as root,
+            pytest.raises(psycopg.errors.InsufficientPrivilege, match="Permission denied"),
+        ):
+            root.execute(f"COPY (SELECT 1) TO '{secret}/copied'")
+        assert list(secret.iterdir()) == []
+
+
+def as_the_version_before(data_dir: Path) -> None:
+    """Servers of a shared account that trust everybody, in a folder of root's, and no passwords."""
+    shared = next(entry for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody"))
+    give_tree(data_dir, Account("root", 0, 0))
+    for name in ("postgres", "valkey"):
+        give_tree(data_dir / name, Account(shared.pw_name, shared.pw_uid, shared.pw_gid))
+    hba = data_dir / "postgres" / "pg_hba.conf"
+    hba.write_text("local all all trust\n")
+    for name in ("postgres_password", "valkey_password"):
+        (data_dir / name).unlink()
+
+
+def test_a_folder_of_the_version_before_changes_hands(tmp_path: Path) -> None:
+    with RunningExchange(tmp_path / "data") as exchange:
+        order = place_order(exchange)
+        assert exchange.stop() == 0
+        if os.geteuid() == 0:
+            as_the_version_before(exchange.data_dir)
+        exchange.start()
+        test_nothing_is_trusted(exchange)
+        if os.geteuid() == 0:
+            test_nothing_is_root_once_it_is_open(exchange)
+            test_the_data_folder_belongs_to_the_account_alone(exchange)
+        assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
+
+
+@contextlib.contextmanager
+def started(environment: dict[str, str], *command: str) -> Iterator[psutil.Process]:
+    """A command that lasts, on its own."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "manage.py", *command],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            yield psutil.Process(process.pid)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            status_of_end = process.wait(PATIENCE_SECONDS)
+            log.seek(0)
+            assert status_of_end in (0, -signal.SIGTERM), log.read().decode()
+
+
+@pytest.fixture
+def production() -> Iterator[dict[str, dict[str, str]]]:
+    """Servers with the roles of a production; for each role the environment of a process that uses it."""
+    data_dir = Path(tempfile.mkdtemp(prefix="exchange-roles-"))
+    locations = Locations(data_dir)
+    servers = EmbeddedServers(locations, creates_databases=True)
+    try:
+        with servers:
+            base = {**exchange_variables(data_dir), "EXCHANGE_RATE_LIMIT": "off"}
+            base["REDIS_URL"] = locations.redis_url
+            base["DJANGO_SECRET_KEY"] = "a key of this test, which nobody else uses"
+            own = locations.postgres_uri
+            uris = {"superuser": own.replace(f"exchange:{locations.postgres_password}", SUPERUSER)}
+            options = []
+            for role in ("owner", "api", "worker"):
+                file = data_dir / f"password_{role}"
+                file.write_text(f"secret-{role}")
+                options.append(f"--{role}-password-file={file}")
+                uris[role] = own.replace(
+                    f"exchange:{locations.postgres_password}", f"exchange_{role}:secret-{role}"
+                )
+            environments = {role: {**base, "POSTGRES_URI": uri} for role, uri in uris.items()}
+            for role, command in (
+                ("superuser", ["create_roles", *options]),
+                ("owner", ["migrate", "--no-input", "--verbosity=0"]),
+                ("owner", ["grant_rights"]),
+                ("owner", ["load_instruments"]),
+            ):
+                subprocess.run(
+                    [sys.executable, "manage.py", *command], cwd=ROOT, env=environments[role], check=True
+                )
+            yield environments
+    finally:
+        shutil.rmtree(data_dir)
+
+
+def test_a_production_trades_with_a_role_for_each_process(production: dict[str, dict[str, str]]) -> None:
+    """Orders, cancels, reads, and what the worker's health check says: before, while it holds, and afterwards."""
+    url = f"http://127.0.0.1:{production['api']['PORT']}"
+    uri = production["worker"]["POSTGRES_URI"]
+    assert worker_state(uri, 0) == (False, "no matching worker of this machine is connected to the database")
+    with (
+        started(production["api"], "run_api") as api,
+        started(production["worker"], "run_matching") as worker,
+    ):
+
+        def is_healthy() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return httpx.get(f"{url}/healthz", timeout=PATIENCE_SECONDS).status_code == 200
+            return False
+
+        wait_until(is_healthy, "healthy")
+        assert worker_state(uri, 0) == (True, "holds partition 0")
+        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as http:
+            for side in ("buy", "sell", "buy"):
+                order = {"client_id": side, "instrument": "BTC-USD", "side": side, "type": "limit"}
+                placed = http.post("/orders", json={**order, "price": 10, "quantity": 1})
+                assert placed.status_code == 201, placed.text
+            cancelled = http.post(f"/orders/{placed.json()['order_id']}/cancel")
+            assert cancelled.status_code == 200, cancelled.text
+            assert len(http.get("/trades", params={"instrument": "BTC-USD"}).json()["trades"]) == 1
+        if os.geteuid() == 0:
+            for process in (api, worker):
+                assert process.uids().real in NUMBERS
+                assert capabilities(process) in (0, 1 << CAP_DAC_READ_SEARCH)
+        with started(production["worker"], "run_matching"):
+            worker.suspend()
+            wait_until(
+                lambda: worker_state(uri, 0) == (True, "holds partition 0"), "the standby has taken over"
+            )
+            worker.resume()
+    assert worker_state(uri, 0)[0] is False
+
+
+@as_root
+@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
+def test_a_low_port_is_listened_on_and_the_right_to_it_given_up(
+    production: dict[str, dict[str, str]], server: str
+) -> None:
+    if not held_capabilities() >> CAP_NET_BIND_SERVICE & 1:
+        pytest.skip("this root may not listen on low ports")
+    environment = {**production["api"], "PORT": "83", "EXCHANGE_ASGI_SERVER": server}
+    with started(environment, "run_api") as api:
+
+        def listens() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                return bool(httpx.get("http://127.0.0.1:83/instruments", timeout=PATIENCE_SECONDS))
+            return False
+
+        wait_until(listens, "it listens on port 83")
+        assert not capabilities(api) >> CAP_NET_BIND_SERVICE & 1
+        assert api.uids().real in NUMBERS
