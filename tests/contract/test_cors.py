@@ -133,7 +133,8 @@ def test_the_stream_refuses_other_origins(cors_exchange: RunningExchange, origin
 
     with pytest.raises(websockets.InvalidStatus) as refused:
         asyncio.run(connect())
-    assert refused.value.response.status_code == 403
+    # Daphne's WebSocket library refuses by itself what is no URL.
+    assert refused.value.response.status_code in (400, 403)
     assert "Traceback" not in cors_exchange.log()[before:]
 
 
