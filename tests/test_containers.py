@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SECRETS = "/var/lib/exchange/secrets"
 VARIABLES = {name.upper() for name in Environment.__struct_fields__}
 PYTHONS_OWN = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
-OUR_PACKAGES = {"rest", "orders", "marketdata", "matching", "loadtools", "exchange_site"}
+OUR_PACKAGES = {"operators", "rest", "orders", "marketdata", "matching", "loadtools", "exchange_site"}
 
 ROLES = ("owner", "api", "worker")
 
