@@ -30,7 +30,7 @@ class GracefulServer(Server):
     """A server whose orderly stop is a success: uvicorn's ends itself with the signal that stopped it."""
 
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         with super().capture_signals():
             yield
             self._captured_signals.clear()

@@ -299,7 +299,7 @@ class RequestProtocol(HttpToolsProtocol):
         if self._left < 0:
             self._held.transport.abort()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more. It still gets its answers: true keeps our side open."""
         self._client_is_done = True
         self._held.send()  # if we return false, the transport closes itself
@@ -470,9 +470,8 @@ class RequestProtocol(HttpToolsProtocol):
         self._held.send()
         self.transport = self._held.transport
         self.connections.discard(self)
-        protocol: Any = self.ws_protocol_class(
-            config=self.config, server_state=self.server_state, app_state=self.app_state
-        )
+        make_protocol = cast("Any", self.ws_protocol_class)
+        protocol = make_protocol(config=self.config, server_state=self.server_state, app_state=self.app_state)
         protocol.place = place
         head = [b"GET ", self.url, b" HTTP/1.1\r\n"]
         for name, value in self.headers:

@@ -51,7 +51,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         allowed = self._frames.allow(data, self.loop.time())
         if allowed:
             super().data_received(data if allowed == len(data) else data[:allowed])
-        if self._frames.is_exceeded:
+        if allowed < len(data):
             # The application hears it behind what came before, and answers that first.
             self.queue.put_nowait(
                 cast("Any", {"type": "websocket.receive", "text": "", TOO_MANY_FRAMES: True})
@@ -89,7 +89,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"][PACKET] = {}  # type: ignore[typeddict-item]
+        self.scope["extensions"][PACKET] = {}
         await super().run_asgi()
 
     async def send(self, message: ASGISendEvent) -> None:
@@ -98,7 +98,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         The last message is queued behind pending data. A client that keeps reading receives it. The application
         does not wait.
         """
-        packet: Packet | None = message.get(PACKET)
+        packet = cast("Packet | None", message.get(PACKET))
         if packet is not None:
             await self._send_packet(packet)
             return
