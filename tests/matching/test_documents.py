@@ -27,5 +27,5 @@ def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedI
         batch.run(place("buy", 100, INTEGER_MAX))
         (message,) = market_batches(Settled([], {}), batch, order_documents(batch))
         copy.apply(decode_batch(encode_batch(message)).levels, message.sequence)
-        (level,) = copy.documents("buy")
+        (level,) = copy.documents(copy.levels("buy"))
         assert bytes(level.quantity).decode() == instrument.grid.quantity.text(orders * INTEGER_MAX)

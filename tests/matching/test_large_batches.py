@@ -120,7 +120,7 @@ def test_a_sweep_is_told_in_messages_that_join(settings: Settings) -> None:
     apply(copy, messages)
     expected = copy_of(partition)
     assert (copy.sequence, copy.checksum()) == (expected.sequence, expected.checksum())
-    assert copy.documents("sell") == expected.documents("sell")
+    assert copy.levels("sell") == expected.levels("sell")
     assert sum(len(message.trades) for message in messages) == len(batch.trades) == TRADES_TOLD_MAX + 6
     told = [client_id for message in messages for client_id, _, _ in message.orders]
     assert len(told) == len(batch.trades) + 2
