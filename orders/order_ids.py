@@ -18,9 +18,11 @@ and it is answered as not taken.
 Both fields are hints, never a proof. Ids of another origin have anything there, and several instruments share a
 hint if there are more than 4096. Who owns an order, and what it is an order of, only book and database tell.
 
-Cost: 2 microseconds for a new id, of which uuid_utils takes the half.
+Cost: less than half a microsecond beside what uuid_utils takes: the digits of 10,000 clients and instruments are
+remembered.
 """
 
+import functools
 import zlib
 from uuid import UUID
 
@@ -30,13 +32,18 @@ INSTRUMENT_HINT_BITS = 12
 CLIENT_BUCKET_BITS = 20
 _HINT_MASK = (1 << INSTRUMENT_HINT_BITS) - 1
 _BUCKET_MASK = (1 << CLIENT_BUCKET_BITS) - 1
-_RANDOM_DIGITS = (INSTRUMENT_HINT_BITS + CLIENT_BUCKET_BITS) // 4
+_REPLACED_DIGITS = (INSTRUMENT_HINT_BITS + CLIENT_BUCKET_BITS) // 4
 
 
 def new_order_id(*, instrument_id: int, client_id: str) -> str:
     """The id of a new order, as text."""
+    return str(uuid_utils.uuid7())[:-_REPLACED_DIGITS] + _last_digits(instrument_id, client_id)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _last_digits(instrument_id: int, client_id: str) -> str:
     low = client_bucket(client_id) << INSTRUMENT_HINT_BITS | instrument_id & _HINT_MASK
-    return f"{str(uuid_utils.uuid7())[:-_RANDOM_DIGITS]}{low:08x}"
+    return f"{low:0{_REPLACED_DIGITS}x}"
 
 
 def client_bucket(client_id: str) -> int:

@@ -54,7 +54,7 @@ class Verdict(IntEnum):
 _VERDICTS = list(Verdict)
 
 
-class Applicant(NamedTuple):
+class Applicant(msgspec.Struct, frozen=True, gc=False):
     """A command that asks for admission. `rate_key` counts it; None if it counts against nobody."""
 
     kind: str
@@ -131,8 +131,8 @@ class AdmissionScript:
         requests, seconds = settings.RATE_LIMIT or (0, 0)
         cancels = requests * settings.CANCELS_PER_ORDER
         keys = [self._stream, self._heartbeat]
-        keys += [rate_key or self._stream for _, rate_key, _ in applicants]
-        kinds = "".join([kind for kind, _, _ in applicants])
+        keys += [applicant.rate_key or self._stream for applicant in applicants]
+        kinds = "".join([applicant.kind for applicant in applicants])
         arguments = (
             kinds,
             settings.ORDER_QUEUE_LENGTH_MAX,
@@ -142,7 +142,7 @@ class AdmissionScript:
             seconds * 1000,
             settings.RATE_LIMIT_KEYS_MAX,
         )
-        payloads = [payload for _, _, payload in applicants]
+        payloads = [applicant.payload for applicant in applicants]
         (answer,) = await self._session.run(("EVALSHA", script.sha1, len(keys), *keys, *arguments, *payloads))
         return [
             Admission(

@@ -32,12 +32,14 @@ class WaitingCommand:
         "appending",
         "applicant",
         "deadline",
+        "is_order",
         "reply",
         "sent",
     )
 
     def __init__(self, applicant: Applicant, reply: asyncio.Future[messages.Reply], deadline: float) -> None:
         self.applicant = applicant
+        self.is_order = applicant.kind in AS_ORDERS  # by its places
         self.reply = reply
         self.deadline = deadline
         self.sent = False  # whether it may have been appended
@@ -87,16 +89,15 @@ class Appender:
         self._appending: asyncio.Task[None] | None = None
         self._outage = Outage(logger, "Redis: orders and cancels can't be appended")
 
-    def is_full(self, kind: str) -> bool:
-        """Whether no more commands of this kind can wait: orders, and all others, which have their own room."""
-        if kind in AS_ORDERS:
+    def is_full(self, is_order: bool) -> bool:
+        """Whether no more can wait: orders, and all other commands, have places of their own."""
+        if is_order:
             return self._orders_pending >= self._orders_max
         return len(self._pending) - self._orders_pending >= self._others_max
 
     def put(self, waiting: WaitingCommand) -> None:
         self._pending.append(waiting)
-        if waiting.applicant.kind in AS_ORDERS:
-            self._orders_pending += 1
+        self._orders_pending += waiting.is_order
         if self._appending is None:
             self._appending = asyncio.create_task(self._append_pending())
 
@@ -115,7 +116,7 @@ class Appender:
             while self._pending:
                 batch = self._pending[: settings.GATEWAY_BATCH_COMMANDS_MAX]
                 del self._pending[: len(batch)]
-                self._orders_pending -= sum([waiting.applicant.kind in AS_ORDERS for waiting in batch])
+                self._orders_pending -= sum([waiting.is_order for waiting in batch])
                 await self._append(batch)
         finally:
             self._appending = None

@@ -8,14 +8,14 @@ import asyncio
 import itertools
 import math
 import uuid
-from typing import Self
+from collections.abc import Coroutine
+from typing import Any, Self
 
 import msgspec
 from django.conf import settings
 
 from orders import messages
 from orders.gateway.admission import (
-    AS_ORDERS,
     COUNT_CANCEL,
     COUNT_ORDER,
     ORDER,
@@ -90,14 +90,14 @@ class OrderGateway:
         """Returns when replies will arrive; raises Unavailable where Redis is not answering."""
         await self._replies.ready()
 
-    async def submit(
+    def submit(
         self,
         command: messages.Command,
         *,
         partition: int,
         client_id: str | None,
         client_bucket: int | None = None,
-    ) -> Answer:
+    ) -> Coroutine[Any, Any, Answer]:
         """Send one command and wait for its reply.
 
         An order counts against the limit of `client_id`, any other command against the limit of cancels of
@@ -114,7 +114,7 @@ class OrderGateway:
             kind = OTHER
             rate_key = _cancel_key(partition, client_id, client_bucket)
         applicant = Applicant(kind, rate_key, messages.encode(command))
-        return await self._apply(applicant, command.request_id, partition)
+        return self._apply(applicant, command.request_id, partition)
 
     async def count_order(self, *, partition: int, client_id: str) -> dict[str, str]:
         """Count work that is done for a client, though no order of it was taken; returns the RateLimit-* headers.
@@ -133,18 +133,19 @@ class OrderGateway:
         appender = self._appenders.get(partition)
         if appender is None:
             appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
-        is_order = applicant.kind in AS_ORDERS
-        if appender.is_full(applicant.kind) or self._is_full(is_order):
-            raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
-        if not self._replies.connected:
-            await self._replies.ready()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reply_timeout_seconds
         waiting = WaitingCommand(applicant, loop.create_future(), deadline)
+        is_order = waiting.is_order
+        if appender.is_full(is_order) or self._is_full(is_order):
+            raise Unavailable(_REFUSALS[Verdict.QUEUE_FULL])
+        if not self._replies.connected:
+            await self._replies.ready()
+            waiting.deadline = loop.time() + self._reply_timeout_seconds
         self._waiting[request_id] = waiting
         self._orders_waiting += is_order
         if self._deadline is None:
-            self._deadline = loop.call_at(deadline, self._give_up)
+            self._deadline = loop.call_at(waiting.deadline, self._give_up)
         appender.put(waiting)
         try:
             return Answer(await waiting.reply, waiting.headers)

@@ -88,7 +88,7 @@ def test_another_order_is_refused_before_fills_are_read(fields: dict[str, Any]) 
         await place_and_fill(desk)
         for change in ({"price": "101"}, {"side": "sell"}):
             with pytest.raises(IdempotencyKeyReused):
-                await desk.place(await request(**change, **fields))  # type: ignore[arg-type]
+                await desk.place(await request(**change, **fields))
 
     with_gateway(work)
 
@@ -149,7 +149,7 @@ def test_fills_that_cannot_be_read_are_no_other_order() -> None:
         await place_and_fill(desk_of(gateway))
         for fields in ({}, BEYOND, HALTED):
             with pytest.raises(Unavailable):
-                await desk_of(gateway, replays=away).place(await request(**fields))  # type: ignore[arg-type]
+                await desk_of(gateway, replays=away).place(await request(**fields))
 
     with_gateway(work)
 
