@@ -18,7 +18,7 @@ from redis import Redis
 from websockets.sync.client import connect
 
 from exchange_site.embedded.locations import Locations
-from tests.system.exchange import ROOT, RunningExchange, frozen, wait_until
+from tests.system.exchange import ROOT, START_SECONDS_MAX, RunningExchange, frozen, wait_until
 
 CALLERS = 50
 CALLS = 10
@@ -134,7 +134,7 @@ def test_the_connections_of_a_killed_api_are_not_counted(
             return http.get("/metrics").status_code == 200
         return False
 
-    wait_until(answers, "the new API answers")
+    wait_until(answers, "the new API answers", START_SECONDS_MAX)
     assert metric(http, "exchange_websocket_connections") == 0
     assert metric(http, "exchange_orders_received_total") == received
 
@@ -162,7 +162,9 @@ def test_a_partition_without_a_worker_is_named_and_the_others_trade(
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: health(http)[1]["status"] == "healthy", "the new worker is noticed")
+        wait_until(
+            lambda: health(http)[1]["status"] == "healthy", "the new worker is noticed", START_SECONDS_MAX
+        )
         assert place(http, "XRP-USD").status_code == 201
         accepted = {"partition": "1", "instrument": "XRP-USD"}
         wait_until(lambda: metric(http, "exchange_orders_accepted_total", **accepted) == 1, "it is counted")
