@@ -69,7 +69,7 @@ ATTACKS = (
         ("200",),
     ),
     Attack("malformed requests", http_attacks.malformed_requests, "LOG_LINES_PER_SECOND_MAX", ("400",)),
-    Attack("the login page", http_attacks.login_pages, "PAGES_AT_ONCE_MAX", ("200", "503")),
+    Attack("the login page", http_attacks.login_pages, "STRANGERS_AT_ONCE", ("200", "503")),
     Attack("guesses of the password", http_attacks.password_guesses, "AXES_FAILURE_LIMIT", ("403", "429")),
     Attack(
         "cancels of unknown orders",

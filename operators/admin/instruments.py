@@ -46,7 +46,7 @@ _WHY_FIXED = (
     "manage.py move_instrument gives it to another partition."
 )
 _WHY_MOVABLE = (
-    "Symbol and grid are fixed. It has had no orders, so it can still be moved to another partition, "
+    "Fixed once the instrument exists. It has had no orders, so it can still be moved to another partition, "
     "or deleted."
 )
 _WHY_CHOSEN_WELL = "The symbol and the grid can't be changed later; the partition until the first order."

@@ -1,7 +1,8 @@
 """The audit trail, which can only grow; and the fence that takes an instrument away from a worker.
 
 operators_fence_partition() lets a role that may not write checkpoints end a worker's lease: its next commit fails,
-and it loads its books again. The function runs as its owner, and does nothing else.
+and it loads its books again. The function runs as its owner, does nothing else, and takes no temporary table for
+the checkpoints.
 """
 
 import django.core.serializers.json
@@ -36,7 +37,7 @@ CREATE TRIGGER operators_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON oper
   FOR EACH STATEMENT EXECUTE FUNCTION operators_refuse_change();
 
 CREATE FUNCTION operators_fence_partition(fenced integer) RETURNS boolean
-LANGUAGE sql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
   WITH changed AS (UPDATE matching_checkpoint SET epoch = epoch + 1 WHERE partition = fenced RETURNING 1)
   SELECT count(*) > 0 FROM changed
 $$;

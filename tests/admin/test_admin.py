@@ -183,6 +183,7 @@ def test_a_halt_holds_until_the_resume(exchange: RunningExchange, browser: Brows
 def test_the_form_changes_status_and_limits_but_not_the_grid(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
+    assert place(instrument="SOL-USD", price=5).status_code == 201  # from now on it can't be moved
     path = f"{INSTRUMENTS}{instrument_key(browser, 'SOL-USD')}/change/"
     page = browser.get(path)
     assert "Fixed once the instrument exists." in page.text

@@ -155,3 +155,21 @@ def test_an_empty_password_is_refused(superuser: None, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
     with pytest.raises(CommandError, match="is empty"):
         call_command("create_roles", api_password_file=tmp_path / "empty")
+
+
+def test_the_api_may_fence_a_partition_but_not_write_its_checkpoint(roles: dict[str, str]) -> None:
+    """An operator who moves or deletes an instrument in the admin takes it from its worker."""
+    with connect(WORKER, roles[WORKER]) as worker:
+        worker.execute(
+            "INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)"
+            " VALUES (0, '0-0', 7, 'worker', now())"
+        )
+    with connect(API, roles[API]) as api:
+        answers = [
+            api.execute("SELECT operators_fence_partition(%s)", [partition]).fetchone()
+            for partition in (0, 1)
+        ]
+        assert answers == [(True,), (False,)]
+        assert api.execute("SELECT epoch FROM matching_checkpoint").fetchall() == [(8,)]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            api.execute("UPDATE matching_checkpoint SET epoch = 9")
