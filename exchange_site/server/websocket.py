@@ -89,7 +89,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"][PACKET] = {}  # type: ignore[typeddict-item]
+        self.scope["extensions"][PACKET] = {}
         await super().run_asgi()
 
     async def send(self, message: ASGISendEvent) -> None:
@@ -98,7 +98,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         The last message is queued behind pending data. A client that keeps reading receives it. The application
         does not wait.
         """
-        packet: Packet | None = message.get(PACKET)
+        packet = cast("Packet | None", message.get(PACKET))
         if packet is not None:
             await self._send_packet(packet)
             return
