@@ -48,6 +48,11 @@ class Market:
         self._tape.on_minute(minute)
         self.candles.touch()
 
+    def read_again(self, start: datetime, trades: int) -> None:
+        """The tape has a minute that no batch has told."""
+        one, count = Decimal(1), Decimal(trades)
+        self._tape.on_minute(Minute(start, one, one, one, one, count, count, trades))
+
 
 def heard(
     act: Callable[[Market], None], *, interval: str = "1m", throttle_seconds: float = 0.0
@@ -142,8 +147,8 @@ def test_candles_that_ended_while_nothing_was_heard_are_all_told() -> None:
         market.trade(NOON)
         market.now += timedelta(minutes=3)
         market.candles.restart()
-        market._tape.on_minute(Minute(NOON + timedelta(minutes=1), *[Decimal(1)] * 6, 7))
-        market._tape.on_minute(Minute(NOON + timedelta(minutes=3), *[Decimal(1)] * 6, 8))
+        market.read_again(NOON + timedelta(minutes=1), trades=7)
+        market.read_again(NOON + timedelta(minutes=3), trades=8)
         market.candles.touch()
 
     assert heard(act) == [

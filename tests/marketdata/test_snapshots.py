@@ -104,18 +104,22 @@ def test_a_loss_while_a_snapshot_is_made_gives_another_one() -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10, range(1, LEVELS + 1))
-        async with Listener().reading() as client:
-            await feed.follow(BOOK, client.outbox)
-            await asyncio.sleep(0)
-            assert client.has_heard_all
+        async with Listener().reading() as first, Listener().reading() as client:
+            await feed.follow(BOOK, first.outbox)
+            await first.expect("orderbook_snapshot")
+            feed.on_batch(change(SYMBOL, 10, 11, price=1, orders=0))
             await write_mirror(SYMBOL, 20, range(1, LEVELS))
+            await feed.follow(BOOK, client.outbox)
+            for _ in range(5):  # turns of the loop: it is being made
+                await asyncio.sleep(0)
             feed.on_batch(change(SYMBOL, 19, 20, price=LEVELS, orders=0))
             while client.has_heard_all:
                 feed.on_tick()
                 await asyncio.sleep(0.01)
             snapshot = await client.expect("orderbook_snapshot")
             assert (snapshot["sequence"], len(snapshot["bids"])) == (20, LEVELS - 1)
-            assert client.has_heard_all
+            client.outbox.put('{"type":"end"}')
+            await client.expect("end")
 
     asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
 

@@ -7,9 +7,10 @@ import pytest
 from pytest_django.fixtures import Settings
 from websockets.frames import Frame, Opcode
 
+from marketdata.stream import outbox
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.packet import Packet, packets_of
-from marketdata.stream.unread import unread
+from marketdata.stream.unread import UnreadPackets
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 70_000])
@@ -41,7 +42,7 @@ class Server:
         self.turn = 0
         self.closed: list[str] = []
 
-    def outbox(self, name: str) -> Outbox:
+    def client(self, name: str) -> Outbox:
         async def send(packet: Packet) -> None:
             await self.is_open.wait()
             self.sent.append(name)
@@ -56,10 +57,12 @@ class Server:
 
 
 @pytest.fixture(autouse=True)
-def _all_is_given_back() -> Iterator[None]:
-    before = unread.bytes
-    yield
-    assert unread.bytes == before
+def unread(monkeypatch: pytest.MonkeyPatch) -> Iterator[UnreadPackets]:
+    """What the outboxes of one test leave unread, all of which is given back."""
+    counted = UnreadPackets()
+    monkeypatch.setattr(outbox, "unread", counted)
+    yield counted
+    assert counted.bytes == 0
 
 
 def test_a_turn_of_the_loop_has_a_bounded_number_of_packets(settings: Settings) -> None:
@@ -68,13 +71,13 @@ def test_a_turn_of_the_loop_has_a_bounded_number_of_packets(settings: Settings) 
     async def scenario() -> None:
         server = Server()
         server.is_open.set()
-        outboxes = [server.outbox(str(number)) for number in range(30)]
-        running = [asyncio.create_task(outbox.run()) for outbox in outboxes]
+        clients = [server.client(str(number)) for number in range(30)]
+        running = [asyncio.create_task(client.run()) for client in clients]
         counting = asyncio.create_task(server.count_turns())
         await asyncio.sleep(0)
-        for outbox in outboxes:
+        for client in clients:
             for _ in range(20):
-                outbox.put("x")
+                client.put("x")
         async with asyncio.timeout(5):
             while len(server.sent) < 600:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0)
@@ -87,20 +90,19 @@ def test_a_turn_of_the_loop_has_a_bounded_number_of_packets(settings: Settings) 
     asyncio.run(scenario())
 
 
-def test_what_clients_share_counts_once(settings: Settings) -> None:
+def test_what_clients_share_counts_once(settings: Settings, unread: UnreadPackets) -> None:
     settings.STREAM_UNREAD_BYTES_MAX = 50_000
 
     async def scenario() -> None:
         server = Server()
-        outboxes = [server.outbox(str(number)) for number in range(100)]
-        running = [asyncio.create_task(outbox.run()) for outbox in outboxes]
+        clients = [server.client(str(number)) for number in range(100)]
+        running = [asyncio.create_task(client.run()) for client in clients]
         await asyncio.sleep(0)
-        before = unread.bytes
         packet = Packet(["x" * 40_000])
-        for outbox in outboxes:
-            outbox.put(packet)
+        for client in clients:
+            client.put(packet)
         await asyncio.sleep(0.01)
-        assert unread.bytes - before == packet.size
+        assert unread.bytes == packet.size
         assert server.closed == []
         for task in running:
             task.cancel()
@@ -109,18 +111,20 @@ def test_what_clients_share_counts_once(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_beyond_the_bound_the_longest_silent_are_closed_until_half_is_left(settings: Settings) -> None:
+def test_beyond_the_bound_the_longest_silent_are_closed_until_half_is_left(
+    settings: Settings, unread: UnreadPackets
+) -> None:
     settings.STREAM_UNREAD_BYTES_MAX = 100_000
 
     async def scenario() -> None:
         server = Server()
-        outboxes = [server.outbox(str(number)) for number in range(12)]
-        running = [asyncio.create_task(outbox.run()) for outbox in outboxes]
+        clients = [server.client(str(number)) for number in range(12)]
+        running = [asyncio.create_task(client.run()) for client in clients]
         await asyncio.sleep(0)
-        for outbox in outboxes[:11]:
-            outbox.put("x" * 9_900)
+        for client in clients[:11]:
+            client.put("x" * 9_900)
             await asyncio.sleep(0.002)
-        outboxes[11].put("small")
+        clients[11].put("small")
         async with asyncio.timeout(5):
             while not server.closed:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
@@ -136,21 +140,24 @@ def test_beyond_the_bound_the_longest_silent_are_closed_until_half_is_left(setti
 class Connection:
     """A server's connection to a client that was told, and that has something unread."""
 
-    def __init__(self) -> None:
+    def __init__(self, unread: UnreadPackets) -> None:
+        self._unread = unread
         self._packet = Packet(["x" * 50_000])
         unread.hold(self._packet)
         unread.was_told(self)
 
     def abort(self) -> None:
-        unread.release(self._packet)
+        self._unread.release(self._packet)
 
 
-def test_clients_that_were_told_and_do_not_read_are_cut_off(settings: Settings) -> None:
+def test_clients_that_were_told_and_do_not_read_are_cut_off(
+    settings: Settings, unread: UnreadPackets
+) -> None:
     settings.STREAM_UNREAD_BYTES_MAX = 100_000
 
     async def scenario() -> None:
         for _ in range(10):
-            Connection()
+            Connection(unread)
         async with asyncio.timeout(5):
             while unread.bytes > 50_000 + 100:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
