@@ -69,7 +69,9 @@ def test_the_count_comes_without_another_line(stream: io.StringIO) -> None:
     assert stream.getvalue().splitlines() == ["again", "again … and 1 more like it in the last 1 s"]
 
 
-@pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\x85", "\u2028", "\ud800"])
+@pytest.mark.parametrize(
+    "text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\x85", "\u2028", "\ud800"], ids=ascii
+)
 def test_a_message_is_one_line(logger: logging.Logger, stream: io.StringIO, text: str) -> None:
     logger.warning("got %s", text)
     written = stream.getvalue()
