@@ -21,7 +21,7 @@ compile := $(python) -m compileall -q -j 0 \
 PYTHON ?=
 sources := exchange_site operators matching marketdata orders rest loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run demo test check containers format bench profile load-test simulate chaos clean
+.PHONY: help run demo test check containers format bench profile load-test simulate chaos strangers clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
@@ -33,6 +33,7 @@ help:
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
 	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
 	@echo "make chaos      break a real exchange under load, and audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
+	@echo "make strangers  attack a real exchange in each known way, beside an honest client: SECONDS=12 make strangers"
 	@echo "make bench      measure engine, orders over HTTP, recovery, growth and memory: a quarter of an hour; needs wrk"
 	@echo "make profile    show where the processor time of an order goes; needs wrk"
 	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
@@ -78,6 +79,9 @@ simulate: $(dev_stamp)
 
 chaos: $(dev_stamp)
 	@exec $(python) -m chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE)) $(if $(SEED),--seed $(SEED))
+
+strangers: $(dev_stamp)
+	@exec $(python) -m chaos.strangers $(if $(SECONDS),--seconds $(SECONDS))
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
