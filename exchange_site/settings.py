@@ -59,14 +59,12 @@ COMMANDS_AT_ONCE_MAX = 1_000  # orders
 CANCELS_AT_ONCE_MAX = 1_000
 PAGES_AT_ONCE_MAX = 2  # of the docs and their scripts: each takes a thread
 PAGES_WAITING_MAX = 100
-OPERATOR_PAGES_AT_ONCE_MAX = (
-    4  # of the admin, for those who are logged in: each takes a thread, and a connection
-)
+# Of the admin, for those who are logged in: each takes a thread, and a connection.
+OPERATOR_PAGES_AT_ONCE_MAX = 4
 OPERATOR_PAGES_WAITING_MAX = 100
 OPERATOR_PAGES_PER_TICKET_MAX = 50  # of these, for one login
-LOGINS_WAITING_MAX = (
-    200  # of names that operators have; one is checked at a time, each takes a processor a while
-)
+# Of names that operators have; one is checked at a time, each takes a processor a while.
+LOGINS_WAITING_MAX = 200
 LOGINS_WAITING_PER_ADDRESS_MAX = 20
 LOGIN_FORM_BYTES_MAX = 16 * 1024
 STRANGERS_WAITING_MAX = 5_000  # for the login page, and with names that no operator has; of these there are
@@ -106,9 +104,8 @@ DATABASE_STATEMENT_SECONDS_MAX = 5.0
 # What orders and cancels look up does not wait behind the reads: see orders/look_ups.py.
 DESK_THREADS_PER_READER = 1
 DESK_REPLAYS_MAX = 32  # orders with fills that are sent again, and read for that
-LOOK_UPS_WAITING_MAX = (
-    500  # orders that were not taken, or cancels of no open order: of each, that wait to be read
-)
+# Orders that were not taken, or cancels of no open order: of each, that wait to be read.
+LOOK_UPS_WAITING_MAX = 500
 LOOK_UP_ROWS_MAX = 32  # of them in one statement
 LOOK_UP_PAUSE_SECONDS = 0.02  # from one such statement to the next
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
@@ -132,21 +129,18 @@ GC_NEW_OBJECTS_MAX = 10_000  # containers that outlive their making, before the 
 GC_LOOKS_MAX = (10, 1)  # at the new, before it looks at the older; at those, before it looks at all
 
 # Books
-INSTRUMENT_OPEN_ORDERS_MAX = (
-    1_000_000  # orders of all clients in one book; each client's bound is the instrument's
-)
+# Orders of all clients in one book; each client's bound is the instrument's.
+INSTRUMENT_OPEN_ORDERS_MAX = 1_000_000
 BOOK_LEVELS_PER_SIDE_MAX = 100_000  # prices with resting orders
 BOOK_LEVELS_IMPROVING_MAX = 1_000  # more of them, for orders that improve the best price of their side
 ORDER_TRADES_MAX = 5_000  # resting orders that one order may trade with
 
 # The matching worker
 WORKER_BATCH_COMMANDS_MAX = 256
-WORKER_BATCH_TRADES_MAX = (
-    2_500  # the command that reaches it ends the batch; one order adds ORDER_TRADES_MAX at most
-)
-MARKET_MESSAGE_CHANGES_MAX = (
-    500  # trades, rests and cancels of one message to the stream; a commit may need several
-)
+# The command that reaches it ends the batch; one order adds ORDER_TRADES_MAX at most.
+WORKER_BATCH_TRADES_MAX = 2_500
+# Trades, rests and cancels of one message to the stream; a commit may need several.
+MARKET_MESSAGE_CHANGES_MAX = 500
 MIRROR_LEVELS_PER_COMMAND = 1_000  # while a book's mirror in Redis is rebuilt
 MIRROR_RETRY_SECONDS = 10.0  # after Redis had no memory for a book's mirror
 WORKER_LOOK_UP_SECONDS = 20.0  # after a start and after a reused key, idempotency keys are looked up so long
@@ -457,9 +451,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = (
-    True  # served from the packages themselves: nothing to collect before the first start
-)
+# Served from the packages themselves: nothing to collect before the first start.
+WHITENOISE_USE_FINDERS = True
 
 USE_TZ = True
 TIME_ZONE = "UTC"
