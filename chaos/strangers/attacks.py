@@ -32,7 +32,6 @@ def _endless(kind: str) -> Strike:
 
 
 _HEAD = "REQUEST_HEAD_BYTES_MAX, REQUEST_HEADERS_MAX"
-_ASKED = "READS_AT_ONCE_MAX, one shared answer"
 
 _CLOSED = ("closed by the exchange", "cut off")
 
@@ -42,14 +41,16 @@ ATTACKS = (
     Attack("an endless header name", _endless("an endless header name"), _HEAD, ("431",)),
     Attack("an endless URL", _endless("an endless URL"), "REQUEST_URL_BYTES_MAX", ("414",)),
     Attack("an endless query", _endless("an endless query"), "REQUEST_URL_BYTES_MAX", ("414",)),
-    Attack("endless trailers", _endless("endless trailers"), "REQUEST_FRAMING_BYTES_MAX", ("400", "431")),
+    Attack(
+        "endless trailers", _endless("endless trailers"), "REQUEST_CHUNK_OVERHEAD_BYTES_MAX", ("400", "431")
+    ),
     Attack(
         "an endless chunk extension",
         _endless("an endless chunk extension"),
-        "REQUEST_FRAMING_BYTES_MAX",
+        "REQUEST_CHUNK_OVERHEAD_BYTES_MAX",
         ("400", "431"),
     ),
-    Attack("silent connections", http_attacks.silent_connections, "CONNECTIONS_PER_ADDRESS_MAX", _CLOSED),
+    Attack("silent connections", http_attacks.silent_connections, "API_CONNECTIONS_PER_ADDRESS_MAX", _CLOSED),
     Attack(
         "slow requests",
         http_attacks.slow_requests,
@@ -57,24 +58,30 @@ ATTACKS = (
         ("connections",),
     ),
     Attack(
-        "questions about health", functools.partial(http_attacks.ask_for, path="/healthz"), _ASKED, ("200",)
+        "questions about health",
+        functools.partial(http_attacks.ask_for, path="/healthz"),
+        "HEALTH_SHARED_SECONDS",
+        ("200",),
     ),
     Attack(
-        "questions about metrics", functools.partial(http_attacks.ask_for, path="/metrics"), _ASKED, ("200",)
+        "questions about metrics",
+        functools.partial(http_attacks.ask_for, path="/metrics"),
+        "METRICS_SHARED_SECONDS",
+        ("200",),
     ),
     Attack(
         "questions about the schema",
         functools.partial(http_attacks.ask_for, path="/docs/schema"),
-        _ASKED,
+        "an answer from memory",
         ("200",),
     ),
-    Attack("malformed requests", http_attacks.malformed_requests, "LOG_LINES_PER_SECOND_MAX", ("400",)),
+    Attack("malformed requests", http_attacks.malformed_requests, "LOG_LINES_MAX", ("400",)),
     Attack("the login page", http_attacks.login_pages, "STRANGERS_AT_ONCE", ("200", "503")),
     Attack("guesses of the password", http_attacks.password_guesses, "AXES_FAILURE_LIMIT", ("403", "429")),
     Attack(
         "cancels of unknown orders",
         order_attacks.cancels_of_unknown_orders,
-        "LOOK_UPS_AT_ONCE_MAX",
+        "LOOK_UPS_WAITING_MAX, LOOK_UP_PAUSE_SECONDS",
         ("404", "429", "503"),
     ),
     Attack(
@@ -87,14 +94,14 @@ ATTACKS = (
     Attack(
         "retries beyond the limits",
         order_attacks.retries_beyond_limits,
-        "LOOK_UPS_AT_ONCE_MAX",
+        "LOOK_UPS_WAITING_MAX, LOOK_UP_PAUSE_SECONDS",
         ("422",),
         FILLED_ORDER,
     ),
     Attack(
         "retries of an order with many fills",
         order_attacks.retries_of_a_filled_order,
-        "LOOK_UPS_AT_ONCE_MAX",
+        "DESK_REPLAYS_MAX",
         ("200",),
         FILLED_ORDER,
     ),
@@ -114,7 +121,7 @@ ATTACKS = (
     Attack(
         "subscriptions again and again",
         stream_attacks.subscriptions_again_and_again,
-        "STREAM_SNAPSHOTS_PER_SECOND_MAX",
+        "STREAM_SNAPSHOT_SECONDS",
         ("subscriptions",),
         LARGE_BOOK,
     ),
