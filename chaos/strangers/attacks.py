@@ -77,7 +77,12 @@ ATTACKS = (
     ),
     Attack("malformed requests", http_attacks.malformed_requests, "LOG_LINES_MAX", ("400",)),
     Attack("the login page", http_attacks.login_pages, "STRANGERS_AT_ONCE", ("200", "503")),
-    Attack("guesses of the password", http_attacks.password_guesses, "AXES_FAILURE_LIMIT", ("403", "429")),
+    Attack(
+        "guesses of the password",
+        http_attacks.password_guesses,
+        "LOGINS_WAITING_PER_ADDRESS_MAX, LOGIN_FAILURES_MAX",
+        ("200", "403", "429", "503"),
+    ),
     Attack(
         "cancels of unknown orders",
         order_attacks.cancels_of_unknown_orders,
