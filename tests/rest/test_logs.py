@@ -69,9 +69,7 @@ def test_the_count_comes_without_another_line(stream: io.StringIO) -> None:
     assert stream.getvalue().splitlines() == ["again", "again … and 1 more like it in the last 1 s"]
 
 
-@pytest.mark.parametrize(
-    "text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\x85", "\u2028", "\ud800"], ids=ascii
-)
+@pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\x1b[2J", "\x00", "\x85", "\u2028", "\ud800"], ids=ascii)
 def test_a_message_is_one_line(logger: logging.Logger, stream: io.StringIO, text: str) -> None:
     logger.warning("got %s", text)
     written = stream.getvalue()
@@ -82,6 +80,20 @@ def test_a_message_is_one_line(logger: logging.Logger, stream: io.StringIO, text
 def test_a_message_is_cut(logger: logging.Logger, stream: io.StringIO) -> None:
     logger.warning("x" * 100_000)
     assert len(stream.getvalue()) < 1_200
+
+
+def test_an_errors_text_does_not_pass_for_a_message(logger: logging.Logger, stream: io.StringIO) -> None:
+    """It may be what a client sent."""
+    try:
+        raise ValueError(
+            "no\n2026-01-01 00:00:00,000 WARNING 1 operators: everything is halted\x1b[2J" + "x" * 9_000
+        )
+    except ValueError:
+        logger.exception("unhandled")
+    first, *others = stream.getvalue().splitlines()
+    assert first.endswith("unhandled")
+    assert len(others) > 2
+    assert all(line.startswith("    ") and line.isprintable() and len(line) < 1_100 for line in others)
 
 
 def test_a_refusal_of_djangos_has_no_stack_trace(stream: io.StringIO) -> None:
