@@ -11,11 +11,11 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from exchange_site.errors import chunk_overhead, head_too_large, incomplete_request, too_busy
 from exchange_site.server.chunks import ChunkedBody, ChunkOverhead, InvalidChunk
 from exchange_site.server.connections import NEVER, Place
+from exchange_site.server.cycle import WholeAnswerCycle
 from exchange_site.server.ends import BODY, CHUNKS, HEAD, LINGER, UNREAD, WORKING, EndingProtocol
 from exchange_site.server.heads import HEAD_CHECKED, Refused, check_beginning, split_target
 from exchange_site.server.parser import HeadParser
@@ -118,7 +118,7 @@ class RequestProtocol(EndingProtocol):
         self._request_bytes = size = len(head) + HEADER_BYTES * len(parser.headers)
         if size > SMALL_BYTES:
             self._hold(size)
-        self.cycle = RequestResponseCycle(
+        self.cycle = WholeAnswerCycle(
             scope={
                 "type": "http",
                 "asgi": {"version": self.asgi_version, "spec_version": "2.3"},

@@ -81,7 +81,7 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(application: Application) -> AsyncIterator[Served]:
+async def served(application: Any) -> AsyncIterator[Served]:
     config = Config(application, http=RequestProtocol, ws=StreamProtocol, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
@@ -306,5 +306,44 @@ def test_what_is_no_message_is_closed_without_a_stack_trace(
             heard = await stream[0].read()
             assert int.from_bytes(heard[2:4], "big") == code
             assert not [record for record in caplog.records if record.exc_info]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([(b"content-length", b"2")], b"200"),
+        ([], b"200"),
+        ([(b"content-length", b"3")], b"500"),
+        ([(b"content-length", b"2"), (b"x", b"a\r\nset-cookie: b")], b"500"),
+        ([(b"content-length", b"2"), (b"x", b"a\nb")], b"500"),
+        (None, b"500"),
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_an_answer_is_whole_or_says_in_our_words_that_it_is_not(
+    headers: list[tuple[bytes, bytes]] | None, expected: bytes, method: bytes
+) -> None:
+    if method == b"HEAD" and headers == [(b"content-length", b"3")]:
+        expected = b"200"  # it may say what GET has
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if headers is None:
+            raise ValueError
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async def test() -> None:
+        async with served(application) as server:
+            reader, writer = await server.connect()
+            writer.write(method + b" / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.split(b" ")[1] == expected
+            assert head.lower().count(b"connection: close") == 1
+            assert b"set-cookie" not in head
+            assert bool(body) == (method == b"GET")
+            if body and expected == b"500":
+                assert b'"code":"internal_error"' in body
 
     run(test())
