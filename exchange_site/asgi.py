@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from exchange_site.errors import page_not_found
 from exchange_site.handler import ApiHandler, Receive, Send, send_response
 from exchange_site.origins import AllowedOrigins
-from exchange_site.pages import ADMIN_PREFIX, DOCUMENT_PATH, PAGE_PREFIXES, django_pages
+from exchange_site.pages import DOCUMENT_PATH, PAGE_PREFIXES, django_pages, is_of_admin
 from exchange_site.server.heads import HEAD_CHECKED, head_refusal
 from marketdata.routing import websocket_urlpatterns
 from rest.memory import settle_memory
@@ -39,7 +39,7 @@ async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     path = scope["path"]
     if not path.startswith(PAGE_PREFIXES) or path.startswith(DOCUMENT_PATH):
         await api(scope, receive, send)
-    elif settings.ENVIRONMENT.admin_bind and path.startswith(ADMIN_PREFIX):
+    elif settings.ENVIRONMENT.admin_bind and is_of_admin(path):
         await not_here(scope, receive, send)  # it has a listener of its own
     else:
         await pages(scope, receive, send)
@@ -49,7 +49,7 @@ async def admin_http(scope: dict[str, Any], receive: Receive, send: Send) -> Non
     """The admin and its scripts and styles, and nothing else."""
     if HEAD_CHECKED not in scope and (refusal := head_refusal(scope)) is not None:
         await send_response(refusal, send)
-    elif scope["path"].startswith((ADMIN_PREFIX, "/static/")):
+    elif is_of_admin(scope["path"]) or scope["path"].startswith("/static/"):
         await pages(scope, receive, send)
     else:
         await not_here(scope, receive, send)

@@ -30,7 +30,7 @@ from django.utils.crypto import get_random_string
 
 from exchange_site.errors import ErrorResponse, bad_request, too_busy
 from exchange_site.room import Refusals
-from operators.logins import operator_names
+from operators.logins import client_party, operator_names
 from operators.tickets import cookie_of
 from rest.database import DatabaseReader
 from rest.exceptions import Unavailable
@@ -181,7 +181,7 @@ class Entrance:
         token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
         if not token or not form.get("csrfmiddlewaretoken"):
             return await self._pace.keep(_no_token)
-        address = str((scope.get("client") or ("unknown",))[0])
+        address = client_party(str((scope.get("client") or ("unknown",))[0]))
         if await self._names.include(normalize("NFKC", form.get("username", "").strip())):  # as Django does
             if self._queue.is_full_for(address):
                 return await self._pace.keep(too_busy)
@@ -269,6 +269,8 @@ def _no_token() -> ErrorResponse:
 
 
 def _to_login(scope: Mapping[str, Any]) -> HttpResponse:
+    if f"{scope['path']}/" == HOME_PATH:
+        return HttpResponseRedirect(HOME_PATH, headers={"Content-Length": "0"})
     path = scope["path"] if len(scope["path"]) <= NEXT_CHARACTERS_MAX else HOME_PATH
     query = scope.get("query_string", b"").decode("latin-1")
     target = f"{path}?{query}" if query and len(query) <= NEXT_CHARACTERS_MAX else path

@@ -39,10 +39,15 @@ from operators.tickets import ticket_of
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 DOCUMENT_PATH = "/docs/schema"  # is no page: the API answers it from memory
-ADMIN_PREFIX = "/admin"
+ADMIN_PATH = "/admin"
 
 Message = Mapping[str, Any]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
+
+
+def is_of_admin(path: str) -> bool:
+    """Whether the admin answers it."""
+    return path == ADMIN_PATH or path.startswith(f"{ADMIN_PATH}/")
 
 
 class Pages:
@@ -79,7 +84,7 @@ class Pages:
 
     async def _answer(self, scope: dict[str, Any], receive: Receive) -> list[Message] | HttpResponse:
         ticket = ticket_of(scope["headers"])
-        is_stranger = ticket is None and scope["path"].startswith(ADMIN_PREFIX)
+        is_stranger = ticket is None and is_of_admin(scope["path"])
         bytes_max = settings.LOGIN_FORM_BYTES_MAX if is_stranger else settings.PAGE_FORM_BYTES_MAX
         try:
             body = await read_body(scope, receive, bytes_max)

@@ -1,11 +1,11 @@
 """Logins: wrong passwords are counted by name and address, then refused for a while; each is told of at a pace.
 
 django-axes decides and counts, in the cache in Redis: see AXES_ in the settings. A lock is of one name at one
-address, so that nobody can lock an operator out who sits elsewhere. Without Redis nothing is counted.
+address (an IPv6 /64 is one), so that nobody can lock out an operator who sits elsewhere. Without Redis nothing is
+counted.
 """
 
 import logging
-import time
 from typing import Any
 
 from axes.handlers.cache import AxesCacheHandler
@@ -18,6 +18,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from redis.exceptions import RedisError
+
+from rest.addresses import parse_address, party_of
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,17 @@ def client_address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR") or "unknown")
 
 
+def client_party(address: str) -> str:
+    """All addresses that one client can take have one count of failures, and one place in the queue."""
+    parsed = parse_address(address)
+    return address if parsed is None else party_of(parsed)
+
+
+def counted_address(request: HttpRequest) -> str:
+    """What django-axes counts failures by."""
+    return client_party(client_address(request))
+
+
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """The answer to a login with a name that is locked at this address."""
     seconds = round(settings.LOGIN_LOCK_SECONDS)
@@ -73,30 +86,6 @@ def operator_names() -> frozenset[str]:
     return frozenset(users.values_list("username", flat=True)[: settings.OPERATOR_NAMES_MAX])
 
 
-class PacedWarnings:
-    """LOGIN_LOG_LINES_MAX lines in LOGIN_LOG_SECONDS, and then one that says how many more there were."""
-
-    def __init__(self) -> None:
-        self._period_ends = 0.0
-        self._lines = 0
-        self._more = 0
-
-    def warn(self, message: str, *args: object) -> None:
-        now = time.monotonic()
-        if now >= self._period_ends:
-            if self._more:
-                logger.warning("and %d more failed logins since then", self._more)
-            self._period_ends, self._lines, self._more = now + settings.LOGIN_LOG_SECONDS, 0, 0
-        if self._lines < settings.LOGIN_LOG_LINES_MAX:
-            self._lines += 1
-            logger.warning(message, *args)
-        else:
-            self._more += 1
-
-
-_warnings = PacedWarnings()
-
-
 @receiver(user_login_failed)
 def _tell_of_failure(
     sender: object, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: object
@@ -105,7 +94,7 @@ def _tell_of_failure(
         return
     name = str(credentials.get("username", ""))[:NAME_CHARACTERS_SHOWN]
     locked = getattr(request, "axes_locked_out", False)
-    _warnings.warn(
+    logger.warning(
         "%s at %s: %s", "login locked" if locked else "login failed", client_address(request), ascii(name)
     )
 

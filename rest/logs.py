@@ -21,15 +21,23 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 class LineFormatter(logging.Formatter):
     """Escapes what would end a line or steer a terminal, and cuts what is longer than a message needs.
 
-    A defect's stack trace follows on lines of its own.
+    A defect's stack trace follows on indented lines: an error's text may be a client's, and must not pass for a
+    message.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        text = record.message
-        if len(text) > MESSAGE_CHARACTERS_MAX:
-            text = text[:MESSAGE_CHARACTERS_MAX] + "…"
-        record.message = _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+        record.message = _plain(record.message)
         return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        return "\n".join(f"    {_plain(line)}" for line in super().formatException(ei).split("\n"))
+
+
+def _plain(text: str) -> str:
+    """One line of bounded length."""
+    if len(text) > MESSAGE_CHARACTERS_MAX:
+        text = text[:MESSAGE_CHARACTERS_MAX] + "…"
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class Window:

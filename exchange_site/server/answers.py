@@ -63,16 +63,16 @@ class HeldAnswer:
     def __init__(self, transport: asyncio.Transport, on_close: Callable[[], object] | None = None) -> None:
         self.transport = transport
         self._on_close = on_close or transport.close
-        self._data: list[bytes] = []
+        self.parts: list[bytes] = []  # written, and not sent yet
 
     def write(self, data: bytes) -> None:
-        if not self._data:
+        if not self.parts:
             _written.add(self)
-        self._data.append(data)
+        self.parts.append(data)
 
     def send(self) -> None:
         """Write what is kept now; the client may have left meanwhile."""
-        data, self._data = b"".join(self._data), []
+        data, self.parts = b"".join(self.parts), []
         if data and not self.transport.is_closing():
             self.transport.write(data)
             _unread.look_at(self.transport, len(data))

@@ -21,6 +21,7 @@ from rest.loops import per_event_loop
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
+WEBSOCKETS_SHARE_MAX = 3 / 4  # of all connections
 NEVER = float("inf")
 
 
@@ -29,6 +30,9 @@ class Closable(Protocol):
 
     def give_way(self) -> None:
         """Close now: another connection, or the others' memory, needs the place."""
+
+    def drop_received(self) -> None:
+        """Give up what was received and is not worked on: the others' memory needs the room."""
 
     def miss_deadline(self) -> None:
         """The client did not send in time."""
@@ -48,7 +52,7 @@ class Peer:
 class Place:
     """One connection's place among all."""
 
-    __slots__ = ("_connections", "bytes_held", "deadline", "owner", "peer")
+    __slots__ = ("_connections", "bytes_held", "deadline", "is_websocket", "owner", "peer")
 
     def __init__(self, connections: "Connections", owner: Closable, peer: Peer | None) -> None:
         self._connections = connections
@@ -56,10 +60,14 @@ class Place:
         self.peer = peer
         self.deadline = NEVER  # in the event loop's time
         self.bytes_held = 0
+        self.is_websocket = False
 
     def work(self) -> None:
         """A request is complete: the connection is not closed for another one."""
-        self._connections.waiting.pop(self, None)
+        connections = self._connections
+        connections.waiting.pop(self, None)
+        if self.bytes_held:
+            connections.holding.pop(self, None)
         if self.peer is not None:
             self.peer.waiting.pop(self, None)
 
@@ -69,13 +77,12 @@ class Place:
         if self.peer is not None:
             self.peer.waiting[self] = None
 
-    def become_websocket(self) -> None:
-        """From now on it counts in total only."""
-        self.work()
-        self._connections.forget_peer(self)
+    def become_websocket(self) -> bool:
+        """From now on it counts in total only. False if there are too many: then nothing has changed."""
+        return self._connections.take_websocket(self)
 
     def hold(self, size: int) -> None:
-        """So many bytes of requests that the connection has received are kept for it."""
+        """So many bytes that the connection has received are kept, for it or for its request."""
         self._connections.hold(self, size)
 
     def leave(self) -> None:
@@ -88,7 +95,9 @@ class Connections:
 
     def __init__(self, *, peers: Peers, total_max: int, per_address_max: int, bytes_max: int) -> None:
         self.waiting: OrderedDict[Place, None] = OrderedDict()
+        self.holding: OrderedDict[Place, None] = OrderedDict()  # bytes that may be given up
         self._places: set[Place] = set()
+        self._websockets = 0
         self._peers_of: dict[str, Peer] = {}
         self._peers = peers
         self._total_max = total_max
@@ -127,6 +136,7 @@ class Connections:
         if place not in self._places:
             return
         self._places.remove(place)
+        self._websockets -= place.is_websocket
         place.work()
         self.forget_peer(place)
         self._bytes -= place.bytes_held
@@ -140,11 +150,26 @@ class Connections:
         if not peer.connections:
             del self._peers_of[peer.key]
 
+    def take_websocket(self, place: Place) -> bool:
+        """WebSockets never give way, so that they may not take all places."""
+        if self._websockets >= self._total_max * WEBSOCKETS_SHARE_MAX:
+            return False
+        self._websockets += 1
+        place.is_websocket = True
+        place.work()
+        self.forget_peer(place)
+        return True
+
     def hold(self, place: Place, size: int) -> None:
-        self._bytes += size - place.bytes_held
+        more = size - place.bytes_held
+        self._bytes += more
         place.bytes_held = size
-        if self._bytes > self._bytes_max:
-            self._make_room()
+        if more > 0:
+            self.holding[place] = None
+            if self._bytes > self._bytes_max:
+                self._make_room()
+        elif not size:
+            self.holding.pop(place, None)
 
     def sweep(self, now: float) -> None:
         """Tell the connections whose deadline has passed, and the log how many had to go for others."""
@@ -168,13 +193,18 @@ class Connections:
         return False
 
     def _make_room(self) -> None:
-        """Unfinished requests are given up, oldest first, until a quarter of the room is free."""
+        """What is not worked on is given up, oldest first, until a quarter of the room is free.
+
+        Requests that are worked on keep what they hold: their number is bounded (exchange_site/room.py).
+        """
         logger.warning("unfinished requests hold %d bytes: the oldest are cut off", self._bytes)
-        for place in [place for place in self.waiting if place.bytes_held]:
-            if self._bytes <= self._bytes_max * 3 // 4:
-                break
-            self.remove(place)
-            place.owner.give_way()
+        while self.holding and self._bytes > self._bytes_max * 3 // 4:
+            place, _ = self.holding.popitem(last=False)
+            if place in self.waiting:
+                self.remove(place)
+                place.owner.give_way()
+            else:
+                place.owner.drop_received()
 
 
 def _total_max() -> int:

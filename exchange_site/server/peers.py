@@ -4,9 +4,10 @@ import functools
 import ipaddress
 from collections.abc import Sequence
 
+from rest.addresses import parse_address, party_of
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-IPV6_HOST_BITS = 64  # of an address: whoever has one has all that share the other half
 ADDRESSES_REMEMBERED_MAX = 1_000
 
 
@@ -17,16 +18,9 @@ class Peers:
         self._trusted = trusted
         self.key = functools.lru_cache(ADDRESSES_REMEMBERED_MAX)(self._key)
 
-    def _key(self, address: str) -> str | None:
+    def _key(self, text: str) -> str | None:
         """None for a trusted proxy, and for what is no address (a Unix socket): such peers are not counted."""
-        try:
-            ip = ipaddress.ip_address(address.partition("%")[0])
-        except ValueError:
+        address = parse_address(text)
+        if address is None or any(address in network for network in self._trusted):
             return None
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
-        if any(ip in network for network in self._trusted):
-            return None
-        if ip.version == 4:
-            return str(ip)
-        return str(ipaddress.ip_network((ip, IPV6_HOST_BITS), strict=False))
+        return party_of(address)

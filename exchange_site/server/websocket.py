@@ -4,10 +4,11 @@ import asyncio
 from typing import Any, cast
 
 from django.conf import settings
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import STATUS_PHRASES, WebSocketsSansIOProtocol
 from websockets.datastructures import Headers
+from websockets.frames import CloseCode, Frame
 from websockets.http11 import Response
 
 from exchange_site.errors import ErrorResponse, handshake_refused, internal_error, upgrade_required
@@ -18,6 +19,8 @@ from marketdata.stream.packet import Packet
 from marketdata.stream.unread import unread
 
 DROPPED_BYTES_MAX = 1024 * 1024
+MESSAGE_FRAMES_MAX = 1_000  # that one message may come in
+FRAME_BYTES = 60  # that a frame of a message takes in memory, beside its content
 CLOSING_SECONDS_MAX = 2.0  # for a client that was closed for its frames to take the close
 
 
@@ -31,6 +34,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self.conn.reject = _reject  # type: ignore[method-assign]
         self._frames = FrameCounter(settings.STREAM_MESSAGES_PER_SECOND_MAX)
         self._dropped_bytes = 0  # behind the frames that were allowed
+        self._queued_bytes = 0  # of messages that wait for the application
         self._late_pong = b""  # to the last ping of a client that does not read
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,6 +61,53 @@ class StreamProtocol(WebSocketsSansIOProtocol):
                 cast("Any", {"type": "websocket.receive", "text": "", TOO_MANY_FRAMES: True})
             )
             self._drop(len(data) - allowed)
+        self._count_unfinished()
+
+    def _count_unfinished(self) -> None:
+        """Count what waits for the application, or for a message's end, with that of all connections."""
+        size = len(self.conn.reader.buffer) + self._queued_bytes
+        if self.frames:
+            size += sum(FRAME_BYTES + len(frame) for frame in self.frames)
+        if self.place is not None and size != self.place.bytes_held:
+            self.place.hold(size)
+
+    def drop_received(self) -> None:
+        """An unfinished message is given up, and the client with it."""
+        self.transport.abort()
+
+    def give_way(self) -> None:
+        """WebSockets do not wait, so that nobody asks."""
+
+    def miss_deadline(self) -> None:
+        """They have no deadline."""
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= MESSAGE_FRAMES_MAX and not event.fin:
+            self._fail(CloseCode.MESSAGE_TOO_BIG)
+        else:
+            super().handle_cont(event)
+
+    def send_receive_event_to_app(self) -> None:
+        """uvicorn shows a stack trace of what is not UTF-8."""
+        if self.curr_msg_data_type == "text" and not _is_text(self.frames):
+            self._fail(CloseCode.INVALID_DATA)
+        else:
+            self._queued_bytes += sum(map(len, self.frames))
+            super().send_receive_event_to_app()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        event = await super().receive()
+        if self._queued_bytes and self.queue.empty():
+            self._queued_bytes = 0
+            self._count_unfinished()
+        return event
+
+    def _fail(self, code: CloseCode) -> None:
+        """Close for what the client sent."""
+        self.frames = []
+        if not self.close_sent:
+            self.conn.send_close(code)
+            self.handle_parser_exception()
 
     def _drop(self, size: int) -> None:
         """Read on for a while, to see the client's end, but not for as long as it sends."""
@@ -126,6 +177,14 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def _release_unread(self) -> None:
         unread.release_all(self._unread)
         self._unread.clear()
+
+
+def _is_text(frames: list[bytes]) -> bool:
+    try:
+        b"".join(frames).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _reject(status: int, text: str) -> Response:

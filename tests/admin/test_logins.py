@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+from django.conf import settings as django_settings
 from django.core import signing
+from django.test import RequestFactory
 
 from exchange_site.entrance import FairQueue
 from operators import tickets
+from operators.logins import counted_address
 from tests.admin.browser import Browser
 from tests.admin.conftest import Place
 from tests.system.exchange import RunningExchange, wait_until
@@ -129,6 +132,27 @@ def test_only_a_ticket_of_ours_is_valid() -> None:
     for bad in ("", "1", foreign, good + "x", good[:-1], "x" * 10_000):
         assert tickets.ticket_of([(b"cookie", f"{tickets.COOKIE}={bad}".encode())]) is None
     assert tickets.ticket_of([]) is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:1.2.3.4", "1.2.3.4", True),
+        ("1.2.3.4", "1.2.3.5", False),
+        ("unknown", "unknown", True),
+    ],
+)
+def test_all_addresses_that_one_guesser_can_take_count_together(one: str, other: str, together: bool) -> None:
+    """An IPv6 client has 2^64 of them: guesses, and places in the queue, would have no bound."""
+    first, second = (
+        counted_address(RequestFactory(REMOTE_ADDR=address).post("/admin/login/")) for address in (one, other)
+    )
+    assert (first == second) == together
+    assert (
+        f"{counted_address.__module__}.{counted_address.__name__}" == django_settings.AXES_CLIENT_IP_CALLABLE
+    )
 
 
 def test_addresses_take_turns() -> None:

@@ -82,6 +82,20 @@ def test_a_message_is_cut(logger: logging.Logger, stream: io.StringIO) -> None:
     assert len(stream.getvalue()) < 1_200
 
 
+def test_an_errors_text_does_not_pass_for_a_message(logger: logging.Logger, stream: io.StringIO) -> None:
+    """It may be what a client sent."""
+    try:
+        raise ValueError(
+            "no\n2026-01-01 00:00:00,000 WARNING 1 operators: everything is halted\x1b[2J" + "x" * 9_000
+        )
+    except ValueError:
+        logger.exception("unhandled")
+    first, *others = stream.getvalue().splitlines()
+    assert first.endswith("unhandled")
+    assert len(others) > 2
+    assert all(line.startswith("    ") and line.isprintable() and len(line) < 1_100 for line in others)
+
+
 def test_a_refusal_of_djangos_has_no_stack_trace(stream: io.StringIO) -> None:
     logger = logging.getLogger("django.security.Tests")
     logger.propagate = False

@@ -1,0 +1,349 @@
+"""What a server keeps for clients that send too much, or do not read: with the protocol's own objects at hand."""
+
+import asyncio
+import contextlib
+import gc
+import socket
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+from uvicorn import Config
+from uvicorn.server import ServerState
+from websockets.frames import Frame, Opcode
+
+from exchange_site.server.connections import Connections, current_connections
+from exchange_site.server.http import RequestProtocol
+from exchange_site.server.websocket import MESSAGE_FRAMES_MAX, StreamProtocol
+from tests.contract.stream import UPGRADE_REQUEST
+
+GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
+HEAD_OF_30_KB = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nn: %s\r\n\r\n" % (b"v" * 30_000)
+WAIT_SECONDS_MAX = 30.0
+ONE_READ = 256 * 1024  # that the event loop takes from a connection at a time
+
+Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Application:
+    """Answers each request with `size` bytes as soon as it may; accepts WebSockets, and reads none of them."""
+
+    def __init__(self, size: int = 1) -> None:
+        self.size = size
+        self.begun = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        message = await receive()
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+            return
+        while message.get("more_body"):
+            message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        self.begun += 1
+        await self.may_answer.wait()
+        await asyncio.sleep(0)  # the work takes a turn of the loop, in which the server reads
+        await asyncio.sleep(0)
+        length = str(self.size).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": b"." * self.size})
+
+
+class Served:
+    """A server in this process."""
+
+    def __init__(self, port: int, state: ServerState) -> None:
+        self.port = port
+        self._state = state
+
+    @property
+    def connections(self) -> Connections:
+        return current_connections()
+
+    @property
+    def protocols(self) -> list[Any]:
+        return list(self._state.connections)
+
+    async def connect(self) -> Stream:
+        """With small buffers in the system, so that what is not read is soon the server's to keep."""
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.port))
+        return await asyncio.open_connection(sock=client, limit=2**26)
+
+
+@contextlib.asynccontextmanager
+async def served(application: Any) -> AsyncIterator[Served]:
+    config = Config(application, http=RequestProtocol, ws=StreamProtocol, lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: RequestProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    try:
+        yield Served(server.sockets[0].getsockname()[1], state)
+    finally:
+        server.close()
+        for task in list(state.tasks):
+            task.cancel()
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    async def bounded() -> None:
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            await test
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(bounded())
+
+
+def text(content: bytes, *, opcode: Opcode = Opcode.TEXT, fin: bool = True) -> bytes:
+    """A client's frame."""
+    return Frame(opcode, content, fin=fin).serialize(mask=True)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 - of things that tell nobody
+        await asyncio.sleep(0.005)
+
+
+async def answer_of(stream: Stream) -> bytes:
+    head = await stream[0].readuntil(b"\r\n\r\n")
+    (length,) = (line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
+    return head + await stream[0].readexactly(int(length.split(b":")[1]))
+
+
+def test_requests_that_come_ahead_are_read_only_as_far_as_they_are_answered() -> None:
+    """Each request of a flood would let the application ask for more, and so one connection took all memory."""
+
+    async def test() -> None:
+        async with served(Application()) as server:
+            stream = await server.connect()
+            flood = (GET % 1) * 1_000_000
+            stream[1].write(flood)
+            kept = []
+            for _ in range(500):
+                assert (await answer_of(stream)).startswith(b"HTTP/1.1 200 ")
+                kept.append(len(server.protocols[0]._later))
+            assert 0 < max(kept) <= 2 * ONE_READ
+            stream[1].close()
+
+    run(test())
+
+
+def test_what_came_ahead_is_given_up_if_all_keep_too_much(settings: Any) -> None:
+    """The request that is worked on is answered all the same, and tells the client that it is the last."""
+    settings.API_RECEIVED_BYTES_MAX = 4 * ONE_READ
+
+    async def test() -> None:
+        application = Application()
+        application.may_answer.clear()
+        async with served(application) as server:
+            streams = [await server.connect() for _ in range(20)]
+            for number, stream in enumerate(streams, 1):
+                stream[1].write(GET % 1)
+                await until(lambda number=number: application.begun == number)
+                stream[1].write((GET % 2) * 20_000)
+            await until(lambda: all(protocol.flow.read_paused for protocol in server.protocols))
+            assert sum(len(protocol._later) for protocol in server.protocols) <= 4 * ONE_READ
+            application.may_answer.set()
+            first = await answer_of(streams[0])
+            assert first.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close" in first.lower()
+            last = await answer_of(streams[-1])
+            assert last.startswith(b"HTTP/1.1 200 ")
+            assert b"connection: close" not in last.lower()
+
+    run(test())
+
+
+def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
+    connections = 200
+
+    async def test() -> None:
+        async with served(Application()) as server:
+            streams = [await server.connect() for _ in range(connections)]
+            await until(lambda: len(server.protocols) == connections)
+            gc.collect()
+            before, _ = tracemalloc.get_traced_memory()
+            for stream in streams:
+                stream[1].write(HEAD_OF_30_KB + b"1")
+                await answer_of(stream)
+            gc.collect()
+            after, _ = tracemalloc.get_traced_memory()
+            assert after - before < connections * 10_000
+            assert not any(place.bytes_held for place in server.connections.waiting)
+
+    tracemalloc.start()
+    try:
+        run(test())
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "head", [HEAD_OF_30_KB, HEAD_OF_30_KB.replace(b"n: ", b"ab:c\r\n" * 80 + b"n: ")[:2_000] + b"\r\n\r\n"]
+)
+def test_heads_whose_bodies_do_not_come_have_a_bound_together(settings: Any, head: bytes) -> None:
+    """Many short lines take memory, too."""
+    settings.API_RECEIVED_BYTES_MAX = 500_000
+
+    async def test() -> None:
+        async with served(Application()) as server:
+            streams = [await server.connect() for _ in range(100)]
+            for stream in streams:
+                stream[1].write(head)
+            first, last = streams[0], streams[-1]
+            assert await first[0].read() == b""
+            assert 0 < sum(len(protocol.parser.headers) > 0 for protocol in server.protocols) < 40
+            last[1].write(b"1")
+            assert (await answer_of(last)).startswith(b"HTTP/1.1 200 ")
+
+    run(test())
+
+
+def test_no_answer_is_made_while_another_is_not_taken() -> None:
+    size = 8 * 1024 * 1024
+
+    async def test() -> None:
+        application = Application(size)
+        async with served(application) as server:
+            stream = await server.connect()
+            stream[1].write((GET % 1) + (GET % 2))
+            await until(lambda: server.protocols and server.protocols[0].flow.write_paused)
+            stream[1].write(GET % 3)
+            stream[1].write_eof()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert application.begun == 1
+            answers = [await answer_of(stream) for _ in range(3)]
+            assert [len(answer) > size for answer in answers] == [True] * 3
+            assert await stream[0].read() == b""
+
+    run(test())
+
+
+@pytest.mark.parametrize("line", [b"", b"Connection: close\r\n"])
+def test_a_client_that_does_not_read_its_answer_waits_and_may_be_closed_for_others(line: bytes) -> None:
+    async def test() -> None:
+        async with served(Application(8 * 1024 * 1024)) as server:
+            stream = await server.connect()
+            stream[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n")
+            await until(lambda: server.protocols and server.protocols[0].flow.write_paused)
+            await until(lambda: server.connections.waiting)
+            (place,) = server.connections.waiting
+            assert place.deadline < float("inf")
+            server.connections.sweep(place.deadline)
+            await until(lambda: not len(server.connections))
+            stream[1].close()
+
+    run(test())
+
+
+def test_unfinished_messages_of_websockets_have_a_bound_together(settings: Any) -> None:
+    settings.API_RECEIVED_BYTES_MAX = 500_000
+    message = text(b"x" * 60_000)
+
+    async def test() -> None:
+        async with served(Application()) as server:
+            streams = [await server.connect() for _ in range(20)]
+            for stream in streams:
+                stream[1].write(UPGRADE_REQUEST)
+                assert (await stream[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+                stream[1].write(message[:-1])
+            assert await streams[0][0].read() == b""
+            assert 0 < len(server.protocols) < 10
+            streams[-1][1].write(message[-1:])
+            await until(lambda: any(protocol.queue.qsize() for protocol in server.protocols))
+
+    run(test())
+
+
+def test_websockets_may_not_take_all_places() -> None:
+    async def test() -> None:
+        async with served(Application()) as server:
+            server.connections._total_max = 8
+            streams = [await server.connect() for _ in range(8)]
+            statuses: list[bytes] = []
+            for stream in streams:
+                stream[1].write(UPGRADE_REQUEST)
+                statuses.append((await stream[0].readuntil(b"\r\n\r\n")).split(b" ")[1])
+            assert statuses == [b"101"] * 6 + [b"503"] * 2
+            for stream in streams[:6]:
+                stream[1].close()
+            await until(lambda: len(server.connections) < 3)
+            assert server.connections._websockets == 0
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        (text(b"\xff\xfe"), 1007),
+        (text(b"x", fin=False) + text(b"", opcode=Opcode.CONT, fin=False) * MESSAGE_FRAMES_MAX, 1009),
+    ],
+)
+def test_what_is_no_message_is_closed_without_a_stack_trace(
+    settings: Any, caplog: pytest.LogCaptureFixture, frames: bytes, code: int
+) -> None:
+    settings.STREAM_MESSAGES_PER_SECOND_MAX = 10_000
+
+    async def test() -> None:
+        async with served(Application()) as server:
+            stream = await server.connect()
+            stream[1].write(UPGRADE_REQUEST)
+            await stream[0].readuntil(b"\r\n\r\n")
+            stream[1].write(frames)
+            heard = await stream[0].read()
+            assert int.from_bytes(heard[2:4], "big") == code
+            assert not [record for record in caplog.records if record.exc_info]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ([(b"content-length", b"2")], b"200"),
+        ([], b"200"),
+        ([(b"content-length", b"3")], b"500"),
+        ([(b"content-length", b"2"), (b"x", b"a\r\nset-cookie: b")], b"500"),
+        ([(b"content-length", b"2"), (b"x", b"a\nb")], b"500"),
+        (None, b"500"),
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_an_answer_is_whole_or_says_in_our_words_that_it_is_not(
+    headers: list[tuple[bytes, bytes]] | None, expected: bytes, method: bytes
+) -> None:
+    if method == b"HEAD" and headers == [(b"content-length", b"3")]:
+        expected = b"200"  # it may say what GET has
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        if headers is None:
+            raise ValueError
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    async def test() -> None:
+        async with served(application) as server:
+            reader, writer = await server.connect()
+            writer.write(method + b" / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.split(b" ")[1] == expected
+            assert head.lower().count(b"connection: close") == 1
+            assert b"set-cookie" not in head
+            assert bool(body) == (method == b"GET")
+            if body and expected == b"500":
+                assert b'"code":"internal_error"' in body
+
+    run(test())
