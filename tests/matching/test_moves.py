@@ -120,6 +120,19 @@ def test_what_the_old_worker_has_not_committed_by_the_move_is_not_taken() -> Non
     assert Order.objects.get(instrument__symbol="BTC-USD").status == "open"
 
 
+@pytest.mark.parametrize("act", ["move", "delete"])
+def test_an_instrument_that_was_moved_meanwhile_is_left_where_it_is(act: str) -> None:
+    """Two operators at once: the second one knows, and would fence, a partition that it has left."""
+    known = find("BTC-USD")
+    move(find("BTC-USD"), 1, OPERATOR, unused_only=False)
+    with pytest.raises(InstrumentError, match="is in partition 1 now"):
+        if act == "move":
+            move(known, 2, OPERATOR, unused_only=False)
+        else:
+            delete_unused(known, OPERATOR)
+    assert find("BTC-USD").partition == 1
+
+
 @pytest.mark.parametrize("used", [False, True])
 def test_only_an_instrument_without_orders_goes_for_good(used: bool) -> None:
     async def scenario() -> Reply:
