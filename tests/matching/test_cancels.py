@@ -207,12 +207,13 @@ def test_an_order_whose_book_is_on_its_way_is_not_called_ended(settings: Setting
             order = await resting(gateway, instrument="ETH-USD")
             desk = desk_of(gateway)
             await read_database(move_away)
+            if by_operator:
+                row = await read_database(find_row, order.order_id)
+                cancelling = desk.cancel(row, by_operator=True)
+            else:
+                cancelling = desk.cancel_by_id(UUID(order.order_id), owner=None)
             with pytest.raises(Unavailable, match="being moved"):
-                if by_operator:
-                    row = await read_database(find_row, order.order_id)
-                    await desk.cancel(row, by_operator=True)
-                else:
-                    await desk.cancel_by_id(UUID(order.order_id), owner=None)
+                await cancelling
             await desk.reload_instruments(1)
             outcome = await desk.cancel_by_id(UUID(order.order_id), owner=None)
             assert msgspec.json.decode(outcome.body)["status"] == "cancelled"

@@ -120,16 +120,18 @@ def test_what_the_old_worker_has_not_committed_by_the_move_is_not_taken() -> Non
     assert Order.objects.get(instrument__symbol="BTC-USD").status == "open"
 
 
-@pytest.mark.parametrize("act", ["move", "delete"])
-def test_an_instrument_that_was_moved_meanwhile_is_left_where_it_is(act: str) -> None:
+@pytest.mark.parametrize(
+    "act",
+    [lambda known: move(known, 2, OPERATOR, unused_only=False), lambda known: delete_unused(known, OPERATOR)],
+)
+def test_an_instrument_that_was_moved_meanwhile_is_left_where_it_is(
+    act: Callable[[Instrument], None],
+) -> None:
     """Two operators at once: the second one knows, and would fence, a partition that it has left."""
     known = find("BTC-USD")
     move(find("BTC-USD"), 1, OPERATOR, unused_only=False)
     with pytest.raises(InstrumentError, match="is in partition 1 now"):
-        if act == "move":
-            move(known, 2, OPERATOR, unused_only=False)
-        else:
-            delete_unused(known, OPERATOR)
+        act(known)
     assert find("BTC-USD").partition == 1
 
 
