@@ -42,7 +42,7 @@ def _answer_before_the_commit(worker: Any) -> None:
         news = documents.market_batches(unsettled, batch, orders)
         outcome = Outcome(batch, documents.replies(batch, orders, unsettled), news)
         await worker._publisher.publish(outcome, done=position, read_max=1)
-        worker._lease, _ = await worker._ledger.settle(batch, worker._held, position)
+        await worker._lease.settle(batch, position)
         return batch
 
     worker._commit = commit
