@@ -102,12 +102,26 @@ DATABASE_READS_MAX = 1_000  # of one API process that are begun or wait for a th
 DATABASE_READ_SECONDS_MAX = 7.0  # with the wait for a thread; also where the server is frozen
 DATABASE_STATEMENT_SECONDS_MAX = 5.0
 # What orders and cancels look up does not wait behind the reads: see orders/look_ups.py.
+DESK_READERS = 5
 DESK_THREADS_PER_READER = 1
 DESK_REPLAYS_MAX = 32  # orders with fills that are sent again, and read for that
 # Orders that were not taken, or cancels of no open order: of each, that wait to be read.
 LOOK_UPS_WAITING_MAX = 500
 LOOK_UP_ROWS_MAX = 32  # of them in one statement
 LOOK_UP_PAUSE_SECONDS = 0.02  # from one such statement to the next
+# Instruments, health, and the names of operators are read on a thread each. Logins are checked on two: one for
+# names that operators have, one for others.
+SINGLE_READERS = 3
+LOGIN_THREADS = 2
+# Of one API process: each of its threads that reads the database keeps a connection, and there are no others.
+DATABASE_CONNECTIONS_PER_API_PROCESS = (
+    DATABASE_THREADS
+    + DESK_READERS * DESK_THREADS_PER_READER
+    + SINGLE_READERS
+    + PAGES_AT_ONCE_MAX
+    + OPERATOR_PAGES_AT_ONCE_MAX
+    + LOGIN_THREADS
+)
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 DATABASE_PEER_TIMEOUT_SECONDS = 10  # until a server that is gone without a word counts as lost
 

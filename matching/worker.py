@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NamedTuple, Self
 
@@ -22,9 +22,10 @@ from redis.exceptions import RedisError
 
 from matching import documents, metrics
 from matching.batch import Batch, Key, keys_of
-from matching.checkpoint import Lease, LeaseLost
+from matching.checkpoint import LeaseLost
 from matching.command_stream import CommandStream, Entry
 from matching.counting import BatchCounter
+from matching.lease_keeper import LeaseKeeper
 from matching.ledger import Ledger
 from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook
@@ -61,23 +62,22 @@ class MatchingWorker:
     ) -> None:
         self.partition = partition
         self.owner = owner
+        self._database_outage = Outage(logger, f"partition {partition}: the database")
+        self._redis_outage = Outage(logger, f"partition {partition}: Redis")
         self._ledger = ledger
+        self._lease = LeaseKeeper(partition, owner=owner, ledger=ledger, outage=self._database_outage)
         self._stream = stream
         self._publisher = publisher
         self._stopping = asyncio.Event()
-        self._lease: Lease | None = None
         self._books: dict[str, MarketBook] = {}
         self._suspects_left = 0  # commands that are run one at a time, because a batch with them failed
         self._look_up_until = 0.0  # until then keys are looked up before they are matched
         self._arrived: list[Entry] = []  # read with the last batch's news, not yet handled
         self._last_now = datetime.min.replace(tzinfo=UTC)  # the time of the last batch
-        self._renewed_at = 0.0  # when the last statement began that renewed the lease
         self._heartbeat_due = 0.0
         self._instruments_due = 0.0
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
         self._counter = BatchCounter(partition)
-        self._database_outage = Outage(logger, f"partition {partition}: the database")
-        self._redis_outage = Outage(logger, f"partition {partition}: Redis")
 
     @classmethod
     def connect(cls, partition: int) -> Self:
@@ -116,14 +116,13 @@ class MatchingWorker:
     async def _own_and_match(self) -> None:
         """From the lease to the stop. Raises what ends the ownership."""
         waiting_said = False
-        while (lease := await self._ledger.acquire(self.owner)) is None:
+        while not await self._lease.acquire():
             self._database_outage.ended()
             if not waiting_said:
                 logger.info("partition %d: standby, another worker holds the lease", self.partition)
                 waiting_said = True
             if await self._pause(settings.WORKER_BACKOFF_SECONDS_MIN):
                 return
-        self._lease = lease
         await self._load()
         while not self._stopping.is_set():
             try:
@@ -133,12 +132,12 @@ class MatchingWorker:
             except (RedisError, OSError) as error:
                 # The books are right and the lease is ours: only the way to the others is lost.
                 self._redis_outage.failed(error)
-                await self._renew()
+                await self._lease.renew()
                 await self._pause(settings.WORKER_BACKOFF_SECONDS_MIN)
 
     async def _load(self) -> None:
         started = time.perf_counter()
-        async with self._renewing():
+        async with self._lease.renewing():
             self._books = await self._ledger.load_books()
         self._database_outage.ended()
         # Clients may send again what was not answered; and a batch that failed must not fail at a key once more.
@@ -146,8 +145,8 @@ class MatchingWorker:
         logger.info(
             "partition %d: epoch %d, position %s, %d orders in %d books loaded in %.2f s",
             self.partition,
-            self._held.epoch,
-            self._held.position,
+            self._lease.held.epoch,
+            self._lease.held.position,
             sum(len(market.book) for market in self._books.values()),
             len(self._books),
             time.perf_counter() - started,
@@ -155,10 +154,10 @@ class MatchingWorker:
 
     async def _join_stream(self) -> None:
         self._arrived = []
-        async with self._renewing():
-            await self._stream.align(self._held.position)
-            await self._publisher.prepare(self._books.values(), self._held.epoch)
-        # Before the first heartbeat, what waits is committed: who can't commit does not say that it matches.
+        async with self._lease.renewing():
+            await self._stream.align(self._lease.held.position)
+            await self._publisher.prepare(self._books.values(), self._lease.held.epoch)
+        # Commit waiting commands before the first heartbeat: a worker that can't commit must not say it matches.
         self._heartbeat_due = _monotonic()
         await self._work()
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
@@ -172,7 +171,7 @@ class MatchingWorker:
         if not entries:
             wait_seconds = self._heartbeat_due - _monotonic()
             entries = await self._stream.read(
-                self._held.position, count=self._read_max, wait_seconds=wait_seconds
+                self._lease.held.position, count=self._read_max, wait_seconds=wait_seconds
             )
         if entries:
             await self._handle(entries)
@@ -181,7 +180,7 @@ class MatchingWorker:
 
     async def _handle(self, entries: list[Entry]) -> None:
         commands, position = await self._decode(entries)
-        position_before = self._held.position
+        position_before = self._lease.held.position
         try:
             await self._run_batch(commands, position)
             self._suspects_left = max(0, self._suspects_left - len(entries))
@@ -190,7 +189,7 @@ class MatchingWorker:
                 raise
             logger.exception("a batch of %d commands failed: %s", len(commands), commands[:1])
             await self._load()
-            if self._held.position != position_before:
+            if self._lease.held.position != position_before:
                 return  # it was committed: whoever waits finds it in the database
             if len(commands) > 1:
                 self._suspects_left = len(entries)
@@ -205,7 +204,7 @@ class MatchingWorker:
         aside is always behind the batch's position, however few of its commands are run.
         """
         commands: list[PlacedCommand] = []
-        position = self._held.position
+        position = self._lease.held.position
         for entry in entries:
             try:
                 if entry.payload is None:
@@ -255,10 +254,7 @@ class MatchingWorker:
     async def _commit(self, keys: list[Key], match: Match) -> Batch:
         started = _monotonic()
         batch, settled, position = await self._settle(keys, match)
-        self._renewed_at = started
         metrics.commit_seconds.observe(_monotonic() - started)
-        if _monotonic() - started > settings.WORKER_HEARTBEAT_SECONDS:
-            await self._renew()  # the statement has renewed it when it began
         await self._publish(batch, settled, position)
         return batch
 
@@ -270,8 +266,7 @@ class MatchingWorker:
         for _ in range(ATTEMPTS_MAX):
             batch, position = match(dict(known_keys))
             try:
-                self._lease, settled = await self._ledger.settle(batch, self._held, position)
-                return batch, settled, position
+                return batch, await self._lease.settle(batch, position), position
             except KeysTaken:
                 metrics.undone.inc()
                 batch.undo()
@@ -297,13 +292,10 @@ class MatchingWorker:
         )
 
     async def _heartbeat(self) -> None:
-        # A batch renews it as well. So it is never older than one and a half heartbeats.
-        if _monotonic() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
-            await self._renew()
-        await self._stream.align(self._held.position)  # Redis may have been replaced without our noticing
-        async with (
-            self._renewing()
-        ):  # a large mirror that was lost is rebuilt for longer than the lease lasts
+        await self._lease.renew_if_due()
+        # Redis may have been replaced without our noticing.
+        await self._stream.align(self._lease.held.position)
+        async with self._lease.renewing():  # rebuilding a large mirror may take longer than the lease lasts
             await self._publisher.heartbeat(self._books.values())
         self._counter.tell_resting(self._books)
         if _monotonic() >= self._instruments_due:
@@ -322,44 +314,19 @@ class MatchingWorker:
             del self._books[symbol]
         added = instruments.keys() - self._books.keys()
         if added:  # new, or moved here with its resting orders
-            async with self._renewing():
+            async with self._lease.renewing():
                 books = await self._ledger.load_books(added)
-            self._books.update(books)
-            await self._publisher.prepare(books.values(), self._held.epoch)
+                self._books.update(books)
+                await self._publisher.prepare(books.values(), self._lease.held.epoch)
         for symbol, market in self._books.items():
             market.instrument = instruments.get(symbol, market.instrument)
         self._instruments_due = _monotonic() + settings.INSTRUMENT_CACHE_SECONDS
 
-    async def _renew(self) -> None:
-        started = _monotonic()
-        self._lease = await self._ledger.renew(self._held)
-        self._renewed_at = started
-
-    @contextlib.asynccontextmanager
-    async def _renewing(self) -> AsyncIterator[None]:
-        """Keep the lease while something takes longer than it lasts; on a connection of its own."""
-
-        async def renew_forever() -> None:
-            while True:
-                await asyncio.sleep(settings.WORKER_HEARTBEAT_SECONDS)
-                try:
-                    await self._ledger.renew_beside(self._held)
-                except (OperationalError, InterfaceError) as error:
-                    self._database_outage.failed(error)
-
-        renewing = asyncio.create_task(renew_forever())
-        try:
-            yield
-        finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
-
     async def _give_back(self) -> None:
         with contextlib.suppress(RedisError, OSError):
             await self._publisher.end_heartbeat()
-        if self._lease is not None:
-            with contextlib.suppress(OperationalError, InterfaceError):
-                await self._ledger.release(self._lease)
+        with contextlib.suppress(OperationalError, InterfaceError):
+            await self._lease.release()
         await self._ledger.aclose()
         await self._publisher.aclose()
         logger.info("partition %d: stopped", self.partition)
@@ -368,12 +335,6 @@ class MatchingWorker:
     def books(self) -> dict[str, MarketBook]:
         """The books in memory, by symbol; right only while the lease is held."""
         return self._books
-
-    @property
-    def _held(self) -> Lease:
-        if self._lease is None:
-            raise LeaseLost(f"partition={self.partition}: no lease was acquired yet")
-        return self._lease
 
     @property
     def _read_max(self) -> int:

@@ -87,6 +87,7 @@ def delete_unused(instrument: Instrument, actor: Actor, *, note: str = "") -> No
     with transaction.atomic():
         bound_statements()
         _fence(instrument.partition)
+        _lock_where_it_is(instrument)
         _refuse_if_used(instrument, "deleted. Halt it instead")
         before = state_of(instrument)
         Instrument.objects.filter(pk=instrument.pk)._raw_delete("default")
@@ -101,6 +102,7 @@ def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: b
     with transaction.atomic():
         bound_statements()
         _fence(instrument.partition)
+        _lock_where_it_is(instrument)
         if unused_only:
             _refuse_if_used(
                 instrument,
@@ -119,6 +121,22 @@ def bound_statements() -> None:
         cursor.execute(
             "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",
             [milliseconds, milliseconds],
+        )
+
+
+def _lock_where_it_is(instrument: Instrument) -> None:
+    """Lock the instrument until the transaction ends, and refuse if somebody has moved or deleted it meanwhile.
+
+    Only the partition that the caller knows is fenced. If it were moved again from there, its worker of now would
+    match on beside the next one. The fence comes first: a worker, too, locks its checkpoint before anything else.
+    """
+    now = Instrument.objects.select_for_update().filter(pk=instrument.pk).first()
+    if now is None:
+        raise InstrumentError(f"{instrument.symbol} was deleted meanwhile. Nothing was changed.")
+    if now.partition != instrument.partition:
+        raise InstrumentError(
+            f"{instrument.symbol} is in partition {now.partition} now, and no longer in {instrument.partition}. "
+            "Nothing was changed; look again."
         )
 
 

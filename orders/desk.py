@@ -157,7 +157,8 @@ class OrderDesk:
         bucket = None if by_operator else client_bucket(row.client_id)
         answer = await self._submit_cancel(command, row.instrument.partition, bucket)
         if answer.reply.kind is ReplyKind.NOT_OPEN:
-            raise OrderNotOpen(headers=answer.headers)
+            now = await self._reads.cancelled(find_order_row, order_id)
+            raise _in_no_book(now, answer.headers)
         return await self._cancelled(order_id, answer.reply, answer.headers)
 
     async def reload_instruments(self, partition: int) -> None:
@@ -318,7 +319,7 @@ class OrderDesk:
         command = self._cancel_command(order_id, row.instrument.symbol, row.client_id)
         answer = await self._submit_cancel(command, row.instrument.partition, None)
         if answer.reply.kind is ReplyKind.NOT_OPEN:
-            raise OrderNotOpen(headers=headers)
+            raise _in_no_book(await self._reads.refused_cancels(order_id), headers)
         return await self._cancelled(order_id, answer.reply, headers)
 
 
@@ -330,6 +331,17 @@ def current_desk() -> OrderDesk:
 
 def no_such_order(headers: dict[str, str] | None = None) -> OrderNotFound:
     return OrderNotFound(headers=headers)
+
+
+def _in_no_book(now: Order | None, headers: dict[str, str]) -> Refusal:
+    """Why the worker has not found an order that rested a moment ago; `now` is its row, read after that."""
+    if now is not None and now.is_resting:
+        return Unavailable(
+            "The order's instrument is being moved to another worker; the order was not cancelled. Send the cancel"
+            " again after Retry-After.",
+            headers=headers,
+        )
+    return OrderNotOpen(headers=headers)
 
 
 def cancel_unknown(headers: dict[str, str]) -> OutcomeUnknown:

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from rest.content import encode_json
-from rest.numbers import Number, average_text, json_decimal, json_number, json_optional_decimal
+from rest.numbers import EXACT, Number, average_text, json_decimal, json_number, json_optional_decimal
 from rest.times import time_text
 
 
@@ -93,9 +93,14 @@ def order_update(state: bytes, sequence: int) -> str:
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def average_price(filled_notional: Decimal, filled_quantity: Decimal) -> Number | None:
+def average_price(
+    filled_notional: Decimal, filled_quantity: Decimal, price: Decimal | None = None
+) -> Number | None:
+    """None if nothing is filled. `price` is the order's: that of all fills, as a rule, of an order that rested."""
     if not filled_quantity:
         return None
+    if price is not None and EXACT.multiply(price, filled_quantity) == filled_notional:
+        return json_decimal(price)
     return json_number(average_text(filled_notional, filled_quantity))
 
 
@@ -111,7 +116,7 @@ def stored_state(order: StoredOrder, symbol: str) -> dict[str, Any]:
         "quantity": json_decimal(order.quantity),
         "filled_quantity": json_decimal(order.filled_quantity),
         "remaining_quantity": json_decimal(order.quantity - order.filled_quantity),
-        "average_price": average_price(order.filled_notional, order.filled_quantity),
+        "average_price": average_price(order.filled_notional, order.filled_quantity, order.price),
         "status": order.status,
         "reason": order.reason,
         "idempotency_key": order.idempotency_key,

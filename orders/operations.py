@@ -1,21 +1,14 @@
 """What operators do to running markets. It all goes through the matching worker, like what clients do."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from redis.exceptions import RedisError
 
 from orders.desk import current_desk
-from orders.messages import heartbeat_key
-from orders.models import PARTITION_MAX, Order
-from rest.exceptions import OrderNotOpen, Refusal, Unavailable
-from rest.redis import connect_redis
-
-HEARTBEATS_READ_AT_ONCE = 4_096  # in one command, which takes Redis about a millisecond
+from orders.models import Order
+from rest.exceptions import OrderNotOpen, Refusal
 
 
 @dataclass
@@ -61,44 +54,3 @@ async def announce_instruments(partitions: Sequence[int]) -> dict[int, str]:
         except Refusal as refusal:
             untold[partition] = str(refusal.detail)
     return untold
-
-
-async def matched_partitions(among: Iterable[int] = range(PARTITION_MAX + 1)) -> set[int]:
-    """The partitions, all of them or those of `among`, whose matching worker has a heartbeat in Redis now.
-
-    Raises Unavailable if Redis does not answer.
-    """
-    partitions = sorted(set(among))
-    matched: set[int] = set()
-    try:
-        async with connect_redis() as redis:
-            for first in range(0, len(partitions), HEARTBEATS_READ_AT_ONCE):
-                some = partitions[first : first + HEARTBEATS_READ_AT_ONCE]
-                owners = await redis.mget([heartbeat_key(partition) for partition in some])
-                matched.update(
-                    partition for partition, owner in zip(some, owners, strict=True) if owner is not None
-                )
-    except (RedisError, OSError) as error:
-        raise Unavailable("Redis is not answering: it is not known which partitions are matched.") from error
-    return matched
-
-
-def validate_partition_matched(partition: int, *, confirmed: bool = False) -> None:
-    """Refuse a partition for an instrument if no worker matches it, unless the operator has confirmed that.
-
-    For synchronous code, such as the `clean` of a form. Raises ValidationError, which names the field `partition`.
-    """
-    if confirmed:
-        return
-    try:
-        matched = async_to_sync(matched_partitions)([partition])
-    except Unavailable as error:
-        raise ValidationError({"partition": f"{error.detail} Confirm to go on all the same."}) from None
-    if partition not in matched:
-        raise ValidationError(
-            {
-                "partition": f"No worker matches partition {partition}: its instruments take no orders, and"
-                f" GET /healthz says degraded, until one runs. Start manage.py run_matching --partition {partition}"
-                " (serve starts it when serve is started again), or confirm to go on all the same."
-            }
-        )

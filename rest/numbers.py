@@ -104,6 +104,7 @@ def json_number(text: str) -> Number:
     return Number(text.encode())
 
 
+@functools.lru_cache(UNITS_REMEMBERED_MAX)
 def json_decimal(value: Decimal) -> Number:
     return json_number(decimal_text(value))
 

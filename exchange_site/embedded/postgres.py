@@ -53,8 +53,7 @@ ACCESS = f"""local all {SUPERUSER} peer map=starter
 local all all scram-sha-256
 """
 
-CONNECTIONS_MAX = 40  # of workers, operators' commands and other programs
-CONNECTIONS_PER_API_PROCESS = 20  # its threads, each of which has one: *_THREADS and PAGES_AT_ONCE_MAX
+CONNECTIONS_MAX = 40  # of workers, operators' commands and other programs: API processes have theirs besides
 
 SETTINGS = {
     "listen_addresses": "",
@@ -101,11 +100,11 @@ class PostgresServer:
         account: Account | None,
         pause: Pause,
         *,
-        api_processes: int = 1,
+        api_connections: int,
         creates_databases: bool = False,
     ) -> None:
         self.creates_databases = creates_databases
-        self.connections_max = CONNECTIONS_MAX + api_processes * CONNECTIONS_PER_API_PROCESS
+        self.connections_max = CONNECTIONS_MAX + api_connections
         self.pause = pause
         self.locations = locations
         self.data = locations.postgres_data

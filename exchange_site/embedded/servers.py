@@ -18,8 +18,8 @@ class EmbeddedServers:
 
     One at a time per data folder: what an earlier run has left running there is stopped first.
     `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu` and takes
-    `valkey_megabytes` of memory at most. PostgreSQL has connections for so many API processes; with
-    `creates_databases`, which tests need, the exchange's role may create databases.
+    `valkey_megabytes` of memory at most. PostgreSQL has `api_connections` for API processes, beside
+    those for everything else; with `creates_databases`, which tests need, the exchange's role may create databases.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class EmbeddedServers:
         valkey: bool = True,
         valkey_cpu: int | None = None,
         valkey_megabytes: int = VALKEY_MEGABYTES_DEFAULT,
-        api_processes: int = 1,
+        api_connections: int = 20,
         creates_databases: bool = False,
         pause: Pause = time.sleep,
     ) -> None:
@@ -41,7 +41,7 @@ class EmbeddedServers:
         self._valkey = valkey
         self._valkey_cpu = valkey_cpu
         self._valkey_megabytes = valkey_megabytes
-        self._api_processes = api_processes
+        self._api_connections = api_connections
         self._creates_databases = creates_databases
         self._pause = pause
 
@@ -78,7 +78,7 @@ class EmbeddedServers:
                     self.locations,
                     self._reaching(postgres_program("postgres")),
                     self._pause,
-                    api_processes=self._api_processes,
+                    api_connections=self._api_connections,
                     creates_databases=self._creates_databases,
                 )
             )

@@ -66,7 +66,8 @@ class Exchange:
             valkey=environment.redis_url is None,
             valkey_cpu=self.worker_cpu,
             valkey_megabytes=environment.exchange_valkey_megabytes,
-            api_processes=environment.exchange_api_processes,
+            api_connections=environment.exchange_api_processes
+            * settings.DATABASE_CONNECTIONS_PER_API_PROCESS,
             pause=self.signals.pause,
         )
         servers.prepare(Path(settings.ENVIRONMENT_METRICS_DIR))

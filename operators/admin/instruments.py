@@ -176,7 +176,11 @@ class InstrumentAdmin(AuditedAdmin):
             self._tell_workers(request, [obj.partition])
             transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
             obj.partition = new
-        super().save_model(request, obj, form, change)
+        if change:  # nothing but what the form has changed: a halt or a move may have come between
+            columns = {field.name for field in Instrument._meta.concrete_fields}
+            obj.save(update_fields=columns.intersection(form.changed_data))
+        else:
+            super().save_model(request, obj, form, change)
         self._tell_workers(request, [obj.partition])
 
     def changeform_view(

@@ -76,9 +76,10 @@ for number = 1, #kinds do
         end
     end
     if verdict == 0 and limited and not (is_new and redis.call('DBSIZE') >= keys_max) then
-        -- If there is no memory for a count, the look-up that it is for goes uncounted.
-        redis.pcall('HSET', key, 'index', index, 'current', current + 1, 'previous', previous)
-        redis.pcall('PEXPIRE', key, 2 * window)
+        -- If there is no memory for a count, the look-up that it is for goes uncounted. PEXPIRE would need none, and
+        -- after the first write that needs none the server refuses no other: it must not come alone.
+        local counted = redis.pcall('HSET', key, 'index', index, 'current', current + 1, 'previous', previous)
+        if type(counted) == 'number' then redis.pcall('PEXPIRE', key, 2 * window) end
     end
     answer[#answer + 1] = verdict
     answer[#answer + 1] = remaining

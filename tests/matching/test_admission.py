@@ -130,3 +130,24 @@ def test_cancels_pass_a_queue_that_is_full_for_orders_in_the_order_of_arrival(se
         assert [fields[b"c"] for _, fields in entries] == [b"0", b"1", b"3", b"5"]
 
     on_a_matched_partition(work)
+
+
+@pytest.mark.parametrize("kind", [COUNT_ORDER, COUNT_CANCEL])
+def test_a_count_does_not_open_a_full_memory_for_orders(settings: Settings, redis: Any, kind: str) -> None:
+    """The server refuses writes that need memory until a script has made its first write, of whatever kind."""
+    settings.RATE_LIMIT = (100, 3600)
+    counted = order("ann", kind)
+
+    async def work(client: Any, script: AdmissionScript) -> None:
+        assert verdicts(await script.admit([counted])) == [TAKEN]
+        await client.config_set("maxmemory", "1")
+        admissions = await script.admit([cancel(1), counted, order("bob"), cancel(2)])
+        assert verdicts(admissions) == [TAKEN, TAKEN, Verdict.REFUSED, TAKEN]
+        entries = await client.xrange(stream_key(PARTITION))
+        assert [fields[b"c"] for _, fields in entries] == [b"cancel"] * 2
+
+    before = redis.config_get("maxmemory")["maxmemory"]
+    try:
+        on_a_matched_partition(work)
+    finally:
+        redis.config_set("maxmemory", before)

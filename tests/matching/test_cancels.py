@@ -9,6 +9,8 @@ import msgspec
 import pytest
 from pytest_django.fixtures import Settings
 
+from operators.audit import Actor
+from operators.instruments import move
 from orders.desk import OrderDesk, Outcome
 from orders.gateway import OrderGateway
 from orders.instruments import InstrumentDirectory
@@ -184,6 +186,37 @@ def test_an_order_of_an_instrument_that_has_moved_is_cancelled_where_it_is_now()
             desk._instruments._fresh_until = float("inf")
             outcome = await desk.cancel_by_id(UUID(order.order_id), owner="client-A")
         assert msgspec.json.decode(outcome.body)["status"] == "cancelled"
+
+    run_scenario(scenario())
+
+
+@pytest.mark.parametrize("by_operator", [False, True])
+def test_an_order_whose_book_is_on_its_way_is_not_called_ended(settings: Settings, by_operator: bool) -> None:
+    """The old worker has given the instrument up, and the new one has not looked yet."""
+    settings.INSTRUMENT_CACHE_SECONDS = 3600.0
+
+    def move_away() -> None:
+        instrument = Instrument.objects.get(symbol="ETH-USD")
+        move(instrument, 1, Actor("tests"), unused_only=False)
+
+    def find_row(order_id: str) -> Order:
+        return Order.objects.select_related("instrument").get(order_id=order_id)
+
+    async def scenario() -> None:
+        async with live_worker(0) as gateway, live_worker(1):
+            order = await resting(gateway, instrument="ETH-USD")
+            desk = desk_of(gateway)
+            await read_database(move_away)
+            if by_operator:
+                row = await read_database(find_row, order.order_id)
+                cancelling = desk.cancel(row, by_operator=True)
+            else:
+                cancelling = desk.cancel_by_id(UUID(order.order_id), owner=None)
+            with pytest.raises(Unavailable, match="being moved"):
+                await cancelling
+            await desk.reload_instruments(1)
+            outcome = await desk.cancel_by_id(UUID(order.order_id), owner=None)
+            assert msgspec.json.decode(outcome.body)["status"] == "cancelled"
 
     run_scenario(scenario())
 

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.db import connection
+from django.test import RequestFactory
 
 from operators.audit import Actor
-from operators.instruments import InstrumentError, delete_unused, move
+from operators.instruments import InstrumentError, delete_unused, move, set_status
 from operators.models import AuditRecord
 from operators.moving import Move, MoveError
 from orders.gateway import current_gateway
@@ -118,6 +121,37 @@ def test_what_the_old_worker_has_not_committed_by_the_move_is_not_taken() -> Non
     assert cancelled.kind is ReplyKind.NOT_OPEN  # there; the API then looks the order up
     assert document(other)["status"] == "open"
     assert Order.objects.get(instrument__symbol="BTC-USD").status == "open"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [lambda known: move(known, 2, OPERATOR, unused_only=False), lambda known: delete_unused(known, OPERATOR)],
+)
+def test_an_instrument_that_was_moved_meanwhile_is_left_where_it_is(
+    act: Callable[[Instrument], None],
+) -> None:
+    """Two operators at once: the second one knows, and would fence, a partition that it has left."""
+    known = find("BTC-USD")
+    move(find("BTC-USD"), 1, OPERATOR, unused_only=False)
+    with pytest.raises(InstrumentError, match="is in partition 1 now"):
+        act(known)
+    assert find("BTC-USD").partition == 1
+
+
+def test_the_admins_form_changes_only_what_was_changed_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A halt and a move that come between its reading and its writing stay."""
+    instruments = site._registry[Instrument]
+    monkeypatch.setattr(instruments, "_tell_workers", lambda request, numbers: None)
+    shown = find("BTC-USD")
+    set_status(["BTC-USD"], Instrument.Status.HALTED, OPERATOR)
+    move(find("BTC-USD"), 1, OPERATOR, unused_only=False)
+    shown.max_quantity /= 2
+    form: Any = SimpleNamespace(
+        changed_data=["max_quantity", "confirm_unmatched"], cleaned_data={}, initial={}
+    )
+    instruments.save_model(RequestFactory().post("/"), shown, form, change=True)
+    now = find("BTC-USD")
+    assert (now.status, now.partition, now.max_quantity) == ("halted", 1, shown.max_quantity)
 
 
 @pytest.mark.parametrize("used", [False, True])

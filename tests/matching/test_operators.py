@@ -1,20 +1,16 @@
 """What operators do reaches the worker: halted and new instruments, cancels; nothing of it where there is none."""
 
+import asyncio
 from typing import Any
 
 import pytest
-from django.core.exceptions import ValidationError
 from pytest_django.fixtures import Settings
 
+from operators.partitions import matched, why_unmatched
 from orders.desk import current_desk
 from orders.messages import ReloadInstruments, Reply, ReplyKind, heartbeat_key
 from orders.models import PARTITION_MAX, Instrument, Order
-from orders.operations import (
-    announce_instruments,
-    cancel_orders,
-    matched_partitions,
-    validate_partition_matched,
-)
+from orders.operations import announce_instruments, cancel_orders
 from rest.database import read_database
 from rest.exceptions import OrderNotOpen, RateLimited, Unavailable
 from rest.redis import connect_redis
@@ -119,24 +115,16 @@ def test_without_a_worker_nothing_is_taken() -> None:
     assert Order.objects.get().status == "open"
 
 
-def test_only_partitions_with_a_live_worker_are_matched() -> None:
-    async def scenario() -> list[set[int]]:
+def test_only_partitions_with_a_live_worker_are_matched(settings: Settings) -> None:
+    async def scenario() -> set[int]:
         async with live_worker(1), live_worker(PARTITION_MAX):
-            during = [await matched_partitions(), await matched_partitions([0, 1, 1])]
-        return [*during, await matched_partitions()]
+            return await asyncio.to_thread(matched, [0, 1, 1, PARTITION_MAX])
 
-    assert run_scenario(scenario()) == [{1, PARTITION_MAX}, {1}, set()]
-
-
-def test_a_partition_without_a_worker_is_refused_unless_confirmed(settings: Settings) -> None:
-    with pytest.raises(ValidationError, match="No worker matches partition 7") as refusal:
-        validate_partition_matched(7)
-    assert set(refusal.value.message_dict) == {"partition"}
-    validate_partition_matched(7, confirmed=True)
+    assert run_scenario(scenario()) == {1, PARTITION_MAX}
+    assert matched([1, PARTITION_MAX]) == set()
+    assert "no worker matches partition 1 now" in (why_unmatched(1) or "")
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    with pytest.raises(ValidationError, match="not known which partitions are matched"):
-        validate_partition_matched(7)
-    validate_partition_matched(7, confirmed=True)
+    assert "it is not known" in (why_unmatched(1) or "")
 
 
 def _rows() -> list[Order]:

@@ -16,6 +16,7 @@ from marketdata.models import BookSequence, Candle, Trade
 from matching import checkpoint, settlement
 from matching.batch import Batch
 from matching.checkpoint import LeaseLost
+from matching.documents import order_documents, replies
 from matching.models import Checkpoint
 from matching.recovery import load_books
 from matching.settlement import KeysTaken, SettlementMismatch
@@ -257,11 +258,12 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
     assert Checkpoint.objects.get().position == "1-0"
     batch.undo()
     assert partition.state_hashes() == books
-    again, _ = partition.run(*commands)
-    assert [(reply.kind, reply.body) for reply in again.replies["tests"]] == [
-        (ReplyKind.CANCELLED, b""),
-        (ReplyKind.DUPLICATE, first.order_id.encode()),
-    ]
+    again, settled = partition.run(*commands)
+    told = replies(again, order_documents(again), settled)["tests"]
+    bodies = {reply.kind: reply.body for reply in told}
+    assert bodies.keys() == {ReplyKind.PLACED, ReplyKind.CANCELLED, ReplyKind.DUPLICATE}
+    assert bodies[ReplyKind.DUPLICATE] == first.order_id.encode()
+    assert b'"status":"cancelled"' in bodies[ReplyKind.CANCELLED]
     stored_books = load_books(0)
     assert partition.state_hashes() == {
         symbol: market.book.state_hash() for symbol, market in stored_books.items()

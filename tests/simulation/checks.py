@@ -83,6 +83,10 @@ def replay(database: Database, symbol: str) -> None:
     for trade in database.trades:
         if trade.instrument.symbol == symbol:
             changes[trade.event.sequence].append(("trade", trade.event))
+    refused: defaultdict[int, list[Row]] = defaultdict(list)
+    for row in (one for one in rows.values() if one.status == "rejected"):
+        refused[row.sequence].append(row)
+    require(not refused[0], f"{symbol}: refused by a book that nothing had touched")
     book: dict[str, int] = {}  # remaining lots by order id
     filled: Counter[str] = Counter()
     for sequence in range(1, database.sequences[symbol] + 1):
@@ -98,18 +102,25 @@ def replay(database: Database, symbol: str) -> None:
         elif kind == "cancel":
             require(book.pop(what.order_id, None) is not None, f"{symbol} {sequence}: it did not rest")
         else:
-            maker = best_maker(rows[what.taker_order_id], rows, book)
-            require(maker == what.maker_order_id, f"{symbol} {sequence}: not the first in line")
-            require(what.price_ticks == rows[what.maker_order_id].price_ticks, f"{symbol} {sequence}: price")
-            book[what.maker_order_id] -= what.quantity_lots
-            require(book[what.maker_order_id] >= 0, f"{symbol} {sequence}: filled above its quantity")
-            if not book[what.maker_order_id]:
-                del book[what.maker_order_id]
+            check_trade(what, rows, book, f"{symbol} {sequence}")
             for order_id in (what.maker_order_id, what.taker_order_id):
                 filled[order_id] += what.quantity_lots
+        for row in refused[sequence]:
+            check_refusal(row, [rows[order_id] for order_id in book], f"{symbol} {sequence}")
     require(max(changes, default=0) <= database.sequences[symbol], f"{symbol}: a change beyond the last")
     resting = {row.order_id: row.quantity_lots - row.filled_lots for row in rows.values() if row.is_resting}
     require(book == resting, f"{symbol}: what rests is not what the changes leave")
+
+
+def check_trade(trade: Any, rows: dict[str, Row], book: dict[str, int], place: str) -> None:
+    """Take it off the book: its maker was the first in line."""
+    maker = best_maker(rows[trade.taker_order_id], rows, book)
+    require(maker == trade.maker_order_id, f"{place}: not the first in line")
+    require(trade.price_ticks == rows[trade.maker_order_id].price_ticks, f"{place}: price")
+    book[trade.maker_order_id] -= trade.quantity_lots
+    require(book[trade.maker_order_id] >= 0, f"{place}: filled above its quantity")
+    if not book[trade.maker_order_id]:
+        del book[trade.maker_order_id]
 
 
 def check_bounds(rested: Row, resting: list[Row], place: str) -> None:
@@ -120,6 +131,25 @@ def check_bounds(rested: Row, resting: list[Row], place: str) -> None:
     levels = {row.price_ticks for row in resting if row.side == rested.side}
     levels_max = settings.BOOK_LEVELS_PER_SIDE_MAX + settings.BOOK_LEVELS_IMPROVING_MAX
     require(len(levels) <= levels_max, f"{place}: too many levels")
+
+
+def check_refusal(refused: Row, resting: list[Row], place: str) -> None:
+    """What rested when an order was refused: a bound was met, and no other order was kept out."""
+    mine = [row for row in resting if row.client_id == refused.client_id]
+    if refused.reason == "too_many_orders":
+        met = len(mine) >= refused.instrument.open_orders_max
+        require(
+            met or len(resting) >= settings.INSTRUMENT_OPEN_ORDERS_MAX, f"{place}: too few orders to refuse"
+        )
+        return
+    require(refused.reason == "too_many_levels", f"{place}: refused for {refused.reason}")
+    levels = {row.price_ticks for row in resting if row.side == refused.side}
+    price = refused.price_ticks
+    improves = (
+        price > max(levels, default=0) if refused.side == "buy" else price < min(levels, default=price + 1)
+    )
+    levels_max = settings.BOOK_LEVELS_PER_SIDE_MAX + improves * settings.BOOK_LEVELS_IMPROVING_MAX
+    require(price not in levels and len(levels) >= levels_max, f"{place}: too few levels to refuse")
 
 
 def best_maker(taker: Row, rows: dict[str, Row], book: dict[str, int]) -> str | None:

@@ -42,7 +42,7 @@ def _answer_before_the_commit(worker: Any) -> None:
         news = documents.market_batches(unsettled, batch, orders)
         outcome = Outcome(batch, documents.replies(batch, orders, unsettled), news)
         await worker._publisher.publish(outcome, done=position, read_max=1)
-        worker._lease, _ = await worker._ledger.settle(batch, worker._held, position)
+        await worker._lease.settle(batch, position)
         return batch
 
     worker._commit = commit
@@ -70,6 +70,25 @@ def _keep_the_books_after_a_refusal(worker: Any) -> None:
         return await settle(keys, match_for_good)
 
     worker._settle = settle_without_undo
+
+
+def _keep_the_counts_after_a_refusal(worker: Any) -> None:
+    settle = worker._settle
+
+    async def settle_with_half_an_undo(keys: Any, match: Any) -> Any:
+        def match_and_keep_counts(known_keys: Any) -> Any:
+            batch, position = match(known_keys)
+
+            def undo_the_books_alone() -> None:
+                for market, events in reversed(batch._events):
+                    market.book.undo(events)
+
+            batch.undo = undo_the_books_alone
+            return batch, position
+
+        return await settle(keys, match_and_keep_counts)
+
+    worker._settle = settle_with_half_an_undo
 
 
 def _do_not_align(worker: Any) -> None:
@@ -147,6 +166,7 @@ CONTROLS = [
     Control("commit before the answer", weaken_worker=_answer_before_the_commit),
     Control("books loaded after a doubt", weaken_worker=_keep_the_books_after_a_doubt),
     Control("books taken back after a refusal", weaken_worker=_keep_the_books_after_a_refusal),
+    Control("counts taken back after a refusal", weaken_worker=_keep_the_counts_after_a_refusal),
     Control("stream aligned with the position", against="empty redis", weaken_worker=_do_not_align),
     Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
     Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),

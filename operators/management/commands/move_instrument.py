@@ -9,10 +9,8 @@ from django.db import DatabaseError
 from operators.audit import command_line_actor
 from operators.instruments import InstrumentError
 from operators.moving import Move, MoveError
-from orders.models import Instrument
+from orders.models import PARTITION_MAX, Instrument
 from rest.database import database_advice
-
-PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
 
 
 class Command(BaseCommand):

@@ -1,0 +1,35 @@
+"""The embedded PostgreSQL has a connection for each thread of an API process that may want one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from django.conf import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Threads that read the database are made in two places, which name them so.
+COUNT = """
+from concurrent.futures import ThreadPoolExecutor
+
+made = []
+make = ThreadPoolExecutor.__init__
+
+def count(self, max_workers=None, thread_name_prefix="", **options):
+    made.append((thread_name_prefix, max_workers))
+    make(self, max_workers, thread_name_prefix, **options)
+
+ThreadPoolExecutor.__init__ = count
+import exchange_site.asgi
+import exchange_site.urls
+print(sum(threads for name, threads in made if name in ("database", "page")))
+"""
+
+
+def test_an_api_process_has_no_more_database_threads_than_settings_count() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", COUNT], cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
+    assert int(process.stdout) == settings.DATABASE_CONNECTIONS_PER_API_PROCESS
