@@ -37,8 +37,8 @@ COPY matching matching
 COPY operators operators
 COPY loadtools loadtools
 COPY exchange_site exchange_site
-# A checkout with umask 077 is readable for root alone.
-RUN chmod -R a+rX /app /opt/venv && python -m compileall -q . /opt/venv/lib
+# A checkout with umask 077 is readable for root alone. (pip's files are readable; to change them would copy them all.)
+RUN chmod -R a+rX /app && python -m compileall -q . /opt/venv/lib
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -11,12 +11,17 @@ python := .venv/bin/python
 # What running needs, and what tests, checks and measurements need beside it.
 stamp := .venv/installed
 dev_stamp := .venv/installed-dev
-# Options of pip. It says by itself what it is doing, so nobody sits before a silent terminal.
-pip := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 $(python) -m pip install \
-	--no-compile --prefer-binary -c constraints.txt
+# Install the requirements of the file $(1). pip says by itself what it is doing, so nobody sits before a silent
+# terminal. It is .venv's own or, as making one takes as long as many packages, the one of the interpreter below it.
+pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
+define install
+@pip_python=$$($(python) -c '$(pip_python)'); \
+PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
+	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
+endef
 # Bytecode is made afterwards, on all processors, and not of what is never imported.
 compile := $(python) -m compileall -q -j 0 \
-	-x '/(pip|setuptools|tests?|gis|wamp|lexers|twisted/(conch|mail|names|trial|words))/' .venv/lib
+	-x '/(pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
 sources := exchange_site operators matching marketdata orders rest loadtools chaos tests benchmarks examples manage.py
@@ -98,7 +103,8 @@ endef
 export list_requirements
 
 # The first interpreter that is new enough and can make environments: Debian's lacks ensurepip unless
-# python3-venv is installed.
+# python3-venv is installed. An environment gets a pip of its own only if the interpreter has none that can install into
+# others, as of version 22.3.
 $(stamp): pyproject.toml constraints.txt
 	@for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -109,12 +115,15 @@ $(stamp): pyproject.toml constraints.txt
 			"python3-venv); python3 is $$(python3 --version 2>&1)" >&2; exit 1; \
 	fi; \
 	echo "Making .venv with $$found; this happens once." >&2; \
-	if ! $(python) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-		"$$found" -m venv --clear .venv || exit 1; \
+	base=$$("$$found" -c 'import sys; print(sys._base_executable)'); \
+	if "$$base" -m pip --python "$$base" install --help >/dev/null 2>&1; then own_pip=--without-pip; needed=sys; \
+	else own_pip=; needed=pip; fi; \
+	if ! $(python) -c "import sys, $$needed; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then \
+		"$$found" -m venv --clear $$own_pip .venv || exit 1; \
 	fi
 	@echo "Installing what running needs:" >&2
 	@$(python) -c "$$list_requirements" embedded > .venv/requirements.txt
-	@$(pip) -r .venv/requirements.txt >&2
+	$(call install,.venv/requirements.txt)
 	@echo "Compiling it." >&2
 	@$(compile) || true # a file that can't be compiled is compiled, or told about, when it is imported
 	@touch $(stamp)
@@ -122,6 +131,6 @@ $(stamp): pyproject.toml constraints.txt
 $(dev_stamp): $(stamp)
 	@echo "Installing what tests and checks need, too:" >&2
 	@$(python) -c "$$list_requirements" embedded dev > .venv/requirements-dev.txt
-	@$(pip) -r .venv/requirements-dev.txt >&2
+	$(call install,.venv/requirements-dev.txt)
 	@$(compile) || true
 	@touch $(dev_stamp)

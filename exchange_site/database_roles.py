@@ -7,7 +7,8 @@
 | `exchange_worker` | reads and writes orders, trades, candles, sequences and its checkpoint; reads instruments |
 
 Each right is listed here, table by table. What is not listed is refused, a new table included: a test checks that
-every model is listed. Nobody but the owner may delete an order or a trade, or change a trade or the audit trail.
+every model is listed. So it is with functions, which PostgreSQL otherwise lets everybody call. Nobody but the owner
+may delete an order or a trade, or change a trade or the audit trail.
 """
 
 from collections.abc import Mapping
@@ -55,6 +56,15 @@ RIGHTS: dict[str, tuple[str, str]] = {
     "axes_accesslog": (EDIT, NOTHING),
 }
 
+# Function: roles that may call it. Triggers fire without that right.
+CALLS = {"operators_fence_partition(integer)": (API,), "operators_refuse_change()": ()}
+
+# Our own functions, without those of extensions.
+_FUNCTIONS = (
+    "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')"
+)
+
 
 def unlisted_tables() -> set[str]:
     """Tables of installed apps that `RIGHTS` does not mention: nobody but the owner can use them."""
@@ -95,9 +105,10 @@ def grant_rights() -> None:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         present = {table for (table,) in cursor.fetchall()}
         both = sql.SQL("{}, {}").format(sql.Identifier(API), sql.Identifier(WORKER))
-        for kind in ("TABLES", "SEQUENCES", "FUNCTIONS"):
+        for kind in ("TABLES", "SEQUENCES"):
             statement = sql.SQL("REVOKE ALL ON ALL {} IN SCHEMA public FROM {}")
             cursor.execute(statement.format(sql.SQL(kind), both))
+        _grant_calls(cursor, both)
         cursor.execute(sql.SQL("REVOKE ALL ON SCHEMA public FROM {}").format(both))
         cursor.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(both))
         for table, rights in RIGHTS.items():
@@ -108,6 +119,16 @@ def grant_rights() -> None:
                     statement = sql.SQL("GRANT {} ON {} TO {}")
                     names = sql.Identifier(table), sql.Identifier(role)
                     cursor.execute(statement.format(sql.SQL(right), *names))
+
+
+def _grant_calls(cursor: CursorWrapper, both: sql.Composed) -> None:
+    cursor.execute(_FUNCTIONS)
+    for (function,) in cursor.fetchall():
+        statement = sql.SQL("REVOKE ALL ON FUNCTION {} FROM PUBLIC, {}")
+        cursor.execute(statement.format(sql.SQL(function), both))
+        for role in CALLS.get(function, ()):
+            statement = sql.SQL("GRANT EXECUTE ON FUNCTION {} TO {}")
+            cursor.execute(statement.format(sql.SQL(function), sql.Identifier(role)))
 
 
 def _give_to_owner(cursor: CursorWrapper) -> None:
@@ -125,11 +146,10 @@ def _give_to_owner(cursor: CursorWrapper) -> None:
     execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tableowner <> %s", [OWNER])
     for (table,) in cursor.fetchall():
         execute(sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(table), owner))
-    execute(
-        "SELECT oid::regprocedure::text FROM pg_proc"
-        " WHERE pronamespace = 'public'::regnamespace AND proowner <> %s::regrole"
-        " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')",
-        [OWNER],
-    )
+    execute(f"{_FUNCTIONS} AND proowner <> %s::regrole", [OWNER])
     for (function,) in cursor.fetchall():
         execute(sql.SQL("ALTER FUNCTION {} OWNER TO {}").format(sql.SQL(function), owner))
+    # What the owner makes from now on is closed before grant_rights runs, too.
+    execute(
+        sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC").format(owner)
+    )

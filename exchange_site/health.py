@@ -1,46 +1,16 @@
-"""GET /healthz: whether the exchange can take an order, and what is wrong if it cannot. GET /livez: this process.
+"""GET /healthz: whether orders are taken, and what is wrong if they are not. GET /livez: this process."""
 
-One check answers all requests of HEALTH_SHARED_SECONDS, on connections that stay: asking costs the servers nothing,
-however many ask.
-"""
-
-import asyncio
-import time
-from collections.abc import Awaitable
-from datetime import UTC, datetime
-
-import msgspec
 from django.conf import settings
-from django.db import ProgrammingError, connection
 from django.http import HttpResponse
-from redis.exceptions import RedisError
 from rest_framework.request import Request
 
 from exchange_site import schema
-from orders.gateway import current_gateway
-from orders.instruments import directory
-from orders.partition_states import read_partition_states
+from orders.health import current_health
 from rest.content import JSONResponse, encode_json
-from rest.database import DatabaseReader
-from rest.exceptions import Unavailable
-from rest.loops import per_event_loop
-from rest.redis import RedisSession, connect_redis
 from rest.schema import operation
-from rest.shared import Shared
-from rest.times import time_text
 from rest.viewset import AsyncViewSet
 
-OK = "ok"
-NOT_ANSWERING = "not answering"
 ALIVE = encode_json({"status": "alive"})
-
-_started = time.monotonic()
-_ask_database = DatabaseReader(  # not behind slow reads
-    threads=1,
-    places_max=settings.HEALTH_CHECKS_MAX,
-    seconds_max=settings.HEALTH_CHECK_TIMEOUT_SECONDS,
-    statement_seconds_max=settings.HEALTH_CHECK_TIMEOUT_SECONDS,
-)
 
 
 class LiveViewSet(AsyncViewSet):
@@ -61,112 +31,3 @@ class HealthViewSet(AsyncViewSet):
         health = await current_health().get()
         headers = {} if health.status == 200 else {"Retry-After": str(settings.RETRY_AFTER_SECONDS)}
         return JSONResponse(health.body, status=health.status, headers=headers)
-
-
-class Health(msgspec.Struct, frozen=True):
-    """The answer to GET /healthz."""
-
-    status: int
-    body: bytes
-
-
-class Matching(msgspec.Struct, frozen=True):
-    """Which partitions with instruments have a worker, and which have none."""
-
-    matched: list[int]
-    unmatched: list[int]
-
-    def __str__(self) -> str:
-        if not self.unmatched:
-            return OK
-        several = len(self.unmatched) > 1
-        names = ", ".join(map(str, self.unmatched))
-        return (
-            f"no worker matches {'partitions' if several else 'partition'} {names}: see"
-            f" {'their logs' if several else 'its log'}, or start manage.py run_matching --partition"
-            f" {self.unmatched[0]}"
-        )
-
-
-class CheckFailed(Exception):
-    """The message says in a few words what is wrong."""
-
-
-class HealthCheck:
-    """Asks the servers, on an event loop's own connections."""
-
-    def __init__(self) -> None:
-        redis = connect_redis()
-        self._redis = RedisSession(redis)
-        self._heartbeats = RedisSession(redis)  # asked at the same time
-
-    async def run(self) -> Health:
-        """Takes HEALTH_CHECK_TIMEOUT_SECONDS at most."""
-        database, redis, matching = await asyncio.gather(
-            _outcome(_check_database()), _outcome(self._check_redis()), _outcome(self._check_matching())
-        )
-        servers_answer = database == redis == OK
-        if servers_answer and str(matching) == OK:
-            status = "healthy"
-        elif servers_answer and isinstance(matching, Matching) and matching.matched:
-            status = "degraded"
-        else:
-            status = "unhealthy"
-        document = {
-            "status": status,
-            "timestamp": time_text(datetime.now(UTC)),
-            "uptime": round(time.monotonic() - _started, 3),
-            "checks": {"database": database, "redis": redis, "matching": str(matching)},
-        }
-        return Health(503 if status == "unhealthy" else 200, encode_json(document))
-
-    async def _check_redis(self) -> str:
-        await self._redis.run(("PING",))
-        await current_gateway().ready()  # without replies this process can take no orders
-        return OK
-
-    async def _check_matching(self) -> Matching:
-        partitions = await active_partitions()
-        if not partitions:
-            raise CheckFailed("no instruments: run manage.py migrate and load some")
-        states = await read_partition_states(self._heartbeats, partitions)
-        return Matching(
-            matched=[state.partition for state in states if state.is_matched],
-            unmatched=[state.partition for state in states if not state.is_matched],
-        )
-
-
-async def active_partitions() -> set[int]:
-    """Those that have instruments. Raises Unavailable if the database has never answered."""
-    return {instrument.partition for instrument in (await directory.all()).values()}
-
-
-async def _outcome(check: Awaitable[str | Matching]) -> str | Matching:
-    """What the check returns, or in a few words for the operator what is wrong: no addresses or credentials."""
-    try:
-        async with asyncio.timeout(settings.HEALTH_CHECK_TIMEOUT_SECONDS):
-            return await check
-    except TimeoutError:
-        return "no answer in time"
-    except CheckFailed as error:
-        return str(error)
-    except (RedisError, OSError, Unavailable) as error:
-        if isinstance(error.__cause__, ProgrammingError):
-            return "its tables are missing: run manage.py migrate"
-        return NOT_ANSWERING
-
-
-async def _check_database() -> str:
-    await _ask_database(_select_one)
-    return OK
-
-
-def _select_one() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM orders_instrument LIMIT 1")
-
-
-@per_event_loop
-def current_health() -> Shared[Health]:
-    """The health that requests on this event loop share."""
-    return Shared(HealthCheck().run, settings.HEALTH_SHARED_SECONDS)

@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 
-from exchange_site.health import active_partitions
+from orders.health import active_partitions
 from orders.partition_states import PartitionState, read_partition_states
 from rest.exceptions import Unavailable
 from rest.loops import per_event_loop

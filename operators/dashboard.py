@@ -1,7 +1,7 @@
 """The admin's front page: is the exchange healthy, how far are its workers, what do its books look like.
 
-Each part is one bounded question: one round trip to Redis, a few rows of the database, the counts of the metrics
-files. A part whose source does not answer says so, and the others are shown all the same.
+Each part is one bounded question: the check of GET /healthz, one round trip to Redis, a few rows of the database,
+the counts of the metrics files. A part whose source does not answer says so, and the others are shown all the same.
 """
 
 import time
@@ -10,15 +10,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import redis
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.http import HttpRequest
 
 from marketdata.book import BookLevel, mirror_keys
 from matching.models import Checkpoint
-from operators import partitions
 from operators.admin.audit import change_text
 from operators.latency import recent_latency
 from operators.models import AuditRecord
+from orders.health import Health, current_health
 from orders.instruments import TradedInstrument, load_instruments
 from orders.messages import heartbeat_key, stream_key
 from orders.models import Order
@@ -68,9 +69,11 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     ]
     answers = _ask_redis(numbers, shown)
     states = _partition_states(numbers, instruments, answers)
+    health = async_to_sync(_check_health)()
     context.update(
         now=datetime.now(UTC),
-        problems=_problems(answers, states),
+        health=health.state,
+        problems=health.problems,
         partitions=states,
         markets=[_market_state(instrument, answers) for instrument in shown],
         markets_more=len(instruments) - len(shown),
@@ -158,13 +161,9 @@ def _partition_states(
     return states
 
 
-def _problems(answers: RedisAnswers | None, states: Sequence[PartitionState]) -> list[str]:
-    if answers is None:
-        return ["Redis does not answer: no orders are taken, and what is shown here comes from the database."]
-    unmatched = [
-        partitions.UNMATCHED.format(state.number, state.number) for state in states if not state.matched
-    ]
-    return [f"{text[0].upper()}{text[1:]}." for text in unmatched]
+async def _check_health() -> Health:
+    """The one that this process shares with GET /healthz."""
+    return await current_health().get()
 
 
 def _market_state(instrument: TradedInstrument, answers: RedisAnswers | None) -> MarketState:

@@ -36,7 +36,7 @@ from rest.exceptions import (
 )
 from rest.loops import per_event_loop
 
-# The worker's reply and one look-up, as for an order: a cancel that has more to do ends then, too.
+# The worker's reply and what is looked up afterwards, as for an order: a cancel that has more to do ends then, too.
 CANCEL_SECONDS_MAX = settings.ORDER_REPLY_TIMEOUT_SECONDS + settings.DESK_READ_SECONDS_MAX
 
 
@@ -104,9 +104,11 @@ class OrderDesk:
         if reply.kind is ReplyKind.PLACED:
             return Outcome(reply.body, False, headers)
         if reply.kind is ReplyKind.DUPLICATE:
-            earlier = await self._reads.orders(find_order_row, reply.body.decode())
-            if earlier is not None:
-                return await self._replay(order, earlier, headers)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
+                    earlier = await self._reads.orders(find_order_row, reply.body.decode())
+                    if earlier is not None:
+                        return await self._replay(order, earlier, headers)
             raise Unavailable(headers=headers)
         raise Unavailable(reply.body.decode() or None, headers=headers)
 
@@ -207,10 +209,15 @@ class OrderDesk:
         raise unknown
 
     async def _find_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> Outcome:
-        """The order that has this key already; raises the refusal if there is none.
+        """The order that has this key already; raises the refusal if there is none, or it is not found in time."""
+        try:
+            async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
+                return await self._look_up_earlier(order, key, refusal)
+        except TimeoutError:
+            raise _not_looked_up(refusal) from None
 
-        The look-up counts as an order does, as long as there is a Redis to count it.
-        """
+    async def _look_up_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> Outcome:
+        """The look-up counts as an order does, as long as there is a Redis to count it."""
         headers = refusal.headers
         if not isinstance(refusal, Unavailable) or isinstance(refusal, NotTaken):
             with contextlib.suppress(Unavailable, OutcomeUnknown):
@@ -221,12 +228,7 @@ class OrderDesk:
         try:
             earlier = await self._reads.refused_orders((order.client_id, key))
         except Unavailable:
-            if isinstance(refusal, Unavailable):
-                raise refusal from None
-            raise Unavailable(
-                "It could not be looked up whether this key has placed an order. Send it again after Retry-After.",
-                headers=headers,
-            ) from None
+            raise _not_looked_up(refusal) from None
         if earlier is None:
             raise refusal
         return await self._replay(order, earlier, headers)
@@ -327,6 +329,16 @@ class OrderDesk:
 def current_desk() -> OrderDesk:
     """The desk of the running event loop, at its gateway."""
     return OrderDesk(current_gateway(), desk_reads(), directory)
+
+
+def _not_looked_up(refusal: Refusal) -> Unavailable:
+    """What to answer if it is not known whether an order that is refused has been placed before."""
+    if isinstance(refusal, Unavailable):
+        return refusal
+    return Unavailable(
+        "It could not be looked up whether this key has placed an order. Send it again after Retry-After.",
+        headers=refusal.headers,
+    )
 
 
 def no_such_order(headers: dict[str, str] | None = None) -> OrderNotFound:

@@ -6,12 +6,14 @@ folder that belongs to an ordinary user keeps its owner, and everything runs as 
 """
 
 import contextlib
+import errno
 import os
 import pwd
+import re
 import stat
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +31,8 @@ ACCOUNT_NAME = "exchange"
 # Above the users that people add and below what systemd and Debian give out, and still inside the 65,536 numbers
 # that a container may have.
 NUMBERS = range(50_000, 59_999)
-COUNTS = frozenset(
-    {".db", ".alive", ".journal", ""}
-)  # what files of processes' counts end with; .turn ends with none
+# Files of processes' counts: see rest/metrics_files.py.
+COUNTS = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
 # An earlier version ran its servers as one of these. Other software does too, so their data changes hands.
 SHARED_ACCOUNTS = ("postgres", "nobody")
 
@@ -46,9 +47,9 @@ def prepare_account(locations: Locations, *folders: Path) -> Account | None:
     if os.geteuid() != 0:
         return None
     account = _choose(locations)
-    _hand_over(locations.data_dir, account, names=DATA_NAMES)
+    _hand_over(locations.data_dir, account, is_ours=lambda entry: entry.name in DATA_NAMES)
     for folder in folders:
-        _hand_over(folder, account, names=None)
+        _hand_over(folder, account, is_ours=_is_counts)
     return account
 
 
@@ -140,26 +141,33 @@ def _unused_number(seed: str) -> int:
     raise ProcessError("no user number is free for the exchange: create an account named exchange.")
 
 
-def _hand_over(folder: Path, account: Account, *, names: Iterable[str] | None) -> None:
+def _hand_over(folder: Path, account: Account, *, is_ours: Callable[[Path], bool]) -> None:
     """Give what is ours in a folder to the account, and the folder itself if nothing else is in it.
 
-    `names` are ours; None stands for the counts of processes. Of what belongs to the account already nothing is
-    looked at: its processes might have put links there.
+    Of what belongs to the account already nothing is looked at: its processes might have put links there. Nor is a
+    file handed over that has another name: it might be a file of the system's under one of ours. Raises OSError.
     """
     entries = list(folder.iterdir())
-    ours = [entry for entry in entries if (entry.suffix in COUNTS if names is None else entry.name in names)]
+    ours = [entry for entry in entries if is_ours(entry)]
     for entry in ours:
         found = entry.lstat()
         if found.st_uid == account.uid:
             continue
         if stat.S_ISDIR(found.st_mode):
             give_tree(entry, account)
+        elif stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            raise PermissionError(errno.EPERM, "a file with two names is not handed over", str(entry))
         else:
             account.own(entry)
         if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 and entry.is_dir():  # to a larger disk
             give_tree(entry.resolve(), account)
     if folder.lstat().st_uid != account.uid and len(ours) == len(entries):
         account.own(folder)
+
+
+def _is_counts(entry: Path) -> bool:
+    """Whether it is a file of processes' counts: EXCHANGE_METRICS_DIR may name a folder that has others as well."""
+    return COUNTS.fullmatch(entry.name) is not None and stat.S_ISREG(entry.lstat().st_mode)
 
 
 def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:

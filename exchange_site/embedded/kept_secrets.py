@@ -1,6 +1,7 @@
 """Secrets that are made once and kept in a file for their owner alone."""
 
 import contextlib
+import errno
 import os
 import secrets
 import tempfile
@@ -25,14 +26,27 @@ def kept_secret(path: Path) -> str:
 
 
 def write_private(path: Path, text: str, account: Account | None) -> None:
-    """Write a file that only the account, or we ourselves, may read. Follows no link. Raises OSError."""
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w") as file:
-        if account is not None and os.geteuid() == 0:
-            os.fchown(descriptor, account.uid, account.gid)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    unfinished.replace(path)
+    """Write a file that only the account, or we ourselves, may read. Raises OSError.
+
+    As root for an account, only in a folder that is the account's own: its processes may have put a link in the
+    folder's place, and must not have us write where they may not.
+    """
+    as_root = account is not None and os.geteuid() == 0
+    unfinished = f"{path.name}.part"
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if account is not None and as_root and os.fstat(folder).st_uid != account.uid:
+            raise PermissionError(errno.EPERM, f"not a folder of user {account.name}", str(path.parent))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished, dir_fd=folder)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(unfinished, flags, 0o600, dir_fd=folder)
+        with open(descriptor, "w") as file:
+            if account is not None and as_root:
+                os.fchown(descriptor, account.uid, account.gid)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(unfinished, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(folder)

@@ -198,7 +198,13 @@ class PostgresServer:
 
     def _write_access(self) -> None:
         """Say who may connect: whoever has a role's password; as superuser, the user that we are now."""
-        ourselves = pwd.getpwuid(os.geteuid()).pw_name
+        try:
+            ourselves = pwd.getpwuid(os.geteuid()).pw_name
+        except KeyError:
+            raise ProcessError(
+                f"PostgreSQL must know the name of the user that starts it, and user {os.geteuid()} has none in"
+                " /etc/passwd: start as another user, or set POSTGRES_URI."
+            ) from None
         write_private(self.data / "pg_hba.conf", ACCESS, self.account)
         write_private(self.data / "pg_ident.conf", f'starter "{ourselves}" {SUPERUSER}\n', self.account)
 

@@ -82,7 +82,8 @@ class OwnedProcess:
         folder: Path | None = None,
         together: Sequence["OwnedProcess"] = (),
     ) -> None:
-        """`together` are asked to stop when this one is, so that all of them take no longer than one.
+        """`together` are asked to stop when this one is: the time of each begins then, so that all take no longer
+        than the one that takes longest.
 
         `and_keep` are capabilities that it needs beyond those of its account, as a mask.
         """
@@ -97,6 +98,7 @@ class OwnedProcess:
         self.environment = environment
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._asked_at: float | None = None  # to stop; of the monotonic clock
 
     def start(self) -> None:
         """Start the program, after ending what is left of its last run. Its output goes to our stderr.
@@ -137,18 +139,26 @@ class OwnedProcess:
         """End the process and its group: the steps one after the other, then SIGKILL."""
         if self._process is None:
             return
-        for other in self.together:
-            if other._process is not None and other.is_running():
-                _send(other._process.pid, other.stop_steps[0].signal)
-        for step in self.stop_steps:
+        for each in (self, *self.together):
+            each._ask_to_stop()
+        deadline = self._asked_at or time.monotonic()
+        for number, step in enumerate(self.stop_steps):
             if not self.is_running():
                 break
-            _send(self._process.pid, step.signal)
+            if number:
+                _send(self._process.pid, step.signal)
+            deadline += step.seconds
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(step.seconds)
+                self._process.wait(max(0.0, deadline - time.monotonic()))
         if self.is_running():
             logger.warning("%s did not stop in time and is killed", self.name)
         self.kill()
+
+    def _ask_to_stop(self) -> None:
+        """Send the signal of the first step, once."""
+        if self._process is not None and self._asked_at is None and self.is_running():
+            self._asked_at = time.monotonic()
+            _send(self._process.pid, self.stop_steps[0].signal)
 
     def kill(self) -> None:
         """End the process and its group at once."""
@@ -158,6 +168,7 @@ class OwnedProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
+        self._asked_at = None
 
 
 def _send(pid: int, number: signal.Signals) -> None:

@@ -92,6 +92,9 @@ class EmbeddedServers:
                     megabytes=self._valkey_megabytes,
                 )
             )
+        processes = [server.process for server in self.servers]
+        for process in processes:  # neither needs the other for its end
+            process.together = processes
 
     def _reaching(self, program: Path) -> Account | None:
         return reaching(self.account, self.locations.data_dir, program)

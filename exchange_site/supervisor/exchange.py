@@ -32,8 +32,9 @@ class Exchange:
         self.lock = FolderLock(settings.LOCATIONS.data_dir)
         self.worker_cpu = startup.worker_cpu()
         self.account: Account | None = None
+        # Those of each list stop together.
         self.workers: list[OwnedProcess] = []
-        self.api: OwnedProcess | None = None
+        self.listeners: list[OwnedProcess] = []  # the API first
 
     def serve(self) -> None:
         """Serve until SIGINT or SIGTERM. Raises `ProcessError` where the exchange can't be opened."""
@@ -85,25 +86,10 @@ class Exchange:
         for partition in partitions:
             self.workers.append(self._worker(partition))
             self.supervisor.start(self.workers[-1])
-        self.api = self._child(
-            "API",
-            api_command(),
-            StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
-            death_signal=signal.SIGTERM,
-            and_keep=port_capability(environment.port),
-        )
-        self.supervisor.start(self.api)
+        self._start_listener("API", api_command(), port=environment.port)
         if environment.admin_bind is not None:
-            _, admin_port = environment.admin_bind
-            admin = self._child(
-                "admin",
-                admin_command(),
-                StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
-                death_signal=signal.SIGTERM,
-                and_keep=port_capability(admin_port),
-                variables=admin_variables(),
-            )
-            self.supervisor.start(admin)
+            _, port = environment.admin_bind
+            self._start_listener("admin", admin_command(), port=port, variables=admin_variables())
         self._await_health()
         self._announce()
 
@@ -116,7 +102,7 @@ class Exchange:
                     raise ProcessError(late)
                 logger.warning("%s. The other partitions are open.", late)
                 return
-            if self.api is not None and not self.api.is_running():
+            if not self.listeners[0].is_running():
                 startup.ensure_port_is_free()  # it may have been taken after we looked
             self.supervisor.tend()
             self.signals.pause(settings.HEALTH_POLL_SECONDS)
@@ -145,6 +131,21 @@ class Exchange:
             cpu=None if partition else self.worker_cpu,
             together=self.workers,
         )
+
+    def _start_listener(
+        self, name: str, command: list[str], *, port: int, variables: Mapping[str, str] | None = None
+    ) -> None:
+        listener = self._child(
+            name,
+            command,
+            StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
+            death_signal=signal.SIGTERM,
+            and_keep=port_capability(port),
+            together=self.listeners,
+            variables=variables,
+        )
+        self.listeners.append(listener)
+        self.supervisor.start(listener)
 
     def _child(
         self,

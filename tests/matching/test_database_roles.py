@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from psycopg import sql
 
-from exchange_site.database_roles import API, OWNER, RIGHTS, ROLES, WORKER, unlisted_tables
+from exchange_site.database_roles import API, CALLS, OWNER, RIGHTS, ROLES, WORKER, unlisted_tables
 from exchange_site.embedded.postgres import SUPERUSER
 from orders.instruments import TradedInstrument
 
@@ -130,6 +130,29 @@ def test_only_the_owner_makes_tables_and_new_ones_are_closed(roles: dict[str, st
                     session.execute("SELECT FROM new_one")
             finally:
                 owner.execute("DROP TABLE new_one")
+
+
+def functions(session: psycopg.Connection[tuple[object, ...]], role: str) -> dict[str, bool]:
+    """Whether the role may call each function of the exchange."""
+    rows = session.execute(
+        "SELECT oid::regprocedure::text, has_function_privilege(%s, oid, 'EXECUTE') FROM pg_proc"
+        " WHERE pronamespace = 'public'::regnamespace",
+        [role],
+    )
+    return {str(name): bool(may) for name, may in rows}
+
+
+@pytest.mark.parametrize("role", [API, WORKER, "pg_monitor"])
+def test_each_function_may_be_called_by_those_that_are_listed_alone(roles: dict[str, str], role: str) -> None:
+    """PostgreSQL lets everybody call a new one, which may run with its owner's rights."""
+    with connect(OWNER, roles[OWNER]) as owner:
+        owner.execute("CREATE FUNCTION new_one() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'")
+        try:
+            found = functions(owner, role)
+            assert found.pop("new_one()") is False
+        finally:
+            owner.execute("DROP FUNCTION new_one()")
+    assert found == {name: role in callers for name, callers in CALLS.items()}
 
 
 def test_the_commands_may_be_repeated_and_take_what_was_given_by_hand(roles: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """An order that is sent again: its terms are compared before its fills are read, and look-ups are limited."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -26,6 +27,7 @@ from rest.exceptions import (
 )
 from rest.redis import connect_redis
 from tests.matching.live import live_worker, run_scenario
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
@@ -150,6 +152,29 @@ def test_fills_that_cannot_be_read_are_no_other_order() -> None:
         for fields in ({}, BEYOND, HALTED):
             with pytest.raises(Unavailable):
                 await desk_of(gateway, replays=away).place(await request(**fields))
+
+    with_gateway(work)
+
+
+@pytest.mark.parametrize(
+    ("silent", "fields"),
+    [("orders", {}), ("replays", {}), ("refused_orders", BEYOND), ("replays", BEYOND), ("replays", HALTED)],
+)
+def test_all_that_is_looked_up_ends_in_time_together(
+    silent: str, fields: dict[str, Any], settings: Settings
+) -> None:
+    """Whichever read does not end, and however long it might take by itself."""
+
+    async def never(*args: Any) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    async def work(gateway: OrderGateway) -> None:
+        await place_and_fill(desk_of(gateway))
+        settings.DESK_READ_SECONDS_MAX = 0.1
+        reads = {"replays": desk_reads().replays, silent: never}
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            with pytest.raises(Unavailable):
+                await desk_of(gateway, **reads).place(await request(**fields))
 
     with_gateway(work)
 

@@ -1,7 +1,7 @@
 """PostgreSQL and Redis away, frozen, full, locked or read-only: refused in time, nothing lost, back by itself.
 
-Each outage is one block; while it lasts an order is answered with 503 or 504 in less time than clients wait, and
-afterwards every key that was used has its one order.
+Each outage is one block; while it lasts an order is answered with 503 or 504, and afterwards every key that was
+used has its one order. The answer comes before clients give up because time limits add up to less.
 """
 
 import contextlib
@@ -20,11 +20,13 @@ from redis import Redis
 
 from exchange_site.embedded.locations import Locations
 from exchange_site.embedded.postgres import SUPERUSER
+from orders.desk import CANCEL_SECONDS_MAX
 from orders.messages import heartbeat_key, stream_key
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, frozen, wait_until
 
-ANSWER_SECONDS_MAX = PATIENCE_SECONDS  # a part that is frozen stays so for longer
+CLIENTS_WAIT_SECONDS = 5.0
+ANSWER_SECONDS_MAX = PATIENCE_SECONDS  # on a machine of any speed
 BACK_SECONDS_MAX = PATIENCE_SECONDS
 LOCKED_SECONDS = 20.0
 BOOKS_FROM = {"database": "books are read from the database", "mirror": "books are read from Redis again"}
@@ -104,6 +106,18 @@ def refuse_and_come_back(
         assert answers[1].status_code == 200
         ids |= {answer.json()["order_id"] for answer in answers}
     assert len(ids) == len(keys)
+
+
+def test_time_limits_end_before_clients_give_up() -> None:
+    """An order waits for a newer copy of the instruments, for the worker's reply, and for a look-up."""
+    order = (
+        settings.INSTRUMENT_REFRESH_SECONDS
+        + settings.ORDER_REPLY_TIMEOUT_SECONDS
+        + settings.DESK_READ_SECONDS_MAX
+    )
+    assert order < CLIENTS_WAIT_SECONDS
+    assert CANCEL_SECONDS_MAX < CLIENTS_WAIT_SECONDS
+    assert settings.HEALTH_CHECK_TIMEOUT_SECONDS < CLIENTS_WAIT_SECONDS
 
 
 def test_redis_frozen(exchange: RunningExchange, http: httpx.Client) -> None:

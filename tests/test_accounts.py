@@ -1,0 +1,92 @@
+"""What root gives away and writes for the account that everything runs as, and what it leaves alone."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from exchange_site.embedded.accounts import prepare_account
+from exchange_site.embedded.kept_secrets import write_private
+from exchange_site.embedded.locations import Locations
+from exchange_site.embedded.privileges import Account
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives anything away")
+
+
+@pytest.fixture
+def locations(tmp_path: Path) -> Locations:
+    return Locations(tmp_path / "data")
+
+
+def owner(path: Path) -> int:
+    return path.lstat().st_uid
+
+
+def prepare(locations: Locations, *folders: Path) -> Account:
+    account = prepare_account(locations, *folders)
+    assert account is not None
+    return account
+
+
+def test_a_folder_of_counts_gives_away_nothing_else(locations: Locations, tmp_path: Path) -> None:
+    """EXCHANGE_METRICS_DIR may be a folder that other software uses, /tmp for example."""
+    shared = tmp_path / "shared"
+    (shared / "another's" / "below").mkdir(parents=True)
+    (shared / "gauge_folder.db").mkdir()
+    (shared / "link.alive").symlink_to(tmp_path)
+    others = ["README", "app.db", "another's", "another's/below", "gauge_folder.db", "link.alive"]
+    counts = [".turn", "host-1-2f.alive", "counter_host-1-2f.db", "gauge_liveall_host-1-2f.db"]
+    counts += ["histogram_merged.db", "counter_merged.new", "counter.journal", "counter.journal.new"]
+    for name in ("README", "app.db", *counts):
+        (shared / name).touch()
+    account = prepare(locations, shared)
+    assert {name: owner(shared / name) for name in others} == dict.fromkeys(others, 0)
+    assert {name: owner(shared / name) for name in counts} == dict.fromkeys(counts, account.uid)
+    assert owner(shared) == owner(tmp_path) == 0
+
+
+def test_a_folder_that_has_counts_alone_changes_hands(locations: Locations, tmp_path: Path) -> None:
+    folder = tmp_path / "counts"
+    folder.mkdir()
+    (folder / "counter_host-1-2f.db").touch()
+    account = prepare(locations, folder)
+    assert owner(folder) == account.uid
+
+
+def test_a_file_of_the_system_under_a_name_of_ours_is_not_given_away(
+    locations: Locations, tmp_path: Path
+) -> None:
+    """The account's processes may make such names in its folder, where the system lets them."""
+    prepare(locations)
+    secret = tmp_path / "shadow"
+    secret.touch()
+    os.link(secret, locations.data_dir / "secret_key")
+    with pytest.raises(PermissionError, match="two names"):
+        prepare(locations)
+    assert owner(secret) == 0
+
+
+def test_root_does_not_write_through_a_folder_that_is_not_the_accounts(
+    locations: Locations, tmp_path: Path
+) -> None:
+    account = prepare(locations)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    locations.postgres_data.symlink_to(elsewhere)
+    account.own(locations.postgres_data)
+    prepare(locations)
+    with pytest.raises(PermissionError, match="not a folder of user"):
+        write_private(locations.postgres_data / "pg_hba.conf", "local all all trust", account)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_cluster_on_a_larger_disk_changes_hands(locations: Locations, tmp_path: Path) -> None:
+    """Root's own link, unlike one of the account's."""
+    disk = tmp_path / "disk"
+    (disk / "base").mkdir(parents=True)
+    locations.make_data_dir()
+    locations.postgres_data.symlink_to(disk)
+    account = prepare(locations)
+    assert {owner(path) for path in (disk, disk / "base")} == {account.uid}
+    write_private(locations.postgres_data / "pg_hba.conf", "local all all trust", account)
+    assert owner(disk / "pg_hba.conf") == account.uid

@@ -1,0 +1,111 @@
+"""Processes that we start, which end in time although they do not want to: these ignore all but SIGKILL."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.conf import settings
+
+from exchange_site.embedded import postgres, processes, valkey
+from exchange_site.embedded.processes import OwnedProcess, StopStep
+from tests.system.exchange import STOP_SECONDS_MAX, wait_until
+
+DEAF = """
+import pathlib, signal, sys
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+pathlib.Path(sys.argv[1]).touch()
+while True:
+    signal.pause()
+"""
+MARGIN_SECONDS = 0.5  # for what is done between the waits
+
+Start = Callable[..., OwnedProcess]
+
+
+class Clock:
+    """Goes on only while a process is waited for, and then by the whole time that the wait may take."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def instead_of_waiting(self, process: subprocess.Popen[bytes]) -> None:
+        real = process.wait
+
+        def wait(timeout: float | None = None) -> int:
+            if timeout is None:  # after SIGKILL
+                return real()
+            self.now += timeout
+            raise subprocess.TimeoutExpired(process.args, timeout)
+
+        process.wait = wait  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(processes, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+@pytest.fixture
+def start(clock: Clock, tmp_path: Path) -> Iterator[Start]:
+    started: list[OwnedProcess] = []
+
+    def start(*steps: float, together: Sequence[OwnedProcess] = ()) -> OwnedProcess:
+        is_deaf = tmp_path / f"{len(started)}"
+        process = OwnedProcess(
+            "deaf",
+            [sys.executable, "-c", DEAF, str(is_deaf)],
+            stop_steps=[StopStep(signal.SIGTERM, seconds) for seconds in steps],
+            together=together,
+        )
+        started.append(process)
+        process.start()
+        wait_until(is_deaf.exists, "it ignores signals")
+        assert process._process is not None
+        clock.instead_of_waiting(process._process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+def test_what_does_not_end_is_killed_after_its_steps(clock: Clock, start: Start) -> None:
+    process = start(2.0, 0.5)
+    process.stop()
+    assert not process.is_running()
+    assert clock.now == 1_002.5
+
+
+def test_what_stops_together_takes_no_longer_than_the_longest(clock: Clock, start: Start) -> None:
+    group: list[OwnedProcess] = []
+    group.extend(start(*steps, together=group) for steps in ((2.0,), (1.0, 2.0), (0.5,), (2.0,)))
+    for process in reversed(group):
+        process.stop()
+    assert not any(process.is_running() for process in group)
+    assert clock.now == 1_003.0
+
+
+def test_one_that_is_started_again_has_its_whole_time(clock: Clock, start: Start) -> None:
+    group: list[OwnedProcess] = []
+    group.extend(start(2.0, together=group) for _ in range(2))
+    group[1].stop()
+    group[0].start()
+    assert group[0]._asked_at is None
+
+
+def test_everything_of_serve_stops_in_time_whatever_does_not_want_to() -> None:
+    """Listeners, then workers, then servers; those of a kind stop together: see supervisor/exchange.py."""
+    servers = max(sum(step.seconds for step in steps) for steps in (postgres.STOP_STEPS, valkey.STOP_STEPS))
+    seconds = settings.API_STOP_SECONDS + settings.WORKER_STOP_SECONDS + servers
+    assert seconds <= STOP_SECONDS_MAX - MARGIN_SECONDS
+    assert settings.API_GRACE_SECONDS < settings.API_STOP_SECONDS
