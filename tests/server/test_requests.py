@@ -291,6 +291,7 @@ def test_websockets_may_not_take_all_places() -> None:
         (text(b"\xff\xfe"), 1007),
         (text(b"x", fin=False) + text(b"", opcode=Opcode.CONT, fin=False) * MESSAGE_FRAMES_MAX, 1009),
     ],
+    ids=["not UTF-8", "fragments without end"],  # the frames themselves have random masks
 )
 def test_what_is_no_message_is_closed_without_a_stack_trace(
     settings: Any, caplog: pytest.LogCaptureFixture, frames: bytes, code: int
