@@ -39,6 +39,7 @@ class WholeAnswerCycle(RequestResponseCycle):
     def _write(self, status: int, headers: Any, body: bytes) -> None:
         """Raises RuntimeError for an answer that a client would misread; then nothing was written."""
         parts = [STATUS_LINE[status]]
+        headers = [*self.default_headers, *headers]  # the date
         length: int | None = None
         closes = False
         for name, value in headers:
