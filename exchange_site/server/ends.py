@@ -110,7 +110,7 @@ class EndingProtocol(HttpToolsProtocol):
                 return
         address = self.client[0] if self.client else "?"
         logger.warning("a request of %s was refused: %d %s", address, answer.status_code, answer.code)
-        self._held.write(_answer_bytes(answer))
+        self._held.write(_answer_bytes(answer, self.server_state.default_headers))
         self._linger()
         self._held.send()
 
@@ -200,6 +200,7 @@ class EndingProtocol(HttpToolsProtocol):
             self._place.hold(size)
 
 
-def _answer_bytes(answer: HttpResponse) -> bytes:
-    headers = [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.items()]
+def _answer_bytes(answer: HttpResponse, dated: list[tuple[bytes, bytes]]) -> bytes:
+    headers = [b"%s: %s\r\n" % header for header in dated]
+    headers += [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.items()]
     return b"".join([STATUS_LINE[answer.status_code], *headers, b"connection: close\r\n\r\n", answer.content])
