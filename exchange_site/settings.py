@@ -247,7 +247,9 @@ API_GRACE_SECONDS = 4  # for open requests, all of which end in that time: see O
 API_UNSENT_BYTES = 16 * 1024  # for one connection: in the system beyond what is on its way, and in the server
 API_UNREAD_BYTES_MAX = 256 * 1024 * 1024  # of answers that clients do not take, in one API process
 API_PEER_TIMEOUT_SECONDS = 30  # that a client may take nothing of what waits for it; then it counts as gone
-API_RECEIVED_BYTES_MAX = 128 * 1024 * 1024  # of requests and messages that are not answered, in one API process
+API_RECEIVED_BYTES_MAX = (
+    128 * 1024 * 1024
+)  # of requests and messages that are not answered, in one API process
 API_KEEP_ALIVE_SECONDS = ENVIRONMENT.exchange_keep_alive_seconds  # that a connection may be idle
 API_CONNECTIONS_MAX = 16_000  # of one API process; fewer if the system allows fewer open files
 API_CONNECTIONS_PER_ADDRESS_MAX = 2_000  # of one API process; an IPv6 /64 is one address
