@@ -188,6 +188,8 @@ RECOVER_ATTEMPTS_MAX = 20  # to meet the worker and the database at one sequence
 # The stream
 STREAM_FRAME_BYTES_MAX = 64 * 1024
 STREAM_SUBSCRIPTIONS_MAX = 100  # of one connection
+# Of all connections of one API process. Beyond it each connection has an equal share.
+STREAM_SUBSCRIPTIONS_OF_ALL_MAX = 50_000
 STREAM_MESSAGES_PER_SECOND_MAX = 50  # from one client
 # The largest burst: a batch ends with the order that reaches WORKER_BATCH_TRADES_MAX, and that order may add
 # ORDER_TRADES_MAX. One client may follow the trades and their makers, each of which has an update, and what the
@@ -245,7 +247,9 @@ API_GRACE_SECONDS = 4  # for open requests, all of which end in that time: see O
 API_UNSENT_BYTES = 16 * 1024  # for one connection: in the system beyond what is on its way, and in the server
 API_UNREAD_BYTES_MAX = 256 * 1024 * 1024  # of answers that clients do not take, in one API process
 API_PEER_TIMEOUT_SECONDS = 30  # that a client may take nothing of what waits for it; then it counts as gone
-API_RECEIVED_BYTES_MAX = 128 * 1024 * 1024  # of requests that are not complete, in one API process
+API_RECEIVED_BYTES_MAX = (
+    128 * 1024 * 1024
+)  # of requests and messages that are not answered, in one API process
 API_KEEP_ALIVE_SECONDS = ENVIRONMENT.exchange_keep_alive_seconds  # that a connection may be idle
 API_CONNECTIONS_MAX = 16_000  # of one API process; fewer if the system allows fewer open files
 API_CONNECTIONS_PER_ADDRESS_MAX = 2_000  # of one API process; an IPv6 /64 is one address

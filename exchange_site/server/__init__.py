@@ -4,6 +4,7 @@
                 |                                                                        |
                 +-> websocket (StreamProtocol): frames  <- answers (HeldAnswer, Unread) <-+
 
-`connections` counts connections and enforces deadlines. `heads`, `chunks` and `frames` read bytes and know no
-connection. Nothing is built from bytes that are beyond a bound.
+`ends` has a connection's phases, and how it ends; `cycle` is one request with its answer. `connections` counts
+connections and what they keep, and enforces deadlines. `heads`, `parser`, `chunks` and `frames` read bytes and know
+no connection. Nothing is built from bytes that are beyond a bound.
 """

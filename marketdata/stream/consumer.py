@@ -21,7 +21,7 @@ from marketdata.stream.requests import InvalidMessage, Ping, Subscribe, Unsubscr
 from marketdata.stream.topics import Topic
 from orders.instruments import TradedInstrument, directory
 from rest.content import encode_json
-from rest.exceptions import Refusal
+from rest.exceptions import Refusal, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -164,8 +164,12 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Raises Unavailable; what was followed before stays so, but for another pace of the same."""
         subscription = Subscription(instrument.symbol, topic.identity)
         before = self._subscriptions.get(subscription)
+        if before is None and not self._hub.may_subscribe(len(self._subscriptions)):
+            raise Unavailable("Too much is followed here. Follow less, or try again later.")
         if before not in (None, topic):
             self._unfollow(subscription)
+        if subscription not in self._subscriptions:
+            self._hub.subscriptions += 1
         self._subscriptions[subscription] = topic  # first, so that leaving undoes whatever comes of it
         try:
             feed = await self._hub.feed(instrument)
@@ -178,6 +182,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     def _unfollow(self, subscription: Subscription) -> None:
         topic = self._subscriptions.pop(subscription, None)
+        self._hub.subscriptions -= topic is not None
         feed = self._hub.existing_feed(subscription.symbol)
         if topic is not None and feed is not None:
             feed.unfollow(topic, self._outbox)

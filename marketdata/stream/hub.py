@@ -55,6 +55,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.outboxes: set[Outbox] = set()  # of all clients
+        self.subscriptions = 0  # of all clients
         self._feeds: dict[str, Feed] = {}
         self._layer = get_channel_layer()
         self._lock = asyncio.Lock()
@@ -71,6 +72,14 @@ class Hub:
         if not self._watching:
             watches = (self._tick_forever(), self._stay_subscribed())
             self._watching = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
+
+    def may_subscribe(self, own: int) -> bool:
+        """Whether a client that has `own` subscriptions may have another one.
+
+        Beyond STREAM_SUBSCRIPTIONS_OF_ALL_MAX only clients with less than an equal share may.
+        """
+        all_max = settings.STREAM_SUBSCRIPTIONS_OF_ALL_MAX
+        return self.subscriptions < all_max or own < all_max // max(1, len(self.outboxes))
 
     async def feed(self, instrument: TradedInstrument) -> Feed:
         """The instrument's feed, joined to its group.

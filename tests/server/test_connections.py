@@ -14,10 +14,13 @@ class Owner:
     """A connection that notes what it is told."""
 
     def __init__(self) -> None:
-        self.gave_way = self.missed_deadline = False
+        self.gave_way = self.dropped = self.missed_deadline = False
 
     def give_way(self) -> None:
         self.gave_way = True
+
+    def drop_received(self) -> None:
+        self.dropped = True
 
     def miss_deadline(self) -> None:
         self.missed_deadline = True
@@ -136,3 +139,15 @@ def test_unfinished_requests_have_a_bound_together() -> None:
     _, four = admit(among, "1.1.1.1")
     four.hold(100)
     assert not idle.gave_way
+
+
+def test_what_is_worked_on_is_not_given_up_but_what_came_behind_it_is() -> None:
+    among = connections(bytes_max=100)
+    (working, one), (ahead, two), (waiting, three) = (admit(among, "1.1.1.1") for _ in range(3))
+    one.hold(60)
+    one.work()
+    two.work()
+    two.hold(30)
+    three.hold(40)
+    assert [owner.dropped for owner in (working, ahead, waiting)] == [False, True, False]
+    assert [owner.gave_way for owner in (working, ahead, waiting)] == [False, False, True]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import socket
 import tracemalloc
@@ -35,6 +36,9 @@ class Application:
         self.begun = 0
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+
+    def has_begun(self, requests: int) -> bool:
+        return self.begun == requests
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
@@ -150,7 +154,7 @@ def test_what_came_ahead_is_given_up_if_all_keep_too_much(settings: Any) -> None
             streams = [await server.connect() for _ in range(20)]
             for number, stream in enumerate(streams, 1):
                 stream[1].write(GET % 1)
-                await until(lambda number=number: application.begun == number)
+                await until(functools.partial(application.has_begun, number))
                 stream[1].write((GET % 2) * 20_000)
             await until(lambda: all(protocol.flow.read_paused for protocol in server.protocols))
             assert sum(len(protocol._later) for protocol in server.protocols) <= 4 * ONE_READ

@@ -1,4 +1,4 @@
-"""What all clients of the stream together may leave unread, in an exchange whose bound is low."""
+"""What all clients of the stream together may follow and leave unread, in an exchange whose bounds are low."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tests.contract.client import Client
 from tests.contract.stream import Stream, meet, metric, slow_consumers
 from tests.contract.test_stream_limits import LONG_PING, LONG_PINGS_A_SECOND, narrow_socket
 from tests.system.exchange import RunningExchange, wait_until
-from tests.system.tight_settings import STREAM_UNREAD_BYTES_MAX
+from tests.system.tight_settings import STREAM_SUBSCRIPTIONS_OF_ALL_MAX, STREAM_UNREAD_BYTES_MAX
 
 CLIENTS = 8  # each leaves 2.7 MB unread: less than it alone may, and together more than all may
 INSTRUMENT = "BTC-USD"
@@ -45,3 +45,22 @@ def test_beyond_the_bound_of_all_the_longest_silent_are_told_and_closed(exchange
         for stream in silent[1:]:
             stream._connection.socket.close()
         wait_until(lambda: metric(client, "exchange_websocket_unread_bytes") < 2**20, "all is given back")
+
+
+def test_beyond_the_bound_of_all_subscriptions_a_client_has_an_equal_share(exchange: RunningExchange) -> None:
+    def follow(stream: Stream, count: int) -> None:
+        for number in range(count):
+            stream.subscribe("orders", instrument=INSTRUMENT, client_id=f"client-{number}")
+            stream.expect("orders_snapshot")
+        stream.subscribe("orders", instrument=INSTRUMENT, client_id="one-too-many")
+        refusal = stream.receive()
+        assert (refusal["type"], refusal["code"]) == ("error", "unavailable")
+
+    with Stream(exchange.ws_url) as first:
+        follow(first, STREAM_SUBSCRIPTIONS_OF_ALL_MAX)
+        with Stream(exchange.ws_url) as second:
+            follow(second, STREAM_SUBSCRIPTIONS_OF_ALL_MAX // 2)
+            first.send({"type": "unsubscribe", "channels": ["orders"], "client_id": "client-0"})
+            first.expect("unsubscribed")
+    with Stream(exchange.ws_url) as third:  # those that left have given theirs back
+        follow(third, STREAM_SUBSCRIPTIONS_OF_ALL_MAX)

@@ -3,3 +3,4 @@
 from exchange_site.settings import *  # noqa: F403
 
 STREAM_UNREAD_BYTES_MAX = 8 * 1024 * 1024
+STREAM_SUBSCRIPTIONS_OF_ALL_MAX = 12
