@@ -27,8 +27,12 @@ def _leave_root(command: str) -> None:
 
     if command not in LASTING_COMMANDS:
         return
+    from django.conf import settings  # noqa: PLC0415
+    from django.utils.log import configure_logging  # noqa: PLC0415
+
     from exchange_site.embedded.processes import ProcessError, data_folder_errors  # noqa: PLC0415
 
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)  # what is said here has the log's format, too
     try:
         with data_folder_errors():
             leave_root_for(command)

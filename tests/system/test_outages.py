@@ -272,6 +272,7 @@ def no_more_connections(exchange: RunningExchange) -> Iterator[None]:
 def test_no_connections_are_left(exchange: RunningExchange, http: httpx.Client) -> None:
     """Those who are connected go on; a worker that has to connect anew waits for its turn."""
     assert place(http, "connected").status_code == 201
+    assert place(http, "connected").status_code == 200  # what looks up earlier orders is connected as well
     with no_more_connections(exchange):
         assert place(http, "still connected").status_code == 201
         psutil.Process(exchange.worker_pid()).kill()
