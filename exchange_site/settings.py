@@ -285,11 +285,10 @@ except OSError as error:
 values.ValueClass = SharedValue  # before any metric is defined
 
 INSTALLED_APPS = [
-    "exchange_site",  # its runserver is Daphne's, and Daphne's comes before Django's
-    "daphne",
+    "exchange_site",  # its runserver, which is Daphne's, comes before Django's
     "operators",  # its templates come before the theme's
     "unfold",  # and the theme's before the admin's
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py loads the pages: a worker needs none
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -14,6 +14,8 @@ from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, Tra
 from orders.views import InstrumentViewSet, OrderViewSet
 from rest.viewset import AsyncViewSet
 
+admin.autodiscover()  # here, so that only processes that serve pages load them
+
 ORDER_ID = r"(?P<order_id>[^/]+)"
 
 

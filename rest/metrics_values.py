@@ -7,6 +7,7 @@ This replaces prometheus_client's multi-process values, whose format of files it
 metric is defined.
 """
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -18,6 +19,38 @@ _lock = threading.Lock()
 _values: list["SharedValue"] = []  # of this process
 _files: dict[str, MmapedDict] = {}  # by kind; none as long as the counts are in memory
 _place: tuple[Path, str] | None = None  # folder and the process's name there
+
+
+ENTRY_BYTES_MAX = 28  # of a series beside its key: length, padding, value and time
+FILE_BYTES = 1 << 16  # of a new file; it doubles if it is full
+
+
+class CountsFile(MmapedDict):
+    """A file whose pages are reserved on the disk before they are written.
+
+    Without that, writing to a page of the mapping on a full disk would kill the process with SIGBUS.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError."""
+        with open(path, "ab") as file:
+            _reserve(file.fileno(), max(FILE_BYTES, os.fstat(file.fileno()).st_size))
+        super().__init__(path)  # type: ignore[no-untyped-call]
+
+    def _init_value(self, key: str) -> None:
+        """Raises OSError; the file is as it was then."""
+        needed = self._used + len(key.encode()) + ENTRY_BYTES_MAX
+        bytes_reserved = self._capacity
+        while bytes_reserved < needed:
+            bytes_reserved *= 2
+        if bytes_reserved > self._capacity:
+            _reserve(self._f.fileno(), bytes_reserved)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+
+def _reserve(file: int, bytes_wanted: int) -> None:
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        os.posix_fallocate(file, 0, bytes_wanted)
 
 
 class SharedValue:
@@ -44,7 +77,8 @@ class SharedValue:
         with _lock:
             _values.append(self)
             if _place is not None:
-                self._move_to_file(*_place)
+                with contextlib.suppress(OSError):  # without room on the disk it is counted in memory
+                    self._move_to_file(*_place)
 
     def inc(self, amount: float) -> None:
         with _lock:
@@ -74,9 +108,9 @@ class SharedValue:
         file = _files.get(self._kind)
         if file is None:
             path = str(folder / f"{self._kind}_{process}.db")
-            file = _files[self._kind] = MmapedDict(path)  # type: ignore[no-untyped-call]
-        self._file = file
+            file = _files[self._kind] = CountsFile(path)
         file.write_value(self._key, self._value, self._timestamp)  # type: ignore[no-untyped-call]
+        self._file = file
 
 
 def move_counts_to_files(folder: Path, process: str) -> None:

@@ -12,6 +12,7 @@ from loadtools.wire import encode_get
 POURING = 8  # connections
 POUR_BYTES_MAX = 64 * 1024 * 1024  # of one connection
 SILENT = 16_400
+SILENT_MIN = 2_200  # also in a short run: more than one address may have
 SLOW = 1_000
 ASKING = 400
 MALFORMED = 64
@@ -55,7 +56,7 @@ async def endless_input(stage: Stage, kind: str) -> None:
 
 async def silent_connections(stage: Stage) -> None:
     """Connections that never say a word."""
-    await gather_crowd(stage, stage.scaled(SILENT), lambda stage, number: hold(stage, b""))
+    await gather_crowd(stage, max(SILENT_MIN, stage.scaled(SILENT)), lambda stage, number: hold(stage, b""))
 
 
 SLOW_BEGINNINGS = (

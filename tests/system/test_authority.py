@@ -214,7 +214,7 @@ def started(environment: dict[str, str], *command: str) -> Iterator[psutil.Proce
             assert status_of_end in (0, -signal.SIGTERM), log.read().decode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def production() -> Iterator[dict[str, dict[str, str]]]:
     """Servers with the roles of a production; for each role the environment of a process that uses it."""
     data_dir = Path(tempfile.mkdtemp(prefix="exchange-roles-"))
