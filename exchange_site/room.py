@@ -14,9 +14,9 @@ from django.conf import settings
 
 Answer = TypeVar("Answer")
 
-_ALWAYS_ANSWERED = frozenset(
-    path + slash for path in ("/livez", "/healthz", "/metrics", "/docs/schema") for slash in ("", "/")
-)
+_ALWAYS_ANSWERED = ("/livez", "/livez/")
+_SHARED = ("/healthz", "/healthz/", "/metrics", "/metrics/")  # one result answers many requests
+_DOCUMENT = ("/docs/schema", "/docs/schema/")
 _CANCELS = ("/cancel", "/cancel/")  # how their paths end
 
 
@@ -43,6 +43,23 @@ class Room:
             self._free += 1
 
 
+class Paced:
+    """Requests that are never refused, because they cost little: so many are begun in each span of time.
+
+    Without that, a crowd that asks without a pause would take the processor from orders.
+    """
+
+    def __init__(self, at_once: int, seconds: float) -> None:
+        self._seconds = seconds
+        self._free = asyncio.Semaphore(at_once)
+
+    async def answer(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Wait for a turn, and work."""
+        await self._free.acquire()
+        asyncio.get_running_loop().call_later(self._seconds, self._free.release)
+        return await work()
+
+
 class Refusals:
     """Who is refused may be back at once: so only some are in a turn of the loop, however many there are."""
 
@@ -62,6 +79,8 @@ class Rooms:
         self._commands = Room(settings.COMMANDS_AT_ONCE_MAX)
         self._cancels = Room(settings.CANCELS_AT_ONCE_MAX)
         self._reads = Room(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
+        self._shared = Paced(settings.SHARED_ANSWERS_AT_ONCE, settings.PACED_SECONDS)
+        self._documents = Paced(settings.DOCUMENTS_AT_ONCE, settings.PACED_SECONDS)
         self._refusals = Refusals()
 
     def answer(
@@ -73,6 +92,10 @@ class Rooms:
         """
         if path in _ALWAYS_ANSWERED:
             return work()
+        if path in _SHARED:
+            return self._shared.answer(work)
+        if path in _DOCUMENT:
+            return self._documents.answer(work)
         room = self._room_of(method, path)
         return self._refusals.refuse(refusal) if room.is_full else room.answer(work)
 

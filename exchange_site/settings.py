@@ -76,6 +76,9 @@ PAGE_SECONDS_MAX = 30.0  # for one, with the wait for a place
 PAGE_FORM_BYTES_MAX = 1024 * 1024
 READS_AT_ONCE_MAX = 100  # each may need one of REDIS_CONNECTIONS_MAX
 READS_WAITING_MAX = 900
+SHARED_ANSWERS_AT_ONCE = 20  # of health and metrics, and
+DOCUMENTS_AT_ONCE = 2  # of the OpenAPI document, in each
+PACED_SECONDS = 0.02
 REFUSALS_AT_ONCE = 500  # of further requests, each of which takes
 REFUSAL_SECONDS = 0.02
 

@@ -1,0 +1,29 @@
+"""How many requests an API process works on at once."""
+
+import asyncio
+
+from exchange_site.room import Paced
+
+
+async def _work() -> str:
+    return "answered"
+
+
+def test_a_crowd_is_answered_at_a_pace_and_nobody_is_refused() -> None:
+    async def scenario() -> None:
+        paced = Paced(at_once=2, seconds=0.05)
+        asked = [asyncio.create_task(paced.answer(_work)) for _ in range(5)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [each.done() for each in asked] == [True, True, False, False, False]
+        assert await asyncio.gather(*asked) == ["answered"] * 5
+
+    asyncio.run(scenario())
+
+
+def test_one_who_asks_alone_does_not_wait() -> None:
+    async def scenario() -> None:
+        paced = Paced(at_once=1, seconds=3_600.0)
+        assert await asyncio.wait_for(paced.answer(_work), 60.0) == "answered"
+
+    asyncio.run(scenario())
