@@ -32,7 +32,9 @@ def _leave_root(command: str) -> None:
 
     from exchange_site.embedded.processes import ProcessError, data_folder_errors  # noqa: PLC0415
 
-    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)  # what is said here has the log's format, too
+    configure_logging(
+        settings.LOGGING_CONFIG, settings.LOGGING
+    )  # what is said here has the log's format, too
     try:
         with data_folder_errors():
             leave_root_for(command)
