@@ -47,6 +47,7 @@ async def ask_on(stage: Stage, requests: Iterable[bytes]) -> None:
         for request in requests:
             if stage.over:
                 return
+            stage.counts["requests"] += 1
             response = await caller.call(request)
             stage.counts[str(response.status)] += 1
     finally:
