@@ -40,7 +40,12 @@ class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
     ) -> None:
         try:
             super().user_login_failed(sender, credentials, request, **kwargs)
-        except (RedisError, OSError, TypeError, ValueError):  # what the cache answers is none of its numbers
+        except (
+            RedisError,
+            OSError,
+            TypeError,
+            ValueError,
+        ):  # the cache is away, or its answer is not a number
             return
 
     def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:

@@ -37,7 +37,7 @@ def why_unmatched(partition: int) -> str | None:
 
 
 def forget_mirror(partition: int, symbol: str) -> None:
-    """Remove the copy of a book that the partition's worker no longer writes; without Redis there is none."""
+    """Remove the copy of a book that the partition's worker no longer writes. Do nothing if Redis is away."""
     keys = mirror_keys(partition, symbol)
     try:
         with connect() as client:

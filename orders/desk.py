@@ -209,7 +209,7 @@ class OrderDesk:
         raise unknown
 
     async def _find_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> Outcome:
-        """The order that has this key already; raises the refusal if there is none, or it is not found in time."""
+        """Return the order with this key. Raises the refusal if no order has it, or the look-up is too late."""
         try:
             async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
                 return await self._look_up_earlier(order, key, refusal)

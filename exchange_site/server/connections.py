@@ -110,7 +110,7 @@ class Connections:
         return len(self._places)
 
     def admit(self, owner: Closable, address: str) -> Place | None:
-        """The place of a new connection, which waits. None if there is none: then close it."""
+        """Return a place for a new connection, or None if all are taken: then close the connection."""
         key = self._peers.key(address)
         peer = None
         if key is not None:

@@ -35,7 +35,7 @@ HEAD_CHECKED = (
 )
 VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
-# uri-host [ ":" port ], RFC 9110, section 7.2; a list, a path or a user is none.
+# uri-host [ ":" port ], RFC 9110, section 7.2. Lists, paths and user names are not allowed.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?")
 
 
