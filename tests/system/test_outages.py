@@ -272,7 +272,10 @@ def no_more_connections(exchange: RunningExchange) -> Iterator[None]:
 def test_no_connections_are_left(exchange: RunningExchange, http: httpx.Client) -> None:
     """Those who are connected go on; a worker that has to connect anew waits for its turn."""
     assert place(http, "connected").status_code == 201
-    assert place(http, "connected").status_code == 200  # what looks up earlier orders is connected as well
+    with frozen(exchange.part("run_matching")):
+        wait_until(lambda: place(http, "not matched").status_code == 503, "nobody matches")
+        assert place(http, "connected").status_code == 200  # what looks up earlier orders has connected
+    wait_until(lambda: is_healthy(http), "healthy before the connections end", BACK_SECONDS_MAX)
     with no_more_connections(exchange):
         assert place(http, "still connected").status_code == 201
         psutil.Process(exchange.worker_pid()).kill()
