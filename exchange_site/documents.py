@@ -6,7 +6,6 @@ Making it takes a second of work: it is done on a thread, at the first request, 
 import asyncio
 from typing import Any, NamedTuple
 
-from django.http import HttpResponse
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 from rest_framework.request import Request
 
@@ -53,7 +52,7 @@ class DocumentViewSet(AsyncViewSet):
     schema = None  # not described in itself
 
     @operation(parameters=[query("format", choice(FORMATS), "of the document")])
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """The OpenAPI document: in the format that `format` names, else as Accept says, else YAML."""
         media_type = _media_type(request.query_params.get("format"), request.META.get("HTTP_ACCEPT", ""))
         document = await current_cache().get()

@@ -5,10 +5,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost, PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
-from rest.content import JSONResponse
+from rest.content import JSON, encode_json
 from rest.exceptions import InvalidRequest, Refusal
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ _MESSAGES = {
 }
 
 
-class ErrorResponse(JSONResponse):
-    """An answer in the error shape; `code` is there for whoever counts them."""
+class ErrorResponse(HttpResponse):
+    """An answer in the error shape, of the API and of Django's pages; `code` is there for whoever counts them."""
 
     def __init__(
         self,
@@ -50,7 +50,9 @@ class ErrorResponse(JSONResponse):
         error: dict[str, Any] = {"code": code, "message": message}
         if fields:
             error["fields"] = fields
-        super().__init__({"error": error}, status=status, headers=headers)
+        body = encode_json({"error": error})
+        described = {"Content-Type": JSON, "Content-Length": str(len(body)), **(headers or {})}
+        super().__init__(body, status=status, headers=described)
         self.code = code
 
 

@@ -36,6 +36,7 @@ from exchange_site.origins import PREFLIGHT, SAFE_METHODS, AllowedOrigins, prefl
 from exchange_site.request_metrics import NO_ENDPOINT, AnsweredRequest, answered
 from exchange_site.room import Rooms
 from orders import metrics
+from rest.content import ApiResponse
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ _PATH_CHARACTERS_MAX = settings.RESOLVED_PATH_CHARACTERS_MAX
 
 ENDPOINT = "exchange.endpoint"  # of a scope: the name of its URL, once that is known
 
+RESPONSE_HEADERS_REMEMBERED_MAX = 200  # names of our own answers' headers
 PLACE_ORDER_PATHS = ("/orders", "/orders/")
 
 _origins = AllowedOrigins()
@@ -123,7 +125,7 @@ class ApiHandler:
             body = await read_body(scope, receive, _BODY_BYTES_MAX)
             started = time.perf_counter()  # a slow client is not a slow answer
         except Incomplete:
-            response: HttpResponse = incomplete_request()  # for a client that is still there
+            response: ApiResponse = incomplete_request()  # for a client that is still there
             response["Connection"] = "close"
         except BodyTooSlow:
             response = request_timeout()
@@ -149,7 +151,7 @@ class ApiHandler:
         except (asyncio.CancelledError, ConnectionError):
             return  # the client left; what it asked for is done
 
-    async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponse:
+    async def _respond(self, scope: dict[str, Any], body: bytes) -> ApiResponse:
         try:
             request = ApiRequest(scope, body)
         except UnicodeDecodeError as error:
@@ -172,11 +174,17 @@ class ApiHandler:
             return _response_for(request, error)
 
 
-async def send_response(response: HttpResponse, send: Send) -> None:
+async def send_response(response: ApiResponse, send: Send) -> None:
     """Raises ConnectionError where the client has left."""
-    headers = [(name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in response.items()]
+    headers = [(_header_name(name), text.encode("latin-1")) for name, text in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": response.content})
+
+
+@functools.lru_cache(RESPONSE_HEADERS_REMEMBERED_MAX)
+def _header_name(name: str) -> bytes:
+    """As ASGI wants it."""
+    return name.lower().encode("latin-1")
 
 
 def _response_for(request: ApiRequest, error: Exception) -> HttpResponse:

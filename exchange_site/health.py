@@ -1,7 +1,6 @@
 """GET /healthz: whether orders are taken, and what is wrong if they are not. GET /livez: this process."""
 
 from django.conf import settings
-from django.http import HttpResponse
 from rest_framework.request import Request
 
 from exchange_site import schema
@@ -17,7 +16,7 @@ class LiveViewSet(AsyncViewSet):
     """For whatever restarts processes."""
 
     @operation(**schema.LIVE)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """This process answers; it asks nobody, so that says nothing of the rest of the exchange."""
         return JSONResponse(ALIVE)
 
@@ -26,7 +25,7 @@ class HealthViewSet(AsyncViewSet):
     """For load balancers, containers and people."""
 
     @operation(**schema.HEALTH)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """Whether database, Redis and the matching workers answer."""
         health = await current_health().get()
         headers = {} if health.status == 200 else {"Retry-After": str(settings.RETRY_AFTER_SECONDS)}

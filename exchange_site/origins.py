@@ -14,6 +14,8 @@ from channels.security.websocket import OriginValidator
 from django.conf import settings
 from django.http import HttpResponse
 
+from rest.content import ApiResponse
+
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 REQUEST_HEADERS = "Content-Type, Idempotency-Key"  # beyond those that every page may send
 EXPOSED_HEADERS = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, Idempotency-Replayed"
@@ -46,7 +48,7 @@ class AllowedOrigins(OriginValidator):  # type: ignore[misc]
         except ValueError:  # not a URL
             return False
 
-    def add_headers(self, scope: Mapping[str, Any], response: HttpResponse) -> None:
+    def add_headers(self, scope: Mapping[str, Any], response: ApiResponse) -> None:
         """What makes a browser show this answer to a page of a listed origin, and caches keep it apart."""
         response["Vary"] = "Origin"
         origins = _origins(scope)

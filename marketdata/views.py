@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.http import HttpResponse
 from rest_framework.request import Request
 
 from marketdata import schema
@@ -31,7 +30,7 @@ class OrderBookViewSet(AsyncViewSet):
     """The book by level."""
 
     @operation(**schema.ORDER_BOOK)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """The best levels of both sides at one sequence."""
         instrument = await _instrument(request.query_params)
         levels = read_limit(
@@ -56,7 +55,7 @@ class TradeViewSet(AsyncViewSet):
     """Public prints."""
 
     @operation(**schema.LIST_TRADES)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """Trades, newest first."""
         instrument = await _instrument(request.query_params)
         limit = read_limit(request.query_params)
@@ -82,7 +81,7 @@ class TradeViewSet(AsyncViewSet):
         )
 
     @operation(**schema.TRADE_STATISTICS)
-    async def stats(self, request: Request) -> HttpResponse:
+    async def stats(self, request: Request) -> JSONResponse:
         """Trading over the last minutes, hours or days."""
         instrument = await _instrument(request.query_params)
         text = request.query_params.get("window", "24h")
@@ -95,7 +94,7 @@ class TickerViewSet(AsyncViewSet):
     """A market at a glance."""
 
     @operation(**schema.TICKER)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """Best prices, the last price, and the trading of the last 24 hours."""
         instrument = await _instrument(request.query_params)
         book = await read_book(instrument, 1)
@@ -117,7 +116,7 @@ class CandleViewSet(AsyncViewSet):
     """Open, high, low, close."""
 
     @operation(**schema.LIST_CANDLES)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """Candles, oldest first; intervals without a trade have none unless `fill` is true."""
         query = request.query_params
         instrument = await _instrument(request.query_params)

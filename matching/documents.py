@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Any
 
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
@@ -73,7 +72,7 @@ def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> 
             some = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
         told = orders[order_id]
         if len(order.trades) > TRADES_TOLD_MAX:
-            told = encode_json(OrderState(**_order_state(order, timestamp)))
+            told = encode_json(_without_trades(order, timestamp))
         _reaching(some, order.sequence).orders.append((order.command.client_id, order.sequence, told))
     for row in settled.changed:
         message = _reaching(messages[row.instrument_id], row.sequence)
@@ -144,29 +143,30 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
 
 
 def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
-    return OrderDocument(**_order_state(order, timestamp), trades=list(_fills(order, timestamp)))
-
-
-def _order_state(order: NewOrder, timestamp: str) -> dict[str, Any]:
-    """The fields of an `OrderState`."""
     command, grid = order.command, order.instrument.grid
-    return {
-        "order_id": command.order_id,
-        "client_id": command.client_id,
-        "instrument": order.instrument.symbol,
-        "side": command.side,
-        "order_type": command.type,
-        "price": grid.price.number(command.price_ticks) if command.price_ticks else None,
-        "quantity": grid.quantity.number(command.quantity_lots),
-        "filled_quantity": grid.quantity.number(order.filled_lots),
-        "remaining_quantity": grid.quantity.number(command.quantity_lots - order.filled_lots),
-        "average_price": _average_price(order, grid),
-        "status": order.status,
-        "reason": order.reason,
-        "idempotency_key": command.idempotency_key,
-        "created_at": timestamp,
-        "updated_at": timestamp,
-    }
+    return OrderDocument(
+        order_id=command.order_id,
+        client_id=command.client_id,
+        instrument=order.instrument.symbol,
+        side=command.side,
+        order_type=command.type,
+        price=grid.price.number(command.price_ticks) if command.price_ticks else None,
+        quantity=grid.quantity.number(command.quantity_lots),
+        filled_quantity=grid.quantity.number(order.filled_lots),
+        remaining_quantity=grid.quantity.number(command.quantity_lots - order.filled_lots),
+        average_price=_average_price(order, grid),
+        status=order.status,
+        reason=order.reason,
+        idempotency_key=command.idempotency_key,
+        created_at=timestamp,
+        updated_at=timestamp,
+        trades=list(_fills(order, timestamp)) if order.trades else [],
+    )
+
+
+def _without_trades(order: NewOrder, timestamp: str) -> OrderState:
+    document = _order_document(order, timestamp)
+    return OrderState(**{name: getattr(document, name) for name in OrderState.__struct_fields__})
 
 
 def _average_price(order: NewOrder, grid: Grid) -> Number | None:

@@ -4,7 +4,6 @@ import re
 import time
 from uuid import UUID
 
-from django.http import HttpResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
@@ -32,7 +31,7 @@ class OrderViewSet(AsyncViewSet):
     """Orders of all clients."""
 
     @operation(**schema.PLACE_ORDER)
-    async def create(self, request: Request) -> HttpResponse:
+    async def create(self, request: Request) -> JSONResponse:
         """Place an order; answered after the order and its trades are committed."""
         started = time.perf_counter()
         outcome = await current_desk().place(await _read_order(request))
@@ -40,7 +39,7 @@ class OrderViewSet(AsyncViewSet):
         return _answer(outcome, created=True)
 
     @operation(**schema.CANCEL_ORDER)
-    async def cancel(self, request: Request, order_id: str) -> HttpResponse:
+    async def cancel(self, request: Request, order_id: str) -> JSONResponse:
         """Take a resting order off the book; answered after that is committed."""
         started = time.perf_counter()
         owner = _cancel_order.run_validation(request.data)["client_id"]
@@ -49,7 +48,7 @@ class OrderViewSet(AsyncViewSet):
         return _answer(outcome, created=False)
 
     @operation(**schema.RETRIEVE_ORDER)
-    async def retrieve(self, request: Request, order_id: str) -> HttpResponse:
+    async def retrieve(self, request: Request, order_id: str) -> JSONResponse:
         """An order with its trades."""
         document = await read_database(find_order, _order_id(order_id))
         if document is None:
@@ -57,7 +56,7 @@ class OrderViewSet(AsyncViewSet):
         return JSONResponse(document)
 
     @operation(**schema.LIST_ORDERS)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """Orders, newest first."""
         query = request.query_params
         client_id, symbol, status = (query.get(name) for name in ("client_id", "instrument", "status"))
@@ -87,7 +86,7 @@ class InstrumentViewSet(AsyncViewSet):
     """What can be traded."""
 
     @operation(**schema.LIST_INSTRUMENTS)
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         """All instruments with their grids and limits."""
         instruments = (await directory.all()).values()
         return JSONResponse(
@@ -142,7 +141,7 @@ def _read_key(header: str) -> str:
     return key
 
 
-def _answer(outcome: Outcome, *, created: bool) -> HttpResponse:
+def _answer(outcome: Outcome, *, created: bool) -> JSONResponse:
     headers = outcome.headers
     if outcome.replayed:
         headers = {**headers, "Idempotency-Replayed": "true"}

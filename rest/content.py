@@ -7,7 +7,7 @@ others are read a second time, key by key.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import ItemsView, Mapping
 from decimal import Decimal
 from typing import IO, Any
 
@@ -149,10 +149,25 @@ class AlwaysJSON(BaseContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-class JSONResponse(HttpResponse):
-    """A finished JSON answer: `content` is bytes that are JSON already, or anything msgspec encodes."""
+class JSONResponse:
+    """A finished JSON answer: `content` is bytes that are JSON already, or anything msgspec encodes.
+
+    Only the API's handler sees it, which needs a status, headers and a body. Django's HttpResponse has cookies, a
+    charset and a check of each header's text beside them, and took a tenth of an order's time in the API.
+    """
+
+    __slots__ = ("content", "headers", "status_code")
 
     def __init__(self, content: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        body = content if isinstance(content, bytes) else encode_json(content)
-        described = {"Content-Type": JSON, "Content-Length": str(len(body)), **(headers or {})}
-        super().__init__(body, status=status, headers=described)
+        self.content: bytes = content if isinstance(content, bytes) else encode_json(content)
+        self.status_code = status
+        self.headers = {"Content-Type": JSON, "Content-Length": str(len(self.content)), **(headers or {})}
+
+    def __setitem__(self, name: str, text: str) -> None:
+        self.headers[name] = text
+
+    def items(self) -> ItemsView[str, str]:
+        return self.headers.items()
+
+
+ApiResponse = HttpResponse | JSONResponse

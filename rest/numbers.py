@@ -4,6 +4,7 @@ Numbers leave as plain decimals without exponent or trailing zeros: 70150.5, 0.1
 """
 
 import functools
+import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 # A number from outside may have this many digits before and after the point at most; wider ones are refused
 # before any arithmetic, so that 1e999999999 costs nothing.
 DIGITS_MAX = 30
+_PLAIN = re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}(?:\.[0-9]{{1,{DIGITS_MAX}}})?")
 
 # Prices near the market and usual quantities come again and again, in several places each time.
 UNITS_REMEMBERED_MAX = 10_000
@@ -29,6 +31,8 @@ def parse_decimal(value: object) -> Decimal:
     Raises ValueError, with a message for the client, for anything else.
     """
     if isinstance(value, str):
+        if _PLAIN.fullmatch(value):  # as most are: nothing below could refuse it
+            return Decimal(value)
         if not value.isascii() or len(value) > 2 * DIGITS_MAX or "_" in value or value != value.strip():
             raise ValueError("A valid number is required.")
         try:

@@ -12,11 +12,11 @@ from functools import update_wrapper
 from typing import Any
 
 from asgiref.sync import markcoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.viewsets import ViewSet
 
-from rest.content import AlwaysJSON, read_json
+from rest.content import AlwaysJSON, ApiResponse, read_json
 from rest.query import check_query
 
 _negotiator = AlwaysJSON()
@@ -37,7 +37,7 @@ class JSONRequest(Request):
 
 
 class AsyncViewSet(ViewSet):
-    """A ViewSet with `async def` actions that return HttpResponse objects."""
+    """A ViewSet with `async def` actions that return a JSONResponse, or an HttpResponse."""
 
     # DRF's own answer to OPTIONS is synchronous and describes serializers: GET /docs is for that.
     http_method_names = ["get", "post", "head"]
@@ -50,7 +50,7 @@ class AsyncViewSet(ViewSet):
         described = super().as_view(actions, **initkwargs)
         handlers = {"head": actions["get"], **actions} if "get" in actions else actions
 
-        async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        async def view(request: HttpRequest, *args: Any, **kwargs: Any) -> ApiResponse:
             viewset = cls(**initkwargs)
             viewset.action_map = handlers
             return await viewset.dispatch(request, *args, **kwargs)
@@ -59,7 +59,7 @@ class AsyncViewSet(ViewSet):
 
     async def dispatch(  # type: ignore[override]
         self, request: HttpRequest, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
+    ) -> ApiResponse:
         self.args, self.kwargs = args, kwargs
         self.request = drf_request = self.initialize_request(request, *args, **kwargs)
         try:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from pytest_django.fixtures import Settings
 
 from exchange_site.handler import ApiHandler
@@ -25,7 +24,7 @@ class WaitingHandler(ApiHandler):
         super().__init__()
         self.may_answer = asyncio.Event()
 
-    async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponse:
+    async def _respond(self, scope: dict[str, Any], body: bytes) -> JSONResponse:
         await self.may_answer.wait()
         if body == b"broken":
             raise RuntimeError
@@ -146,7 +145,7 @@ def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
     class CountingHandler(WaitingHandler):
         working = most = 0
 
-        async def _respond(self, scope: dict[str, Any], body: bytes) -> HttpResponse:
+        async def _respond(self, scope: dict[str, Any], body: bytes) -> JSONResponse:
             self.working += 1
             self.most = max(self.most, self.working)
             try:

@@ -6,7 +6,7 @@ regular expressions and makes two packets of them, which costs more than all els
 
 from typing import Any, cast
 
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from exchange_site.errors import internal_error
@@ -18,6 +18,17 @@ class WholeAnswerCycle(RequestResponseCycle):
     """An answer in more than two messages is uvicorn's to send."""
 
     _begin: Any = None  # the beginning of an answer whose body has not come
+    _has_given = False  # the body's end to the application
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """A body that is whole is handed out at once. Everything else is uvicorn's to wait for."""
+        if self.more_body or self._has_given or self.disconnected or self.response_complete:
+            return await super().receive()
+        self._has_given = True
+        self.message_event.clear()
+        self.flow.resume_reading()
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: ASGISendEvent) -> None:
         begin = self._begin

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -23,11 +22,11 @@ class KnownClients(BasePermission):
 
 class Echo(AsyncViewSet):
     @operation(parameters=[query("a", TEXT, "what comes back")])
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         return JSONResponse({"query": request.query_params.get("a")})
 
     @operation(parameters=[query("a", TEXT, "no meaning")])
-    async def create(self, request: Request) -> HttpResponse:
+    async def create(self, request: Request) -> JSONResponse:
         return JSONResponse(request.data, status=201)
 
 
@@ -45,9 +44,9 @@ def request(method: str, *, body: bytes = b"", headers: Mapping[bytes, bytes] | 
     return ApiRequest(scope, body)
 
 
-def answer(viewset: type[AsyncViewSet], asked: ApiRequest) -> HttpResponse:
+def answer(viewset: type[AsyncViewSet], asked: ApiRequest) -> JSONResponse:
     view = viewset.as_view({"get": "list", "post": "create"})
-    response: HttpResponse = asyncio.run(view(asked))
+    response: JSONResponse = asyncio.run(view(asked))
     return response
 
 
