@@ -121,7 +121,8 @@ def too_many_headers() -> ErrorResponse:
 def chunk_overhead() -> ErrorResponse:
     return _header_fields_too_large(
         "Sizes, extensions and trailers of chunks may have "
-        f"{settings.REQUEST_CHUNK_OVERHEAD_BYTES_MAX} bytes. Send larger chunks, or a Content-Length."
+        f"{settings.REQUEST_CHUNK_OVERHEAD_BYTES_MAX} bytes, and {settings.REQUEST_HEADERS_MAX} trailers may come. "
+        "Send larger chunks, or a Content-Length."
     )
 
 

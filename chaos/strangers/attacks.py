@@ -98,7 +98,23 @@ ATTACKS = (
         "an instrument's open_orders_max",
         ("201",),
     ),
-    Attack("sweeps of a deep level", order_attacks.sweeps, "ORDER_TRADES_MAX", ("201",), DEEP_LEVEL, 1.0),
+    Attack(
+        "a sweep of a deep level",
+        order_attacks.one_sweep,
+        "ORDER_TRADES_MAX",
+        ("201",),
+        DEEP_LEVEL,
+        excused_seconds=1.0,
+    ),
+    # They are matched one after the other, and the partition's other instruments wait for all of them.
+    Attack(
+        "sweeps that wait for each other",
+        order_attacks.sweeps,
+        "ORDER_TRADES_MAX",
+        ("201",),
+        DEEP_LEVEL,
+        excused_seconds=3.0,
+    ),
     Attack(
         "retries beyond the limits",
         order_attacks.retries_beyond_limits,

@@ -1,5 +1,6 @@
 """Attacks by orders and cancels."""
 
+import asyncio
 import itertools
 import json
 import uuid
@@ -57,9 +58,9 @@ async def orders_at_many_prices(stage: Stage) -> None:
     await gather_crowd(stage, stage.scaled(FLOODING), member)
 
 
-async def sweeps(stage: Stage) -> None:
-    """Market orders, each of which could trade with every resting order of the instrument."""
-    request = _order(
+def _sweep(stage: Stage) -> bytes:
+    """A market order that could trade with every resting order of the instrument."""
+    return _order(
         stage,
         client_id="sweeper",
         instrument=stage.facts["instrument"],
@@ -67,6 +68,17 @@ async def sweeps(stage: Stage) -> None:
         type="market",
         quantity="10000",
     )
+
+
+async def one_sweep(stage: Stage) -> None:
+    """One such order, and then nothing."""
+    await ask_on(stage, [_sweep(stage)])
+    await asyncio.sleep(stage.seconds_left)
+
+
+async def sweeps(stage: Stage) -> None:
+    """Such orders from several clients at once, until nothing is left to trade with."""
+    request = _sweep(stage)
     await gather_crowd(
         stage, stage.scaled(SWEEPING), lambda stage, number: ask_on(stage, itertools.repeat(request))
     )

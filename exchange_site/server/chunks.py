@@ -13,13 +13,14 @@ class InvalidChunk(Exception):
 
 
 class ChunkOverhead(Exception):
-    """Sizes, extensions and trailers have more than REQUEST_CHUNK_OVERHEAD_BYTES_MAX bytes."""
+    """Sizes, extensions and trailers have too many bytes, or the trailers too many lines."""
 
 
 class ChunkedBody:
     """Reads one body, in pieces of any size. Trailers are checked and dropped.
 
-    Each byte that is not content counts against the bound, so that the line kept between two pieces is bounded.
+    Each byte that is not content counts against REQUEST_CHUNK_OVERHEAD_BYTES_MAX, so that the line kept between two
+    pieces is bounded, and each trailer against REQUEST_HEADERS_MAX: short lines cost more time than their bytes do.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class ChunkedBody:
         self._line = b""  # the beginning of a line whose end has not come
         self._overhead = 0
         self._in_chunk = self._in_trailers = False
+        self._trailers = 0
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
         """The content in the data, and the bytes behind the body's end. Raises InvalidChunk, ChunkOverhead."""
@@ -68,6 +70,9 @@ class ChunkedBody:
                 self.is_complete = True
             elif not _TRAILER_LINE.fullmatch(line):
                 raise InvalidChunk
+            self._trailers += 1
+            if self._trailers > settings.REQUEST_HEADERS_MAX:
+                raise ChunkOverhead
         else:
             size = _SIZE_LINE.fullmatch(line)
             if size is None:
