@@ -214,7 +214,7 @@ TICKER: dict[str, Any] = {
     "responses": {
         200: answer(
             _TICKER,
-            "prices are null where there is none",
+            "the market now; bid, ask and last price are null as long as there is none",
             {
                 "instrument": "BTC-USD",
                 "sequence": 42,
