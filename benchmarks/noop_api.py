@@ -5,7 +5,6 @@ matching and the commit take.
 """
 
 from django.conf import settings
-from django.http import HttpResponse
 from django.urls import re_path
 from rest_framework.request import Request
 
@@ -36,10 +35,10 @@ ANSWER = {
 class NoopViewSet(AsyncViewSet):
     """Looks at nothing."""
 
-    async def create(self, request: Request) -> HttpResponse:
+    async def create(self, request: Request) -> JSONResponse:
         return JSONResponse(ANSWER, status=201)
 
-    async def list(self, request: Request) -> HttpResponse:
+    async def list(self, request: Request) -> JSONResponse:
         return JSONResponse({"status": "healthy"})
 
 
