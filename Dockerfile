@@ -30,10 +30,13 @@ ENV PATH=/opt/venv/bin:$PATH \
     EXCHANGE_METRICS_DIR=/var/lib/exchange/metrics
 WORKDIR /app
 COPY manage.py ./
-COPY rest rest
+COPY base base
+COPY web web
 COPY orders orders
 COPY marketdata marketdata
+COPY streaming streaming
 COPY matching matching
+COPY hosting hosting
 COPY operators operators
 COPY loadtools loadtools
 COPY exchange_site exchange_site

@@ -15,7 +15,7 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     except OperationalError as error:  # of a command of Django's: ours say what to do by themselves
-        from rest.database import database_advice  # noqa: PLC0415 - it needs the settings
+        from base.database import database_advice  # noqa: PLC0415 - it needs the settings
 
         if "--traceback" in sys.argv:
             raise
@@ -23,14 +23,14 @@ def main() -> None:
 
 
 def _leave_root(command: str) -> None:
-    from exchange_site.authority import LASTING_COMMANDS, leave_root_for  # noqa: PLC0415 - most commands need none
+    from hosting.authority import LASTING_COMMANDS, leave_root_for  # noqa: PLC0415 - most commands need none
 
     if command not in LASTING_COMMANDS:
         return
     from django.conf import settings  # noqa: PLC0415
     from django.utils.log import configure_logging  # noqa: PLC0415
 
-    from exchange_site.embedded.processes import ProcessError, data_folder_errors  # noqa: PLC0415
+    from hosting.embedded.processes import ProcessError, data_folder_errors  # noqa: PLC0415
 
     configure_logging(
         settings.LOGGING_CONFIG, settings.LOGGING

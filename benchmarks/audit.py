@@ -20,7 +20,7 @@ import psycopg
 
 from benchmarks.memory import MIB, restart_worker
 from benchmarks.report import print_heading
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from loadtools.exchange import REPLACED_VARIABLES, OwnExchange, own_exchange
 
 ORDERS = 1_000_000

@@ -31,7 +31,7 @@ from benchmarks.memory import MIB, kibibytes
 from benchmarks.overload import raise_open_files_limit
 from benchmarks.report import print_heading
 from benchmarks.served import served
-from exchange_site.embedded.processes import command_line
+from hosting.embedded.processes import command_line
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.generator import Plan

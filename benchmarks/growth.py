@@ -18,7 +18,7 @@ from benchmarks.memory import restart_worker
 from benchmarks.past import EVENTS_PER_GROUP, TRADES_PER_GROUP, Past, make_past
 from benchmarks.report import print_chart, print_heading
 from benchmarks.wrk import ClosedLoop
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
 

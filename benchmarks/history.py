@@ -19,7 +19,7 @@ from typing import NamedTuple
 from benchmarks.memory import restart_worker
 from benchmarks.past import TRADES_PER_GROUP, Past, make_past
 from benchmarks.report import print_heading
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.generator import Plan

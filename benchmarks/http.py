@@ -28,8 +28,8 @@ import psycopg
 from benchmarks.report import print_chart, print_heading
 from benchmarks.served import served
 from benchmarks.wrk import ClosedLoop, closed_loop
-from exchange_site.embedded.locations import Locations
 from exchange_site.environment import Environment
+from hosting.embedded.locations import Locations
 from loadtools.arguments import whole_number
 from loadtools.durability import check_durability
 from loadtools.exchange import OwnExchange, own_exchange

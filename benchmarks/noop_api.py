@@ -9,8 +9,8 @@ from django.urls import re_path
 from rest_framework.request import Request
 
 from exchange_site.asgi import application
-from rest.content import JSONResponse
-from rest.viewset import AsyncViewSet
+from web.content import JSONResponse
+from web.viewset import AsyncViewSet
 
 ANSWER = {
     "order_id": "01890a5d-ac96-774b-bcce-b302099a8057",

@@ -31,8 +31,8 @@ import uvloop
 
 from benchmarks.memory import MIB, kibibytes
 from benchmarks.report import print_heading
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.processes import command_line
+from hosting.embedded.locations import Locations
+from hosting.embedded.processes import command_line
 from loadtools.arguments import whole_number
 from loadtools.connection import Caller
 from loadtools.durability import Acknowledged, check_durability

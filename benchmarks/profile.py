@@ -23,9 +23,9 @@ import psycopg
 
 from benchmarks.http import PACKAGES, closed_orders, key_prefix
 from benchmarks.report import print_heading
-from exchange_site.embedded.locations import POSTGRES_DATABASE, POSTGRES_PORT, Locations
-from exchange_site.embedded.postgres import SUPERUSER
-from exchange_site.embedded.processes import command_line, read_pid
+from hosting.embedded.locations import POSTGRES_DATABASE, POSTGRES_PORT, Locations
+from hosting.embedded.postgres import SUPERUSER
+from hosting.embedded.processes import command_line, read_pid
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 from loadtools.processor import process_ticks
@@ -57,7 +57,7 @@ STEPS = {
             "answer: response and sending",
             ("send_response (exchange_site", "_answer (orders", "JSONResponse", "HeldAnswer", "_send_all"),
         ),
-        ("viewset", ("rest/viewset.py", "orders/views.py", "rest_framework/")),
+        ("viewset", ("web/viewset.py", "orders/views.py", "rest_framework/")),
         ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),
         ("server: HTTP, tasks", ("uvicorn/protocols/",)),
     ),

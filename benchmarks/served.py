@@ -20,7 +20,7 @@ def served(application: str, variables: Mapping[str, str] | None = None) -> Iter
     """Serve `module:name` on loopback until the block ends. Raises OSError where it does not answer 200 in time."""
     target = Target("127.0.0.1", free_port())
     environment = {**os.environ, "PORT": str(target.port), **(variables or {})}
-    command = [sys.executable, "-m", "exchange_site.uvicorn_server", application]
+    command = [sys.executable, "-m", "hosting.uvicorn_server", application]
     process = subprocess.Popen(command, env=environment)
     try:
         await_answer(process, f"{target.url}/healthz")

@@ -18,8 +18,8 @@ from typing import Self, TypeVar
 import psutil
 import psycopg
 
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.privileges import child_setup
+from hosting.embedded.locations import Locations
+from hosting.embedded.privileges import child_setup
 from loadtools.exchange import OwnExchange
 
 MANAGE_PY = Path(__file__).resolve().parents[1] / "manage.py"

@@ -14,8 +14,8 @@ from chaos.campaign import Campaign
 from chaos.parts import MANAGE_PY
 from chaos.report import Report
 from chaos.streams import LISTENERS
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.privileges import child_setup
+from hosting.embedded.locations import Locations
+from hosting.embedded.privileges import child_setup
 from loadtools.exchange import StartError, own_exchange
 from loadtools.progress import Bar, progress_bar
 

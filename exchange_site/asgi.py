@@ -14,17 +14,19 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from exchange_site.errors import page_not_found
-from exchange_site.handler import ApiHandler, Receive, Send, send_response
-from exchange_site.origins import AllowedOrigins
+from base.memory import settle_memory
+from base.metrics_files import share_counts
+from base.process_metrics import watch_this_process
 from exchange_site.pages import DOCUMENT_PATH, PAGE_PREFIXES, django_pages, is_of_admin
-from exchange_site.server.heads import HEAD_CHECKED, head_refusal
-from marketdata.routing import websocket_urlpatterns
-from rest.memory import settle_memory
-from rest.metrics_files import share_counts
-from rest.process_metrics import watch_this_process
+from hosting.server.heads import HEAD_CHECKED, head_refusal
+from orders.metrics import PlaceOrderMeter
+from streaming.routing import websocket_urlpatterns
+from web.errors import page_not_found
+from web.handler import ApiHandler, Receive, Send, send_response
+from web.origins import AllowedOrigins
 
-api = ApiHandler()
+_place_order = PlaceOrderMeter()
+api = ApiHandler({("POST", "/orders"): _place_order, ("POST", "/orders/"): _place_order})
 # Forms must come from the page's own origin, of which the scheme is a part: a trusted proxy tells it. The API does
 # not ask, and reading the client's address costs it a tenth of an order.
 trusted_proxies = [str(network) for network in settings.ENVIRONMENT.trusted_proxies]

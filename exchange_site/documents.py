@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 from rest_framework.request import Request
 
+from base.loops import per_event_loop
+from base.refusals import InvalidRequest
 from exchange_site.schema import OneDocument
-from rest.content import JSON, JSONResponse
-from rest.exceptions import InvalidRequest
-from rest.loops import per_event_loop
-from rest.schema import choice, operation, query
-from rest.viewset import AsyncViewSet
+from web.content import JSON, JSONResponse
+from web.schema import choice, operation, query
+from web.viewset import AsyncViewSet
 
 FORMATS = ("yaml", "json")
 # What an Accept header may name: the format, and the media type of the answer.

@@ -28,12 +28,12 @@ from django.http import HttpResponse, HttpResponseRedirect
 from django.http.request import split_domain_port, validate_host
 from django.utils.crypto import get_random_string
 
-from exchange_site.errors import ErrorResponse, bad_request, too_busy
-from exchange_site.room import Refusals
+from base.database import DatabaseReader
+from base.refusals import Unavailable
 from operators.logins import client_party, operator_names
 from operators.tickets import cookie_of
-from rest.database import DatabaseReader
-from rest.exceptions import Unavailable
+from web.errors import ErrorResponse, bad_request, too_busy
+from web.room import Refusals
 
 LOGIN_PATH = "/admin/login/"
 HOME_PATH = "/admin/"

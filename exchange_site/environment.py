@@ -14,8 +14,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from exchange_site.embedded.kept_secrets import kept_secret
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.kept_secrets import kept_secret
+from hosting.embedded.locations import Locations
 
 Network = IPv4Network | IPv6Network
 

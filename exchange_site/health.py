@@ -5,9 +5,9 @@ from rest_framework.request import Request
 
 from exchange_site import schema
 from orders.health import current_health
-from rest.content import JSONResponse, encode_json
-from rest.schema import operation
-from rest.viewset import AsyncViewSet
+from web.content import JSONResponse, encode_json
+from web.schema import operation
+from web.viewset import AsyncViewSet
 
 ALIVE = encode_json({"status": "alive"})
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.privileges import child_setup
+from hosting.embedded.locations import Locations
+from hosting.embedded.privileges import child_setup
 from loadtools.exchange import StartError, health_problem, own_exchange
 from loadtools.wire import Target, loopback_target
 

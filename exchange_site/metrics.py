@@ -20,14 +20,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from redis.exceptions import RedisError
 from rest_framework.request import Request
 
+from base.loops import per_event_loop
+from base.metrics_files import collect
+from base.redis import RedisSession, connect_redis
+from base.refusals import Unavailable
+from base.shared import Shared
 from orders.health import active_partitions
 from orders.partition_states import PartitionState, read_partition_states
-from rest.exceptions import Unavailable
-from rest.loops import per_event_loop
-from rest.metrics_files import collect
-from rest.redis import RedisSession, connect_redis
-from rest.shared import Shared
-from rest.viewset import AsyncViewSet
+from web.viewset import AsyncViewSet
 
 _thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 

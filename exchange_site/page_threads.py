@@ -19,8 +19,8 @@ from django.dispatch import receiver
 from django.http import HttpResponse, HttpResponseBase
 from django.urls import set_script_prefix
 
-from exchange_site.errors import bad_request
-from exchange_site.handler import Receive, Send
+from web.errors import bad_request
+from web.handler import Receive, Send
 
 _THREAD_NAMES = "page"
 

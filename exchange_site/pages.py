@@ -16,7 +16,9 @@ from django.conf import settings
 from django.http import HttpResponse
 
 from exchange_site.entrance import Entrance
-from exchange_site.errors import (
+from exchange_site.page_threads import PageThreads
+from operators.tickets import ticket_of
+from web.errors import (
     ErrorResponse,
     incomplete_request,
     page_too_slow,
@@ -24,7 +26,7 @@ from exchange_site.errors import (
     request_timeout,
     too_busy,
 )
-from exchange_site.handler import (
+from web.handler import (
     BodyTooLarge,
     BodyTooSlow,
     Incomplete,
@@ -33,9 +35,7 @@ from exchange_site.handler import (
     read_body,
     send_response,
 )
-from exchange_site.page_threads import PageThreads
-from exchange_site.room import Refusals, Room
-from operators.tickets import ticket_of
+from web.room import Refusals, Room
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 DOCUMENT_PATH = "/docs/schema"  # is no page: the API answers it from memory

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 from drf_spectacular.generators import SchemaGenerator
 
 from marketdata.schema import CANDLE, LEVEL, TRADE
-from marketdata.stream_description import describe_stream
 from orders.schema import FILL, INSTRUMENT, ORDER
-from rest.schema import ERROR, OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, errors, record
+from streaming.description import describe_stream
+from web.schema import ERROR, OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, errors, record
 
 _HEALTH = record(
     {

@@ -8,9 +8,9 @@ from pathlib import Path
 from prometheus_client import values
 from psycopg.conninfo import conninfo_to_dict
 
-from exchange_site.embedded.locations import Locations
+from base.metrics_values import SharedValue
 from exchange_site.environment import InvalidEnvironment, read_environment, secret_key
-from rest.metrics_values import SharedValue
+from hosting.embedded.locations import Locations
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION = "0.1.0"  # pyproject.toml has it too
@@ -288,7 +288,8 @@ except OSError as error:
 values.ValueClass = SharedValue  # before any metric is defined
 
 INSTALLED_APPS = [
-    "exchange_site",  # its runserver, which is Daphne's, comes before Django's
+    "hosting",  # its runserver, which is Daphne's, comes before Django's
+    "exchange_site",
     "operators",  # its templates come before the theme's
     "unfold",  # and the theme's before the admin's
     "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py loads the pages: a worker needs none
@@ -308,7 +309,7 @@ INSTALLED_APPS = [
     "matching",
 ]
 
-# For the admin and the docs. The JSON API runs without middleware: see exchange_site/handler.py.
+# For the admin and the docs. The JSON API runs without middleware: see web/handler.py.
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -352,7 +353,7 @@ DATABASES = {
         "HOST": _connection.pop("host", ""),
         "PORT": _connection.pop("port", ""),
         # The admin's requests run on a thread each, and a connection belongs to its thread: it ends with the
-        # request. The API's reads and the worker have threads that stay, and keep theirs: rest/database.py.
+        # request. The API's reads and the worker have threads that stay, and keep theirs: base/database.py.
         "CONN_MAX_AGE": 0,
         "OPTIONS": {
             "connect_timeout": DATABASE_CONNECT_TIMEOUT_SECONDS,
@@ -437,15 +438,15 @@ CHANNEL_LAYERS = {
 }
 
 REST_FRAMEWORK = {
-    "DEFAULT_RENDERER_CLASSES": ["rest.content.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest.content.JSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "rest.content.AlwaysJSON",
+    "DEFAULT_RENDERER_CLASSES": ["web.content.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["web.content.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "web.content.AlwaysJSON",
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
     "DEFAULT_THROTTLE_CLASSES": [],
     "UNAUTHENTICATED_USER": None,
-    "EXCEPTION_HANDLER": "exchange_site.errors.exception_handler",
-    "DEFAULT_SCHEMA_CLASS": "rest.schema.ViewSchema",
+    "EXCEPTION_HANDLER": "web.errors.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "web.schema.ViewSchema",
 }
 
 SPECTACULAR_SETTINGS = {
@@ -477,7 +478,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = REQUEST_BODY_BYTES_MAX
-CSRF_FAILURE_VIEW = "exchange_site.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "web.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -491,13 +492,13 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {
         "line": {
-            "()": "rest.logs.LineFormatter",
+            "()": "base.logs.LineFormatter",
             "format": "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s",
         },
     },
     "handlers": {
         "stderr": {
-            "class": "rest.logs.PacedHandler",
+            "class": "base.logs.PacedHandler",
             "formatter": "line",
             "lines_max": LOG_LINES_MAX,
             "seconds": LOG_PACE_SECONDS,

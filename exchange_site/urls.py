@@ -12,7 +12,7 @@ from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
 from orders.views import InstrumentViewSet, OrderViewSet
-from rest.viewset import AsyncViewSet
+from web.viewset import AsyncViewSet
 
 admin.autodiscover()  # here, so that only processes that serve pages load them
 
@@ -46,7 +46,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "exchange_site.errors.bad_request"
-handler403 = "exchange_site.errors.permission_denied"
-handler404 = "exchange_site.errors.page_not_found"
-handler500 = "exchange_site.errors.server_error"
+handler400 = "web.errors.bad_request"
+handler403 = "web.errors.permission_denied"
+handler404 = "web.errors.page_not_found"
+handler500 = "web.errors.server_error"

@@ -12,8 +12,8 @@ from contextlib import closing
 
 import psycopg
 
-from exchange_site.embedded.locations import Locations
 from exchange_site.environment import InvalidEnvironment, read_environment
+from hosting.embedded.locations import Locations
 
 CONNECT_SECONDS_MAX = 3
 SILENT_SECONDS_MAX = 10.0  # a worker that waits asks for the lease far more often, a holder renews it

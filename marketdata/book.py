@@ -15,11 +15,11 @@ from django.db import connection
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from base.database import read_database
+from base.loops import per_event_loop
+from base.redis import connect_redis
 from orders.instruments import TradedInstrument
 from orders.models import RESTING_STATUSES, Side
-from rest.database import read_database
-from rest.loops import per_event_loop
-from rest.redis import connect_redis
 
 logger = logging.getLogger(__name__)
 

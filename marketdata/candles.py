@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from base.numbers import Number, json_decimal, json_number
+from base.times import time_text
 from marketdata.documents import CandleDocument
 from marketdata.models import Candle
-from rest.numbers import Number, json_decimal, json_number
-from rest.times import time_text
 
 CANDLE_INTERVALS = {
     "1m": timedelta(minutes=1),

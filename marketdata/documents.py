@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from marketdata.messages import Minute
-from rest.numbers import (
+from base.numbers import (
     EXACT,
     Number,
     average_text,
@@ -16,7 +15,8 @@ from rest.numbers import (
     json_optional_decimal,
     percent,
 )
-from rest.times import time_text
+from base.times import time_text
+from marketdata.messages import Minute
 
 
 class TradeDocument(msgspec.Struct, kw_only=True):

@@ -9,9 +9,9 @@ from decimal import Decimal
 
 import msgspec
 
+from base.numbers import Number
 from orders.documents import OrderState
-from rest.content import encode_json
-from rest.numbers import Number
+from web.content import encode_json
 
 
 class LevelDocument(msgspec.Struct):

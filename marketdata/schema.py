@@ -8,7 +8,7 @@ from marketdata.candles import CANDLE_INTERVALS
 from marketdata.selectors import WINDOW_PATTERN
 from orders.instruments import DEFAULT_SYMBOL
 from orders.models import Side
-from rest.schema import (
+from web.schema import (
     COUNT,
     CURSOR_PARAMETER,
     MARKET_TAG,

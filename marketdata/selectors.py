@@ -1,4 +1,4 @@
-"""Reads of trades, statistics and open orders. Synchronous: views call them through rest.database.read_database."""
+"""Reads of trades, statistics and open orders. Synchronous: views call them through base.database.read_database."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from base.database import snapshot
+from base.numbers import json_number
+from base.times import time_text
 from marketdata.documents import Statistics, TradeDocument
 from marketdata.messages import Minute
 from marketdata.models import BookSequence, Candle
 from orders.models import RESTING_STATUSES, Order
-from rest.database import snapshot
-from rest.numbers import json_number
-from rest.times import time_text
 
 TICKER_WINDOW = timedelta(hours=24)
 WINDOW_PATTERN = re.compile(r"([1-9][0-9]{0,6})([mhd])")  # of statistics, for example 24h

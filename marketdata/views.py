@@ -7,6 +7,10 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from rest_framework.request import Request
 
+from base.database import read_database
+from base.numbers import json_number, json_optional_decimal
+from base.refusals import InvalidRequest
+from base.times import now_text, parse_time, time_text
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
 from marketdata.candles import CANDLE_INTERVALS, CandleSpan, list_candles, list_candles_filled
@@ -14,14 +18,10 @@ from marketdata.documents import statistics_fields
 from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, list_trades, read_ticker, trade_statistics
 from orders.grid import Grid
 from orders.instruments import DEFAULT_SYMBOL, TradedInstrument, directory
-from rest.content import JSONResponse
-from rest.database import read_database
-from rest.exceptions import InvalidRequest
-from rest.numbers import json_number, json_optional_decimal
-from rest.pagination import CursorQuery, invalid_cursor, read_limit
-from rest.schema import operation
-from rest.times import now_text, parse_time, time_text
-from rest.viewset import AsyncViewSet
+from web.content import JSONResponse
+from web.pagination import CursorQuery, invalid_cursor, read_limit
+from web.schema import operation
+from web.viewset import AsyncViewSet
 
 _SEQUENCE = re.compile(r"[0-9]{1,18}")
 

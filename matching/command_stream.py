@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from base.redis import Command, RedisSession
 from matching.scripts import read_script
 from orders import messages
-from rest.redis import Command, RedisSession
 
 DEAD_LETTERS_MAX = 1_000
 START = "0-0"

@@ -3,6 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from base.numbers import Number
+from base.times import time_text
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
 from matching import engine
@@ -12,9 +14,7 @@ from matching.settlement import ChangedOrder, Settled
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
 from orders.grid import Grid
 from orders.messages import CancelOrder, Reply, ReplyKind
-from rest.content import encode_json
-from rest.numbers import Number
-from rest.times import time_text
+from web.content import encode_json
 
 TRADES_TOLD_MAX = 50
 """Trades of an order that go along with its update to the stream, which leaves them out. With more of them a second

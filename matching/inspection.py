@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from base.database import DatabaseReader
 from matching.engine import Side
 from matching.recovery import MarketBook, load_books
 from orders.desk import current_desk
 from orders.gateway import current_gateway
 from orders.messages import BookState
-from rest.database import DatabaseReader
 
 _load = DatabaseReader(
     threads=1,

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
+from base.outages import Outage
 from matching.batch import Batch
 from matching.checkpoint import Lease, LeaseLost
 from matching.ledger import Ledger
 from matching.settlement import Settled
-from rest.outages import Outage
 
 
 class LeaseKeeper:

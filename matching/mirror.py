@@ -17,13 +17,13 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from base.redis import Command
 from marketdata.book import MirrorKeys, mirror_keys
 from matching.batch import BookChange
 from matching.checkpoint import LeaseLost
 from matching.engine import Level, Side
 from matching.recovery import MarketBook
 from matching.scripts import read_script
-from rest.redis import Command
 
 logger = logging.getLogger(__name__)
 

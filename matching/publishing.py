@@ -8,6 +8,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
 from redis.asyncio import Redis
 
+from base.redis import Command, RedisSession
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from matching.batch import Batch
 from matching.command_stream import CommandStream, Entry, entries_of
@@ -17,7 +18,6 @@ from matching.recovery import MarketBook
 from matching.scripts import read_script
 from orders import messages
 from orders.messages import Reply
-from rest.redis import Command, RedisSession
 
 logger = logging.getLogger(__name__)
 

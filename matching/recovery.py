@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
+from base.database import snapshot
 from marketdata.models import BookSequence
 from matching.engine import OpenOrders, OrderBook, Side
 from orders.instruments import TradedInstrument, load_instruments
 from orders.models import RESTING_STATUSES, Order
 from orders.models import Side as OrderSide
-from rest.database import snapshot
 
 ROWS_PER_CHUNK = 10_000
 

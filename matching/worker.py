@@ -20,6 +20,8 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
 
+from base.outages import Outage
+from base.redis import RedisSession, connect_redis
 from matching import documents, metrics
 from matching.batch import Batch, Key, keys_of
 from matching.checkpoint import LeaseLost
@@ -31,8 +33,6 @@ from matching.publishing import Outcome, Publisher
 from matching.recovery import MarketBook
 from matching.settlement import KeysTaken, Settled
 from orders import messages
-from rest.outages import Outage
-from rest.redis import RedisSession, connect_redis
 
 logger = logging.getLogger(__name__)
 

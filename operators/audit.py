@@ -18,8 +18,8 @@ from django.db import transaction
 from django.db.models import Model
 from django.http import HttpRequest
 
+from base.numbers import decimal_text
 from operators.models import TEXT_CHARACTERS_MAX, Act, AuditRecord
-from rest.numbers import decimal_text
 
 logger = logging.getLogger(__name__)
 

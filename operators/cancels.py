@@ -7,11 +7,11 @@ from collections.abc import Collection, Sequence
 
 from asgiref.sync import async_to_sync
 
+from base.numbers import decimal_text
 from operators.audit import Actor, Change, record
 from operators.models import Act
 from orders.models import Order, OrderStatus
 from orders.operations import Cancellations, cancel_orders
-from rest.numbers import decimal_text
 
 
 def cancel_for_operator(orders: Sequence[Order], actor: Actor, *, note: str = "") -> Cancellations:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from rest.metrics_files import collect
+from base.metrics_files import collect
 
 HISTOGRAM = "exchange_order_latency_seconds"
 STEP_SECONDS = 5.0  # between two readings that are remembered

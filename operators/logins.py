@@ -19,7 +19,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from rest.addresses import parse_address, party_of
+from base.addresses import parse_address, party_of
 
 logger = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from base.refusals import OutcomeUnknown, Unavailable
 from operators import partitions
 from operators.announcements import announce_now, inspect
 from operators.audit import Actor
 from operators.instruments import move, set_status
 from orders.models import Instrument
-from rest.exceptions import OutcomeUnknown, Unavailable
 
 DRAIN_MARGIN_SECONDS = 0.5
 

@@ -13,6 +13,17 @@ import msgspec
 import uuid_utils
 from django.conf import settings
 
+from base.loops import per_event_loop
+from base.refusals import (
+    BeyondLimits,
+    IdempotencyKeyReused,
+    InstrumentHalted,
+    OrderNotFound,
+    OrderNotOpen,
+    OutcomeUnknown,
+    Refusal,
+    Unavailable,
+)
 from orders import messages
 from orders.documents import OrderDocument, stored_state
 from orders.gateway import Answer, NotTaken, OrderGateway, current_gateway
@@ -23,18 +34,7 @@ from orders.models import RESTING_STATUSES, Order, OrderStatus
 from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
 from orders.selectors import find_order, find_order_row, find_order_rows_by_key
 from orders.serializers import to_grid
-from rest.content import encode_json
-from rest.exceptions import (
-    BeyondLimits,
-    IdempotencyKeyReused,
-    InstrumentHalted,
-    OrderNotFound,
-    OrderNotOpen,
-    OutcomeUnknown,
-    Refusal,
-    Unavailable,
-)
-from rest.loops import per_event_loop
+from web.content import encode_json
 
 # The worker's reply and what is looked up afterwards, as for an order: a cancel that has more to do ends then, too.
 CANCEL_SECONDS_MAX = settings.ORDER_REPLY_TIMEOUT_SECONDS + settings.DESK_READ_SECONDS_MAX

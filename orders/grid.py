@@ -7,7 +7,7 @@ grid is refused, never rounded. Exact for every tick and lot size of at most 12 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from rest.numbers import (
+from base.numbers import (
     EXACT,
     Number,
     decimal_text,

@@ -14,16 +14,16 @@ from django.conf import settings
 from django.db import ProgrammingError, connection
 from redis.exceptions import RedisError
 
+from base.database import DatabaseReader
+from base.loops import per_event_loop
+from base.redis import RedisSession, connect_redis
+from base.refusals import Unavailable
+from base.shared import Shared
+from base.times import time_text
 from orders.gateway import current_gateway
 from orders.instruments import directory
 from orders.partition_states import read_partition_states
-from rest.content import encode_json
-from rest.database import DatabaseReader
-from rest.exceptions import Unavailable
-from rest.loops import per_event_loop
-from rest.redis import RedisSession, connect_redis
-from rest.shared import Shared
-from rest.times import time_text
+from web.content import encode_json
 
 OK = "ok"
 NOT_ANSWERING = "not answering"

@@ -8,11 +8,11 @@ from decimal import Decimal
 import msgspec
 from django.conf import settings
 
+from base.database import DatabaseReader
+from base.refusals import InstrumentNotFound
 from orders.grid import Grid
 from orders.models import OPEN_ORDERS_MAX, Instrument
 from orders.order_ids import instrument_hint
-from rest.database import DatabaseReader
-from rest.exceptions import InstrumentNotFound
 
 DEFAULT_SYMBOL = "BTC-USD"
 

@@ -13,10 +13,10 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from django.conf import settings
 
+from base.database import DatabaseReader, Reader
+from base.refusals import Refusal, Unavailable
 from orders.models import Order
 from orders.selectors import find_order_rows, find_order_rows_by_key
-from rest.database import DatabaseReader, Reader
-from rest.exceptions import Refusal, Unavailable
 
 Key = TypeVar("Key", bound=Hashable)
 Key_contra = TypeVar("Key_contra", bound=Hashable, contravariant=True)

@@ -1,32 +1,16 @@
-"""What the order path of the API processes counts; requests where they arrive, in exchange_site.handler.
+"""What the order path of the API processes counts; requests when they arrive (`PlaceOrderMeter`).
 
 Each count is a write to a file, out of which GET /metrics reads what all processes have counted. So the counts of
 one turn of the event loop are written together.
 """
 
-from bisect import bisect_left
-from collections import Counter as Tally
-from collections.abc import Sequence
+from prometheus_client import Counter
 
-from prometheus_client import Counter, Histogram
-
-from rest.loops import Gathered
-
-LATENCY_BUCKETS_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-
-
-class SeriesHistogram(Histogram):
-    """A histogram that takes many amounts of one series at once."""
-
-    def observe_all(self, amounts: Sequence[float]) -> None:
-        """What `observe` does for each of them."""
-        self._sum.inc(sum(amounts))
-        for bucket, count in Tally(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
-            self._buckets[bucket].inc(count)
-
+from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
+from base.loops import Gathered
 
 _received = Counter("exchange_orders_received", "Requests to place an order, valid or not")
-refused = Counter(
+_refused = Counter(
     "exchange_orders_refused", "Requests to place an order that were answered with an error", ["code"]
 )
 _latency = SeriesHistogram(
@@ -40,6 +24,17 @@ _cancel_latency = SeriesHistogram(
     buckets=LATENCY_BUCKETS_SECONDS,
 )
 
-received = Gathered[int](lambda counts: _received.inc(sum(counts)))
+_received_together = Gathered[int](lambda counts: _received.inc(sum(counts)))
 latency_seconds = Gathered[float](_latency.observe_all)
 cancel_latency_seconds = Gathered[float](_cancel_latency.observe_all)
+
+
+class PlaceOrderMeter:
+    """Counts requests to place an order, those as well that no view has seen."""
+
+    def begin(self) -> None:
+        _received_together.add(1)
+
+    def end(self, error_code: str | None) -> None:
+        if error_code is not None:
+            _refused.labels(error_code).inc()

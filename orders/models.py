@@ -12,8 +12,8 @@ from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
+from base.numbers import EXACT, decimal_text
 from orders.grid import DECIMALS_MAX, Grid
-from rest.numbers import EXACT, decimal_text
 
 PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
 STEPS_MAX = 2**53  # exact in a Redis sorted set's score, and far inside a 64-bit integer

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
+from base.refusals import OrderNotOpen, Refusal
 from orders.desk import current_desk
 from orders.models import Order
-from rest.exceptions import OrderNotOpen, Refusal
 
 
 @dataclass

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from base.redis import RedisSession
 from orders.messages import heartbeat_key, stream_key
-from rest.redis import RedisSession
 
 _COMMANDS_PER_PARTITION = 3
 

@@ -6,7 +6,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from orders.models import Instrument, OrderStatus, OrderType, Reason, Side
 from orders.serializers import CLIENT_ID_PATTERN, IDEMPOTENCY_KEY_CHARACTERS_MAX
-from rest.schema import (
+from web.schema import (
     CURSOR_PARAMETER,
     MARKET_TAG,
     NUMBER,

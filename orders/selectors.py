@@ -1,4 +1,4 @@
-"""Reads of orders and their trades. Synchronous: views call them through rest.database.read_database."""
+"""Reads of orders and their trades. Synchronous: views call them through base.database.read_database."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count
 
+from base.numbers import json_number
 from orders.documents import FillDocument, OrderDocument, stored_state
 from orders.models import Order
 from orders.pages import list_order_rows
-from rest.numbers import json_number
 
 
 class OrderPage(NamedTuple):

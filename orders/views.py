@@ -7,19 +7,19 @@ from uuid import UUID
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
+from base.database import read_database
+from base.numbers import json_decimal, json_optional_decimal
+from base.refusals import InstrumentNotFound, InvalidRequest
 from orders import metrics, schema
 from orders.desk import OrderRequest, Outcome, current_desk, no_such_order
 from orders.instruments import directory
 from orders.models import OrderStatus
 from orders.selectors import find_order, list_orders
 from orders.serializers import CLIENT_ID_PATTERN, CLIENT_ID_RULE, CancelOrderSerializer, PlaceOrderSerializer
-from rest.content import JSONResponse
-from rest.database import read_database
-from rest.exceptions import InstrumentNotFound, InvalidRequest
-from rest.numbers import json_decimal, json_optional_decimal
-from rest.pagination import CursorQuery, invalid_cursor, read_limit
-from rest.schema import operation
-from rest.viewset import AsyncViewSet
+from web.content import JSONResponse
+from web.pagination import CursorQuery, invalid_cursor, read_limit
+from web.schema import operation
+from web.viewset import AsyncViewSet
 
 ORDER_ID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

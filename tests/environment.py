@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.processes import ProcessError
-from exchange_site.embedded.servers import EmbeddedServers
 from exchange_site.environment import Environment
+from hosting.embedded.locations import Locations
+from hosting.embedded.processes import ProcessError
+from hosting.embedded.servers import EmbeddedServers
 
 PROCESSES = 3  # of one run; each has servers of its own
 ASGI_SERVER = re.compile(r"\[(uvicorn|daphne)[-\]]")  # the first parameter of tests on either

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from exchange_site.embedded.accounts import prepare_account
-from exchange_site.embedded.kept_secrets import write_private
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.privileges import Account
+from hosting.embedded.accounts import prepare_account
+from hosting.embedded.kept_secrets import write_private
+from hosting.embedded.locations import Locations
+from hosting.embedded.privileges import Account
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives anything away")
 

@@ -18,13 +18,26 @@ import yaml
 from django.core.management import get_commands, load_command_class
 
 from exchange_site.environment import Environment, read_environment
-from exchange_site.secret_files import KEPT, SHARES, make_secret_files
+from hosting.secret_files import KEPT, SHARES, make_secret_files
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = "/var/lib/exchange/secrets"
 VARIABLES = {name.upper() for name in Environment.__struct_fields__}
 PYTHONS_OWN = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
-OUR_PACKAGES = {"operators", "rest", "orders", "marketdata", "matching", "loadtools", "exchange_site"}
+OUR_PACKAGES = {
+    *(
+        "base",
+        "web",
+        "orders",
+        "marketdata",
+        "streaming",
+        "matching",
+        "hosting",
+        "operators",
+        "exchange_site",
+    ),
+    "loadtools",
+}
 
 ROLES = ("owner", "api", "worker")
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
-from exchange_site.handler import ApiHandler
-from rest.content import JSONResponse
 from tests.patience import PATIENCE_SECONDS
+from web.content import JSONResponse
+from web.handler import ApiHandler
 
 ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 

@@ -6,7 +6,7 @@ from typing import cast
 
 from pytest_django.fixtures import Settings
 
-from exchange_site.server.answers import HeldAnswer, Unread
+from hosting.server.answers import HeldAnswer, Unread
 
 HEAD = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n"
 

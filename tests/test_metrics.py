@@ -14,11 +14,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from pytest_django.fixtures import Settings
 
+from base import metrics_files
+from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
+from base.metrics_files import collect, forget_counts, merge_dead_processes
 from exchange_site.metrics import Live
-from orders.metrics import LATENCY_BUCKETS_SECONDS, SeriesHistogram
 from orders.partition_states import PartitionState
-from rest import metrics_files
-from rest.metrics_files import collect, forget_counts, merge_dead_processes
 from tests.environment import exchange_variables
 from tests.system.exchange import ROOT, manage, wait_until
 
@@ -32,9 +32,9 @@ socket.gethostname = lambda: host
 from django.conf import settings
 settings.configure(ENVIRONMENT_METRICS_DIR=folder, METRICS_LOCK_SECONDS_MAX=5.0)
 from prometheus_client import Counter, Gauge, Histogram, values
-from rest.metrics_values import SharedValue
+from base.metrics_values import SharedValue
 values.ValueClass = SharedValue
-from rest.metrics_files import share_counts
+from base.metrics_files import share_counts
 counter = Counter("counted", "Test", ["kind"])
 seconds = Histogram("seconds", "Test", buckets=(1, 10))
 open_now = Gauge("open_now", "Test", multiprocess_mode="livesum")

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from django.conf import settings
 
-from exchange_site.embedded import postgres, processes, valkey
-from exchange_site.embedded.processes import OwnedProcess, StopStep
+from hosting.embedded import postgres, processes, valkey
+from hosting.embedded.processes import OwnedProcess, StopStep
 from tests.system.exchange import STOP_SECONDS_MAX, wait_until
 
 DEAF = """

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from exchange_site.room import Paced
+from web.room import Paced
 
 
 async def _work() -> str:

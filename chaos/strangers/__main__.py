@@ -14,7 +14,7 @@ from chaos.strangers.attacks import ATTACKS
 from chaos.strangers.campaign import SHORT_PLAN, attack_all, full_plan
 from chaos.strangers.prepare import NotPrepared
 from chaos.strangers.report import print_report, save
-from exchange_site.embedded.privileges import child_setup
+from hosting.embedded.privileges import child_setup
 from loadtools.arguments import whole_number
 from loadtools.exchange import StartError, own_exchange
 from loadtools.progress import progress_bar

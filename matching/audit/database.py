@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
+from base.database import snapshot
 from matching.audit.database_checks import DATABASE_CHECKS, DatabaseCheck
 from matching.audit.outcome import Outcome
-from rest.database import snapshot
 
 WORK_MEMORY = "64MB"  # of the database, for each sort or hash table; two of them at a time at most
 

@@ -11,6 +11,9 @@ from itertools import zip_longest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from base.database import snapshot
+from base.redis import connect_redis
+from base.refusals import OutcomeUnknown, Unavailable
 from marketdata.book import Book, BookLevel, read_book_from_database, read_mirror
 from marketdata.models import BookSequence
 from matching.audit.outcome import BREACHES_LISTED_MAX, Outcome
@@ -18,9 +21,6 @@ from matching.inspection import compare_with_worker
 from orders.grid import Grid
 from orders.instruments import TradedInstrument, load_instruments
 from orders.messages import heartbeat_key
-from rest.database import snapshot
-from rest.exceptions import OutcomeUnknown, Unavailable
-from rest.redis import connect_redis
 
 MIRRORS, WORKERS = "mirrors", "workers"
 MIRROR_SECONDS_MAX = 10.0  # for all mirrors to meet the database; workers look after theirs twice a second

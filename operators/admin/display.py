@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from rest.times import time_text
+from base.times import time_text
 
 SHORT_TEXT_CHARACTERS = 16
 

@@ -20,6 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
+from base.numbers import decimal_text
 from operators import partitions
 from operators.admin.audited import Audited, AuditedAdmin
 from operators.admin.display import status_tag
@@ -37,7 +38,6 @@ from operators.instruments import (
 from operators.models import Act
 from orders.models import ExactField, Instrument
 from orders.operations import announce_instruments
-from rest.numbers import decimal_text
 
 CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
 _WHY_FIXED = (

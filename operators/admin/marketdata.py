@@ -7,12 +7,12 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from base.numbers import decimal_text
 from marketdata.models import BookSequence, Candle, PrunedHistory, Trade
 from operators.admin.display import admin_link, moment, short_id
 from operators.admin.large_tables import ReadOnlyAdmin, TimeKeyAdmin
 from operators.admin.orders import is_uuid
 from orders.models import Instrument, Order
-from rest.numbers import decimal_text
 
 
 @admin.register(Trade)

@@ -15,12 +15,12 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from base.numbers import decimal_text
 from operators.admin.display import admin_link, moment, short_id, shortened, status_tag
 from operators.admin.large_tables import TimeKeyAdmin
 from operators.audit import actor_of
 from operators.cancels import cancel_for_operator
 from orders.models import RESTING_STATUSES, Instrument, Order
-from rest.numbers import decimal_text
 
 NOTE_CHARACTERS_MAX = 500
 CLIENTS_SHOWN_MAX = 20

@@ -6,11 +6,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
+from base.database import database_advice
 from operators.announcements import announce
 from operators.audit import command_line_actor
 from operators.instruments import InstrumentError, set_status
 from orders.models import Instrument
-from rest.database import database_advice
 
 
 class StatusCommand(BaseCommand):

@@ -12,8 +12,8 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from base.redis import RedisSession
 from orders import messages
-from rest.redis import RedisSession
 
 
 class _Script(NamedTuple):

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from django.conf import settings
 from redis.exceptions import RedisError
 
+from base.outages import Outage
+from base.refusals import Unavailable
 from orders import messages
 from orders.gateway.admission import AS_ORDERS, COUNTS_ONLY, Admission, AdmissionScript, Applicant
-from rest.exceptions import Unavailable
-from rest.outages import Outage
 
 logger = logging.getLogger(__name__)
 

@@ -14,6 +14,8 @@ from typing import Any, Self
 import msgspec
 from django.conf import settings
 
+from base.loops import per_event_loop
+from base.refusals import OutcomeUnknown, RateLimited, Unavailable
 from orders import messages
 from orders.gateway.admission import (
     COUNT_CANCEL,
@@ -28,8 +30,6 @@ from orders.gateway.appender import Appender, WaitingCommand
 from orders.gateway.link import RedisLink
 from orders.messages import PlaceOrder
 from orders.order_ids import client_bucket
-from rest.exceptions import OutcomeUnknown, RateLimited, Unavailable
-from rest.loops import per_event_loop
 
 _REFUSALS = {
     Verdict.QUEUE_FULL: "The queue of orders is full; the request was not taken. Try again after Retry-After.",

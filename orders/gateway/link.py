@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 
+from base.redis import connect_redis
 from orders import messages
 from orders.gateway.admission import AdmissionScript
 from orders.gateway.replies import ReplyListener
-from rest.redis import connect_redis
 
 
 class RedisLink:

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from redis.exceptions import RedisError
 
+from base.outages import Outage
+from base.redis import RedisChannel, connect_redis
+from base.refusals import Unavailable
 from orders import messages
-from rest.exceptions import Unavailable
-from rest.outages import Outage
-from rest.redis import RedisChannel, connect_redis
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from django.conf import settings
 
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from tests.admin.browser import Browser, Page
 from tests.admin.conftest import Place
 from tests.system.exchange import RunningExchange, manage, wait_until

@@ -14,7 +14,7 @@ from chaos.breaches import Breaches, Kind
 from chaos.checks import check_told
 from chaos.journal import Cancelled, Entry, Journal, NotOpen, Placed, Printed, Refused
 from chaos.traffic import ONCE_PREFIX
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange
 

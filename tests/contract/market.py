@@ -8,7 +8,7 @@ import redis
 from psycopg.sql import SQL, Identifier
 from uuid_utils import uuid7
 
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from marketdata.book import mirror_keys
 from orders.messages import COMMAND_FIELD, PlaceOrder, ReloadInstruments, encode, stream_key
 from tests.contract.client import Client, order_body

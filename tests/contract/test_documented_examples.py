@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from marketdata.stream_description import STREAM_EXAMPLES
+from streaming.description import STREAM_EXAMPLES
 from tests.contract.client import Answer, Client
 from tests.contract.stream import Stream
 from tests.system.exchange import RunningExchange

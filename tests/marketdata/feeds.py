@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
+from base.redis import connect_redis
 from marketdata.book import mirror_keys
 from marketdata.messages import MarketBatch
-from marketdata.stream.outbox import Outbox
-from marketdata.stream.packet import Packet
-from marketdata.stream.topics import Channel, Topic
 from orders.grid import Grid
 from orders.instruments import TradedInstrument
-from rest.redis import connect_redis
+from streaming.outbox import Outbox
+from streaming.packet import Packet
+from streaming.topics import Channel, Topic
 from tests.patience import PATIENCE_SECONDS
 
 MESSAGE_SECONDS_MAX = PATIENCE_SECONDS

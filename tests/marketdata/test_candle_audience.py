@@ -10,8 +10,8 @@ from pytest_django.fixtures import Settings
 
 from marketdata.candles import CANDLE_INTERVALS
 from marketdata.messages import Minute
-from marketdata.stream.candle_audience import CandleAudience
-from marketdata.stream.tape import Tape
+from streaming.candle_audience import CandleAudience
+from streaming.tape import Tape
 from tests.marketdata.feeds import Listener, instrument
 
 SYMBOL = "CANDLE-USD"

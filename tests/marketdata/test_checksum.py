@@ -7,8 +7,8 @@ import pytest
 
 from marketdata.book import Book, BookLevel
 from marketdata.checksum import levels_checksum
-from marketdata.stream.book_copy import BookCopy
 from orders.grid import Grid
+from streaming.book_copy import BookCopy
 
 # The example of https://docs.kraken.com/api/docs/guides/spot-ws-book-v2: BTC/USD has 1 decimal of price and 8 of
 # quantity there.

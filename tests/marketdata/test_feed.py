@@ -11,9 +11,9 @@ from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 from redis import Redis
 
+from base.redis import connect_redis
 from marketdata.messages import MarketBatch
-from marketdata.stream.feed import Feed
-from rest.redis import connect_redis
+from streaming.feed import Feed
 from tests.marketdata.feeds import BOOK, Listener, change, heartbeat, instrument, write_mirror
 from tests.patience import PATIENCE_SECONDS
 

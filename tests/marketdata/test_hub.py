@@ -8,7 +8,7 @@ from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
-from marketdata.stream.hub import Hub
+from streaming.hub import Hub
 from tests.marketdata.feeds import TRADES, Listener, instrument
 from tests.patience import PATIENCE_SECONDS
 from tests.road import SilentRoad

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from pytest_django.fixtures import Settings
 
-from marketdata.stream.outbox import HEARTBEAT, Outbox
-from marketdata.stream.packet import Packet
+from streaming.outbox import HEARTBEAT, Outbox
+from streaming.packet import Packet
 from tests.patience import PATIENCE_SECONDS
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from marketdata.stream.requests import InvalidMessage, Ping, decode_request
+from streaming.requests import InvalidMessage, Ping, decode_request
 
 SUBSCRIBE = '{"type":"subscribe","channels":["trades"]'
 

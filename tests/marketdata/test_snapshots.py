@@ -11,8 +11,8 @@ from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 from redis import Redis
 
-from marketdata import metrics
-from marketdata.stream.feed import Feed
+from streaming import metrics
+from streaming.feed import Feed
 from tests.contract.stream import LocalBook
 from tests.marketdata.feeds import BOOK, Listener, change, instrument, write_mirror
 

@@ -7,10 +7,10 @@ import pytest
 from pytest_django.fixtures import Settings
 from websockets.frames import Frame, Opcode
 
-from marketdata.stream import outbox
-from marketdata.stream.outbox import Outbox
-from marketdata.stream.packet import Packet, packets_of
-from marketdata.stream.unread import UnreadPackets
+from streaming import outbox
+from streaming.outbox import Outbox
+from streaming.packet import Packet, packets_of
+from streaming.unread import UnreadPackets
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 70_000])

@@ -10,12 +10,12 @@ from django.db import connection
 from pytest_django import DjangoDbBlocker
 from redis import Redis
 
+from base.database import DatabaseReader, read_database
 from matching import inspection
 from orders import instruments as instruments_module
 from orders import look_ups
 from orders.defaults import load_default_instruments
 from orders.instruments import TradedInstrument, load_instruments
-from rest.database import DatabaseReader, read_database
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 from redis.asyncio import Redis
 
+from base.redis import connect_redis
 from matching.worker import MatchingWorker
 from orders.gateway import OrderGateway, current_gateway
 from orders.messages import Command, Reply, ReplyKind, encode, heartbeat_key, stream_key
-from rest.redis import connect_redis
 from tests.patience import PATIENCE_SECONDS
 
 Result = TypeVar("Result")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
+from base.redis import connect_redis
 from orders.gateway.admission import (
     COUNT_CANCEL,
     COUNT_ORDER,
@@ -18,7 +19,6 @@ from orders.gateway.admission import (
     Verdict,
 )
 from orders.messages import cancel_rate_key, heartbeat_key, rate_key, stream_key
-from rest.redis import connect_redis
 
 PARTITION = 11
 TAKEN, LIMITED, FULL = Verdict.TAKEN, Verdict.RATE_LIMITED, Verdict.QUEUE_FULL

@@ -13,6 +13,8 @@ from django.db.models import F
 from pytest_django.fixtures import Settings
 from redis import Redis
 
+from base.database import read_database
+from base.redis import connect_redis
 from marketdata.book import mirror_keys
 from marketdata.models import BookSequence
 from matching.audit import live, run_audit
@@ -20,8 +22,6 @@ from matching.audit.live import Mirror, Skipped, audit_mirrors, audit_workers
 from matching.inspection import _compare
 from orders.messages import BookState, heartbeat_key
 from orders.models import Order
-from rest.database import read_database
-from rest.redis import connect_redis
 from tests.engine.flows import SHAPES
 from tests.matching.live import live_worker, run_scenario, submit
 from tests.matching.partition import Partition, place, random_commands

@@ -9,6 +9,9 @@ import msgspec
 import pytest
 from pytest_django.fixtures import Settings
 
+from base.database import read_database
+from base.redis import connect_redis
+from base.refusals import NotFound, OrderNotOpen, OutcomeUnknown, RateLimited, Unavailable
 from operators.audit import Actor
 from operators.instruments import move
 from orders.desk import OrderDesk, Outcome
@@ -19,12 +22,9 @@ from orders.messages import PlaceOrder, ReplyKind, stream_key
 from orders.models import Instrument, Order
 from orders.order_ids import client_bucket, new_order_id
 from orders.selectors import find_order
-from rest.content import encode_json
-from rest.database import read_database
-from rest.exceptions import NotFound, OrderNotOpen, OutcomeUnknown, RateLimited, Unavailable
-from rest.redis import connect_redis
 from tests.matching.live import live_worker, mine, run_scenario, submit
 from tests.matching.partition import cancel, new_id, place
+from web.content import encode_json
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from rest.database import DatabaseReader
-from rest.exceptions import Unavailable
+from base.database import DatabaseReader
+from base.refusals import Unavailable
 
 pytestmark = pytest.mark.usefixtures("instruments")
 

@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from psycopg import sql
 
-from exchange_site.database_roles import API, CALLS, OWNER, RIGHTS, ROLES, WORKER, unlisted_tables
-from exchange_site.embedded.postgres import SUPERUSER
+from hosting.database_roles import API, CALLS, OWNER, RIGHTS, ROLES, WORKER, unlisted_tables
+from hosting.embedded.postgres import SUPERUSER
 from orders.instruments import TradedInstrument
 
 STATEMENTS = {

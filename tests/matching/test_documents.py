@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 import pytest
 
 from marketdata.messages import decode_batch, encode_batch
-from marketdata.stream.book_copy import BookCopy
 from matching.batch import Batch
 from matching.documents import market_batches, order_documents
 from matching.engine import INTEGER_MAX, OrderBook
 from matching.recovery import MarketBook
 from matching.settlement import Settled
 from orders.instruments import TradedInstrument
+from streaming.book_copy import BookCopy
 from tests.matching.partition import place
 
 pytestmark = pytest.mark.usefixtures("instruments")

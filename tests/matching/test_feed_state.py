@@ -10,13 +10,13 @@ import pytest
 from pytest_django.fixtures import Settings
 from redis import Redis
 
+from base.database import read_database
 from marketdata.messages import MarketBatch, Minute
 from marketdata.models import BookSequence
-from marketdata.stream.feed import Feed
-from marketdata.stream.tape import Tape
-from marketdata.stream.topics import Channel, Topic
 from orders.instruments import TradedInstrument
-from rest.database import read_database
+from streaming.feed import Feed
+from streaming.tape import Tape
+from streaming.topics import Channel, Topic
 from tests.marketdata.feeds import BOOK, TRADES, Listener, change, heartbeat, write_mirror
 from tests.patience import PATIENCE_SECONDS
 

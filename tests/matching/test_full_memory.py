@@ -12,6 +12,8 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from base.redis import connect_redis
+from base.refusals import Unavailable
 from marketdata.book import mirror_keys, read_book, read_book_from_database, read_mirror
 from matching.engine import OrderBook, OrderType, PlaceOrder, Side
 from matching.mirror import MirrorWriter
@@ -21,8 +23,6 @@ from orders.desk import current_desk
 from orders.instruments import TradedInstrument
 from orders.messages import Command, ReplyKind, dead_letters_key, encode, heartbeat_key, stream_key
 from orders.models import Order
-from rest.exceptions import Unavailable
-from rest.redis import connect_redis
 from tests.matching.live import document, live_worker, mine, run_scenario, submit
 from tests.matching.partition import cancel, place
 

@@ -7,12 +7,12 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from base.redis import connect_redis
 from orders import messages
 from orders.gateway import OrderGateway
 from orders.gateway.admission import OTHER, Admission, AdmissionScript, Applicant
 from orders.gateway.gateway import Answer
 from orders.gateway.link import RedisLink
-from rest.redis import connect_redis
 from tests.patience import PATIENCE_SECONDS
 
 TURNS = 8  # of the event loop: more than an append takes to be sent

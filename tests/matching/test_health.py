@@ -11,13 +11,13 @@ from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 from redis import Redis
 
+from base.database import read_database
+from base.redis import RedisSession, connect_redis
 from orders import health, messages
 from orders.health import Health, HealthCheck, current_health
 from orders.instruments import directory
 from orders.models import Instrument
 from orders.partition_states import PartitionState, read_partition_states
-from rest.database import read_database
-from rest.redis import RedisSession, connect_redis
 from tests.matching.live import live_worker, run_scenario
 from tests.matching.partition import place
 from tests.patience import PATIENCE_SECONDS

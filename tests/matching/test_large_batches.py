@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
+from base.redis import connect_redis
 from marketdata.messages import MarketBatch
-from marketdata.stream.book_copy import BookCopy
 from matching.batch import Batch
 from matching.documents import TRADES_TOLD_MAX, market_batches, order_documents
 from matching.ledger import Ledger
@@ -16,7 +16,7 @@ from matching.recovery import load_books
 from orders.desk import current_desk
 from orders.messages import Command, Reply, ReplyKind, dead_letters_key
 from orders.models import Order
-from rest.redis import connect_redis
+from streaming.book_copy import BookCopy
 from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
 from tests.matching.partition import Partition, cancel, place
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from marketdata.book import mirror_keys
 from orders.messages import heartbeat_key
 from tests.matching.traffic import CLIENTS, Traffic

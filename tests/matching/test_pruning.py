@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
+from base.times import time_text
 from marketdata.models import Candle, PrunedHistory, Trade
 from marketdata.selectors import last_price
 from matching.audit.database import run_check
@@ -26,7 +27,6 @@ from orders.messages import CancelOrder, Command, PlaceOrder
 from orders.models import RESTING_STATUSES, Order
 from orders.selectors import find_order
 from orders.time_keys import first_key
-from rest.times import time_text
 from tests.engine.flows import SHAPES
 from tests.matching.partition import Partition, place, random_commands
 

@@ -9,15 +9,9 @@ import msgspec
 import pytest
 from pytest_django.fixtures import Settings
 
-from orders.desk import OrderDesk, OrderRequest
-from orders.gateway import OrderGateway
-from orders.gateway.link import RedisLink
-from orders.instruments import InstrumentDirectory, load_instruments
-from orders.look_ups import DeskReads, desk_reads
-from orders.selectors import find_order
-from rest.content import encode_json
-from rest.database import read_database
-from rest.exceptions import (
+from base.database import read_database
+from base.redis import connect_redis
+from base.refusals import (
     BeyondLimits,
     IdempotencyKeyReused,
     InstrumentHalted,
@@ -25,9 +19,15 @@ from rest.exceptions import (
     RateLimited,
     Unavailable,
 )
-from rest.redis import connect_redis
+from orders.desk import OrderDesk, OrderRequest
+from orders.gateway import OrderGateway
+from orders.gateway.link import RedisLink
+from orders.instruments import InstrumentDirectory, load_instruments
+from orders.look_ups import DeskReads, desk_reads
+from orders.selectors import find_order
 from tests.matching.live import live_worker, run_scenario
 from tests.patience import PATIENCE_SECONDS
+from web.content import encode_json
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 

@@ -12,6 +12,8 @@ import pytest
 from django.db import connection
 from pytest_django.fixtures import Settings
 
+from base.redis import connect_redis
+from base.times import parse_time
 from matching.ledger import Ledger
 from matching.publishing import Publisher
 from matching.recovery import load_books
@@ -24,8 +26,6 @@ from orders.messages import (
     stream_key,
 )
 from orders.models import Instrument, Order
-from rest.redis import connect_redis
-from rest.times import parse_time
 from tests.engine.flows import SHAPES
 from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
 from tests.matching.partition import new_id, place, random_commands

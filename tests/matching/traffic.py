@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import psycopg
 
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, wait_until
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from base.numbers import average_text
 from orders.grid import Grid, OffGrid, Scale
-from rest.numbers import average_text
 
 sizes = st.builds(
     lambda units, decimals: Decimal(units).scaleb(-decimals),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
+from base.refusals import Unavailable
 from orders.look_ups import PacedRows
-from rest.exceptions import Unavailable
 
 FOUND: Any = object()
 

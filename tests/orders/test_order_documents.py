@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
+from base.numbers import average_text
 from orders.documents import average_price
-from rest.numbers import average_text
 
 
 def test_an_order_filled_at_its_own_price_has_that_price_on_average() -> None:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest.content import decode_json
-from rest.exceptions import InvalidRequest
+from base.refusals import InvalidRequest
+from web.content import decode_json
 
 LIBRARY_WORDS = re.compile(r"class|decimal|codec|byte|recursion|utf-8'|truncated|malformed|Error|Traceback")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rest.logs import LineFormatter, PacedHandler
+from base.logs import LineFormatter, PacedHandler
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rest.loops import Gathered
+from base.loops import Gathered
 
 
 def test_what_one_turn_brings_is_handed_on_together() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest.numbers import (
+from base.numbers import (
     DIGITS_MAX,
     average_text,
     decimal_text,

@@ -5,7 +5,7 @@ import logging
 import pytest
 from django.conf import settings
 
-from rest.outages import Outage
+from base.outages import Outage
 
 logger = logging.getLogger(__name__)
 

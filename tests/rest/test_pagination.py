@@ -5,8 +5,8 @@ from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest.exceptions import InvalidRequest
-from rest.pagination import CURSOR_CHARACTERS_MAX, CursorQuery, read_limit
+from base.refusals import InvalidRequest
+from web.pagination import CURSOR_CHARACTERS_MAX, CursorQuery, read_limit
 
 ORDERS = CursorQuery("orders", client_id="a", instrument="BTC-USD", status=None)
 

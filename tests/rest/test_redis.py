@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from rest.redis import RedisChannel, RedisSession
+from base.redis import RedisChannel, RedisSession
 from tests.patience import PATIENCE_SECONDS
 from tests.road import SilentRoad
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from rest.shared import Shared
+from base.shared import Shared
 
 
 class Source:

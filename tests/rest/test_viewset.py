@@ -9,10 +9,10 @@ import pytest
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from exchange_site.handler import ApiRequest
-from rest.content import JSONResponse
-from rest.schema import TEXT, operation, query
-from rest.viewset import AsyncViewSet, JSONRequest
+from web.content import JSONResponse
+from web.handler import ApiRequest
+from web.schema import TEXT, operation, query
+from web.viewset import AsyncViewSet, JSONRequest
 
 
 class KnownClients(BasePermission):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from exchange_site.server.chunks import ChunkedBody, ChunkOverhead, InvalidChunk
-from exchange_site.server.frames import FrameCounter
+from hosting.server.chunks import ChunkedBody, ChunkOverhead, InvalidChunk
+from hosting.server.frames import FrameCounter
 
 BODY = b"5\r\nhello\r\n6;name=value\r\n world\r\n00\r\nTrailer: yes\r\n\r\n"
 NEXT = b"GET / HTTP/1.1"

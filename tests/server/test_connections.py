@@ -4,8 +4,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from exchange_site.server.connections import NEVER, Connections, Place
-from exchange_site.server.peers import Peers
+from hosting.server.connections import NEVER, Connections, Place
+from hosting.server.peers import Peers
 
 PROXY = "10.0.0.7"
 

@@ -15,9 +15,9 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
-from exchange_site.server.connections import Connections, current_connections
-from exchange_site.server.http import RequestProtocol
-from exchange_site.server.websocket import MESSAGE_FRAMES_MAX, StreamProtocol
+from hosting.server.connections import Connections, current_connections
+from hosting.server.http import RequestProtocol
+from hosting.server.websocket import MESSAGE_FRAMES_MAX, StreamProtocol
 from tests.contract.stream import UPGRADE_REQUEST
 
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"

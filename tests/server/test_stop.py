@@ -24,7 +24,7 @@ def test_a_stop_lets_requests_end_and_is_a_success(tmp_path: Path, number: signa
     log = tmp_path / "log"
     with log.open("wb") as stderr:
         server = subprocess.Popen(
-            [sys.executable, "-m", "exchange_site.uvicorn_server", APPLICATION],
+            [sys.executable, "-m", "hosting.uvicorn_server", APPLICATION],
             cwd=ROOT,
             env=environment,
             stderr=stderr,

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import msgspec
 
+from base.refusals import NotFound, OrderNotOpen, OutcomeUnknown, Unavailable
 from orders.desk import OrderRequest
 from orders.instruments import TradedInstrument
-from rest.exceptions import NotFound, OrderNotOpen, OutcomeUnknown, Unavailable
 from tests.simulation.database import GRID
 from tests.simulation.process import ProcessDied
 from tests.simulation.processes import ApiProcess

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, cast
 
+from base.refusals import Unavailable
+from base.times import time_text
 from matching.batch import SIDE_NAMES
 from matching.command_stream import CommandStream
 from matching.ledger import Ledger
@@ -18,8 +20,6 @@ from orders.instruments import TradedInstrument
 from orders.look_ups import DeskReads, PacedRows
 from orders.order_ids import instrument_hint
 from orders.selectors import find_order, find_order_row, find_order_rows, find_order_rows_by_key
-from rest.exceptions import Unavailable
-from rest.times import time_text
 from tests.simulation.database import GRID, Database, Row, SimulatedLedger
 from tests.simulation.process import Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession

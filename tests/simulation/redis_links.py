@@ -8,15 +8,15 @@ from typing import Any
 from django.conf import settings
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from base.refusals import Unavailable
 from orders import messages
 from orders.gateway.admission import COUNTS_ONLY, ORDER, OTHER, Admission, Applicant, Verdict
-from rest.exceptions import Unavailable
 from tests.simulation.redis_model import RESUBSCRIBE_SECONDS, Client, Server, entry_id, id_text
 from tests.simulation.redis_scripts import SCRIPTS
 
 
 class SimulatedSession:
-    """`rest.redis.RedisSession` on the model, for the commands that the worker runs on it."""
+    """`base.redis.RedisSession` on the model, for the commands that the worker runs on it."""
 
     def __init__(self, client: Client) -> None:
         self._client = client

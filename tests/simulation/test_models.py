@@ -14,6 +14,7 @@ import pytest
 from django.db import IntegrityError
 from pytest_django.fixtures import Settings
 
+from base.redis import RedisSession, connect_redis
 from marketdata.book import mirror_keys
 from matching.batch import Batch, keys_of
 from matching.checkpoint import Lease, LeaseLost
@@ -34,7 +35,6 @@ from orders.gateway.admission import (
 )
 from orders.instruments import load_instruments
 from orders.messages import Command, PlaceOrder, heartbeat_key
-from rest.redis import RedisSession, connect_redis
 from tests.engine.flows import SHAPES
 from tests.matching.partition import cancel, place, random_commands
 from tests.simulation.database import Database, SimulatedLedger

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.privileges import child_setup
+from hosting.embedded.locations import Locations
+from hosting.embedded.privileges import child_setup
 from tests.environment import DATA_DIR, exchange_variables
 from tests.patience import PATIENCE_SECONDS
 

@@ -17,17 +17,17 @@ import psycopg
 import pytest
 import redis
 
-from exchange_site.embedded.accounts import NUMBERS, give_tree
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.postgres import SUPERUSER
-from exchange_site.embedded.privileges import (
+from exchange_site.worker_health import worker_state
+from hosting.embedded.accounts import NUMBERS, give_tree
+from hosting.embedded.locations import Locations
+from hosting.embedded.postgres import SUPERUSER
+from hosting.embedded.privileges import (
     CAP_DAC_READ_SEARCH,
     CAP_NET_BIND_SERVICE,
     Account,
     held_capabilities,
 )
-from exchange_site.embedded.servers import EmbeddedServers
-from exchange_site.worker_health import worker_state
+from hosting.embedded.servers import EmbeddedServers
 from tests.environment import exchange_variables
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, RunningExchange, wait_until

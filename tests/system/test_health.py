@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 from websockets.sync.client import connect
 
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from tests.system.exchange import ROOT, START_SECONDS_MAX, RunningExchange, frozen, wait_until
 
 CALLERS = 50

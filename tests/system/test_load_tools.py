@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from exchange_site.embedded.locations import Locations
+from hosting.embedded.locations import Locations
 from loadtools.durability import Acknowledged, check_durability
 from loadtools.exchange import StartError, health_problem, own_exchange
 from loadtools.processor import processor_seconds

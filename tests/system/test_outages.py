@@ -18,8 +18,8 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
-from exchange_site.embedded.locations import Locations
-from exchange_site.embedded.postgres import SUPERUSER
+from hosting.embedded.locations import Locations
+from hosting.embedded.postgres import SUPERUSER
 from orders.desk import CANCEL_SECONDS_MAX
 from orders.messages import heartbeat_key, stream_key
 from tests.patience import PATIENCE_SECONDS

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 from pytest_django.fixtures import Settings
 
-from exchange_site.embedded.locations import Locations
 from exchange_site.environment import Environment
-from exchange_site.supervisor import startup
+from hosting.embedded.locations import Locations
+from hosting.supervisor import startup
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, RunningExchange, wait_until
 

@@ -9,10 +9,10 @@ from django.db import Error
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from base.database import database_advice
 from marketdata.models import Trade
 from matching.audit import CHECK_NAMES, Outcome, run_audit
 from orders.models import Order
-from rest.database import database_advice
 
 
 class Command(BaseCommand):

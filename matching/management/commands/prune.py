@@ -16,9 +16,9 @@ from django.db import Error
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from base.database import database_advice
+from base.times import parse_time, time_text
 from matching.pruning import Archive, Page, find_prunable, prune
-from rest.database import database_advice
-from rest.times import parse_time, time_text
 
 AGE = timedelta(hours=settings.PRUNE_AGE_HOURS_MIN)
 DAYS_MAX = 36_500

@@ -10,11 +10,11 @@ from django.db import DatabaseError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from base.database import database_advice
+from base.refusals import OutcomeUnknown, Unavailable
 from matching.inspection import BookReport, compare_with_worker, report
 from matching.recovery import MarketBook, count_resting_orders, load_books
 from orders.models import Instrument
-from rest.database import database_advice
-from rest.exceptions import OutcomeUnknown, Unavailable
 
 
 class Command(BaseCommand):

@@ -11,12 +11,12 @@ import uvloop
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 
+from base.database import database_advice
+from base.memory import settle_memory
+from base.metrics_files import share_counts
+from base.process_metrics import watch_this_process
 from matching.worker import MatchingWorker
 from orders.models import PARTITION_MAX, Instrument
-from rest.database import database_advice
-from rest.memory import settle_memory
-from rest.metrics_files import share_counts
-from rest.process_metrics import watch_this_process
 
 logger = logging.getLogger(__name__)
 

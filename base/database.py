@@ -1,0 +1,154 @@
+"""Database reads from coroutines: Django's ORM on a few threads of its own.
+
+`sync_to_async` would run every read on one shared thread (or start one per request); here a reader has its own
+threads and a bounded number of places, beyond which a request is refused. A read that nobody waits for any more is
+not begun, but keeps its place until a thread comes to it: a server that is frozen fills the places, and no queue
+grows behind it.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, Protocol, TypeVar
+
+from django.conf import settings
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
+
+from base.outages import Outage
+from base.refusals import Unavailable
+
+logger = logging.getLogger(__name__)
+
+_outage = Outage(logger, "the database can't be read")
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+class Reader(Protocol):
+    """Runs a selector off the event loop. Raises Unavailable where the database is not answering."""
+
+    async def __call__(
+        self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result: ...
+
+
+class DatabaseReader:
+    """Runs selectors on `threads` threads; at most `places_max` are begun or wait.
+
+    A read may take `seconds_max` with its wait for a thread, one statement of it `statement_seconds_max`.
+    """
+
+    def __init__(
+        self, *, threads: int, places_max: int, seconds_max: float, statement_seconds_max: float
+    ) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
+        self._places = threading.BoundedSemaphore(places_max)
+        self._seconds_max = seconds_max
+        self._statement_milliseconds_max = round(statement_seconds_max * 1000)
+
+    async def __call__(
+        self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
+    ) -> Result:
+        """Run a selector on a database thread.
+
+        Raises Unavailable where the database is not answering or too many reads wait.
+        """
+        if not self._places.acquire(blocking=False):
+            raise Unavailable("Too many requests are waiting for the database. Try again after Retry-After.")
+        wanted = threading.Event()
+        wanted.set()
+        call = functools.partial(self._run, wanted, functools.partial(selector, *args, **kwargs))
+        reading = asyncio.get_running_loop().run_in_executor(self._threads, call)
+        reading.add_done_callback(_retrieve)
+        try:
+            async with asyncio.timeout(self._seconds_max):
+                result = await asyncio.shield(reading)
+            _outage.ended()
+            return result
+        except TimeoutError:
+            _outage.failed(f"no answer within {self._seconds_max:g} s")
+            raise Unavailable("The database did not answer in time. Try again after Retry-After.") from None
+        except (DatabaseError, InterfaceError) as error:
+            if isinstance(error, ProgrammingError):
+                _outage.failed(database_advice(error))
+            elif isinstance(error, OperationalError | InterfaceError) and not _took_too_long(error):
+                _outage.failed(error)
+            raise Unavailable("The database is not answering. Try again after Retry-After.") from error
+        finally:
+            wanted.clear()
+
+    def _run(self, wanted: threading.Event, call: Callable[[], Result]) -> Result:
+        try:
+            if not wanted.is_set():
+                raise Unavailable
+            return self._read(call)
+        finally:
+            self._places.release()
+
+    def _read(self, call: Callable[[], Result]) -> Result:
+        """Read on this thread's connection; on a new one where the old one broke since its last read."""
+        if connection.connection is None:
+            self._connect()
+        try:
+            return call()
+        except (OperationalError, InterfaceError):
+            if connection.is_usable():
+                raise
+            connection.close()
+        self._connect()
+        return call()
+
+    def _connect(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('statement_timeout', %s, false)", [str(self._statement_milliseconds_max)]
+            )
+
+
+@contextlib.contextmanager
+def snapshot() -> Iterator[None]:
+    """Every statement inside reads the database as of the moment of the first one, and none can write."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
+def _retrieve(reading: asyncio.Future[Result]) -> None:
+    """What a read raises that nobody waits for any more is nobody's news."""
+    if not reading.cancelled():
+        reading.exception()
+
+
+def _took_too_long(error: Exception) -> bool:
+    """Whether the server has ended the statement: 57014 query_canceled. That says nothing of other reads."""
+    return getattr(error.__cause__, "sqlstate", None) == "57014"
+
+
+read_database = DatabaseReader(
+    threads=settings.DATABASE_THREADS,
+    places_max=settings.DATABASE_READS_MAX,
+    seconds_max=settings.DATABASE_READ_SECONDS_MAX,
+    statement_seconds_max=settings.DATABASE_STATEMENT_SECONDS_MAX,
+)
+
+
+def database_advice(error: Exception) -> str:
+    """What to tell an operator whose command had no database, or lost it."""
+    first, *_ = str(error).splitlines() or [""]
+    return (
+        f"the database can't be used: {first.rstrip(' .?')}. Start the exchange, or name its POSTGRES_URI or"
+        " EXCHANGE_DATA_DIR; a database of one's own must be migrated (manage.py migrate)."
+    )

@@ -1,0 +1,1 @@
+"""Runs the exchange on a machine: embedded servers, supervisor, the ASGI server, accounts and roles."""

@@ -1,0 +1,109 @@
+"""The embedded servers together: what `serve` and the tests start and stop."""
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+from hosting.embedded.accounts import prepare_account, reaching
+from hosting.embedded.binaries import postgres_program, valkey_program
+from hosting.embedded.locations import Locations
+from hosting.embedded.postgres import PostgresServer
+from hosting.embedded.privileges import Account
+from hosting.embedded.processes import Pause, data_folder_errors, make_private
+from hosting.embedded.valkey import VALKEY_MEGABYTES_DEFAULT, ValkeyServer
+
+
+class EmbeddedServers:
+    """PostgreSQL and Valkey on one data folder, either or both; also a context manager.
+
+    One at a time per data folder: what an earlier run has left running there is stopped first.
+    `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu` and takes
+    `valkey_megabytes` of memory at most. PostgreSQL has `api_connections` for API processes, beside
+    those for everything else; with `creates_databases`, which tests need, the exchange's role may create databases.
+    """
+
+    def __init__(
+        self,
+        locations: Locations,
+        *,
+        postgres: bool = True,
+        valkey: bool = True,
+        valkey_cpu: int | None = None,
+        valkey_megabytes: int = VALKEY_MEGABYTES_DEFAULT,
+        api_connections: int = 20,
+        creates_databases: bool = False,
+        pause: Pause = time.sleep,
+    ) -> None:
+        self.locations = locations
+        self.account: Account | None = None
+        self.servers: list[PostgresServer | ValkeyServer] = []
+        self._postgres = postgres
+        self._valkey = valkey
+        self._valkey_cpu = valkey_cpu
+        self._valkey_megabytes = valkey_megabytes
+        self._api_connections = api_connections
+        self._creates_databases = creates_databases
+        self._pause = pause
+
+    def start(self) -> None:
+        """Start the servers and return once they answer.
+
+        Raises `ProcessError` where a server does not start or a folder is not ours to use, and what `pause`
+        raises. In both cases nothing is left running.
+        """
+        try:
+            self.prepare()
+            for server in self.servers:
+                server.start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop the servers in reverse order; what is not running is left alone."""
+        for server in reversed(self.servers):
+            server.stop()
+
+    def prepare(self, *folders: Path) -> None:
+        """Make the data folder and the sockets' private folder, and decide as whom the servers run.
+
+        `folders` are given to the same account. Raises `ProcessError` if it can't be done.
+        """
+        with data_folder_errors():
+            self.account = prepare_account(self.locations, *folders)
+            make_private(self.locations.sockets, self.account)
+        if self._postgres:
+            self.servers.append(
+                PostgresServer(
+                    self.locations,
+                    self._reaching(postgres_program("postgres")),
+                    self._pause,
+                    api_connections=self._api_connections,
+                    creates_databases=self._creates_databases,
+                )
+            )
+        if self._valkey:
+            self.servers.append(
+                ValkeyServer(
+                    self.locations,
+                    self._reaching(valkey_program()),
+                    self._pause,
+                    cpu=self._valkey_cpu,
+                    megabytes=self._valkey_megabytes,
+                )
+            )
+        processes = [server.process for server in self.servers]
+        for process in processes:  # neither needs the other for its end
+            process.together = processes
+
+    def _reaching(self, program: Path) -> Account | None:
+        return reaching(self.account, self.locations.data_dir, program)
+
+    def __enter__(self) -> "EmbeddedServers":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()

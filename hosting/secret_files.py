@@ -1,0 +1,96 @@
+"""Makes the secrets of a new deployment, each once: python -m hosting.secret_files FOLDER
+
+For docker-compose.yml, which has nobody to choose passwords and publishes no default one. What is there is never
+changed: PostgreSQL keeps the password of its first start. Each file is written whole or not at all, so that a start
+that was cut off leaves nothing half-made. Needs no Django, and reads no settings: they need the secrets.
+
+FOLDER itself keeps every secret. Below it each service has a folder, a volume of its own, with copies of what it
+uses: so no other container can read the rest.
+"""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+PASSWORD_BYTES = 32
+# The servers run as users of their own, so the files are readable. Only containers that use them have their volume.
+MODE = 0o644
+
+KEPT = (
+    "postgres_password",  # of the superuser, which only creates the others
+    "postgres_owner_password",
+    "postgres_api_password",
+    "postgres_worker_password",
+    "redis_password",
+    "django_secret_key",
+    "unused_secret_key",  # for commands that sign nothing: settings ask for one
+)
+SHARES = {
+    "postgres": ("postgres_password",),
+    "redis": ("redis.conf", "redis_password"),
+    "roles": (
+        "postgres_uri",
+        "postgres_owner_password",
+        "postgres_api_password",
+        "postgres_worker_password",
+        "redis_url",
+        "unused_secret_key",
+    ),
+    "migrate": ("postgres_owner_uri", "redis_url", "unused_secret_key"),
+    "matching": ("postgres_worker_uri", "redis_url", "unused_secret_key"),
+    "web": ("postgres_api_uri", "redis_url", "django_secret_key"),
+}
+
+
+def make_secret_files(folder: Path) -> list[str]:
+    """Make the files that are missing and return their names. Raises OSError."""
+    kept = {name: _keep(folder / name) for name in KEPT}
+    redis = kept["redis_password"]
+    contents = {
+        **kept,
+        "postgres_uri": f"postgres://exchange:{kept['postgres_password']}@postgres:5432/exchange",
+        **{
+            f"postgres_{role}_uri": (
+                f"postgres://exchange_{role}:{kept[f'postgres_{role}_password']}@postgres:5432/exchange"
+            )
+            for role in ("owner", "api", "worker")
+        },
+        "redis_url": f"redis://:{redis}@redis:6379/0",
+        "redis.conf": f"requirepass {redis}",
+    }
+    missing = [name for name in contents if not (folder / name).exists()]
+    for name in missing:
+        _write(folder / name, contents[name])
+    for service, names in SHARES.items():
+        (folder / service).mkdir(exist_ok=True)
+        for name in names:
+            if not (folder / service / name).exists():
+                _write(folder / service / name, contents[name])
+                missing.append(f"{service}/{name}")
+    return missing
+
+
+def _keep(path: Path) -> str:
+    """The secret in a file, or a new one. Letters, digits, - and _: safe in a URL and in a configuration."""
+    return path.read_text().strip() if path.exists() else secrets.token_urlsafe(PASSWORD_BYTES)
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"{path.name}.part")
+    with unfinished.open("w") as file:
+        os.fchmod(file.fileno(), MODE)
+        file.write(f"{text}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m hosting.secret_files FOLDER")
+    try:
+        made = make_secret_files(Path(sys.argv[1]))
+    except OSError as error:
+        sys.exit(f"exchange: the secrets can't be written: {error.strerror}: {error.filename}")
+    sys.stdout.write(f"secrets made: {', '.join(made) or 'none, all are there'}\n")

@@ -1,0 +1,26 @@
+"""Which peers count together, and which are proxies that speak for many clients."""
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+
+from base.addresses import parse_address, party_of
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+ADDRESSES_REMEMBERED_MAX = 1_000
+
+
+class Peers:
+    """Maps an address to the key that its connections are counted under."""
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = trusted
+        self.key = functools.lru_cache(ADDRESSES_REMEMBERED_MAX)(self._key)
+
+    def _key(self, text: str) -> str | None:
+        """None for a trusted proxy, and for what is no address (a Unix socket): such peers are not counted."""
+        address = parse_address(text)
+        if address is None or any(address in network for network in self._trusted):
+            return None
+        return party_of(address)

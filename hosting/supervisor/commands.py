@@ -1,0 +1,58 @@
+"""The command lines of the children of `serve`."""
+
+import sys
+from collections.abc import Callable
+
+from django.conf import settings
+
+APPLICATION = "exchange_site.asgi:application"
+ADMIN_APPLICATION = "exchange_site.asgi:admin_application"
+
+
+def worker_command(partition: int) -> list[str]:
+    """A partition's matching worker, unbuffered so that its log comes in time."""
+    return [sys.executable, "-u", "manage.py", "run_matching", f"--partition={partition}"]
+
+
+def api_command() -> list[str]:
+    """The ASGI server that EXCHANGE_ASGI_SERVER names, on EXCHANGE_BIND and PORT."""
+    return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](APPLICATION)
+
+
+def admin_command() -> list[str]:
+    """The same server with the admin alone; `admin_variables` tell it where to listen."""
+    return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](ADMIN_APPLICATION)
+
+
+def admin_variables() -> dict[str, str]:
+    """EXCHANGE_ADMIN_BIND as the variables that say where a server listens. Raises ValueError if it is not set."""
+    bind = settings.ENVIRONMENT.admin_bind
+    if bind is None:
+        raise ValueError("EXCHANGE_ADMIN_BIND is not set")
+    host, port = bind
+    return {
+        "EXCHANGE_BIND": host,
+        "PORT": str(port),
+        "EXCHANGE_API_PROCESSES": "1",
+        "EXCHANGE_ADMIN_BIND": "",
+    }
+
+
+def _uvicorn(application: str) -> list[str]:
+    return [sys.executable, "-m", "hosting.uvicorn_server", application]
+
+
+def _daphne(application: str) -> list[str]:
+    environment = settings.ENVIRONMENT
+    bind, port = environment.exchange_bind, environment.port
+    if application == ADMIN_APPLICATION and environment.admin_bind is not None:
+        bind, port = environment.admin_bind
+    return [
+        *(sys.executable, "-m", "hosting.daphne_server", application),
+        *("--bind", bind, "--port", str(port)),
+        *("--access-log", "/dev/null", "--verbosity", "0"),
+        *("--application-close-timeout", str(settings.API_GRACE_SECONDS)),
+    ]
+
+
+SERVERS: dict[str, Callable[[str], list[str]]] = {"uvicorn": _uvicorn, "daphne": _daphne}

@@ -1,0 +1,79 @@
+"""One `serve` per data folder, and an end to what a killed one has left behind."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from pathlib import Path
+
+from hosting.embedded.processes import POLL_SECONDS, Pause, ProcessError, data_folder_errors
+
+LEFTOVER_SECONDS_MAX = 5.0
+
+# The children of `serve` bear this variable, with the data folder as its value, and pass it on to their own.
+MARKER = "EXCHANGE_SERVED_FROM"
+
+
+class FolderLock:
+    """A lock on the data folder that the system releases when its holder ends, however it ends."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock. Raises `ProcessError` where another process holds it or the folder can't be used."""
+        path = self.data_dir / "serve.lock"
+        with data_folder_errors():
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 20).decode(errors="replace").strip() or "unknown"
+            raise ProcessError(
+                f"another serve (process {holder}) runs on {self.data_dir}: "
+                "stop it, or set EXCHANGE_DATA_DIR and PORT for a second exchange."
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+
+def stop_leftovers(data_dir: Path, pause: Pause) -> None:
+    """Kill the worker and API processes of an earlier `serve` on this folder; the caller holds its lock.
+
+    They may be killed at any moment by design. Only Linux shows what variables a process has; on other
+    systems they have to be stopped by hand where `serve` was killed.
+    """
+    deadline = time.monotonic() + LEFTOVER_SECONDS_MAX
+    killed: set[int] = set()
+    while (marked := _marked(data_dir)) or any(map(_runs, killed)):
+        if time.monotonic() > deadline:
+            raise ProcessError(
+                f"processes of an earlier serve do not end: {sorted(marked | killed)}. Kill them."
+            )
+        for pid in marked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= marked
+        pause(POLL_SECONDS)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it may still hold files and ports: a process that ends loses its variables before them."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
+
+
+def _marked(data_dir: Path) -> set[int]:
+    wanted = f"{MARKER}={data_dir}".encode()
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # gone, or somebody else's
+            if wanted in path.read_bytes().split(b"\0"):
+                found.add(int(path.parent.name))
+    return found - {os.getpid()}

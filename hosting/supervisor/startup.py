@@ -1,0 +1,225 @@
+"""The steps of `serve` before the exchange is open: port, servers, database, first user, first answer."""
+
+import contextlib
+import errno
+import http.client
+import json
+import logging
+import os
+import resource
+import secrets
+import socket
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import redis
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.db import DatabaseError, OperationalError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from base.metrics_files import forget_counts
+from hosting.embedded.privileges import LINUX
+from hosting.embedded.processes import Pause, ProcessError, data_folder_errors
+from orders.defaults import load_default_instruments
+from orders.models import Instrument
+
+logger = logging.getLogger(__name__)
+
+ADMIN_NAME = "admin"
+ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
+
+
+def ensure_port_is_free() -> None:
+    """Raise `ProcessError` where somebody listens on PORT already."""
+    _ensure_free(
+        settings.ENVIRONMENT.exchange_bind,
+        settings.ENVIRONMENT.port,
+        busy="Set PORT to a free one, as in PORT=8100 make run",
+        otherwise="Set EXCHANGE_BIND to an address of this machine",
+    )
+
+
+def ensure_admin_port_is_free() -> None:
+    """The same of EXCHANGE_ADMIN_BIND if it is set."""
+    bind = settings.ENVIRONMENT.admin_bind
+    if bind is not None:
+        remedy = "Set EXCHANGE_ADMIN_BIND to an address of this machine and a free port"
+        _ensure_free(*bind, busy=remedy, otherwise=remedy)
+
+
+def _ensure_free(host: str, port: int, *, busy: str, otherwise: str) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # connections that are closing do not count
+            probe.bind(address)
+    except OSError as error:
+        remedy = busy if error.errno in (errno.EADDRINUSE, errno.EACCES) else otherwise
+        raise ProcessError(f"port {port} of {host} can't be used: {error.strerror}. {remedy}.") from error
+
+
+def worker_cpu() -> int | None:
+    """The CPU for the matching worker, its database session and Valkey; None: wherever the system puts them.
+
+    Most of the time only one of them runs, on what another has just written. One is chosen only where all are ours.
+    The first CPU is left to others, as it mostly has the devices' interrupts; exchanges spread over the rest.
+    Raises `ProcessError` where EXCHANGE_WORKER_CPU names one that can't be used.
+    """
+    wanted = settings.ENVIRONMENT.exchange_worker_cpu
+    if wanted == "off":
+        return None
+    usable = sorted(os.sched_getaffinity(0)) if LINUX else []
+    if wanted == "auto":
+        environment = settings.ENVIRONMENT
+        ours = environment.postgres_uri is None and environment.redis_url is None
+        others = usable[1:]
+        if not ours or not others:
+            return None
+        place = f"{socket.gethostname()} {settings.LOCATIONS.data_dir}"  # containers have the same folders
+        return others[zlib.crc32(os.fsencode(place)) % len(others)]
+    if int(wanted) in usable:
+        return int(wanted)
+    reason = "this process may not run on it" if LINUX else "only Linux can do that"
+    raise ProcessError(f"EXCHANGE_WORKER_CPU={wanted} can't be used: {reason}. Set it to auto or off.")
+
+
+def raise_open_files_limit() -> None:
+    """Let the children have as many connections as the system allows, each of which is an open file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(settings.OPEN_FILES_MAX, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def clear_metrics() -> None:
+    """Remove the counts of processes that are gone."""
+    with data_folder_errors():
+        forget_counts(Path(settings.ENVIRONMENT_METRICS_DIR))
+
+
+def await_servers(pause: Pause) -> None:
+    """Wait until PostgreSQL and Redis answer. Raises `ProcessError` after SERVERS_TIMEOUT_SECONDS."""
+    _await_answer("PostgreSQL", "POSTGRES_URI", settings.POSTGRES_URI, connection.ensure_connection, pause)
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=settings.REDIS_TIMEOUT_SECONDS) as client:
+        _await_answer("Redis", "REDIS_URL", settings.REDIS_URL, client.ping, pause)
+
+
+def _await_answer(server: str, variable: str, url: str, ask: Callable[[], object], pause: Pause) -> None:
+    deadline = time.monotonic() + settings.SERVERS_TIMEOUT_SECONDS
+    told = False
+    while True:
+        try:
+            ask()
+        except (OperationalError, redis.RedisError, OSError) as error:
+            if time.monotonic() > deadline:
+                parts = urlsplit(url)
+                where = f"{parts.hostname or parts.path}:{parts.port or 'default'}"  # without the password
+                reason = " ".join(str(error).split())
+                raise ProcessError(
+                    f"{server} at {where} does not answer: {reason}. See {variable}."
+                ) from error
+            if not told:
+                logger.info("waiting for %s", server)
+                told = True
+            pause(settings.HEALTH_POLL_SECONDS)
+        else:
+            return
+
+
+def prepare_database() -> str | None:
+    """Migrate, create the default instruments and, where the database is embedded, the first admin.
+
+    Returns the new admin's password, None where there is one already. Raises `ProcessError` where the
+    database refuses.
+    """
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", verbosity=0, interactive=False)
+        load_default_instruments()
+        return _create_admin() if settings.ENVIRONMENT.postgres_uri is None else None
+    except DatabaseError as error:
+        reason = " ".join(str(error).split())
+        raise ProcessError(f"the database could not be prepared: {reason}. See POSTGRES_URI.") from error
+    finally:
+        connections.close_all()
+
+
+def partitions() -> list[int]:
+    """Those that have instruments. Raises `ProcessError` where the database refuses."""
+    try:
+        found = Instrument.objects.order_by("partition").values_list("partition", flat=True).distinct()
+        return list(found)
+    except DatabaseError as error:
+        reason = " ".join(str(error).split())
+        raise ProcessError(f"the instruments can't be read: {reason}. See POSTGRES_URI.") from error
+    finally:
+        connections.close_all()
+
+
+def _create_admin() -> str | None:
+    users = get_user_model().objects
+    if users.filter(is_superuser=True).exists():
+        return None
+    password = secrets.token_urlsafe(12)
+    users.create_superuser(ADMIN_NAME, password=password)
+    return password
+
+
+class Problem(NamedTuple):
+    """Why an exchange is not healthy."""
+
+    text: str
+    is_degraded: bool  # whether it takes orders all the same, in some partitions
+
+
+def health_problem() -> Problem | None:
+    """Ask the exchange how it is: None if it is healthy, otherwise what is wrong, in one line."""
+    host = ANY_ADDRESS.get(settings.ENVIRONMENT.exchange_bind, settings.ENVIRONMENT.exchange_bind)
+    client = http.client.HTTPConnection(
+        host, settings.ENVIRONMENT.port, timeout=settings.HEALTH_TIMEOUT_SECONDS
+    )
+    with contextlib.closing(client):
+        try:
+            client.request("GET", "/healthz", headers={"Host": _host_header()})
+            answer = client.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            return Problem(f"the API does not answer ({error})", is_degraded=False)
+    try:
+        health = json.loads(body)
+        status, checks = health["status"], health["checks"]
+    except (ValueError, KeyError, TypeError):
+        return Problem(f"GET /healthz answers {answer.status}", is_degraded=False)
+    return None if status == "healthy" else Problem(json.dumps(checks), is_degraded=status == "degraded")
+
+
+def silent_admin() -> Problem | None:
+    """None if the admin's own listener takes connections, or there is to be none."""
+    bind = settings.ENVIRONMENT.admin_bind
+    if bind is None:
+        return None
+    try:
+        with socket.create_connection(
+            (ANY_ADDRESS.get(bind[0], bind[0]), bind[1]), settings.HEALTH_TIMEOUT_SECONDS
+        ):
+            return None
+    except OSError as error:
+        reason = error.strerror or error
+        return Problem(f"the admin does not answer on EXCHANGE_ADMIN_BIND ({reason})", is_degraded=False)
+
+
+def _host_header() -> str:
+    """A host that the exchange answers to, whatever EXCHANGE_ALLOWED_HOSTS says."""
+    named = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
+    return named[0] if named else "localhost"

@@ -1,0 +1,46 @@
+"""What a feed must have is asked for until it comes."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from django.conf import settings
+
+from base.loops import per_event_loop
+from base.outages import Outage
+from base.refusals import Unavailable
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+@per_event_loop
+def _outage() -> Outage:
+    """One for all feeds of this process: they read the same servers."""
+    return Outage(logger, "market data can't be read")
+
+
+async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], what: str) -> Result:
+    """What `attempt` returns once that is not None; the log is told when it raises, and when all do so no longer.
+
+    Waits in between, from FEED_RETRY_SECONDS_MIN on twice as long each time up to FEED_RETRY_SECONDS_MAX.
+    """
+    pause = settings.FEED_RETRY_SECONDS_MIN
+    outage = _outage()
+    try:
+        while True:
+            try:
+                result = await attempt()
+                outage.ended(what)
+                if result is not None:
+                    return result
+            except Unavailable as error:
+                outage.failed(f"{what}: {error.detail}", name=what)
+            except Exception as error:
+                outage.failed(error, name=what, traceback=True)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
+    finally:
+        outage.give_up(what)

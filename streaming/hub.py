@@ -1,0 +1,182 @@
+"""One subscriber to the Channels groups a process, whatever the number of WebSocket clients.
+
+The channel layer would decode every message once for each consumer and queue without bound; here each batch is
+decoded once, and each client has its own bounded queue.
+
+A batch may have thousands of trades. The hub takes it in steps, and lets the event loop serve everything else
+between them. The layer's queue has no bound of its own, so the hub makes no pause while more than
+FEED_WAITING_BATCHES_MAX wait: nothing reads Redis then, until they are taken.
+
+The layer connects again by itself if Redis restarts. It does not notice if a host of Redis is gone without a word,
+so the hub subscribes again, on a new connection, whenever it has heard nothing for STREAM_STALE_SECONDS.
+"""
+
+import asyncio
+import logging
+import time
+
+from channels.layers import get_channel_layer
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from base.loops import per_event_loop
+from base.outages import Outage
+from base.refusals import Unavailable
+from marketdata.messages import decode_batch, group_name
+from orders.instruments import TradedInstrument
+from streaming import metrics
+from streaming.feed import Feed
+from streaming.outbox import Outbox
+from streaming.unread import unread
+
+logger = logging.getLogger(__name__)
+
+_layer_outage = Outage(logger, "Redis: market data can't be received")
+
+
+def _tell_once(record: logging.LogRecord) -> bool:
+    """A filter for the channel layer's log: it would show a stack trace each second while Redis is away."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, RedisError | OSError):
+        return True
+    _layer_outage.failed(error)
+    return False
+
+
+logging.getLogger("channels_redis.pubsub").addFilter(_tell_once)
+
+RECEIVE_RETRY_SECONDS = 0.1
+SUBSCRIBE_RETRY_SECONDS = 1.0
+TICK_SECONDS = 0.5
+
+
+class Hub:
+    """All feeds of this process."""
+
+    def __init__(self) -> None:
+        self.outboxes: set[Outbox] = set()  # of all clients
+        self.subscriptions = 0  # of all clients
+        self._feeds: dict[str, Feed] = {}
+        self._layer = get_channel_layer()
+        self._lock = asyncio.Lock()
+        self._channel: str | None = None  # in the groups of all feeds
+        self._receiving: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
+        self._heard_at = time.monotonic()
+        self._receive_outage = Outage(logger, "Redis: a message of market data is lost")
+        self._subscribe_outage = Outage(logger, "Redis: market data can't be subscribed to")
+
+    def connect(self, outbox: Outbox) -> None:
+        """A client that is to hear heartbeats."""
+        self.outboxes.add(outbox)
+        if not self._watching:
+            watches = (self._tick_forever(), self._stay_subscribed())
+            self._watching = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
+
+    def may_subscribe(self, own: int) -> bool:
+        """Whether a client that has `own` subscriptions may have another one.
+
+        Beyond STREAM_SUBSCRIPTIONS_OF_ALL_MAX only clients with less than an equal share may.
+        """
+        all_max = settings.STREAM_SUBSCRIPTIONS_OF_ALL_MAX
+        return self.subscriptions < all_max or own < all_max // max(1, len(self.outboxes))
+
+    async def feed(self, instrument: TradedInstrument) -> Feed:
+        """The instrument's feed, joined to its group.
+
+        Raises Unavailable if Redis does not answer within STREAM_BOOK_SECONDS_MAX.
+        """
+        feed = self._feeds.get(instrument.symbol)
+        if feed is None:
+            try:
+                async with asyncio.timeout(settings.STREAM_BOOK_SECONDS_MAX), self._lock:
+                    feed = self._feeds.get(instrument.symbol) or await self._join(instrument)
+            except (RedisError, OSError) as error:  # the timeout's TimeoutError is an OSError
+                raise Unavailable("Market data is not available. Try again in a moment.") from error
+        return feed
+
+    def existing_feed(self, symbol: str) -> Feed | None:
+        return self._feeds.get(symbol)
+
+    async def _join(self, instrument: TradedInstrument) -> Feed:
+        channel = self._channel or await self._subscribe()
+        await self._layer.group_add(group_name(instrument.symbol), channel)
+        feed = self._feeds[instrument.symbol] = Feed(instrument)
+        return feed
+
+    async def _subscribe(self) -> str:
+        """Forget all that was subscribed, and subscribe on a new connection."""
+        self._channel = None
+        await self._layer.flush()
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.gather(self._receiving, return_exceptions=True)
+        channel: str = await self._layer.new_channel()
+        for symbol in self._feeds:
+            await self._layer.group_add(group_name(symbol), channel)
+        self._receiving = asyncio.create_task(self._receive_forever(channel), name="hub")
+        self._heard_at = time.monotonic()
+        self._channel = channel
+        return channel
+
+    async def _receive_forever(self, channel: str) -> None:
+        """One bad message must not end the stream of all clients."""
+        while True:
+            try:
+                message = await self._layer.receive(channel)
+                self._heard_at = time.monotonic()
+                batch = decode_batch(message["data"])
+                feed = self._feeds.get(batch.instrument)
+                if feed is not None:  # there is none yet while the group is being joined
+                    for _ in feed.take(batch):
+                        await self._pause(channel)
+                self._receive_outage.ended()
+                _layer_outage.ended()
+                await self._pause(channel)
+            except (RedisError, OSError) as error:
+                self._receive_outage.failed(error)
+                await asyncio.sleep(RECEIVE_RETRY_SECONDS)
+            except Exception as error:
+                self._receive_outage.failed(error, traceback=True)
+                await asyncio.sleep(RECEIVE_RETRY_SECONDS)
+
+    async def _pause(self, channel: str) -> None:
+        """A turn of the event loop for everything else, unless too much waits already."""
+        queue = self._layer.channels.get(channel)
+        if queue is None or queue.qsize() <= settings.FEED_WAITING_BATCHES_MAX:
+            await asyncio.sleep(0)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            metrics.unread_bytes.set(unread.bytes)
+            tickers: list[Feed | Outbox] = [*self._feeds.values(), *self.outboxes]
+            for ticking in tickers:
+                try:
+                    ticking.on_tick()
+                except Exception:
+                    logger.exception("a feed or a client of the stream is not looked after")
+
+    async def _stay_subscribed(self) -> None:
+        while True:
+            await asyncio.sleep(SUBSCRIBE_RETRY_SECONDS)
+            if not self._is_deaf():
+                continue
+            try:
+                async with self._lock:
+                    await self._subscribe()
+                self._subscribe_outage.ended()
+            except (RedisError, OSError) as error:
+                self._subscribe_outage.failed(error)
+            except Exception as error:
+                self._subscribe_outage.failed(error, traceback=True)
+
+    def _is_deaf(self) -> bool:
+        """Whether nothing at all has arrived for so long that the subscription itself may be broken."""
+        return bool(self._feeds) and time.monotonic() - self._heard_at > settings.STREAM_STALE_SECONDS
+
+
+@per_event_loop
+def current_hub() -> Hub:
+    """The hub of the running event loop."""
+    return Hub()

@@ -1,0 +1,16 @@
+"""The WebSocket routes."""
+
+from typing import Any
+
+from django.urls import re_path
+
+from streaming.consumer import StreamConsumer
+
+
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """There is nothing at this path: the handshake is answered with 403."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+websocket_urlpatterns = [re_path(r"^stream/?$", StreamConsumer.as_asgi()), re_path("", refuse)]  # type: ignore[arg-type]

@@ -1,0 +1,58 @@
+"""What the JSON API answers, by endpoint and status. Requests to place an order are counted in orders/metrics.py.
+
+Methods, endpoints and statuses are ours, not the client's: the number of series has a bound.
+"""
+
+from collections import Counter as Tally
+from collections import defaultdict
+from typing import NamedTuple, Protocol
+
+from prometheus_client import Counter
+
+from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
+from base.loops import Gathered
+
+NO_ENDPOINT = "none"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_requests = Counter(
+    "exchange_requests", "Requests but those to place an order", ["method", "endpoint", "status"]
+)
+_seconds = SeriesHistogram(
+    "exchange_request_seconds",
+    "From a request's last byte to its answer, of the same requests",
+    ["endpoint"],
+    buckets=LATENCY_BUCKETS_SECONDS,
+)
+
+
+class RequestMeter(Protocol):
+    """Counts the requests to one endpoint in place of the counts here."""
+
+    def begin(self) -> None: ...
+
+    def end(self, error_code: str | None) -> None: ...
+
+
+class AnsweredRequest(NamedTuple):
+    """One request; `endpoint` is NO_ENDPOINT if its path has none."""
+
+    method: str
+    endpoint: str
+    status: int
+    seconds: float
+
+
+def _count(requests: list[AnsweredRequest]) -> None:
+    """What one turn of the event loop has answered."""
+    for (method, endpoint, status), number in Tally(request[:3] for request in requests).items():
+        known = method if method in _METHODS else "other"
+        _requests.labels(known, endpoint, str(status)).inc(number)
+    seconds: defaultdict[str, list[float]] = defaultdict(list)
+    for request in requests:
+        seconds[request.endpoint].append(request.seconds)
+    for endpoint, amounts in seconds.items():
+        _seconds.labels(endpoint).observe_all(amounts)
+
+
+answered = Gathered[AnsweredRequest](_count)
