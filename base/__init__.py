@@ -1,1 +1,1 @@
-"""What every floor needs: Redis, database reads, exact numbers, times, the event loop, logs. Knows nothing of trading or HTTP."""
+"""Redis, database reads, exact numbers, times, event loops, logs: whatever every floor needs. Knows no HTTP."""

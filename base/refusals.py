@@ -1,99 +1,93 @@
-"""What a view may refuse with, one class a code. `web.errors` alone gives them their shape."""
+"""Why a request is refused, for whatever brings requests in: REST and the stream give refusals their own shapes.
 
-from typing import Any
+A refusal has a kind, which decides how a protocol answers it, a code for programs and a message for people. Each
+kind of request has its own classes beside its code: orders/refusals.py, for example.
+"""
 
-from rest_framework.exceptions import APIException
+import enum
+from typing import NamedTuple
 
 
-class Refusal(APIException):
-    """An answer in the one error shape. Subclasses name status, code and message."""
+class RefusalKind(enum.Enum):
+    """What a client may conclude."""
 
-    status_code = 500
-    default_code = "error"
-    default_detail = "The request was refused."
+    INVALID = enum.auto()  # the same request is refused again
+    NOT_FOUND = enum.auto()
+    CONFLICT = enum.auto()  # with the state that something has now
+    KEY_REUSED = enum.auto()  # an idempotency key belongs to another request
+    UNSUPPORTED = enum.auto()  # the content is of a kind that nobody reads here
+    RATE_LIMITED = enum.auto()  # later requests are taken
+    UNAVAILABLE = enum.auto()  # it was not taken, and may be sent again
+    OUTCOME_UNKNOWN = enum.auto()  # it may have been taken
+    FAILED = enum.auto()
 
-    def __init__(self, message: str | None = None, *, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.headers = headers or {}
+
+class Allowance(NamedTuple):
+    """What a rate limit leaves to a client."""
+
+    limit: int  # requests in each window
+    remaining: int  # of them
+    reset_seconds: int  # until more are allowed
+
+
+class Refusal(Exception):
+    """The request is refused. Subclasses name kind, code and message."""
+
+    kind = RefusalKind.FAILED
+    code = "error"
+    default_message = "The request was refused."
+
+    def __init__(self, message: str | None = None, *, allowance: Allowance | None = None) -> None:
+        self.message = message or self.default_message
+        super().__init__(self.message)
+        self.allowance = allowance
 
 
 class InvalidRequest(Refusal):
-    """400: `fields` says which value is wrong and why."""
+    """`fields` says which value is wrong and why."""
 
-    status_code = 400
-    default_code = "invalid_request"
-    default_detail = "The request is not valid."
+    kind = RefusalKind.INVALID
+    code = "invalid_request"
+    default_message = "The request is not valid."
 
     def __init__(self, message: str | None = None, *, fields: dict[str, list[str]] | None = None) -> None:
         super().__init__(message)
-        self.fields: Any = fields or {}
-
-
-class BeyondLimits(InvalidRequest):
-    """The same where the values were right under other limits, which an operator may change."""
+        self.fields = fields or {}
 
 
 class NotFound(Refusal):
-    status_code = 404
-    default_code = "not_found"
-    default_detail = "Not found."
-
-
-class OrderNotFound(NotFound):
-    default_code = "order_not_found"
-    default_detail = "No order has this id."
-
-
-class InstrumentNotFound(NotFound):
-    default_code = "instrument_not_found"
-    default_detail = "No instrument has this symbol. GET /instruments lists them."
-
-
-class UnsupportedMediaType(Refusal):
-    """415: the body is not what it may be, or is encoded; the headers say what is taken."""
-
-    status_code = 415
-    default_code = "unsupported_media_type"
-    default_detail = "The body must be JSON."
-
-
-class OrderNotOpen(Refusal):
-    status_code = 409
-    default_code = "order_not_open"
-    default_detail = "The order is already filled, cancelled or rejected."
-
-
-class InstrumentHalted(Refusal):
-    status_code = 409
-    default_code = "instrument_halted"
-    default_detail = "Trading in this instrument is halted; cancels are taken."
-
-
-class IdempotencyKeyReused(Refusal):
-    status_code = 422
-    default_code = "idempotency_key_reused"
-    default_detail = "This idempotency key belongs to another order of this client; use a new key."
+    kind = RefusalKind.NOT_FOUND
+    code = "not_found"
+    default_message = "Not found."
 
 
 class RateLimited(Refusal):
-    status_code = 429
-    default_code = "rate_limited"
-    default_detail = "Too many requests of this client; wait for the seconds in Retry-After."
+    """`retry_after_seconds` is at least 1."""
+
+    kind = RefusalKind.RATE_LIMITED
+    code = "rate_limited"
+    default_message = "Too many requests of this client; wait for the seconds in Retry-After."
+
+    def __init__(
+        self, message: str | None = None, *, allowance: Allowance | None = None, retry_after_seconds: int = 1
+    ) -> None:
+        super().__init__(message, allowance=allowance)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(Refusal):
-    """503: the request was not taken and may be sent again."""
+    """The request was not taken and may be sent again."""
 
-    status_code = 503
-    default_code = "unavailable"
-    default_detail = "The exchange is not available; the request was not taken. Try again after Retry-After."
+    kind = RefusalKind.UNAVAILABLE
+    code = "unavailable"
+    default_message = "The exchange is not available; the request was not taken. Try again after Retry-After."
 
 
 class OutcomeUnknown(Refusal):
-    """504: the command was, or may have been, taken, but no answer came in time."""
+    """The command was, or may have been, taken, but no answer came in time."""
 
-    status_code = 504
-    default_code = "outcome_unknown"
-    default_detail = (
+    kind = RefusalKind.OUTCOME_UNKNOWN
+    code = "outcome_unknown"
+    default_message = (
         "No answer came in time; it may have been done. Look at what stands before you send it again."
     )

@@ -8,6 +8,7 @@ from marketdata.candles import CANDLE_INTERVALS
 from marketdata.selectors import WINDOW_PATTERN
 from orders.instruments import DEFAULT_SYMBOL
 from orders.models import Side
+from orders.schema import INSTRUMENT_NOT_FOUND
 from web.schema import (
     COUNT,
     CURSOR_PARAMETER,
@@ -165,7 +166,7 @@ ORDER_BOOK: dict[str, Any] = {
                 "timestamp": "2026-01-31T12:00:02.000Z",
             },
         ),
-        **errors("unknown_parameter", "instrument_not_found"),
+        **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }
 LIST_TRADES: dict[str, Any] = {
@@ -179,7 +180,7 @@ LIST_TRADES: dict[str, Any] = {
             "newest first",
             {"trades": [_TRADE_EXAMPLE], "next_cursor": None},
         ),
-        **errors("unknown_parameter", "instrument_not_found"),
+        **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }
 TRADE_STATISTICS: dict[str, Any] = {
@@ -203,7 +204,7 @@ TRADE_STATISTICS: dict[str, Any] = {
             "prices are null where there was no trade",
             {"instrument": "BTC-USD", "window": "24h", **_TRADING_EXAMPLE},
         ),
-        **errors("unknown_parameter", "instrument_not_found"),
+        **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }
 TICKER: dict[str, Any] = {
@@ -226,7 +227,7 @@ TICKER: dict[str, Any] = {
                 "timestamp": "2026-01-31T12:00:02.000Z",
             },
         ),
-        **errors("unknown_parameter", "instrument_not_found"),
+        **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }
 LIST_CANDLES: dict[str, Any] = {
@@ -262,6 +263,6 @@ LIST_CANDLES: dict[str, Any] = {
             "oldest first; intervals without a trade have no candle, unless `fill` asks for them",
             {"candles": [_CANDLE_EXAMPLE], "next_cursor": None},
         ),
-        **errors("unknown_parameter", "instrument_not_found"),
+        **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }

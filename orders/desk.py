@@ -14,16 +14,7 @@ import uuid_utils
 from django.conf import settings
 
 from base.loops import per_event_loop
-from base.refusals import (
-    BeyondLimits,
-    IdempotencyKeyReused,
-    InstrumentHalted,
-    OrderNotFound,
-    OrderNotOpen,
-    OutcomeUnknown,
-    Refusal,
-    Unavailable,
-)
+from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
 from orders import messages
 from orders.documents import OrderDocument, stored_state
 from orders.gateway import Answer, NotTaken, OrderGateway, current_gateway
@@ -32,6 +23,7 @@ from orders.look_ups import DeskReads, desk_reads
 from orders.messages import NOT_OWNER, CancelOrder, PlaceOrder, Reply, ReplyKind
 from orders.models import RESTING_STATUSES, Order, OrderStatus
 from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
+from orders.refusals import BeyondLimits, IdempotencyKeyReused, InstrumentHalted, OrderNotFound, OrderNotOpen
 from orders.selectors import find_order, find_order_row, find_order_rows_by_key
 from orders.serializers import to_grid
 from web.content import encode_json
@@ -45,7 +37,7 @@ class Outcome(msgspec.Struct, frozen=True):
 
     body: bytes
     replayed: bool
-    headers: dict[str, str]
+    allowance: Allowance | None
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,23 +86,23 @@ class OrderDesk:
                 command, partition=instrument.partition, client_id=order.client_id
             )
         except OutcomeUnknown as unknown:
-            return await self._find_placed(order, order_id, unknown.headers)
+            return await self._find_placed(order, order_id, unknown.allowance)
         except (BeyondLimits, InstrumentHalted, Unavailable) as refusal:
             # Limits and halts hold for new orders: an earlier request may have placed this one.
             if order.idempotency_key is None:
                 raise
             return await self._find_earlier(order, order.idempotency_key, refusal)
-        reply, headers = answer.reply, answer.headers
+        reply, allowance = answer.reply, answer.allowance
         if reply.kind is ReplyKind.PLACED:
-            return Outcome(reply.body, False, headers)
+            return Outcome(reply.body, False, allowance)
         if reply.kind is ReplyKind.DUPLICATE:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
                     earlier = await self._reads.orders(find_order_row, reply.body.decode())
                     if earlier is not None:
-                        return await self._replay(order, earlier, headers)
-            raise Unavailable(headers=headers)
-        raise Unavailable(reply.body.decode() or None, headers=headers)
+                        return await self._replay(order, earlier, allowance)
+            raise Unavailable(allowance=allowance)
+        raise Unavailable(reply.body.decode() or None, allowance=allowance)
 
     async def cancel_by_id(self, order_id: UUID, *, owner: str | None) -> Outcome:
         """Cancel an order; that of another client than `owner`, if one is named, is as good as unknown.
@@ -124,24 +116,25 @@ class OrderDesk:
             async with asyncio.timeout(CANCEL_SECONDS_MAX):
                 return await self._cancel_by_id(order_id, owner)
         except TimeoutError:
-            raise cancel_unknown({}) from None
+            raise cancel_unknown(None) from None
 
     async def _cancel_by_id(self, order_id: UUID, owner: str | None) -> Outcome:
         text = str(order_id)
         bucket = bucket_of(order_id) if owner is None else client_bucket(owner)
-        headers: dict[str, str] | None = None
+        allowance: Allowance | None = None
+        is_counted = False
         for instrument in await self._instruments.with_hint(hint_of(order_id)):
             command = self._cancel_command(text, instrument.symbol, owner or "")
-            counted_by = bucket if headers is None else None  # the first command counts
-            answer = await self._submit_cancel(command, instrument.partition, counted_by)
-            headers = answer.headers if headers is None else headers
+            answer = await self._submit_cancel(command, instrument.partition, None if is_counted else bucket)
+            if not is_counted:  # the first command counts
+                allowance, is_counted = answer.allowance, True
             if answer.reply.kind is not ReplyKind.NOT_OPEN:
-                return await self._cancelled(text, answer.reply, headers)
+                return await self._cancelled(text, answer.reply, allowance)
             if answer.reply.body == NOT_OWNER:
-                raise no_such_order(headers)
-        if headers is None:
-            headers = await self._count_refused_cancel(bucket)
-        return await self._cancel_elsewhere(text, owner, headers)
+                raise no_such_order(allowance)
+        if not is_counted:
+            allowance = await self._count_refused_cancel(bucket)
+        return await self._cancel_elsewhere(text, owner, allowance)
 
     async def cancel(self, row: Order, *, by_operator: bool = False) -> Outcome:
         """Take a resting order off the book and wait until that is committed.
@@ -160,8 +153,8 @@ class OrderDesk:
         answer = await self._submit_cancel(command, row.instrument.partition, bucket)
         if answer.reply.kind is ReplyKind.NOT_OPEN:
             now = await self._reads.cancelled(find_order_row, order_id)
-            raise _in_no_book(now, answer.headers)
-        return await self._cancelled(order_id, answer.reply, answer.headers)
+            raise _in_no_book(now, answer.allowance)
+        return await self._cancelled(order_id, answer.reply, answer.allowance)
 
     async def reload_instruments(self, partition: int) -> None:
         """Tell a partition's worker that instruments were changed. Raises Unavailable, OutcomeUnknown."""
@@ -181,7 +174,7 @@ class OrderDesk:
             raise Unavailable(reply.body.decode() or None)
         return reply.body
 
-    async def _find_placed(self, order: OrderRequest, order_id: str, headers: dict[str, str]) -> Outcome:
+    async def _find_placed(self, order: OrderRequest, order_id: str, allowance: Allowance | None) -> Outcome:
         """The order of a request that was taken, or may have been, and was not answered. Raises OutcomeUnknown."""
         key = order.idempotency_key
         advice = (
@@ -190,20 +183,20 @@ class OrderDesk:
             else "Send it again with the same idempotency key."
         )
         unknown = OutcomeUnknown(
-            f"No answer came in time; the order may have been placed. {advice}", headers=headers
+            f"No answer came in time; the order may have been placed. {advice}", allowance=allowance
         )
         try:
             async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
                 placed = await self._reads.orders(find_order, order_id)
                 if placed is not None:
-                    return Outcome(encode_json(placed), False, headers)
+                    return Outcome(encode_json(placed), False, allowance)
                 if key is None:
                     raise unknown
                 earlier = (
                     await self._reads.orders(find_order_rows_by_key, [(order.client_id, key)])
                 ).values()
                 for row in earlier:
-                    return await self._replay(order, row, headers)
+                    return await self._replay(order, row, allowance)
         except (Unavailable, TimeoutError):
             pass
         raise unknown
@@ -218,22 +211,22 @@ class OrderDesk:
 
     async def _look_up_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> Outcome:
         """The look-up counts as an order does, as long as there is a Redis to count it."""
-        headers = refusal.headers
+        allowance = refusal.allowance
         if not isinstance(refusal, Unavailable) or isinstance(refusal, NotTaken):
             with contextlib.suppress(Unavailable, OutcomeUnknown):
-                headers = await self._gateway.count_order(
+                allowance = await self._gateway.count_order(
                     partition=order.instrument.partition, client_id=order.client_id
                 )
-                refusal.headers = {**headers, **refusal.headers}
+                refusal.allowance = refusal.allowance or allowance
         try:
             earlier = await self._reads.refused_orders((order.client_id, key))
         except Unavailable:
             raise _not_looked_up(refusal) from None
         if earlier is None:
             raise refusal
-        return await self._replay(order, earlier, headers)
+        return await self._replay(order, earlier, allowance)
 
-    async def _replay(self, order: OrderRequest, earlier: Order, headers: dict[str, str]) -> Outcome:
+    async def _replay(self, order: OrderRequest, earlier: Order, allowance: Allowance | None) -> Outcome:
         """The earlier order with the same key as it stands now. Its fills are read if it is the same order.
 
         Raises IdempotencyKeyReused, Unavailable.
@@ -241,16 +234,16 @@ class OrderDesk:
         stored = (earlier.instrument.symbol, earlier.side, earlier.type, earlier.price, earlier.quantity)
         wanted = (order.instrument.symbol, order.side, order.type, order.price, order.quantity)
         if stored != wanted:
-            raise IdempotencyKeyReused(headers=headers)
+            raise IdempotencyKeyReused(allowance=allowance)
         document = _without_fills(earlier)
         if document is None:
             try:
                 document = await self._reads.replays(find_order, str(earlier.order_id))
             except Unavailable as unavailable:
-                raise Unavailable(str(unavailable.detail), headers=headers) from None
+                raise Unavailable(unavailable.message, allowance=allowance) from None
         if document is None:  # taken out meanwhile
-            raise Unavailable(headers=headers)
-        return Outcome(encode_json(document), True, headers)
+            raise Unavailable(allowance=allowance)
+        return Outcome(encode_json(document), True, allowance)
 
     def _cancel_command(
         self, order_id: str, symbol: str, client_id: str, *, by_operator: bool = False
@@ -274,55 +267,57 @@ class OrderDesk:
                 command, partition=partition, client_id=None, client_bucket=bucket
             )
         except OutcomeUnknown as unknown:
-            headers = unknown.headers
+            allowance = unknown.allowance
         try:
             document = await self._reads.cancelled(find_order, command.order_id)
         except Unavailable:
-            raise cancel_unknown(headers) from None
+            raise cancel_unknown(allowance) from None
         if document is None or command.client_id not in ("", document.client_id):
-            raise no_such_order(headers)
+            raise no_such_order(allowance)
         if document.status in RESTING_STATUSES:
-            raise cancel_unknown(headers)
+            raise cancel_unknown(allowance)
         if document.status != OrderStatus.CANCELLED:
-            raise OrderNotOpen(headers=headers)
-        return Answer(Reply(command.request_id, ReplyKind.CANCELLED, encode_json(document)), headers)
+            raise OrderNotOpen(allowance=allowance)
+        return Answer(Reply(command.request_id, ReplyKind.CANCELLED, encode_json(document)), allowance)
 
-    async def _cancelled(self, order_id: str, reply: Reply, headers: dict[str, str]) -> Outcome:
+    async def _cancelled(self, order_id: str, reply: Reply, allowance: Allowance | None) -> Outcome:
         """The answer to a cancel that was done. Raises Unavailable, OutcomeUnknown."""
         if reply.kind is not ReplyKind.CANCELLED:
-            raise Unavailable(reply.body.decode() or None, headers=headers)
+            raise Unavailable(reply.body.decode() or None, allowance=allowance)
         if reply.body:
-            return Outcome(reply.body, False, headers)
+            return Outcome(reply.body, False, allowance)
         document = None
         with contextlib.suppress(Unavailable):
             document = await self._reads.cancelled(find_order, order_id)
         if document is None:  # it can't be read now, and is cancelled all the same
-            raise cancel_unknown(headers)
-        return Outcome(encode_json(document), False, headers)
+            raise cancel_unknown(allowance)
+        return Outcome(encode_json(document), False, allowance)
 
-    async def _count_refused_cancel(self, bucket: int) -> dict[str, str]:
+    async def _count_refused_cancel(self, bucket: int) -> Allowance | None:
         """Raises RateLimited."""
         instruments = (await self._instruments.all()).values()
         partition = min((instrument.partition for instrument in instruments), default=0)
         with contextlib.suppress(Unavailable, OutcomeUnknown):
             return await self._gateway.count_cancel(partition=partition, client_bucket=bucket)
-        return {}
+        return None
 
-    async def _cancel_elsewhere(self, order_id: str, owner: str | None, headers: dict[str, str]) -> Outcome:
+    async def _cancel_elsewhere(
+        self, order_id: str, owner: str | None, allowance: Allowance | None
+    ) -> Outcome:
         """Cancel an order that no book has where its id points to: an old id, a moved instrument, or not open.
 
         Raises OrderNotFound, OrderNotOpen, Unavailable, OutcomeUnknown.
         """
         row = await self._reads.refused_cancels(order_id)
         if row is None or owner not in (None, row.client_id):
-            raise no_such_order(headers)
+            raise no_such_order(allowance)
         if not row.is_resting:
-            raise OrderNotOpen(headers=headers)
+            raise OrderNotOpen(allowance=allowance)
         command = self._cancel_command(order_id, row.instrument.symbol, row.client_id)
         answer = await self._submit_cancel(command, row.instrument.partition, None)
         if answer.reply.kind is ReplyKind.NOT_OPEN:
-            raise _in_no_book(await self._reads.refused_cancels(order_id), headers)
-        return await self._cancelled(order_id, answer.reply, headers)
+            raise _in_no_book(await self._reads.refused_cancels(order_id), allowance)
+        return await self._cancelled(order_id, answer.reply, allowance)
 
 
 @per_event_loop
@@ -337,29 +332,29 @@ def _not_looked_up(refusal: Refusal) -> Unavailable:
         return refusal
     return Unavailable(
         "It could not be looked up whether this key has placed an order. Send it again after Retry-After.",
-        headers=refusal.headers,
+        allowance=refusal.allowance,
     )
 
 
-def no_such_order(headers: dict[str, str] | None = None) -> OrderNotFound:
-    return OrderNotFound(headers=headers)
+def no_such_order(allowance: Allowance | None = None) -> OrderNotFound:
+    return OrderNotFound(allowance=allowance)
 
 
-def _in_no_book(now: Order | None, headers: dict[str, str]) -> Refusal:
+def _in_no_book(now: Order | None, allowance: Allowance | None) -> Refusal:
     """Why the worker has not found an order that rested a moment ago; `now` is its row, read after that."""
     if now is not None and now.is_resting:
         return Unavailable(
             "The order's instrument is being moved to another worker; the order was not cancelled. Send the cancel"
             " again after Retry-After.",
-            headers=headers,
+            allowance=allowance,
         )
-    return OrderNotOpen(headers=headers)
+    return OrderNotOpen(allowance=allowance)
 
 
-def cancel_unknown(headers: dict[str, str]) -> OutcomeUnknown:
+def cancel_unknown(allowance: Allowance | None) -> OutcomeUnknown:
     return OutcomeUnknown(
         "No answer came in time; the order may have been cancelled. Send the cancel again, which is harmless.",
-        headers=headers,
+        allowance=allowance,
     )
 
 

@@ -9,10 +9,10 @@ import msgspec
 from django.conf import settings
 
 from base.database import DatabaseReader
-from base.refusals import InstrumentNotFound
 from orders.grid import Grid
 from orders.models import OPEN_ORDERS_MAX, Instrument
 from orders.order_ids import instrument_hint
+from orders.refusals import InstrumentNotFound
 
 DEFAULT_SYMBOL = "BTC-USD"
 

@@ -79,7 +79,7 @@ class PacedRows(Generic[Key]):
         for key, found in batch:
             with contextlib.suppress(asyncio.InvalidStateError):  # nobody waits any more
                 if failure is not None:
-                    found.set_exception(Unavailable(str(failure.detail)))
+                    found.set_exception(Unavailable(failure.message))
                 else:
                     found.set_result(rows.get(key))
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
-from base.refusals import OrderNotOpen, Refusal
+from base.refusals import Refusal
 from orders.desk import current_desk
 from orders.models import Order
+from orders.refusals import OrderNotOpen
 
 
 @dataclass
@@ -37,7 +38,7 @@ async def cancel_orders(orders: Sequence[Order]) -> Cancellations:
                 result.no_longer_open += 1
             except Refusal as refusal:
                 result.failed += 1
-                result.reason = result.reason or str(refusal.detail)
+                result.reason = result.reason or refusal.message
             else:
                 result.cancelled.append(order)
 
@@ -52,5 +53,5 @@ async def announce_instruments(partitions: Sequence[int]) -> dict[int, str]:
         try:
             await current_desk().reload_instruments(partition)
         except Refusal as refusal:
-            untold[partition] = str(refusal.detail)
+            untold[partition] = refusal.message
     return untold

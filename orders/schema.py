@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from orders.models import Instrument, OrderStatus, OrderType, Reason, Side
+from orders.refusals import IdempotencyKeyReused, InstrumentHalted, OrderNotFound, OrderNotOpen
 from orders.serializers import CLIENT_ID_PATTERN, IDEMPOTENCY_KEY_CHARACTERS_MAX
 from web.schema import (
     CURSOR_PARAMETER,
@@ -15,10 +16,12 @@ from web.schema import (
     TEXT,
     TIME,
     UUID,
+    ErrorExample,
     Schema,
     answer,
     array,
     choice,
+    describe_errors,
     errors,
     header,
     limit,
@@ -29,6 +32,20 @@ from web.schema import (
     reference,
     sent,
     symbols,
+)
+
+INSTRUMENT_NOT_FOUND = "instrument_not_found"
+
+describe_errors(
+    {
+        "order_not_found": ErrorExample(404, OrderNotFound.default_message),
+        INSTRUMENT_NOT_FOUND: ErrorExample(
+            404, "No instrument has this symbol: 'NO-USD'. GET /instruments lists them."
+        ),
+        "order_not_open": ErrorExample(409, OrderNotOpen.default_message),
+        "instrument_halted": ErrorExample(409, InstrumentHalted.default_message),
+        "idempotency_key_reused": ErrorExample(422, IdempotencyKeyReused.default_message),
+    }
 )
 
 _CLIENT_ID = {"type": "string", "pattern": f"^{CLIENT_ID_PATTERN.pattern}$", "example": "client-A"}

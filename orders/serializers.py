@@ -11,10 +11,11 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from base.numbers import EXACT, decimal_text, parse_decimal
-from base.refusals import BeyondLimits, InvalidRequest
+from base.refusals import InvalidRequest
 from orders.grid import OffGrid
 from orders.instruments import TradedInstrument
 from orders.models import OrderType, Side
+from orders.refusals import BeyondLimits
 
 CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 CLIENT_ID_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : - are required."

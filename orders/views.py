@@ -9,14 +9,16 @@ from rest_framework.request import Request
 
 from base.database import read_database
 from base.numbers import json_decimal, json_optional_decimal
-from base.refusals import InstrumentNotFound, InvalidRequest
+from base.refusals import InvalidRequest
 from orders import metrics, schema
 from orders.desk import OrderRequest, Outcome, current_desk, no_such_order
 from orders.instruments import directory
 from orders.models import OrderStatus
+from orders.refusals import InstrumentNotFound
 from orders.selectors import find_order, list_orders
 from orders.serializers import CLIENT_ID_PATTERN, CLIENT_ID_RULE, CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
+from web.errors import allowance_headers
 from web.pagination import CursorQuery, invalid_cursor, read_limit
 from web.schema import operation
 from web.viewset import AsyncViewSet
@@ -126,7 +128,7 @@ async def _read_order(request: Request) -> OrderRequest:
     try:
         instrument = await directory.get(symbol)
     except InstrumentNotFound as error:
-        raise InvalidRequest(fields={"instrument": [str(error.detail)]}) from None
+        raise InvalidRequest(fields={"instrument": [error.message]}) from None
     return OrderRequest(instrument=instrument, **fields)
 
 
@@ -142,9 +144,9 @@ def _read_key(header: str) -> str:
 
 
 def _answer(outcome: Outcome, *, created: bool) -> JSONResponse:
-    headers = outcome.headers
+    headers = allowance_headers(outcome.allowance)
     if outcome.replayed:
-        headers = {**headers, "Idempotency-Replayed": "true"}
+        headers["Idempotency-Replayed"] = "true"
     return JSONResponse(
         outcome.body, status=201 if created and not outcome.replayed else 200, headers=headers
     )

@@ -37,7 +37,7 @@ async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], wh
                 if result is not None:
                     return result
             except Unavailable as error:
-                outage.failed(f"{what}: {error.detail}", name=what)
+                outage.failed(f"{what}: {error.message}", name=what)
             except Exception as error:
                 outage.failed(error, name=what, traceback=True)
             await asyncio.sleep(pause)

@@ -122,7 +122,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except InvalidMessage as error:
             self._outbox.put(error_text(error.code, str(error)))
         except Refusal as error:
-            self._outbox.put(error_text(str(error.get_codes()), str(error.detail)))
+            self._outbox.put(error_text(error.code, error.message))
 
     async def _serve(self, text: str) -> None:
         request = decode_request(text)

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import msgspec
 from django.conf import settings
-from rest_framework.exceptions import APIException
 
+from base.refusals import InvalidRequest
 from marketdata.candles import CANDLE_INTERVALS
 from orders.serializers import CLIENT_ID_PATTERN
 from streaming.topics import Channel, Topic
@@ -101,7 +101,7 @@ def decode_request(text: str) -> Request:
         raise InvalidMessage("invalid_json", "A JSON object in a text frame is required.") from None
     try:
         decode_json(text.encode())
-    except APIException:
+    except InvalidRequest:
         message = "An object has the same key twice. Send each key once."
         raise InvalidMessage("invalid_json", message) from None
     if (

@@ -1,1 +1,1 @@
-"""The JSON API under every view: request handler, async viewsets, JSON, cursors, errors. Knows nothing of trading."""
+"""Under every view of the JSON API: request handler, viewsets, JSON, cursors, errors. Knows nothing of trading."""

@@ -17,7 +17,7 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
-from base.refusals import InvalidRequest, UnsupportedMediaType
+from base.refusals import InvalidRequest, Refusal, RefusalKind
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 encode_json = msgspec.json.Encoder().encode
@@ -110,6 +110,18 @@ def _explain(error: Exception, text: bytes) -> str:
     before = text[: int(found[1])]
     line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
     return f"line {line}, column {column} is not what JSON allows there."
+
+
+class UnsupportedMediaType(Refusal):
+    """The body is not what it may be, or is encoded; `headers` say what is taken."""
+
+    kind = RefusalKind.UNSUPPORTED
+    code = "unsupported_media_type"
+    default_message = "The body must be JSON."
+
+    def __init__(self, message: str, *, headers: dict[str, str]) -> None:
+        super().__init__(message)
+        self.headers = headers
 
 
 class JSONParser(BaseParser):

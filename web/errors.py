@@ -8,8 +8,8 @@ from django.core.exceptions import DisallowedHost, PermissionDenied, SuspiciousO
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
-from base.refusals import InvalidRequest, Refusal
-from web.content import JSON, encode_json
+from base.refusals import Allowance, InvalidRequest, RateLimited, Refusal, RefusalKind
+from web.content import JSON, UnsupportedMediaType, encode_json
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,17 @@ _CODES = {
 }
 
 
+_STATUSES = {
+    RefusalKind.INVALID: 400,
+    RefusalKind.NOT_FOUND: 404,
+    RefusalKind.CONFLICT: 409,
+    RefusalKind.UNSUPPORTED: 415,
+    RefusalKind.KEY_REUSED: 422,
+    RefusalKind.RATE_LIMITED: 429,
+    RefusalKind.FAILED: 500,
+    RefusalKind.UNAVAILABLE: 503,
+    RefusalKind.OUTCOME_UNKNOWN: 504,
+}
 _MESSAGES = {
     400: "The request is not valid.",
     401: "Say who you are: the credentials are missing or wrong.",
@@ -59,18 +70,13 @@ class ErrorResponse(HttpResponse):
 def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorResponse | None:
     """DRF's EXCEPTION_HANDLER. What it does not know is logged and becomes a plain 500."""
     if isinstance(error, Refusal):
-        headers = dict(error.headers)
-        if error.status_code == 503:
-            headers.setdefault("Retry-After", str(settings.RETRY_AFTER_SECONDS))
-        fields = error.fields if isinstance(error, InvalidRequest) else None
-        code = str(error.get_codes())
-        return ErrorResponse(error.status_code, code, str(error.detail), fields=fields, headers=headers)
+        return refusal_response(error)
     if isinstance(error, exceptions.ValidationError):
         return ErrorResponse(
-            400, "invalid_request", InvalidRequest.default_detail, fields=_fields(error.detail)
+            400, "invalid_request", InvalidRequest.default_message, fields=_fields(error.detail)
         )
     if isinstance(error, SuspiciousOperation):  # for example more parameters than anybody needs
-        error = exceptions.ParseError(InvalidRequest.default_detail)
+        error = exceptions.ParseError(InvalidRequest.default_message)
     elif isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
@@ -79,11 +85,37 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
         return method_not_allowed(_allowed(context))
     if isinstance(error, exceptions.APIException):
         code = _CODES.get(error.status_code, "error")
-        message = _MESSAGES.get(error.status_code, Refusal.default_detail)
+        message = _MESSAGES.get(error.status_code, Refusal.default_message)
         return ErrorResponse(error.status_code, code, message)
     request = context.get("request")
     logger.error("unhandled error in %s", getattr(request, "path", "?"), exc_info=error)
     return internal_error()
+
+
+def refusal_response(refusal: Refusal) -> ErrorResponse:
+    """What HTTP makes of a refusal."""
+    headers = allowance_headers(refusal.allowance)
+    if isinstance(refusal, RateLimited):
+        headers["Retry-After"] = str(refusal.retry_after_seconds)
+    elif refusal.kind is RefusalKind.UNAVAILABLE:
+        headers["Retry-After"] = str(settings.RETRY_AFTER_SECONDS)
+    elif isinstance(refusal, UnsupportedMediaType):
+        headers.update(refusal.headers)
+    fields = refusal.fields if isinstance(refusal, InvalidRequest) else None
+    return ErrorResponse(
+        _STATUSES[refusal.kind], refusal.code, refusal.message, fields=fields, headers=headers
+    )
+
+
+def allowance_headers(allowance: Allowance | None) -> dict[str, str]:
+    """RateLimit-* of an answer (draft-ietf-httpapi-ratelimit-headers-05); none if no limit was asked."""
+    if allowance is None:
+        return {}
+    return {
+        "RateLimit-Limit": str(allowance.limit),
+        "RateLimit-Remaining": str(allowance.remaining),
+        "RateLimit-Reset": str(allowance.reset_seconds),
+    }
 
 
 def internal_error() -> ErrorResponse:

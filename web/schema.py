@@ -5,22 +5,14 @@ hold the running server against them. Shapes that several views share are compon
 `exchange_site.schema` adds them to the document.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 
-from base.refusals import (
-    IdempotencyKeyReused,
-    InstrumentHalted,
-    OrderNotFound,
-    OrderNotOpen,
-    OutcomeUnknown,
-    RateLimited,
-    Unavailable,
-)
+from base.refusals import OutcomeUnknown, RateLimited, Unavailable
 
 Schema = dict[str, Any]
 
@@ -145,23 +137,16 @@ _ERRORS = {
         "Web pages of this origin may not use the exchange: its operator names those that may in"
         " EXCHANGE_CORS_ORIGINS, and its own in EXCHANGE_ALLOWED_HOSTS.",
     ),
-    "order_not_found": ErrorExample(404, OrderNotFound.default_detail),
-    "instrument_not_found": ErrorExample(
-        404, "No instrument has this symbol: 'NO-USD'. GET /instruments lists them."
-    ),
     "method_not_allowed": ErrorExample(405, "This endpoint takes GET, HEAD."),
-    "order_not_open": ErrorExample(409, OrderNotOpen.default_detail),
-    "instrument_halted": ErrorExample(409, InstrumentHalted.default_detail),
     "payload_too_large": ErrorExample(413, f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken."),
     "uri_too_long": ErrorExample(414, "The URL is too long."),
     "unsupported_media_type": ErrorExample(
         415, "The body must be JSON, and Content-Type must say so: application/json, not 'text/plain'."
     ),
-    "idempotency_key_reused": ErrorExample(422, IdempotencyKeyReused.default_detail),
-    "rate_limited": ErrorExample(429, RateLimited.default_detail),
+    "rate_limited": ErrorExample(429, RateLimited.default_message),
     "request_header_fields_too_large": ErrorExample(431, "The headers are too large."),
-    "unavailable": ErrorExample(503, Unavailable.default_detail),
-    "outcome_unknown": ErrorExample(504, OutcomeUnknown.default_detail),
+    "unavailable": ErrorExample(503, Unavailable.default_message),
+    "outcome_unknown": ErrorExample(504, OutcomeUnknown.default_message),
 }
 _CODES = {
     "unknown_parameter": "invalid_request",
@@ -184,6 +169,11 @@ _MEANINGS = {
     504: "outcome_unknown: taken, but no answer came in time; send it again with the same key",
 }
 _ANY_REQUEST = (405, 413, 414, 431, 503)
+
+
+def describe_errors(examples: Mapping[str, ErrorExample]) -> None:
+    """Add errors, by code, that `errors` is to find from now on."""
+    _ERRORS.update(examples)
 
 
 def errors(*wanted: int | str) -> dict[int, OpenApiResponse]:

@@ -71,7 +71,7 @@ def audit_workers() -> Outcome:
         try:
             comparison = asyncio.run(compare_with_worker(partition))
         except (Unavailable, OutcomeUnknown) as error:
-            skipped.append(f"partition {partition}: {error.detail}")
+            skipped.append(f"partition {partition}: {error.message}")
         except ValueError as error:
             skipped.append(f"partition {partition}: the resting orders in the database are no book: {error}")
         else:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from base.redis import RedisSession
+from base.refusals import Allowance
 from orders import messages
 
 
@@ -71,18 +72,11 @@ class Admission(msgspec.Struct, frozen=True):
     reset_milliseconds: int = 0
 
     @property
-    def reset_seconds(self) -> int:
-        return math.ceil(self.reset_milliseconds / 1000)
-
-    def headers(self) -> dict[str, str]:
-        """RateLimit-* of an answer (draft-ietf-httpapi-ratelimit-headers-05); none where no limit was asked."""
+    def allowance(self) -> Allowance | None:
+        """None if no limit was asked."""
         if self.limit is None or self.verdict not in (Verdict.TAKEN, Verdict.RATE_LIMITED):
-            return {}
-        return {
-            "RateLimit-Limit": str(self.limit),
-            "RateLimit-Remaining": str(self.remaining),
-            "RateLimit-Reset": str(self.reset_seconds),
-        }
+            return None
+        return Allowance(self.limit, self.remaining, math.ceil(self.reset_milliseconds / 1000))
 
 
 class AdmissionScript:

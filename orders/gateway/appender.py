@@ -12,7 +12,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from base.outages import Outage
-from base.refusals import Unavailable
+from base.refusals import Allowance, Unavailable
 from orders import messages
 from orders.gateway.admission import AS_ORDERS, COUNTS_ONLY, Admission, AdmissionScript, Applicant
 
@@ -23,7 +23,7 @@ class WaitingCommand:
     """A command on its way: appended or not yet, not replied to. If it only counts, its admission is the reply.
 
     `deadline` is the event loop's time at which nobody waits for the reply any more. Admission and reply come on
-    two connections: a reply that is here first waits for the admission, of which its headers are made.
+    two connections: a reply that is here first waits for the admission, which tells what the rate limit leaves.
     """
 
     __slots__ = (
@@ -52,8 +52,8 @@ class WaitingCommand:
         return self.applicant.kind in COUNTS_ONLY
 
     @property
-    def headers(self) -> dict[str, str]:
-        return self.admission.headers() if self.admission else {}
+    def allowance(self) -> Allowance | None:
+        return self.admission.allowance if self.admission else None
 
     def answer(self, reply: messages.Reply) -> None:
         if self.appending:

@@ -15,7 +15,7 @@ import msgspec
 from django.conf import settings
 
 from base.loops import per_event_loop
-from base.refusals import OutcomeUnknown, RateLimited, Unavailable
+from base.refusals import Allowance, OutcomeUnknown, RateLimited, Unavailable
 from orders import messages
 from orders.gateway.admission import (
     COUNT_CANCEL,
@@ -46,10 +46,10 @@ class NotTaken(Unavailable):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A command's reply and the rate limit headers that belong to it."""
+    """A command's reply, and what the rate limit leaves to the client, if one was asked."""
 
     reply: messages.Reply
-    headers: dict[str, str]
+    allowance: Allowance | None
 
 
 class OrderGateway:
@@ -116,18 +116,18 @@ class OrderGateway:
         applicant = Applicant(kind, rate_key, messages.encode(command))
         return self._apply(applicant, command.request_id, partition)
 
-    async def count_order(self, *, partition: int, client_id: str) -> dict[str, str]:
-        """Count work that is done for a client, though no order of it was taken; returns the RateLimit-* headers.
+    async def count_order(self, *, partition: int, client_id: str) -> Allowance | None:
+        """Count work that is done for a client, though no order of it was taken; returns what is left to it.
 
         Raises RateLimited; Unavailable or OutcomeUnknown if it was not counted, or may not have been.
         """
         applicant = Applicant(COUNT_ORDER, messages.rate_key(partition, client_id), b"")
-        return (await self._apply(applicant, f"count-{next(self._counts)}", partition)).headers
+        return (await self._apply(applicant, f"count-{next(self._counts)}", partition)).allowance
 
-    async def count_cancel(self, *, partition: int, client_bucket: int) -> dict[str, str]:
+    async def count_cancel(self, *, partition: int, client_bucket: int) -> Allowance | None:
         """The same against the limit of cancels."""
         applicant = Applicant(COUNT_CANCEL, messages.cancel_rate_key(partition, client_bucket), b"")
-        return (await self._apply(applicant, f"count-{next(self._counts)}", partition)).headers
+        return (await self._apply(applicant, f"count-{next(self._counts)}", partition)).allowance
 
     async def _apply(self, applicant: Applicant, request_id: str, partition: int) -> Answer:
         appender = self._appenders.get(partition)
@@ -148,7 +148,7 @@ class OrderGateway:
             self._deadline = loop.call_at(waiting.deadline, self._give_up)
         appender.put(waiting)
         try:
-            return Answer(await waiting.reply, waiting.headers)
+            return Answer(await waiting.reply, waiting.allowance)
         finally:
             del self._waiting[request_id]
             self._orders_waiting -= is_order
@@ -174,7 +174,7 @@ class OrderGateway:
                 return
             waiting.end_append(waiting.admission)  # a reply that is here counts
             if waiting.sent:
-                waiting.refuse(OutcomeUnknown(headers=waiting.headers))
+                waiting.refuse(OutcomeUnknown(allowance=waiting.allowance))
             else:
                 waiting.refuse(Unavailable("Redis is not answering; the request was not taken."))
 
@@ -200,11 +200,10 @@ def _on_admission(waiting: WaitingCommand, admission: Admission) -> None:
 
 
 def _refusal(admission: Admission) -> RateLimited | NotTaken:
-    headers = admission.headers()
     if admission.verdict is Verdict.RATE_LIMITED:
-        headers["Retry-After"] = str(max(1, math.ceil(admission.reset_milliseconds / 1000)))
-        return RateLimited(headers=headers)
-    return NotTaken(_REFUSALS[admission.verdict], headers=headers)
+        seconds = max(1, math.ceil(admission.reset_milliseconds / 1000))
+        return RateLimited(allowance=admission.allowance, retry_after_seconds=seconds)
+    return NotTaken(_REFUSALS[admission.verdict], allowance=admission.allowance)
 
 
 @per_event_loop

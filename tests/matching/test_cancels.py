@@ -11,7 +11,7 @@ from pytest_django.fixtures import Settings
 
 from base.database import read_database
 from base.redis import connect_redis
-from base.refusals import NotFound, OrderNotOpen, OutcomeUnknown, RateLimited, Unavailable
+from base.refusals import NotFound, OutcomeUnknown, RateLimited, Unavailable
 from operators.audit import Actor
 from operators.instruments import move
 from orders.desk import OrderDesk, Outcome
@@ -21,6 +21,7 @@ from orders.look_ups import DeskReads, desk_reads
 from orders.messages import PlaceOrder, ReplyKind, stream_key
 from orders.models import Instrument, Order
 from orders.order_ids import client_bucket, new_order_id
+from orders.refusals import OrderNotOpen
 from orders.selectors import find_order
 from tests.matching.live import live_worker, mine, run_scenario, submit
 from tests.matching.partition import cancel, new_id, place
@@ -231,7 +232,8 @@ def test_cancels_that_look_something_up_are_limited(settings: Settings) -> None:
         for _ in range(3):
             with pytest.raises(NotFound) as refused:
                 await desk.cancel_by_id(UNKNOWN, owner="client-A")
-            assert refused.value.headers["RateLimit-Limit"] == "3"
+            assert refused.value.allowance is not None
+            assert refused.value.allowance.limit == 3
         for order_id, owner in ((UNKNOWN, "client-A"), (UUID(order.order_id), None)):
             with pytest.raises(RateLimited):  # one budget, whether the owner is named or the id tells
                 await desk.cancel_by_id(order_id, owner=owner)
@@ -275,7 +277,7 @@ def test_a_cancel_that_nobody_answers_says_that_it_may_be_sent_again(settings: S
             await silent._replies.aclose()
             assert await redis.xlen(stream_key(0)) == 1
             await redis.delete("exchange:{0}:heartbeat")
-        return str(unknown.value.detail)
+        return unknown.value.message
 
     assert "Send the cancel again" in run_scenario(scenario())
 

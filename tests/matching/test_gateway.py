@@ -96,23 +96,23 @@ async def submit_and_reply_first(error: Exception | None, *, let_go: bool = True
         if let_go:
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-            assert not submitting.done()  # it waits for its headers
+            assert not submitting.done()  # it waits for what the admission tells
             link.script.let_go.set()
         return await submitting
 
 
-def test_a_reply_that_is_faster_than_the_admission_has_its_headers(settings: Any) -> None:
+def test_a_reply_that_is_faster_than_the_admission_has_its_allowance(settings: Any) -> None:
     settings.RATE_LIMIT = (5, 60)
     answer = asyncio.run(submit_and_reply_first(None))
     assert answer.reply == REPLY
-    assert answer.headers["RateLimit-Limit"] == "50"  # it is no order
-    assert answer.headers.keys() == {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}
+    assert answer.allowance is not None
+    assert answer.allowance.limit == 50  # it is not an order
 
 
 def test_a_reply_counts_where_the_admission_is_lost(settings: Any) -> None:
     settings.RATE_LIMIT = (5, 60)
     answer = asyncio.run(submit_and_reply_first(RedisError("cut off")))
-    assert (answer.reply, answer.headers) == (REPLY, {})
+    assert (answer.reply, answer.allowance) == (REPLY, None)
 
 
 def test_a_reply_counts_where_the_admission_does_not_come_in_time(settings: Any) -> None:

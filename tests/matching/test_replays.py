@@ -11,19 +11,13 @@ from pytest_django.fixtures import Settings
 
 from base.database import read_database
 from base.redis import connect_redis
-from base.refusals import (
-    BeyondLimits,
-    IdempotencyKeyReused,
-    InstrumentHalted,
-    OutcomeUnknown,
-    RateLimited,
-    Unavailable,
-)
+from base.refusals import OutcomeUnknown, RateLimited, Unavailable
 from orders.desk import OrderDesk, OrderRequest
 from orders.gateway import OrderGateway
 from orders.gateway.link import RedisLink
 from orders.instruments import InstrumentDirectory, load_instruments
 from orders.look_ups import DeskReads, desk_reads
+from orders.refusals import BeyondLimits, IdempotencyKeyReused, InstrumentHalted
 from orders.selectors import find_order
 from tests.matching.live import live_worker, run_scenario
 from tests.patience import PATIENCE_SECONDS
@@ -195,7 +189,7 @@ def test_an_order_that_nobody_answers_says_what_to_do(
                 with pytest.raises(OutcomeUnknown) as unknown:
                     await desk_of(gateway).place(await request(key=key))
             await redis.delete("exchange:{0}:heartbeat")
-        return str(unknown.value.detail)
+        return unknown.value.message
 
     detail = run_scenario(scenario())
     assert advice in detail

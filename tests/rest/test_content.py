@@ -107,7 +107,7 @@ INVALID = [
 def test_what_is_not_json_is_explained_in_our_words(text: bytes) -> None:
     with pytest.raises(InvalidRequest) as refused:
         decode_json(text)
-    message = str(refused.value.detail)
+    message = refused.value.message
     assert message.startswith("The body is not valid JSON: ")
     assert not LIBRARY_WORDS.search(message)
     assert len(message) < 200

@@ -10,9 +10,10 @@ from uuid import UUID
 
 import msgspec
 
-from base.refusals import NotFound, OrderNotOpen, OutcomeUnknown, Unavailable
+from base.refusals import NotFound, OutcomeUnknown, Unavailable
 from orders.desk import OrderRequest
 from orders.instruments import TradedInstrument
+from orders.refusals import OrderNotOpen
 from tests.simulation.database import GRID
 from tests.simulation.process import ProcessDied
 from tests.simulation.processes import ApiProcess

@@ -64,7 +64,7 @@ class Command(BaseCommand):
             comparison = asyncio.run(compare_with_worker(partition))
         except (Unavailable, OutcomeUnknown) as error:
             raise CommandError(
-                f"partition {partition} could not be compared: {error.detail} Start the exchange, or "
+                f"partition {partition} could not be compared: {error.message} Start the exchange, or "
                 f"its worker alone with run_matching --partition {partition}, or leave out --check"
             ) from None
         if differences := [*comparison.different, *comparison.undecided]:
