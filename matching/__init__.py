@@ -1,9 +1,13 @@
-"""The matching worker: reads a partition's stream, matches in memory, commits in groups, then answers.
+"""The matching worker: reads a partition's stream, matches in memory, commits, then answers.
 
-engine/ is pure; command_stream.py reads the stream, batch.py runs its commands through the books. ledger.py is
-the worker's hold on the database: settlement.py is the one transaction of a batch, by statements.py, checkpoint.py
-the position and the lease, recovery.py loads the books where the last worker stopped, placement.py keeps the
-database session near. documents.py shapes orders, trades and levels for those who are told; mirror.py keeps the
-book in Redis; publishing.py sends replies and market data. inspection.py compares the books with a live worker's,
-audit/ holds everything that is stored against what is promised.
+- worker.py: the loop of reading, matching, committing and publishing; lease_keeper.py: its lease
+- command_stream.py: reads commands from Redis; batch.py: runs them through the books
+- engine/: the order book, free of I/O
+- ledger.py: the worker's access to the database, by way of settlement.py (the transaction of a
+  batch), statements.py, checkpoint.py (position and lease), recovery.py (loads the books) and
+  placement.py (keeps the database session on the worker's processors)
+- publishing.py: sends replies and market data, which documents.py encodes; mirror.py: writes the
+  books' mirrors in Redis
+- inspection.py: compares books from the database with a live worker's; audit/: checks all stored
+  data against the exchange's promises
 """

@@ -1,7 +1,8 @@
-"""Bounds on what may rest in a book, so that no client can make it too large to trade in, or to load again.
+"""Limits on resting orders, so that no client can make a book too large to trade in or to load.
 
-They hold for new limit orders and are checked before such an order touches the book: market orders never rest. If
-a bound is lowered, the orders that rest already stay, and recovery loads books of any size. Cost: O(1) an order.
+The limits apply to new limit orders and are checked before such an order touches the book. Market
+orders never rest. If a limit is lowered, resting orders stay, and recovery loads books of any size.
+Cost: O(1) for each order.
 """
 
 from typing import NamedTuple, Self
@@ -18,11 +19,14 @@ _TOO_MANY_LEVELS = Reason.TOO_MANY_LEVELS.value
 
 
 class Bounds(NamedTuple):
-    """Those that are the same for all instruments. An instrument's own is `open_orders_max`, for each client."""
+    """The limits that all instruments share.
 
-    orders_max: int  # that rest in one book
-    levels_max: int  # prices with resting orders, on one side of one book
-    improving_levels_max: int  # more of them, for orders that improve the best price of their side
+    Each instrument also has `open_orders_max`, the limit of resting orders for each client.
+    """
+
+    orders_max: int  # resting orders in one book
+    levels_max: int  # price levels on one side of one book
+    improving_levels_max: int  # extra levels, for orders that improve their side's best price
 
     @classmethod
     def of_settings(cls) -> Self:
@@ -33,9 +37,10 @@ class Bounds(NamedTuple):
         )
 
     def refusal(self, market: MarketBook, order: engine.PlaceOrder) -> str | None:
-        """The reason why an order may not enter the book; None if it may.
+        """Return the reason to reject an order, or None if it may enter the book.
 
-        An order that crosses the other side always improves its own, so it has the levels that are kept for such.
+        An order that crosses the opposite side always improves its own side's best price, so the
+        extra levels are open to it.
         """
         if order.order_type is not _LIMIT:
             return None

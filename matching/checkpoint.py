@@ -1,12 +1,15 @@
-"""The lease on a partition. All times are the database's: no worker's clock decides who may write.
+"""The lease on a partition.
 
-An owner that froze in the middle of a commit holds the checkpoint's row, and would hold it for ever. So a worker
-names its sessions after itself, and whoever finds its lease run out ends them before taking over. It never waits
-for the row: an owner that came to be cut off between the two is cut off the next time.
+All times are the database's, so no worker's clock decides who may write. A worker that froze in the
+middle of a commit would keep its lock on the checkpoint's row for ever. So each worker puts its
+name into its database sessions. A worker that finds the lease expired terminates the old owner's
+sessions before it takes over. It never waits for the row's lock: if the lease expires only between
+these two steps, the next attempt terminates the sessions.
 
-A batch may take longer than the lease, which can't be renewed meanwhile: as long as the database works on it, and
-not for longer than WORKER_STATEMENT_SECONDS_MAX, nobody takes over. A lease that ends later than any can comes from
-a clock that was set back since: it counts as run out.
+A batch may take longer than the lease, and the lease can't be renewed meanwhile. No other worker
+takes over while the database executes the batch's statement, for at most
+WORKER_STATEMENT_SECONDS_MAX. If a lease ends later than is possible, the database's clock was set
+back after the lease was taken: such a lease counts as expired.
 """
 
 from typing import NamedTuple
@@ -16,7 +19,7 @@ from django.db import connection
 
 
 class LeaseLost(Exception):
-    """Another worker owns the partition now; nothing of this commit was written."""
+    """Another worker owns the partition now. Nothing of this commit was written."""
 
 
 class Lease(NamedTuple):
@@ -31,7 +34,7 @@ class Lease(NamedTuple):
         return f"partition={self.partition} epoch={self.epoch} position={self.position}"
 
 
-# Does not try where there is one: ON CONFLICT would wait for whoever is changing it.
+# Inserts nothing if the row exists. ON CONFLICT alone would wait for a session that is changing it.
 _CREATE = """
 INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)
 SELECT %(partition)s, '0-0', 0, '', %(now)s
@@ -39,7 +42,7 @@ WHERE NOT EXISTS (SELECT FROM matching_checkpoint WHERE partition = %(partition)
 ON CONFLICT (partition) DO NOTHING
 """
 _NAME_SESSION = "SELECT set_config('application_name', 'exchange-matching ' || %s, false), clock_timestamp()"
-# A session that waits for its client is not at work, whatever it is in the middle of.
+# A session that waits for its client does not count as executing, even inside a statement.
 _IS_FREE = """
 (held.lease_expires_at <= %(now)s
   OR held.lease_expires_at > clock_timestamp() + 2 * make_interval(secs => %(lease)s))
@@ -82,7 +85,10 @@ WHERE partition = %(partition)s AND epoch = %(epoch)s
 
 
 def acquire(partition: int, owner: str) -> Lease | None:
-    """The lease, with a new epoch; None while another worker holds it. Call it outside a transaction."""
+    """Take the lease, with a new epoch; returns None while another worker holds it.
+
+    Call it outside a transaction.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_NAME_SESSION, [owner])
         _, now = cursor.fetchone()
@@ -101,7 +107,7 @@ def acquire(partition: int, owner: str) -> Lease | None:
 
 
 def advance(lease: Lease, position: str) -> Lease:
-    """Move the position (or keep it) and renew the lease. Raises LeaseLost."""
+    """Move the position, or keep it, and renew the lease. Raises LeaseLost."""
     with connection.cursor() as cursor:
         cursor.execute(ADVANCE, advance_parameters(lease, position))
         if cursor.rowcount != 1:
@@ -110,16 +116,16 @@ def advance(lease: Lease, position: str) -> Lease:
 
 
 def advance_parameters(lease: Lease, position: str) -> dict[str, str | int | float]:
-    """Of `ADVANCE`."""
+    """Return the parameters of `ADVANCE`."""
     return {**lease_parameters(lease), "next": position, "lease": settings.WORKER_LEASE_SECONDS}
 
 
 def lease_parameters(lease: Lease) -> dict[str, str | int]:
-    """Of `IS_HELD`."""
+    """Return the parameters of `IS_HELD`."""
     return {"partition": lease.partition, "epoch": lease.epoch, "position": lease.position}
 
 
 def release(lease: Lease) -> None:
-    """End the lease now, so that a standby need not wait for its expiry."""
+    """End the lease now, so that a standby worker need not wait until it expires."""
     with connection.cursor() as cursor:
         cursor.execute(_RELEASE, {"partition": lease.partition, "epoch": lease.epoch})

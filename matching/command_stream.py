@@ -1,7 +1,8 @@
-"""The worker's end of a partition's stream.
+"""The worker's side of a partition's command stream.
 
-The position in the checkpoint is the authority; the stream only has to give what lies behind it. Ids of a
-Redis stream never go back while Redis lives; `align` sees to it that they do not after it was lost either.
+The position in the checkpoint is the authority. The stream only has to return the entries after it.
+Entry ids of a Redis stream never go back while Redis runs. `align` makes sure that they do not go
+back after Redis lost its data either.
 """
 
 import math
@@ -21,7 +22,7 @@ APPEND = read_script("append")
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One stream entry; `payload` is None where it has no command field."""
+    """One stream entry. `payload` is None if the entry has no command field."""
 
     entry_id: str
     payload: bytes | None
@@ -38,10 +39,10 @@ class CommandStream:
         self._dead_letters_key = messages.dead_letters_key(partition)
 
     async def align(self, position: str) -> None:
-        """Make sure that new ids come after the position, and drop entries that are done.
+        """Make sure that new entry ids come after the position, and drop entries that are done.
 
-        A Redis that came back empty, or with an older stream, would otherwise give out ids that lie before the
-        position where its clock went back, and commands with such ids would never be read.
+        Redis may come back empty or with an older stream. If its clock also went back, it would
+        create ids before the position, and commands with such ids would never be read.
         """
         if position == START:
             return
@@ -58,34 +59,37 @@ class CommandStream:
         return last_id.decode()
 
     async def read(self, position: str, *, count: int, wait_seconds: float) -> list[Entry]:
-        """Up to `count` entries behind the position; waits for the first one as long as told, 0 and less: not."""
+        """Return up to `count` entries after the position.
+
+        Waits up to `wait_seconds` for the first entry. Does not wait if that is 0 or less.
+        """
         (answer,) = await self._session.run(
             self.read_command(position, count=count, wait_seconds=wait_seconds)
         )
         return entries_of(answer)
 
     def read_command(self, position: str, *, count: int, wait_seconds: float = 0.0) -> Command:
-        """The same as a part of what someone else runs; `entries_of` its answer."""
+        """Return the command of `read`, to be run with others. `entries_of` decodes its answer."""
         milliseconds = math.ceil(wait_seconds * 1000)
-        block = ("BLOCK", milliseconds) if milliseconds > 0 else ()  # 0 would be: for ever
+        block = ("BLOCK", milliseconds) if milliseconds > 0 else ()  # BLOCK 0 would wait for ever
         return ("XREAD", "COUNT", count, *block, "STREAMS", self._key, position)
 
     async def trim(self, position: str) -> None:
-        """Drop everything up to the position."""
+        """Drop all entries up to the position."""
         await self._session.run(self.trim_command(position))
 
     def trim_command(self, position: str) -> Command:
-        """The same as a part of what someone else runs."""
+        """Return the command of `trim`, to be run with others."""
         milliseconds, number = position.split("-")
         return ("XTRIM", self._key, "MINID", f"{milliseconds}-{int(number) + 1}")
 
     async def set_aside(self, entry: Entry, reason: str) -> None:
-        """Keep an entry that is no command for the operator, in a stream of bounded length."""
+        """Keep an invalid entry for the operator, in a stream of at most DEAD_LETTERS_MAX."""
         fields = (b"id", entry.entry_id, b"payload", entry.payload or b"", b"reason", reason)
         await self._append(keys=[self._dead_letters_key], args=["MAXLEN", DEAD_LETTERS_MAX, "*", *fields])
 
     async def length(self) -> int:
-        """How many commands wait."""
+        """Return the number of entries in the stream, which are the commands that wait."""
         length: int = await self._redis.xlen(self._key)
         return length
 
@@ -94,7 +98,7 @@ class CommandStream:
 
 
 def entries_of(answer: Any) -> list[Entry]:
-    """The one stream's entries of XREAD's answer, in either version of the protocol."""
+    """Decode the answer of XREAD for one stream, in RESP2 or RESP3."""
     if not answer:
         return []
     if isinstance(answer, dict):
@@ -105,7 +109,7 @@ def entries_of(answer: Any) -> list[Entry]:
 
 
 def _payload(fields: list[bytes]) -> bytes | None:
-    """Names and values come by turns."""
+    """Return the command field. `fields` has names and values in turn."""
     return next(
         (
             value

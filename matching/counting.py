@@ -1,6 +1,6 @@
-"""Counts what a worker has committed, by instrument.
+"""Counts committed orders, trades and cancels in the metrics, by instrument.
 
-Each count is a write to a file, so those of a batch are added up first.
+Each increment of a metric writes to a file, so the counts of a batch are added up first.
 """
 
 from collections import Counter as Tally
@@ -14,24 +14,25 @@ from orders.models import OrderStatus
 
 _REJECTED = OrderStatus.REJECTED.value
 _CANCELLED = OrderStatus.CANCELLED.value
-# Reasons of orders that were resting, and that somebody took off; others end by what the book holds.
+# Reasons of resting orders that a client or an operator cancelled. The engine itself cancels orders
+# for the other reasons.
 _TAKEN_OFF = frozenset({"client_request", "operator"})
 
 
 class BatchCounter:
-    """Counts for one partition; instruments are added as they appear."""
+    """Counts for one partition. Instruments are added when they first appear."""
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
         self._markets: dict[str, MarketMetrics] = {}
 
-    def tell_resting(self, books: Mapping[str, MarketBook]) -> None:
-        """How many orders rest in each book, at a heartbeat."""
+    def report_resting_orders(self, books: Mapping[str, MarketBook]) -> None:
+        """Set the gauge of resting orders for each book. Called at each heartbeat."""
         for symbol, market in books.items():
             self._market(symbol).resting.set(len(market.book))
 
     def count(self, batch: Batch) -> None:
-        """A batch that is committed."""
+        """Count a committed batch."""
         metrics.batch_size.observe(batch.commands)
         accepted = Tally([order.instrument.symbol for order in batch.orders.values()])
         rejected = [order.instrument.symbol for order in batch.orders.values() if order.status == _REJECTED]

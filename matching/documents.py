@@ -1,4 +1,4 @@
-"""What a committed batch says to the world: replies to the API processes, and market data for the stream."""
+"""Encodes a committed batch: replies to the API processes, and market data for the stream."""
 
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -17,12 +17,12 @@ from orders.messages import CancelOrder, Reply, ReplyKind
 from web.content import encode_json
 
 TRADES_TOLD_MAX = 50
-"""Trades of an order that go along with its update to the stream, which leaves them out. With more of them a second
-document, without them, costs less."""
+"""The most trades of an order that its update to the stream may carry, although the stream leaves
+them out. If an order has more, it is cheaper to encode a second document without its trades."""
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:
-    """The new orders of a batch, as they stand after it, as REST shows them; by id."""
+    """Return the JSON of a batch's new orders, as REST shows them after the batch, by order id."""
     timestamp = time_text(batch.now)
     return {
         order_id: encode_json(_order_document(order, timestamp)) for order_id, order in batch.orders.items()
@@ -30,8 +30,8 @@ def order_documents(batch: Batch) -> dict[str, bytes]:
 
 
 def replies(batch: Batch, orders: dict[str, bytes], settled: Settled) -> dict[str, list[Reply]]:
-    """All replies of a batch by API process; `orders` are its documents."""
-    grouped = {process: list(some) for process, some in batch.replies.items()}
+    """Return all replies of a batch, by API process. `orders` comes from `order_documents`."""
+    grouped = {process: list(its_replies) for process, its_replies in batch.replies.items()}
     for order_id, order in batch.orders.items():
         reply = Reply(order_id, ReplyKind.PLACED, orders[order_id])
         grouped.setdefault(order.command.reply_to, []).append(reply)
@@ -45,7 +45,10 @@ def replies(batch: Batch, orders: dict[str, bytes], settled: Settled) -> dict[st
 
 
 def _cancelled_document(command: CancelOrder, changed: dict[str, ChangedOrder]) -> bytes:
-    """An order of an earlier batch as REST shows it; empty if it has fills, which only the database has."""
+    """Return an order of an earlier batch as REST shows it.
+
+    Returns empty bytes if the order has fills, because only the database knows its trades.
+    """
     row = changed.get(command.order_id)
     if row is None or row.filled_quantity:
         return b""
@@ -53,10 +56,11 @@ def _cancelled_document(command: CancelOrder, changed: dict[str, ChangedOrder]) 
 
 
 def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
-    """The messages of each book that has news, in order; `orders` are the batch's documents.
+    """Return the messages of each book that changed, or whose orders did, in order of sequence.
 
-    A book has one message for each of its BookChanges. Their sequences join, and an order's update is in the one
-    that reaches the order's last change.
+    `orders` comes from `order_documents`. A book has one message for each of its BookChanges, and
+    each message starts at the sequence at which the one before it ended. An order's update is in
+    the message that reaches the order's last change.
     """
     timestamp = time_text(batch.now)
     messages: dict[int, list[MarketBatch]] = {}  # by instrument
@@ -66,30 +70,31 @@ def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> 
         messages[instrument_id][-1].minute = minute
     for order_id, order in batch.orders.items():
         instrument = order.instrument
-        some = messages.get(instrument.instrument_id)
-        if some is None:  # it has left its book as it was
+        book_messages = messages.get(instrument.instrument_id)
+        if book_messages is None:  # the batch did not change the book
             unchanged = BookChange(instrument, order.sequence, order.sequence)
-            some = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
-        told = orders[order_id]
+            book_messages = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
+        document = orders[order_id]
         if len(order.trades) > TRADES_TOLD_MAX:
-            told = encode_json(_without_trades(order, timestamp))
-        _reaching(some, order.sequence).orders.append((order.command.client_id, order.sequence, told))
+            document = encode_json(_without_trades(order, timestamp))
+        message = _first_reaching(book_messages, order.sequence)
+        message.orders.append((order.command.client_id, order.sequence, document))
     for row in settled.changed:
-        message = _reaching(messages[row.instrument_id], row.sequence)
+        message = _first_reaching(messages[row.instrument_id], row.sequence)
         state = encode_json(OrderState(**stored_state(row, message.instrument)))
         message.orders.append((row.client_id, row.sequence, state))
-    return [message for some in messages.values() for message in some]
+    return [message for book_messages in messages.values() for message in book_messages]
 
 
-def _reaching(messages: list[MarketBatch], sequence: int) -> MarketBatch:
-    """The first of a book's messages that reaches the sequence. O(log messages)."""
+def _first_reaching(messages: list[MarketBatch], sequence: int) -> MarketBatch:
+    """Return the first of a book's messages that reaches the sequence. O(log messages)."""
     if len(messages) == 1:
         return messages[0]
     return messages[bisect_left(messages, sequence, key=lambda message: message.sequence)]
 
 
 def heartbeat_batch(market: MarketBook) -> MarketBatch:
-    """Tells the feeds the sequence that they should have reached, and proves the book there."""
+    """Return a message with the sequence that feeds should have reached, and its checksum."""
     sequence = market.book.sequence
     bids, asks = market.book.depth(CHECKSUM_LEVELS)
     return MarketBatch(

@@ -1,8 +1,9 @@
-"""What `recover` tells of a book, and its comparison with the live worker's.
+"""The report that `recover` prints about a book, and the comparison with the live worker's book.
 
-Two books are the same where sequence and state hash are. Worker and database are read one after the other, so
-while trading goes on they are read again until they meet at one sequence: the worker answers with a state that
-it has just committed, and the database is read before the next commit or the attempt is lost.
+Two books are equal if their sequences and state hashes are. The worker and the database are read
+one after the other. So during trading both are read again until they have the same sequence: the
+worker answers with a state that it has just committed, and an attempt succeeds if the database is
+read before the next commit.
 """
 
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ _load = DatabaseReader(
 
 
 class BookReport(NamedTuple):
-    """A book in figures; prices as decimal text, None where a side is empty."""
+    """A summary of a book. Prices are decimal text, or None if the side is empty."""
 
     symbol: str
     bids: int
@@ -38,7 +39,7 @@ class BookReport(NamedTuple):
 
 
 def report(market: MarketBook) -> BookReport:
-    """Costs a pass over the book, for its state hash."""
+    """Return the summary of a book. Costs a pass over the book, for its state hash."""
     book, price = market.book, market.instrument.grid.price
     return BookReport(
         symbol=market.instrument.symbol,
@@ -52,19 +53,22 @@ def report(market: MarketBook) -> BookReport:
 
 
 class Comparison(NamedTuple):
-    """A line for each book that is not known to be the same on both sides; none: all are."""
+    """A line of text for each book that is not known to be equal.
+
+    Both lists are empty if all are.
+    """
 
     different: list[str]
-    undecided: list[str]  # never met at one sequence, because trading went on
+    undecided: list[str]  # never read at the same sequence, because trading went on
 
 
 async def compare_with_worker(partition: int) -> Comparison:
-    """The database's books beside the live worker's.
+    """Compare the database's books with the live worker's.
 
-    Raises Unavailable and OutcomeUnknown where no worker or no database answers, ValueError where the database
-    holds no book.
+    Raises Unavailable or OutcomeUnknown if the worker or the database does not answer, and
+    ValueError if the resting orders in the database are no valid book.
     """
-    decided: dict[str, str] = {}  # by symbol: what differs, nothing where the books are the same
+    decided: dict[str, str] = {}  # by symbol: the difference, or "" if the books are equal
     undecided: dict[str, str] = {}
     stored: Mapping[str, BookState] = {}
     try:
@@ -93,16 +97,17 @@ def _compare(
     stored: Mapping[str, BookState],
     decided: dict[str, str],
 ) -> dict[str, str]:
-    """Decide on the books that are at one sequence on both sides; returns why the others are not, by symbol.
+    """Add the result for each book that can be judged to `decided`.
 
-    The three were read in this order. What a worker tells is committed, so of two readings the later one is never
-    the older book, whichever side it is of: where it is, the books differ, however busy trading is.
+    Returns the reasons for the other books, by symbol. `before`, `live` and `stored` were read in
+    this order. A worker only shows committed books, so a later reading never has a lower sequence
+    than an earlier one, on either side. If it has, the books differ, however busy trading is.
     """
     undecided: dict[str, str] = {}
     for symbol in sorted((stored.keys() | live.keys()) - decided.keys()):
         earlier, theirs, ours = before.get(symbol), live.get(symbol), stored.get(symbol)
         if ours is None:
-            decided[symbol] = f"{symbol}: the worker has a book of it, the database no instrument"
+            decided[symbol] = f"{symbol}: the worker has a book of it, but the database has no instrument"
         elif theirs is None:
             undecided[symbol] = f"{symbol}: the worker has no book of it"
         elif ours.sequence != theirs.sequence:

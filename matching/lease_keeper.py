@@ -1,6 +1,7 @@
 """Keeps a worker's lease: acquires it, renews it in time, and commits under it.
 
-Times are the event loop's. The database alone decides who holds the lease: see matching/checkpoint.py.
+Times here are the event loop's. The database alone decides which worker holds the lease: see
+matching/checkpoint.py.
 """
 
 import asyncio
@@ -18,7 +19,10 @@ from matching.settlement import Settled
 
 
 class LeaseKeeper:
-    """One partition's lease, for one worker. Methods that ask the database raise what the ledger raises."""
+    """One partition's lease, for one worker.
+
+    Methods that use the database raise the errors that the ledger raises.
+    """
 
     def __init__(self, partition: int, *, owner: str, ledger: Ledger, outage: Outage) -> None:
         self.partition = partition
@@ -26,17 +30,17 @@ class LeaseKeeper:
         self._ledger = ledger
         self._outage = outage  # of the database
         self._lease: Lease | None = None
-        self._renewed_at = 0.0  # when the last statement began that renewed the lease
+        self._renewed_at = 0.0  # loop time at which the last renewing statement began
 
     @property
     def held(self) -> Lease:
-        """The lease, as far as the worker knows. Raises LeaseLost if it never had one."""
+        """The lease, as far as the worker knows. Raises LeaseLost if none was acquired yet."""
         if self._lease is None:
             raise LeaseLost(f"partition={self.partition}: no lease was acquired yet")
         return self._lease
 
     async def acquire(self) -> bool:
-        """Take the lease, with a new epoch; returns False while another worker holds it."""
+        """Take the lease with a new epoch; returns False while another worker holds it."""
         lease = await self._ledger.acquire(self.owner)
         if lease is None:
             return False
@@ -44,9 +48,10 @@ class LeaseKeeper:
         return True
 
     async def settle(self, batch: Batch, position: str) -> Settled:
-        """Commit a batch with the position behind it, which renews the lease. Raises KeysTaken, LeaseLost.
+        """Commit a batch with the position after it, which renews the lease.
 
-        The lease counts from the statement's beginning: after one that took long it is renewed once more.
+        The lease counts from the beginning of the statement, so after a long statement the lease is
+        renewed once more. Raises KeysTaken and LeaseLost.
         """
         began = _now()
         self._lease, settled = await self._ledger.settle(batch, self.held, position)
@@ -56,19 +61,22 @@ class LeaseKeeper:
         return settled
 
     async def renew(self) -> None:
-        """Raises LeaseLost."""
+        """Renew the lease. Raises LeaseLost."""
         began = _now()
         self._lease = await self._ledger.renew(self.held)
         self._renewed_at = began
 
     async def renew_if_due(self) -> None:
-        """Call it at each heartbeat: then the lease is never older than one and a half. Raises LeaseLost."""
+        """Renew the lease if it is older than half a heartbeat interval. Raises LeaseLost.
+
+        If this is called at each heartbeat, a lease is at most one and a half intervals old.
+        """
         if _now() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
             await self.renew()
 
     @contextlib.asynccontextmanager
     async def renewing(self) -> AsyncIterator[None]:
-        """Keep the lease while something takes longer than it lasts; on a connection of its own."""
+        """Renew the lease in the background, on another connection, during a long operation."""
 
         async def renew_forever() -> None:
             while True:
@@ -86,7 +94,7 @@ class LeaseKeeper:
             await asyncio.gather(renewing, return_exceptions=True)
 
     async def release(self) -> None:
-        """Give the lease back, if there is one, so that a standby need not wait for its expiry."""
+        """End a held lease now, so that a standby worker need not wait until it expires."""
         if self._lease is not None:
             await self._ledger.release(self._lease)
 

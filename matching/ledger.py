@@ -1,9 +1,9 @@
-"""A partition in the database, as its worker reads and writes it.
+"""A worker's access to its partition in the database.
 
-Django's connections belong to threads: each thread here has its one connection. The second one renews the lease
-while the first is busy for longer than the lease lasts. Batches are committed on the first one's connection, but on
-the event loop's own thread: nothing else happens there meanwhile, and a change of threads costs a tenth of a
-millisecond each way.
+A connection of Django belongs to a thread, so each of the two threads here has one connection. The
+second thread renews the lease if the first is busy for longer than the lease lasts. Batches are
+committed on the first thread's connection, but in the event loop's thread: the loop has nothing
+else to do meanwhile, and a change of threads costs a tenth of a millisecond each way.
 """
 
 import asyncio
@@ -20,51 +20,60 @@ from matching.recovery import MarketBook, load_books
 from matching.settlement import Settled, Settlement
 from orders.instruments import TradedInstrument, load_instruments
 
-REPLAN_ORDERS_MIN = 500  # settled by this worker, until the statements are planned anew for the first time
-REPLAN_FACTOR = 3  # times as many, until the next time
+# Orders that this worker has committed when the statements are planned again for the first time.
+REPLAN_ORDERS_MIN = 500
+# Statements are planned again whenever this worker has committed this many times more orders.
+REPLAN_FACTOR = 3
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
 class Ledger:
-    """Every method raises django.db.OperationalError or InterfaceError where the database is not answering."""
+    """Reads and writes one partition.
+
+    Every method raises django.db.OperationalError or InterfaceError if the database does not
+    answer.
+    """
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
         self._orders_settled = 0
-        self._plan_anew_at = REPLAN_ORDERS_MIN
+        self._replan_at = REPLAN_ORDERS_MIN
         self._settlement: Settlement | None = None  # on the connection of `_settling`
         self._settling = ThreadPoolExecutor(1, thread_name_prefix="settlement")
         self._renewing = ThreadPoolExecutor(1, thread_name_prefix="lease")
 
     async def acquire(self, owner: str) -> Lease | None:
-        """The lease, with a new epoch; None while another worker holds it."""
+        """Take the lease, with a new epoch; returns None while another worker holds it."""
         return await _on(self._settling, checkpoint.acquire, self._partition, owner)
 
     async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
-        """The partition's books of these symbols, or all, as of one moment, by symbol.
+        """Return the partition's books of these symbols, or all, as of one moment, by symbol.
 
-        Raises ValueError if the resting orders are no book.
+        Raises ValueError if the resting orders are no valid book.
         """
         return await _on(self._settling, load_books, self._partition, symbols=symbols)
 
     async def load_instruments(self) -> dict[str, TradedInstrument]:
-        """All instruments of the exchange, by symbol."""
+        """Return all instruments of the exchange, by symbol."""
         return await _on(self._settling, load_instruments)
 
     async def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
-        """The ids of the orders that have these idempotency keys already. The event loop stands still meanwhile."""
+        """Return the ids of the orders that have these idempotency keys already.
+
+        Blocks the event loop.
+        """
         return (await self._opened_settlement()).find_keys(keys)
 
     async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
-        """Commit the batch with the position behind it. The event loop stands still meanwhile.
+        """Commit the batch with the position after it. Blocks the event loop.
 
-        Raises KeysTaken, LeaseLost where another worker owns the partition; after any other error the outcome is
-        unknown.
+        Raises KeysTaken, and LeaseLost if another worker owns the partition. After any other error
+        it is not known whether the batch was committed.
         """
         settlement = await self._opened_settlement()
-        self._plan_anew_if_due(settlement)
+        self._replan_if_due(settlement)
         advanced, settled = settlement.settle(batch, lease, position)
         self._orders_settled += len(batch.orders)
         return advanced, settled
@@ -74,17 +83,20 @@ class Ledger:
             self._settlement = await _on(self._settling, Settlement.of_this_thread)
         return self._settlement
 
-    def _plan_anew_if_due(self, settlement: Settlement) -> None:
-        if self._orders_settled >= self._plan_anew_at:
-            self._plan_anew_at = REPLAN_FACTOR * self._orders_settled
+    def _replan_if_due(self, settlement: Settlement) -> None:
+        if self._orders_settled >= self._replan_at:
+            self._replan_at = REPLAN_FACTOR * self._orders_settled
             settlement.forget_plans()
 
     async def renew(self, lease: Lease) -> Lease:
-        """Raises LeaseLost."""
+        """Renew the lease. Raises LeaseLost."""
         return await _on(self._settling, checkpoint.advance, lease, lease.position)
 
     async def renew_beside(self, lease: Lease) -> None:
-        """The same while something else is going on; on a new connection after one that broke. Raises LeaseLost."""
+        """Renew the lease on the second connection, which is replaced if it broke.
+
+        Raises LeaseLost.
+        """
         try:
             await _on(self._renewing, checkpoint.advance, lease, lease.position)
         except (OperationalError, InterfaceError):
@@ -92,11 +104,11 @@ class Ledger:
             raise
 
     async def release(self, lease: Lease) -> None:
-        """End the lease now, so that a standby need not wait for its expiry."""
+        """End the lease now, so that a standby worker need not wait until it expires."""
         await _on(self._settling, checkpoint.release, lease)
 
     async def disconnect(self) -> None:
-        """The next call makes new connections."""
+        """Close both connections. The next call opens new ones."""
         self._settlement = None
         for thread in (self._settling, self._renewing):
             await _on(thread, _close_connection)
@@ -117,5 +129,9 @@ async def _on(
 
 
 def _close_connection() -> None:
-    """This thread's. `connection.close` itself, looked up on the event loop, would be that thread's."""
+    """Close the calling thread's connection.
+
+    `connection.close` must be looked up in that thread: Django's `connection` depends on the
+    thread.
+    """
     connection.close()

@@ -1,4 +1,7 @@
-"""What the matching worker counts. The length of its queue is read at the scrape: exchange_site/metrics.py."""
+"""The matching worker's metrics.
+
+The queue's length is read at each scrape: exchange_site/metrics.py.
+"""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -32,7 +35,7 @@ commit_seconds = Histogram(
 
 
 class MarketMetrics:
-    """The series of one instrument. They are there from the start, at 0."""
+    """The series of one instrument. They exist from the start, at 0."""
 
     def __init__(self, partition: int, symbol: str) -> None:
         labels = (str(partition), symbol)

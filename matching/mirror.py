@@ -1,9 +1,11 @@
-"""Writes the mirror of the books in Redis; marketdata.book reads it and describes it.
+"""Writes the mirrors of the books in Redis. marketdata/book.py describes and reads them.
 
-A book that moves is written by its changes. A mirror that is lost or new is built beside the one that is read, in
-pieces of MIRROR_LEVELS_PER_COMMAND, and takes its place in one step: readers never see a part of a book, and no
-command takes Redis long. If there is no memory for both, the old one is dropped first. If there is not enough even
-then, the book has no mirror for MIRROR_RETRY_SECONDS, its readers use the database, and matching goes on.
+Changes of a book are written as changes of its mirror. A lost or new mirror is built under other
+keys, in pieces of MIRROR_LEVELS_PER_COMMAND, and replaces the old mirror in one step. So readers
+never see a part of a book, and no command keeps Redis busy for long.
+
+If Redis has no memory for both, the old mirror is dropped first. If that is not enough, the book
+has no mirror for MIRROR_RETRY_SECONDS: its readers use the database, and matching goes on.
 """
 
 import asyncio
@@ -28,26 +30,27 @@ from matching.scripts import read_script
 logger = logging.getLogger(__name__)
 
 BUILD_MILLISECONDS = 60_000
-"""Between two pieces of a build. A build that nobody goes on with is gone after that."""
+"""The longest time between two pieces of a build. An abandoned build expires after it."""
 
 MOVE = read_script("mirror_move")
 BEGIN = read_script("mirror_begin")
 ADD = f"#!lua\n{read_script('mirror_add')}"
-ADD_FEW = f"#!lua flags=allow-oom\n{read_script('mirror_add')}"  # all levels of a small book
+ADD_FEW = f"#!lua flags=allow-oom\n{read_script('mirror_add')}"  # for small books
 FINISH = read_script("mirror_finish")
 DROP = read_script("mirror_drop")
 
 
 class BuildLost(RedisError):
-    """Redis has forgotten a part of what was built: it was replaced meanwhile."""
+    """Redis lost a part of a mirror during its build: the server was replaced."""
 
 
 class MirrorWriter:
-    """One mirror a book. Every method raises redis.RedisError.
+    """Writes one mirror for each book. Every method raises redis.RedisError.
 
-    `epoch` is the lease's: a worker that was frozen while another took over must not write its old book over the
-    new one. `move_command` needs no such guard, as a sequence has one history; it writes the epoch all the same,
-    for a Redis that came back older may have forgotten it.
+    `epoch` is the lease's. It keeps a worker that was frozen, and then replaced, from writing its
+    old book over the new one. `move_command` does not need this guard, because it only changes a
+    mirror that has the sequence before it. It writes the epoch all the same, because a Redis that
+    came back with older data may have lost it.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -59,14 +62,17 @@ class MirrorWriter:
         self._add_few = redis.register_script(ADD_FEW)
         self._finish = redis.register_script(FINISH)
         self._drop = redis.register_script(DROP)
-        self._retry_at: dict[str, float] = {}  # of books whose mirror has no room, by symbol
+        self._retry_at: dict[str, float] = {}  # loop time, of books that have no mirror, by symbol
 
     async def load_script(self) -> None:
-        """The server forgets scripts when it restarts; EVALSHA does not bring them back."""
+        """Load the script that `move_command` runs by its hash. A restarted server has lost it."""
         await self._redis.script_load(MOVE)
 
     def move_command(self, change: BookChange) -> Command:
-        """Write a book's change; the answer is 0 if the mirror must be rebuilt."""
+        """Return the command that writes a book's change.
+
+        Its answer is 0 if a rebuild is needed.
+        """
         arguments: list[str | int] = [change.previous_sequence, change.sequence, self.epoch]
         for (side, ticks), (lots, orders) in change.levels.items():
             arguments += [
@@ -78,17 +84,20 @@ class MirrorWriter:
         return ("EVALSHA", self._move.sha, len(keys) + 1, *keys, _epoch_key(keys), *arguments)
 
     def is_given_up(self, symbol: str) -> bool:
-        """Whether there was no room for the book's mirror, and it is not time to try again."""
+        """Return whether Redis had no room for the mirror, and it is too early to try again."""
         return _now() < self._retry_at.get(symbol, 0.0)
 
     async def is_current(self, market: MarketBook) -> bool:
-        """Whether the mirror is at the book's sequence, and known to be ours."""
+        """Return whether the mirror has the book's sequence, and was written under this lease."""
         keys = _keys(market)
         written = await self._redis.mget(keys.sequence, _epoch_key(keys))
         return written == [b"%d" % market.book.sequence, b"%d" % self.epoch]
 
     async def rebuild(self, market: MarketBook) -> None:
-        """Write the whole book; give up for a while if there is no room. Raises LeaseLost if a later worker has."""
+        """Write the whole book, or give up for MIRROR_RETRY_SECONDS if Redis has no room.
+
+        Raises LeaseLost if a later worker has written the mirror.
+        """
         symbol = market.instrument.symbol
         try:
             try:
@@ -137,7 +146,7 @@ class MirrorWriter:
 
 
 class _StagedKeys(NamedTuple):
-    """Of what is being built; `build` names it."""
+    """The keys of a mirror that is being built. The key `build` holds the build's name."""
 
     build: str
     bids: str
@@ -162,7 +171,7 @@ def _now() -> float:
 
 
 def _pieces(levels: Iterable[Level]) -> Iterator[list[Any]]:
-    """Scores and members of up to MIRROR_LEVELS_PER_COMMAND levels, by turns."""
+    """Yield arguments for ZADD: scores and members of up to MIRROR_LEVELS_PER_COMMAND levels."""
     rows = (
         (level.price_ticks, f"{level.price_ticks}:{level.quantity_lots}:{level.orders}") for level in levels
     )

@@ -1,13 +1,13 @@
-"""How far a partition has come, and who may write it."""
+"""A partition's position in its stream, and the lease of the worker that may write it."""
 
 from django.db import models
 
 
 class Checkpoint(models.Model):
-    """The position in the stream up to which everything is committed, and the lease of the worker that commits.
+    """The stream position up to which everything is committed, and the lease of the worker.
 
-    Each commit is a compare-and-set on epoch and position: a worker that was frozen, cut off or replaced
-    without knowing cannot write any more.
+    Each commit is a compare-and-set on epoch and position. So a worker that was frozen, cut off or
+    replaced can't write any more, even if it does not know.
     """
 
     partition = models.PositiveSmallIntegerField(primary_key=True)

@@ -1,13 +1,16 @@
-"""Takes old history out of the database: finished orders, and trades of which no order is left.
+"""Deletes old history from the database: finished orders, and trades without remaining orders.
 
-An order that stays keeps all its trades, so that what is filled of it remains the sum of them; a trade goes with
-the later one of its orders. Candles stay, and all statistics with them. Up to where something may be missing is
-marked in the transaction that takes it out, so that the audit knows which gaps are meant.
+An order that stays keeps all its trades, so that its filled quantity remains the sum of its trades.
+A trade is deleted with the later one of its two orders. Candles stay, and so do all statistics. The
+transaction that deletes orders also stores the sequence up to which history may be missing, so that
+the audit knows which gaps are intended.
 
-Works page by page, each in a transaction of its own, beside a running exchange: a finished order never changes
-again, so neither waits for the other. What was interrupted has done whole pages; the next run goes on.
+Each page of rows has a transaction of its own. The exchange may run meanwhile: finished orders
+never change again, so neither waits for the other. An interrupted run has deleted whole pages, and
+the next run continues.
 
-An order's idempotency key goes with it: sent again, it is a new order.
+An order's idempotency key is deleted with the order. If a client sends that key again, it places a
+new order.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,15 +29,16 @@ Archive = Callable[[Sequence[str]], None]
 
 
 class Page(NamedTuple):
-    """Rows of a table (`orders` or `trades`) that were looked at, of so many in all, and how many of them go."""
+    """The progress of one page of a table."""
 
-    table: str
-    rows: int
-    total: int
-    pruned: int
+    table: str  # "orders" or "trades"
+    rows: int  # rows that were examined
+    total: int  # rows to examine in all: on the first page of a table or instrument, 0 on others
+    pruned: int  # rows that are deleted
 
 
-# An order that goes. Its key may be of another clock than its time.
+# The condition for deleting an order. Its key and its time may come from different clocks, so both
+# are compared.
 _OLD = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
 
 _COUNT_ORDERS = "SELECT count(*) FROM orders_order WHERE order_id < %(end)s"
@@ -86,10 +90,11 @@ _BEFORE_ALL = UUID(int=0)
 
 
 def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]:
-    """Take out what was finished before a moment, page by page as it is asked for.
+    """Delete history that was finished before a moment. Each step of the iterator deletes one page.
 
-    `archive` is given the rows of a page as JSON, `{"order": {...}}` or `{"trade": {...}}` by column, before the
-    page is committed: where it raises, the page stays. Raises django.db.Error, and what `archive` raises.
+    `archive` receives the rows of a page as JSON texts, `{"order": {...}}` or `{"trade": {...}}` by
+    column, before the page is committed. If it raises, the page stays. Raises django.db.Error and
+    the errors of `archive`.
     """
     terms = _terms(before) | {"archived": archive is not None}
     with connection.cursor() as cursor:
@@ -109,7 +114,7 @@ def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]
 
 
 def find_prunable(before: datetime) -> Iterator[Page]:
-    """The same pages, with what `prune` would take out of them; changes nothing."""
+    """Yield the pages of `prune` with the counts that it would delete. Changes nothing."""
     terms = _terms(before)
     ends = _marks()
     with connection.cursor() as cursor:
@@ -135,24 +140,31 @@ def _terms(before: datetime) -> dict[str, Any]:
 
 
 def _marks() -> dict[int, int]:
-    """Up to which sequence something may be missing, by instrument: trades beyond have orders that stay."""
+    """Return the sequence up to which history may be missing, by instrument.
+
+    Each trade after it has both of its orders.
+    """
     return dict(PrunedHistory.objects.values_list("instrument_id", "sequence"))
 
 
 def _order_pages(terms: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """By key, which grows with time."""
+    """Yield the pages of orders by key, which grows with time."""
     yield from _pages(_COUNT_ORDERS, _PAGE_OF_ORDERS, terms | {"after": _BEFORE_ALL})
 
 
 def _trade_pages(terms: dict[str, Any], end_sequences: dict[int, int]) -> Iterator[dict[str, Any]]:
-    """By sequence, instrument after instrument."""
+    """Yield the pages of trades by sequence, one instrument after the other."""
     for instrument_id, end_sequence in end_sequences.items():
         trades = {"instrument": instrument_id, "end_sequence": end_sequence, "after": 0}
         yield from _pages(_COUNT_TRADES, _PAGE_OF_TRADES, terms | trades)
 
 
 def _pages(count: str, keys_of_page: str, terms: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The terms with the keys that a page begins after and ends with, and its rows; `total` with the first page."""
+    """Yield the statement parameters of each page.
+
+    `after` and `last` are the keys before the page and at its end. `looked_at` is the number of its
+    rows. `total` is the number of all rows on the first page, and 0 on others.
+    """
     with connection.cursor() as cursor:
         cursor.execute(count, terms)
         (total,) = cursor.fetchone()

@@ -1,4 +1,4 @@
-"""Tells everyone what was committed: the mirror, then the waiting requests, then the stream."""
+"""Publishes each committed batch to the mirror, then to waiting requests, then to the stream."""
 
 import logging
 from collections.abc import Iterable
@@ -24,18 +24,20 @@ logger = logging.getLogger(__name__)
 HEARTBEAT = read_script("heartbeat")
 
 
-class Outcome(NamedTuple):
-    """A committed batch and what it says to the world."""
+class CommittedBatch(NamedTuple):
+    """A committed batch, with the messages that announce it."""
 
     batch: Batch
     replies: dict[str, list[Reply]]  # by API process
-    news: list[MarketBatch]
+    market_batches: list[MarketBatch]
 
 
 class Publisher:
-    """Every method raises redis.RedisError; what is lost then, clients find out by themselves.
+    """Sends everything that a worker publishes through Redis.
 
-    Those that write mirrors raise LeaseLost where a later worker has done so.
+    Every method raises redis.RedisError. Clients recover lost messages by themselves: requests look
+    in the database, and feeds notice gaps in the sequence. Methods that write mirrors raise
+    LeaseLost if a later worker has written them.
     """
 
     def __init__(
@@ -56,29 +58,33 @@ class Publisher:
         self._mirror = MirrorWriter(redis)
         self._layer = layer
         self._heartbeat = redis.register_script(HEARTBEAT)
-        self.is_mirror_lost = False  # a heartbeat brings it back
+        self.is_mirror_lost = False  # True until the next heartbeat, which rebuilds the mirror
 
     async def prepare(self, books: Iterable[MarketBook], epoch: int) -> None:
-        """Write all mirrors anew: after a start, and whenever Redis was away. `epoch` is the lease's."""
+        """Rebuild the mirrors of these books, after a start or an outage of Redis.
+
+        `epoch` is the lease's.
+        """
         self._mirror.epoch = epoch
         await self._mirror.load_script()
         for market in books:
             await self._mirror.rebuild(market)
 
-    async def publish(self, outcome: Outcome, *, done: str, read_max: int) -> list[Entry]:
-        """Tell of a committed batch, which ends at the stream's entry `done`; returns up to `read_max` newer ones.
+    async def publish(self, committed: CommittedBatch, *, done: str, read_max: int) -> list[Entry]:
+        """Publish a committed batch whose last stream entry is `done`.
 
-        The mirror moves before the replies leave, so a client that is answered finds the effects in it. All of it
-        is one round trip. If a mirror could not be moved, `is_mirror_lost` says that a heartbeat is due.
+        Returns up to `read_max` entries after it. The mirror moves before the replies leave, so a
+        client that has its reply finds the effects in the mirror. All of this takes one round trip.
+        If a mirror could not be moved, `is_mirror_lost` is set: the caller must send a heartbeat.
         """
-        changes = outcome.batch.book_changes
+        changes = committed.batch.book_changes
         answers = await self._session.run(
             *(self._mirror.move_command(change) for change in changes),
             *(
-                ("PUBLISH", messages.reply_channel(process_id), messages.encode(some))
-                for process_id, some in outcome.replies.items()
+                ("PUBLISH", messages.reply_channel(process_id), messages.encode(replies))
+                for process_id, replies in committed.replies.items()
             ),
-            *(self._news_command(message) for message in outcome.news),
+            *(self._market_batch_command(message) for message in committed.market_batches),
             self._stream.trim_command(done),
             self._stream.read_command(done, count=read_max),
         )
@@ -88,7 +94,10 @@ class Publisher:
         return entries_of(answers[-1])
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
-        """Say that this partition is matched, and at which sequence each book is."""
+        """Announce that this partition is matched and each book's sequence.
+
+        Rebuild lost mirrors.
+        """
         await self._heartbeat(
             keys=[messages.heartbeat_key(self._partition)],
             args=[self._owner, int(settings.WORKER_HEARTBEAT_EXPIRY_SECONDS * 1000)],
@@ -99,22 +108,25 @@ class Publisher:
             if not self._mirror.is_given_up(symbol) and not await self._mirror.is_current(market):
                 logger.warning("the mirror of %s was lost; rebuilding it", symbol)
                 await self._mirror.rebuild(market)
-            await self._session.run(self._news_command(heartbeat_batch(market)))
+            await self._session.run(self._market_batch_command(heartbeat_batch(market)))
 
     async def end_heartbeat(self) -> None:
-        """Nobody is matching any more: order entry is refused at once."""
+        """Remove this worker's heartbeat, so that order entry is refused at once."""
         key = messages.heartbeat_key(self._partition)
         if await self._redis.get(key) == self._owner.encode():
             await self._redis.delete(key)
 
     async def aclose(self) -> None:
-        """Close the connections to Redis, the stream's included."""
+        """Close the connections to Redis, including the stream's."""
         await self._session.disconnect()
         await self._stream.aclose()
         await self._redis.aclose()
 
-    def _news_command(self, message: MarketBatch) -> Command:
-        """What `group_send` of the channel layer does, which takes a round trip for each message."""
+    def _market_batch_command(self, message: MarketBatch) -> Command:
+        """Return the command that the channel layer's `group_send` would run.
+
+        `group_send` itself takes a round trip for each message.
+        """
         group = self._layer._get_group_channel_name(group_name(message.instrument))
         text = self._layer.serialize({"type": BATCH_MESSAGE_TYPE, "data": encode_batch(message)})
         return ("PUBLISH", group, text)

@@ -1,6 +1,7 @@
-"""Books from the database: what a worker starts with, and what `recover` checks.
+"""Loads the books from the database, for a worker's start and for the command `recover`.
 
-Reads resting orders in time priority through a server-side cursor; memory beyond the books is one chunk of rows.
+Resting orders are read in time priority through a server-side cursor. Beside the books, only one
+chunk of rows is in memory.
 """
 
 from collections.abc import Callable, Collection
@@ -22,7 +23,7 @@ Progress = Callable[[int], None]
 
 @dataclass(slots=True)
 class MarketBook:
-    """An instrument, its book in memory, and how many orders each client has in it."""
+    """An instrument, its book in memory, and the number of each client's orders in the book."""
 
     instrument: TradedInstrument
     book: OrderBook
@@ -31,7 +32,7 @@ class MarketBook:
     def restore(
         self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
     ) -> None:
-        """Put back an order that rested before, and count it. Raises ValueError as `OrderBook.restore` does."""
+        """Put a resting order back, and count it. Raises ValueError as `OrderBook.restore` does."""
         self.book.restore(
             order_id=order_id,
             client_id=client_id,
@@ -61,11 +62,12 @@ def count_resting_orders(partition: int) -> int:
 def load_books(
     partition: int, *, symbols: Collection[str] | None = None, progress: Progress | None = None
 ) -> dict[str, MarketBook]:
-    """The books of a partition as of one moment, by symbol: all, or those of `symbols`.
+    """Return the books of a partition as of one moment, by symbol: all, or only `symbols`.
 
-    `progress` is told how many orders were read.
+    `progress` is called with the number of orders in each chunk.
 
-    Raises ValueError where the resting orders are no book: off the grid, crossing, without a remainder.
+    Raises ValueError if the resting orders are no valid book: an order is off the grid, crosses
+    another one, or has nothing left to fill.
     """
     with snapshot():
         sequences = dict(BookSequence.objects.values_list("instrument__symbol", "sequence"))
@@ -77,7 +79,7 @@ def load_books(
         with connection.chunked_cursor() as cursor:
             instrument_ids = [market.instrument.instrument_id for market in books.values()]
             cursor.execute(_RESTING_SQL, [[str(status) for status in RESTING_STATUSES], instrument_ids])
-            client_ids: dict[str, str] = {}  # one string a client, not one an order
+            client_ids: dict[str, str] = {}  # keeps one string for each client, not for each order
             while rows := cursor.fetchmany(ROWS_PER_CHUNK):
                 for order_id, client_id, side, symbol, price_ticks, remaining_lots, on_grid in rows:
                     if not on_grid:

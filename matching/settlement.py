@@ -1,11 +1,13 @@
-"""Settlement: everything a batch did, and the position it reached, in one statement, which is one transaction.
+"""Settlement: commits a batch and its stream position in one statement, which is one transaction.
 
-Rows travel as one JSON array a table, which PostgreSQL unfolds: faster than COPY, which needs round trips of its
-own, and half the processor time here (docs/adr/0010-settlement-statements.md has the figures). All parts of the
-statement see the database as it was before it, so none may touch a row that another writes: an order that is placed
-in a batch is not changed in it.
+The rows of each table are sent as one JSON array, which PostgreSQL expands. This is faster than
+COPY, which needs extra round trips, and takes half the processor time in this process
+(docs/adr/0010-settlement-statements.md has the figures). All parts of the statement see the
+database as it was before the statement, so no part may touch a row that another part writes: an
+order that is placed in a batch is not also changed in it.
 
-The checkpoint's compare-and-set is a part of it: a worker that has lost its lease changes nothing.
+The checkpoint's compare-and-set is a part of the statement: a worker that has lost its lease
+changes nothing.
 """
 
 import contextlib
@@ -24,20 +26,20 @@ from marketdata.messages import Minute
 from matching import checkpoint
 from matching.batch import SIDE_NAMES, Batch, Key, NewOrder
 from matching.checkpoint import Lease, LeaseLost
-from matching.placement import bring_session
+from matching.placement import move_session_to_own_processors
 from matching.statements import PreparedStatement, text_array
 
 
 class SettlementMismatch(Exception):
-    """The database does not have what the books say; the books must be loaded anew."""
+    """The database does not have the resting orders of the books. Load the books again."""
 
 
 class KeysTaken(Exception):
-    """Other orders have idempotency keys of the batch's orders; nothing of it was written."""
+    """Other orders have idempotency keys of this batch. Nothing of the batch was written."""
 
 
 class ChangedOrder(msgspec.Struct, array_like=True, frozen=True):
-    """An order of an earlier batch, as the database has it after this one."""
+    """An order of an earlier batch, as stored after this batch."""
 
     order_id: str
     client_id: str
@@ -57,10 +59,10 @@ class ChangedOrder(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Settled(NamedTuple):
-    """What the database has after a batch, and the books in memory do not."""
+    """Rows after a batch that the database can show, but the books in memory can't."""
 
     changed: list[ChangedOrder]
-    minutes: dict[int, Minute]  # whole, by instrument
+    minutes: dict[int, Minute]  # whole candles of the batch's minute, by instrument id
 
 
 _FIND_KEYS = PreparedStatement(
@@ -73,9 +75,10 @@ JOIN orders_order AS found ON found.client_id = wanted.client_id AND found.idemp
     *("client_ids", "keys"),
 )
 
-# Divides by zero, so that nothing is written, where the lease was lost or a resting order is missing. The
-# checkpoint comes first: who has lost the lease waits for its row with no other row in its hands. Then come the new
-# orders: a key that is taken ends the statement before the rest is done.
+# The statement divides by zero, so that nothing is written, if the lease was lost or a resting
+# order is missing. The checkpoint comes first, so that a worker without a lease holds no other
+# row's lock while it waits for the checkpoint's. The new orders come next, so that a taken key ends
+# the statement before the rest is done.
 _SETTLE = PreparedStatement(
     "settle",
     f"""
@@ -136,10 +139,11 @@ _decode_minutes = msgspec.json.Decoder(dict[int, Minute]).decode
 
 _FIND_ORDERS = "SELECT order_id::text FROM orders_order WHERE order_id = ANY(%s::uuid[])"
 
-# The statements here find rows by a key. A plan that is made while a table is new, or before its statistics
-# are, would pass over the whole table instead, and is kept while the table grows.
-# Of two indexes PostgreSQL takes the one that is less high: only the rows that are met may count.
-# And it may plan each time anew, because it sees how few keys there are: that takes longer than finding them.
+# The statements here find rows by a key. A plan that was made when the table was new, or had no
+# statistics yet, would scan the whole table instead, and would be kept as the table grows.
+# PostgreSQL prefers the shallower of two indexes. Near-zero page costs make it compare the matched
+# rows only. It also may plan a statement again for each execution, because it sees how few keys
+# there are. That takes longer than finding the rows, so it is switched off.
 _PLAN_BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
        set_config('enable_mergejoin', 'off', false), set_config('cpu_operator_cost', '0.00001', false),
@@ -153,31 +157,35 @@ Row = Mapping[str, object]
 class Settlement:
     """Commits batches on one of Django's connections.
 
-    The connection is opened by the thread that it belongs to. The methods use the driver's own, which belongs to
-    none: they may be called from any thread, by one at a time.
+    The connection is opened by the thread that it belongs to. The methods use psycopg's connection
+    inside it, which belongs to no thread. They may be called from any thread, but only by one at a
+    time.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
-        self._prepared: psycopg.Connection[Any] | None = None  # the driver that knows the statements
+        self._prepared: psycopg.Connection[Any] | None = None  # the one that knows the statements
 
     @classmethod
     def of_this_thread(cls) -> Self:
-        """On this thread's connection, which is opened. Raises OperationalError."""
+        """Return a settlement on this thread's connection, which is opened.
+
+        Raises OperationalError.
+        """
         connection.ensure_connection()
         return cls(connections[DEFAULT_DB_ALIAS])
 
     def forget_plans(self) -> None:
-        """Have the statements planned anew, on the tables as they are now. To be called as they grow.
+        """Have the statements planned again for the tables as they are now. Call it as tables grow.
 
-        In a table that is still small all indexes look alike: keys were looked up among all orders of a client, and
-        this plan was kept while the table grew, until somebody gathered statistics.
+        In a small table all indexes cost the same. So PostgreSQL chose to look keys up among all
+        orders of a client, and kept that plan as the table grew, until statistics were gathered.
         """
         with self._driver() as driver:
             driver.execute("DISCARD PLANS")
 
     def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
-        """The ids of the orders that have these idempotency keys already."""
+        """Return the ids of the orders that have these idempotency keys already."""
         if not keys:
             return {}
         wanted = {
@@ -190,17 +198,17 @@ class Settlement:
         return {(client_id, key): order_id for client_id, key, order_id in rows}
 
     def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
-        """Commit a batch.
+        """Commit a batch and the stream position after it.
 
-        Raises LeaseLost, KeysTaken, SettlementMismatch and django.db.Error; after an OperationalError or
-        InterfaceError its outcome is unknown.
+        Raises LeaseLost, KeysTaken, SettlementMismatch and django.db.Error. After an
+        OperationalError or InterfaceError it is not known whether the batch was committed.
         """
         try:
             with self._driver() as driver:
                 found = _SETTLE.run(driver, _parameters(batch, lease, position))
         except DataError as error:
             if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
-                raise self._what_was_wrong(batch, lease) from None
+                raise self._find_cause(batch, lease) from None
             raise
         except IntegrityError as error:
             cause = error.__cause__
@@ -212,7 +220,8 @@ class Settlement:
             _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}
         )
 
-    def _what_was_wrong(self, batch: Batch, lease: Lease) -> LeaseLost | SettlementMismatch:
+    def _find_cause(self, batch: Batch, lease: Lease) -> LeaseLost | SettlementMismatch:
+        """Return the error that made the statement divide by zero."""
         with self._driver() as driver:
             held = driver.execute(checkpoint.IS_HELD, checkpoint.lease_parameters(lease)).fetchone()
             found = driver.execute(_FIND_ORDERS, [list(batch.changes)]).fetchall()
@@ -223,9 +232,9 @@ class Settlement:
 
     @contextlib.contextmanager
     def _driver(self) -> Iterator[psycopg.Connection[Any]]:
-        """Psycopg's own connection, with the statements prepared.
+        """Yield psycopg's own connection, with the statements prepared.
 
-        To be entered outside of a transaction: one that is rolled back would take the settings with it.
+        Enter it outside a transaction: a rollback would also undo the settings.
         """
         driver: psycopg.Connection[Any] | None = self._connection.connection
         with self._connection.wrap_database_errors:
@@ -233,14 +242,14 @@ class Settlement:
                 raise psycopg.InterfaceError("the connection is closed")
             try:
                 if driver is not self._prepared:
-                    driver.execute("DEALLOCATE ALL")  # of an attempt that went wrong in the middle
+                    driver.execute("DEALLOCATE ALL")  # an earlier attempt may have failed halfway
                     driver.execute(_PLAN_BY_INDEX)
                     _FIND_KEYS.prepare(driver)
                     _SETTLE.prepare(driver)
-                    bring_session(driver)
+                    move_session_to_own_processors(driver)
                     self._prepared = driver
                 yield driver
-            except OSError as error:  # which others take for one of Redis
+            except OSError as error:  # Callers would take an OSError for an outage of Redis.
                 raise psycopg.OperationalError(str(error)) from error
 
 
@@ -266,7 +275,10 @@ def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
 
 
 def _key(order: NewOrder) -> Key:
-    """To sort by: partitions that insert the same keys wait for each other, but not in a circle."""
+    """Return the sort key of a new order.
+
+    Partitions that insert the same keys wait for each other. The common order avoids deadlocks.
+    """
     return order.command.client_id, order.command.idempotency_key or ""
 
 

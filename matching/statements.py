@@ -1,7 +1,7 @@
-"""Statements that run with batches: prepared once a connection, and executed by libpq at once.
+"""Statements that run with each batch: prepared once on each connection, and executed by libpq.
 
-A cursor of psycopg takes 35 microseconds more each time: it looks the statement up, adapts each value by its type,
-and waits for the answer in steps.
+A cursor of psycopg costs 35 microseconds more each time: it looks the statement up, adapts each
+value by its type, and waits for the answer in steps.
 """
 
 from collections.abc import Iterable
@@ -14,7 +14,10 @@ from psycopg.pq.abc import PGresult
 
 
 class PreparedStatement:
-    """`text` names its parameters as psycopg does, %(name)s. Values and columns travel as text, in UTF-8."""
+    """A statement with named parameters, written as %(name)s like psycopg's.
+
+    Values and columns are sent as text, in UTF-8.
+    """
 
     def __init__(self, name: str, text: str, *parameters: str) -> None:
         self._name = name.encode()
@@ -22,11 +25,11 @@ class PreparedStatement:
         self._parameters = parameters
 
     def prepare(self, connection: "psycopg.Connection[Any]") -> None:
-        """Once on each connection. Raises psycopg.Error."""
+        """Prepare the statement. Call this once on each connection. Raises psycopg.Error."""
         _checked(connection, connection.pgconn.prepare(self._name, self._text))
 
     def run(self, connection: "psycopg.Connection[Any]", values: dict[str, bytes]) -> PGresult:
-        """In a transaction of its own where none was begun. Raises psycopg.Error."""
+        """Run the statement, in a transaction of its own if none is open. Raises psycopg.Error."""
         arguments = [values[name] for name in self._parameters]
         return _checked(connection, connection.pgconn.exec_prepared(self._name, arguments))
 
@@ -41,6 +44,6 @@ def _checked(connection: "psycopg.Connection[Any]", result: PGresult) -> PGresul
 
 
 def text_array(values: Iterable[str]) -> bytes:
-    """A parameter of type text[] (PostgreSQL's manual, 8.15.6)."""
+    """Encode a parameter of type text[] (PostgreSQL's manual, 8.15.6)."""
     quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return "{{{}}}".format(",".join(f'"{value}"' for value in quoted)).encode()

@@ -1,10 +1,12 @@
-"""What `manage.py audit` does: the exchange's promises, held against everything that is stored.
+"""The checks of `manage.py audit`: compares all stored data with the exchange's promises.
 
-`database_checks` lists the promises that one statement each can check, `database` runs them in one snapshot,
-`live` holds the database against the mirror in Redis and the matching workers. Everything only reads.
+database_checks.py lists the promises that can be checked by one statement each. database.py runs
+them in one snapshot. live.py compares the database with the mirrors in Redis and with the matching
+workers. The audit never writes.
 
-Cost: a few passes over orders and trades. Memory in this process does not grow with the tables (books are loaded to
-compare them with a worker's), and in the database what is beyond WORK_MEMORY goes to disk.
+Cost: a few passes over orders and trades. This process holds the books that it compares with a
+worker's; otherwise its memory does not grow with the tables. The database writes to disk what
+exceeds WORK_MEMORY.
 """
 
 from collections.abc import Iterator
@@ -12,15 +14,18 @@ from collections.abc import Iterator
 from matching.audit.database import audit_database
 from matching.audit.database_checks import DATABASE_CHECKS
 from matching.audit.live import MIRRORS, WORKERS, audit_mirrors, audit_workers
-from matching.audit.outcome import Outcome
+from matching.audit.results import CheckResult
 
-__all__ = ["CHECK_NAMES", "Outcome", "run_audit"]
+__all__ = ["CHECK_NAMES", "CheckResult", "run_audit"]
 
 CHECK_NAMES = (*(check.name for check in DATABASE_CHECKS), MIRRORS, WORKERS)
 
 
-def run_audit() -> Iterator[Outcome]:
-    """Check after check in the order of CHECK_NAMES, each when it is asked for. Raises django.db.Error."""
+def run_audit() -> Iterator[CheckResult]:
+    """Run the checks in the order of CHECK_NAMES, one for each step of the iterator.
+
+    Raises django.db.Error.
+    """
     yield from audit_database()
     yield audit_mirrors()
     yield audit_workers()

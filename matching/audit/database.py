@@ -1,6 +1,6 @@
-"""Runs the checks of the database, all in one snapshot: trading goes on, and they see one moment of it.
+"""Runs the checks of the database in one snapshot, so that all see the same moment of trading.
 
-The snapshot keeps dead rows from being vacuumed while it lasts, as any long read does.
+Like any long read, the snapshot keeps dead rows from being vacuumed while it lasts.
 """
 
 import time
@@ -11,27 +11,27 @@ from django.db.backends.utils import CursorWrapper
 
 from base.database import snapshot
 from matching.audit.database_checks import DATABASE_CHECKS, DatabaseCheck
-from matching.audit.outcome import Outcome
+from matching.audit.results import CheckResult
 
-WORK_MEMORY = "64MB"  # of the database, for each sort or hash table; two of them at a time at most
+WORK_MEMORY = "64MB"  # the database's memory for each sort or hash table, of which at most 2 exist
 
 _LIMITS = "SELECT set_config('work_mem', %s, true), set_config('statement_timeout', '0', true)"
 
 
-def audit_database() -> Iterator[Outcome]:
-    """Check after check, each when it is asked for. Raises django.db.Error."""
+def audit_database() -> Iterator[CheckResult]:
+    """Run the database checks, one for each step of the iterator. Raises django.db.Error."""
     with snapshot(), connection.cursor() as cursor:
         cursor.execute(_LIMITS, [WORK_MEMORY])
         for check in DATABASE_CHECKS:
             yield run_check(cursor, check)
 
 
-def run_check(cursor: CursorWrapper, check: DatabaseCheck) -> Outcome:
-    """One check, in the transaction at hand."""
+def run_check(cursor: CursorWrapper, check: DatabaseCheck) -> CheckResult:
+    """Run one check in the current transaction."""
     started = time.perf_counter()
     cursor.execute(check.statement(), list(check.faults))
     rows = cursor.fetchall()
-    return Outcome(
+    return CheckResult(
         name=check.name,
         promise=check.promise,
         seconds=time.perf_counter() - started,

@@ -1,41 +1,43 @@
-"""The promises that the database can be asked about, one statement each.
+"""The promises that one SQL statement each can check.
 
-A check is a row source, and faults that none of its rows may have. Faults are SQL conditions, so one that is
-unknown (NULL) is none: where a row is missing, the fault that says so is the only one.
+A check has a source of rows, and faults that no row may have. A fault is an SQL condition. A
+condition that is unknown (NULL) counts as no fault, so if a joined row is missing, only the fault
+that says so is reported.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from matching.audit.outcome import BREACHES_LISTED_MAX
+from matching.audit.results import BREACHES_LISTED_MAX
 
 
 class DatabaseCheck(NamedTuple):
-    """`subject` and `details` are SQL expressions of text that tell which row it is and what it holds.
-
-    `order` are columns, for what is listed first; `faults` are conditions by what they say about the row.
-    """
+    """A promise, and the SQL that finds the rows that break it."""
 
     name: str
     promise: str
-    rows: str
-    subject: str
-    order: str
-    details: str
-    faults: Mapping[str, str]
+    rows: str  # the FROM clause
+    subject: str  # a text expression that identifies the row
+    order: str  # the ORDER BY clause
+    details: str  # a text expression with the row's relevant values
+    faults: Mapping[str, str]  # conditions, by the description of the fault
 
     def statement(self) -> str:
-        """Gives (breach, count of all breaches) of the first BREACHES_LISTED_MAX; its parameters are the faults."""
-        told = ", ".join(f"CASE WHEN {condition} THEN %s END" for condition in self.faults.values())
+        """Return a statement that selects the first BREACHES_LISTED_MAX breaches.
+
+        Its columns are the breach's text and the count of all breaches. Its parameters are the keys
+        of `faults`.
+        """
+        descriptions = ", ".join(f"CASE WHEN {condition} THEN %s END" for condition in self.faults.values())
         found = " OR ".join(f"({condition})" for condition in self.faults.values())
         return (
-            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {told}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - all of it is written below
+            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {descriptions}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - all of it is written below
             f"count(*) OVER () FROM {self.rows} WHERE {found} ORDER BY {self.order} LIMIT {BREACHES_LISTED_MAX}"
         )
 
 
 TAKEN_OFF = "('client_request', 'operator')"
-"""Reasons of orders that were cancelled while they rested, which changes the book."""
+"""Reasons of resting orders that a client or an operator cancelled, which changes the book."""
 
 _SYMBOL = "coalesce(instrument.symbol, 'instrument ' || {table}.instrument_id)"
 
@@ -141,7 +143,7 @@ FILLS = DatabaseCheck(
             "placed.filled_quantity <> coalesce(traded.quantity, 0)"
         ),
         "its notional is not the sum of its trades": "placed.filled_notional <> coalesce(traded.notional, 0)",
-        # `greatest` takes no notice of NULL; an order that neither traded nor rested changed no book
+        # `greatest` ignores NULL. An order that neither traded nor rested did not change the book.
         "its sequence is not that of its last change": (
             f"CASE WHEN placed.status = 'cancelled' AND placed.reason IN {TAKEN_OFF} "
             "THEN placed.sequence <= greatest(placed.priority, traded.sequence) "
@@ -191,12 +193,12 @@ TRADES = DatabaseCheck(
     },
 )
 
-# A book's sequence grows by one with each trade, each order that comes to rest and each that is taken off.
-# A row of sequence 0 an instrument makes the first gap visible, and instruments whose events are all missing. Gaps
-# up to where history was pruned are meant.
+# A book's sequence grows by one with each trade, each order that rests and each cancel of a resting
+# order. A row with sequence 0 for each instrument makes a gap at the beginning visible, and also an
+# instrument without any event. Gaps up to the sequence of the pruned history are intended.
 SEQUENCES = DatabaseCheck(
     name="sequences",
-    promise="Each number of a book's sequence is one trade, one rest or one cancel.",
+    promise="Each number of a book's sequence is one trade, one new resting order or one cancel.",
     rows=f"""(
             SELECT event.instrument_id, event.sequence, coalesce(book.sequence, 0) AS last,
                 lead(event.sequence, 1, coalesce(book.sequence, 0) + 1)
@@ -230,8 +232,8 @@ SEQUENCES = DatabaseCheck(
 CANDLES = DatabaseCheck(
     name="candles",
     promise="A minute has the candle that its trades make, and none without trades.",
-    # Those minutes whose trades are all there still. The first and the last trade by arrays, which are compared
-    # element by element: (sequence, price).
+    # Only minutes with all their trades are checked. The first and the last trade are found by
+    # arrays of (sequence, price), which PostgreSQL compares element by element.
     rows="""(
             SELECT instrument_id, date_trunc('minute', timestamp) AS time,
                 (min(ARRAY[sequence, price]))[2] AS open, max(price) AS high, min(price) AS low,
@@ -302,7 +304,8 @@ CROSSED = DatabaseCheck(
     faults={"crossed": "best.bid >= best.ask"},
 )
 
-# A partition that no worker has ever matched has neither: its books have not moved.
+# A partition that no worker has ever matched has no checkpoint, but its books have not moved
+# either.
 CHECKPOINTS = DatabaseCheck(
     name="checkpoints",
     promise="A partition whose books have moved has a checkpoint.",

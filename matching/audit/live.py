@@ -1,7 +1,8 @@
-"""Holds the database against what runs: the mirror of the books in Redis, and the matching workers' own books.
+"""Compares the database with the mirrors of the books in Redis, and with the matching workers'
+books.
 
-While trading goes on neither stands still, so both are read again until they meet at one sequence. Where they do
-not, or where there is nobody to ask, that is no breach: the outcome says what was skipped.
+During trading both sides change, so they are read again until they have the same sequence. If they
+never do, or if nothing answers, that is no breach: the result lists the comparison as skipped.
 """
 
 import asyncio
@@ -16,23 +17,24 @@ from base.redis import connect_redis
 from base.refusals import OutcomeUnknown, Unavailable
 from marketdata.book import Book, BookLevel, read_book_from_database, read_mirror
 from marketdata.models import BookSequence
-from matching.audit.outcome import BREACHES_LISTED_MAX, Outcome
+from matching.audit.results import BREACHES_LISTED_MAX, CheckResult
 from matching.inspection import compare_with_worker
 from orders.grid import Grid
 from orders.instruments import TradedInstrument, load_instruments
 from orders.messages import heartbeat_key
 
 MIRRORS, WORKERS = "mirrors", "workers"
-MIRROR_SECONDS_MAX = 10.0  # for all mirrors to meet the database; workers look after theirs twice a second
+# Time in which all mirrors must reach the database's sequence. Workers check theirs twice a second.
+MIRROR_SECONDS_MAX = 10.0
 MIRROR_POLL_SECONDS = 0.01
 
 
 class Skipped(Exception):
-    """A comparison that came to no end; the message says why."""
+    """A comparison without a result. The message gives the reason."""
 
 
-def audit_mirrors() -> Outcome:
-    """Every book's mirror. Raises django.db.Error."""
+def audit_mirrors() -> CheckResult:
+    """Check the mirror of every book. Raises django.db.Error."""
     started = time.perf_counter()
     breaches: list[str] = []
     skipped: list[str] = []
@@ -50,7 +52,7 @@ def audit_mirrors() -> Outcome:
                         skipped.append(f"{symbol}: {reason}")
                     else:
                         if difference is None:
-                            continue  # they did not meet yet
+                            continue  # The sequences were not the same yet.
                         breaches += [f"{symbol}: {difference}"] if difference else []
                     pending.remove(mirror)
                 time.sleep(MIRROR_POLL_SECONDS if pending else 0)
@@ -59,11 +61,14 @@ def audit_mirrors() -> Outcome:
         finally:
             runner.run(redis.aclose())
     promise = "A book's mirror in Redis is the database's book, level by level."
-    return _outcome(MIRRORS, promise, started, breaches, skipped)
+    return _result_of(MIRRORS, promise, started, breaches, skipped)
 
 
-def audit_workers() -> Outcome:
-    """Every partition's worker. Each hashes its books for this, about a second for a million resting orders."""
+def audit_workers() -> CheckResult:
+    """Check the worker of every partition.
+
+    Each worker hashes its books for this, which takes a second for a million resting orders.
+    """
     started = time.perf_counter()
     breaches: list[str] = []
     skipped: list[str] = []
@@ -73,16 +78,16 @@ def audit_workers() -> Outcome:
         except (Unavailable, OutcomeUnknown) as error:
             skipped.append(f"partition {partition}: {error.message}")
         except ValueError as error:
-            skipped.append(f"partition {partition}: the resting orders in the database are no book: {error}")
+            skipped.append(f"partition {partition}: the resting orders are no valid book: {error}")
         else:
             breaches += comparison.different
             skipped += [f"{line}; trading went on" for line in comparison.undecided]
     promise = "A matching worker's books are the database's, order by order."
-    return _outcome(WORKERS, promise, started, breaches, skipped)
+    return _result_of(WORKERS, promise, started, breaches, skipped)
 
 
-def _outcome(name: str, promise: str, started: float, breaches: list[str], skipped: list[str]) -> Outcome:
-    return Outcome(
+def _result_of(name: str, promise: str, started: float, breaches: list[str], skipped: list[str]) -> CheckResult:
+    return CheckResult(
         name=name,
         promise=promise,
         seconds=time.perf_counter() - started,
@@ -93,25 +98,25 @@ def _outcome(name: str, promise: str, started: float, breaches: list[str], skipp
 
 
 class Mirror:
-    """A book's mirror on its way to meet the database."""
+    """Compares a book's mirror with the database, in as many attempts as it takes."""
 
     def __init__(self, instrument: TradedInstrument) -> None:
         self.instrument = instrument
-        self._stored_first: int | None = None  # the database's sequence in the beginning
-        self._mirrored = 0  # the mirror's, when it was read last
+        self._stored_first: int | None = None  # the database's sequence in the first attempt
+        self._mirrored = 0  # the mirror's sequence in the last attempt
 
     def compare(self, redis: Redis, runner: asyncio.Runner, *, last: bool) -> str | None:
-        """How it differs, empty where it is the same; None: not known yet. Raises Skipped, RedisError.
+        """Return the difference, "" if there is none, and None if it can't be told yet.
 
-        The mirror is read while a snapshot of the database is held: if they meet, the book is read from that
-        snapshot however long it takes, and however busy trading is.
+        The mirror is read during a snapshot of the database. If their sequences are the same, the
+        book is read from that snapshot, so trading does not matter. Raises Skipped and RedisError.
         """
         with snapshot():
             stored = _stored_sequence(self.instrument)
             mirror = runner.run(read_mirror(redis, self.instrument))
             if mirror is not None and mirror.sequence == stored:
                 return _level_difference(mirror, _stored_book(self.instrument), self.instrument.grid)
-        if stored < self._mirrored:  # it is written after the commit
+        if stored < self._mirrored:  # Mirrors are written after the commit.
             return f"sequence {stored} in the database, {self._mirrored} in Redis before"
         self._mirrored = mirror.sequence if mirror else 0
         if self._stored_first is None:
@@ -126,7 +131,7 @@ class Mirror:
                 f"{f'sequence {mirror.sequence}' if mirror else 'nothing'} in Redis, "
                 f"{MIRROR_SECONDS_MAX:.0f} s after the database was at {self._stored_first}"
             )
-        raise Skipped("it never met the database at one sequence; trading went on")
+        raise Skipped("it never had the database's sequence; trading went on")
 
 
 async def _is_matched(redis: Redis, partition: int) -> bool:
@@ -143,23 +148,23 @@ def _stored_book(instrument: TradedInstrument) -> Book:
     try:
         return read_book_from_database(instrument)
     except ValueError as error:
-        raise Skipped(f"the resting orders in the database are no book: {error}") from None
+        raise Skipped(f"the resting orders are no valid book: {error}") from None
 
 
 def _level_difference(mirror: Book, stored: Book, grid: Grid) -> str:
-    """The first level of two books at one sequence that is not the same; empty where all are."""
+    """Return the first difference between two books of one sequence, or "" if there is none."""
     sides = {"bids": (mirror.bids, stored.bids), "asks": (mirror.asks, stored.asks)}
     for side, (theirs, ours) in sides.items():
         for there, here in zip_longest(theirs, ours):
             if there != here:
                 return (
-                    f"{side} at sequence {stored.sequence}: {_tell(here, grid)} in the database, "
-                    f"{_tell(there, grid)} in Redis"
+                    f"{side} at sequence {stored.sequence}: {_level_text(here, grid)} in the database, "
+                    f"{_level_text(there, grid)} in Redis"
                 )
     return ""
 
 
-def _tell(level: BookLevel | None, grid: Grid) -> str:
+def _level_text(level: BookLevel | None, grid: Grid) -> str:
     if level is None:
         return "nothing"
     quantity, price = grid.quantity.text(level.quantity_lots), grid.price.text(level.price_ticks)

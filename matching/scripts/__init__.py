@@ -1,8 +1,9 @@
 """The worker's Lua scripts, by name.
 
-Those that start with `#!lua flags=allow-oom` write although the server's memory is full (Redis 7 and later,
-Valkey): a worker that could not say that it is alive, or move its mirrors, would keep clients from cancelling, and
-so from making room. Each adds little, and only what orders that were admitted ask for.
+Scripts that start with `#!lua flags=allow-oom` write even if the server's memory is full (Redis 7
+and later, Valkey). If a worker could not send its heartbeat or move its mirrors, clients could not cancel
+orders, and so could not make room. Each of these scripts adds little data, and only for admitted
+orders.
 """
 
 from pathlib import Path
@@ -11,5 +12,5 @@ _FOLDER = Path(__file__).parent
 
 
 def read_script(name: str) -> str:
-    """The text of a script, as the server is given it."""
+    """Return the text of a script, as it is sent to the server."""
     return (_FOLDER / f"{name}.lua").read_text()

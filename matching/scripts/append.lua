@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Appends what the worker itself writes to a stream: a dead letter, or the mark that aligns it.
+-- Appends an entry of the worker's own to a stream: a dead letter, or the one that aligns the ids.
 --
 -- KEYS  1 the stream
--- ARGV  what follows the key in XADD
+-- ARGV  the arguments of XADD after the key
 
 return redis.call('XADD', KEYS[1], unpack(ARGV))

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Says that a partition is matched.
+-- Announces that a worker matches a partition.
 --
 -- KEYS  1 the heartbeat
--- ARGV  1 the worker, 2 milliseconds until it expires
+-- ARGV  1 the worker, 2 milliseconds until the heartbeat expires
 
 return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

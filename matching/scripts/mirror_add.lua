@@ -1,8 +1,10 @@
--- Adds levels to a mirror that is being built. It runs with and without the flag allow-oom: see matching/mirror.py.
+-- Adds levels to a mirror that is being built. matching/mirror.py runs it with and without the flag
+-- allow-oom.
 --
 -- KEYS  1 build, 2 staged bids or staged asks
--- ARGV  1 the build's name, 2 milliseconds that it is kept, then for each level: price in ticks, member
--- Returns 1, or 0 if this is not the build any more.
+-- ARGV  1 the build's name, 2 milliseconds until the build expires, then for each level: price in
+--       ticks, member
+-- Returns 1, or 0 if another build has begun or this one has expired.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('ZADD', KEYS[2], unpack(ARGV, 3))

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Begins to build a mirror beside the one that is read.
+-- Begins to build a new mirror. The current mirror stays in place.
 --
 -- KEYS  1 build, 2 staged bids, 3 staged asks, 4 epoch
--- ARGV  1 the writer's epoch, 2 the build's name, 3 milliseconds that it is kept
--- Returns 0, or the epoch of a later writer, and then it has changed nothing.
+-- ARGV  1 the writer's epoch, 2 the build's name, 3 milliseconds until the build expires
+-- Returns 0. If there is a later writer, returns its epoch and changes nothing.
 
 local epoch = tonumber(redis.call('GET', KEYS[4]) or '0')
 if epoch > tonumber(ARGV[1]) then return epoch end

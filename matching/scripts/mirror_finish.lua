@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Puts a mirror that was built in the place of the one that is read, in one step for its readers.
+-- Replaces the current mirror with the new one, in one step for its readers.
 --
 -- KEYS  1 build, 2 staged bids, 3 staged asks, 4 sequence, 5 bids, 6 asks
--- ARGV  1 the build's name, 2 the book's sequence, 3 and 4 how many bids and asks there must be
--- Returns 1, or 0 if this is not the build any more or levels are missing, and then it has changed nothing.
+-- ARGV  1 the build's name, 2 the book's sequence, 3 and 4 the number of levels of bids and of asks
+-- Returns 1. If another build has begun, this one has expired or levels are missing, returns 0 and
+-- changes nothing.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for side = 0, 1 do

@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- Moves a book's mirror from one sequence to the next, whole or not at all.
+-- Moves a book's mirror from one sequence to the next, completely or not at all.
 --
 -- KEYS  1 sequence, 2 bids, 3 asks, 4 epoch
--- ARGV  1 the sequence that the mirror must have, 2 the new one, 3 the writer's epoch, then for each level:
---       'b' or 'a', price in ticks, member ('' if the level is gone)
--- Returns 1, or 0 if the mirror must be rebuilt: it has another sequence, or its keys are not what they should be.
+-- ARGV  1 the sequence that the mirror must have, 2 the new one, 3 the writer's epoch, then for
+--       each level: 'b' or 'a', price in ticks, member ('' if the level is gone)
+-- Returns 1. Returns 0 if the mirror must be rebuilt, because it has another sequence or a key
+-- holds the wrong type of value.
 
 local function move()
     for i = 4, #ARGV, 3 do
@@ -19,7 +20,7 @@ end
 local sequence = redis.pcall('GET', KEYS[1])
 if sequence ~= ARGV[1] then return 0 end
 if not pcall(move) then
-    redis.call('UNLINK', KEYS[1]) -- half a move: nobody may read it
+    redis.call('UNLINK', KEYS[1]) -- Without a sequence, no reader uses the half-moved mirror.
     return 0
 end
 return 1

@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from matching.audit.database import run_check
 from matching.audit.database_checks import DATABASE_CHECKS
-from matching.audit.outcome import BREACHES_LISTED_MAX
+from matching.audit.results import BREACHES_LISTED_MAX
 from orders.instruments import TradedInstrument
 from orders.models import Order, OrderStatus, Reason
 from tests.engine.flows import SHAPES, Shape
@@ -80,8 +80,8 @@ def audit(*options: str) -> str:
 
 def broken(cursor: CursorWrapper) -> dict[str, list[str]]:
     """The breaches by check, of those that have some."""
-    outcomes = [run_check(cursor, check) for check in DATABASE_CHECKS]
-    return {outcome.name: outcome.breaches for outcome in outcomes if outcome.breach_count}
+    results = [run_check(cursor, check) for check in DATABASE_CHECKS]
+    return {result.name: result.breaches for result in results if result.breach_count}
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)

@@ -42,7 +42,7 @@ def audit(*options: str) -> str:
 
 def states() -> dict[str, str]:
     """What the checks say, but for those that have nothing to say."""
-    return {outcome.name: outcome.state for outcome in run_audit() if outcome.state != "ok"}
+    return {result.name: result.state for result in run_audit() if result.state != "ok"}
 
 
 def beside_a_worker(check: Callable[[], Any]) -> Any:

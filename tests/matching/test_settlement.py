@@ -309,7 +309,7 @@ def test_an_error_of_the_system_is_an_outage(monkeypatch: pytest.MonkeyPatch) ->
     def fail(driver: Any) -> None:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(settlement, "bring_session", fail)
+    monkeypatch.setattr(settlement, "move_session_to_own_processors", fail)
     with pytest.raises(OperationalError, match="too many"):
         Partition().run(place("buy", 100, 3))
 

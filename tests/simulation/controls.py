@@ -13,7 +13,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from matching import documents
-from matching.publishing import Outcome
+from matching.publishing import CommittedBatch
 from matching.settlement import Settled
 from matching.worker import MatchingWorker
 from orders.gateway.appender import Appender
@@ -40,26 +40,26 @@ def _answer_before_the_commit(worker: Any) -> None:
         orders = documents.order_documents(batch)
         unsettled = Settled([], {})
         news = documents.market_batches(unsettled, batch, orders)
-        outcome = Outcome(batch, documents.replies(batch, orders, unsettled), news)
-        await worker._publisher.publish(outcome, done=position, read_max=1)
+        committed = CommittedBatch(batch, documents.replies(batch, orders, unsettled), news)
+        await worker._publisher.publish(committed, done=position, read_max=1)
         await worker._lease.settle(batch, position)
         return batch
 
-    worker._commit = commit
+    worker._commit_and_publish = commit
 
 
 def _keep_the_books_after_a_doubt(worker: Any) -> None:
-    load = worker._load
+    load = worker._load_books
 
     async def load_once() -> None:
         if not worker._books:
             await load()
 
-    worker._load = load_once
+    worker._load_books = load_once
 
 
 def _keep_the_books_after_a_refusal(worker: Any) -> None:
-    settle = worker._settle
+    settle = worker._match_and_commit
 
     async def settle_without_undo(keys: Any, match: Any) -> Any:
         def match_for_good(known_keys: Any) -> Any:
@@ -69,11 +69,11 @@ def _keep_the_books_after_a_refusal(worker: Any) -> None:
 
         return await settle(keys, match_for_good)
 
-    worker._settle = settle_without_undo
+    worker._match_and_commit = settle_without_undo
 
 
 def _keep_the_counts_after_a_refusal(worker: Any) -> None:
-    settle = worker._settle
+    settle = worker._match_and_commit
 
     async def settle_with_half_an_undo(keys: Any, match: Any) -> Any:
         def match_and_keep_counts(known_keys: Any) -> Any:
@@ -88,7 +88,7 @@ def _keep_the_counts_after_a_refusal(worker: Any) -> None:
 
         return await settle(keys, match_and_keep_counts)
 
-    worker._settle = settle_with_half_an_undo
+    worker._match_and_commit = settle_with_half_an_undo
 
 
 def _do_not_align(worker: Any) -> None:

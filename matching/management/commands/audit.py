@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from base.database import database_advice
 from marketdata.models import Trade
-from matching.audit import CHECK_NAMES, Outcome, run_audit
+from matching.audit import CHECK_NAMES, CheckResult, run_audit
 from orders.models import Order
 
 
@@ -28,46 +28,46 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.perf_counter()
         try:
-            outcomes = audit_with_progress()
+            results = audit_with_progress()
             counts = f"{Order.objects.count():,} orders, {Trade.objects.count():,} trades"
         except Error as error:
             raise CommandError(database_advice(error)) from error
-        for outcome in outcomes:
+        for result in results:
             self.stdout.write(
-                f"{outcome.name:<12} {outcome.state:<18} {outcome.seconds:7.2f} s  {outcome.promise}"
+                f"{result.name:<12} {result.state:<18} {result.seconds:7.2f} s  {result.promise}"
             )
-        for outcome in outcomes:
-            self.tell(outcome)
-        broken = [outcome.name for outcome in outcomes if outcome.breach_count]
+        for result in results:
+            self.write_details(result)
+        broken = [result.name for result in results if result.breach_count]
         if broken:
             raise CommandError(f"promises are broken: {', '.join(broken)}")
-        skipped = [outcome.name for outcome in outcomes if outcome.skipped]
+        skipped = [result.name for result in results if result.skipped]
         if skipped and options["require_live"]:
             raise CommandError(f"not everything could be checked: {', '.join(skipped)}")
         summary = f"no breach in {counts}; {time.perf_counter() - started:.1f} s"
         self.stdout.write(summary + (f"; skipped: {', '.join(skipped)}" if skipped else ""))
 
-    def tell(self, outcome: Outcome) -> None:
-        if not outcome.breaches and not outcome.skipped:
+    def write_details(self, result: CheckResult) -> None:
+        if not result.breaches and not result.skipped:
             return
-        self.stdout.write(f"\n{outcome.name}")
-        for breach in outcome.breaches:
+        self.stdout.write(f"\n{result.name}")
+        for breach in result.breaches:
             self.stdout.write(f"  {breach}")
-        more = outcome.breach_count - len(outcome.breaches)
+        more = result.breach_count - len(result.breaches)
         if more:
             self.stdout.write(f"  and {more:,} more")
-        for reason in outcome.skipped:
+        for reason in result.skipped:
             self.stdout.write(f"  skipped: {reason}")
 
 
-def audit_with_progress() -> list[Outcome]:
+def audit_with_progress() -> list[CheckResult]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    outcomes: list[Outcome] = []
+    results: list[CheckResult] = []
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("audit", total=len(CHECK_NAMES))
         running = run_audit()
         for name in CHECK_NAMES:
             progress.update(task, description=name)
-            outcomes.append(next(running))
+            results.append(next(running))
             progress.advance(task)
-    return outcomes
+    return results
