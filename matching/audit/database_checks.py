@@ -28,10 +28,10 @@ class DatabaseCheck(NamedTuple):
         Its columns are the breach's text and the count of all breaches. Its parameters are the keys
         of `faults`.
         """
-        descriptions = ", ".join(f"CASE WHEN {condition} THEN %s END" for condition in self.faults.values())
+        told = ", ".join(f"CASE WHEN {condition} THEN %s END" for condition in self.faults.values())
         found = " OR ".join(f"({condition})" for condition in self.faults.values())
         return (
-            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {descriptions}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - all of it is written below
+            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {told}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - all of it is written below
             f"count(*) OVER () FROM {self.rows} WHERE {found} ORDER BY {self.order} LIMIT {BREACHES_LISTED_MAX}"
         )
 
@@ -93,14 +93,14 @@ STATUS = DatabaseCheck(
         ),
         "a market order that rested": "placed.type = 'market' AND placed.priority IS NOT NULL",
         "rejected after it rested": "placed.status = 'rejected' AND placed.priority IS NOT NULL",
-        "cancelled for want of a counterparty, and no market order": (
+        "cancelled for no liquidity, but not a market order": (
             "placed.status = 'cancelled' AND placed.reason = 'no_liquidity' AND placed.type <> 'market'"
         ),
         "cancelled for too many trades, and it rested or has not traded": (
             "placed.status = 'cancelled' AND placed.reason = 'too_many_trades' "
             "AND (placed.priority IS NOT NULL OR placed.filled_quantity = 0)"
         ),
-        "taken off before it rested": (
+        "cancelled by request before it rested": (
             f"placed.status = 'cancelled' AND placed.reason IN {TAKEN_OFF} AND placed.priority IS NULL"
         ),
         "cancelled without one of a cancel's reasons": (
@@ -112,7 +112,7 @@ STATUS = DatabaseCheck(
             "placed.status = 'rejected' AND coalesce(placed.reason, '') "
             "NOT IN ('instrument_halted', 'too_many_orders', 'too_many_levels')"
         ),
-        "a reason and nothing that it explains": (
+        "a reason, but neither cancelled nor rejected": (
             "placed.status NOT IN ('cancelled', 'rejected') AND placed.reason IS NOT NULL"
         ),
     },
@@ -231,7 +231,7 @@ SEQUENCES = DatabaseCheck(
 
 CANDLES = DatabaseCheck(
     name="candles",
-    promise="A minute has the candle that its trades make, and none without trades.",
+    promise="A minute with trades has the candle of these trades. Other minutes have none.",
     # Only minutes with all their trades are checked. The first and the last trade are found by
     # arrays of (sequence, price), which PostgreSQL compares element by element.
     rows="""(
@@ -274,7 +274,7 @@ CANDLES = DatabaseCheck(
 
 IDEMPOTENCY = DatabaseCheck(
     name="idempotency",
-    promise="A client has one order at most with an idempotency key.",
+    promise="A client has at most one order with an idempotency key.",
     rows="""(
             SELECT client_id, idempotency_key, count(*) AS orders
             FROM orders_order

@@ -1,5 +1,4 @@
-"""Compares the database with the mirrors of the books in Redis, and with the matching workers'
-books.
+"""Compares the database with the books' mirrors in Redis, and with the matching workers' books.
 
 During trading both sides change, so they are read again until they have the same sequence. If they
 never do, or if nothing answers, that is no breach: the result lists the comparison as skipped.
@@ -86,7 +85,9 @@ def audit_workers() -> CheckResult:
     return _result_of(WORKERS, promise, started, breaches, skipped)
 
 
-def _result_of(name: str, promise: str, started: float, breaches: list[str], skipped: list[str]) -> CheckResult:
+def _result_of(
+    name: str, promise: str, started: float, breaches: list[str], skipped: list[str]
+) -> CheckResult:
     return CheckResult(
         name=name,
         promise=promise,

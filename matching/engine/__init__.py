@@ -1,10 +1,11 @@
-"""The matching engine: one OrderBook per instrument, commands in, events out, integers only.
+"""The matching engine: one OrderBook for each instrument, which turns commands into events.
 
-Prices are ticks, quantities are lots; turning decimals into them is the edge's work. Nothing here knows a
-clock, a database, randomness or a log, so the same commands give the same events, always.
+All numbers are integers: prices in ticks, quantities in lots. Callers convert decimals. The engine
+uses no clock, database, randomness or log, so the same commands always give the same events.
 
-How to read it: commands.py → book.py → events.py; book_side.py and level.py hold what book.py works on.
-open_orders.py counts what the events tell, for the bounds that a caller sets.
+Read commands.py, then book.py, then events.py. book_side.py and level.py are the data structures of
+book.py. open_orders.py counts each client's resting orders from the events, for callers that limit
+them.
 """
 
 from matching.engine.book import OrderBook

@@ -1,17 +1,18 @@
-"""The order book of one instrument: commands in, events out, price-time priority.
+"""The order book of one instrument: takes commands, returns events, matches by price-time priority.
 
 Invariants, after every call:
-- the best bid is below the best ask;
-- at a price the order that rested first is filled first, and a trade prints at the resting order's price;
-- `sequence` counts the changes of the book without a gap, and the events of a command tell all of them;
-- a command that raises has changed nothing.
+- The best bid is below the best ask.
+- At each price, the order that rested first is filled first. A trade has the resting order's price.
+- `sequence` counts the changes of the book without a gap. A command's events describe all changes.
+- A command that raises has changed nothing.
 
-Cost: an order O(trades) + O(log levels), a cancel O(1), a fill O(1) however long its level is; memory is
-proportional to what rests, about 300 bytes an order with its ids. benchmarks/engine.py measures both;
-docs/adr/0002-engine-data-structures.md says what else was tried.
+Cost: an order takes O(trades) + O(log levels), a cancel O(1), and a fill O(1), however long its
+level is. Memory is proportional to the resting orders, about 300 bytes for each one with its ids.
+benchmarks/engine.py measures both. docs/adr/0002-engine-data-structures.md describes the
+alternatives that were tried.
 
-Known limits: an order id is known only while its order rests, so uniqueness over time is the database's
-promise.
+Known limit: the book knows an order's id only while the order rests. The database makes sure that
+ids are unique over time.
 """
 
 from collections.abc import Sequence
@@ -40,14 +41,14 @@ from matching.engine.events import (
 )
 from matching.engine.level import Level, RestingOrder
 
-_BUY = Side.BUY  # looked up once: see commands.py
+_BUY = Side.BUY  # Enum members are looked up once, because that is slow: see commands.py.
 _LIMIT = OrderType.LIMIT
 _MARKET = OrderType.MARKET
 _TOO_MANY_TRADES = RemainderReason.TOO_MANY_TRADES
 
 
 class OrderBook:
-    """All resting orders of one instrument. `sequence` is that of the last change, 0 for a new book."""
+    """All resting orders of one instrument. `sequence` is the last change's, or 0 in a new book."""
 
     __slots__ = ("_asks", "_bids", "_orders", "sequence")
 
@@ -60,21 +61,24 @@ class OrderBook:
         self.sequence = sequence
 
     def __del__(self) -> None:
-        # Orders refer to their neighbours and are unknown to the garbage collector (see level.py): a book
-        # that is dropped and loaded again must not leave them behind.
+        # Orders refer to their neighbours, and the garbage collector does not track them (see
+        # level.py). Without this, a book that is dropped would never free its orders.
         self._bids.unlink()
         self._asks.unlink()
 
-    # --- commands ------------------------------------------------------------------------------------------
+    # --- commands
+    # ------------------------------------------------------------------------------------------
 
     def process(self, command: PlaceOrder | CancelOrder, trades_max: int = INTEGER_MAX) -> list[Event]:
-        """Carry out one command and return what it did, in order.
+        """Carry out one command and return its events in order.
 
-        An order gives its Trades, then OrderRested or RemainderCancelled if anything of it remains. A
-        cancel gives OrderCancelled. A refusal is one CommandRejected. An order that has traded with
-        `trades_max` (at least 1) resting orders and would trade with the next one ends there: it can't rest.
-        Raises ValueError, before any change, if the command is impossible: another type, a price or
-        quantity that is not a positive integer.
+        A PlaceOrder gives its Trades, then OrderRested or RemainderCancelled if a part of the order
+        remains. A CancelOrder gives OrderCancelled. A refused command gives one CommandRejected. An
+        order makes at most `trades_max` (at least 1) trades: if it would trade again, its remainder
+        is cancelled, because it can't rest.
+
+        Raises ValueError, before any change, if the command is impossible: it has another type, or
+        a price or quantity that is not a positive integer.
         """
         if type(command) is not PlaceOrder:
             if type(command) is not CancelOrder:
@@ -87,7 +91,7 @@ class OrderBook:
         remaining_lots = command.quantity_lots
         order_type = command.order_type
         is_limit = order_type is _LIMIT
-        if not (  # the check of a possible order, without the call
+        if not (  # the conditions of check_place_order, without the cost of a call
             type(price_ticks) is type(remaining_lots) is int
             and (0 < price_ticks <= INTEGER_MAX if is_limit else order_type is _MARKET and price_ticks == 0)
             and 0 < remaining_lots <= INTEGER_MAX
@@ -134,10 +138,11 @@ class OrderBook:
     def restore(
         self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
     ) -> None:
-        """Put back an order that rested before, in recovery; call it in the order of their time priority.
+        """Put a resting order back during recovery. Call this in the time priority of the orders.
 
-        Gives no event and leaves `sequence` alone. Raises ValueError, before any change, where the order is
-        impossible, rests already, or would trade: then what was loaded is no book.
+        Returns no event and does not change `sequence`. Raises ValueError, before any change, if
+        the order is impossible, rests already or would trade: then the loaded orders are no valid
+        book.
         """
         check_place_order(PlaceOrder(order_id, client_id, side, OrderType.LIMIT, price_ticks, remaining_lots))
         if order_id in self._orders:
@@ -149,9 +154,10 @@ class OrderBook:
         self._orders[order_id] = own.append(order_id, client_id, price_ticks, remaining_lots)
 
     def undo(self, events: Sequence[Event]) -> None:
-        """Take back the book's latest changes, which these events tell of, in their order. O(events log levels).
+        """Take back the latest changes of the book, given their events in order.
 
-        Raises ValueError where they are not the latest ones: then the book is none any more.
+        Cost: O(events log levels). Raises ValueError if the events are not the latest ones: then
+        the book is no longer valid.
         """
         for event in reversed(events):
             if isinstance(event, CommandRejected | RemainderCancelled):
@@ -176,7 +182,7 @@ class OrderBook:
             self.sequence -= 1
 
     def _undo_trade(self, trade: Trade) -> None:
-        """The maker was the first of its level."""
+        """Put the maker back as the first order of its level, or give it back its traded lots."""
         _, own = self._sides(trade.taker_side)
         if trade.maker_remaining_lots:
             maker = self._orders[trade.maker_order_id]
@@ -190,7 +196,10 @@ class OrderBook:
     def _match(
         self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event], trades_max: int
     ) -> int:
-        """Trade with the best levels up to `worst_key`, add the trades to `events`, return the lots left."""
+        """Trade with the best levels up to `worst_key`, and add the trades to `events`.
+
+        Returns the taker's remaining lots.
+        """
         taker_order_id = taker.order_id
         taker_client_id = taker.client_id
         taker_side = taker.side
@@ -240,7 +249,8 @@ class OrderBook:
                 if filled_maker:
                     del orders[maker.order_id]
                     following = maker.next
-                    # Both ways: a chain of orders that are gone would be freed by recursion.
+                    # Unlink in both directions: a chain of filled orders would be freed by
+                    # recursion.
                     maker.next = None
                     if following is not None:
                         following.previous = None
@@ -289,70 +299,75 @@ class OrderBook:
         ]
 
     def _sides(self, side: Side) -> tuple[BookSide, BookSide]:
-        """(the side that an order of `side` rests on, the side that it takes from)."""
+        """Return the side on which an order rests, and the side with which it trades."""
         return (self._bids, self._asks) if side is _BUY else (self._asks, self._bids)
 
-    # --- questions -----------------------------------------------------------------------------------------
+    # --- questions
+    # -----------------------------------------------------------------------------------------
 
     @property
     def best_bid(self) -> int | None:
-        """The highest price, in ticks, that someone wants to buy at; None where nobody does. O(1)."""
+        """The highest price of the bids, in ticks; None if there are no bids. O(1)."""
         return self._bids.best_price_ticks
 
     @property
     def best_ask(self) -> int | None:
-        """The lowest price, in ticks, that someone wants to sell at; None where nobody does. O(1)."""
+        """The lowest price of the asks, in ticks; None if there are no asks. O(1)."""
         return self._asks.best_price_ticks
 
     def __len__(self) -> int:
-        """How many orders rest in the book."""
+        """The number of resting orders."""
         return len(self._orders)
 
     def order_count(self, side: Side) -> int:
-        """How many orders rest on one side. O(levels)."""
+        """Return the number of resting orders on one side. O(levels)."""
         own, _ = self._sides(side)
         return sum(level.orders for level in own.levels.values())
 
     def level_count(self, side: Side) -> int:
-        """How many prices have resting orders on one side. O(1)."""
+        """Return the number of prices with resting orders on one side. O(1)."""
         own = self._bids if side is _BUY else self._asks
         return len(own.keys) - own.vacant_levels
 
     def opens_level(self, side: Side, price_ticks: int) -> bool:
-        """Whether no order of this side rests at the price. O(1)."""
+        """Return whether no order of this side rests at the price. O(1)."""
         own, _ = self._sides(side)
         level = own.levels.get(price_ticks * own.key_sign)
         return level is None or not level.orders
 
     def improves(self, side: Side, price_ticks: int) -> bool:
-        """Whether the price is better than all at which orders of this side rest. O(1)."""
+        """Return whether the price is better than the best price of this side. O(1)."""
         own, _ = self._sides(side)
         return not own.keys or price_ticks * own.key_sign < own.keys[0]
 
     def contains(self, order_id: str) -> bool:
-        """Whether the order rests in the book. O(1)."""
+        """Return whether the order rests in the book. O(1)."""
         return order_id in self._orders
 
     def owner(self, order_id: str) -> str | None:
-        """The client of a resting order; None if no such order rests in the book. O(1)."""
+        """Return the client id of a resting order, or None if no such order rests. O(1)."""
         order = self._orders.get(order_id)
         return None if order is None else order.client_id
 
     def depth(self, levels: int | None = None) -> tuple[list[Level], list[Level]]:
-        """(bids, asks), best first, at most `levels` of each; None gives all. O(levels log levels)."""
+        """Return bids and asks, best level first: all, or `levels` of each.
+
+        O(levels log levels).
+        """
         if levels is not None and (type(levels) is not int or levels < 0):
             raise ValueError(f"levels={levels!r}: expected an integer from 0, or None for all")
         return _rows(self._bids, levels), _rows(self._asks, levels)
 
     def state_hash(self) -> str:
-        """SHA-256, in hexadecimal, of the book as text: two books are the same exactly if their hashes are.
+        """Return the SHA-256 hash of the book as text, in hexadecimal. O(orders).
 
-        The text is `sequence=N`, then a line for every resting order, each line ended by a line feed, in
-        UTF-8: bids before asks, the best level first, within a level the oldest order first:
+        Two books are equal exactly if their hashes are. The text is in UTF-8, and each line ends
+        with a line feed. The first line is `sequence=N`. Then each resting order has a line: bids
+        before asks, the best level first, and the oldest order of a level first:
 
             B|S price_ticks remaining_lots order_id client_id
 
-        with B for bids and S for asks. O(orders).
+        B stands for bids and S for asks.
         """
         digest = sha256(f"sequence={self.sequence}\n".encode())
         for letter, own in (("B", self._bids), ("S", self._asks)):

@@ -1,16 +1,19 @@
-"""One side of the book: its price levels, and which of them is best.
+"""One side of the book: its price levels, and the best one among them.
 
-It links orders into their levels and takes them out by itself: methods of the level would be a call more each time.
+BookSide itself links orders into their levels and unlinks them: methods of the level would cost one
+more call each time.
 
-Levels are found by key, and a heap of the keys gives the best one. The key is the price for asks and the
-negated price for bids, so that on both sides the smallest key is the best price and the matching loop needs
-no second version.
+Levels are found by key, and a heap of the keys gives the best level. The key is the price for asks,
+and the negated price for bids. So on both sides the smallest key is the best price, and the
+matching loop needs no second version.
 
-Invariants: the heap and the dictionary hold the same keys; the smallest key's level has orders in it.
-A level that a cancel empties behind the best one stays, vacant, until it is used again, becomes the best, or
-vacant levels outnumber the others; so there are never more than `live levels + VACANT_LEVELS_SPARE` of them.
-Cost: the best level O(1), a new level or the removal of the best O(log levels), amortised; all levels in
-order O(levels log levels), and O(levels) when little changed since the last time.
+Invariants: the heap and the dictionary hold the same keys, and the smallest key's level has orders.
+If a cancel empties a level that is not the best, the level stays vacant until it is used again,
+becomes the best, or too many levels are vacant. There are never more vacant levels than levels with
+orders plus VACANT_LEVELS_SPARE.
+
+Cost: the best level is O(1). A new level, or the removal of the best, is O(log levels), amortised.
+All levels in order are O(levels log levels), and O(levels) if little changed since the last time.
 """
 
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ from matching.engine.commands import Side
 from matching.engine.level import PriceLevel, RestingOrder
 
 VACANT_LEVELS_SPARE = 64
-"""Vacant levels, on top of one for each live level, that are kept before all are swept out."""
+"""Vacant levels that are kept in addition to one for each level with orders."""
 
 
 class BookSide:
@@ -37,11 +40,11 @@ class BookSide:
 
     @property
     def best_price_ticks(self) -> int | None:
-        """The price that a taker would meet first; None where the side is empty. O(1)."""
+        """The best price in ticks, or None if the side is empty. O(1)."""
         return self.keys[0] * self.key_sign if self.keys else None
 
     def append(self, order_id: str, client_id: str, price_ticks: int, remaining_lots: int) -> RestingOrder:
-        """Rest an order behind all others at its price. O(1), O(log levels) where the price is new."""
+        """Rest an order after all others at its price. O(1), or O(log levels) at a new price."""
         key = price_ticks * self.key_sign
         level = self.levels.get(key)
         if level is None:
@@ -70,7 +73,10 @@ class BookSide:
         remaining_lots: int,
         previous: RestingOrder | None,
     ) -> RestingOrder:
-        """Rest an order where it was: behind `previous`, or None, before all others at its price. As `append`."""
+        """Rest an order at its former place: after `previous`, or first at its price if None.
+
+        Costs the same as `append`.
+        """
         order = self.append(order_id, client_id, price_ticks, remaining_lots)
         last = order.previous
         if last is None or last is previous:
@@ -88,7 +94,7 @@ class BookSide:
         return order
 
     def remove(self, order: RestingOrder) -> None:
-        """Take off a resting order of this side. O(1); alone at its price, O(log levels) amortised."""
+        """Remove a resting order. O(1), or O(log levels) amortised if it is alone at its price."""
         level = order.level
         previous, following = order.previous, order.next
         if previous is None:
@@ -112,7 +118,10 @@ class BookSide:
             self._sweep()
 
     def drop_best(self) -> None:
-        """Forget the best level, whose last order is gone (its totals count no more), and vacant ones behind it."""
+        """Remove the best level, whose last order is gone, and the vacant levels that follow it.
+
+        The totals of the removed level may be wrong.
+        """
         keys, levels = self.keys, self.levels
         del levels[heappop(keys)]
         while keys and not levels[keys[0]].orders:
@@ -122,15 +131,15 @@ class BookSide:
             self._sweep()
 
     def in_order(self) -> Iterator[PriceLevel]:
-        """The levels that have orders, best first."""
-        self.keys.sort()  # a sorted list is a heap, too
+        """Yield the levels that have orders, best first."""
+        self.keys.sort()  # A sorted list is also a heap.
         for key in self.keys:
             level = self.levels[key]
             if level.orders:
                 yield level
 
     def unlink(self) -> None:
-        """Let go of every order. The side can't be used after it."""
+        """Unlink all orders, so that they are freed. The side can't be used afterwards."""
         for level in self.levels.values():
             level.unlink()
 

@@ -1,11 +1,12 @@
-"""What the book can be told to do, and the check that a command is possible at all.
+"""The commands of the book, and the check that a command is possible.
 
-Invariant: a command that passes its check can be carried out whole; everything that can raise, raises here,
-before the book is touched. Whether an order id is known or owned is a business matter and answered by an
-event. Cost: O(1). Known limit: ids are taken as they come; the edge keeps white space out of them.
+Invariant: a command that passes its check can be carried out completely. All errors are raised by
+the check, before the book is touched. If an order id is unknown or belongs to another client, the
+answer is an event, not an error. Cost: O(1). Known limit: ids may be any text. Callers keep white
+space out of them.
 
-Structs are not tracked by the garbage collector (they hold strings and integers only, so no cycle is
-possible).
+The garbage collector does not track these structs: they hold only strings and integers, so they
+can't form cycles.
 """
 
 from enum import IntEnum
@@ -13,7 +14,7 @@ from enum import IntEnum
 from msgspec import Struct
 
 INTEGER_MAX = 2**63 - 1
-"""The largest price in ticks and quantity in lots: what PostgreSQL's bigint holds."""
+"""The largest price in ticks and quantity in lots, which is the largest bigint of PostgreSQL."""
 
 
 class Side(IntEnum):
@@ -24,7 +25,10 @@ class Side(IntEnum):
 
 
 class OrderType(IntEnum):
-    """LIMIT rests what it can't fill; MARKET takes any price and never rests."""
+    """A LIMIT order rests with its unfilled quantity.
+
+    A MARKET order takes any price and never rests.
+    """
 
     LIMIT = 0
     MARKET = 1
@@ -42,23 +46,23 @@ class PlaceOrder(Struct, frozen=True, gc=False):
 
 
 class CancelOrder(Struct, frozen=True, gc=False):
-    """Take a resting order off the book, on behalf of `client_id`, who must be its owner."""
+    """Cancels a resting order. `client_id` must be the order's owner."""
 
     order_id: str
     client_id: str
 
 
-_LIMIT = OrderType.LIMIT  # looking a member up on its enum each time costs 75 ns in CPython 3.11
+_LIMIT = OrderType.LIMIT  # Looking an enum member up each time costs 75 ns in CPython 3.11.
 _MARKET = OrderType.MARKET
 
 
 def check_place_order(command: PlaceOrder) -> None:
-    """Raise ValueError, naming the field and its value, where the order is impossible."""
+    """Raise ValueError with the field's name and value if the order is impossible."""
     price_ticks = command.price_ticks
     quantity_lots = command.quantity_lots
     if type(command.order_id) is not str or type(command.client_id) is not str:
         check_ids(command.order_id, command.client_id)
-    # `type() is`: bool is an int and float compares like one, and neither may reach the book.
+    # `type() is` also refuses bool, which is an int, and float, which compares like one.
     if type(quantity_lots) is not int or not 0 < quantity_lots <= INTEGER_MAX:
         raise ValueError(f"quantity_lots={quantity_lots!r}: expected an integer from 1 to {INTEGER_MAX}")
     if type(command.side) is not Side:
@@ -73,7 +77,7 @@ def check_place_order(command: PlaceOrder) -> None:
 
 
 def check_ids(order_id: object, client_id: object) -> None:
-    """Raise ValueError where an id is not a string."""
+    """Raise ValueError if an id is not a string."""
     if type(order_id) is not str:
         raise ValueError(f"order_id={order_id!r}: expected a string")
     if type(client_id) is not str:

@@ -1,13 +1,15 @@
-"""What a command did to the book. Database and market data are written from these events alone, and the book takes
-changes back by them.
+"""The events of the book: the effects of a command.
 
-Invariant: `sequence` grows by exactly 1 with each Trade, OrderRested and OrderCancelled, the three that
-change the book; the other two leave it as it was and bear no sequence. `level_quantity_lots` and
-`level_orders` are the totals of the touched price level after the event, 0 and 0 where the level is gone,
-so a feed needs no look at the book.
+The database and market data are written from these events alone, and the book undoes changes by
+them.
 
-Structs are not tracked by the garbage collector (they hold strings and integers only, so no cycle is
-possible).
+Invariant: `sequence` grows by exactly 1 with each Trade, OrderRested and OrderCancelled, which
+change the book. The other two events do not change the book and have no sequence.
+`level_quantity_lots` and `level_orders` are the totals of the changed price level after the event,
+and 0 if the level is gone. So a feed does not need the book.
+
+The garbage collector does not track these structs: they hold only strings and integers, so they
+can't form cycles.
 """
 
 from enum import StrEnum
@@ -18,27 +20,30 @@ from matching.engine.commands import Side
 
 
 class RejectReason(StrEnum):
-    """Why a possible command was refused."""
+    """The reason why a possible command was refused."""
 
     DUPLICATE_ORDER_ID = "duplicate_order_id"
-    """An order with this id rests in the book. Ids of orders that are gone are the database's matter."""
+    """An order with this id rests in the book. The database checks the ids of other orders."""
     ORDER_NOT_OPEN = "order_not_open"
     """No order with this id rests in the book."""
     NOT_OWNER = "not_owner"
-    """The order rests, but belongs to another client."""
+    """The order rests in the book, but belongs to another client."""
 
 
 class RemainderReason(StrEnum):
-    """Why the rest of an order was dropped."""
+    """The reason why the remainder of an order was cancelled."""
 
     NO_LIQUIDITY = "no_liquidity"
-    """A market order found the other side empty."""
+    """The opposite side has no orders left for a market order."""
     TOO_MANY_TRADES = "too_many_trades"
-    """The order has traded as often as one order may, and would trade again."""
+    """The order has made as many trades as one order may, and would trade again."""
 
 
 class Trade(Struct, frozen=True, gc=False):
-    """Two orders met, at the maker's price. `maker_remaining_lots` is 0 where the maker is now gone."""
+    """Two orders traded at the maker's price.
+
+    `maker_remaining_lots` is 0 if the maker is filled.
+    """
 
     sequence: int
     maker_order_id: str
@@ -54,7 +59,10 @@ class Trade(Struct, frozen=True, gc=False):
 
 
 class OrderRested(Struct, frozen=True, gc=False):
-    """What is left of a limit order joined the end of its level. `sequence` is also its time priority."""
+    """The remainder of a limit order rests at the end of its price level.
+
+    `sequence` is also the order's time priority.
+    """
 
     sequence: int
     order_id: str
@@ -67,9 +75,9 @@ class OrderRested(Struct, frozen=True, gc=False):
 
 
 class OrderCancelled(Struct, frozen=True, gc=False):
-    """A resting order was taken off by its client, with `remaining_lots` unfilled.
+    """A resting order was cancelled with `remaining_lots` unfilled.
 
-    `previous_order_id` is that of the order before it in its level, None where it was the first.
+    `previous_order_id` is the id of the order before it in its level, or None if it was the first.
     """
 
     sequence: int
@@ -84,7 +92,7 @@ class OrderCancelled(Struct, frozen=True, gc=False):
 
 
 class RemainderCancelled(Struct, frozen=True, gc=False):
-    """An order ended before it was filled, without coming to rest; `remaining_lots` of it were not filled."""
+    """A new order did not rest, and `remaining_lots` of it were not filled."""
 
     order_id: str
     client_id: str
@@ -93,7 +101,7 @@ class RemainderCancelled(Struct, frozen=True, gc=False):
 
 
 class CommandRejected(Struct, frozen=True, gc=False):
-    """The command was refused. The book is as it was."""
+    """The command was refused. The book did not change."""
 
     order_id: str
     client_id: str

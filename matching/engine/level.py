@@ -1,13 +1,14 @@
-"""The orders at one price: a first in, first out queue as a doubly linked list through the orders themselves.
-BookSide links them.
+"""The orders at one price: a first-in, first-out queue, as a doubly linked list of the orders.
 
-Invariants: `quantity_lots` and `orders` are the sum and the count of what is linked; `first` is the oldest;
-an order that is off the book has no links. Cost: append and remove are O(1), whatever the length, and leave
-no garbage behind.
+BookSide links and unlinks the orders.
 
-Resting orders live long and are many, so they are not tracked by the garbage collector: with a million of
-them each full collection would stop the exchange. Neighbours refer to each other, so whoever drops a level
-with orders in it must `unlink` it first (BookSide and OrderBook do).
+Invariants: `quantity_lots` and `orders` are the sum and the count of the linked orders, `first` is
+the oldest one, and an order that left the book has no links. Cost: append and remove are O(1) for
+any length, and leave no garbage.
+
+Resting orders are many and live long, so the garbage collector does not track them: with a million
+orders, each full collection would stop the exchange. Neighbours refer to each other, so a level
+with orders must be unlinked before it is dropped. BookSide and OrderBook do this.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from matching.engine.commands import Side
 
 
 class Level(NamedTuple):
-    """One row of the book's depth, as the outside sees it."""
+    """One row of the book's depth, for callers of the engine."""
 
     price_ticks: int
     quantity_lots: int
@@ -29,7 +30,7 @@ class Level(NamedTuple):
 
 
 class RestingOrder(Struct, gc=False):
-    """An order in the book. Side and price are its level's."""
+    """An order in the book. Its level has its side and its price."""
 
     order_id: str
     client_id: str
@@ -40,7 +41,7 @@ class RestingOrder(Struct, gc=False):
 
 
 class PriceLevel(Struct, gc=False):
-    """All resting orders of one side at one price, in time priority. It may be vacant for a while."""
+    """All resting orders of one side at one price, in time priority. A level may be vacant."""
 
     side: Side
     price_ticks: int
@@ -50,7 +51,7 @@ class PriceLevel(Struct, gc=False):
     last: RestingOrder | None = None
 
     def unlink(self) -> None:
-        """Let go of every order without recursion, so that reference counts free them. O(orders)."""
+        """Unlink all orders, so that reference counts free them without recursion. O(orders)."""
         order, self.first, self.last = self.first, None, None
         while order is not None:
             following = order.next
@@ -58,7 +59,7 @@ class PriceLevel(Struct, gc=False):
             order = following
 
     def __iter__(self) -> Iterator[RestingOrder]:
-        """The orders, oldest first."""
+        """Yield the orders, oldest first."""
         order = self.first
         while order is not None:
             yield order

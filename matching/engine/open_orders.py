@@ -1,10 +1,11 @@
-"""How many resting orders each client has in one book, counted from the book's events.
+"""Counts each client's resting orders in one book, from the book's events.
 
-Invariant: after the events of a command the counts are those of the book, and clients without a resting order
-are not in it, so memory is proportional to the clients that have one. Cost: O(1) an event.
+Invariant: after the events of a command, the counts match the book. Clients without resting orders
+are not stored, so memory is proportional to the clients with resting orders. Cost: O(1) for each
+event.
 
-The book does not count by itself: a look-up for each order would slow it by some percent, and only a caller that
-sets bounds needs it.
+The book itself does not count: a look-up for each order would slow it by some percent, and only
+callers that limit orders need the counts.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from matching.engine.events import Event, OrderCancelled, OrderRested, Trade
 
 
 class OpenOrders:
-    """Counts of one book, by client id."""
+    """The counts of one book, by client id."""
 
     __slots__ = ("_counts",)
 
@@ -21,16 +22,19 @@ class OpenOrders:
         self._counts: dict[str, int] = {}
 
     def of(self, client_id: str) -> int:
-        """How many orders of the client rest. O(1)."""
+        """Return the number of the client's resting orders. O(1)."""
         return self._counts.get(client_id, 0)
 
     def add(self, client_id: str) -> None:
-        """An order of the client has come to rest, or was restored."""
+        """Count an order of the client that now rests, or was restored."""
         counts = self._counts
         counts[client_id] = counts.get(client_id, 0) + 1
 
     def remove(self, client_id: str) -> None:
-        """A resting order of the client was filled or cancelled. Raises ValueError if it has none."""
+        """Uncount a filled or cancelled order of the client.
+
+        Raises ValueError if none is counted.
+        """
         left = self._counts.get(client_id, 0) - 1
         if left > 0:
             self._counts[client_id] = left
@@ -40,7 +44,7 @@ class OpenOrders:
             raise ValueError(f"client_id={client_id!r}: has no resting order")
 
     def undo(self, events: Sequence[Event]) -> None:
-        """Take back what was counted for these events, the latest ones, in their order."""
+        """Take back the counts of these events, which must be the latest ones, in order."""
         for event in reversed(events):
             if isinstance(event, OrderRested):
                 self.remove(event.client_id)
@@ -50,5 +54,5 @@ class OpenOrders:
                 self.add(event.maker_client_id)
 
     def as_dict(self) -> dict[str, int]:
-        """A copy of all counts, by client id."""
+        """Return a copy of all counts, by client id."""
         return dict(self._counts)

@@ -1,9 +1,9 @@
 """The worker's Lua scripts, by name.
 
 Scripts that start with `#!lua flags=allow-oom` write even if the server's memory is full (Redis 7
-and later, Valkey). If a worker could not send its heartbeat or move its mirrors, clients could not cancel
-orders, and so could not make room. Each of these scripts adds little data, and only for admitted
-orders.
+and later, Valkey). If a worker could not send its heartbeat or move its mirrors, clients could not
+cancel orders, and so could not make room. Each of these scripts adds little data, and only for
+admitted orders.
 """
 
 from pathlib import Path

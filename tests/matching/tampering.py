@@ -110,7 +110,7 @@ TAMPERINGS = (
     Tampering("status", "rejected after it rested", hand_over_priority(OPEN, REJECTED)),
     Tampering(
         "status",
-        "cancelled for want of a counterparty, and no market order",
+        "cancelled for no liquidity, but not a market order",
         order(NO_LIQUIDITY, "type = 'limit', price = 9"),
     ),
     Tampering(
@@ -118,14 +118,16 @@ TAMPERINGS = (
         "cancelled for too many trades, and it rested or has not traded",
         order(NO_LIQUIDITY, "reason = 'too_many_trades'"),
     ),
-    Tampering("status", "taken off before it rested", hand_over_priority(TAKEN_OFF, REJECTED)),
+    Tampering("status", "cancelled by request before it rested", hand_over_priority(TAKEN_OFF, REJECTED)),
     Tampering("status", "cancelled without one of a cancel's reasons", order(NO_LIQUIDITY, "reason = NULL")),
     Tampering(
         "status",
         "rejected without one of a rejection's reasons",
         order(REJECTED, "reason = 'no_liquidity'"),
     ),
-    Tampering("status", "a reason and nothing that it explains", order(OPEN, "reason = 'instrument_halted'")),
+    Tampering(
+        "status", "a reason, but neither cancelled nor rejected", order(OPEN, "reason = 'instrument_halted'")
+    ),
     Tampering(
         "fills",
         "more is filled than its quantity",

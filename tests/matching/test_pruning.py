@@ -207,7 +207,7 @@ def test_an_archive_that_can_not_be_written_is_told(tmp_path: Path) -> None:
         run_prune("--keep-days", "1", "--archive", str(tmp_path / "missing" / "file"))
     archive = tmp_path / "history.jsonl.gz"
     archive.write_bytes(b"what is there")
-    with pytest.raises(CommandError, match="is there already"):
+    with pytest.raises(CommandError, match="exists already"):
         run_prune("--keep-days", "1", "--archive", str(archive))
     assert archive.read_bytes() == b"what is there"
     assert stored() == before

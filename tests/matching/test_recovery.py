@@ -147,7 +147,7 @@ def test_what_is_no_book_is_refused(what: str) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(BROKEN[what])
-        with pytest.raises(CommandError, match=f"no book: .*{what}"):
+        with pytest.raises(CommandError, match=f"no valid book: .*{what}"):
             recover()
     finally:
         Order.objects.all().delete()

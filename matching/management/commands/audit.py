@@ -1,4 +1,4 @@
-"""manage.py audit: whether the exchange keeps its promises, in all that is stored and in the live books."""
+"""manage.py audit: checks the exchange's promises in all stored data and in the live books."""
 
 import time
 from argparse import ArgumentParser
@@ -16,13 +16,13 @@ from orders.models import Order
 
 
 class Command(BaseCommand):
-    """Reads only: it can run at any time, beside a running exchange and without one."""
+    """Never writes. It can run at any time, whether the exchange is running or not."""
 
-    help = "Check the exchange's promises in the database and the live books; exit 1 where one is broken."
+    help = "Check the exchange's promises in the database and the live books; exit 1 if one is broken."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--require-live", action="store_true", help="exit 1 also where a live book could not be compared"
+            "--require-live", action="store_true", help="exit 1 also if a live book could not be compared"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""manage.py prune: takes old finished orders and trades out of the database."""
+"""manage.py prune: deletes old finished orders and their trades from the database."""
 
 import gzip
 import os
@@ -25,9 +25,9 @@ DAYS_MAX = 36_500
 
 
 class Command(BaseCommand):
-    """Can run at any time, beside a running exchange. What was interrupted goes on in the next run."""
+    """Can run at any time, also beside a running exchange. After an interruption, run it again."""
 
-    help = "Delete orders that finished before a time, and the trades of which no order is left."
+    help = "Delete orders that finished before a time, and trades that have no order left."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         when = parser.add_mutually_exclusive_group(required=True)
@@ -38,13 +38,13 @@ class Command(BaseCommand):
             "--archive",
             type=Path,
             metavar="FILE",
-            help="write what is deleted to a new file first, a gzip of JSON lines",
+            help="first write the deleted rows to this new file, as gzipped JSON lines",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         before = read_time(options["before"], options["keep_days"])
         if options["archive"] is not None and options["archive"].exists():
-            raise CommandError(f"{options['archive']} is there already: name a new file as --archive")
+            raise CommandError(f"{options['archive']} exists already: choose a new file for --archive")
         try:
             if options["dry_run"]:
                 counts = with_progress(find_prunable(before))
@@ -57,8 +57,8 @@ class Command(BaseCommand):
             raise CommandError(database_advice(error)) from error
         except OSError as error:
             raise CommandError(
-                f"{options['archive']} can't be written: {error.strerror}. Nothing was deleted but what is in "
-                "it, the last page of that at most excepted. Choose another --archive and run it again"
+                f"{options['archive']} can't be written: {error.strerror}. All deleted rows are in it; its last "
+                "page may not be deleted yet. Choose another --archive and run this again"
             ) from error
         done = "would be deleted" if options["dry_run"] else "deleted"
         self.stdout.write(
@@ -67,7 +67,7 @@ class Command(BaseCommand):
 
 
 def read_time(before: str | None, keep_days: str | None) -> datetime:
-    """The moment that one of them says. Raises CommandError."""
+    """Return the time that one of the two options gives. Raises CommandError."""
     now = datetime.now(UTC)
     if before is not None:
         try:
@@ -80,7 +80,7 @@ def read_time(before: str | None, keep_days: str | None) -> datetime:
         raise CommandError(f"--keep-days: a whole number of days up to {DAYS_MAX} is required")
     if moment > now - AGE:
         raise CommandError(
-            f"{time_text(moment)} is less than {settings.PRUNE_AGE_HOURS_MIN:g} hours ago: orders so young stay, "
+            f"{time_text(moment)} is less than {settings.PRUNE_AGE_HOURS_MIN:g} hours ago: such new orders stay, "
             "because clients may still send them again with their idempotency keys"
         )
     return moment
@@ -88,12 +88,13 @@ def read_time(before: str | None, keep_days: str | None) -> datetime:
 
 @contextmanager
 def archive_file(path: Path) -> Iterator[Archive]:
-    """Takes pages, each a whole gzip member that is on the disk before the page is deleted. Raises OSError.
+    """Yield a function that appends a page to the archive. Raises OSError.
 
-    The file is a new one: in one that a crash cut short, nothing behind the cut could be read.
+    Each page is a whole gzip member that is on the disk before the page is deleted. The file must
+    be new: if a crash had truncated an existing file, pages after that point could not be read.
     """
     with path.open("xb") as file:
-        file.write(gzip.compress(b""))  # there may be nothing else
+        file.write(gzip.compress(b""))  # makes a valid file even if there are no pages
 
         def append(rows: Sequence[str]) -> None:
             file.write(gzip.compress("".join(f"{row}\n" for row in rows).encode()))
@@ -104,7 +105,7 @@ def archive_file(path: Path) -> Iterator[Archive]:
 
 
 def with_progress(pages: Iterator[Page]) -> Counter[str]:
-    """How many rows of each table go."""
+    """Run through the pages with a progress bar; returns the number of pruned rows by table."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     counts: Counter[str] = Counter()
     with Progress(*columns, console=Console(stderr=True)) as progress:

@@ -1,4 +1,4 @@
-"""manage.py recover: the order books out of the database, and whether the live worker has the same."""
+"""manage.py recover: shows the order books in the database, and compares them with a worker's."""
 
 import asyncio
 import time
@@ -18,14 +18,14 @@ from orders.models import Instrument
 
 
 class Command(BaseCommand):
-    """Reads only: it can run at any time, beside a running exchange and without one."""
+    """Never writes. It can run at any time, whether the exchange is running or not."""
 
-    help = "Rebuild the order books from the database and say what they hold."
+    help = "Rebuild the order books from the database and show a summary of each."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--partition", type=int, help="one partition (default: all with instruments)")
         parser.add_argument(
-            "--check", action="store_true", help="compare with the live worker; exit 1 where they differ"
+            "--check", action="store_true", help="compare with the live worker; exit 1 if they differ"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -38,8 +38,8 @@ class Command(BaseCommand):
             raise CommandError(database_advice(error)) from error
         except ValueError as error:
             raise CommandError(
-                f"the resting orders in the database are no book: {error}. Keep trading halted and look that "
-                "order up; a worker can't start on it either"
+                f"the resting orders in the database are no valid book: {error}. Keep trading halted and look "
+                "that order up; a worker can't load this book either"
             ) from error
 
     def recover(self, partition: int) -> None:
@@ -71,17 +71,17 @@ class Command(BaseCommand):
             raise CommandError(
                 f"partition {partition} differs from its worker's:\n  "
                 + "\n  ".join(differences)
-                + "\nWhere only sequences differ, trading went on: try again when it is calmer. Otherwise restart "
+                + "\nIf only sequences differ, trading went on: try again when it is calmer. Otherwise restart "
                 "the worker: it loads its books from the database"
             )
         self.stdout.write(f"partition {partition}: the live worker has the same books")
 
 
 def partitions(chosen: int | None) -> list[int]:
-    """The partitions that have instruments, or the chosen one if it has any. Raises CommandError."""
+    """Return the partitions with instruments, or only the chosen one. Raises CommandError."""
     known = sorted(set(Instrument.objects.values_list("partition", flat=True)))
     if chosen is not None and chosen not in known:
-        raise CommandError(f"partition {chosen} has no instruments; those with some: {known}")
+        raise CommandError(f"partition {chosen} has no instruments; partitions with instruments: {known}")
     if not known:
         raise CommandError("there are no instruments: start the exchange once, or create some in the admin")
     return known if chosen is None else [chosen]

@@ -1,4 +1,4 @@
-"""manage.py run_matching: the dedicated matching worker of one partition."""
+"""manage.py run_matching: runs the matching worker of one partition."""
 
 import asyncio
 import logging
@@ -41,12 +41,12 @@ class Command(BaseCommand):
             if options["instruments"]:
                 partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
             uvloop.run(match(partition))
-        except ProgrammingError as error:  # a table or a column is not there, or not ours
+        except ProgrammingError as error:  # a table or column is missing or not accessible
             raise CommandError(database_advice(error)) from error
 
 
 def partition_number(text: str) -> int:
-    """Raises ArgumentTypeError."""
+    """Parse a partition's number. Raises ArgumentTypeError."""
     if not text.isdecimal() or int(text) > PARTITION_MAX:
         raise ArgumentTypeError(f"{text!r} is not a whole number from 0 to {PARTITION_MAX}")
     return int(text)
@@ -63,7 +63,7 @@ async def match(partition: int) -> None:
 
 
 def partition_of(symbols: Sequence[str]) -> int:
-    """The partition that holds these symbols. Raises CommandError."""
+    """Return the partition of these symbols. Raises CommandError if it is not the same for all."""
     partitions = dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "partition"))
     unknown = sorted(set(symbols) - partitions.keys())
     if unknown:
@@ -76,5 +76,5 @@ def partition_of(symbols: Sequence[str]) -> int:
     rest = Instrument.objects.filter(partition=partition).exclude(symbol__in=symbols)
     others = ", ".join(rest.values_list("symbol", flat=True))
     if others:
-        logger.info("partition %d also holds %s: one worker matches a partition whole", partition, others)
+        logger.info("partition %d also holds %s: a worker matches a whole partition", partition, others)
     return partition
