@@ -38,10 +38,6 @@ _FILLED = OrderStatus.FILLED.value
 _CANCELLED = OrderStatus.CANCELLED.value
 _REJECTED = OrderStatus.REJECTED.value
 _BUY, _SELL = engine.Side.BUY, engine.Side.SELL
-_REMAINDER_REASONS = {
-    engine.RemainderReason.NO_LIQUIDITY: Reason.NO_LIQUIDITY,
-    engine.RemainderReason.TOO_MANY_TRADES: Reason.TOO_MANY_TRADES,
-}
 
 Key = tuple[str, str]  # client id, idempotency key
 
@@ -85,9 +81,17 @@ class NewOrder(msgspec.Struct):
         is_whole = self.filled_lots == self.command.quantity_lots
         self.status = _FILLED if is_whole else _PARTIALLY_FILLED
 
-    def cancel(self, reason: Reason, sequence: int) -> None:
+    def rest(self, sequence: int) -> None:
+        self.priority = self.sequence = sequence
+
+    def cancel(self, reason: engine.CancelReason, sequence: int) -> None:
         self.status = _CANCELLED
         self.reason = reason.value
+        self.sequence = sequence
+
+    def reject(self, reason: str, sequence: int) -> None:
+        self.status = _REJECTED
+        self.reason = reason
         self.sequence = sequence
 
 
@@ -100,6 +104,20 @@ class OrderChange(msgspec.Struct):
     filled_lots: int = 0
     filled_notional: int = 0
     sequence: int = 0
+
+    def fill(self, trade: TradeRow) -> None:
+        """Add a trade of this order, which rested before the batch: it is the maker."""
+        event = trade.event
+        self.filled_lots += event.quantity_lots
+        self.filled_notional += event.price_ticks * event.quantity_lots
+        self.sequence = event.sequence
+        if event.maker_remaining_lots == 0:
+            self.status = _FILLED
+
+    def cancel(self, reason: engine.CancelReason, sequence: int) -> None:
+        self.status = _CANCELLED
+        self.reason = reason.value
+        self.sequence = sequence
 
 
 class CandleChange(msgspec.Struct):
@@ -204,11 +222,9 @@ class Batch:
             if earlier != command.order_id:
                 self._reply(command, ReplyKind.DUPLICATE, earlier.encode())
                 return
-        order = NewOrder(command, market.instrument)
+        order = self.orders[command.order_id] = NewOrder(command, market.instrument)
         if market.instrument.halted:
-            order.status, order.reason = _REJECTED, Reason.INSTRUMENT_HALTED.value
-            order.sequence = market.book.sequence
-            self.orders[command.order_id] = order
+            order.reject(Reason.INSTRUMENT_HALTED.value, market.book.sequence)
             return
         placed = engine.PlaceOrder(
             order_id=command.order_id,
@@ -220,59 +236,9 @@ class Batch:
         )
         refusal = self._bounds.refusal(market, placed)
         if refusal is not None:
-            order.status, order.reason = _REJECTED, refusal
-            order.sequence = market.book.sequence
-            self.orders[command.order_id] = order
+            order.reject(refusal, market.book.sequence)
             return
-        previous_sequence = market.book.sequence
-        events = market.book.process(placed, self._order_trades_max)
-        self._events.append((market, events))
-        self.orders[command.order_id] = order
-        for event in events:
-            if isinstance(event, engine.Trade):
-                trade = self._trade(event, taker=order)
-                if not event.maker_remaining_lots:
-                    market.open_orders.remove(event.maker_client_id)
-                maker_side = _SELL if event.taker_side is _BUY else _BUY
-                self._level(market, previous_sequence, event, maker_side).trades.append(trade)
-            elif isinstance(event, engine.OrderRested):
-                order.priority = order.sequence = event.sequence
-                market.open_orders.add(event.client_id)
-                self._level(market, previous_sequence, event, event.side)
-            elif isinstance(event, engine.RemainderCancelled):
-                order.cancel(_REMAINDER_REASONS[event.reason], market.book.sequence)
-            else:
-                raise ValueError(f"order_id={command.order_id}: {event}")
-
-    def _trade(self, event: engine.Trade, *, taker: NewOrder) -> TradeRow:
-        instrument = taker.instrument
-        trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
-        self.trades.append(trade)
-        taker.fill(trade)
-        maker = self.orders.get(event.maker_order_id)
-        notional = event.price_ticks * event.quantity_lots
-        if maker is not None:
-            maker.fill(trade)
-        else:
-            change = self._change(event.maker_order_id, instrument)
-            change.filled_lots += event.quantity_lots
-            change.filled_notional += notional
-            change.sequence = event.sequence
-            if event.maker_remaining_lots == 0:
-                change.status = _FILLED
-        price = event.price_ticks
-        candle = self.candles.get(instrument.instrument_id)
-        if candle is None:
-            candle = self.candles[instrument.instrument_id] = CandleChange(
-                instrument.grid, open_ticks=price, high_ticks=price, low_ticks=price
-            )
-        candle.high_ticks = max(candle.high_ticks, price)
-        candle.low_ticks = min(candle.low_ticks, price)
-        candle.close_ticks = price
-        candle.volume_lots += event.quantity_lots
-        candle.notional += notional
-        candle.trade_count += 1
-        return trade
+        self._process(market, placed)
 
     def _cancel(self, command: messages.CancelOrder) -> None:
         market = self._books.get(command.instrument)
@@ -284,29 +250,65 @@ class Batch:
         if command.client_id not in ("", owner):
             self._reply(command, ReplyKind.NOT_OPEN, messages.NOT_OWNER)
             return
-        previous_sequence = market.book.sequence
-        events = market.book.process(engine.CancelOrder(order_id=command.order_id, client_id=owner))
-        self._events.append((market, events))
-        (event,) = events
-        if not isinstance(event, engine.OrderCancelled):
-            raise ValueError(f"order_id={command.order_id}: {event}")
-        reason = Reason.OPERATOR if command.by_operator else Reason.CLIENT_REQUEST
-        order = self.orders.get(command.order_id)
-        if order is not None:
-            order.cancel(reason, event.sequence)
-        else:
-            change = self._change(command.order_id, market.instrument)
-            change.status, change.reason = _CANCELLED, reason.value
-            change.sequence = event.sequence
+        reason = engine.CancelReason.OPERATOR if command.by_operator else engine.CancelReason.CLIENT_REQUEST
+        self._process(market, engine.CancelOrder(command.order_id, owner, reason))
         self.cancelled.append(command)
-        market.open_orders.remove(event.client_id)
-        self._level(market, previous_sequence, event, event.side)
 
-    def _change(self, order_id: str, instrument: TradedInstrument) -> OrderChange:
-        change = self.changes.get(order_id)
-        if change is None:
-            change = self.changes[order_id] = OrderChange(instrument)
-        return change
+    def _process(self, market: MarketBook, command: engine.PlaceOrder | engine.CancelOrder) -> None:
+        """Run a command in its book, and apply each event to the orders that the event names.
+
+        Raises ValueError if the book rejects the command: the checks before it let none through.
+        """
+        previous_sequence = market.book.sequence
+        events = market.book.process(command, self._order_trades_max)
+        self._events.append((market, events))
+        open_orders = market.open_orders
+        for event in events:
+            if isinstance(event, engine.Trade):
+                if not event.maker_remaining_lots:
+                    open_orders.remove(event.maker_client_id)
+                maker_side = _SELL if event.taker_side is _BUY else _BUY
+                change = self._level(market, previous_sequence, event, maker_side)
+                change.trades.append(self._trade(event, market.instrument))
+            elif isinstance(event, engine.OrderRested):
+                self.orders[event.order_id].rest(event.sequence)
+                open_orders.add(event.client_id)
+                self._level(market, previous_sequence, event, event.side)
+            elif isinstance(event, engine.OrderCancelled):
+                self._order(event.order_id, market.instrument).cancel(event.reason, event.sequence)
+                open_orders.remove(event.client_id)
+                self._level(market, previous_sequence, event, event.side)
+            elif isinstance(event, engine.RemainderCancelled):
+                self.orders[event.order_id].cancel(event.reason, market.book.sequence)
+            else:
+                raise ValueError(f"order_id={event.order_id}: {event}")
+
+    def _trade(self, event: engine.Trade, instrument: TradedInstrument) -> TradeRow:
+        """Record a trade in its two orders and in the minute's candle."""
+        trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
+        self.trades.append(trade)
+        self.orders[event.taker_order_id].fill(trade)
+        self._order(event.maker_order_id, instrument).fill(trade)
+        price = event.price_ticks
+        candle = self.candles.get(instrument.instrument_id)
+        if candle is None:
+            candle = self.candles[instrument.instrument_id] = CandleChange(
+                instrument.grid, open_ticks=price, high_ticks=price, low_ticks=price
+            )
+        candle.high_ticks = max(candle.high_ticks, price)
+        candle.low_ticks = min(candle.low_ticks, price)
+        candle.close_ticks = price
+        candle.volume_lots += event.quantity_lots
+        candle.notional += price * event.quantity_lots
+        candle.trade_count += 1
+        return trade
+
+    def _order(self, order_id: str, instrument: TradedInstrument) -> NewOrder | OrderChange:
+        """The order as this batch has it: placed in the batch, or the difference to an earlier one."""
+        order = self.orders.get(order_id) or self.changes.get(order_id)
+        if order is None:
+            order = self.changes[order_id] = OrderChange(instrument)
+        return order
 
     def _level(
         self,

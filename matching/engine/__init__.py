@@ -9,7 +9,7 @@ them.
 """
 
 from matching.engine.book import OrderBook
-from matching.engine.commands import INTEGER_MAX, CancelOrder, OrderType, PlaceOrder, Side
+from matching.engine.commands import INTEGER_MAX, CancelOrder, CancelReason, OrderType, PlaceOrder, Side
 from matching.engine.events import (
     CommandRejected,
     Event,
@@ -17,7 +17,6 @@ from matching.engine.events import (
     OrderRested,
     RejectReason,
     RemainderCancelled,
-    RemainderReason,
     Trade,
 )
 from matching.engine.level import Level
@@ -26,6 +25,7 @@ from matching.engine.open_orders import OpenOrders
 __all__ = [
     "INTEGER_MAX",
     "CancelOrder",
+    "CancelReason",
     "CommandRejected",
     "Event",
     "Level",
@@ -37,7 +37,6 @@ __all__ = [
     "PlaceOrder",
     "RejectReason",
     "RemainderCancelled",
-    "RemainderReason",
     "Side",
     "Trade",
 ]

@@ -23,6 +23,7 @@ from matching.engine.book_side import BookSide
 from matching.engine.commands import (
     INTEGER_MAX,
     CancelOrder,
+    CancelReason,
     OrderType,
     PlaceOrder,
     Side,
@@ -36,7 +37,6 @@ from matching.engine.events import (
     OrderRested,
     RejectReason,
     RemainderCancelled,
-    RemainderReason,
     Trade,
 )
 from matching.engine.level import Level, RestingOrder
@@ -44,7 +44,7 @@ from matching.engine.level import Level, RestingOrder
 _BUY = Side.BUY  # Enum members are looked up once, because that is slow: see commands.py.
 _LIMIT = OrderType.LIMIT
 _MARKET = OrderType.MARKET
-_TOO_MANY_TRADES = RemainderReason.TOO_MANY_TRADES
+_TOO_MANY_TRADES = CancelReason.TOO_MANY_TRADES
 
 
 class OrderBook:
@@ -295,6 +295,7 @@ class OrderBook:
                 level.quantity_lots,
                 level.orders,
                 None if previous is None else previous.order_id,
+                command.reason,
             )
         ]
 

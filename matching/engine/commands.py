@@ -9,7 +9,7 @@ The garbage collector does not track these structs: they hold only strings and i
 can't form cycles.
 """
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from msgspec import Struct
 
@@ -34,6 +34,19 @@ class OrderType(IntEnum):
     MARKET = 1
 
 
+class CancelReason(StrEnum):
+    """The reason why an order was cancelled, in whole or in its remainder."""
+
+    CLIENT_REQUEST = "client_request"
+    """The owner has asked for it."""
+    OPERATOR = "operator"
+    """An operator of the exchange has asked for it."""
+    NO_LIQUIDITY = "no_liquidity"
+    """The opposite side has no orders left for a market order."""
+    TOO_MANY_TRADES = "too_many_trades"
+    """The order has made as many trades as one order may, and would trade again."""
+
+
 class PlaceOrder(Struct, frozen=True, gc=False):
     """A new order. `price_ticks` is 0 for a market order; `quantity_lots` is at least 1."""
 
@@ -50,6 +63,7 @@ class CancelOrder(Struct, frozen=True, gc=False):
 
     order_id: str
     client_id: str
+    reason: CancelReason = CancelReason.CLIENT_REQUEST
 
 
 _LIMIT = OrderType.LIMIT  # Looking an enum member up each time costs 75 ns in CPython 3.11.

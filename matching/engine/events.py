@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from matching.engine.commands import Side
+from matching.engine.commands import CancelReason, Side
 
 
 class RejectReason(StrEnum):
@@ -28,15 +28,6 @@ class RejectReason(StrEnum):
     """No order with this id rests in the book."""
     NOT_OWNER = "not_owner"
     """The order rests in the book, but belongs to another client."""
-
-
-class RemainderReason(StrEnum):
-    """The reason why the remainder of an order was cancelled."""
-
-    NO_LIQUIDITY = "no_liquidity"
-    """The opposite side has no orders left for a market order."""
-    TOO_MANY_TRADES = "too_many_trades"
-    """The order has made as many trades as one order may, and would trade again."""
 
 
 class Trade(Struct, frozen=True, gc=False):
@@ -89,6 +80,7 @@ class OrderCancelled(Struct, frozen=True, gc=False):
     level_quantity_lots: int
     level_orders: int
     previous_order_id: str | None
+    reason: CancelReason = CancelReason.CLIENT_REQUEST
 
 
 class RemainderCancelled(Struct, frozen=True, gc=False):
@@ -97,7 +89,7 @@ class RemainderCancelled(Struct, frozen=True, gc=False):
     order_id: str
     client_id: str
     remaining_lots: int
-    reason: RemainderReason = RemainderReason.NO_LIQUIDITY
+    reason: CancelReason = CancelReason.NO_LIQUIDITY
 
 
 class CommandRejected(Struct, frozen=True, gc=False):

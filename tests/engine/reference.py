@@ -11,6 +11,7 @@ from hashlib import sha256
 from matching.engine import (
     INTEGER_MAX,
     CancelOrder,
+    CancelReason,
     CommandRejected,
     Event,
     Level,
@@ -20,7 +21,6 @@ from matching.engine import (
     PlaceOrder,
     RejectReason,
     RemainderCancelled,
-    RemainderReason,
     Side,
     Trade,
 )
@@ -75,7 +75,7 @@ class ReferenceBook:
         makers = self.orders[_other(command.side)]
         while remaining_lots > 0 and makers and _crosses(command, makers[0]):
             if len(events) == trades_max:
-                reason = RemainderReason.TOO_MANY_TRADES
+                reason = CancelReason.TOO_MANY_TRADES
                 return [
                     *events,
                     RemainderCancelled(command.order_id, command.client_id, remaining_lots, reason),
@@ -103,7 +103,7 @@ class ReferenceBook:
                 )
             )
         if remaining_lots > 0 and command.order_type == OrderType.MARKET:
-            reason = RemainderReason.NO_LIQUIDITY
+            reason = CancelReason.NO_LIQUIDITY
             events.append(RemainderCancelled(command.order_id, command.client_id, remaining_lots, reason))
         elif remaining_lots > 0:
             order = Resting(
@@ -126,7 +126,8 @@ class ReferenceBook:
                 place = ahead.index(order.order_id)
                 orders.remove(order)
                 self.sequence += 1
-                return [OrderCancelled(*self._after(order), ahead[place - 1] if place else None)]
+                previous = ahead[place - 1] if place else None
+                return [OrderCancelled(*self._after(order), previous, command.reason)]
         return [CommandRejected(command.order_id, command.client_id, RejectReason.ORDER_NOT_OPEN)]
 
     def _insert(self, order: Resting) -> None:

@@ -8,6 +8,7 @@ import pytest
 from matching.engine import (
     INTEGER_MAX,
     CancelOrder,
+    CancelReason,
     CommandRejected,
     Event,
     Level,
@@ -149,6 +150,14 @@ def test_a_cancel_takes_one_order_out_of_the_queue(book: Book, taken: str) -> No
     assert not book.contains(taken)
     place(book, sell("s4", 100, 8))
     assert makers(place(book, market("m", Side.BUY, 15))) == [*lots, "s4"]
+
+
+@pytest.mark.parametrize("reason", CancelReason)
+def test_a_cancel_tells_the_reason_that_the_command_gives(book: Book, reason: CancelReason) -> None:
+    place(book, buy("b1", 100, 5))
+    (event,) = place(book, CancelOrder("b1", "ann", reason))
+    assert isinstance(event, OrderCancelled)
+    assert event.reason is reason
 
 
 def test_a_cancel_of_a_partly_filled_order_tells_what_was_left(book: Book) -> None:
