@@ -18,7 +18,7 @@ from base.database import DatabaseReader
 from base.loops import per_event_loop
 from base.redis import RedisSession, connect_redis
 from base.refusals import Unavailable
-from base.shared import Shared
+from base.shared import SharedResult
 from base.times import time_text
 from orders.gateway import current_gateway
 from orders.instruments import directory
@@ -153,6 +153,6 @@ def _select_one() -> None:
 
 
 @per_event_loop
-def current_health() -> Shared[Health]:
+def current_health() -> SharedResult[Health]:
     """The health that all on this event loop share."""
-    return Shared(HealthCheck().run, settings.HEALTH_SHARED_SECONDS)
+    return SharedResult(HealthCheck().run, settings.HEALTH_SHARED_SECONDS)

@@ -7,7 +7,7 @@ one turn of the event loop are written together.
 from prometheus_client import Counter
 
 from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
-from base.loops import Gathered
+from base.loops import TurnBatcher
 
 _received = Counter("exchange_orders_received", "Requests to place an order, valid or not")
 _refused = Counter(
@@ -24,9 +24,9 @@ _cancel_latency = SeriesHistogram(
     buckets=LATENCY_BUCKETS_SECONDS,
 )
 
-_received_together = Gathered[int](lambda counts: _received.inc(sum(counts)))
-latency_seconds = Gathered[float](_latency.observe_all)
-cancel_latency_seconds = Gathered[float](_cancel_latency.observe_all)
+_received_together = TurnBatcher[int](lambda counts: _received.inc(sum(counts)))
+latency_seconds = TurnBatcher[float](_latency.observe_all)
+cancel_latency_seconds = TurnBatcher[float](_cancel_latency.observe_all)
 
 
 class PlaceOrderMeter:

@@ -21,7 +21,7 @@ _CANCEL_SUFFIXES = ("/cancel", "/cancel/")
 
 
 class ConcurrencyLimit:
-    """Limits one kind of request: `at_once` requests run, `waiting_max` more wait for their turn."""
+    """Limits one kind of request: `at_once` requests run, and `waiting_max` more may wait."""
 
     def __init__(self, at_once: int, waiting_max: int = 0) -> None:
         self._free = at_once + waiting_max

@@ -217,7 +217,7 @@ def _allowed_methods(actions: Mapping[str, str]) -> list[str]:
 
 
 def _meta_name(name: bytes) -> str:
-    """Return the key of a header in a request's META, as defined by CGI (RFC 3875, section 4.1.18)."""
+    """Return the key of a header in META, as defined by CGI (RFC 3875, section 4.1.18)."""
     return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 

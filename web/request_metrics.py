@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from prometheus_client import Counter
 
 from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
-from base.loops import Gathered
+from base.loops import TurnBatcher
 
 NO_ENDPOINT = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -56,4 +56,4 @@ def _count_requests(requests: list[AnsweredRequest]) -> None:
         _seconds.labels(endpoint).observe_all(amounts)
 
 
-answered = Gathered[AnsweredRequest](_count_requests)
+answered = TurnBatcher[AnsweredRequest](_count_requests)
