@@ -230,8 +230,8 @@ class _ChannelMessages(_RedisProtocol):
 class RedisChannel:
     """Subscribes to one channel on a separate connection, and calls `on_message` for each message.
 
-    redis-py's subscription makes a task for each message's timeout, and waits for the next message in
-    another task.
+    redis-py's subscription makes a task for each message's timeout, and waits for the next message
+    in another task.
     """
 
     def __init__(self, redis: Redis, name: str, on_message: Callable[[bytes], None]) -> None:

@@ -1,7 +1,7 @@
-"""What the order path of the API processes counts; requests when they arrive (`PlaceOrderMeter`).
+"""Metrics of placed and cancelled orders in the API processes.
 
-Each count is a write to a file, out of which GET /metrics reads what all processes have counted. So the counts of
-one turn of the event loop are written together.
+Each change of a metric is a write to a file, from which GET /metrics reads the metrics of all
+processes. The changes in one turn of the event loop are therefore written together.
 """
 
 from prometheus_client import Counter
@@ -30,7 +30,7 @@ cancel_latency_seconds = TurnBatcher[float](_cancel_latency.observe_all)
 
 
 class PlaceOrderMeter:
-    """Counts requests to place an order, those as well that no view has seen."""
+    """Counts all requests to place an order, including requests that never reach a view."""
 
     def begin(self) -> None:
         _received_together.add(1)
