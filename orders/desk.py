@@ -162,7 +162,7 @@ class OrderDesk:
         return await self._cancel_result(order_id, answer.reply, answer.allowance)
 
     async def reload_instruments(self, partition: int) -> None:
-        """Make a partition's worker load the instruments again. Raises Unavailable, OutcomeUnknown."""
+        """Make a partition's worker reload the instruments. Raises Unavailable, OutcomeUnknown."""
         request_id, process_id = str(uuid_utils.uuid7()), self._gateway.process_id
         await self._run_operator_command(
             messages.ReloadInstruments(request_id=request_id, reply_to=process_id), partition

@@ -25,7 +25,7 @@ Key_contra = TypeVar("Key_contra", bound=Hashable, contravariant=True)
 
 
 class RowReader(Protocol[Key_contra]):
-    """Returns the row of an order by a key, or None if there is no such order. Raises Unavailable."""
+    """Returns an order's row by a key, or None if there is no such order. Raises Unavailable."""
 
     async def __call__(self, key: Key_contra) -> Order | None: ...
 
@@ -94,11 +94,11 @@ class PacedRows(Generic[Key]):
 class DeskReads(NamedTuple):
     """The readers of an order desk. Orders and cancels use different ones."""
 
-    orders: Reader  # processed orders: the result, or the earlier order with the same key
-    replays: Reader  # the fills of orders that are sent again with the same key
-    cancelled: Reader  # the fills of cancelled orders
-    refused_orders: RowReader[tuple[str, str]]  # of refused requests, by client id and key
-    refused_cancels: RowReader[str]  # of cancels whose order no worker has open, by order id
+    orders: Reader  # reads the result of an order, or the earlier order with the same key
+    replays: Reader  # reads the fills of an order that was sent again with the same key
+    cancelled: Reader  # reads a cancelled order with its fills
+    refused_orders: RowReader[tuple[str, str]]  # finds an earlier order by client id and key
+    refused_cancels: RowReader[str]  # finds an order that no worker has open, by its id
 
 
 def _reader(places_max: int) -> DatabaseReader:

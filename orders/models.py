@@ -125,7 +125,7 @@ class Instrument(models.Model):
         return Grid.of(self.tick_size, self.lot_size)
 
     def clean(self) -> None:
-        """Check that all limits are on the grid, and that their steps can be represented exactly."""
+        """Check that all limits are on the grid and have at most STEPS_MAX steps."""
         errors: dict[str, str] = {}
         for step_name, names in (
             ("tick_size", ("min_price", "max_price")),

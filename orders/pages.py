@@ -26,7 +26,7 @@ _AFTER_ALL = UUID(int=2**128 - 1)
 
 
 class RowPage(NamedTuple):
-    """Some orders, newest first, with their instruments. `more` is set if more orders may follow."""
+    """Some orders, newest first, with their instruments. `more` is set if others may follow."""
 
     rows: list[Order]
     more: bool

@@ -110,7 +110,7 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
         return super().to_internal_value(data)
 
     def _read(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Read valid input. Raises KeyError, TypeError or ValidationError if anything is invalid."""
+        """Read valid input. Raises KeyError, TypeError or ValidationError if it is invalid."""
         if type(data) is not dict:
             raise TypeError("not a JSON object")
         values: dict[str, Any] = {}

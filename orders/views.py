@@ -114,7 +114,7 @@ class InstrumentViewSet(AsyncViewSet):
 
 
 async def _read_order(request: Request) -> OrderRequest:
-    """Return the validated order in a request. Raises InvalidRequest, ValidationError, Unavailable."""
+    """Return a request's validated order. Raises InvalidRequest, ValidationError, Unavailable."""
     fields = _place_order.run_validation(request.data)
     header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if header is not None:

@@ -87,7 +87,7 @@ class Admission(msgspec.Struct, frozen=True):
 
 
 class AdmissionScript:
-    """The script for one partition, on a separate connection. One round trip at a time is allowed."""
+    """The script for one partition, on a separate connection. Allows one round trip at a time."""
 
     def __init__(self, redis: Redis, partition: int) -> None:
         self._session = RedisSession(redis)

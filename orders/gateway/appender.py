@@ -83,7 +83,7 @@ class Appender:
         self, script: AdmissionScript, on_admission: Callable[[WaitingCommand, Admission], None]
     ) -> None:
         self._script = script
-        # Read once: each look-up in the settings costs time, and every order needs these.
+        # Read once, because every order needs these and each look-up in the settings costs time.
         self._orders_max = settings.GATEWAY_PENDING_MAX
         self._others_max = settings.GATEWAY_PENDING_CANCELS_MAX
         self._on_admission = on_admission
@@ -93,7 +93,7 @@ class Appender:
         self._outage = Outage(logger, "Redis: orders and cancels can't be appended")
 
     def is_full(self, is_order: bool) -> bool:
-        """Return whether no more commands may wait. Orders and other commands have separate limits."""
+        """Return whether no more may wait. Orders and all other commands have separate limits."""
         if is_order:
             return self._orders_pending >= self._orders_max
         return len(self._pending) - self._orders_pending >= self._others_max

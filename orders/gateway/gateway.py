@@ -59,7 +59,7 @@ class OrderGateway:
     def __init__(self, link: RedisLink) -> None:
         self.process_id = uuid.uuid4().hex
         self._link = link
-        # Read once: each look-up in the settings costs time, and every order needs these.
+        # Read once, because every order needs these and each look-up in the settings costs time.
         self._orders_max = settings.GATEWAY_WAITING_MAX
         self._others_max = settings.GATEWAY_WAITING_CANCELS_MAX
         self._reply_timeout_seconds = settings.ORDER_REPLY_TIMEOUT_SECONDS
@@ -158,13 +158,13 @@ class OrderGateway:
             self._orders_waiting -= is_order
 
     def _is_full(self, is_order: bool) -> bool:
-        """Return whether no more commands may wait. Orders and other commands have separate limits."""
+        """Return whether no more may wait. Orders and all other commands have separate limits."""
         if is_order:
             return self._orders_waiting >= self._orders_max
         return len(self._waiting) - self._orders_waiting >= self._others_max
 
     async def _on_connection_lost(self) -> None:
-        """Disconnect the appenders: if the server closed the reply channel, it closed theirs too."""
+        """Disconnect the appenders: the server has probably closed their connections too."""
         for appender in self._appenders.values():
             await appender.disconnect()
 
