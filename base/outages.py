@@ -42,7 +42,7 @@ class Outage:
     def failed(self, error: BaseException | str, *, name: str = "", traceback: bool = False) -> None:
         """Count a failed attempt.
 
-        Log it if it is the first one, or OUTAGE_LOG_SECONDS after a line.
+        The first failure of an outage is logged, and then one failure every OUTAGE_LOG_SECONDS.
 
         If `traceback` is set, the error may be a defect and the first line includes its stack
         trace.

@@ -31,10 +31,16 @@ _open_files = Gauge(
     "exchange_process_open_files", "Open files and connections", _LABELS, multiprocess_mode="liveall"
 )
 _open_files_max = Gauge(
-    "exchange_process_open_files_max", "How many there may be", _LABELS, multiprocess_mode="liveall"
+    "exchange_process_open_files_max",
+    "Limit of open files and connections",
+    _LABELS,
+    multiprocess_mode="liveall",
 )
 _started = Gauge(
-    "exchange_process_start_time_seconds", "When it started, since 1970", _LABELS, multiprocess_mode="liveall"
+    "exchange_process_start_time_seconds",
+    "Start time of the process, in seconds since 1970",
+    _LABELS,
+    multiprocess_mode="liveall",
 )
 
 

@@ -23,7 +23,7 @@ def now_text() -> str:
 def parse_time(text: str) -> datetime:
     """Return the moment in an RFC 3339 text, which may be incomplete.
 
-    The time is midnight if the text has none, and the offset is UTC if the text has none.
+    Without a time, it is midnight. Without an offset, it is UTC.
 
     Raises ValueError with a message for the client.
     """

@@ -36,7 +36,10 @@ class Scale:
 
     @classmethod
     def of(cls, size: Decimal) -> "Scale":
-        """Raises ValueError if `size` is not above zero or has more than DECIMALS_MAX decimals."""
+        """Return the scale of a step size.
+
+        Raises ValueError if `size` is not above zero or has more than DECIMALS_MAX decimals.
+        """
         if size <= 0 or EXACT.remainder(size, Decimal(1).scaleb(-DECIMALS_MAX)):
             raise ValueError(f"step size={size} must be above zero, with at most {DECIMALS_MAX} decimals")
         numerator, denominator = size.as_integer_ratio()

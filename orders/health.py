@@ -56,7 +56,7 @@ class Health(msgspec.Struct, frozen=True):
         return [f"{name}: {found}" for name, found in self.checks.items() if found != OK]
 
 
-class Matching(msgspec.Struct, frozen=True):
+class PartitionCoverage(msgspec.Struct, frozen=True):
     """The partitions with instruments that have a worker, and those that have none."""
 
     matched: list[int]
@@ -96,7 +96,7 @@ class HealthCheck:
         servers_answer = database == redis == OK
         if servers_answer and str(matching) == OK:
             state = "healthy"
-        elif servers_answer and isinstance(matching, Matching) and matching.matched:
+        elif servers_answer and isinstance(matching, PartitionCoverage) and matching.matched:
             state = "degraded"
         else:
             state = "unhealthy"
@@ -114,12 +114,12 @@ class HealthCheck:
         await current_gateway().ready()  # without replies, this process cannot process orders
         return OK
 
-    async def _check_matching(self) -> Matching:
+    async def _check_matching(self) -> PartitionCoverage:
         partitions = await active_partitions()
         if not partitions:
             raise CheckFailed("no instruments: run manage.py migrate and load some")
         states = await read_partition_states(self._heartbeats, partitions)
-        return Matching(
+        return PartitionCoverage(
             matched=[state.partition for state in states if state.is_matched],
             unmatched=[state.partition for state in states if not state.is_matched],
         )
@@ -133,7 +133,7 @@ async def active_partitions() -> set[int]:
     return {instrument.partition for instrument in (await directory.all()).values()}
 
 
-async def _check_result(check: Awaitable[str | Matching]) -> str | Matching:
+async def _check_result(check: Awaitable[str | PartitionCoverage]) -> str | PartitionCoverage:
     """Return what the check returns, or a short description of the problem for the operator.
 
     The description contains no addresses or credentials.

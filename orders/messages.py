@@ -81,7 +81,7 @@ NOT_OWNER = b"not_owner"  # the order is open, but belongs to another client tha
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
-    """The answer to one command, sent after its effects are committed."""
+    """The reply to one command, which is sent after its effects are committed."""
 
     request_id: str
     kind: ReplyKind

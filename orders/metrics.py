@@ -15,12 +15,12 @@ _refused = Counter(
 )
 _latency = SeriesHistogram(
     "exchange_order_latency_seconds",
-    "From a request to place an order to its answer, of orders that were taken",
+    "Seconds from a request to place an order to its answer, without refused requests",
     buckets=LATENCY_BUCKETS_SECONDS,
 )
 _cancel_latency = SeriesHistogram(
     "exchange_cancel_latency_seconds",
-    "From a request to cancel an order to its answer, of orders that were cancelled",
+    "Seconds from a request to cancel an order to its answer, without refused requests",
     buckets=LATENCY_BUCKETS_SECONDS,
 )
 

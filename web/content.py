@@ -1,10 +1,9 @@
 """Reads and writes JSON with msgspec.
 
-Numbers are read as exact Decimals and written digit for digit.
-
-Documents with a repeated key are refused. JSON does not define which of the values counts, and a
-proxy may have read the first one. Most documents have as many colons as members, which proves that
-no key is repeated. Only other documents are read a second time, key by key.
+Numbers are read as exact Decimals and written digit for digit. Documents with a repeated key are
+refused. JSON does not define which of the values counts, and a proxy may have read the first one.
+Most documents have as many colons as members, which proves that no key is repeated. Only other
+documents are read a second time, key by key.
 """
 
 import json

@@ -135,7 +135,7 @@ class ApiHandler:
         started = time.perf_counter()
         try:
             body = await read_body(scope, receive, _BODY_BYTES_MAX)
-            started = time.perf_counter()  # do not measure how slowly the client sent its body
+            started = time.perf_counter()  # exclude the time that the client took to send its body
         except Incomplete:
             # A client that sent invalid chunks can still read the answer.
             response: ApiResponse = incomplete_request()

@@ -1,10 +1,9 @@
 """Keyset pagination: a cursor holds the sort key of a page's last item.
 
-Page 1,000 costs as much as page 1.
-
-A cursor belongs to one query. It has a signature over the list, the filters and the key. The cursor
-of another query would silently skip items, so it is refused. `limit` is not signed and may change
-from page to page. Known limit: after a change of the secret key, all earlier cursors are invalid.
+Page 1,000 therefore costs as much as page 1. A cursor belongs to one query. It has a signature over
+the list, the filters and the key. The cursor of another query would silently skip items, so it is
+refused. `limit` is not signed and may change from page to page. Known limit: after a change of the
+secret key, all earlier cursors are invalid.
 """
 
 import base64

@@ -17,11 +17,11 @@ NO_ENDPOINT = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _requests = Counter(
-    "exchange_requests", "Requests but those to place an order", ["method", "endpoint", "status"]
+    "exchange_requests", "Requests, except those to place an order", ["method", "endpoint", "status"]
 )
 _seconds = SeriesHistogram(
     "exchange_request_seconds",
-    "From a request's last byte to its answer, of the same requests",
+    "Seconds from a request's last byte to its answer, except requests to place an order",
     ["endpoint"],
     buckets=LATENCY_BUCKETS_SECONDS,
 )
