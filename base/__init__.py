@@ -1,1 +1,4 @@
-"""Redis, database reads, exact numbers, times, event loops, logs: whatever every floor needs. Knows no HTTP."""
+"""Code that every other package may use: Redis, database reads, exact numbers, times, loops, logs.
+
+Nothing here depends on HTTP or on trading.
+"""

@@ -1,4 +1,7 @@
-"""Which addresses belong to one party: whoever has one IPv6 address has all that share its first 64 bits."""
+"""Groups IP addresses by party.
+
+The holder of one IPv6 address usually has all addresses that share its first 64 bits.
+"""
 
 import ipaddress
 
@@ -8,7 +11,10 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def parse_address(text: str) -> Address | None:
-    """An address with or without its zone; an IPv4 one if it is mapped into IPv6. None if it is not an address."""
+    """Return the address in a text, without its zone, or None if the text is not an address.
+
+    An IPv4 address that is mapped into IPv6 is returned as IPv4.
+    """
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
@@ -19,7 +25,7 @@ def parse_address(text: str) -> Address | None:
 
 
 def party_of(address: Address) -> str:
-    """The address itself, or the first one of its IPv6 /64."""
+    """Return an IPv4 address itself, or the first address of an IPv6 address's /64."""
     if isinstance(address, ipaddress.IPv4Address):
         return str(address)
     return str(ipaddress.IPv6Address(int(address) >> IPV6_HOST_BITS << IPV6_HOST_BITS))

@@ -1,9 +1,9 @@
-"""Database reads from coroutines: Django's ORM on a few threads of its own.
+"""Database reads from coroutines: each reader runs Django's ORM on a few threads of its own.
 
-`sync_to_async` would run every read on one shared thread (or start one per request); here a reader has its own
-threads and a bounded number of places, beyond which a request is refused. A read that nobody waits for any more is
-not begun, but keeps its place until a thread comes to it: a server that is frozen fills the places, and no queue
-grows behind it.
+`sync_to_async` would run every read on one shared thread, or start one for each request. A reader
+also has a limited number of places, and refuses further reads. A read whose caller has stopped
+waiting does not start. It keeps its place until a thread reaches it, so that no queue grows while
+the database server is frozen: the places fill up, and further reads are refused.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class Reader(Protocol):
-    """Runs a selector off the event loop. Raises Unavailable where the database is not answering."""
+    """Runs a selector off the event loop. Raises Unavailable if the database is not answering."""
 
     async def __call__(
         self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -45,9 +45,10 @@ class Reader(Protocol):
 
 
 class DatabaseReader:
-    """Runs selectors on `threads` threads; at most `places_max` are begun or wait.
+    """Runs selectors on `threads` threads. At most `places_max` selectors run or wait.
 
-    A read may take `seconds_max` with its wait for a thread, one statement of it `statement_seconds_max`.
+    A read may take `seconds_max`, including its wait for a thread. Each of its statements may take
+    `statement_seconds_max`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class DatabaseReader:
     ) -> Result:
         """Run a selector on a database thread.
 
-        Raises Unavailable where the database is not answering or too many reads wait.
+        Raises Unavailable if the database is not answering, or if too many reads are waiting.
         """
         if not self._places.acquire(blocking=False):
             raise Unavailable("Too many requests are waiting for the database. Try again after Retry-After.")
@@ -71,7 +72,7 @@ class DatabaseReader:
         wanted.set()
         call = functools.partial(self._run, wanted, functools.partial(selector, *args, **kwargs))
         reading = asyncio.get_running_loop().run_in_executor(self._threads, call)
-        reading.add_done_callback(_retrieve)
+        reading.add_done_callback(_ignore_error)
         try:
             async with asyncio.timeout(self._seconds_max):
                 result = await asyncio.shield(reading)
@@ -83,7 +84,7 @@ class DatabaseReader:
         except (DatabaseError, InterfaceError) as error:
             if isinstance(error, ProgrammingError):
                 _outage.failed(database_advice(error))
-            elif isinstance(error, OperationalError | InterfaceError) and not _took_too_long(error):
+            elif isinstance(error, OperationalError | InterfaceError) and not _is_cancelled_statement(error):
                 _outage.failed(error)
             raise Unavailable("The database is not answering. Try again after Retry-After.") from error
         finally:
@@ -98,7 +99,10 @@ class DatabaseReader:
             self._places.release()
 
     def _read(self, call: Callable[[], Result]) -> Result:
-        """Read on this thread's connection; on a new one where the old one broke since its last read."""
+        """Read on this thread's connection.
+
+        If it broke since its last read, reconnect and read again.
+        """
         if connection.connection is None:
             self._connect()
         try:
@@ -119,21 +123,27 @@ class DatabaseReader:
 
 @contextlib.contextmanager
 def snapshot() -> Iterator[None]:
-    """Every statement inside reads the database as of the moment of the first one, and none can write."""
+    """Open a read-only transaction with one snapshot of the database.
+
+    Every statement sees the data as of the first statement.
+    """
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield
 
 
-def _retrieve(reading: asyncio.Future[Result]) -> None:
-    """What a read raises that nobody waits for any more is nobody's news."""
+def _ignore_error(reading: asyncio.Future[Result]) -> None:
+    """Retrieve a read's exception, so that asyncio does not log it if nobody waits for the read."""
     if not reading.cancelled():
         reading.exception()
 
 
-def _took_too_long(error: Exception) -> bool:
-    """Whether the server has ended the statement: 57014 query_canceled. That says nothing of other reads."""
+def _is_cancelled_statement(error: Exception) -> bool:
+    """Return whether the server has cancelled the statement (57014 query_canceled).
+
+    That is not an outage: other reads may succeed.
+    """
     return getattr(error.__cause__, "sqlstate", None) == "57014"
 
 
@@ -146,9 +156,10 @@ read_database = DatabaseReader(
 
 
 def database_advice(error: Exception) -> str:
-    """What to tell an operator whose command had no database, or lost it."""
+    """Return a message for an operator whose command could not use the database."""
     first, *_ = str(error).splitlines() or [""]
     return (
-        f"the database can't be used: {first.rstrip(' .?')}. Start the exchange, or name its POSTGRES_URI or"
-        " EXCHANGE_DATA_DIR; a database of one's own must be migrated (manage.py migrate)."
+        f"the database can't be used: {first.rstrip(' .?')}. Start the exchange, or set its POSTGRES_URI or"
+        " EXCHANGE_DATA_DIR. A database outside the exchange's data folder must be migrated first"
+        " (manage.py migrate)."
     )

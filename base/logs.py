@@ -1,8 +1,8 @@
-"""The log on stderr: every message is one line in one format, and clients can't fill it.
+"""The log on stderr. Every message is one line in one format, and clients cannot flood it.
 
-Warnings and errors that come from one place in the code pass at a bounded pace: so many, and then one line that
-says how many more there were. Lines below a warning are for what operators do: code must not let clients cause
-them.
+Warnings and errors from one place in the code are limited: some of them are written, and then one
+line tells how many more there were. Lines below the level of warnings are not limited. They are for
+actions of operators, and code must not let clients cause them.
 """
 
 import logging
@@ -13,35 +13,35 @@ import time
 from typing import Any, TextIO
 
 MESSAGE_CHARACTERS_MAX = 1_000
-PLACES_MAX = 1_000  # in the code, whose pace is remembered
+PLACES_MAX = 1_000  # the number of places in the code that are limited separately
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class LineFormatter(logging.Formatter):
-    """Escapes what would end a line or steer a terminal, and cuts what is longer than a message needs.
+    """Escapes line breaks and terminal control characters, and truncates long messages.
 
-    A defect's stack trace follows on indented lines: an error's text may be a client's, and must not pass for a
-    message.
+    A stack trace follows its message on indented lines. An error's text may come from a client, and
+    the indentation keeps it from looking like a message.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        record.message = _plain(record.message)
+        record.message = _escape(record.message)
         return super().formatMessage(record)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
-        return "\n".join(f"    {_plain(line)}" for line in super().formatException(ei).split("\n"))
+        return "\n".join(f"    {_escape(line)}" for line in super().formatException(ei).split("\n"))
 
 
-def _plain(text: str) -> str:
-    """One line of bounded length."""
+def _escape(text: str) -> str:
+    """Return a text as one line of bounded length."""
     if len(text) > MESSAGE_CHARACTERS_MAX:
         text = text[:MESSAGE_CHARACTERS_MAX] + "…"
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-class Window:
-    """What one place in the code has logged since `began`."""
+class LogWindow:
+    """Counts what one place in the code has logged since `began`."""
 
     __slots__ = ("began", "last", "lines", "more")
 
@@ -53,19 +53,22 @@ class Window:
 
 
 class PacedHandler(logging.StreamHandler[TextIO]):
-    """Passes `lines_max` warnings or errors from one place in each `seconds`, then counts them."""
+    """Writes at most `lines_max` warnings or errors from one place in the code in `seconds`.
+
+    Further ones are counted, and the count is logged later.
+    """
 
     def __init__(self, lines_max: int, seconds: float, stream: TextIO | None = None) -> None:
         super().__init__(stream or sys.stderr)
         self._lines_max = lines_max
         self._seconds = seconds
-        self._windows: dict[tuple[str, str, int], Window] = {}
+        self._windows: dict[tuple[str, str, int], LogWindow] = {}
         self._timer: threading.Timer | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Called with the handler's lock held."""
+        """Write or count a record. The caller holds the handler's lock."""
         if record.name.startswith("django.security"):
-            record = _as_clients_mistake(record)
+            record = _as_refused_request(record)
         if record.levelno < logging.WARNING:
             super().emit(record)
             return
@@ -74,10 +77,10 @@ class PacedHandler(logging.StreamHandler[TextIO]):
         window = self._windows.get(place)
         if window is None or now - window.began >= self._seconds:
             if window is None and len(self._windows) >= PLACES_MAX:
-                self._tell_counts(now)
+                self._log_counts(now)
             elif window is not None:
-                self._tell_count(window)
-            window = self._windows[place] = Window(now)
+                self._log_count(window)
+            window = self._windows[place] = LogWindow(now)
         if window.lines < self._lines_max:
             window.lines += 1
             super().emit(record)
@@ -90,27 +93,27 @@ class PacedHandler(logging.StreamHandler[TextIO]):
             self._timer.start()
 
     def close(self) -> None:
-        """Tell what was counted, at the process's end."""
+        """Log the counts at the end of the process."""
         with self.lock or threading.RLock():
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._tell_counts(float("inf"))
+            self._log_counts(float("inf"))
         super().close()
 
     def _on_timer(self) -> None:
         with self.lock or threading.RLock():
             self._timer = None
-            self._tell_counts(float("inf"))
+            self._log_counts(float("inf"))
 
-    def _tell_counts(self, now: float) -> None:
-        """Of the windows that have ended by then; they are forgotten."""
+    def _log_counts(self, now: float) -> None:
+        """Log and remove the windows that have ended at the monotonic time `now`."""
         for place, window in list(self._windows.items()):
             if now - window.began >= self._seconds:
-                self._tell_count(window)
+                self._log_count(window)
                 del self._windows[place]
 
-    def _tell_count(self, window: Window) -> None:
+    def _log_count(self, window: LogWindow) -> None:
         if window.last is None:
             return
         record = logging.makeLogRecord({**window.last.__dict__, "created": time.time(), "msecs": 0.0})
@@ -124,8 +127,11 @@ class PacedHandler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def _as_clients_mistake(record: logging.LogRecord) -> logging.LogRecord:
-    """What Django's security loggers call an error is a request that was refused: no stack trace is of use."""
+def _as_refused_request(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a record of Django's security loggers as a warning without a stack trace.
+
+    Django logs an error, but the request was only refused.
+    """
     fields: dict[str, Any] = {**record.__dict__, "exc_info": None, "exc_text": None}
     if record.levelno > logging.WARNING:
         fields |= {"levelno": logging.WARNING, "levelname": "WARNING"}

@@ -1,4 +1,4 @@
-"""What belongs to an event loop: connections and queues that must not be shared, and what one turn of it brings."""
+"""Objects that belong to one event loop, and batches of the items of one of its turns."""
 
 import asyncio
 import functools
@@ -11,9 +11,13 @@ Item = TypeVar("Item")
 
 
 def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
-    """Decorates a factory: called on a running loop it gives that loop's object, made at the first call."""
+    """Decorate a factory of connections, queues and other objects that belong to one event loop.
+
+    The decorated function returns the running loop's object, which its first call makes.
+    """
     resources: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Resource] = weakref.WeakKeyDictionary()
-    latest: tuple[weakref.ref[asyncio.AbstractEventLoop], Resource] | None = None  # a server has one loop
+    # Most processes have only one loop, so the latest one is usually the right one.
+    latest: tuple[weakref.ref[asyncio.AbstractEventLoop], Resource] | None = None
 
     @functools.wraps(make)
     def get() -> Resource:
@@ -30,25 +34,25 @@ def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
     return get
 
 
-class Gathered(Generic[Item]):
-    """Hands on together what comes in one turn of the event loop, once that has come round.
+class TurnBatcher(Generic[Item]):
+    """Collects the items of one turn of the event loop.
 
-    For one loop at a time.
+    In the next turn, it passes them on together. Use it from one event loop at a time.
     """
 
-    def __init__(self, hand_on: Callable[[list[Item]], object]) -> None:
-        self._hand_on = hand_on
+    def __init__(self, pass_on: Callable[[list[Item]], object]) -> None:
+        self._pass_on = pass_on
         self._items: list[Item] = []
-        self._loop: asyncio.AbstractEventLoop | None = None  # that will come round
+        self._loop: asyncio.AbstractEventLoop | None = None  # the loop that will pass the items on
 
     def add(self, item: Item) -> None:
-        """Raises RuntimeError where no event loop is running."""
+        """Add an item to the batch. Raises RuntimeError if no event loop is running."""
         loop = asyncio.get_running_loop()
         if not self._items or loop is not self._loop:
-            loop.call_soon(self._hand_on_all)
+            loop.call_soon(self._pass_on_all)
             self._loop = loop
         self._items.append(item)
 
-    def _hand_on_all(self) -> None:
+    def _pass_on_all(self) -> None:
         items, self._items, self._loop = self._items, [], None
-        self._hand_on(items)
+        self._pass_on(items)

@@ -1,15 +1,18 @@
-"""The folder through which processes share their counts, also processes of several containers.
+"""The folder in which processes share their metrics, also across containers.
 
-Each process has files of its own, named after its host, its number, and a random part, and holds a lock (flock) on
-its `.alive` file. The kernel releases the lock when the process ends, however it ends, and shows it to everyone who
-shares the folder: no clock, no process number and no host name has to be compared, and none of them tells the
-processes of two containers apart. On Linux that holds for containers of one machine on any volume, and for NFS.
+Each process writes files of its own, whose names contain its host, its process number and a random
+part. It holds a lock (flock) on its `.alive` file. The kernel releases the lock however the process
+ends, and every process that shares the folder can see the lock. Clocks, process numbers and host
+names are not compared, because they cannot tell the processes of two containers apart. On Linux,
+the locks work between containers of one machine on any volume, and on NFS.
 
-What a dead process has counted is merged into one file of each kind, `_merged.db`, and what it said of live things
-is removed. So there are as many files as live processes, and the counts stay. Whoever starts or reads does that,
-one at a time, under the lock `.turn`.
+The counters of dead processes are merged into one file of each kind, `_merged.db`, and their gauges
+are removed. The number of files therefore grows with the live processes only, and no count is lost.
+A process merges when it starts and when it reads the metrics. The lock `.turn` lets one process
+merge at a time.
 
-Files: `counter_<process>.db`, `histogram_<process>.db`, `summary_<process>.db`, `gauge_<mode>_<process>.db`.
+Files: `counter_<process>.db`, `histogram_<process>.db`, `summary_<process>.db`,
+`gauge_<mode>_<process>.db`.
 """
 
 import contextlib
@@ -34,25 +37,27 @@ from base.outages import Outage
 
 logger = logging.getLogger(__name__)
 
-MERGED = "merged"  # in place of the process's name
+MERGED = "merged"  # replaces the process's name in the names of merged files
 POLL_SECONDS = 0.02
 READ_ATTEMPTS_MAX = 5
 
 _merge_outage = Outage(logger, "EXCHANGE_METRICS_DIR: the counts of dead processes can't be merged")
 
-_alive_file: int | None = None  # of this process; open, and thereby locked, as long as it lives
+# This process's `.alive` file. It stays open, and therefore locked, until the process ends.
+_alive_file: int | None = None
 
 
 def share_counts() -> None:
-    """Share this process's counts from now on. It is for processes that serve; others must leave no files.
+    """Share this process's metrics from now on. If the folder can't be used, only log a warning.
 
-    If the folder can't be used the log is told, and the process goes on without.
+    Only long-running processes call this: a short command must leave no files.
     """
     global _alive_file  # noqa: PLW0603 - a process has one
     if _alive_file is not None:
         return
     folder = Path(settings.ENVIRONMENT_METRICS_DIR)
-    host = socket.gethostname().replace("_", "-")  # names end at an underscore
+    # An underscore separates the parts of a file's name.
+    host = socket.gethostname().replace("_", "-")
     process = f"{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +69,7 @@ def share_counts() -> None:
 
 
 def _forget_alive_file() -> None:
-    """A fork is another process: as long as it kept the file open, its dead parent would count as alive."""
+    """Close the file in a forked process: otherwise a dead parent would still seem alive."""
     global _alive_file  # noqa: PLW0603
     if _alive_file is not None:
         os.close(_alive_file)
@@ -75,19 +80,22 @@ os.register_at_fork(after_in_child=_forget_alive_file)
 
 
 def merge_dead_processes(folder: Path) -> None:
-    """Merge what dead processes have counted, and remove their files. Raises OSError if the folder can't be used.
+    """Merge the counts of dead processes and remove their files.
 
-    Does nothing if another process holds the turn for METRICS_LOCK_SECONDS_MAX, for example because it is frozen.
+    Does nothing if another process holds the lock for METRICS_LOCK_SECONDS_MAX, for example because
+    that process is frozen.
+
+    Raises OSError if the folder can't be used.
     """
-    with _turn(folder) as is_ours:
-        if is_ours:
+    with _merge_lock(folder) as is_locked:
+        if is_locked:
             _merge(folder)
 
 
 def collect(folder: Path) -> list[Any]:
-    """The metrics of all processes, after those of dead ones are merged. Raises OSError."""
-    with _turn(folder) as is_ours:
-        if is_ours:
+    """Merge the files of dead processes. Return the metrics of all processes. Raises OSError."""
+    with _merge_lock(folder) as is_locked:
+        if is_locked:
             try:
                 _merge(folder)
             except OSError as error:
@@ -96,26 +104,27 @@ def collect(folder: Path) -> list[Any]:
                 _merge_outage.ended()
         for _ in range(READ_ATTEMPTS_MAX):
             paths = [path for path in _metric_files(folder) if _is_readable(path)]
-            with contextlib.suppress(FileNotFoundError):  # without the turn: another process has merged it
+            # A file is missing if another process has merged it meanwhile.
+            with contextlib.suppress(FileNotFoundError):
                 return list(multiprocess.MultiProcessCollector.merge(map(str, paths)))  # type: ignore[no-untyped-call]
-    raise FileNotFoundError(f"files of {folder} went while they were read")
+    raise FileNotFoundError(f"files in {folder} were removed while they were read")
 
 
 def forget_counts(folder: Path) -> None:
-    """Remove what dead processes have counted. Raises OSError."""
-    with _turn(folder) as is_ours:
-        if is_ours:
+    """Remove the counts of dead processes. Raises OSError."""
+    with _merge_lock(folder) as is_locked:
+        if is_locked:
             _merge(folder)
             for path in folder.glob(f"*_{MERGED}.db"):
                 path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _turn(folder: Path) -> Iterator[bool]:
-    """Whether it is ours to change the folder's files. Raises OSError."""
+def _merge_lock(folder: Path) -> Iterator[bool]:
+    """Yield whether this process has the lock and may change the folder's files. Raises OSError."""
     try:
         file = os.open(folder / ".turn", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except PermissionError:  # it is another user's folder
+    except PermissionError:  # the folder belongs to another user
         yield False
         return
     try:
@@ -125,7 +134,7 @@ def _turn(folder: Path) -> Iterator[bool]:
 
 
 def _lock(file: int, *, seconds: float = 0.0) -> bool:
-    """Lock an open file, or return False if somebody else holds the lock for so long."""
+    """Lock an open file. Return False if another process still holds the lock after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -144,7 +153,8 @@ def _lock_new(path: Path) -> int:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if _lock(file) and _is_linked(file, path):
             return file
-        os.close(file)  # somebody looked between the two steps, found it unlocked, and has removed it
+        # Between the two steps, another process found the file unlocked and removed it.
+        os.close(file)
 
 
 def _is_linked(file: int, path: Path) -> bool:
@@ -159,18 +169,18 @@ def _metric_files(folder: Path) -> list[Path]:
 
 
 def _process_of(path: Path) -> str:
-    """The last part of the name."""
+    """Return the process's name, which is the last part of a file's name."""
     return path.stem.rpartition("_")[2]
 
 
 def _is_alive(folder: Path, process: str) -> bool:
-    """Whether the process holds its lock. It does so before it makes its other files."""
+    """Return whether a process holds its lock, which it takes before it makes its other files."""
     try:
         file = os.open(folder / f"{process}.alive", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     except PermissionError:
-        return True  # another user's: not ours to remove
+        return True  # the file belongs to another user and must not be removed
     try:
         return not _lock(file)
     finally:
@@ -178,8 +188,8 @@ def _is_alive(folder: Path, process: str) -> bool:
 
 
 def _merge(folder: Path) -> None:
-    """The caller has the turn."""
-    _end_interrupted_merge(folder)
+    """Merge the files of dead processes. The caller holds the merge lock."""
+    _finish_interrupted_merge(folder)
     files = _metric_files(folder)
     processes = {_process_of(path) for path in files} | {path.stem for path in folder.glob("*.alive")}
     dead = {process for process in processes - {MERGED} if not _is_alive(folder, process)}
@@ -191,7 +201,7 @@ def _merge(folder: Path) -> None:
             continue
         kind = path.stem.rpartition("_")[0]
         if kind.startswith("gauge"):
-            path.unlink(missing_ok=True)  # what is alive no more has no state
+            path.unlink(missing_ok=True)  # a gauge shows a live process's state
         else:
             counted.setdefault(kind, []).append(path)
     for kind, paths in counted.items():
@@ -201,11 +211,16 @@ def _merge(folder: Path) -> None:
 
 
 def _merge_kind(folder: Path, kind: str, paths: list[Path]) -> None:
-    """Add files to the merged one. The journal makes it happen once even if this process is killed meanwhile."""
+    """Add files to the merged file of their kind.
+
+    With the journal, each file is added exactly once even if this process is killed meanwhile.
+    """
     merged = folder / f"{kind}_{MERGED}.db"
     sources = [path for path in (merged, *paths) if path.exists() and _is_readable(path)]
     if broken := [path.name for path in paths if path not in sources]:
-        logger.warning("metrics of dead processes are not whole, and are left out: %s", ", ".join(broken))
+        logger.warning(
+            "metrics files of dead processes are incomplete and were left out: %s", ", ".join(broken)
+        )
     metrics = multiprocess.MultiProcessCollector.merge(map(str, sources), accumulate=False)  # type: ignore[no-untyped-call]
     new = folder / f"{kind}_{MERGED}.new"
     new.unlink(missing_ok=True)
@@ -228,16 +243,19 @@ def _merge_kind(folder: Path, kind: str, paths: list[Path]) -> None:
 
 
 def _key(metric: Any, name: str, labels: dict[str, str]) -> str:
-    """What prometheus_client writes for a sample."""
+    """Return the key of a sample in the format of prometheus_client's files."""
     return json.dumps([metric.name, name, labels, metric.documentation], sort_keys=True)
 
 
-def _end_interrupted_merge(folder: Path) -> None:
-    """If the merged file is in its place, its sources are to go; otherwise they are still to be merged."""
+def _finish_interrupted_merge(folder: Path) -> None:
+    """Complete or forget the merge of a killed process.
+
+    If the new merged file is in place, its sources are removed. Otherwise they are merged later.
+    """
     for journal in folder.glob("*.journal"):
         try:
             written = json.loads(journal.read_text())
-        except ValueError:  # the machine has crashed
+        except ValueError:  # the machine crashed while the journal was written
             written = {"merged": None, "sources": []}
         merged = folder / f"{journal.stem}_{MERGED}.db"
         if merged.exists() and merged.stat().st_ino == written["merged"]:
@@ -247,7 +265,10 @@ def _end_interrupted_merge(folder: Path) -> None:
 
 
 def _is_readable(path: Path) -> bool:
-    """Whether the file is whole. One that is just being made is not yet; one of a killed process may never be."""
+    """Return whether a file is complete.
+
+    A file that is being created is not complete yet. A file of a killed process may remain so.
+    """
     try:
         for _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
             pass

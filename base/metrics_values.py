@@ -1,10 +1,11 @@
-"""Where the counts of a process are: in memory, or in files from which GET /metrics reads those of all processes.
+"""Stores the metrics of a process in memory or in files.
 
-Every command imports the metrics, but only a process that serves for long shares them: it calls `share_counts`, and
-its counts so far move into files that are mapped into memory. A short command leaves no file behind.
+GET /metrics reads the files of all processes. Every command imports the metrics, but only
+long-running processes share them. When such a process calls `share_counts`, its metrics move into
+files that are mapped into memory. A short command leaves no files.
 
-This replaces prometheus_client's multi-process values, whose format of files it keeps: they open their files when a
-metric is defined.
+This module replaces prometheus_client's multi-process values, which open their files when a metric
+is defined. The format of the files is the same.
 """
 
 import contextlib
@@ -16,19 +17,20 @@ from typing import Any
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 _lock = threading.Lock()
-_values: list["SharedValue"] = []  # of this process
-_files: dict[str, MmapedDict] = {}  # by kind; none as long as the counts are in memory
-_place: tuple[Path, str] | None = None  # folder and the process's name there
+_values: list["SharedValue"] = []  # all values of this process
+_files: dict[str, MmapedDict] = {}  # by kind; empty while the metrics are in memory
+_place: tuple[Path, str] | None = None  # the folder, and the process's name in its file names
 
 
-ENTRY_BYTES_MAX = 28  # of a series beside its key: length, padding, value and time
-FILE_BYTES = 1 << 16  # of a new file; it doubles if it is full
+ENTRY_BYTES_MAX = 28  # bytes of a series in addition to its key: length, padding, value and time
+FILE_BYTES = 1 << 16  # size of a new file, which doubles when the file is full
 
 
 class CountsFile(MmapedDict):
-    """A file whose pages are reserved on the disk before they are written.
+    """A metrics file that reserves disk space before it is written.
 
-    Without that, writing to a page of the mapping on a full disk would kill the process with SIGBUS.
+    Without reserved space, a write to the mapped file on a full disk would kill the process with
+    SIGBUS.
     """
 
     def __init__(self, path: str) -> None:
@@ -38,7 +40,7 @@ class CountsFile(MmapedDict):
         super().__init__(path)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        """Raises OSError; the file is as it was then."""
+        """Add a series to the file. Raises OSError; the file is unchanged then."""
         needed = self._used + len(key.encode()) + ENTRY_BYTES_MAX
         bytes_reserved = self._capacity
         while bytes_reserved < needed:
@@ -49,12 +51,12 @@ class CountsFile(MmapedDict):
 
 
 def _reserve(file: int, bytes_wanted: int) -> None:
-    if hasattr(os, "posix_fallocate"):  # macOS has none
+    if hasattr(os, "posix_fallocate"):  # macOS does not have it
         os.posix_fallocate(file, 0, bytes_wanted)
 
 
 class SharedValue:
-    """One number of one series, as prometheus_client's `values.ValueClass`."""
+    """One value of one series. It replaces prometheus_client's `values.ValueClass`."""
 
     _multiprocess = True
 
@@ -77,7 +79,7 @@ class SharedValue:
         with _lock:
             _values.append(self)
             if _place is not None:
-                with contextlib.suppress(OSError):  # without room on the disk it is counted in memory
+                with contextlib.suppress(OSError):  # if the disk is full, the value stays in memory
                     self._move_to_file(*_place)
 
     def inc(self, amount: float) -> None:
@@ -98,13 +100,13 @@ class SharedValue:
         return self._value
 
     def set_exemplar(self, exemplar: Any) -> None:
-        """The files have no room for it."""
+        """Ignore exemplars: the file format has no place for them."""
 
     def get_exemplar(self) -> None:
         return None
 
     def _move_to_file(self, folder: Path, process: str) -> None:
-        """The caller holds the lock. Raises OSError."""
+        """Keep this value in a file from now on. The caller holds the lock. Raises OSError."""
         file = _files.get(self._kind)
         if file is None:
             path = str(folder / f"{self._kind}_{process}.db")
@@ -114,7 +116,10 @@ class SharedValue:
 
 
 def move_counts_to_files(folder: Path, process: str) -> None:
-    """Keep this process's counts in files of the folder from now on. Raises OSError; they stay in memory then."""
+    """Keep this process's metrics in files of the folder from now on.
+
+    Raises OSError; the metrics stay in memory then.
+    """
     global _place  # noqa: PLW0603 - a process has one place
     with _lock:
         if _place is not None:
@@ -124,11 +129,11 @@ def move_counts_to_files(folder: Path, process: str) -> None:
             for value in _values:
                 value._move_to_file(folder, process)
         except OSError:
-            _leave_files()
+            _move_back_to_memory()
             raise
 
 
-def _leave_files() -> None:
+def _move_back_to_memory() -> None:
     global _place  # noqa: PLW0603
     _place = None
     _files.clear()
@@ -137,10 +142,10 @@ def _leave_files() -> None:
 
 
 def _after_fork() -> None:
-    """The files are the parent's: a fork counts for itself, from nothing."""
+    """Reset the metrics of a forked process to zero in memory: the files belong to its parent."""
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.Lock()
-    _leave_files()
+    _move_back_to_memory()
     for value in _values:
         value._value = 0.0
 

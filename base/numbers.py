@@ -1,6 +1,6 @@
-"""Exact decimals in and out of text. No float ever touches a number here.
+"""Reads and writes exact decimals. Floats are never used.
 
-Numbers leave as plain decimals without exponent or trailing zeros: 70150.5, 0.1, 0.00000001.
+Numbers are written as plain decimals without exponent or trailing zeros: 70150.5, 0.1, 0.00000001.
 """
 
 import functools
@@ -9,15 +9,15 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation
 
 import msgspec
 
-# A number from outside may have this many digits before and after the point at most; wider ones are refused
-# before any arithmetic, so that 1e999999999 costs nothing.
+# A number in a request may have at most this many digits before and after the point. Longer numbers
+# are refused before any arithmetic, so that 1e999999999 costs nothing.
 DIGITS_MAX = 30
 _PLAIN = re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}(?:\.[0-9]{{1,{DIGITS_MAX}}})?")
 
-# Prices near the market and usual quantities come again and again, in several places each time.
+# The number of cached texts. Prices near the market and common quantities occur again and again.
 UNITS_REMEMBERED_MAX = 10_000
 
-Number = msgspec.Raw  # a JSON number, digit for digit
+Number = msgspec.Raw  # a JSON number that is written digit for digit
 
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
 _ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN)
@@ -26,12 +26,12 @@ _PERCENT_QUANTUM = Decimal(1).scaleb(-4)
 
 
 def parse_decimal(value: object) -> Decimal:
-    """A finite decimal from a JSON number or a string.
+    """Return the finite decimal in a JSON number or a string.
 
-    Raises ValueError, with a message for the client, for anything else.
+    Raises ValueError with a message for the client.
     """
     if isinstance(value, str):
-        if _PLAIN.fullmatch(value):  # as most are: nothing below could refuse it
+        if _PLAIN.fullmatch(value):  # a shortcut for most numbers: they pass all checks below
             return Decimal(value)
         if not value.isascii() or len(value) > 2 * DIGITS_MAX or "_" in value or value != value.strip():
             raise ValueError("A valid number is required.")
@@ -53,7 +53,7 @@ def parse_decimal(value: object) -> Decimal:
 
 
 def decimal_text(value: Decimal) -> str:
-    """Plain notation, without trailing zeros after the point."""
+    """Return a decimal in plain notation, without trailing zeros after the point."""
     text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -62,12 +62,12 @@ def decimal_text(value: Decimal) -> str:
 
 @functools.lru_cache(UNITS_REMEMBERED_MAX)
 def units_number(units: int, scale: int) -> Number:
-    """The JSON number of `units` * 10**-scale; units >= 0."""
+    """Return `units` * 10**-scale as a JSON number; units >= 0."""
     return json_number(units_text(units, scale))
 
 
 def uncached_units_text(units: int, scale: int) -> str:
-    """The text of `units` * 10**-scale; units >= 0."""
+    """Return `units` * 10**-scale as text; units >= 0."""
     text = str(units)
     if scale == 0:
         return text
@@ -78,19 +78,19 @@ def uncached_units_text(units: int, scale: int) -> str:
 
 @functools.lru_cache(UNITS_REMEMBERED_MAX)
 def units_text(units: int, scale: int) -> str:
-    """The same, for what comes again: prices and quantities."""
+    """Like `uncached_units_text`, for values that occur again, such as prices and quantities."""
     return uncached_units_text(units, scale)
 
 
 def average_text(notional: Decimal, quantity: Decimal) -> str:
-    """notional / quantity, rounded half-even to 12 decimals; notional >= 0, quantity > 0."""
+    """Return notional / quantity, rounded half-even to 12 decimals; notional >= 0, quantity > 0."""
     notional_units, notional_unit = notional.as_integer_ratio()
     quantity_units, quantity_unit = quantity.as_integer_ratio()
     return ratio_text(notional_units * quantity_unit, quantity_units * notional_unit)
 
 
 def ratio_text(numerator: int, denominator: int) -> str:
-    """numerator / denominator, rounded half-even to 12 decimals; numerator >= 0, denominator > 0."""
+    """Return a ratio, rounded half-even to 12 decimals; numerator >= 0, denominator > 0."""
     units, rest = divmod(numerator * 10**_AVERAGE_DECIMALS, denominator)
     if 2 * rest > denominator or (2 * rest == denominator and units % 2):
         units += 1
@@ -98,13 +98,13 @@ def ratio_text(numerator: int, denominator: int) -> str:
 
 
 def percent(part: Decimal, whole: Decimal) -> Decimal:
-    """part / whole * 100, rounded half-even to 4 decimals; whole > 0."""
+    """Return part / whole * 100, rounded half-even to 4 decimals; whole > 0."""
     hundredfold = _ROUNDING.multiply(part, Decimal(100))
     return _ROUNDING.quantize(_ROUNDING.divide(hundredfold, whole), _PERCENT_QUANTUM)
 
 
 def json_number(text: str) -> Number:
-    """A decimal's text as a JSON number, digit for digit."""
+    """Return a decimal's text as a JSON number, digit for digit."""
     return Number(text.encode())
 
 

@@ -1,7 +1,8 @@
-"""How an outage is told in the log: its beginning at once, then now and then that it lasts, and its end.
+"""Logs outages: the start of each outage at once, its end, and now and then that it still lasts.
 
-What retries against PostgreSQL or Redis fails many times a second, and one sentence for each attempt would bury all
-others. The limit of OUTAGES_LOGGED_MAX holds the log still if something fails and recovers again and again.
+Retries against PostgreSQL or Redis can fail many times a second. One line for each attempt would
+hide all other lines. If something fails and recovers again and again, OUTAGES_LOGGED_MAX limits the
+number of logged outages.
 """
 
 import logging
@@ -12,10 +13,11 @@ from django.conf import settings
 
 
 class Outage:
-    """One thing that may be away, such as "Redis", for all that need it in this process.
+    """Tracks one service or task that may fail, such as "Redis", for all its users in this process.
 
-    `failed` and `ended` are to be called from one thread. If several parties share it, each gives its name: the
-    outage begins with the first that fails, and ends when all that failed have recovered.
+    Call `failed` and `ended` from one thread. If several users share the object, each passes its
+    own name. The outage begins when the first of them fails, and ends when all that failed have
+    recovered.
     """
 
     def __init__(
@@ -28,19 +30,22 @@ class Outage:
         self._began_at = 0.0
         self._logged_at = 0.0
         self._attempts = 0
-        self._is_logged = False  # whether the log knows of this outage
-        self._window_ends_at = 0.0  # of OUTAGE_LOG_SECONDS
-        self._logged_in_window = 0  # outages
-        self._unlogged = 0
+        self._is_logged = False  # whether the current outage was logged
+        self._window_ends_at = 0.0  # a window lasts OUTAGE_LOG_SECONDS
+        self._logged_in_window = 0  # the outages that were logged in the window
+        self._unlogged = 0  # the outages that were not logged
 
     @property
     def lasts(self) -> bool:
         return bool(self._failing)
 
     def failed(self, error: BaseException | str, *, name: str = "", traceback: bool = False) -> None:
-        """Count a failed attempt, and log it if it is the first one or the log is due.
+        """Count a failed attempt.
 
-        `traceback`: the error may be a defect, so the first line has its stack trace.
+        The first failure of an outage is logged, and then one failure every OUTAGE_LOG_SECONDS.
+
+        If `traceback` is set, the error may be a defect and the first line includes its stack
+        trace.
         """
         now = self._clock()
         begins = not self._failing
@@ -66,7 +71,7 @@ class Outage:
             )
 
     def ended(self, name: str = "") -> None:
-        """It works again. Costs nothing if it did before."""
+        """Record a success, and log the end of an outage. Cheap if there is no outage."""
         if not self._failing:
             return
         self._failing.discard(name)
@@ -81,7 +86,7 @@ class Outage:
             self._unlogged += 1
 
     def give_up(self, name: str = "") -> None:
-        """Nobody tries any more, so the log is not told that it works again."""
+        """Forget a failure without a line in the log, because nothing tries again."""
         self._failing.discard(name)
 
     def _may_log(self, now: float) -> bool:
@@ -92,13 +97,13 @@ class Outage:
         return self._logged_in_window <= settings.OUTAGES_LOGGED_MAX
 
     def _not_logged(self) -> str:
-        """What the log was spared before this line."""
+        """Return a note on the number of unlogged outages, and reset the number."""
         unlogged, self._unlogged = self._unlogged, 0
         return f" ({unlogged} short outages before it were not logged)" if unlogged else ""
 
 
 def _one_line(error: BaseException | str) -> str:
-    """The error's kind, unless it is a text, and its message without line breaks."""
+    """Return a text unchanged, or an exception's type and its message without line breaks."""
     if isinstance(error, str):
         return error
     message = " ".join(str(error).split())

@@ -1,7 +1,8 @@
-"""What a process uses of the machine, told by itself: only it can see that from within a container of its own.
+"""Metrics of the processor time, memory and open files that a process uses.
 
-A frozen process uses no processor time and no more memory, so what it has told last is still right. Linux only;
-elsewhere there are no such numbers.
+Each process reports its own usage, because another container could not see it. The last values of a
+frozen process stay correct: it uses no processor time and no more memory. Linux only: on other
+systems these metrics are missing.
 """
 
 import contextlib
@@ -15,9 +16,11 @@ from django.conf import settings
 from prometheus_client import Gauge
 
 _PROC = Path("/proc/self")
-_LABELS = ("process",)  # what it does; `pid` is added: host, number and a random part
+# The process's role. prometheus_client adds `pid`: the host, the process number and a random part.
+_LABELS = ("process",)
 
-# Gauges, though processor time counts up: counters are added up over all processes, also over dead ones.
+# Processor time is a gauge although it only grows: counters are added up over all processes, also
+# dead ones.
 _processor = Gauge(
     "exchange_process_cpu_seconds", "Processor time used so far", _LABELS, multiprocess_mode="liveall"
 )
@@ -28,25 +31,34 @@ _open_files = Gauge(
     "exchange_process_open_files", "Open files and connections", _LABELS, multiprocess_mode="liveall"
 )
 _open_files_max = Gauge(
-    "exchange_process_open_files_max", "How many there may be", _LABELS, multiprocess_mode="liveall"
+    "exchange_process_open_files_max",
+    "Limit of open files and connections",
+    _LABELS,
+    multiprocess_mode="liveall",
 )
 _started = Gauge(
-    "exchange_process_start_time_seconds", "When it started, since 1970", _LABELS, multiprocess_mode="liveall"
+    "exchange_process_start_time_seconds",
+    "Start time of the process, in seconds since 1970",
+    _LABELS,
+    multiprocess_mode="liveall",
 )
 
 
 def watch_this_process(what: str) -> None:
-    """Tell every METRICS_PROCESS_SECONDS, on a thread of its own, what this process uses."""
+    """Update this process's metrics every METRICS_PROCESS_SECONDS on a separate thread.
+
+    `what` is the process's role, for example "worker 0".
+    """
     _started.labels(what).set(time.time())
     if not _PROC.exists():
         return
-    threading.Thread(target=_watch, args=(what,), name="process-metrics", daemon=True).start()
+    threading.Thread(target=_update_forever, args=(what,), name="process-metrics", daemon=True).start()
 
 
-def _watch(what: str) -> None:
+def _update_forever(what: str) -> None:
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     while True:
-        with contextlib.suppress(OSError):  # for example: no more files may be opened
+        with contextlib.suppress(OSError):  # for example if no more files may be opened
             usage = resource.getrusage(resource.RUSAGE_SELF)
             _processor.labels(what).set(usage.ru_utime + usage.ru_stime)
             resident_pages = int((_PROC / "statm").read_text().split()[1])

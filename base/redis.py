@@ -1,4 +1,7 @@
-"""Connections to Redis. None repeats a command by itself: a repeated append would be a second order."""
+"""Connections to Redis.
+
+No connection repeats a command by itself, because a repeated append would place a second order.
+"""
 
 import asyncio
 import contextlib
@@ -20,9 +23,9 @@ _INCOMPLETE = object()
 
 
 def connect_redis() -> Redis:
-    """A client of REDIS_URL for the running event loop, with REDIS_CONNECTIONS_MAX at most.
+    """Return a client of REDIS_URL for the running event loop, with at most REDIS_CONNECTIONS_MAX.
 
-    Calls raise RedisError after REDIS_TIMEOUT_SECONDS, and at once where no connection is free.
+    Calls raise RedisError after REDIS_TIMEOUT_SECONDS, or at once if no connection is free.
     """
     return Redis.from_url(
         settings.REDIS_URL,
@@ -33,78 +36,89 @@ def connect_redis() -> Redis:
     )
 
 
-class _Protocol(asyncio.Protocol):
-    """Reads what a server says once redis-py has connected to it, with all that a URL can ask for."""
+class _RedisProtocol(asyncio.Protocol):
+    """Reads a server's replies. redis-py makes the connection, with all options of a URL."""
 
     def __init__(self) -> None:
         self.transport: asyncio.WriteTransport | None = None
         self._reader = hiredis.Reader(replyError=ResponseError, notEnoughData=_INCOMPLETE)
 
     async def connect(self, connection: Any, *, deadline: float) -> None:
-        """Until the event loop's time is `deadline`. Raises redis.RedisError, OSError."""
+        """Connect to the server and take over its connection.
+
+        `deadline` is a time of the event loop's clock. Raises redis.RedisError, OSError.
+        """
         try:
             async with asyncio.timeout_at(deadline):
                 await connection.disconnect(nowait=True)
                 await connection.connect()
             transport = connection._writer.transport
         except AttributeError as error:
-            # redis-py's own, where the connection was dropped between two steps of its connecting.
-            raise RedisConnectionError("cut off while it connected") from error
-        _still_wanted()
+            # redis-py raises it if the connection is lost between two steps of connecting.
+            raise RedisConnectionError("the connection was lost while it was being made") from error
+        _raise_if_cancelled()
         self.transport = transport
         transport.set_protocol(self)
 
     def drop(self) -> None:
-        """Nothing is expected of this connection any more."""
+        """Stop using the connection, and fail the replies that are still expected."""
         self.connection_lost(None)
 
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-            while (answer := self._reader.gets()) is not _INCOMPLETE:
-                if isinstance(answer, ResponseError):
-                    self.failed(answer)
+            while (reply := self._reader.gets()) is not _INCOMPLETE:
+                if isinstance(reply, ResponseError):
+                    self.failed(reply)
                 else:
-                    self.answered(answer)
+                    self.reply_received(reply)
         except hiredis.ProtocolError as error:
-            self.failed(RedisConnectionError(f"not understood: {error}"))
+            self.failed(RedisConnectionError(f"invalid data from the server: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
         self.failed(RedisConnectionError(f"the connection was lost: {error or 'closed'}"))
 
-    def answered(self, answer: Any) -> None:
-        """One answer, or something that the server says by itself."""
+    def reply_received(self, reply: Any) -> None:
+        """Called with each reply, and with each message that the server sends by itself."""
         raise NotImplementedError
 
     def failed(self, error: Exception) -> None:
-        """There will be no answer, or none that is right."""
+        """Called with an error reply, or when no further replies will arrive."""
         raise NotImplementedError
 
 
-def _still_wanted() -> None:
-    """Raises CancelledError where redis-py has swallowed one: on Python 3.11 a wait that ends just then does so."""
+def _raise_if_cancelled() -> None:
+    """Raises CancelledError if redis-py has lost one.
+
+    On Python 3.11, a cancellation is lost if the wait inside redis-py ends at the same moment.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
-class _Answers(_Protocol):
-    """Gathers what a server answers to one packet of commands."""
+class _ReplyCollector(_RedisProtocol):
+    """Sends one packet of commands at a time and collects the replies."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._gathered: list[Any] = []
+        self._replies: list[Any] = []
         self._count = 0
         self._waiter: asyncio.Future[list[Any]] | None = None
 
-    async def of(self, packed: bytes, count: int, *, deadline: float) -> list[Any]:
-        """Raises redis.ResponseError, redis.ConnectionError, TimeoutError."""
+    async def send(self, packed: bytes, count: int, *, deadline: float) -> list[Any]:
+        """Send `count` packed commands and return their replies.
+
+        `deadline` is a time of the event loop's clock.
+
+        Raises redis.ResponseError, redis.ConnectionError, TimeoutError.
+        """
         if self.transport is None:
             raise RedisConnectionError("the connection is closed")
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[list[Any]] = loop.create_future()
-        self._gathered, self._count, self._waiter = [], count, waiter
+        self._replies, self._count, self._waiter = [], count, waiter
         self.transport.write(packed)
         timer = loop.call_at(deadline, self.failed, TimeoutError())
         try:
@@ -113,12 +127,12 @@ class _Answers(_Protocol):
             timer.cancel()
             self._waiter = None
 
-    def answered(self, answer: Any) -> None:
-        if isinstance(answer, hiredis.PushNotification):
+    def reply_received(self, reply: Any) -> None:
+        if isinstance(reply, hiredis.PushNotification):
             return
-        self._gathered.append(answer)
-        if len(self._gathered) == self._count and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(self._gathered)
+        self._replies.append(reply)
+        if len(self._replies) == self._count and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(self._replies)
 
     def failed(self, error: Exception) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -126,29 +140,36 @@ class _Answers(_Protocol):
 
 
 class RedisSession:
-    """A connection of its own for what runs with each batch of orders: commands go out together, in one packet.
+    """A separate connection that sends several commands together, in one packet.
 
-    redis-py's client takes several times as long: it fetches a connection from a pool, packs each argument by
-    itself, and makes a task for its timeout. One `run` at a time.
+    It is for the commands of each batch of orders. redis-py's client takes several times as long:
+    it takes a connection from a pool, packs each argument separately, and makes a task for its
+    timeout. Only one `run` at a time is allowed.
     """
 
     def __init__(self, redis: Redis) -> None:
         self._connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        self._answers = _Answers()
+        self._collector = _ReplyCollector()
 
     @property
     def is_connected(self) -> bool:
-        return self._answers.transport is not None
+        return self._collector.transport is not None
 
     async def connect(self) -> None:
-        """Raises redis.RedisError, OSError where the server cannot be reached within REDIS_TIMEOUT_SECONDS."""
+        """Connect to the server.
+
+        Raises redis.RedisError or OSError if the server cannot be reached within
+        REDIS_TIMEOUT_SECONDS.
+        """
         await self._connect(_deadline())
 
     async def run(self, *commands: Command) -> list[Any]:
-        """The answers, in order, within REDIS_TIMEOUT_SECONDS, on a new connection where there is none.
+        """Return the replies to the commands, in order, within REDIS_TIMEOUT_SECONDS.
 
-        Raises redis.RedisError, OSError, also where one of the answers is an error; what was done is unknown then,
-        and the connection, which may have more to say, is not used again.
+        Connects first if necessary.
+
+        Raises redis.RedisError, OSError, also if one of the replies is an error. It is then unknown
+        which commands took effect. The connection is closed, because more replies may follow.
         """
         if not commands:
             return []
@@ -157,7 +178,7 @@ class RedisSession:
         try:
             if not self.is_connected:
                 await self._connect(deadline)
-            return await self._answers.of(packed, len(commands), deadline=deadline)
+            return await self._collector.send(packed, len(commands), deadline=deadline)
         except BaseException as error:
             await self.disconnect()
             if isinstance(error, TimeoutError) and not isinstance(error, RedisError):
@@ -165,26 +186,26 @@ class RedisSession:
             raise
 
     async def disconnect(self) -> None:
-        self._answers.drop()
+        self._collector.drop()
         await self._connection.disconnect(nowait=True)
 
     async def _connect(self, deadline: float) -> None:
-        self._answers = _Answers()
-        await self._answers.connect(self._connection, deadline=deadline)
+        self._collector = _ReplyCollector()
+        await self._collector.connect(self._connection, deadline=deadline)
 
 
-class _Messages(_Protocol):
-    """Tells what is published from what a server answers."""
+class _ChannelMessages(_RedisProtocol):
+    """Passes on a channel's messages, and handles the replies to SUBSCRIBE and PING itself."""
 
     def __init__(self, on_message: Callable[[bytes], None]) -> None:
         super().__init__()
-        self.subscribed = asyncio.Event()  # or refused
+        self.subscribed = asyncio.Event()  # also set if the connection fails
         self.ended = asyncio.Event()
         self.error: Exception | None = None
-        self.heard_at = 0.0  # of the event loop's clock
+        self.heard_at = 0.0  # when data last arrived, by the event loop's clock
         self._on_message = on_message
 
-    def say(self, *command: Any) -> None:
+    def send(self, *command: Any) -> None:
         if self.transport is not None:
             self.transport.write(hiredis.pack_command(command))
 
@@ -192,12 +213,12 @@ class _Messages(_Protocol):
         self.heard_at = asyncio.get_running_loop().time()
         super().data_received(data)
 
-    def answered(self, answer: Any) -> None:
-        if not isinstance(answer, list):
-            return  # to a ping
-        if answer[0] == b"message":
-            self._on_message(answer[2])
-        elif answer[0] == b"subscribe":
+    def reply_received(self, reply: Any) -> None:
+        if not isinstance(reply, list):
+            return  # the reply to a ping
+        if reply[0] == b"message":
+            self._on_message(reply[2])
+        elif reply[0] == b"subscribe":
             self.subscribed.set()
 
     def failed(self, error: Exception) -> None:
@@ -207,22 +228,23 @@ class _Messages(_Protocol):
 
 
 class RedisChannel:
-    """Hears one channel, on a connection of its own: `on_message` is called with what is published.
+    """Subscribes to one channel on a separate connection, and calls `on_message` for each message.
 
-    redis-py's subscription makes a task for each message's timeout, and waits in a task for the next one.
+    redis-py's subscription makes a task for each message's timeout, and waits for the next message
+    in another task.
     """
 
     def __init__(self, redis: Redis, name: str, on_message: Callable[[bytes], None]) -> None:
         self._connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         self._name = name
-        self._messages = _Messages(on_message)
+        self._messages = _ChannelMessages(on_message)
 
     async def __aenter__(self) -> Self:
-        """Returns when messages will arrive. Raises redis.RedisError, OSError."""
+        """Connect and subscribe. Raises redis.RedisError, OSError."""
         messages, deadline = self._messages, _deadline()
         try:
             await messages.connect(self._connection, deadline=deadline)
-            messages.say("SUBSCRIBE", self._name)
+            messages.send("SUBSCRIBE", self._name)
             async with asyncio.timeout_at(deadline):
                 await messages.subscribed.wait()
             if messages.error is not None:
@@ -236,7 +258,10 @@ class RedisChannel:
         await self._connection.disconnect(nowait=True)
 
     async def until_lost(self) -> None:
-        """Raises redis.RedisError where the server is gone, or has not answered to a ping."""
+        """Wait until the connection is lost or a ping is not answered.
+
+        Raises redis.RedisError then.
+        """
         messages = self._messages
         while True:
             with contextlib.suppress(TimeoutError):
@@ -248,8 +273,9 @@ class RedisChannel:
             if silent > settings.REDIS_TIMEOUT_SECONDS + settings.REDIS_PING_SECONDS:
                 raise RedisTimeoutError("no answer to a ping")
             if silent >= settings.REDIS_PING_SECONDS:
-                messages.say("PING")
+                messages.send("PING")
 
 
 def _deadline() -> float:
+    """Return the event loop's time in REDIS_TIMEOUT_SECONDS from now."""
     return asyncio.get_running_loop().time() + settings.REDIS_TIMEOUT_SECONDS

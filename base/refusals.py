@@ -1,7 +1,8 @@
-"""Why a request is refused, for whatever brings requests in: REST and the stream give refusals their own shapes.
+"""Refusals: exceptions for requests that are refused, independent of the protocol.
 
-A refusal has a kind, which decides how a protocol answers it, a code for programs and a message for people. Each
-kind of request has its own classes beside its code: orders/refusals.py, for example.
+REST and the stream convert them into answers. A refusal has a kind, which decides how a protocol
+answers it, a code for programs, and a message for people. Further classes are defined beside the
+code that raises them, for example in orders/refusals.py.
 """
 
 import enum
@@ -9,29 +10,29 @@ from typing import NamedTuple
 
 
 class RefusalKind(enum.Enum):
-    """What a client may conclude."""
+    """The meaning of a refusal for the client."""
 
-    INVALID = enum.auto()  # the same request is refused again
+    INVALID = enum.auto()  # the same request will always be refused
     NOT_FOUND = enum.auto()
-    CONFLICT = enum.auto()  # with the state that something has now
-    KEY_REUSED = enum.auto()  # an idempotency key belongs to another request
-    UNSUPPORTED = enum.auto()  # the content is of a kind that nobody reads here
-    RATE_LIMITED = enum.auto()  # later requests are taken
-    UNAVAILABLE = enum.auto()  # it was not taken, and may be sent again
-    OUTCOME_UNKNOWN = enum.auto()  # it may have been taken
-    FAILED = enum.auto()
+    CONFLICT = enum.auto()  # the current state does not allow the request
+    KEY_REUSED = enum.auto()  # the idempotency key belongs to another request
+    UNSUPPORTED = enum.auto()  # the content's media type or coding is not supported
+    RATE_LIMITED = enum.auto()  # the client may send it again later
+    UNAVAILABLE = enum.auto()  # it was not processed and may be sent again
+    OUTCOME_UNKNOWN = enum.auto()  # it may have been processed
+    FAILED = enum.auto()  # an error in the exchange
 
 
 class Allowance(NamedTuple):
-    """What a rate limit leaves to a client."""
+    """How much of a rate limit a client has left."""
 
     limit: int  # requests in each window
-    remaining: int  # of them
-    reset_seconds: int  # until more are allowed
+    remaining: int  # requests that are still allowed now
+    reset_seconds: int  # seconds until more are allowed
 
 
 class Refusal(Exception):
-    """The request is refused. Subclasses name kind, code and message."""
+    """The request is refused. Subclasses define the kind, the code and the default message."""
 
     kind = RefusalKind.FAILED
     code = "error"
@@ -44,7 +45,7 @@ class Refusal(Exception):
 
 
 class InvalidRequest(Refusal):
-    """`fields` says which value is wrong and why."""
+    """The request is invalid. `fields` has the error messages for each invalid field."""
 
     kind = RefusalKind.INVALID
     code = "invalid_request"
@@ -62,11 +63,11 @@ class NotFound(Refusal):
 
 
 class RateLimited(Refusal):
-    """`retry_after_seconds` is at least 1."""
+    """The client has sent too many requests. `retry_after_seconds` is at least 1."""
 
     kind = RefusalKind.RATE_LIMITED
     code = "rate_limited"
-    default_message = "Too many requests of this client; wait for the seconds in Retry-After."
+    default_message = "Too many requests from this client. Wait for the seconds in Retry-After."
 
     def __init__(
         self, message: str | None = None, *, allowance: Allowance | None = None, retry_after_seconds: int = 1
@@ -76,18 +77,20 @@ class RateLimited(Refusal):
 
 
 class Unavailable(Refusal):
-    """The request was not taken and may be sent again."""
+    """The request was not processed and may be sent again."""
 
     kind = RefusalKind.UNAVAILABLE
     code = "unavailable"
-    default_message = "The exchange is not available; the request was not taken. Try again after Retry-After."
+    default_message = (
+        "The exchange is not available. The request was not processed. Try again after Retry-After."
+    )
 
 
 class OutcomeUnknown(Refusal):
-    """The command was, or may have been, taken, but no answer came in time."""
+    """The command may have been processed, but no reply arrived in time."""
 
     kind = RefusalKind.OUTCOME_UNKNOWN
     code = "outcome_unknown"
     default_message = (
-        "No answer came in time; it may have been done. Look at what stands before you send it again."
+        "No result arrived in time. The request may have been processed. Check before you send it again."
     )

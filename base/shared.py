@@ -1,4 +1,4 @@
-"""One result for all who ask at about the same time."""
+"""Shares one result among requests that arrive at about the same time."""
 
 import asyncio
 import time
@@ -8,12 +8,13 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 
-class Shared(Generic[Result]):
-    """Has `make` run once at a time, however many ask, and gives its result out for `seconds`.
+class SharedResult(Generic[Result]):
+    """Runs `make` once at a time, and returns its result to all requests for `seconds`.
 
-    Requests that come while it runs wait for it. So the work does not grow with the requests. The first `fresh_max`
-    requests of each such time get a new result: a client that asks now and then sees what it has just done, and
-    many that ask together share. For one event loop.
+    Requests that arrive while `make` runs wait for it, so the work does not grow with the number of
+    requests. The first `fresh_max` requests in each span of `seconds` get a new result: a client
+    that asks rarely sees the effects of its own actions, and many simultaneous clients share a
+    result. Use it from one event loop.
     """
 
     def __init__(self, make: Callable[[], Awaitable[Result]], seconds: float, *, fresh_max: int = 0) -> None:
@@ -22,11 +23,16 @@ class Shared(Generic[Result]):
         self._fresh_max = fresh_max
         self._window_ends_at = 0.0
         self._asked_in_window = 0
-        self._made: tuple[Result, float] | None = None  # and until when, of the monotonic clock
+        # The latest result, and the time.monotonic() at which it expires.
+        self._made: tuple[Result, float] | None = None
         self._making: asyncio.Task[Result] | None = None
 
     async def get(self) -> Result:
-        """The result. Raises what `make` raises, to all who wait for it; the next request then tries again."""
+        """Return a shared or new result.
+
+        Raises whatever `make` raises, to all requests that wait for it. The next request tries
+        again.
+        """
         now = time.monotonic()
         if now >= self._window_ends_at:
             self._window_ends_at = now + self._seconds
@@ -37,8 +43,9 @@ class Shared(Generic[Result]):
             if made is not None and now < made[1] and self._asked_in_window > self._fresh_max:
                 return made[0]
             self._making = asyncio.create_task(self._run())
-            self._making.add_done_callback(_retrieve)
-        return await asyncio.shield(self._making)  # who leaves does not end it for the others
+            self._making.add_done_callback(_ignore_error)
+        # The shield keeps a cancelled request from cancelling the work for other requests.
+        return await asyncio.shield(self._making)
 
     async def _run(self) -> Result:
         try:
@@ -49,7 +56,7 @@ class Shared(Generic[Result]):
         return result
 
 
-def _retrieve(making: asyncio.Task[Result]) -> None:
-    """An error that nobody waits for any more is not news."""
+def _ignore_error(making: asyncio.Task[Result]) -> None:
+    """Retrieve the exception, so that asyncio does not log it if no request waits any more."""
     if not making.cancelled():
         making.exception()

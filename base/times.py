@@ -1,10 +1,10 @@
-"""Times at the edge: RFC 3339, UTC, milliseconds, `Z`."""
+"""Times in requests and answers: RFC 3339 in UTC, with milliseconds and `Z`."""
 
 import functools
 import re
 from datetime import UTC, datetime
 
-# Orders of one batch have one time, and are changed together at another.
+# The number of cached texts. All orders of a batch share one time, so few times are in use.
 TIMES_REMEMBERED_MAX = 1_000
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
@@ -12,7 +12,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\
 
 @functools.lru_cache(TIMES_REMEMBERED_MAX)
 def time_text(moment: datetime) -> str:
-    """2026-01-31T12:00:00.123Z"""
+    """Return a text such as 2026-01-31T12:00:00.123Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
@@ -21,13 +21,15 @@ def now_text() -> str:
 
 
 def parse_time(text: str) -> datetime:
-    """A moment from RFC 3339 text, which may end early: UTC where it names no offset, midnight where no time.
+    """Return the moment in an RFC 3339 text, which may be incomplete.
 
-    Raises ValueError, worded for the client.
+    Without a time, it is midnight. Without an offset, it is UTC.
+
+    Raises ValueError with a message for the client.
     """
     try:
         if not _TIME.fullmatch(text):
-            raise ValueError(text)  # ISO 8601 has other forms, too
+            raise ValueError(text)  # fromisoformat also accepts other forms of ISO 8601
         moment = datetime.fromisoformat(text.upper())
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):

@@ -55,7 +55,13 @@ STEPS = {
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
         (
             "answer: response and sending",
-            ("send_response (exchange_site", "_answer (orders", "JSONResponse", "HeldAnswer", "_send_all"),
+            (
+                "send_response (exchange_site",
+                "_order_response (orders",
+                "JSONResponse",
+                "HeldAnswer",
+                "_send_all",
+            ),
         ),
         ("viewset", ("web/viewset.py", "orders/views.py", "rest_framework/")),
         ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),

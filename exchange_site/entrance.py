@@ -32,8 +32,8 @@ from base.database import DatabaseReader
 from base.refusals import Unavailable
 from operators.logins import client_party, operator_names
 from operators.tickets import cookie_of
+from web.concurrency import DelayedRefusals
 from web.errors import ErrorResponse, bad_request, too_busy
-from web.room import Refusals
 
 LOGIN_PATH = "/admin/login/"
 HOME_PATH = "/admin/"
@@ -138,7 +138,7 @@ class Pace:
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(settings.STRANGERS_AT_ONCE)
         self._waiting = 0
-        self._refusals = Refusals()
+        self._refusals = DelayedRefusals()
 
     async def keep(self, answer: Callable[[], HttpResponse]) -> HttpResponse:
         if self._waiting >= settings.STRANGERS_WAITING_MAX:

@@ -24,7 +24,7 @@ from base.loops import per_event_loop
 from base.metrics_files import collect
 from base.redis import RedisSession, connect_redis
 from base.refusals import Unavailable
-from base.shared import Shared
+from base.shared import SharedResult
 from orders.health import active_partitions
 from orders.partition_states import PartitionState, read_partition_states
 from web.viewset import AsyncViewSet
@@ -121,6 +121,8 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
 
 
 @per_event_loop
-def current_metrics() -> Shared[bytes]:
+def current_metrics() -> SharedResult[bytes]:
     """The text that requests on this event loop share."""
-    return Shared(MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX)
+    return SharedResult(
+        MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX
+    )

@@ -18,6 +18,7 @@ from django.http import HttpResponse
 from exchange_site.entrance import Entrance
 from exchange_site.page_threads import PageThreads
 from operators.tickets import ticket_of
+from web.concurrency import ConcurrencyLimit, DelayedRefusals
 from web.errors import (
     ErrorResponse,
     incomplete_request,
@@ -35,7 +36,6 @@ from web.handler import (
     read_body,
     send_response,
 )
-from web.room import Refusals, Room
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 DOCUMENT_PATH = "/docs/schema"  # is no page: the API answers it from memory
@@ -66,11 +66,13 @@ class Pages:
         self._application = application
         self._operators = operators or application
         known, unknown = logins or (application, application)
-        self._room = Room(settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX)
-        self._operators_room = Room(settings.OPERATOR_PAGES_AT_ONCE_MAX, settings.OPERATOR_PAGES_WAITING_MAX)
+        self._room = ConcurrencyLimit(settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX)
+        self._operators_room = ConcurrencyLimit(
+            settings.OPERATOR_PAGES_AT_ONCE_MAX, settings.OPERATOR_PAGES_WAITING_MAX
+        )
         self._by_ticket: Counter[str] = Counter()  # of the operators' pages that are asked for now
         self._entrance = Entrance(functools.partial(_ask, known), functools.partial(_ask, unknown))
-        self._refusals = Refusals()
+        self._refusals = DelayedRefusals()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         answer = await self._answer(scope, receive)

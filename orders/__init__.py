@@ -1,4 +1,5 @@
-"""Orders from the client's side: models, validation, and the gateway to the stream that the matching worker reads.
+"""Orders from the client's side: models, validation, REST views, and the gateway to the workers.
 
-Nothing here knows how orders are matched.
+The gateway appends commands to a stream. The matching worker reads the stream. Nothing here depends
+on how orders are matched.
 """

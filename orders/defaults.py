@@ -27,7 +27,7 @@ DEFAULT_INSTRUMENTS = {
 
 
 def load_default_instruments() -> int:
-    """Create those that are missing, change none that is there; returns how many were created."""
+    """Create the missing default instruments. Returns how many were created."""
     created = 0
     for symbol, limits in DEFAULT_INSTRUMENTS.items():
         values = {name: Decimal(value) for name, value in limits.items()}

@@ -1,7 +1,9 @@
-"""The desk: from a validated request to the gateway, and from the reply to an answer.
+"""The order desk: sends validated requests to the gateway, and turns the replies into answers.
 
-The database is the authority on what was done. If no reply came, or a key was used before, the answer is
-read from it. What leads to a refusal is looked up last, bounded, and counted: it must cost others nothing.
+The database is the authority on the state of orders. If no reply arrives, or if an idempotency key
+was used before, the answer is read from the database. A look-up that will probably end in a refusal
+is done last, at a bounded pace, and counts against the client's rate limit, so that it does not
+slow down other clients.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from base.loops import per_event_loop
 from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
 from orders import messages
 from orders.documents import OrderDocument, stored_state
-from orders.gateway import Answer, NotTaken, OrderGateway, current_gateway
+from orders.gateway import GatewayReply, OrderGateway, RefusedByQueue, current_gateway
 from orders.instruments import InstrumentDirectory, TradedInstrument, directory
 from orders.look_ups import DeskReads, desk_reads
 from orders.messages import NOT_OWNER, CancelOrder, PlaceOrder, Reply, ReplyKind
@@ -28,12 +30,13 @@ from orders.selectors import find_order, find_order_row, find_order_rows_by_key
 from orders.serializers import to_grid
 from web.content import encode_json
 
-# The worker's reply and what is looked up afterwards, as for an order: a cancel that has more to do ends then, too.
+# A cancel may need several replies and look-ups. Together they may take as long as one reply and
+# one look-up, like an order.
 CANCEL_SECONDS_MAX = settings.ORDER_REPLY_TIMEOUT_SECONDS + settings.DESK_READ_SECONDS_MAX
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """An order as JSON; `replayed` where an earlier request with the same key placed it."""
+class OrderResult(msgspec.Struct, frozen=True):
+    """An order as JSON. `replayed` is set if an earlier request with the same key placed it."""
 
     body: bytes
     replayed: bool
@@ -53,17 +56,18 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OrderDesk:
-    """Takes orders and cancels of clients, and what operators ask of the workers."""
+    """Places and cancels orders for clients, and sends operators' commands to the workers."""
 
     def __init__(self, gateway: OrderGateway, reads: DeskReads, instruments: InstrumentDirectory) -> None:
         self._gateway = gateway
         self._reads = reads
         self._instruments = instruments
 
-    async def place(self, order: OrderRequest) -> Outcome:
+    async def place(self, order: OrderRequest) -> OrderResult:
         """Place an order and wait until its effects are committed.
 
-        Raises InvalidRequest, InstrumentHalted, IdempotencyKeyReused, RateLimited, Unavailable, OutcomeUnknown.
+        Raises InvalidRequest, InstrumentHalted, IdempotencyKeyReused, RateLimited, Unavailable,
+        OutcomeUnknown.
         """
         instrument = order.instrument
         order_id = new_order_id(instrument_id=instrument.instrument_id, client_id=order.client_id)
@@ -88,13 +92,14 @@ class OrderDesk:
         except OutcomeUnknown as unknown:
             return await self._find_placed(order, order_id, unknown.allowance)
         except (BeyondLimits, InstrumentHalted, Unavailable) as refusal:
-            # Limits and halts hold for new orders: an earlier request may have placed this one.
+            # Limits and halts apply to new orders only. An earlier request may have placed this
+            # order.
             if order.idempotency_key is None:
                 raise
             return await self._find_earlier(order, order.idempotency_key, refusal)
         reply, allowance = answer.reply, answer.allowance
         if reply.kind is ReplyKind.PLACED:
-            return Outcome(reply.body, False, allowance)
+            return OrderResult(reply.body, False, allowance)
         if reply.kind is ReplyKind.DUPLICATE:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
@@ -104,11 +109,11 @@ class OrderDesk:
             raise Unavailable(allowance=allowance)
         raise Unavailable(reply.body.decode() or None, allowance=allowance)
 
-    async def cancel_by_id(self, order_id: UUID, *, owner: str | None) -> Outcome:
-        """Cancel an order; that of another client than `owner`, if one is named, is as good as unknown.
+    async def cancel_by_id(self, order_id: UUID, *, owner: str | None) -> OrderResult:
+        """Cancel an order. If `owner` is given, the orders of all other clients count as unknown.
 
-        The id says which instruments it may be of, and their workers what is open. The database is asked
-        only about what none of them has.
+        The id tells which instruments the order may belong to, and their workers know which orders
+        are open. The database is read only if none of the workers has the order.
 
         Raises OrderNotFound, OrderNotOpen, RateLimited, Unavailable, OutcomeUnknown.
         """
@@ -118,7 +123,7 @@ class OrderDesk:
         except TimeoutError:
             raise cancel_unknown(None) from None
 
-    async def _cancel_by_id(self, order_id: UUID, owner: str | None) -> Outcome:
+    async def _cancel_by_id(self, order_id: UUID, owner: str | None) -> OrderResult:
         text = str(order_id)
         bucket = bucket_of(order_id) if owner is None else client_bucket(owner)
         allowance: Allowance | None = None
@@ -126,18 +131,18 @@ class OrderDesk:
         for instrument in await self._instruments.with_hint(hint_of(order_id)):
             command = self._cancel_command(text, instrument.symbol, owner or "")
             answer = await self._submit_cancel(command, instrument.partition, None if is_counted else bucket)
-            if not is_counted:  # the first command counts
+            if not is_counted:  # only the first command counts against the rate limit
                 allowance, is_counted = answer.allowance, True
             if answer.reply.kind is not ReplyKind.NOT_OPEN:
-                return await self._cancelled(text, answer.reply, allowance)
+                return await self._cancel_result(text, answer.reply, allowance)
             if answer.reply.body == NOT_OWNER:
                 raise no_such_order(allowance)
         if not is_counted:
             allowance = await self._count_refused_cancel(bucket)
         return await self._cancel_elsewhere(text, owner, allowance)
 
-    async def cancel(self, row: Order, *, by_operator: bool = False) -> Outcome:
-        """Take a resting order off the book and wait until that is committed.
+    async def cancel(self, row: Order, *, by_operator: bool = False) -> OrderResult:
+        """Cancel a resting order and wait until the cancel is committed.
 
         An operator's cancel does not count against the client's rate limit.
 
@@ -153,29 +158,44 @@ class OrderDesk:
         answer = await self._submit_cancel(command, row.instrument.partition, bucket)
         if answer.reply.kind is ReplyKind.NOT_OPEN:
             now = await self._reads.cancelled(find_order_row, order_id)
-            raise _in_no_book(now, answer.allowance)
-        return await self._cancelled(order_id, answer.reply, answer.allowance)
+            raise _missing_from_book(now, answer.allowance)
+        return await self._cancel_result(order_id, answer.reply, answer.allowance)
 
     async def reload_instruments(self, partition: int) -> None:
-        """Tell a partition's worker that instruments were changed. Raises Unavailable, OutcomeUnknown."""
+        """Make a partition's worker reload the instruments. Raises Unavailable, OutcomeUnknown."""
         request_id, process_id = str(uuid_utils.uuid7()), self._gateway.process_id
-        await self._ask(messages.ReloadInstruments(request_id=request_id, reply_to=process_id), partition)
+        await self._run_operator_command(
+            messages.ReloadInstruments(request_id=request_id, reply_to=process_id), partition
+        )
 
     async def inspect_books(self, partition: int) -> dict[str, messages.BookState]:
-        """Sequence and state hash of every book of the live worker. Raises Unavailable, OutcomeUnknown."""
+        """Return the sequence and state hash of every order book of a partition, by symbol.
+
+        Raises Unavailable, OutcomeUnknown.
+        """
         request_id, process_id = str(uuid_utils.uuid7()), self._gateway.process_id
-        body = await self._ask(messages.InspectBooks(request_id=request_id, reply_to=process_id), partition)
+        body = await self._run_operator_command(
+            messages.InspectBooks(request_id=request_id, reply_to=process_id), partition
+        )
         return msgspec.json.decode(body, type=dict[str, messages.BookState])
 
-    async def _ask(self, command: messages.Command, partition: int) -> bytes:
-        """An operator's command, and what is told about it."""
+    async def _run_operator_command(self, command: messages.Command, partition: int) -> bytes:
+        """Send an operator's command and return the reply's body.
+
+        Raises Unavailable, OutcomeUnknown.
+        """
         reply = (await self._gateway.submit(command, partition=partition, client_id=None)).reply
         if reply.kind is not ReplyKind.DONE:
             raise Unavailable(reply.body.decode() or None)
         return reply.body
 
-    async def _find_placed(self, order: OrderRequest, order_id: str, allowance: Allowance | None) -> Outcome:
-        """The order of a request that was taken, or may have been, and was not answered. Raises OutcomeUnknown."""
+    async def _find_placed(
+        self, order: OrderRequest, order_id: str, allowance: Allowance | None
+    ) -> OrderResult:
+        """Return the order of a request that got no reply but may have been processed.
+
+        Raises IdempotencyKeyReused; OutcomeUnknown if the order is not found.
+        """
         key = order.idempotency_key
         advice = (
             f"Look for it with GET /orders?client_id={order.client_id} before you send it again."
@@ -183,13 +203,13 @@ class OrderDesk:
             else "Send it again with the same idempotency key."
         )
         unknown = OutcomeUnknown(
-            f"No answer came in time; the order may have been placed. {advice}", allowance=allowance
+            f"No result arrived in time. The order may have been placed. {advice}", allowance=allowance
         )
         try:
             async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
                 placed = await self._reads.orders(find_order, order_id)
                 if placed is not None:
-                    return Outcome(encode_json(placed), False, allowance)
+                    return OrderResult(encode_json(placed), False, allowance)
                 if key is None:
                     raise unknown
                 earlier = (
@@ -201,18 +221,22 @@ class OrderDesk:
             pass
         raise unknown
 
-    async def _find_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> Outcome:
-        """Return the order with this key. Raises the refusal if no order has it, or the look-up is too late."""
+    async def _find_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> OrderResult:
+        """Return the order with this key.
+
+        Raises IdempotencyKeyReused; Unavailable if the look-up fails; the refusal if no order has
+        the key.
+        """
         try:
             async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
                 return await self._look_up_earlier(order, key, refusal)
         except TimeoutError:
-            raise _not_looked_up(refusal) from None
+            raise _key_not_looked_up(refusal) from None
 
-    async def _look_up_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> Outcome:
-        """The look-up counts as an order does, as long as there is a Redis to count it."""
+    async def _look_up_earlier(self, order: OrderRequest, key: str, refusal: Refusal) -> OrderResult:
+        """Look up the order with this key. The look-up counts as an order if Redis is answering."""
         allowance = refusal.allowance
-        if not isinstance(refusal, Unavailable) or isinstance(refusal, NotTaken):
+        if not isinstance(refusal, Unavailable) or isinstance(refusal, RefusedByQueue):
             with contextlib.suppress(Unavailable, OutcomeUnknown):
                 allowance = await self._gateway.count_order(
                     partition=order.instrument.partition, client_id=order.client_id
@@ -221,13 +245,15 @@ class OrderDesk:
         try:
             earlier = await self._reads.refused_orders((order.client_id, key))
         except Unavailable:
-            raise _not_looked_up(refusal) from None
+            raise _key_not_looked_up(refusal) from None
         if earlier is None:
             raise refusal
         return await self._replay(order, earlier, allowance)
 
-    async def _replay(self, order: OrderRequest, earlier: Order, allowance: Allowance | None) -> Outcome:
-        """The earlier order with the same key as it stands now. Its fills are read if it is the same order.
+    async def _replay(self, order: OrderRequest, earlier: Order, allowance: Allowance | None) -> OrderResult:
+        """Return the current state of the earlier order with the same key.
+
+        Its fills are only read if both requests describe the same order.
 
         Raises IdempotencyKeyReused, Unavailable.
         """
@@ -241,9 +267,9 @@ class OrderDesk:
                 document = await self._reads.replays(find_order, str(earlier.order_id))
             except Unavailable as unavailable:
                 raise Unavailable(unavailable.message, allowance=allowance) from None
-        if document is None:  # taken out meanwhile
+        if document is None:  # the order was pruned meanwhile
             raise Unavailable(allowance=allowance)
-        return Outcome(encode_json(document), True, allowance)
+        return OrderResult(encode_json(document), True, allowance)
 
     def _cancel_command(
         self, order_id: str, symbol: str, client_id: str, *, by_operator: bool = False
@@ -257,10 +283,13 @@ class OrderDesk:
             by_operator=by_operator,
         )
 
-    async def _submit_cancel(self, command: CancelOrder, partition: int, bucket: int | None) -> Answer:
-        """If no reply comes, the database tells what became of it.
+    async def _submit_cancel(self, command: CancelOrder, partition: int, bucket: int | None) -> GatewayReply:
+        """Send a cancel and return its reply.
 
-        Raises RateLimited, Unavailable, OutcomeUnknown; OrderNotFound and OrderNotOpen if the database says so.
+        If no reply arrives, read the result from the database.
+
+        Raises RateLimited, Unavailable, OutcomeUnknown; OrderNotFound and OrderNotOpen if the
+        database shows that the order does not exist or is not open.
         """
         try:
             return await self._gateway.submit(
@@ -278,23 +307,23 @@ class OrderDesk:
             raise cancel_unknown(allowance)
         if document.status != OrderStatus.CANCELLED:
             raise OrderNotOpen(allowance=allowance)
-        return Answer(Reply(command.request_id, ReplyKind.CANCELLED, encode_json(document)), allowance)
+        return GatewayReply(Reply(command.request_id, ReplyKind.CANCELLED, encode_json(document)), allowance)
 
-    async def _cancelled(self, order_id: str, reply: Reply, allowance: Allowance | None) -> Outcome:
-        """The answer to a cancel that was done. Raises Unavailable, OutcomeUnknown."""
+    async def _cancel_result(self, order_id: str, reply: Reply, allowance: Allowance | None) -> OrderResult:
+        """Return the cancelled order. Raises Unavailable, OutcomeUnknown."""
         if reply.kind is not ReplyKind.CANCELLED:
             raise Unavailable(reply.body.decode() or None, allowance=allowance)
         if reply.body:
-            return Outcome(reply.body, False, allowance)
+            return OrderResult(reply.body, False, allowance)
         document = None
         with contextlib.suppress(Unavailable):
             document = await self._reads.cancelled(find_order, order_id)
-        if document is None:  # it can't be read now, and is cancelled all the same
+        if document is None:  # the order was cancelled, but can't be read now
             raise cancel_unknown(allowance)
-        return Outcome(encode_json(document), False, allowance)
+        return OrderResult(encode_json(document), False, allowance)
 
     async def _count_refused_cancel(self, bucket: int) -> Allowance | None:
-        """Raises RateLimited."""
+        """Count a cancel that was sent to no worker against the rate limit. Raises RateLimited."""
         instruments = (await self._instruments.all()).values()
         partition = min((instrument.partition for instrument in instruments), default=0)
         with contextlib.suppress(Unavailable, OutcomeUnknown):
@@ -303,8 +332,10 @@ class OrderDesk:
 
     async def _cancel_elsewhere(
         self, order_id: str, owner: str | None, allowance: Allowance | None
-    ) -> Outcome:
-        """Cancel an order that no book has where its id points to: an old id, a moved instrument, or not open.
+    ) -> OrderResult:
+        """Cancel an order that is in none of the books to which its id points.
+
+        It may have an id of an earlier version, its instrument may have moved, or it is not open.
 
         Raises OrderNotFound, OrderNotOpen, Unavailable, OutcomeUnknown.
         """
@@ -316,22 +347,22 @@ class OrderDesk:
         command = self._cancel_command(order_id, row.instrument.symbol, row.client_id)
         answer = await self._submit_cancel(command, row.instrument.partition, None)
         if answer.reply.kind is ReplyKind.NOT_OPEN:
-            raise _in_no_book(await self._reads.refused_cancels(order_id), allowance)
-        return await self._cancelled(order_id, answer.reply, allowance)
+            raise _missing_from_book(await self._reads.refused_cancels(order_id), allowance)
+        return await self._cancel_result(order_id, answer.reply, allowance)
 
 
 @per_event_loop
 def current_desk() -> OrderDesk:
-    """The desk of the running event loop, at its gateway."""
+    """Return the desk of the running event loop, which uses the loop's gateway."""
     return OrderDesk(current_gateway(), desk_reads(), directory)
 
 
-def _not_looked_up(refusal: Refusal) -> Unavailable:
-    """What to answer if it is not known whether an order that is refused has been placed before."""
+def _key_not_looked_up(refusal: Refusal) -> Unavailable:
+    """Return the refusal of an order if it is unknown whether an earlier request placed it."""
     if isinstance(refusal, Unavailable):
         return refusal
     return Unavailable(
-        "It could not be looked up whether this key has placed an order. Send it again after Retry-After.",
+        "The exchange could not check if this key has placed an order. Send it again after Retry-After.",
         allowance=refusal.allowance,
     )
 
@@ -340,12 +371,15 @@ def no_such_order(allowance: Allowance | None = None) -> OrderNotFound:
     return OrderNotFound(allowance=allowance)
 
 
-def _in_no_book(now: Order | None, allowance: Allowance | None) -> Refusal:
-    """Why the worker has not found an order that rested a moment ago; `now` is its row, read after that."""
+def _missing_from_book(now: Order | None, allowance: Allowance | None) -> Refusal:
+    """Return the refusal of a cancel whose order rested a moment ago, but is not in the book.
+
+    `now` is the order's row, which was read after the worker's reply.
+    """
     if now is not None and now.is_resting:
         return Unavailable(
-            "The order's instrument is being moved to another worker; the order was not cancelled. Send the cancel"
-            " again after Retry-After.",
+            "The order's instrument is being moved to another worker. The order was not cancelled. Send the"
+            " cancel again after Retry-After.",
             allowance=allowance,
         )
     return OrderNotOpen(allowance=allowance)
@@ -353,13 +387,13 @@ def _in_no_book(now: Order | None, allowance: Allowance | None) -> Refusal:
 
 def cancel_unknown(allowance: Allowance | None) -> OutcomeUnknown:
     return OutcomeUnknown(
-        "No answer came in time; the order may have been cancelled. Send the cancel again, which is harmless.",
+        "No result arrived in time. The order may have been cancelled. You can safely send the cancel again.",
         allowance=allowance,
     )
 
 
 def _without_fills(row: Order) -> OrderDocument | None:
-    """The whole order, if it has no fills."""
+    """Return an order without fills as a document, or None if it has fills."""
     if row.filled_quantity:
         return None
     return OrderDocument(**stored_state(row, row.instrument.symbol), trades=[])

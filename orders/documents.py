@@ -1,4 +1,4 @@
-"""An order as clients see it. REST answers, the worker's replies and `order_update` messages all come from here."""
+"""Orders as clients see them: in REST answers, the worker's replies and `order_update` messages."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ from web.content import encode_json
 
 
 class StoredOrder(Protocol):
-    """An order's columns; every row of the table has them, a model's or a statement's."""
+    """The columns of an order, as attributes of a model instance or of a statement's row."""
 
     @property
     def order_id(self) -> UUID | str: ...
@@ -44,7 +44,7 @@ class StoredOrder(Protocol):
 
 
 class FillDocument(msgspec.Struct):
-    """One order's half of a trade; `side` is the taker's, `liquidity` this order's part."""
+    """One order's half of a trade. `side` is the taker's side. `liquidity` is this order's role."""
 
     trade_id: str
     price: Number
@@ -55,7 +55,7 @@ class FillDocument(msgspec.Struct):
 
 
 class OrderState(msgspec.Struct, kw_only=True):
-    """An order as it stands, without its trades."""
+    """The current state of an order, without its trades."""
 
     order_id: str
     client_id: str
@@ -75,13 +75,13 @@ class OrderState(msgspec.Struct, kw_only=True):
 
 
 class OrderDocument(OrderState, kw_only=True):
-    """An order with its trades: the answer of REST."""
+    """An order with its trades, as in REST answers."""
 
     trades: list[FillDocument]
 
 
 def order_update(state: bytes, sequence: int) -> str:
-    """The stream's message of an `OrderState`, or of what has its trades besides, in JSON."""
+    """Return the stream's message for the JSON of an `OrderState` or `OrderDocument`."""
     message: dict[str, Any] = {"type": "order_update"}
     for name, value in _decode_fields(state).items():
         message["order_type" if name == "type" else name] = value
@@ -96,7 +96,11 @@ _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 def average_price(
     filled_notional: Decimal, filled_quantity: Decimal, price: Decimal | None = None
 ) -> Number | None:
-    """None if nothing is filled. `price` is the order's: that of all fills, as a rule, of an order that rested."""
+    """Return the average price of an order's fills, or None if there are none.
+
+    `price` is the order's own price. It makes the common case faster: the fills of an order that
+    rested usually all have its price.
+    """
     if not filled_quantity:
         return None
     if price is not None and EXACT.multiply(price, filled_quantity) == filled_notional:
@@ -105,7 +109,7 @@ def average_price(
 
 
 def stored_state(order: StoredOrder, symbol: str) -> dict[str, Any]:
-    """The fields of an `OrderState` from the database."""
+    """Return the fields of an `OrderState` from a row of the database."""
     return {
         "order_id": str(order.order_id),
         "client_id": order.client_id,

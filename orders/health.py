@@ -1,7 +1,7 @@
-"""Whether the exchange can take an order, and what is wrong if it cannot: for GET /healthz and the admin.
+"""Checks whether the exchange can process orders, for GET /healthz and the admin.
 
-One check answers all who ask within HEALTH_SHARED_SECONDS, on connections that stay: asking costs the servers
-nothing, however many ask.
+All requests within HEALTH_SHARED_SECONDS share the result of one check, and the checks use
+permanent connections. Frequent requests therefore put no load on the servers.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from base.database import DatabaseReader
 from base.loops import per_event_loop
 from base.redis import RedisSession, connect_redis
 from base.refusals import Unavailable
-from base.shared import Shared
+from base.shared import SharedResult
 from base.times import time_text
 from orders.gateway import current_gateway
 from orders.instruments import directory
@@ -29,7 +29,8 @@ OK = "ok"
 NOT_ANSWERING = "not answering"
 
 _started = time.monotonic()
-_ask_database = DatabaseReader(  # not behind slow reads
+# A separate reader: a check must not wait behind slow reads.
+_read_database = DatabaseReader(
     threads=1,
     places_max=settings.HEALTH_CHECKS_MAX,
     seconds_max=settings.HEALTH_CHECK_TIMEOUT_SECONDS,
@@ -38,25 +39,25 @@ _ask_database = DatabaseReader(  # not behind slow reads
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What a check has found, and the answer to GET /healthz that says so."""
+    """The result of a check, and the body of the answer to GET /healthz."""
 
     state: str  # healthy, degraded or unhealthy
-    checks: dict[str, str]  # OK, or what is wrong
+    checks: dict[str, str]  # by name: OK, or a description of the problem
     body: bytes
 
     @property
     def status(self) -> int:
-        """The answer's."""
+        """The HTTP status of the answer."""
         return 503 if self.state == "unhealthy" else 200
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong, each with the name of its check."""
+        """The descriptions of all problems, each with the name of its check."""
         return [f"{name}: {found}" for name, found in self.checks.items() if found != OK]
 
 
-class Matching(msgspec.Struct, frozen=True):
-    """Which partitions with instruments have a worker, and which have none."""
+class PartitionCoverage(msgspec.Struct, frozen=True):
+    """The partitions with instruments that have a worker, and those that have none."""
 
     matched: list[int]
     unmatched: list[int]
@@ -74,26 +75,28 @@ class Matching(msgspec.Struct, frozen=True):
 
 
 class CheckFailed(Exception):
-    """The message says in a few words what is wrong."""
+    """A check failed. The message is a short description of the problem."""
 
 
 class HealthCheck:
-    """Asks the servers, on an event loop's own connections."""
+    """Checks the servers on separate connections of one event loop."""
 
     def __init__(self) -> None:
         redis = connect_redis()
         self._redis = RedisSession(redis)
-        self._heartbeats = RedisSession(redis)  # asked at the same time
+        self._heartbeats = RedisSession(redis)  # both checks of Redis run at the same time
 
     async def run(self) -> Health:
-        """Takes HEALTH_CHECK_TIMEOUT_SECONDS at most."""
+        """Run all checks. Takes at most HEALTH_CHECK_TIMEOUT_SECONDS."""
         database, redis, matching = await asyncio.gather(
-            _outcome(_check_database()), _outcome(self._check_redis()), _outcome(self._check_matching())
+            _check_result(_check_database()),
+            _check_result(self._check_redis()),
+            _check_result(self._check_matching()),
         )
         servers_answer = database == redis == OK
         if servers_answer and str(matching) == OK:
             state = "healthy"
-        elif servers_answer and isinstance(matching, Matching) and matching.matched:
+        elif servers_answer and isinstance(matching, PartitionCoverage) and matching.matched:
             state = "degraded"
         else:
             state = "unhealthy"
@@ -108,27 +111,33 @@ class HealthCheck:
 
     async def _check_redis(self) -> str:
         await self._redis.run(("PING",))
-        await current_gateway().ready()  # without replies this process can take no orders
+        await current_gateway().ready()  # without replies, this process cannot process orders
         return OK
 
-    async def _check_matching(self) -> Matching:
+    async def _check_matching(self) -> PartitionCoverage:
         partitions = await active_partitions()
         if not partitions:
             raise CheckFailed("no instruments: run manage.py migrate and load some")
         states = await read_partition_states(self._heartbeats, partitions)
-        return Matching(
+        return PartitionCoverage(
             matched=[state.partition for state in states if state.is_matched],
             unmatched=[state.partition for state in states if not state.is_matched],
         )
 
 
 async def active_partitions() -> set[int]:
-    """Those that have instruments. Raises Unavailable if the database has never answered."""
+    """Return the partitions that have instruments.
+
+    Raises Unavailable if the instruments were never loaded and the database is not answering.
+    """
     return {instrument.partition for instrument in (await directory.all()).values()}
 
 
-async def _outcome(check: Awaitable[str | Matching]) -> str | Matching:
-    """What the check returns, or in a few words for the operator what is wrong: no addresses or credentials."""
+async def _check_result(check: Awaitable[str | PartitionCoverage]) -> str | PartitionCoverage:
+    """Return what the check returns, or a short description of the problem for the operator.
+
+    The description contains no addresses or credentials.
+    """
     try:
         async with asyncio.timeout(settings.HEALTH_CHECK_TIMEOUT_SECONDS):
             return await check
@@ -143,7 +152,7 @@ async def _outcome(check: Awaitable[str | Matching]) -> str | Matching:
 
 
 async def _check_database() -> str:
-    await _ask_database(_select_one)
+    await _read_database(_select_one)
     return OK
 
 
@@ -153,6 +162,6 @@ def _select_one() -> None:
 
 
 @per_event_loop
-def current_health() -> Shared[Health]:
-    """The health that all on this event loop share."""
-    return Shared(HealthCheck().run, settings.HEALTH_SHARED_SECONDS)
+def current_health() -> SharedResult[Health]:
+    """Return the check that all requests on this event loop share."""
+    return SharedResult(HealthCheck().run, settings.HEALTH_SHARED_SECONDS)

@@ -1,4 +1,4 @@
-"""The instruments as an API process knows them: read again when older than INSTRUMENT_CACHE_SECONDS."""
+"""An API process's copy of the instruments, which is reloaded every INSTRUMENT_CACHE_SECONDS."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ DEFAULT_SYMBOL = "BTC-USD"
 
 
 class TradedInstrument(msgspec.Struct, frozen=True, kw_only=True):
-    """What the order path needs of an instrument."""
+    """The properties of an instrument that are needed to place and cancel orders."""
 
     instrument_id: int
     symbol: str
@@ -27,14 +27,14 @@ class TradedInstrument(msgspec.Struct, frozen=True, kw_only=True):
     max_quantity: Decimal
     min_price: Decimal
     max_price: Decimal
-    min_notional: Decimal | None = None  # of a limit order
-    open_orders_max: int = OPEN_ORDERS_MAX  # of one client
+    min_notional: Decimal | None = None  # applies to limit orders
+    open_orders_max: int = OPEN_ORDERS_MAX  # the limit for one client
     halted: bool
     partition: int
 
 
 def load_instruments() -> dict[str, TradedInstrument]:
-    """All instruments of the database, by symbol."""
+    """Read all instruments from the database. Returns them by symbol."""
     return {
         row.symbol: TradedInstrument(
             instrument_id=row.pk,
@@ -53,8 +53,8 @@ def load_instruments() -> dict[str, TradedInstrument]:
     }
 
 
-# Not behind the reads of others: orders wait for it.
-_read = DatabaseReader(
+# A separate reader: orders wait for the instruments, and must not wait behind other reads.
+_read_database = DatabaseReader(
     threads=1,
     places_max=4,
     seconds_max=settings.DATABASE_READ_SECONDS_MAX,
@@ -63,7 +63,7 @@ _read = DatabaseReader(
 
 
 class InstrumentDirectory:
-    """A process's copy of the instruments. If the database is away, the copy serves on."""
+    """A process's copy of the instruments. It stays in use while the database is not answering."""
 
     def __init__(self) -> None:
         self._instruments: dict[str, TradedInstrument] = {}
@@ -72,14 +72,17 @@ class InstrumentDirectory:
         self._loading: asyncio.Task[None] | None = None
 
     async def all(self) -> dict[str, TradedInstrument]:
-        """Raises Unavailable if there is no copy yet and the database is not answering."""
+        """Return all instruments by symbol.
+
+        Raises Unavailable if there is no copy yet and the database is not answering.
+        """
         if not self._is_fresh:
             await self._refresh()
         return self._instruments
 
     async def get(self, symbol: str) -> TradedInstrument:
-        """Raises InstrumentNotFound, Unavailable."""
-        if not self._is_fresh:  # as `all`, without a coroutine more for each order
+        """Return one instrument. Raises InstrumentNotFound, Unavailable."""
+        if not self._is_fresh:  # does not call `all`: that would cost a coroutine for each order
             await self._refresh()
         try:
             return self._instruments[symbol]
@@ -89,16 +92,16 @@ class InstrumentDirectory:
             ) from None
 
     async def with_hint(self, hint: int) -> Sequence[TradedInstrument]:
-        """The instruments whose orders have this hint in their ids, as far as the copy at hand knows.
+        """Return the instruments in the current copy whose orders have this hint in their ids.
 
-        Nobody waits for a newer copy: who cancels needs none. Raises Unavailable if there is no copy yet and the
-        database is not answering.
+        Does not wait for a newer copy, because cancels need none. Raises Unavailable if there is no
+        copy yet and the database is not answering.
         """
         if not self._instruments:
             await self._refresh()
         elif not self._is_fresh:
             self._fresh_until = time.monotonic() + settings.INSTRUMENT_CACHE_SECONDS
-            self._begin_loading()
+            self._start_loading()
         return self._by_hint.get(hint, ())
 
     @property
@@ -106,8 +109,11 @@ class InstrumentDirectory:
         return time.monotonic() < self._fresh_until and bool(self._instruments)
 
     async def _refresh(self) -> None:
-        """One read however many requests wait for it; if there is a copy, they do not wait for long."""
-        loading = self._begin_loading()
+        """Load the instruments. All requests that call this share one read.
+
+        If there is a copy, they wait for at most INSTRUMENT_REFRESH_SECONDS.
+        """
+        loading = self._start_loading()
         await asyncio.wait(
             {loading}, timeout=settings.INSTRUMENT_REFRESH_SECONDS if self._instruments else None
         )
@@ -115,23 +121,23 @@ class InstrumentDirectory:
         if loading.done() and not self._instruments:
             loading.result()
 
-    def _begin_loading(self) -> asyncio.Task[None]:
+    def _start_loading(self) -> asyncio.Task[None]:
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._load(), name="instruments")
-            self._loading.add_done_callback(_retrieve)
+            self._loading.add_done_callback(_ignore_error)
         return self._loading
 
     async def _load(self) -> None:
-        """Raises Unavailable."""
-        instruments = await _read(load_instruments)
+        """Replace the copy with the instruments in the database. Raises Unavailable."""
+        instruments = await _read_database(load_instruments)
         by_hint: dict[int, list[TradedInstrument]] = {}
         for instrument in instruments.values():
             by_hint.setdefault(instrument_hint(instrument.instrument_id), []).append(instrument)
         self._instruments, self._by_hint = instruments, by_hint
 
 
-def _retrieve(loading: asyncio.Task[None]) -> None:
-    """The copy serves on: a failure is only the news of those who have none."""
+def _ignore_error(loading: asyncio.Task[None]) -> None:
+    """Retrieve the exception, so that asyncio does not log it: the old copy stays in use."""
     if not loading.cancelled():
         loading.exception()
 

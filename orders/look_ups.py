@@ -1,8 +1,10 @@
-"""What the desk reads of the database, each kind on threads of its own: none waits behind another.
+"""The order desk's reads of the database.
 
-Reads that lead to a refusal are paced: whatever is asked for meanwhile is read in one statement, and the next
-statement comes a moment later. Clients that ask for orders that do not exist, again and again, wait in this queue,
-and take little of the processor from those who trade.
+Each kind has its own threads, so none waits behind another.
+
+Reads that usually end in a refusal are paced: one statement reads the rows of all waiting requests,
+and the next statement follows after a pause. Clients that repeatedly ask for unknown orders wait in
+this queue, and take little processor time from clients that trade.
 """
 
 import asyncio
@@ -23,15 +25,17 @@ Key_contra = TypeVar("Key_contra", bound=Hashable, contravariant=True)
 
 
 class RowReader(Protocol[Key_contra]):
-    """Finds an order's row by a key; None if there is none. Raises Unavailable."""
+    """Returns an order's row by a key, or None if there is no such order. Raises Unavailable."""
 
     async def __call__(self, key: Key_contra) -> Order | None: ...
 
 
 class PacedRows(Generic[Key]):
-    """Reads rows for those who wait: LOOK_UP_ROWS_MAX in a statement, one statement in LOOK_UP_PAUSE_SECONDS.
+    """Reads rows at a bounded pace.
 
-    At most LOOK_UPS_WAITING_MAX wait, each for at most DESK_READ_SECONDS_MAX. `select` finds the rows of many keys.
+    A statement reads at most LOOK_UP_ROWS_MAX rows. After each statement, there is a pause of
+    LOOK_UP_PAUSE_SECONDS. At most LOOK_UPS_WAITING_MAX requests wait, each for at most
+    DESK_READ_SECONDS_MAX. `select` returns the rows for many keys.
     """
 
     def __init__(self, read: Reader, select: Callable[[Collection[Key]], Mapping[Key, Order]]) -> None:
@@ -41,7 +45,10 @@ class PacedRows(Generic[Key]):
         self._reading: asyncio.Task[None] | None = None
 
     async def __call__(self, key: Key) -> Order | None:
-        """Raises Unavailable if too many wait, or if the database does not answer in time."""
+        """Return the row for a key, or None.
+
+        Raises Unavailable if too many requests wait, or if the database does not answer in time.
+        """
         if len(self._waiting) >= settings.LOOK_UPS_WAITING_MAX:
             raise Unavailable("Too many orders are being looked up. Try again after Retry-After.")
         found: asyncio.Future[Order | None] = asyncio.get_running_loop().create_future()
@@ -57,12 +64,12 @@ class PacedRows(Generic[Key]):
     async def _read_waiting(self) -> None:
         try:
             while self._waiting:
-                await self._read_some()
+                await self._read_batch()
                 await asyncio.sleep(settings.LOOK_UP_PAUSE_SECONDS)
         finally:
             self._reading = None
 
-    async def _read_some(self) -> None:
+    async def _read_batch(self) -> None:
         batch: list[tuple[Key, asyncio.Future[Order | None]]] = []
         while self._waiting and len(batch) < settings.LOOK_UP_ROWS_MAX:
             key, found = self._waiting.popleft()
@@ -77,7 +84,7 @@ class PacedRows(Generic[Key]):
         except Refusal as refusal:
             failure = refusal
         for key, found in batch:
-            with contextlib.suppress(asyncio.InvalidStateError):  # nobody waits any more
+            with contextlib.suppress(asyncio.InvalidStateError):  # the request waits no longer
                 if failure is not None:
                     found.set_exception(Unavailable(failure.message))
                 else:
@@ -85,13 +92,13 @@ class PacedRows(Generic[Key]):
 
 
 class DeskReads(NamedTuple):
-    """What a desk reads with. Orders and cancels share nothing."""
+    """The readers of an order desk. Orders and cancels use different ones."""
 
-    orders: Reader  # of requests that were taken: their outcome, and the row that has their key
-    replays: Reader  # the fills of orders that are sent again
-    cancelled: Reader  # of cancels that were done: an order with fills
-    refused_orders: RowReader[tuple[str, str]]  # by client and key, of requests that were not taken
-    refused_cancels: RowReader[str]  # by id, of cancels that found no open order
+    orders: Reader  # reads the result of an order, or the earlier order with the same key
+    replays: Reader  # reads the fills of an order that was sent again with the same key
+    cancelled: Reader  # reads a cancelled order with its fills
+    refused_orders: RowReader[tuple[str, str]]  # finds an earlier order by client id and key
+    refused_cancels: RowReader[str]  # finds an order that no worker has open, by its id
 
 
 def _reader(places_max: int) -> DatabaseReader:
@@ -113,7 +120,7 @@ READERS = (_orders, _replays, _cancelled, _refused_orders, _refused_cancels)
 
 
 def desk_reads() -> DeskReads:
-    """The reads of one event loop's desk, on the threads that all loops share."""
+    """Return the readers of one event loop's desk. Their threads are shared by all loops."""
     return DeskReads(
         orders=_orders,
         replays=_replays,

@@ -1,8 +1,9 @@
-"""Everything that crosses the stream between the API processes and the matching worker.
+"""The commands and replies between the API processes and the matching worker.
 
-A command is one stream entry, msgpack in its field `c`; replies go back over one Redis channel per API process,
-many in a message. Prices are ticks, quantities lots. Arrays on the wire, fields in the order written here: new
-fields go last, with a default.
+A command is one entry of a Redis stream, with msgpack in its field `c`. Replies are sent on one
+Redis channel for each API process, many in one message. Prices are in ticks and quantities in lots.
+Structs are encoded as arrays, with the fields in the order of their definition here. New fields
+must be added at the end, with a default.
 """
 
 from enum import StrEnum
@@ -15,7 +16,7 @@ COMMAND_FIELD = b"c"
 class PlaceOrder(
     msgspec.Struct, tag_field="command", tag="place", array_like=True, frozen=True, kw_only=True
 ):
-    """Take an order. `order_id` is also the id of the request that waits for the reply."""
+    """Place an order. `order_id` also identifies the request that waits for the reply."""
 
     order_id: str
     reply_to: str
@@ -35,11 +36,11 @@ class PlaceOrder(
 class CancelOrder(
     msgspec.Struct, tag_field="command", tag="cancel", array_like=True, frozen=True, kw_only=True
 ):
-    """Take a resting order off the book."""
+    """Cancel a resting order."""
 
     request_id: str
     reply_to: str
-    client_id: str  # the owner's; "" if whoever asks does not say: then the book does
+    client_id: str  # the owner's; if it is "", any client's order is cancelled
     instrument: str
     order_id: str
     by_operator: bool = False
@@ -48,7 +49,7 @@ class CancelOrder(
 class ReloadInstruments(
     msgspec.Struct, tag_field="command", tag="reload", array_like=True, frozen=True, kw_only=True
 ):
-    """Instruments were changed in the database: read them again before the next command."""
+    """Load the instruments from the database again, before the next command."""
 
     request_id: str
     reply_to: str
@@ -57,7 +58,7 @@ class ReloadInstruments(
 class InspectBooks(
     msgspec.Struct, tag_field="command", tag="inspect", array_like=True, frozen=True, kw_only=True
 ):
-    """Tell sequence and state hash of every book."""
+    """Return the sequence and state hash of every order book."""
 
     request_id: str
     reply_to: str
@@ -67,19 +68,20 @@ Command = PlaceOrder | CancelOrder | ReloadInstruments | InspectBooks
 
 
 class ReplyKind(StrEnum):
-    PLACED = "placed"  # body: the order as REST shows it
+    PLACED = "placed"  # body: the order as in REST answers
     DUPLICATE = "duplicate"  # body: the id of the order that has the idempotency key
-    CANCELLED = "cancelled"  # body: the order as REST shows it, or empty if it has fills of earlier batches
+    # body: the order as in REST answers, or empty if it has fills from earlier batches
+    CANCELLED = "cancelled"
     NOT_OPEN = "not_open"  # body: NOT_OWNER, or empty
-    DONE = "done"  # body: JSON of what was asked for
-    FAILED = "failed"  # body: what went wrong, for the client; nothing was changed
+    DONE = "done"  # body: the requested information as JSON, or empty
+    FAILED = "failed"  # body: an error message for the client; nothing was changed
 
 
-NOT_OWNER = b"not_owner"  # the order is open, and another client's than the command says
+NOT_OWNER = b"not_owner"  # the order is open, but belongs to another client than the command's
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
-    """The answer to one command, sent after its effects are committed."""
+    """The reply to one command, which is sent after its effects are committed."""
 
     request_id: str
     kind: ReplyKind
@@ -87,7 +89,7 @@ class Reply(msgspec.Struct, array_like=True, frozen=True):
 
 
 class BookState(msgspec.Struct, frozen=True):
-    """One book in the answer to InspectBooks."""
+    """The state of one order book in the reply to InspectBooks."""
 
     sequence: int
     state_hash: str
@@ -100,27 +102,30 @@ decode_replies = msgspec.msgpack.Decoder(list[Reply]).decode
 
 
 def stream_key(partition: int) -> str:
-    """The stream of a partition's commands. The braces keep a partition's keys on one node of a Redis Cluster."""
+    """Return the key of a partition's command stream.
+
+    The braces keep all keys of a partition on one node of a Redis Cluster.
+    """
     return f"exchange:{{{partition}}}:commands"
 
 
 def dead_letters_key(partition: int) -> str:
-    """Entries of the stream that were no commands."""
+    """Return the key of the stream of entries that were not valid commands."""
     return f"exchange:{{{partition}}}:dead-letters"
 
 
 def heartbeat_key(partition: int) -> str:
-    """Exists while a worker matches this partition."""
+    """Return the key that exists while a worker matches this partition."""
     return f"exchange:{{{partition}}}:heartbeat"
 
 
 def rate_key(partition: int, client_id: str) -> str:
-    """Counts a client's orders."""
+    """Return the key that counts a client's orders for the rate limit."""
     return f"exchange:{{{partition}}}:rate:{client_id}"
 
 
 def cancel_rate_key(partition: int, client_bucket: int) -> str:
-    """Counts the cancels of the clients of a bucket: see orders/order_ids.py."""
+    """Return the key that counts the cancels of a bucket of clients (see orders/order_ids.py)."""
     return f"exchange:{{{partition}}}:cancel-rate:{client_bucket}"
 
 

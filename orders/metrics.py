@@ -1,13 +1,13 @@
-"""What the order path of the API processes counts; requests when they arrive (`PlaceOrderMeter`).
+"""Metrics of placed and cancelled orders in the API processes.
 
-Each count is a write to a file, out of which GET /metrics reads what all processes have counted. So the counts of
-one turn of the event loop are written together.
+Each change of a metric is a write to a file, from which GET /metrics reads the metrics of all
+processes. The changes in one turn of the event loop are therefore written together.
 """
 
 from prometheus_client import Counter
 
 from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
-from base.loops import Gathered
+from base.loops import TurnBatcher
 
 _received = Counter("exchange_orders_received", "Requests to place an order, valid or not")
 _refused = Counter(
@@ -15,22 +15,22 @@ _refused = Counter(
 )
 _latency = SeriesHistogram(
     "exchange_order_latency_seconds",
-    "From a request to place an order to its answer, of orders that were taken",
+    "Seconds from a request to place an order to its answer, without refused requests",
     buckets=LATENCY_BUCKETS_SECONDS,
 )
 _cancel_latency = SeriesHistogram(
     "exchange_cancel_latency_seconds",
-    "From a request to cancel an order to its answer, of orders that were cancelled",
+    "Seconds from a request to cancel an order to its answer, without refused requests",
     buckets=LATENCY_BUCKETS_SECONDS,
 )
 
-_received_together = Gathered[int](lambda counts: _received.inc(sum(counts)))
-latency_seconds = Gathered[float](_latency.observe_all)
-cancel_latency_seconds = Gathered[float](_cancel_latency.observe_all)
+_received_together = TurnBatcher[int](lambda counts: _received.inc(sum(counts)))
+latency_seconds = TurnBatcher[float](_latency.observe_all)
+cancel_latency_seconds = TurnBatcher[float](_cancel_latency.observe_all)
 
 
 class PlaceOrderMeter:
-    """Counts requests to place an order, those as well that no view has seen."""
+    """Counts all requests to place an order, including requests that never reach a view."""
 
     def begin(self) -> None:
         _received_together.add(1)

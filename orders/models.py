@@ -1,8 +1,8 @@
 """Instruments and orders.
 
-Only the matching worker writes orders. The table is written thousands of times a second: each index names the
-query that needs it, and references to instruments are not checked by the database on each insert, because
-one writer takes them from the instruments it has loaded.
+Only the matching worker writes orders, thousands of rows a second. Each index therefore names the
+query that needs it. The database does not check an order's reference to its instrument, because the
+worker takes it from the instruments that it has loaded.
 """
 
 from decimal import Decimal
@@ -15,10 +15,10 @@ from django.db.models import F, Q
 from base.numbers import EXACT, decimal_text
 from orders.grid import DECIMALS_MAX, Grid
 
-PARTITION_MAX = 32_767  # of a PositiveSmallIntegerField
-STEPS_MAX = 2**53  # exact in a Redis sorted set's score, and far inside a 64-bit integer
+PARTITION_MAX = 32_767  # the greatest value of a PositiveSmallIntegerField
+STEPS_MAX = 2**53  # exact as a score in a Redis sorted set, and far below 2**63
 
-OPEN_ORDERS_MAX = 10_000  # of one client in one book, unless the instrument says otherwise
+OPEN_ORDERS_MAX = 10_000  # default limit for one client in one order book
 
 SYMBOL_PATTERN = r"^[A-Z0-9]{1,10}-[A-Z0-9]{1,10}$"
 
@@ -66,7 +66,7 @@ class Reason(models.TextChoices):
 
 
 class Instrument(models.Model):
-    """Something that is traded: its grid, its limits, and whether it takes orders."""
+    """A traded instrument: its grid, its limits, and whether trading is halted."""
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -86,7 +86,7 @@ class Instrument(models.Model):
         blank=True,
         help_text="the least price * quantity of a limit order; empty: any",
     )
-    # The database knows the default too: a row that is inserted without the column has it.
+    # The default is also in the database, for rows that are inserted without this column.
     open_orders_max = models.PositiveIntegerField(
         default=OPEN_ORDERS_MAX,
         db_default=OPEN_ORDERS_MAX,
@@ -125,7 +125,7 @@ class Instrument(models.Model):
         return Grid.of(self.tick_size, self.lot_size)
 
     def clean(self) -> None:
-        """Limits must lie on the grid, and few enough steps apart to stay exact everywhere."""
+        """Check that all limits are on the grid and have at most STEPS_MAX steps."""
         errors: dict[str, str] = {}
         for step_name, names in (
             ("tick_size", ("min_price", "max_price")),
@@ -152,9 +152,9 @@ def _is_whole_steps(limit: Decimal, step: Decimal) -> bool:
 
 
 class Order(models.Model):
-    """An order as the matching worker left it at its last commit."""
+    """An order, as of the matching worker's last commit."""
 
-    order_id = models.UUIDField(primary_key=True, editable=False)  # version 7: newest last
+    order_id = models.UUIDField(primary_key=True, editable=False)  # a UUID of version 7
     client_id = models.CharField(max_length=64)
     instrument = models.ForeignKey(
         Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="orders"
@@ -184,7 +184,7 @@ class Order(models.Model):
         ordering = ["-order_id"]
         constraints = [
             models.UniqueConstraint(
-                name="order_idempotency_key",  # the authority on idempotency
+                name="order_idempotency_key",  # guarantees that each key places one order only
                 fields=["client_id", "idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
             ),
@@ -213,14 +213,16 @@ class Order(models.Model):
             ),
         ]
         indexes = [
-            # GET /orders and the stream's snapshots: one client's orders, in lists by instrument and status.
-            # Ascending: PostgreSQL fills the pages of an index only if what comes later sorts higher.
+            # For GET /orders and the stream's snapshots: one client's orders by instrument and
+            # status. The order is ascending because PostgreSQL fills index pages only if new
+            # entries are added at the end.
             models.Index(
                 name="order_list_by_client", fields=["client_id", "instrument", "status", "order_id"]
             ),
-            # GET /orders without client_id: the same lists of all clients
+            # For GET /orders without client_id: all clients' orders by instrument and status.
             models.Index(name="order_list", fields=["instrument", "status", "order_id"]),
-            # recovery, and the book when Redis is away: resting orders in time priority
+            # For recovery, and for GET /orderbook while Redis is not answering: resting orders in
+            # time priority.
             models.Index(
                 name="order_resting",
                 fields=["instrument", "priority"],

@@ -1,4 +1,7 @@
-"""What operators do to running markets. It all goes through the matching worker, like what clients do."""
+"""Operators' actions in running markets.
+
+They go through the matching worker, like clients' requests.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,16 +17,19 @@ from orders.refusals import OrderNotOpen
 
 @dataclass
 class Cancellations:
-    """What became of the orders that were to be cancelled. After one failed, no further ones are begun."""
+    """The results of several cancels. After the first failure, no further cancels are started."""
 
     cancelled: list[Order] = field(default_factory=list)
     no_longer_open: int = 0
     failed: int = 0
-    reason: str = ""  # of the first failure
+    reason: str = ""  # the message of the first failure
 
 
 async def cancel_orders(orders: Sequence[Order]) -> Cancellations:
-    """Take resting orders off their books, OPERATOR_CANCELS_AT_ONCE at a time; instruments must be loaded."""
+    """Cancel resting orders, at most OPERATOR_CANCELS_AT_ONCE at the same time.
+
+    The instruments of the orders must be loaded.
+    """
     result = Cancellations()
     gate = asyncio.Semaphore(settings.OPERATOR_CANCELS_AT_ONCE)
 
@@ -47,11 +53,14 @@ async def cancel_orders(orders: Sequence[Order]) -> Cancellations:
 
 
 async def announce_instruments(partitions: Sequence[int]) -> dict[int, str]:
-    """Tell the workers of these partitions that instruments were changed; returns why where one was not told."""
-    untold: dict[int, str] = {}
+    """Make the workers of these partitions load the instruments again.
+
+    Returns the error messages of the partitions for which this failed.
+    """
+    failures: dict[int, str] = {}
     for partition in sorted(set(partitions)):
         try:
             await current_desk().reload_instruments(partition)
         except Refusal as refusal:
-            untold[partition] = refusal.message
-    return untold
+            failures[partition] = refusal.message
+    return failures

@@ -1,25 +1,28 @@
-"""Order ids, which say where their order is: a cancel reaches its partition without a look into the database.
+"""Order ids, which contain hints to the order's instrument and client.
 
-An id is a UUID of version 7, and stays one: newest last, in the order in which one process gives them out.
+With these hints, a cancel finds its partition without a read of the database. Ids are valid UUIDs
+of version 7. They sort by time, and the ids of one process sort in the order in which it made them.
 
     48 bits  milliseconds since 1970
      4 bits  version, 7
-    12 bits  } counter: begins at random in each millisecond, then goes up by one with each id
+    12 bits  } counter: starts at a random value in each millisecond, and grows by one with each id
      2 bits  variant
     30 bits  }
     20 bits  the client's bucket: CRC-32 of its client id, modulo 2**20
     12 bits  the instrument's hint: its primary key, modulo 4096
 
-uuid_utils fills the last 32 bits at random. They are the only ones that are replaced, so timestamp and counter keep
-ids unique and in order. Two processes collide if they give out ids for one client and one instrument in the same
-millisecond, and their counters, which begin at one of 2**41 numbers, meet: the database refuses the second order,
-and it is answered as not taken.
+uuid_utils fills the last 32 bits at random. Only these bits are replaced, so the timestamp and the
+counter keep ids unique and sorted. Two processes can make the same id only for one client and one
+instrument, in the same millisecond, and if their counters have the same value. Counters start at
+one of 2**41 values. In case of a collision, the database refuses the second order, and its client
+is told that it was not processed.
 
-Both fields are hints, never a proof. Ids of another origin have anything there, and several instruments share a
-hint if there are more than 4096. Who owns an order, and what it is an order of, only book and database tell.
+Both fields are only hints. An id from elsewhere may contain any bits, and if there are more than
+4096 instruments, several share a hint. Only the order book and the database know the order's real
+owner and instrument.
 
-Cost: less than half a microsecond beside what uuid_utils takes: the digits of 10,000 clients and instruments are
-remembered.
+Cost: less than half a microsecond in addition to uuid_utils' own time. The digits of 10,000 pairs
+of client and instrument are cached.
 """
 
 import functools
@@ -36,7 +39,7 @@ _REPLACED_DIGITS = (INSTRUMENT_HINT_BITS + CLIENT_BUCKET_BITS) // 4
 
 
 def new_order_id(*, instrument_id: int, client_id: str) -> str:
-    """The id of a new order, as text."""
+    """Return the id of a new order as text."""
     return str(uuid_utils.uuid7())[:-_REPLACED_DIGITS] + _last_digits(instrument_id, client_id)
 
 
@@ -47,20 +50,20 @@ def _last_digits(instrument_id: int, client_id: str) -> str:
 
 
 def client_bucket(client_id: str) -> int:
-    """The bucket of a client, 0 to 2**20 - 1: few clients share one."""
+    """Return the bucket of a client, from 0 to 2**20 - 1. Few clients share a bucket."""
     return zlib.crc32(client_id.encode()) & _BUCKET_MASK
 
 
 def bucket_of(order_id: UUID) -> int:
-    """The bucket of the client that placed this order, if the id is one of ours."""
+    """Return the bucket of the client that placed this order. Only correct for ids made here."""
     return order_id.int >> INSTRUMENT_HINT_BITS & _BUCKET_MASK
 
 
 def instrument_hint(instrument_id: int) -> int:
-    """What the ids of this instrument's orders have in their last bits."""
+    """Return the last bits of the ids of this instrument's orders."""
     return instrument_id & _HINT_MASK
 
 
 def hint_of(order_id: UUID) -> int:
-    """The hint of the instrument of this order, if the id is one of ours."""
+    """Return the hint of this order's instrument. Only correct for ids made here."""
     return order_id.int & _HINT_MASK

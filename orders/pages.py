@@ -1,16 +1,17 @@
-"""The rows of GET /orders: each combination of filters is read from an index that fits it, newest first.
+"""Reads the rows of GET /orders, newest first. Every combination of filters has a matching index.
 
-The table holds many millions of orders of any clients, instruments and statuses: a scan that filters would hide
-what it does not reach, or take for ever. Two indexes, (client_id, instrument, status, order_id) and (instrument,
-status, order_id), hold the orders of one client, or of all, as lists, each in the order of their ids. A filter that
-is left out means several lists, of which the newest entries are merged: there are only a few statuses, and the
-instruments that a client has traded are found by jumping from one list to the next.
+The table holds many millions of orders. A scan that filters rows would have to be cut off, and miss
+orders, or could take very long. Two indexes, (client_id, instrument, status, order_id) and
+(instrument, status, order_id), hold the orders of one client, or of all clients, as lists. Each
+list is sorted by order id. If a filter is left out, several lists match and their newest entries
+are merged. There are only a few statuses, and the instruments that a client has traded are found by
+jumps from one list to the next.
 
-Invariant: what is read is bounded by PAGE_ROWS_MERGED_MAX, or by the number of lists if they are more, and a page
-is only empty if nothing more follows.
+Invariants: at most PAGE_ROWS_MERGED_MAX entries are read, or one for each list if there are more
+lists. A page is empty only if no more orders follow.
 
-The conditions compare whole rows of columns: PostgreSQL then has no other index to choose, whatever its statistics
-say about a table that has just grown.
+The conditions compare whole rows of columns. PostgreSQL can then use no other index, even if its
+statistics are outdated because the table has just grown.
 """
 
 from typing import Any, NamedTuple
@@ -25,13 +26,13 @@ _AFTER_ALL = UUID(int=2**128 - 1)
 
 
 class RowPage(NamedTuple):
-    """Some orders, newest first, each with its instrument; `more` may follow."""
+    """Some orders, newest first, with their instruments. `more` is set if others may follow."""
 
     rows: list[Order]
     more: bool
 
 
-# The lists of the instruments of all clients, or of the given one.
+# The lists of all instruments, or of the given one, with the chosen statuses.
 _CHOSEN_LISTS = """
 list AS MATERIALIZED (
   SELECT instrument.id AS instrument_id, chosen.status::varchar
@@ -39,7 +40,7 @@ list AS MATERIALIZED (
   WHERE %(instrument)s::bigint IS NULL OR instrument.id = %(instrument)s
 )
 """
-# Those that a client has: each step jumps over all orders of a list to the first one of the next.
+# The lists of one client. Each step of the recursion jumps to the first order of the next list.
 _CLIENTS_LISTS = """
 RECURSIVE found_list AS (
   (
@@ -78,7 +79,8 @@ ORDER BY listed.client_id DESC, listed.instrument_id DESC, listed.status DESC, l
 _NEWEST_SQL = """
 SELECT * FROM orders_order WHERE order_id < %(before)s ORDER BY order_id DESC LIMIT %(rows)s
 """
-# A list of which as many entries were read as may be has more behind its last one: there the page ends.
+# If the maximum number of entries was read from a list, more entries may follow its last one. The
+# page must end there.
 _PAGE_SQL = """
 WITH {lists},
 share AS MATERIALIZED (
@@ -114,7 +116,7 @@ def list_order_rows(
     before: UUID | None,
     limit: int,
 ) -> RowPage:
-    """At most `limit` orders with lower ids than `before`."""
+    """Return at most `limit` orders with lower ids than `before`."""
     parameters = page_parameters(
         client_id=client_id, instrument_id=instrument_id, status=status, before=before, limit=limit
     )
@@ -135,7 +137,10 @@ def page_parameters(
     before: UUID | None,
     limit: int,
 ) -> dict[str, Any]:
-    """Those of every statement; one row more than the limit is read, to know whether more follow."""
+    """Return the parameters of every statement.
+
+    One row more than the limit is read, to find out whether more rows follow.
+    """
     return {
         "client": client_id,
         "instrument": instrument_id,
@@ -148,6 +153,6 @@ def page_parameters(
 
 
 def page_sql(*, client_id: str | None, instrument_id: int | None) -> str:
-    """The statement for filters of which these are given."""
+    """Return the statement for a combination of filters. None means that a filter is left out."""
     lists = _CHOSEN_LISTS if client_id is None or instrument_id is not None else _CLIENTS_LISTS
     return _PAGE_SQL.format(lists=lists, newest=_OF_ALL_CLIENTS if client_id is None else _OF_ONE_CLIENT)

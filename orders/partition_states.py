@@ -1,6 +1,6 @@
-"""What Redis knows of the partitions at this moment: whether a worker matches them, and what waits for it.
+"""Reads the current state of partitions from Redis: whether a worker matches them, and its queue.
 
-It is asked when somebody wants to know. A worker that stands still can't tell that it does.
+The state is read on demand, because a worker that has stopped can't report that.
 """
 
 from collections.abc import Iterable
@@ -14,16 +14,21 @@ _COMMANDS_PER_PARTITION = 3
 
 
 class PartitionState(msgspec.Struct, frozen=True):
-    """One partition."""
+    """The current state of one partition."""
 
     partition: int
-    is_matched: bool  # whether a worker has a heartbeat
-    queue_length: int  # commands that are not done
-    oldest_seconds: float  # since the oldest of them was taken; 0 without any
+    is_matched: bool  # whether a worker's heartbeat exists
+    queue_length: int  # commands that are not processed yet
+    oldest_seconds: float  # age of the oldest of these commands, or 0
 
 
 async def read_partition_states(session: RedisSession, partitions: Iterable[int]) -> list[PartitionState]:
-    """In ascending order, by Redis's clock, in one round trip. Raises redis.RedisError, OSError."""
+    """Return the states of partitions, in ascending order, with one round trip.
+
+    Ages are measured with Redis's clock.
+
+    Raises redis.RedisError, OSError.
+    """
     wanted = sorted(set(partitions))
     commands = [
         command
@@ -52,7 +57,7 @@ async def read_partition_states(session: RedisSession, partitions: Iterable[int]
 
 
 def _age_seconds(entries: list[tuple[bytes, object]], now_milliseconds: int) -> float:
-    """An entry's id begins with the time at which it was appended."""
+    """Return the age of the first entry, whose id begins with the time of its append, or 0."""
     if not entries:
         return 0.0
     appended_milliseconds = int(entries[0][0].split(b"-")[0])

@@ -1,10 +1,10 @@
-"""Why an order or a cancel is refused, beside the refusals of every request (base/refusals.py)."""
+"""Refusals of orders and cancels, in addition to the general ones in base/refusals.py."""
 
 from base.refusals import InvalidRequest, NotFound, Refusal, RefusalKind
 
 
 class BeyondLimits(InvalidRequest):
-    """The values would be right under other limits, which an operator may set."""
+    """The values are outside the instrument's limits, which an operator may change."""
 
 
 class OrderNotFound(NotFound):
@@ -26,10 +26,10 @@ class OrderNotOpen(Refusal):
 class InstrumentHalted(Refusal):
     kind = RefusalKind.CONFLICT
     code = "instrument_halted"
-    default_message = "Trading in this instrument is halted; cancels are taken."
+    default_message = "Trading in this instrument is halted. Cancels are still processed."
 
 
 class IdempotencyKeyReused(Refusal):
     kind = RefusalKind.KEY_REUSED
     code = "idempotency_key_reused"
-    default_message = "This idempotency key belongs to another order of this client; use a new key."
+    default_message = "This idempotency key belongs to another order of this client. Use a new key."

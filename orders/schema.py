@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says about the order views."""
+"""OpenAPI descriptions of the views of orders and instruments."""
 
 from typing import Any
 
@@ -66,8 +66,8 @@ FILL = record(
         "trade_id": UUID,
         "price": NUMBER,
         "quantity": NUMBER,
-        "side": {**choice(Side.values), "description": "the taker's"},
-        "liquidity": {**choice(["maker", "taker"]), "description": "this order's part"},
+        "side": {**choice(Side.values), "description": "the taker's side"},
+        "liquidity": {**choice(["maker", "taker"]), "description": "this order's role in the trade"},
         "timestamp": TIME,
     }
 )
@@ -104,12 +104,12 @@ INSTRUMENT = record(
         "max_price": NUMBER,
         "min_notional": {
             **nullable(NUMBER),
-            "description": "the least price * quantity of a limit order; null: any",
+            "description": "the minimum price * quantity of a limit order, or null for no minimum",
         },
         "open_orders_max": {
             "type": "integer",
             "minimum": 1,
-            "description": "orders that one client may have in the book",
+            "description": "the maximum number of resting orders of one client",
         },
         "status": choice(Instrument.Status.values),
     }
@@ -125,7 +125,7 @@ _PLACE_ORDER_BODY = {
         "type": choice(OrderType.values),
         "price": {
             "oneOf": [nullable(_AMOUNTS[0]), _AMOUNTS[1]],
-            "description": f"{_AMOUNT_MEANING}; a limit order's only",
+            "description": f"{_AMOUNT_MEANING}; only for limit orders",
             "example": 70150.5,
         },
         "quantity": {"oneOf": _AMOUNTS, "description": _AMOUNT_MEANING, "example": 0.1},
@@ -136,18 +136,18 @@ _PLACE_ORDER_BODY = {
 _CANCEL_ORDER_BODY = {
     "type": "object",
     "properties": {
-        "client_id": {**_CLIENT_ID, "description": "where given, the order must be this client's"}
+        "client_id": {**_CLIENT_ID, "description": "if given, the order must belong to this client"}
     },
     "additionalProperties": False,
 }
 
 _RATE_LIMITED = [
-    header("RateLimit-Limit", {"type": "integer"}, "requests a window", [200, 201, 429]),
+    header("RateLimit-Limit", {"type": "integer"}, "requests allowed in each window", [200, 201, 429]),
     header("RateLimit-Remaining", {"type": "integer"}, "requests left", [200, 201, 429]),
     header(
         "RateLimit-Reset",
         {"type": "integer"},
-        "seconds to the end of the window; with 429, until one more fits",
+        "seconds to the end of the window; with 429, seconds until one more request is allowed",
         [200, 201, 429],
     ),
     header("Retry-After", {"type": "integer", "minimum": 1}, "seconds to wait", [429, 503]),
@@ -156,7 +156,7 @@ _ORDER_ID = OpenApiParameter(
     "order_id",
     UUID,
     OpenApiParameter.PATH,
-    description="as POST /orders has answered it",
+    description="order_id in the answer to POST /orders",
     examples=[sent("an unknown order", "01990000-0000-7000-8000-000000000000", 404)],
 )
 
@@ -236,7 +236,7 @@ PLACE_ORDER: dict[str, Any] = {
             OpenApiParameter.HEADER,
             description="the same as idempotency_key in the body",
         ),
-        header("Idempotency-Replayed", choice(["true"]), "placed by an earlier request", [200]),
+        header("Idempotency-Replayed", choice(["true"]), "the order was placed by an earlier request", [200]),
         *_RATE_LIMITED,
     ],
     "request": {"application/json": _PLACE_ORDER_BODY},
@@ -249,12 +249,16 @@ PLACE_ORDER: dict[str, Any] = {
         sent("off the tick", {**_LIMIT_ORDER, "price": 70150.505}, 400, "a price off the tick"),
         sent("beyond the limits", {**_LIMIT_ORDER, "quantity": 1e6}, 400, "a quantity beyond the limits"),
         sent("no price", {**_LIMIT_ORDER, "price": None}, 400, "a limit order without a price"),
-        sent("unknown field", {**_LIMIT_ORDER, "symbol": "BTC-USD"}, 400, "a field that is not known"),
+        sent("unknown field", {**_LIMIT_ORDER, "symbol": "BTC-USD"}, 400, "an unknown field"),
         sent("unknown instrument", {**_LIMIT_ORDER, "instrument": "NO-USD"}, 400, "an unknown instrument"),
     ],
     "responses": {
-        201: answer(reference("Order"), "the order as it stands after matching", _ORDER_EXAMPLE),
-        200: answer(reference("Order"), "placed before with the same key: as it stands now", _TRADED_EXAMPLE),
+        201: answer(reference("Order"), "the order after matching", _ORDER_EXAMPLE),
+        200: answer(
+            reference("Order"),
+            "an order that was placed earlier with the same key, in its current state",
+            _TRADED_EXAMPLE,
+        ),
         **errors(
             *("invalid_request", "not_json", "instrument_halted", "unsupported_media_type"),
             *("forbidden", "idempotency_key_reused", "rate_limited", "outcome_unknown"),
@@ -268,8 +272,8 @@ CANCEL_ORDER: dict[str, Any] = {
     "parameters": [_ORDER_ID, *_RATE_LIMITED],
     "request": {"application/json": _CANCEL_ORDER_BODY},
     "examples": [
-        sent("owner", {"client_id": "client-A"}, 200, "only if it is this client's order"),
-        sent("anybody", {}, 200, "whosever order it is"),
+        sent("owner", {"client_id": "client-A"}, 200, "only if the order belongs to this client"),
+        sent("anybody", {}, 200, "any client's order"),
         sent("bad owner", {"client_id": "client A"}, 400, "not a client id"),
     ],
     "responses": {
@@ -296,12 +300,12 @@ LIST_ORDERS: dict[str, Any] = {
     "tags": [ORDERS_TAG],
     "parameters": [
         query(
-            *("client_id", _CLIENT_ID, "only this client's"),
+            *("client_id", _CLIENT_ID, "only orders of this client"),
             *(sent("client-A", "client-A", 200), sent("bad", "client A", 400)),
         ),
-        query("instrument", TEXT, "only this instrument's", *symbols("BTC-USD")),
+        query("instrument", TEXT, "only orders in this instrument", *symbols("BTC-USD")),
         query(
-            *("status", choice(OrderStatus.values), "only those that stand so"),
+            *("status", choice(OrderStatus.values), "only orders with this status"),
             *(sent("open", "open", 200), sent("unknown", "done", 400)),
         ),
         limit(),

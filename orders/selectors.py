@@ -1,4 +1,4 @@
-"""Reads of orders and their trades. Synchronous: views call them through base.database.read_database."""
+"""Reads of orders and their trades. They are synchronous: views call them with read_database."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection
@@ -16,31 +16,34 @@ from orders.pages import list_order_rows
 
 
 class OrderPage(NamedTuple):
-    """Some orders, newest first; the next page begins after the id `after`, and there is none where it is None."""
+    """Some orders, newest first.
+
+    The next page starts after the id `after`. If `after` is None, there is no next page.
+    """
 
     orders: list[OrderDocument]
     after: UUID | None
 
 
 def find_order(order_id: UUID | str) -> OrderDocument | None:
-    """The order with its trades; None if there is no such order."""
+    """Return an order with its trades, or None if there is no such order."""
     documents = _documents(list(Order.objects.select_related("instrument").filter(order_id=order_id)))
     return documents[0] if documents else None
 
 
 def find_order_row(order_id: UUID | str) -> Order | None:
-    """The order's row with its instrument, without its trades."""
+    """Return an order's row with its instrument, without its trades, or None."""
     return find_order_rows([str(order_id)]).get(str(order_id))
 
 
 def find_order_rows(order_ids: Collection[str]) -> dict[str, Order]:
-    """The rows of those of these orders that there are, with their instruments, by id."""
+    """Return the rows of all orders that exist among these ids, with their instruments, by id."""
     rows = Order.objects.select_related("instrument").order_by().filter(order_id__in=order_ids)
     return {str(row.order_id): row for row in rows}
 
 
 def find_order_rows_by_key(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Order]:
-    """The same of the orders that have these idempotency keys, each with its client: (client id, key)."""
+    """Return the rows of the orders with these pairs of client id and idempotency key, by pair."""
     found = Order.objects.select_related("instrument").order_by()
     rows = found.filter(
         client_id__in={client_id for client_id, _ in keys}, idempotency_key__in={key for _, key in keys}
@@ -57,19 +60,25 @@ def list_orders(
     before: UUID | None,
     limit: int,
 ) -> OrderPage:
-    """At most `limit` orders with lower ids than `before`; without any only if nothing more follows."""
+    """Return a page of at most `limit` orders with lower ids than `before`.
+
+    A page is empty only if no more orders follow.
+    """
     page = list_order_rows(
         client_id=client_id, instrument_id=instrument_id, status=status, before=before, limit=limit
     )
     rows, more = page.rows, page.more
-    fitting = _count_fitting(rows)
+    fitting = _count_rows_within_fills_max(rows)
     if len(rows) > fitting:
         rows, more = rows[:fitting], True
     return OrderPage(_documents(rows), rows[-1].order_id if more else None)
 
 
-def _count_fitting(rows: list[Order]) -> int:
-    """How many of the first orders have at most PAGE_FILLS_MAX fills together; at least one if there is one."""
+def _count_rows_within_fills_max(rows: list[Order]) -> int:
+    """Return how many of the first rows have at most PAGE_FILLS_MAX fills in total.
+
+    The result is at least 1 if there are rows.
+    """
     filled = Order.objects.order_by().filter(
         order_id__in=[row.order_id for row in rows if row.filled_quantity]
     )
@@ -92,7 +101,8 @@ def _documents(rows: list[Order]) -> list[OrderDocument]:
     ]
 
 
-# As text: an order may have a hundred thousand fills, and whoever retries it waits for them.
+# Values are selected as text, which is faster: an order may have a hundred thousand fills, and a
+# client that sends the order again waits for them.
 _FILLS_SQL = """
 SELECT order_id, sequence, trade_id::text, trim_scale(price)::text, trim_scale(quantity)::text, taker_side,
        liquidity, to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
@@ -107,9 +117,10 @@ ORDER BY sequence
 
 
 def _fills(orders: list[Order]) -> defaultdict[UUID, list[FillDocument]]:
-    """Those that each order's row counts, in the order in which they happened.
+    """Return the fills of each order, oldest first.
 
-    Trades are read after their order, which may have been filled further in between: those are of a later sequence.
+    The trades are read after the orders. If an order was filled again in between, the new trades
+    have a later sequence than the order's row, and are left out.
     """
     found: defaultdict[UUID, list[FillDocument]] = defaultdict(list)
     if not orders:

@@ -1,5 +1,7 @@
-"""Validation of what clients send. One instance of each serializer serves all requests of a process:
-`run_validation` keeps no state in it, and building one costs more than running it.
+"""Validates the bodies of clients' requests.
+
+One instance of each serializer is used for all requests of a process. `run_validation` keeps no
+state in the instance, and creating an instance costs more than running it.
 """
 
 import re
@@ -23,13 +25,13 @@ IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 
 
 class InputField(serializers.Field):  # type: ignore[type-arg]
-    """A field of a body, with our own words for what is missing."""
+    """A field of a body, with the exchange's own error messages."""
 
     default_error_messages = {"required": "Is required.", "null": "Must not be null."}
 
 
 class TextField(InputField):
-    """A JSON string that matches a pattern whole; numbers are not taken for text."""
+    """A JSON string that fully matches a pattern. Numbers are not accepted."""
 
     def __init__(self, pattern: re.Pattern[str], message: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -46,7 +48,7 @@ class TextField(InputField):
 
 
 class ChoiceText(InputField):
-    """One of a few strings."""
+    """A JSON string that must be one of a few choices."""
 
     def __init__(self, choices: list[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -62,7 +64,7 @@ class ChoiceText(InputField):
 
 
 class ExactDecimalField(InputField):
-    """A number or a string, read as an exact decimal above zero."""
+    """A JSON number or string that is read as an exact decimal above zero."""
 
     def to_internal_value(self, data: Any) -> Decimal:
         try:
@@ -82,10 +84,11 @@ def client_id_field(**kwargs: Any) -> TextField:
 
 
 class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    """Refuses fields that it does not know: a misspelt or unsupported one must not be ignored in an order.
+    """Refuses unknown fields: a misspelt or unsupported field of an order must not be ignored.
 
-    Input that is right is read by the fields' `to_internal_value` alone. DRF's own way through them, which takes
-    three times as long, is gone where something is wrong: it finds every error, not the first one only.
+    Valid input is read only by the fields' `to_internal_value`. DRF's own validation takes three
+    times as long. It runs only if the input is invalid, because it reports every error and not only
+    the first one.
     """
 
     default_error_messages = {"invalid": "Must be a JSON object.", "null": "Must be a JSON object."}
@@ -100,16 +103,16 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
         if isinstance(data, dict):
             unknown = data.keys() - self.fields.keys()
             if unknown:
-                message = f"Unknown field. Known here: {', '.join(self.fields)}."
+                message = f"Unknown field. Known fields: {', '.join(self.fields)}."
                 raise serializers.ValidationError(
                     {str(name)[:64] or "body": [message] for name in sorted(unknown)[:10]}
                 )
         return super().to_internal_value(data)
 
     def _read(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Raises KeyError, TypeError or ValidationError where anything is wrong."""
+        """Read valid input. Raises KeyError, TypeError or ValidationError if it is invalid."""
         if type(data) is not dict:
-            raise TypeError("no JSON object")
+            raise TypeError("not a JSON object")
         values: dict[str, Any] = {}
         given = 0
         for name, field in self._fields:
@@ -157,7 +160,7 @@ class PlaceOrderSerializer(StrictSerializer):
 
 
 class CancelOrderSerializer(StrictSerializer):
-    """The body of POST /orders/{order_id}/cancel, which may be left out."""
+    """The optional body of POST /orders/{order_id}/cancel."""
 
     client_id = client_id_field(required=False, default=None)
 
@@ -165,7 +168,11 @@ class CancelOrderSerializer(StrictSerializer):
 def to_grid(
     instrument: TradedInstrument, *, price: Decimal | None, quantity: Decimal
 ) -> tuple[int | None, int]:
-    """price_ticks and quantity_lots. Raises InvalidRequest for what is off the grid, BeyondLimits for the rest."""
+    """Return price_ticks and quantity_lots.
+
+    Raises InvalidRequest if a value is off the grid, BeyondLimits if the values are outside the
+    limits.
+    """
     fields: dict[str, list[str]] = {}
     price_ticks = None
     quantity_lots = 0
@@ -194,7 +201,7 @@ def to_grid(
                 fields={
                     "quantity": [
                         f"price * quantity must be at least {decimal_text(instrument.min_notional)}, "
-                        f"and is {decimal_text(notional)}."
+                        f"but is {decimal_text(notional)}."
                     ]
                 }
             )
@@ -202,7 +209,7 @@ def to_grid(
 
 
 def _check_limits(value: Decimal, least: Decimal, greatest: Decimal) -> None:
-    """Raises ValueError, worded for the client."""
+    """Raises ValueError with a message for the client."""
     if value < least:
         raise ValueError(f"Must be at least {decimal_text(least)}.")
     if value > greatest:

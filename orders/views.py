@@ -1,4 +1,4 @@
-"""REST views of orders: check, act, answer."""
+"""REST views of orders and instruments."""
 
 import re
 import time
@@ -11,7 +11,7 @@ from base.database import read_database
 from base.numbers import json_decimal, json_optional_decimal
 from base.refusals import InvalidRequest
 from orders import metrics, schema
-from orders.desk import OrderRequest, Outcome, current_desk, no_such_order
+from orders.desk import OrderRequest, OrderResult, current_desk, no_such_order
 from orders.instruments import directory
 from orders.models import OrderStatus
 from orders.refusals import InstrumentNotFound
@@ -34,25 +34,25 @@ class OrderViewSet(AsyncViewSet):
 
     @operation(**schema.PLACE_ORDER)
     async def create(self, request: Request) -> JSONResponse:
-        """Place an order; answered after the order and its trades are committed."""
+        """Place an order. The answer is sent after the order and its trades are committed."""
         started = time.perf_counter()
-        outcome = await current_desk().place(await _read_order(request))
+        result = await current_desk().place(await _read_order(request))
         metrics.latency_seconds.add(time.perf_counter() - started)
-        return _answer(outcome, created=True)
+        return _order_response(result, created=True)
 
     @operation(**schema.CANCEL_ORDER)
     async def cancel(self, request: Request, order_id: str) -> JSONResponse:
-        """Take a resting order off the book; answered after that is committed."""
+        """Cancel a resting order. The answer is sent after the cancel is committed."""
         started = time.perf_counter()
         owner = _cancel_order.run_validation(request.data)["client_id"]
-        outcome = await current_desk().cancel_by_id(_order_id(order_id), owner=owner)
+        result = await current_desk().cancel_by_id(_parse_order_id(order_id), owner=owner)
         metrics.cancel_latency_seconds.add(time.perf_counter() - started)
-        return _answer(outcome, created=False)
+        return _order_response(result, created=False)
 
     @operation(**schema.RETRIEVE_ORDER)
     async def retrieve(self, request: Request, order_id: str) -> JSONResponse:
         """An order with its trades."""
-        document = await read_database(find_order, _order_id(order_id))
+        document = await read_database(find_order, _parse_order_id(order_id))
         if document is None:
             raise no_such_order()
         return JSONResponse(document)
@@ -85,7 +85,7 @@ class OrderViewSet(AsyncViewSet):
 
 
 class InstrumentViewSet(AsyncViewSet):
-    """What can be traded."""
+    """The instruments of the exchange."""
 
     @operation(**schema.LIST_INSTRUMENTS)
     async def list(self, request: Request) -> JSONResponse:
@@ -114,14 +114,15 @@ class InstrumentViewSet(AsyncViewSet):
 
 
 async def _read_order(request: Request) -> OrderRequest:
-    """The validated order of a request. Raises InvalidRequest, ValidationError, Unavailable."""
+    """Return a request's validated order. Raises InvalidRequest, ValidationError, Unavailable."""
     fields = _place_order.run_validation(request.data)
     header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if header is not None:
-        header = _read_key(header.strip(" \t"))  # no part of the value: RFC 9110, section 5.5
+        # Whitespace around a header's value is not part of it (RFC 9110, section 5.5).
+        header = _read_key(header.strip(" \t"))
         if fields["idempotency_key"] not in (None, header):
             raise InvalidRequest(
-                fields={"idempotency_key": ["The header Idempotency-Key names another key than the body."]}
+                fields={"idempotency_key": ["The header Idempotency-Key has another key than the body."]}
             )
         fields["idempotency_key"] = header
     symbol = fields.pop("instrument")
@@ -133,7 +134,10 @@ async def _read_order(request: Request) -> OrderRequest:
 
 
 def _read_key(header: str) -> str:
-    """The key of a header: Django hands out its bytes as Latin-1, and a key in a body is UTF-8."""
+    """Return the idempotency key in a header. Raises ValidationError.
+
+    Django decodes headers as Latin-1, but the key is UTF-8, as in a body.
+    """
     try:
         key: str = _place_order.fields["idempotency_key"].run_validation(header.encode("latin-1").decode())
     except UnicodeError:
@@ -143,16 +147,14 @@ def _read_key(header: str) -> str:
     return key
 
 
-def _answer(outcome: Outcome, *, created: bool) -> JSONResponse:
-    headers = allowance_headers(outcome.allowance)
-    if outcome.replayed:
+def _order_response(result: OrderResult, *, created: bool) -> JSONResponse:
+    headers = allowance_headers(result.allowance)
+    if result.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return JSONResponse(
-        outcome.body, status=201 if created and not outcome.replayed else 200, headers=headers
-    )
+    return JSONResponse(result.body, status=201 if created and not result.replayed else 200, headers=headers)
 
 
-def _order_id(text: str) -> UUID:
+def _parse_order_id(text: str) -> UUID:
     if not ORDER_ID_PATTERN.fullmatch(text):
         raise no_such_order()
     return UUID(text)

@@ -77,7 +77,7 @@ def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
         assert head["status"] == 503
         assert (b"retry-after", b"1") in head["headers"]
         error = json.loads(body["body"])["error"]
-        assert (error["code"], "was not taken" in error["message"]) == ("unavailable", True)
+        assert (error["code"], "was not processed" in error["message"]) == ("unavailable", True)
         assert not any(task.done() for task in working)
         handler.may_answer.set()
         assert [status(sent) for sent in await asyncio.gather(*working)] == [201] * 3

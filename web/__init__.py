@@ -1,1 +1,4 @@
-"""Under every view of the JSON API: request handler, viewsets, JSON, cursors, errors. Knows nothing of trading."""
+"""The base of every view of the JSON API: request handler, viewsets, JSON, cursors, errors.
+
+Nothing here depends on trading.
+"""

@@ -1,8 +1,9 @@
-"""JSON in and out, through msgspec: numbers arrive as exact Decimals and leave as the digits they are given.
+"""Reads and writes JSON with msgspec.
 
-JSON leaves the meaning of a repeated key open, and programs that read a request before us may take the first one:
-such a document is refused. Most have as many colons as members, which shows that no key is repeated; only the
-others are read a second time, key by key.
+Numbers are read as exact Decimals and written digit for digit. Documents with a repeated key are
+refused. JSON does not define which of the values counts, and a proxy may have read the first one.
+Most documents have as many colons as members, which proves that no key is repeated. Only other
+documents are read a second time, key by key.
 """
 
 import json
@@ -23,51 +24,52 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 encode_json = msgspec.json.Encoder().encode
 
 JSON = "application/json"
-NAMED_KEY_CHARACTERS_MAX = 64  # of a repeated key, in the answer that names it
-SHOWN_CHARACTERS_MAX = 100  # of a header's value, in the answer that refuses it
+NAMED_KEY_CHARACTERS_MAX = 64  # an error message shows this much of a repeated key
+SHOWN_CHARACTERS_MAX = 100  # an error message shows this much of a header's value
 _BYTE_OF_ERROR = re.compile(r"\(byte ([0-9]+)\)$")
 
 
 def read_json(request: HttpRequest) -> Any:
-    """The one UTF-8 JSON value that the body is, {} without a body.
+    """Return the body's JSON value, or {} if there is no body.
 
-    Raises UnsupportedMediaType if the request says that the body is something else, InvalidRequest if it is.
+    Raises UnsupportedMediaType if the request's headers name another media type or a coding,
+    InvalidRequest if the body is not one valid JSON value in UTF-8.
     """
     codings = request.META.get("HTTP_CONTENT_ENCODING")
     if codings is not None:
-        _refuse_codings(codings)
+        _refuse_content_codings(codings)
     body = request.body
     if not body:
         return {}
     media_type = request.META.get("CONTENT_TYPE", "")
     if media_type != JSON and media_type.split(";")[0].strip().lower() != JSON:
         raise UnsupportedMediaType(
-            f"The body must be JSON, and Content-Type must say so: {JSON}, not"
-            f" {media_type[:SHOWN_CHARACTERS_MAX]!r}.",
+            f"The body must be JSON with Content-Type: {JSON}, not {media_type[:SHOWN_CHARACTERS_MAX]!r}.",
             headers={"Accept": JSON},
         )
     return decode_json(body)
 
 
-def _refuse_codings(codings: str) -> None:
-    """Raises UnsupportedMediaType for a body that would have to be decoded first."""
+def _refuse_content_codings(codings: str) -> None:
+    """Raises UnsupportedMediaType if the body is compressed or encoded in another way."""
     for coding in codings.split(","):
         if coding.strip().lower() not in ("", "identity"):
             raise UnsupportedMediaType(
-                f"Send the body as it is, without Content-Encoding, not {codings[:SHOWN_CHARACTERS_MAX]!r}.",
+                f"Send the body without Content-Encoding, not with {codings[:SHOWN_CHARACTERS_MAX]!r}.",
                 headers={"Accept-Encoding": "identity"},
             )
 
 
 def decode_json(text: bytes) -> Any:
-    """The one UTF-8 JSON value that the text is, without a repeated key in any of its objects.
+    """Return the value of a UTF-8 JSON text.
 
-    Raises InvalidRequest, worded for the client, for anything else.
+    Raises InvalidRequest, with a message for the client, if the text is not one valid JSON value or
+    one of its objects has a repeated key.
     """
     try:
         value = _decoder.decode(text)
     except (msgspec.DecodeError, ArithmeticError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {_explain(error, text)}") from None
+        raise InvalidRequest(f"The body is not valid JSON: {_describe_error(error, text)}") from None
     members = len(value) if type(value) is dict else 0
     if text.count(b":") != members:
         _refuse_repeated_keys(text)
@@ -75,7 +77,7 @@ def decode_json(text: bytes) -> Any:
 
 
 def _refuse_repeated_keys(text: bytes) -> None:
-    """Look at every object of a valid document, however deep it lies. Raises InvalidRequest."""
+    """Check the keys of every object in a valid document, at any depth. Raises InvalidRequest."""
     try:
         _key_reader.decode(text.decode())
     except RecursionError:
@@ -90,14 +92,17 @@ def _check_keys(pairs: list[tuple[str, Any]]) -> None:
         keys.add(key)
 
 
-# Keys alone are of interest: no number is made of its digits, and no object is kept.
+# Only the keys are checked, so numbers are not converted and objects are not kept.
 _key_reader = json.JSONDecoder(
     object_pairs_hook=_check_keys, parse_float=len, parse_int=len, parse_constant=len
 )
 
 
-def _explain(error: Exception, text: bytes) -> str:
-    """What is wrong, in our own words, and where it is if that is known."""
+def _describe_error(error: Exception, text: bytes) -> str:
+    """Return what is wrong, and its line and column if they are known.
+
+    The wording does not depend on msgspec.
+    """
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8."
     if isinstance(error, RecursionError):
@@ -106,14 +111,17 @@ def _explain(error: Exception, text: bytes) -> str:
         return "a number in it has too many digits."
     found = _BYTE_OF_ERROR.search(str(error))
     if found is None:
-        return "it ends in the middle of a value, or a text in it ends in the middle of an escape sequence."
+        return "it ends in the middle of a value, or a string in it ends in the middle of an escape sequence."
     before = text[: int(found[1])]
     line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
-    return f"line {line}, column {column} is not what JSON allows there."
+    return f"syntax error at line {line}, column {column}."
 
 
 class UnsupportedMediaType(Refusal):
-    """The body is not what it may be, or is encoded; `headers` say what is taken."""
+    """The body's media type or coding is not supported.
+
+    The response's `headers` name the supported one.
+    """
 
     kind = RefusalKind.UNSUPPORTED
     code = "unsupported_media_type"
@@ -125,7 +133,7 @@ class UnsupportedMediaType(Refusal):
 
 
 class JSONParser(BaseParser):
-    """Tells DRF and the schema what bodies are; the viewsets read theirs with `read_json`."""
+    """Declares to DRF and the schema that bodies are JSON. Viewsets read them with `read_json`."""
 
     media_type = JSON
 
@@ -136,7 +144,7 @@ class JSONParser(BaseParser):
 
 
 class JSONRenderer(BaseRenderer):
-    """Tells DRF and the schema what the answers are; the views write theirs with JSONResponse."""
+    """Declares to DRF and the schema that answers are JSON. Views write them with JSONResponse."""
 
     media_type = JSON
     format = "json"
@@ -152,7 +160,7 @@ class JSONRenderer(BaseRenderer):
 
 
 class AlwaysJSON(BaseContentNegotiation):
-    """Answers are JSON whatever the client says it accepts."""
+    """Selects JSON for every answer. The request's Accept header is ignored."""
 
     def select_parser(self, request: Any, parsers: Any) -> Any:
         return parsers[0]
@@ -162,10 +170,13 @@ class AlwaysJSON(BaseContentNegotiation):
 
 
 class JSONResponse:
-    """A finished JSON answer: `content` is bytes that are JSON already, or anything msgspec encodes.
+    """A complete JSON answer.
 
-    Only the API's handler sees it, which needs a status, headers and a body. Django's HttpResponse has cookies, a
-    charset and a check of each header's text beside them, and took a tenth of an order's time in the API.
+    `content` is either JSON as bytes, or any object that msgspec can encode.
+
+    Only the API's handler uses it, and needs only a status, headers and a body. Django's
+    HttpResponse also handles cookies and a charset and checks each header's text. That took a tenth
+    of an order's time in the API.
     """
 
     __slots__ = ("content", "headers", "status_code")

@@ -1,4 +1,4 @@
-"""The one place that gives errors their shape: {"error": {"code", "message", "fields"}}."""
+"""Creates every error response. The body is {"error": {"code", "message", "fields"}}."""
 
 import logging
 from typing import Any
@@ -13,7 +13,7 @@ from web.content import JSON, UnsupportedMediaType, encode_json
 
 logger = logging.getLogger(__name__)
 
-# What DRF raises by itself, by status.
+# Codes of the exceptions that DRF itself raises, by status.
 _CODES = {
     400: "invalid_request",
     401: "unauthenticated",
@@ -38,16 +38,16 @@ _STATUSES = {
 }
 _MESSAGES = {
     400: "The request is not valid.",
-    401: "Say who you are: the credentials are missing or wrong.",
+    401: "The credentials are missing or wrong.",
     403: "This is not allowed.",
-    404: "There is nothing here. GET /docs lists the endpoints.",
+    404: "This URL does not exist. GET /docs lists the endpoints.",
     413: "The request is too large.",
     415: "The body must be JSON: Content-Type must be application/json.",
 }
 
 
 class ErrorResponse(HttpResponse):
-    """An answer in the error shape, of the API and of Django's pages; `code` is there for whoever counts them."""
+    """An error response of the API or of Django's pages. Request metrics read its `code`."""
 
     def __init__(
         self,
@@ -68,21 +68,21 @@ class ErrorResponse(HttpResponse):
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorResponse | None:
-    """DRF's EXCEPTION_HANDLER. What it does not know is logged and becomes a plain 500."""
+    """DRF's EXCEPTION_HANDLER. An unknown exception is logged, and the answer is a plain 500."""
     if isinstance(error, Refusal):
         return refusal_response(error)
     if isinstance(error, exceptions.ValidationError):
         return ErrorResponse(
-            400, "invalid_request", InvalidRequest.default_message, fields=_fields(error.detail)
+            400, "invalid_request", InvalidRequest.default_message, fields=_messages_by_field(error.detail)
         )
-    if isinstance(error, SuspiciousOperation):  # for example more parameters than anybody needs
+    if isinstance(error, SuspiciousOperation):  # for example too many parameters
         error = exceptions.ParseError(InvalidRequest.default_message)
     elif isinstance(error, Http404):
         error = exceptions.NotFound()
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     if isinstance(error, exceptions.MethodNotAllowed):
-        return method_not_allowed(_allowed(context))
+        return method_not_allowed(_allowed_methods(context))
     if isinstance(error, exceptions.APIException):
         code = _CODES.get(error.status_code, "error")
         message = _MESSAGES.get(error.status_code, Refusal.default_message)
@@ -93,7 +93,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
 
 
 def refusal_response(refusal: Refusal) -> ErrorResponse:
-    """What HTTP makes of a refusal."""
+    """Return the HTTP response for a refusal."""
     headers = allowance_headers(refusal.allowance)
     if isinstance(refusal, RateLimited):
         headers["Retry-After"] = str(refusal.retry_after_seconds)
@@ -108,7 +108,7 @@ def refusal_response(refusal: Refusal) -> ErrorResponse:
 
 
 def allowance_headers(allowance: Allowance | None) -> dict[str, str]:
-    """RateLimit-* of an answer (draft-ietf-httpapi-ratelimit-headers-05); none if no limit was asked."""
+    """Return the RateLimit-* headers of draft-ietf-httpapi-ratelimit-headers-05, or {} for None."""
     if allowance is None:
         return {}
     return {
@@ -120,7 +120,7 @@ def allowance_headers(allowance: Allowance | None) -> dict[str, str]:
 
 def internal_error() -> ErrorResponse:
     return ErrorResponse(
-        500, "internal_error", "Something went wrong here; what was asked for may or may not have been done."
+        500, "internal_error", "An internal error occurred. The request may or may not have been processed."
     )
 
 
@@ -130,31 +130,37 @@ def malformed_request(problem: str = "") -> ErrorResponse:
 
 def request_timeout() -> ErrorResponse:
     return ErrorResponse(
-        408, "request_timeout", "The request did not come in time, and was not taken. Send it in one go."
+        408,
+        "request_timeout",
+        "The request did not arrive in time and was not processed. Send it without pauses.",
     )
 
 
 def uri_too_long() -> ErrorResponse:
     return ErrorResponse(
-        414, "uri_too_long", f"A URL may have {settings.REQUEST_URL_BYTES_MAX} bytes. Send less in the query."
+        414,
+        "uri_too_long",
+        f"A URL may have at most {settings.REQUEST_URL_BYTES_MAX} bytes. Shorten the query.",
     )
 
 
 def head_too_large() -> ErrorResponse:
     return _header_fields_too_large(
-        f"Request line and headers may have {settings.REQUEST_HEAD_BYTES_MAX} bytes together."
+        f"The request line and headers together may have at most {settings.REQUEST_HEAD_BYTES_MAX} bytes."
     )
 
 
 def too_many_headers() -> ErrorResponse:
-    return _header_fields_too_large(f"A request may have {settings.REQUEST_HEADERS_MAX} header lines.")
+    return _header_fields_too_large(
+        f"A request may have at most {settings.REQUEST_HEADERS_MAX} header lines."
+    )
 
 
 def chunk_overhead() -> ErrorResponse:
     return _header_fields_too_large(
-        "Sizes, extensions and trailers of chunks may have "
-        f"{settings.REQUEST_CHUNK_OVERHEAD_BYTES_MAX} bytes, and {settings.REQUEST_HEADERS_MAX} trailers may come. "
-        "Send larger chunks, or a Content-Length."
+        "The sizes, extensions and trailers of chunks may have at most "
+        f"{settings.REQUEST_CHUNK_OVERHEAD_BYTES_MAX} bytes, and there may be at most "
+        f"{settings.REQUEST_HEADERS_MAX} trailers. Send larger chunks, or a Content-Length."
     )
 
 
@@ -163,12 +169,12 @@ def _header_fields_too_large(message: str) -> ErrorResponse:
 
 
 def expectation_failed() -> ErrorResponse:
-    return ErrorResponse(417, "expectation_failed", "Only 100-continue can be expected. Leave Expect out.")
+    return ErrorResponse(417, "expectation_failed", "Expect may only be 100-continue. Leave it out.")
 
 
 def unknown_coding() -> ErrorResponse:
     return ErrorResponse(
-        501, "not_implemented", "Transfer-Encoding can only be chunked. Send the body as it is."
+        501, "not_implemented", "Transfer-Encoding may only be chunked. Send the body without another coding."
     )
 
 
@@ -176,14 +182,14 @@ def upgrade_required() -> ErrorResponse:
     return ErrorResponse(
         426,
         "upgrade_required",
-        "A WebSocket opens with GET, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 16 bytes.",
+        "A WebSocket handshake needs GET, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key of 16 bytes.",
         headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13"},
     )
 
 
 def method_not_allowed(allowed: str) -> ErrorResponse:
     return ErrorResponse(
-        405, "method_not_allowed", f"This endpoint takes {allowed}.", headers={"Allow": allowed}
+        405, "method_not_allowed", f"This endpoint allows {allowed}.", headers={"Allow": allowed}
     )
 
 
@@ -195,7 +201,7 @@ def repeated_header(name: str) -> ErrorResponse:
 
 def incomplete_request() -> ErrorResponse:
     return ErrorResponse(
-        400, "invalid_request", "The request ended before it was complete, or its chunks are not valid."
+        400, "invalid_request", "The request ended before it was complete, or its chunks are invalid."
     )
 
 
@@ -203,7 +209,7 @@ def page_too_slow() -> ErrorResponse:
     return ErrorResponse(
         504,
         "outcome_unknown",
-        "The page was not ready in time; what was asked for may have been done. Look first.",
+        "The page was not ready in time. A change may have been made: check before you try again.",
     )
 
 
@@ -211,20 +217,20 @@ def too_busy() -> ErrorResponse:
     return ErrorResponse(
         503,
         "unavailable",
-        "Too many requests at a time; this one was not taken. Try again after Retry-After.",
+        "Too many requests at the same time. This request was not processed. Try again after Retry-After.",
         headers={"Retry-After": str(settings.RETRY_AFTER_SECONDS)},
     )
 
 
 def payload_too_large(bytes_max: int) -> ErrorResponse:
-    return ErrorResponse(413, "payload_too_large", f"At most {bytes_max} bytes are taken.")
+    return ErrorResponse(413, "payload_too_large", f"The body may have at most {bytes_max} bytes.")
 
 
 def handshake_refused() -> ErrorResponse:
     return ErrorResponse(
         403,
         "forbidden",
-        "No WebSocket opens here: the path is not /stream, or web pages of this origin may not open it "
+        "The WebSocket was refused: the path is not /stream, or web pages of this origin may not open it "
         "(see EXCHANGE_ALLOWED_HOSTS).",
     )
 
@@ -233,18 +239,18 @@ def foreign_origin() -> ErrorResponse:
     return ErrorResponse(
         403,
         "forbidden",
-        "Web pages of this origin may not use the exchange: its operator names those that may in"
-        " EXCHANGE_CORS_ORIGINS, and its own in EXCHANGE_ALLOWED_HOSTS.",
+        "Web pages of this origin may not use the exchange. The operator can allow the origin in"
+        " EXCHANGE_CORS_ORIGINS, or its host in EXCHANGE_ALLOWED_HOSTS.",
     )
 
 
-def _allowed(context: dict[str, Any]) -> str:
+def _allowed_methods(context: dict[str, Any]) -> str:
     view = context.get("view")
     return ", ".join(view.allowed_methods) if view is not None else ""
 
 
-def _fields(detail: Any) -> dict[str, list[str]]:
-    """DRF's nested details as one list of messages a field."""
+def _messages_by_field(detail: Any) -> dict[str, list[str]]:
+    """Return the messages of DRF's nested error details by field."""
     if not isinstance(detail, dict):
         return {"body": [str(item) for item in detail]}
     fields: dict[str, list[str]] = {}
@@ -254,7 +260,8 @@ def _fields(detail: Any) -> dict[str, list[str]]:
     return fields
 
 
-# Django's own handlers, for what never reaches a view.
+# The functions below replace Django's own error views. Django calls them for requests that reach no
+# view.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> ErrorResponse:
@@ -262,8 +269,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> ErrorResponse:
         return ErrorResponse(
             400,
             "invalid_request",
-            "The exchange is not served under this host name. Use one of EXCHANGE_ALLOWED_HOSTS; an operator "
-            "can add the name there.",
+            "This host name is not allowed. Use one of EXCHANGE_ALLOWED_HOSTS. The operator can add the "
+            "name there.",
         )
     return ErrorResponse(400, "invalid_request", "The request is not valid.")
 
@@ -273,7 +280,7 @@ def permission_denied(request: HttpRequest, exception: Exception) -> ErrorRespon
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> ErrorResponse:
-    return ErrorResponse(404, "not_found", "There is nothing here. GET /docs lists the endpoints.")
+    return ErrorResponse(404, "not_found", "This URL does not exist. GET /docs lists the endpoints.")
 
 
 def server_error(request: HttpRequest) -> ErrorResponse:
@@ -281,4 +288,4 @@ def server_error(request: HttpRequest) -> ErrorResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> ErrorResponse:
-    return ErrorResponse(403, "forbidden", f"The form's security token is missing or wrong: {reason}")
+    return ErrorResponse(403, "forbidden", f"The form's security token is missing or invalid: {reason}")

@@ -1,9 +1,10 @@
-"""From ASGI to the views of the JSON API, without what they do not need of Django's own handler.
+"""The ASGI handler of the JSON API. It does less than Django's own handler and is faster.
 
-Django's runs every request in a ThreadSensitiveContext and watches for a disconnect in a task of its own: two
-threads and two tasks a request. The API's views never leave the event loop's thread, and an order that was sent
-is matched whether its client still listens or not, so all of that can go: more than ten times the requests
-(docs/architecture.md has the figures). URLs, requests, responses and the handling of errors are Django's.
+Django's handler runs every request in a ThreadSensitiveContext and watches for a disconnect in a
+separate task: two threads and two tasks a request. The API needs neither. Its views never leave the
+event loop's thread, and an order is matched even if its client has disconnected. Without threads
+and tasks, the API answers more than ten times as many requests (figures: docs/architecture.md).
+URLs, requests, responses and error handling are Django's.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from django.core.handlers.exception import response_for_exception
 from django.http import Http404, HttpResponse
 from django.urls import ResolverMatch, get_resolver
 
+from web.concurrency import ApiConcurrency
 from web.content import ApiResponse
 from web.errors import (
     ErrorResponse,
@@ -35,17 +37,20 @@ from web.errors import (
 )
 from web.origins import PREFLIGHT, SAFE_METHODS, AllowedOrigins, preflight_answer
 from web.request_metrics import NO_ENDPOINT, AnsweredRequest, RequestMeter, answered
-from web.room import Rooms
 
 logger = logging.getLogger(__name__)
 
-# Looked up once: django.conf.settings takes half a microsecond each time, and a request asks several times.
+# Read once: each look-up in django.conf.settings takes half a microsecond, and a request needs
+# several.
 _BODY_BYTES_MAX = settings.REQUEST_BODY_BYTES_MAX
 _PATH_CHARACTERS_MAX = settings.RESOLVED_PATH_CHARACTERS_MAX
 
-ENDPOINT = "exchange.endpoint"  # of a scope: the name of its URL, once that is known
+# The key in an ASGI scope for the name of the request's URL pattern. It is set once the path is
+# resolved.
+ENDPOINT = "exchange.endpoint"
 
-RESPONSE_HEADERS_REMEMBERED_MAX = 200  # names of our own answers' headers
+# The number of response header names whose encoded form is cached.
+RESPONSE_HEADERS_REMEMBERED_MAX = 200
 
 _origins = AllowedOrigins()
 
@@ -54,19 +59,19 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class BodyTooLarge(Exception):
-    """The request's body is larger than it may be."""
+    """The request's body is larger than the limit."""
 
 
 class Incomplete(Exception):
-    """The client left before its request was complete, or sent chunks that are none."""
+    """The client disconnected before its request was complete, or sent invalid chunks."""
 
 
 class BodyTooSlow(Exception):
-    """The rest of the body did not come within REQUEST_BODY_SECONDS_MAX."""
+    """The rest of the body did not arrive within REQUEST_BODY_SECONDS_MAX."""
 
 
 class RepeatedHeader(Exception):
-    """A header that must be single comes twice."""
+    """A header that may be sent only once was sent more than once."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -74,12 +79,16 @@ class RepeatedHeader(Exception):
 
 
 class ApiRequest(ASGIRequest):
-    """A request whose body is here. Raises UnicodeDecodeError if its query is not text, RepeatedHeader.
+    """A request whose body was already read.
 
-    A header whose value is a list may come in several lines, which are joined (RFC 9110, section 5.3). Any other
-    one that is repeated has no plain meaning: programs on the way may have read the first, the last or both.
+    A header whose value is a list may be sent in several lines, which are joined (RFC 9110, section
+    5.3). Any other repeated header is ambiguous, because a proxy may have read the first line, the
+    last line or both.
 
-    Django's own takes three times as long: it looks for cookies, an encoding and a prefix of the path as well.
+    Django's own request takes three times as long, because it also looks for cookies, an encoding
+    and a prefix of the path.
+
+    Raises UnicodeDecodeError if the query string is not UTF-8, RepeatedHeader.
     """
 
     _encoding = "utf-8"
@@ -97,7 +106,7 @@ class ApiRequest(ASGIRequest):
         }
         for name, value in scope["headers"]:
             if b"_" in name:
-                continue  # it would pass for the one with hyphens
+                continue  # in META it would replace the header with hyphens
             key = _META_NAMES.get(name) or _meta_name(name)
             text = value.decode("latin-1")
             if key in meta:
@@ -108,24 +117,28 @@ class ApiRequest(ASGIRequest):
 
 
 class ApiHandler:
-    """Serves the JSON API: no middleware, no thread, a body of at most REQUEST_BODY_BYTES_MAX, in bounded Rooms."""
+    """Serves the JSON API without middleware and threads.
+
+    A body has at most REQUEST_BODY_BYTES_MAX. ApiConcurrency limits the requests in progress.
+    """
 
     def __init__(self, meters: Mapping[tuple[str, str], RequestMeter] | None = None) -> None:
-        """`meters` count the requests of some methods and paths. request_metrics.py counts all others."""
-        self._rooms = Rooms()
+        """`meters` count requests by method and path. request_metrics.py counts all others."""
+        self._concurrency = ApiConcurrency()
         self._meters = meters or {}
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        # Counted here, where also what no view has seen is answered.
+        # Requests are counted here because some are answered before they reach a view.
         meter = self._meters.get((scope["method"], scope["path"]))
         if meter is not None:
             meter.begin()
         started = time.perf_counter()
         try:
             body = await read_body(scope, receive, _BODY_BYTES_MAX)
-            started = time.perf_counter()  # a slow client is not a slow answer
+            started = time.perf_counter()  # exclude the time that the client took to send its body
         except Incomplete:
-            response: ApiResponse = incomplete_request()  # for a client that is still there
+            # A client that sent invalid chunks can still read the answer.
+            response: ApiResponse = incomplete_request()
             response["Connection"] = "close"
         except BodyTooSlow:
             response = request_timeout()
@@ -137,7 +150,7 @@ class ApiHandler:
             response["Connection"] = "close"
         else:
             work = functools.partial(self._respond, scope, body)
-            response = await self._rooms.answer(scope["method"], scope["path"], work, too_busy)
+            response = await self._concurrency.answer(scope["method"], scope["path"], work, too_busy)
         if meter is None:
             seconds = time.perf_counter() - started
             endpoint = scope.get(ENDPOINT, NO_ENDPOINT)
@@ -149,7 +162,7 @@ class ApiHandler:
         try:
             await send_response(response, send)
         except (asyncio.CancelledError, ConnectionError):
-            return  # the client left; what it asked for is done
+            return  # the client has disconnected; its request was carried out
 
     async def _respond(self, scope: dict[str, Any], body: bytes) -> ApiResponse:
         try:
@@ -168,14 +181,14 @@ class ApiHandler:
             request.resolver_match = match = _resolve(request.path)
             scope[ENDPOINT] = match.url_name
             if preflight and origin in _origins.listed:
-                return preflight_answer(_methods(match.func.actions))  # type: ignore[attr-defined]
+                return preflight_answer(_allowed_methods(match.func.actions))  # type: ignore[attr-defined]
             return await match.func(request, *match.args, **match.kwargs)  # type: ignore[no-any-return]
         except Exception as error:
-            return _response_for(request, error)
+            return _error_response(request, error)
 
 
 async def send_response(response: ApiResponse, send: Send) -> None:
-    """Raises ConnectionError where the client has left."""
+    """Send a response. Raises ConnectionError if the client has disconnected."""
     headers = [(_header_name(name), text.encode("latin-1")) for name, text in response.items()]
     await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
     await send({"type": "http.response.body", "body": response.content})
@@ -183,14 +196,14 @@ async def send_response(response: ApiResponse, send: Send) -> None:
 
 @functools.lru_cache(RESPONSE_HEADERS_REMEMBERED_MAX)
 def _header_name(name: str) -> bytes:
-    """As ASGI wants it."""
+    """Return a header's name as ASGI requires it: in lower case, as bytes."""
     return name.lower().encode("latin-1")
 
 
-def _response_for(request: ApiRequest, error: Exception) -> HttpResponse:
-    """One of web.errors."""
+def _error_response(request: ApiRequest, error: Exception) -> HttpResponse:
+    """Return the response in the error format for an exception that no view has handled."""
     if isinstance(error, Http404):
-        return page_not_found(request, error)  # Django would show a page of its own where DEBUG is on
+        return page_not_found(request, error)  # with DEBUG, Django would answer in HTML
     try:
         return response_for_exception(request, error)
     except Exception:
@@ -198,17 +211,18 @@ def _response_for(request: ApiRequest, error: Exception) -> HttpResponse:
         return internal_error()
 
 
-def _methods(actions: Mapping[str, str]) -> list[str]:
-    """Of an endpoint: HEAD comes with GET."""
+def _allowed_methods(actions: Mapping[str, str]) -> list[str]:
+    """Return the methods of an endpoint. Each endpoint with GET also allows HEAD."""
     return [method.upper() for method in actions] + (["HEAD"] if "get" in actions else [])
 
 
 def _meta_name(name: bytes) -> str:
-    """The key of a header in a request's META, as CGI has it (RFC 3875, section 4.1.18)."""
+    """Return the key of a header in META, as defined by CGI (RFC 3875, section 4.1.18)."""
     return "HTTP_" + name.decode("latin-1").upper().replace("-", "_")
 
 
-# Headers whose value is a list by their definition. A browser's cookies are not read here.
+# Headers whose value is a list by definition. Cookie is one of them because the API reads no
+# cookies.
 LIST_HEADERS = frozenset(
     {
         *(
@@ -242,19 +256,22 @@ _META_NAMES = {
 
 
 def _resolve(path: str) -> ResolverMatch:
-    """The view of a path; most requests go to few paths, and matching one costs a tenth of an order."""
+    """Return the view of a path. Results are cached: a look-up costs a tenth of an order's time."""
     if len(path) <= _PATH_CHARACTERS_MAX:
-        return _remembered(path)
+        return _resolve_cached(path)
     return get_resolver().resolve(path)
 
 
 @functools.lru_cache(settings.RESOLVED_PATHS_MAX)
-def _remembered(path: str) -> ResolverMatch:
+def _resolve_cached(path: str) -> ResolverMatch:
     return get_resolver().resolve(path)
 
 
 async def _discard_body(receive: Receive) -> None:
-    """Read on for a while: many clients listen only after they have sent all of it."""
+    """Read the rest of a body, up to a limit of bytes and time.
+
+    Many clients read the answer only after they have sent the whole body.
+    """
     left = settings.DISCARDED_BODY_BYTES_MAX
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(settings.DISCARDED_BODY_SECONDS_MAX):
@@ -266,12 +283,12 @@ async def _discard_body(receive: Receive) -> None:
 
 
 async def read_body(scope: Mapping[str, Any], receive: Receive, bytes_max: int) -> bytes:
-    """Raises BodyTooLarge, BodyTooSlow, Incomplete."""
+    """Return the whole body of a request. Raises BodyTooLarge, BodyTooSlow, Incomplete."""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > bytes_max:
             raise BodyTooLarge
     body, is_whole = await _read_part(receive, bytes_max)
-    if is_whole:  # as most are: without a timer
+    if is_whole:  # most bodies come in one part and need no timer
         return body
     chunks = [body]
     try:
@@ -286,7 +303,10 @@ async def read_body(scope: Mapping[str, Any], receive: Receive, bytes_max: int) 
 
 
 async def _read_part(receive: Receive, bytes_max: int) -> tuple[bytes, bool]:
-    """The next part of a body, and whether it is the last one."""
+    """Return the next part of a body, and whether it is the last one.
+
+    Raises BodyTooLarge, Incomplete.
+    """
     message = await receive()
     if message["type"] == "http.disconnect":
         raise Incomplete
@@ -297,5 +317,8 @@ async def _read_part(receive: Receive, bytes_max: int) -> tuple[bytes, bool]:
 
 
 def _waits_for_continue(scope: Mapping[str, Any]) -> bool:
-    """Whether the client sends its body only if it is asked to: one that is refused needs no body."""
+    """Return whether the client waits for `100 Continue` before it sends its body.
+
+    If such a request is refused, there is no body to discard.
+    """
     return any(name == b"expect" and scope["http_version"] != "1.0" for name, _ in scope["headers"])

@@ -1,8 +1,9 @@
-"""Keyset pages: a cursor is the sort key of the last item shown, so page 1,000 costs what page 1 costs.
+"""Keyset pagination: a cursor holds the sort key of a page's last item.
 
-A cursor belongs to its query. It bears a signature over the list, the filters and the key: another query's cursor
-would skip items without a word, and is refused. `limit` is no part of it, and may change from page to page.
-Known limit: a new secret key ends the cursors that were given out before.
+Page 1,000 therefore costs as much as page 1. A cursor belongs to one query. It has a signature over
+the list, the filters and the key. The cursor of another query would silently skip items, so it is
+refused. `limit` is not signed and may change from page to page. Known limit: after a change of the
+secret key, all earlier cursors are invalid.
 """
 
 import base64
@@ -20,19 +21,22 @@ _SIGNATURE_BYTES = 9
 
 
 class CursorQuery:
-    """A list and the filters that its pages have in common; None for a filter that is left out."""
+    """A list and the filters of its pages. A filter that is not used is None."""
 
     def __init__(self, listing: str, **filters: str | None) -> None:
         given = sorted((name, value) for name, value in filters.items() if value is not None)
         self._query = repr((listing, given))
 
     def encode(self, key: str) -> str:
-        """The cursor of the page that begins after the item with this sort key."""
+        """Return the cursor of the page after the item with this sort key."""
         text = key.encode()
         return base64.urlsafe_b64encode(self._sign(text) + text).decode().rstrip("=")
 
     def decode(self, cursor: str) -> str:
-        """The sort key inside a cursor. Raises InvalidRequest if the cursor is not one of this query."""
+        """Return the sort key in a cursor.
+
+        Raises InvalidRequest if the cursor is not from this query.
+        """
         try:
             if len(cursor) > CURSOR_CHARACTERS_MAX:
                 raise ValueError
@@ -55,7 +59,7 @@ def invalid_cursor() -> InvalidRequest:
     return InvalidRequest(
         fields={
             "cursor": [
-                "Not a cursor of this query: send next_cursor of its last page with the same filters, or begin"
+                "Not a cursor of this query. Send next_cursor of the last page with the same filters, or start"
                 " without a cursor."
             ]
         }
@@ -65,7 +69,12 @@ def invalid_cursor() -> InvalidRequest:
 def read_limit(
     query: Mapping[str, str], *, name: str = "limit", default: int | None = None, maximum: int | None = None
 ) -> int:
-    """A whole number from 1 to `maximum` (PAGE_ITEMS_MAX) out of the query. Raises InvalidRequest."""
+    """Return a query parameter that must be a whole number from 1 to `maximum`.
+
+    `default` is PAGE_ITEMS_DEFAULT and `maximum` PAGE_ITEMS_MAX if they are None.
+
+    Raises InvalidRequest.
+    """
     maximum = settings.PAGE_ITEMS_MAX if maximum is None else maximum
     text = query.get(name)
     if text is None:

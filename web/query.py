@@ -1,28 +1,28 @@
-"""The parameters of a query: each action names the ones that it takes, and everything else is refused.
+"""Checks query parameters. Each action names the parameters that it accepts.
 
-A parameter that is ignored answers another question than the client asked, and one that comes twice, or without a
-value, has no plain meaning. `web.schema.operation` takes the names from the action's OpenAPI description, so what
-is documented and what is accepted are the same.
+All others are refused. If an unknown parameter were ignored, the answer would not match the
+client's question. A repeated or empty parameter is ambiguous. `web.schema.operation` reads the
+names from the action's OpenAPI description, so an action accepts exactly its documented parameters.
 """
 
 from django.http import HttpRequest
 
 from base.refusals import InvalidRequest
 
-NAMED_PARAMETERS_MAX = 10  # in one answer
-NAMED_CHARACTERS_MAX = 64  # of each
+NAMED_PARAMETERS_MAX = 10  # an answer names this many wrong parameters
+NAMED_CHARACTERS_MAX = 64  # an answer shows this much of a parameter's name
 
 
 def check_query(request: HttpRequest, allowed: frozenset[str]) -> None:
-    """Raises InvalidRequest, which names each parameter that is unknown, empty or repeated."""
+    """Raises InvalidRequest that names the unknown, empty and repeated parameters."""
     fields: dict[str, list[str]] = {}
     for name, values in request.GET.lists():
         if name not in allowed:
-            message = _unknown(allowed)
+            message = _unknown_parameter_message(allowed)
         elif len(values) > 1:
             message = "Given more than once."
         elif not values[0]:
-            message = "Has no value: give it one, or leave it out."
+            message = "Has no value. Add a value, or leave the parameter out."
         else:
             continue
         fields[name[:NAMED_CHARACTERS_MAX] or "query"] = [message]
@@ -32,7 +32,7 @@ def check_query(request: HttpRequest, allowed: frozenset[str]) -> None:
         raise InvalidRequest(fields=fields)
 
 
-def _unknown(allowed: frozenset[str]) -> str:
+def _unknown_parameter_message(allowed: frozenset[str]) -> str:
     if not allowed:
-        return "Unknown parameter: there are none here."
-    return f"Unknown parameter. Known here: {', '.join(sorted(allowed))}."
+        return "Unknown parameter. This endpoint has no parameters."
+    return f"Unknown parameter. Known parameters: {', '.join(sorted(allowed))}."

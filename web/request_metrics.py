@@ -1,6 +1,7 @@
-"""What the JSON API answers, by endpoint and status. Requests to place an order are counted in orders/metrics.py.
+"""Counts the JSON API's answers by method, endpoint and status, and measures their latency.
 
-Methods, endpoints and statuses are ours, not the client's: the number of series has a bound.
+Requests to place an order are counted in orders/metrics.py instead. The number of series is
+bounded: clients cannot add methods, endpoints or statuses.
 """
 
 from collections import Counter as Tally
@@ -10,24 +11,24 @@ from typing import NamedTuple, Protocol
 from prometheus_client import Counter
 
 from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
-from base.loops import Gathered
+from base.loops import TurnBatcher
 
 NO_ENDPOINT = "none"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _requests = Counter(
-    "exchange_requests", "Requests but those to place an order", ["method", "endpoint", "status"]
+    "exchange_requests", "Requests, except those to place an order", ["method", "endpoint", "status"]
 )
 _seconds = SeriesHistogram(
     "exchange_request_seconds",
-    "From a request's last byte to its answer, of the same requests",
+    "Seconds from a request's last byte to its answer, except requests to place an order",
     ["endpoint"],
     buckets=LATENCY_BUCKETS_SECONDS,
 )
 
 
 class RequestMeter(Protocol):
-    """Counts the requests to one endpoint in place of the counts here."""
+    """Counts the requests to one endpoint, which this module then leaves out."""
 
     def begin(self) -> None: ...
 
@@ -35,7 +36,7 @@ class RequestMeter(Protocol):
 
 
 class AnsweredRequest(NamedTuple):
-    """One request; `endpoint` is NO_ENDPOINT if its path has none."""
+    """One answered request. `endpoint` is NO_ENDPOINT if no endpoint has its path."""
 
     method: str
     endpoint: str
@@ -43,8 +44,8 @@ class AnsweredRequest(NamedTuple):
     seconds: float
 
 
-def _count(requests: list[AnsweredRequest]) -> None:
-    """What one turn of the event loop has answered."""
+def _count_requests(requests: list[AnsweredRequest]) -> None:
+    """Count the requests that were answered in one turn of the event loop."""
     for (method, endpoint, status), number in Tally(request[:3] for request in requests).items():
         known = method if method in _METHODS else "other"
         _requests.labels(known, endpoint, str(status)).inc(number)
@@ -55,4 +56,4 @@ def _count(requests: list[AnsweredRequest]) -> None:
         _seconds.labels(endpoint).observe_all(amounts)
 
 
-answered = Gathered[AnsweredRequest](_count)
+answered = TurnBatcher[AnsweredRequest](_count_requests)

@@ -1,8 +1,8 @@
-"""The words in which the OpenAPI schemas of the views are written.
+"""Building blocks for the OpenAPI descriptions of the views.
 
-Answers are described as raw JSON schema, every field named, required and no other allowed, so that a test can
-hold the running server against them. Shapes that several views share are components: `reference` points at them,
-`exchange_site.schema` adds them to the document.
+Answers are described as raw JSON schemas. Each names every field, requires all of them and allows
+no others, so that a test can check the answers of a running server. A schema that several views
+share is a component: `reference` refers to it, and `exchange_site.schema` adds it to the document.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,9 +21,9 @@ Action = TypeVar("Action", bound=Callable[..., Any])
 
 
 def operation(**described: Any) -> Callable[[Action], Action]:
-    """Decorates an action of a viewset with its OpenAPI description.
+    """Decorate an action of a viewset with its OpenAPI description.
 
-    Its query parameters are the only ones that the action accepts: see web.query.
+    The action accepts only the query parameters in the description (see web.query).
     """
     parameters = described.get("parameters", ())
     names = frozenset(found.name for found in parameters if found.location == OpenApiParameter.QUERY)
@@ -37,7 +37,10 @@ def operation(**described: Any) -> Callable[[Action], Action]:
 
 
 class ViewSchema(AutoSchema):
-    """DRF's DEFAULT_SCHEMA_CLASS: an action called `list` answers what it says, not an array of that."""
+    """DRF's DEFAULT_SCHEMA_CLASS.
+
+    It does not turn the described answer of a `list` action into an array.
+    """
 
     def _is_list_view(self, serializer: Any = None) -> bool:
         return False
@@ -53,7 +56,7 @@ TIME: Schema = {
     "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
     "example": "2026-01-31T12:00:00.123Z",
 }
-CURSOR: Schema = {"type": "string", "description": "next_cursor of the page before"}
+CURSOR: Schema = {"type": "string", "description": "next_cursor of the previous page"}
 
 
 def choice(values: Iterable[str]) -> Schema:
@@ -61,14 +64,14 @@ def choice(values: Iterable[str]) -> Schema:
 
 
 def nullable(schema: Schema) -> Schema:
-    """The same or null, as OpenAPI 3.0 says it."""
+    """Return a schema that also allows null, in the notation of OpenAPI 3.0."""
     if "enum" in schema:
         return {**schema, "enum": [*schema["enum"], None], "nullable": True}
     return {**schema, "nullable": True}
 
 
 def record(properties: dict[str, Schema]) -> Schema:
-    """An object with exactly these fields."""
+    """Return the schema of an object with exactly these fields."""
     return {
         "type": "object",
         "properties": properties,
@@ -82,7 +85,7 @@ def array(items: Schema) -> Schema:
 
 
 def page(name: str, items: Schema) -> Schema:
-    """A list under its name, and the cursor of the next page."""
+    """Return the schema of a page: a list called `name`, and the cursor of the next page."""
     return record({name: array(items), "next_cursor": nullable(CURSOR)})
 
 
@@ -101,7 +104,7 @@ ERROR = {
                 "fields": {
                     "type": "object",
                     "additionalProperties": array(TEXT),
-                    "description": "what is wrong with which field; with 400 only",
+                    "description": "the errors of each invalid field; only with 400",
                 },
             },
             "required": ["code", "message"],
@@ -114,7 +117,7 @@ ERROR = {
 
 
 class ErrorExample(NamedTuple):
-    """An error as the exchange words it."""
+    """An error with the text that the exchange sends."""
 
     status: int
     message: str
@@ -122,26 +125,29 @@ class ErrorExample(NamedTuple):
 
 
 _INVALID = "The request is not valid."
-# By code; those that have two meanings have a name for each.
+# The keys are error codes. A code with several meanings has one key for each, and _CODES maps it to
+# the code.
 _ERRORS = {
     "invalid_request": ErrorExample(400, _INVALID, {"price": ["Must be a multiple of 0.01."]}),
     "unknown_parameter": ErrorExample(
-        400, _INVALID, {"symbol": ["Unknown parameter. Known here: instrument."]}
+        400, _INVALID, {"symbol": ["Unknown parameter. Known parameters: instrument."]}
     ),
-    "no_parameters": ErrorExample(400, _INVALID, {"symbol": ["Unknown parameter: there are none here."]}),
-    "not_json": ErrorExample(
-        400, "The body is not valid JSON: line 1, column 18 is not what JSON allows there."
+    "no_parameters": ErrorExample(
+        400, _INVALID, {"symbol": ["Unknown parameter. This endpoint has no parameters."]}
     ),
+    "not_json": ErrorExample(400, "The body is not valid JSON: syntax error at line 1, column 18."),
     "forbidden": ErrorExample(
         403,
-        "Web pages of this origin may not use the exchange: its operator names those that may in"
-        " EXCHANGE_CORS_ORIGINS, and its own in EXCHANGE_ALLOWED_HOSTS.",
+        "Web pages of this origin may not use the exchange. The operator can allow the origin in"
+        " EXCHANGE_CORS_ORIGINS, or its host in EXCHANGE_ALLOWED_HOSTS.",
     ),
-    "method_not_allowed": ErrorExample(405, "This endpoint takes GET, HEAD."),
-    "payload_too_large": ErrorExample(413, f"At most {settings.REQUEST_BODY_BYTES_MAX} bytes are taken."),
+    "method_not_allowed": ErrorExample(405, "This endpoint allows GET, HEAD."),
+    "payload_too_large": ErrorExample(
+        413, f"The body may have at most {settings.REQUEST_BODY_BYTES_MAX} bytes."
+    ),
     "uri_too_long": ErrorExample(414, "The URL is too long."),
     "unsupported_media_type": ErrorExample(
-        415, "The body must be JSON, and Content-Type must say so: application/json, not 'text/plain'."
+        415, "The body must be JSON with Content-Type: application/json, not 'text/plain'."
     ),
     "rate_limited": ErrorExample(429, RateLimited.default_message),
     "request_header_fields_too_large": ErrorExample(431, "The headers are too large."),
@@ -154,10 +160,10 @@ _CODES = {
     "not_json": "invalid_request",
 }
 _MEANINGS = {
-    400: "invalid_request: the request is not valid; `fields` says what is wrong",
+    400: "invalid_request: the request is not valid; `fields` names the invalid fields",
     403: "forbidden: a web page of another origin",
     404: "order_not_found, instrument_not_found",
-    405: "method_not_allowed: `Allow` says which are",
+    405: "method_not_allowed: `Allow` lists the allowed methods",
     409: "order_not_open or instrument_halted",
     413: "payload_too_large: the body is over 64 KiB",
     414: "uri_too_long",
@@ -165,19 +171,19 @@ _MEANINGS = {
     422: "idempotency_key_reused: the key belongs to another order of this client",
     429: "rate_limited: wait for the seconds in Retry-After",
     431: "request_header_fields_too_large",
-    503: "unavailable: not taken; try again after the seconds in Retry-After",
-    504: "outcome_unknown: taken, but no answer came in time; send it again with the same key",
+    503: "unavailable: not processed; try again after the seconds in Retry-After",
+    504: "outcome_unknown: no result in time, the request may have been processed; send it again with the same key",
 }
 _ANY_REQUEST = (405, 413, 414, 431, 503)
 
 
 def describe_errors(examples: Mapping[str, ErrorExample]) -> None:
-    """Add errors, by code, that `errors` is to find from now on."""
+    """Register more errors, by code, for later calls of `errors`."""
     _ERRORS.update(examples)
 
 
 def errors(*wanted: int | str) -> dict[int, OpenApiResponse]:
-    """The error answers of these codes, or of all codes of a status, and those that any request may get."""
+    """Return the error answers for these codes or statuses, and those that any request may get."""
     found: dict[int, list[OpenApiExample]] = {}
     for code, example in _ERRORS.items():
         if code in wanted or example.status in wanted or example.status in _ANY_REQUEST:
@@ -196,20 +202,23 @@ def _error_example(name: str, example: ErrorExample) -> OpenApiExample:
 
 
 def answer(schema: Schema, description: str, example: Any) -> OpenApiResponse:
-    """A good answer, as the exchange has given it once."""
+    """Return the description of a successful answer. The example comes from a running exchange."""
     return OpenApiResponse(
         schema, description=description, examples=[OpenApiExample("answer", example, response_only=True)]
     )
 
 
 def sent(name: str, value: Any, status: int, meaning: str = "") -> OpenApiExample:
-    """A body, or the value of a parameter, that can be sent as it is, and the status of the answer."""
+    """Return an example of a body or parameter, which can be sent unchanged.
+
+    `status` is the status of its answer.
+    """
     summary = f"{status}: {meaning or name}"
     return OpenApiExample(name, value, summary=summary, request_only=True)
 
 
 def header(name: str, schema: Schema, description: str, statuses: Iterable[int]) -> OpenApiParameter:
-    """A header of the answers with these statuses."""
+    """Return the description of a header in the answers with these statuses."""
     return OpenApiParameter(
         name, schema, OpenApiParameter.HEADER, description=description, response=list(statuses)
     )
@@ -219,26 +228,24 @@ RETRY_AFTER = header("Retry-After", {"type": "integer", "minimum": 1}, "seconds 
 
 
 def query(name: str, schema: Schema, description: str, *examples: OpenApiExample) -> OpenApiParameter:
-    """A parameter of the query, which may be left out."""
+    """Return the description of an optional query parameter."""
     return OpenApiParameter(
         name, schema, OpenApiParameter.QUERY, description=description, examples=list(examples)
     )
 
 
 def limit(default: int = settings.PAGE_ITEMS_DEFAULT) -> OpenApiParameter:
-    """`limit` of a list."""
+    """Return the description of a list's `limit`."""
     bounds = {"type": "integer", "minimum": 1, "maximum": settings.PAGE_ITEMS_MAX, "default": default}
     examples = sent("ten", 10, 200), sent("none", 0, 400, "at least 1")
-    return query("limit", bounds, "how many at most", *examples)
+    return query("limit", bounds, "the maximum number of items", *examples)
 
 
-CURSOR_PARAMETER = query(
-    "cursor", CURSOR, "where to go on: next_cursor of the page before, with the same filters"
-)
+CURSOR_PARAMETER = query("cursor", CURSOR, "next_cursor of the previous page, with the same filters")
 
 
 def instrument(default: str) -> OpenApiParameter:
-    """`instrument` of a query about the market."""
+    """Return the description of `instrument` in a query about the market."""
     return query("instrument", {"type": "string", "default": default}, "the symbol", *symbols(default))
 
 

@@ -1,10 +1,10 @@
 """Viewsets whose handlers are coroutines, on DRF's views and requests.
 
-DRF's dispatch is synchronous, and Django runs a synchronous view, or the rendering of a DRF Response, on
-another thread: 0.2 to 0.5 ms each. Here dispatch is a coroutine and handlers return a finished JSONResponse,
-so a request never leaves the event loop's thread. Query parameters that an action does not name are refused.
-Authentication, permissions and throttles of a viewset run if it has any, on the loop: classes used there must not
-block. Answers are JSON whatever the client says it accepts.
+DRF's dispatch is synchronous. Django runs a synchronous view, and the rendering of a DRF Response,
+on another thread, which takes 0.2 to 0.5 ms each. Here dispatch is a coroutine and handlers return
+a complete JSONResponse, so a request never leaves the event loop's thread. Query parameters that an
+action does not name are refused. A viewset's authentication, permissions and throttles run on the
+event loop, so their classes must not block. Answers are always JSON.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,29 +24,34 @@ _NO_PARAMETERS: frozenset[str] = frozenset()
 
 
 class JSONRequest(Request):
-    """DRF's request around a body that is JSON, or nothing."""
+    """A DRF request whose body is JSON or empty."""
 
     def __init__(self, request: HttpRequest, authenticators: Sequence[Any]) -> None:
         super().__init__(request, authenticators=authenticators, negotiator=_negotiator)
-        self.parser_context.clear()  # it refers to this request: such a circle only the collector would free
+        # The context refers to this request. Only the garbage collector could free such a cycle.
+        self.parser_context.clear()
 
     @property
     def data(self) -> Any:
-        """The body's value, {} without a body. Raises UnsupportedMediaType, InvalidRequest."""
+        """The value of the body, or {} if there is no body.
+
+        Raises UnsupportedMediaType, InvalidRequest.
+        """
         return read_json(self._request)
 
 
 class AsyncViewSet(ViewSet):
-    """A ViewSet with `async def` actions that return a JSONResponse, or an HttpResponse."""
+    """A ViewSet whose actions are coroutines and return a JSONResponse or an HttpResponse."""
 
-    # DRF's own answer to OPTIONS is synchronous and describes serializers: GET /docs is for that.
+    # DRF's OPTIONS is left out: it is synchronous and describes serializers. GET /docs describes
+    # the endpoints.
     http_method_names = ["get", "post", "head"]
 
     @classmethod
     def as_view(  # type: ignore[override]
         cls, actions: Any = None, **initkwargs: Any
     ) -> Callable[..., Any]:
-        """The view of these actions, by method. It says of itself what DRF's view says."""
+        """Return a view that runs these actions by method. It has the attributes of DRF's view."""
         described = super().as_view(actions, **initkwargs)
         handlers = {"head": actions["get"], **actions} if "get" in actions else actions
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from base.loops import Gathered
+from base.loops import TurnBatcher
 
 logger = logging.getLogger(__name__)
 
@@ -94,5 +94,5 @@ def _send_all(answers: list[HeldAnswer]) -> None:
             answer.transport.abort()
 
 
-_written = Gathered(_send_all)
+_written = TurnBatcher(_send_all)
 _unread = Unread()

@@ -195,7 +195,7 @@ class Connections:
     def _make_room(self) -> None:
         """What is not worked on is given up, oldest first, until a quarter of the room is free.
 
-        Requests that are worked on keep what they hold: their number is bounded (web/room.py).
+        Requests that are worked on keep what they hold: their number is bounded (web/concurrency.py).
         """
         logger.warning("unfinished requests hold %d bytes: the oldest are cut off", self._bytes)
         while self.holding and self._bytes > self._bytes_max * 3 // 4:

@@ -1,5 +1,5 @@
-"""The API's end of the stream: commands go in, many at a time, and wait here for their replies."""
+"""The API's end of the command stream: appends commands in batches, and waits for their replies."""
 
-from orders.gateway.gateway import Answer, NotTaken, OrderGateway, current_gateway
+from orders.gateway.gateway import GatewayReply, OrderGateway, RefusedByQueue, current_gateway
 
-__all__ = ["Answer", "NotTaken", "OrderGateway", "current_gateway"]
+__all__ = ["GatewayReply", "OrderGateway", "RefusedByQueue", "current_gateway"]

@@ -1,22 +1,28 @@
--- Takes commands into a partition's stream, many in one step: nobody can slip between a check and an append.
+-- Admits commands to a partition's stream, many in one atomic step: nothing can change between the
+-- checks and the append.
 --
--- KEYS  1 the stream, 2 the worker's heartbeat, then one rate limit key for each command: the stream's own
---       if the command counts against nobody's limit
--- ARGV  1 the kinds of the commands, a letter each,
---       2 the greatest length of the stream for orders and 3 for other commands,
---       4 the rate limit of orders and 5 that of cancels, 6 its milliseconds (0: off),
---       7 the keys that the server may hold before new clients are no longer counted, then one command each
--- Kinds: 'o' an order, 'c' another command: a cancel, or an operator's. 'O' and 'C' count against the limit of
---       orders or of cancels and append nothing; their command is empty.
--- Returns three integers for each command: verdict, requests remaining, milliseconds until more are allowed.
--- Verdicts: 0 taken, 1 rate limited, 2 queue full, 3 nobody is matching, 4 the server refused the append.
+-- KEYS  1 the stream, 2 the worker's heartbeat, then one rate limit key for each command. If a
+--       command counts against no limit, its key is the stream's.
+-- ARGV  1 the kinds of the commands, one letter for each
+--       2 the maximum length of the stream for orders, 3 the maximum length for other commands
+--       4 the rate limit of orders, 5 the rate limit of cancels
+--       6 the length of the limits' window in milliseconds (0: no limits)
+--       7 the number of keys in the server from which new clients are no longer counted
+--       then the commands
+-- Kinds: 'o' an order, 'c' another command: a cancel or an operator's command. 'O' and 'C' count
+--       against the limit of orders or cancels, but append nothing; their command is empty.
+-- Returns three integers for each command: the verdict, the remaining requests, and the
+--       milliseconds until more are allowed.
+-- Verdicts: 0 admitted, 1 rate limited, 2 queue full, 3 no worker is matching, 4 the server refused
+--       the append.
 --
--- The limit is a sliding window counter: the last full window counts for the share of it that still lies
--- within one window's length of now, as described in "How we built rate limiting capable of scaling to
--- millions of domains" (Cloudflare, 2017). Two counters a client, whatever the limit is.
+-- The rate limit is a sliding window counter. The previous window counts in proportion to the part
+-- of it that is less than one window's length ago. The method is described in "How we built rate
+-- limiting capable of scaling to millions of domains" (Cloudflare, 2017). It needs two counters for
+-- each client, whatever the limit is.
 --
--- A server that has no memory left refuses the append of this script. With the flag that orders/gateway/admission.py
--- puts before it for cancels, it does not.
+-- A server without free memory refuses the append. For cancels, orders/gateway/admission.py runs
+-- this script with a flag that allows the append.
 
 local stream, heartbeat = KEYS[1], KEYS[2]
 local kinds = ARGV[1]
@@ -39,7 +45,7 @@ local function counters(key)
     return index, current, previous, not stored[1]
 end
 
--- Milliseconds until one more request fits.
+-- Returns the milliseconds until one more request is allowed.
 local function wait(limit, current, previous, elapsed)
     if current < limit then
         return math.ceil(window * (1 - (limit - current - 1) / previous)) - elapsed
@@ -76,8 +82,9 @@ for number = 1, #kinds do
         end
     end
     if verdict == 0 and limited and not (is_new and redis.call('DBSIZE') >= keys_max) then
-        -- If there is no memory for a count, the look-up that it is for goes uncounted. PEXPIRE would need none, and
-        -- after the first write that needs none the server refuses no other: it must not come alone.
+        -- If there is no memory for the counter, the command is not counted. PEXPIRE is run only
+        -- after HSET has succeeded: it needs no memory, and once a script has made such a write,
+        -- the server no longer refuses the script's other writes.
         local counted = redis.pcall('HSET', key, 'index', index, 'current', current + 1, 'previous', previous)
         if type(counted) == 'number' then redis.pcall('PEXPIRE', key, 2 * window) end
     end

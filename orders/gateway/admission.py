@@ -1,4 +1,7 @@
-"""Admission: one round trip that checks rate limit, queue and worker, and appends what passes to the stream."""
+"""Admission of commands to the stream of a partition.
+
+One round trip checks the rate limit, the queue and the worker, and appends the admitted commands.
+"""
 
 import hashlib
 import math
@@ -19,31 +22,32 @@ from orders import messages
 
 class _Script(NamedTuple):
     text: str
-    sha1: str  # how EVALSHA names it
+    sha1: str  # identifies the script in EVALSHA
 
 
-def _script(text: str) -> _Script:
+def _make_script(text: str) -> _Script:
     return _Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 _TEXT = (Path(__file__).parent / "admission.lua").read_text()
-_ADMIT = _script(_TEXT)
-# The same for a server that has reached its `maxmemory`: cancels are what makes it empty again. How many there may
-# be is bounded by the length of the stream, and rate limit keys by their number.
-_ADMIT_WHEN_FULL = _script("#!lua flags=allow-oom\n" + _TEXT)
+_ADMIT = _make_script(_TEXT)
+# The same script for a server that has reached its `maxmemory`. Cancels must still be appended,
+# because they free memory. The maximum length of the stream limits the number of commands, and
+# RATE_LIMIT_KEYS_MAX limits the number of rate limit keys.
+_ADMIT_WHEN_FULL = _make_script("#!lua flags=allow-oom\n" + _TEXT)
 _INTEGERS_PER_COMMAND = 3
 
-# The kinds of commands; the letters are the script's.
+# The kinds of commands. The script uses the same letters.
 ORDER = "o"
-OTHER = "c"  # a cancel, or an operator's command: passes when orders no longer do
-COUNT_ORDER = "O"  # counts as an order, and appends nothing
-COUNT_CANCEL = "C"
+OTHER = "c"  # a cancel or an operator's command; may still pass when the queue is full for orders
+COUNT_ORDER = "O"  # counts as an order, but appends nothing
+COUNT_CANCEL = "C"  # counts as a cancel, but appends nothing
 COUNTS_ONLY = (COUNT_ORDER, COUNT_CANCEL)
-AS_ORDERS = (ORDER, COUNT_ORDER)  # what takes places of orders; the rest has places of its own
+AS_ORDERS = (ORDER, COUNT_ORDER)  # these share the places of orders; other kinds have their own
 
 
 class Verdict(IntEnum):
-    """What became of a command; the numbers are the script's."""
+    """The result of a command's admission. The script uses the same numbers."""
 
     TAKEN = 0
     RATE_LIMITED = 1
@@ -56,7 +60,10 @@ _VERDICTS = list(Verdict)
 
 
 class Applicant(msgspec.Struct, frozen=True, gc=False):
-    """A command that asks for admission. `rate_key` counts it; None if it counts against nobody."""
+    """A command that asks for admission.
+
+    `rate_key` is the key of its rate limit, or None if it counts against no limit.
+    """
 
     kind: str
     rate_key: str | None
@@ -64,7 +71,7 @@ class Applicant(msgspec.Struct, frozen=True, gc=False):
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """The script's answer to one command, with the client's allowance; `limit` is None where there is none."""
+    """The script's answer for one command. `limit` is None if there is no rate limit."""
 
     verdict: Verdict
     limit: int | None = None
@@ -73,14 +80,14 @@ class Admission(msgspec.Struct, frozen=True):
 
     @property
     def allowance(self) -> Allowance | None:
-        """None if no limit was asked."""
+        """What the rate limit leaves to the client, or None if no limit was checked."""
         if self.limit is None or self.verdict not in (Verdict.TAKEN, Verdict.RATE_LIMITED):
             return None
         return Allowance(self.limit, self.remaining, math.ceil(self.reset_milliseconds / 1000))
 
 
 class AdmissionScript:
-    """The script of one partition, on a connection of its own: one round trip at a time."""
+    """The script for one partition, on a separate connection. Allows one round trip at a time."""
 
     def __init__(self, redis: Redis, partition: int) -> None:
         self._session = RedisSession(redis)
@@ -88,7 +95,10 @@ class AdmissionScript:
         self._heartbeat = messages.heartbeat_key(partition)
 
     async def connect(self) -> None:
-        """Raises redis.RedisError, OSError where the server cannot be reached."""
+        """Connect and load the scripts.
+
+        Raises redis.RedisError, OSError if the server cannot be reached.
+        """
         if not self._session.is_connected:
             await self._session.connect()
             scripts = (_ADMIT, _ADMIT_WHEN_FULL)
@@ -98,26 +108,29 @@ class AdmissionScript:
         await self._session.disconnect()
 
     async def admit(self, applicants: Sequence[Applicant]) -> list[Admission]:
-        """Admit commands, in this order.
+        """Admit commands, in the given order.
 
-        If the server refuses to append, all but orders are tried once more without its bound on memory. It refuses
-        all of them or none, so none overtakes another that is taken.
+        If the server refuses the appends because its memory is full, all commands except orders are
+        tried once more without the limit on memory. The server refuses either all appends or none,
+        so the order of the commands does not change.
 
-        Raises redis.RedisError; whether the commands were appended is unknown then.
+        Raises redis.RedisError; it is then unknown whether the commands were appended.
         """
         admissions = await self._admit(_ADMIT, applicants)
-        again = [
+        refused = [
             number
             for number, admission in enumerate(admissions)
             if admission.verdict is Verdict.REFUSED and applicants[number].kind == OTHER
         ]
-        if not again:
+        if not refused:
             return admissions
         try:
-            forced = await self._admit(_ADMIT_WHEN_FULL, [applicants[number] for number in again])
+            forced = await self._admit(_ADMIT_WHEN_FULL, [applicants[number] for number in refused])
         except ResponseError:
-            return admissions  # it can't write at all, for example as a replica: nothing was appended
-        for number, admission in zip(again, forced, strict=True):
+            # Nothing was appended: the server can't write at all, for example because it is a
+            # replica.
+            return admissions
+        for number, admission in zip(refused, forced, strict=True):
             admissions[number] = admission
         return admissions
 

@@ -1,7 +1,8 @@
-"""Appends one partition's commands to its stream, as many as wait in one round trip.
+"""Appends the commands of one partition to its stream, in batches.
 
-While one round trip runs, the next commands gather, so batches grow with load and no timer is needed. One
-round trip at a time keeps the order of arrival.
+While one round trip runs, new commands are collected for the next one. Batches therefore grow with
+the load, and no timer is needed. Only one round trip runs at a time, which keeps the order of
+arrival.
 """
 
 import asyncio
@@ -20,10 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 class WaitingCommand:
-    """A command on its way: appended or not yet, not replied to. If it only counts, its admission is the reply.
+    """A command that waits for its append or for its reply.
 
-    `deadline` is the event loop's time at which nobody waits for the reply any more. Admission and reply come on
-    two connections: a reply that is here first waits for the admission, which tells what the rate limit leaves.
+    `deadline` is the event loop's time at which the request stops waiting. The admission and the
+    reply arrive on two connections. If the reply is first, it is kept until the admission arrives,
+    which tells what the rate limit leaves to the client. A command that only counts gets no reply
+    from the worker: its admission is enough.
     """
 
     __slots__ = (
@@ -39,11 +42,11 @@ class WaitingCommand:
 
     def __init__(self, applicant: Applicant, reply: asyncio.Future[messages.Reply], deadline: float) -> None:
         self.applicant = applicant
-        self.is_order = applicant.kind in AS_ORDERS  # by its places
+        self.is_order = applicant.kind in AS_ORDERS  # whether it takes a place of orders
         self.reply = reply
         self.deadline = deadline
         self.sent = False  # whether it may have been appended
-        self.appending = False  # whether its admission is still to come
+        self.appending = False  # whether its admission is still expected
         self.admission: Admission | None = None
         self._early_reply: messages.Reply | None = None
 
@@ -66,7 +69,7 @@ class WaitingCommand:
             self.reply.set_exception(refusal)
 
     def end_append(self, admission: Admission | None) -> None:
-        """The admission is here, or there will be none."""
+        """Record the admission, or None if it will not arrive, and use a reply that came early."""
         self.appending = False
         self.admission = admission
         if self._early_reply is not None:
@@ -74,13 +77,13 @@ class WaitingCommand:
 
 
 class Appender:
-    """`on_admission` is told what became of each command that the script has seen."""
+    """Appends commands in the order of arrival, and calls `on_admission` with each one's result."""
 
     def __init__(
         self, script: AdmissionScript, on_admission: Callable[[WaitingCommand, Admission], None]
     ) -> None:
         self._script = script
-        # Looked up once: they are asked for each order.
+        # Read once, because every order needs these and each look-up in the settings costs time.
         self._orders_max = settings.GATEWAY_PENDING_MAX
         self._others_max = settings.GATEWAY_PENDING_CANCELS_MAX
         self._on_admission = on_admission
@@ -90,7 +93,7 @@ class Appender:
         self._outage = Outage(logger, "Redis: orders and cancels can't be appended")
 
     def is_full(self, is_order: bool) -> bool:
-        """Whether no more can wait: orders, and all other commands, have places of their own."""
+        """Return whether no more may wait. Orders and all other commands have separate limits."""
         if is_order:
             return self._orders_pending >= self._orders_max
         return len(self._pending) - self._orders_pending >= self._others_max
@@ -108,7 +111,7 @@ class Appender:
         await self._script.disconnect()
 
     async def disconnect(self) -> None:
-        """The connection is dead, or may be: the next append makes a new one."""
+        """Close the connection, which may be broken. The next append makes a new one."""
         await self._script.disconnect()
 
     async def _append_pending(self) -> None:
@@ -125,13 +128,14 @@ class Appender:
         try:
             await self._script.connect()
         except (RedisError, OSError) as error:
-            # Nothing was sent yet; once it was, only the reply tells.
+            # Nothing was sent, so the commands can be refused. After a send, only a reply tells the
+            # result.
             self._outage.failed(error)
             for waiting in batch:
-                waiting.refuse(Unavailable("Redis is not answering; the request was not taken."))
+                waiting.refuse(Unavailable("Redis is not answering. The request was not processed."))
             return
-        # Nobody waits any more for those that timed out up to here, and they were told that they were not taken:
-        # from now on they may be.
+        # Commands that timed out until now were refused as not processed, so they must not be sent.
+        # The remaining commands may be appended from now on.
         batch = [waiting for waiting in batch if not waiting.reply.done()]
         if not batch:
             return

@@ -1,4 +1,4 @@
-"""A gateway's way to Redis: the one place that knows which connections it has."""
+"""Makes a gateway's connections to Redis."""
 
 from collections.abc import Awaitable, Callable
 
@@ -9,13 +9,13 @@ from orders.gateway.replies import ReplyListener
 
 
 class RedisLink:
-    """Makes the connections of one gateway."""
+    """Makes the connections of one gateway. Simulation tests replace it."""
 
     def __init__(self) -> None:
         self._redis = connect_redis()
 
     def admission(self, partition: int) -> AdmissionScript:
-        """The way into a partition's stream."""
+        """Return the admission script for a partition's stream, with its own connection."""
         return AdmissionScript(self._redis, partition)
 
     def replies(
@@ -24,7 +24,7 @@ class RedisLink:
         on_reply: Callable[[messages.Reply], None],
         on_lost: Callable[[], Awaitable[None]],
     ) -> ReplyListener:
-        """The way back."""
+        """Return a listener for the replies to one API process."""
         return ReplyListener(messages.reply_channel(process_id), on_reply, on_lost)
 
     async def aclose(self) -> None:

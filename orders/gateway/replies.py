@@ -1,4 +1,4 @@
-"""Listens on this process's reply channel, and says at once where it is cut off."""
+"""Receives the replies to this process's commands, and reports a lost connection at once."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,10 @@ _RETRY_SECONDS = 0.2
 
 
 class ReplyListener:
-    """Hands every reply to `on_reply`. Replies sent while it is cut off are lost: their commands time out."""
+    """Calls `on_reply` with every reply, and `on_lost` after the connection was lost.
+
+    Replies that are sent while there is no connection are lost, and their commands time out.
+    """
 
     def __init__(
         self,
@@ -27,22 +30,22 @@ class ReplyListener:
         on_reply: Callable[[messages.Reply], None],
         on_lost: Callable[[], Awaitable[None]],
     ) -> None:
-        self.connected = False  # whether replies arrive
+        self.connected = False  # whether replies can arrive
         self._channel = channel
         self._on_reply = on_reply
         self._on_lost = on_lost
         self._task: asyncio.Task[None] | None = None
         self._outage = Outage(logger, "Redis: replies can't be received")
-        self._attempted = asyncio.Event()  # set when the first attempt to subscribe has ended either way
+        self._attempted = asyncio.Event()  # set after the first attempt to subscribe
 
     async def ready(self) -> None:
-        """Returns when replies will arrive; raises Unavailable where Redis is not answering."""
+        """Wait until replies can arrive. Raises Unavailable if Redis is not answering."""
         if self._task is None:
             self._task = asyncio.create_task(self._listen_forever(), name="order-replies")
         await self._attempted.wait()
         if not self.connected:
             raise Unavailable(
-                "Redis is not answering; the request was not taken. Try again after Retry-After."
+                "Redis is not answering. The request was not processed. Try again after Retry-After."
             )
 
     async def aclose(self) -> None:
@@ -63,7 +66,7 @@ class ReplyListener:
                     await channel.until_lost()
             except (RedisError, OSError) as error:
                 self._outage.failed(error)
-            except Exception as error:  # without this channel no order could be taken any more
+            except Exception as error:  # go on: without this channel, no order could be processed
                 self._outage.failed(error, traceback=True)
             finally:
                 self.connected = False
@@ -76,7 +79,9 @@ class ReplyListener:
         try:
             replies = messages.decode_replies(data)
         except msgspec.DecodeError:
-            logger.exception("a message on the reply channel is not a list of replies; its commands time out")
+            logger.exception(
+                "a message on the reply channel is not a valid list of replies: its commands will time out"
+            )
             return
         for reply in replies:
             self._on_reply(reply)

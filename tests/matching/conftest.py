@@ -34,7 +34,7 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
 
     with django_db_blocker.unblock():
         asyncio.run(close_all(read_database, settings.DATABASE_THREADS))
-        asyncio.run(close_all(instruments_module._read, 1))
+        asyncio.run(close_all(instruments_module._read_database, 1))
         for read in look_ups.READERS:
             asyncio.run(close_all(read, settings.DESK_THREADS_PER_READER))
         asyncio.run(close_all(inspection._load, 1))

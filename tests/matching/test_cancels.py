@@ -14,7 +14,7 @@ from base.redis import connect_redis
 from base.refusals import NotFound, OutcomeUnknown, RateLimited, Unavailable
 from operators.audit import Actor
 from operators.instruments import move
-from orders.desk import OrderDesk, Outcome
+from orders.desk import OrderDesk, OrderResult
 from orders.gateway import OrderGateway
 from orders.instruments import InstrumentDirectory
 from orders.look_ups import DeskReads, desk_reads
@@ -61,7 +61,7 @@ def with_gateway(work: Callable[[OrderGateway], Awaitable[Any]]) -> Any:
     return run_scenario(scenario())
 
 
-async def is_as_stored(outcome: Outcome, order_id: str) -> bool:
+async def is_as_stored(outcome: OrderResult, order_id: str) -> bool:
     return outcome.body == encode_json(await read_database(find_order, order_id))
 
 

@@ -11,7 +11,7 @@ from base.redis import connect_redis
 from orders import messages
 from orders.gateway import OrderGateway
 from orders.gateway.admission import OTHER, Admission, AdmissionScript, Applicant
-from orders.gateway.gateway import Answer
+from orders.gateway.gateway import GatewayReply
 from orders.gateway.link import RedisLink
 from tests.patience import PATIENCE_SECONDS
 
@@ -79,7 +79,7 @@ class LateLink(RedisLink):
         return super().replies(process_id, hear, *more)
 
 
-async def submit_and_reply_first(error: Exception | None, *, let_go: bool = True) -> Answer:
+async def submit_and_reply_first(error: Exception | None, *, let_go: bool = True) -> GatewayReply:
     """What a client's command gets whose reply is here before its admission."""
     link = LateLink()
     link.script.error = error

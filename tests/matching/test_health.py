@@ -32,7 +32,7 @@ def _close_connection(django_db_setup: None, django_db_blocker: DjangoDbBlocker)
     """The thread of the health check keeps its connection; the test database can't be dropped with it."""
     yield
     with django_db_blocker.unblock():
-        asyncio.run(health._ask_database(close_connection))
+        asyncio.run(health._read_database(close_connection))
 
 
 def close_connection() -> None:

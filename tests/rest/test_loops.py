@@ -4,19 +4,19 @@ import asyncio
 
 import pytest
 
-from base.loops import Gathered
+from base.loops import TurnBatcher
 
 
 def test_what_one_turn_brings_is_handed_on_together() -> None:
     handed: list[list[int]] = []
-    gathered = Gathered[int](handed.append)
+    batcher = TurnBatcher[int](handed.append)
 
     async def scenario() -> None:
-        gathered.add(1)
-        gathered.add(2)
+        batcher.add(1)
+        batcher.add(2)
         assert handed == []
         await asyncio.sleep(0)
-        gathered.add(3)
+        batcher.add(3)
         await asyncio.sleep(0)
 
     asyncio.run(scenario())
@@ -25,13 +25,13 @@ def test_what_one_turn_brings_is_handed_on_together() -> None:
 
 def test_what_a_loop_left_behind_is_handed_on_by_the_next_one() -> None:
     handed: list[list[int]] = []
-    gathered = Gathered[int](handed.append)
+    batcher = TurnBatcher[int](handed.append)
 
     async def add(number: int) -> None:
-        gathered.add(number)
+        batcher.add(number)
 
     ended = asyncio.new_event_loop()
-    ended.call_soon(gathered.add, 1)
+    ended.call_soon(batcher.add, 1)
     ended.call_soon(ended.stop)
     ended.run_forever()
     ended.close()
@@ -42,4 +42,4 @@ def test_what_a_loop_left_behind_is_handed_on_by_the_next_one() -> None:
 
 def test_nothing_is_gathered_without_a_loop() -> None:
     with pytest.raises(RuntimeError):
-        Gathered[int](print).add(1)
+        TurnBatcher[int](print).add(1)

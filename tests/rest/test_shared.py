@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from base.shared import Shared
+from base.shared import SharedResult
 
 
 class Source:
@@ -24,7 +24,7 @@ class Source:
         return call
 
 
-async def asked(shared: Shared[int], count: int) -> list["asyncio.Task[int]"]:
+async def asked(shared: SharedResult[int], count: int) -> list["asyncio.Task[int]"]:
     tasks = [asyncio.create_task(shared.get()) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
@@ -33,7 +33,7 @@ async def asked(shared: Shared[int], count: int) -> list["asyncio.Task[int]"]:
 def test_all_who_ask_meanwhile_share_one_result() -> None:
     async def scenario() -> None:
         source = Source()
-        shared = Shared(source, seconds=3600)
+        shared = SharedResult(source, seconds=3600)
         first, *others = await asked(shared, 400)
         first.cancel()  # its client left: the others are answered all the same
         source.may_answer.set()
@@ -48,7 +48,7 @@ def test_a_result_that_is_too_old_is_made_again() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
-        shared = Shared(source, seconds=0)
+        shared = SharedResult(source, seconds=0)
         assert [await shared.get() for _ in range(3)] == [1, 2, 3]
 
     asyncio.run(scenario())
@@ -58,7 +58,7 @@ def test_an_error_is_for_those_who_wait_alone() -> None:
     async def scenario() -> None:
         source = Source()
         source.error = ValueError("no result")
-        shared = Shared(source, seconds=3600)
+        shared = SharedResult(source, seconds=3600)
         waiting = await asked(shared, 3)
         source.may_answer.set()
         assert all(
@@ -77,7 +77,7 @@ def test_the_first_requests_of_a_time_get_a_new_result() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
-        shared = Shared(source, seconds=3600, fresh_max=3)
+        shared = SharedResult(source, seconds=3600, fresh_max=3)
         assert [await shared.get() for _ in range(6)] == [1, 2, 3, 3, 3, 3]
         shared._window_ends_at = 0.0
         assert [await shared.get() for _ in range(5)] == [4, 5, 6, 6, 6]
@@ -89,7 +89,7 @@ def test_many_who_ask_together_share_although_one_alone_would_not() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
-        shared = Shared(source, seconds=3600, fresh_max=25)
+        shared = SharedResult(source, seconds=3600, fresh_max=25)
         for _ in range(5):
             await asyncio.gather(*await asked(shared, 400))
         assert source.calls == 1

@@ -148,7 +148,7 @@ class SimulatedReplies:
             self._task = asyncio.create_task(self._listen())
         await self._attempted.wait()
         if not self.connected:
-            raise Unavailable("Redis is not answering; the request was not taken.")
+            raise Unavailable("Redis is not answering. The request was not processed.")
 
     async def aclose(self) -> None:
         if self._task is not None:

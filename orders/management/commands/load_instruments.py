@@ -1,4 +1,4 @@
-"""manage.py load_instruments: the instruments that a new exchange starts with."""
+"""manage.py load_instruments: creates the default instruments of a new exchange."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from orders.defaults import DEFAULT_INSTRUMENTS, load_default_instruments
 
 
 class Command(BaseCommand):
-    help = "Create the default instruments that are missing; change none that is there."
+    help = "Create the missing default instruments. Existing instruments are not changed."
 
     def handle(self, *args: Any, **options: Any) -> None:
         created = load_default_instruments()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from web.room import Paced
+from web.concurrency import StartPacer
 
 
 async def _work() -> str:
@@ -11,8 +11,8 @@ async def _work() -> str:
 
 def test_a_crowd_is_answered_at_a_pace_and_nobody_is_refused() -> None:
     async def scenario() -> None:
-        paced = Paced(at_once=2, seconds=0.05)
-        asked = [asyncio.create_task(paced.answer(_work)) for _ in range(5)]
+        pacer = StartPacer(at_once=2, seconds=0.05)
+        asked = [asyncio.create_task(pacer.answer(_work)) for _ in range(5)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert [each.done() for each in asked] == [True, True, False, False, False]
@@ -23,7 +23,7 @@ def test_a_crowd_is_answered_at_a_pace_and_nobody_is_refused() -> None:
 
 def test_one_who_asks_alone_does_not_wait() -> None:
     async def scenario() -> None:
-        paced = Paced(at_once=1, seconds=3_600.0)
-        assert await asyncio.wait_for(paced.answer(_work), 60.0) == "answered"
+        pacer = StartPacer(at_once=1, seconds=3_600.0)
+        assert await asyncio.wait_for(pacer.answer(_work), 60.0) == "answered"
 
     asyncio.run(scenario())
