@@ -56,7 +56,7 @@ STEPS = {
         (
             "answer: response and sending",
             (
-                "send_response (exchange_site",
+                "send_response (web",
                 "_order_response (orders",
                 "JSONResponse",
                 "HeldAnswer",
@@ -64,8 +64,8 @@ STEPS = {
             ),
         ),
         ("viewset", ("web/viewset.py", "orders/views.py", "rest_framework/")),
-        ("handler: request, URL, room", ("exchange_site/", "channels/routing.py", "django/")),
-        ("server: HTTP, tasks", ("uvicorn/protocols/",)),
+        ("server: HTTP, tasks", ("hosting/server/", "uvicorn/protocols/")),
+        ("handler: request, URL, limits", ("web/", "exchange_site/", "channels/routing.py", "django/")),
     ),
     WORKER: (
         ("metrics", ("prometheus_client/", "_count (matching")),
