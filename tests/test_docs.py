@@ -1,8 +1,8 @@
 """The documents against the code: what they show happens, what exists is described, what they link to is there.
 
 The README's session is run against a real exchange, command by command, and must print what the README prints.
-Times, and what depends on them, are masked; ids differ too, but the same ones must meet again in the same places. An
-ellipsis in the README stands for any text within a line.
+Times, and what depends on them, are masked; ids differ too, but the same ones must meet again in the same places.
+An ellipsis in the README stands for any text within a line.
 """
 
 import re
