@@ -230,21 +230,21 @@ class Batch:
         self.orders[command.order_id] = order
         for event in events:
             if isinstance(event, engine.Trade):
-                trade = self._trade(event, taker=order)
+                trade = self._record_trade(event, taker=order)
                 if not event.maker_remaining_lots:
                     market.open_orders.remove(event.maker_client_id)
                 maker_side = _SELL if event.taker_side is _BUY else _BUY
-                self._level(market, previous_sequence, event, maker_side).trades.append(trade)
+                self._record_level(market, previous_sequence, event, maker_side).trades.append(trade)
             elif isinstance(event, engine.OrderRested):
                 order.priority = order.sequence = event.sequence
                 market.open_orders.add(event.client_id)
-                self._level(market, previous_sequence, event, event.side)
+                self._record_level(market, previous_sequence, event, event.side)
             elif isinstance(event, engine.RemainderCancelled):
                 order.cancel(_REMAINDER_REASONS[event.reason], market.book.sequence)
             else:
                 raise ValueError(f"order_id={command.order_id}: {event}")
 
-    def _trade(self, event: engine.Trade, *, taker: NewOrder) -> TradeRow:
+    def _record_trade(self, event: engine.Trade, *, taker: NewOrder) -> TradeRow:
         instrument = taker.instrument
         trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
         self.trades.append(trade)
@@ -254,7 +254,7 @@ class Batch:
         if maker is not None:
             maker.fill(trade)
         else:
-            change = self._change(event.maker_order_id, instrument)
+            change = self._order_change(event.maker_order_id, instrument)
             change.filled_lots += event.quantity_lots
             change.filled_notional += notional
             change.sequence = event.sequence
@@ -295,20 +295,20 @@ class Batch:
         if order is not None:
             order.cancel(reason, event.sequence)
         else:
-            change = self._change(command.order_id, market.instrument)
+            change = self._order_change(command.order_id, market.instrument)
             change.status, change.reason = _CANCELLED, reason.value
             change.sequence = event.sequence
         self.cancelled.append(command)
         market.open_orders.remove(event.client_id)
-        self._level(market, previous_sequence, event, event.side)
+        self._record_level(market, previous_sequence, event, event.side)
 
-    def _change(self, order_id: str, instrument: TradedInstrument) -> OrderChange:
+    def _order_change(self, order_id: str, instrument: TradedInstrument) -> OrderChange:
         change = self.changes.get(order_id)
         if change is None:
             change = self.changes[order_id] = OrderChange(instrument)
         return change
 
-    def _level(
+    def _record_level(
         self,
         market: MarketBook,
         previous_sequence: int,

@@ -22,10 +22,10 @@ def _outage() -> Outage:
     return Outage(logger, "market data can't be read")
 
 
-async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], what: str) -> Result:
+async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], name: str) -> Result:
     """Call `attempt` until it returns a value other than None; returns that value.
 
-    `what` names the data in the log, which gets the first error and the end of the outage. The
+    `name` names the data in the log, which gets the first error and the end of the outage. The
     pause between attempts starts at FEED_RETRY_SECONDS_MIN and doubles up to
     FEED_RETRY_SECONDS_MAX.
     """
@@ -35,14 +35,14 @@ async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], wh
         while True:
             try:
                 result = await attempt()
-                outage.ended(what)
+                outage.ended(name)
                 if result is not None:
                     return result
             except Unavailable as error:
-                outage.failed(f"{what}: {error.message}", name=what)
+                outage.failed(f"{name}: {error.message}", name=name)
             except Exception as error:
-                outage.failed(error, name=what, traceback=True)
+                outage.failed(error, name=name, traceback=True)
             await asyncio.sleep(pause)
             pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
     finally:
-        outage.give_up(what)
+        outage.give_up(name)

@@ -57,7 +57,7 @@ class Feed:
         self._copy = BookCopy(instrument.grid)
         self._tape = Tape(instrument, on_read=lambda: self._touch_states(TRADING_CHANNELS))
         self._current = asyncio.Event()  # set while the copy follows the batches
-        self._early: list[MarketBatch] = []  # batches that arrived since the copy is being read
+        self._early: list[MarketBatch] = []  # batches that arrived during the read of the book
         self._resync: asyncio.Task[None] | None = None
         self._sequence = -1  # of the last batch, until a client follows the book
         self._heard_at = time.monotonic()  # when the last batch arrived
@@ -233,8 +233,8 @@ class Feed:
         """Apply a batch to the copy and its followers, or read the book again if it doesn't fit."""
         before = self._copy.sequence
         if batch.sequence < before:
-            # The copy already has an earlier batch. If only earlier ones arrive, the database went
-            # back: then no batch confirms the copy, and it becomes stale.
+            # The copy already has the changes of an earlier batch. If only earlier batches arrive,
+            # the database went back: then no batch confirms the copy, and it becomes stale.
             return
         known = self._copy.known(batch.levels)
         if not self._advance_copy(batch):
@@ -253,9 +253,9 @@ class Feed:
                     audience.on_changes(batch, known)
                 self._touch_states(BOOK_CHANNELS)
 
-    def _resync_after_gap(self, what: str) -> None:
+    def _resync_after_gap(self, reason: str) -> None:
         metrics.gaps.inc()
-        logger.info("%s: %s: the book is read again", self.instrument.symbol, what)
+        logger.info("%s: %s: the book is read again", self.instrument.symbol, reason)
         self._start_resync()
 
     def _book_audiences(self) -> list[BookAudience]:
