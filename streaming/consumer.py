@@ -224,7 +224,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._serving.cancel()
 
     async def _close_connection(self) -> None:
-        """Close the connection without waiting for the client, which may not read or be gone."""
+        """Close the connection without waiting for the client. It may be gone, or may not read."""
         with contextlib.suppress(OSError, RuntimeError):  # The client is gone (the latter: Daphne).
             if not self._too_slow:
                 await self._send_close(CLOSE_INTERNAL_ERROR)

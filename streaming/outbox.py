@@ -35,7 +35,7 @@ class Outbox:
     def __init__(self, send: Callable[[Packet], Awaitable[None]], on_overflow: Callable[[], None]) -> None:
         self._send = send
         self._on_overflow = on_overflow
-        # Times here are those of time.monotonic(), in seconds.
+        # All times here are values of time.monotonic(), in seconds.
         self._queue: deque[tuple[Packet, float]] = deque()  # packets, and when they were queued
         self._messages = 0  # in the queue
         self._weight = 0  # of the queue, in bytes
@@ -44,7 +44,7 @@ class Outbox:
         # The packet that the server is taking, and when it was queued.
         self._sending: tuple[Packet, float] | None = None
         self._progress_at = time.monotonic()  # when a packet was last taken, or began to be sent
-        self._last_seconds = 0.0  # time of the last packet to a client that is just fast enough
+        self._last_seconds = 0.0  # duration of the last packet at STREAM_BYTES_PER_SECOND_MIN
         self._snapshot_due = 0.0  # when the next snapshot is due
         self._closed = False
 

@@ -15,7 +15,7 @@ from base.loops import per_event_loop
 
 
 class Sender(Protocol):
-    """An outbox that has something to send."""
+    """An outbox that has packets to send."""
 
     def take_turn(self) -> int:
         """Send a few packets in the next turn of the loop; returns the units of work."""
