@@ -1,1 +1,1 @@
-"""What the market sees: trades, candles, the order book by level, and the stream that carries them."""
+"""Public market data: trades, candles, tickers and the order book by price level."""

@@ -1,10 +1,11 @@
-"""The order book by level, as the API reads it: from the mirror in Redis, or from the database without it.
+"""Reads the order book by price level: from the mirror in Redis, or from the database without one.
 
-The worker writes the mirror after each commit and before any reply, so whoever was answered finds the effects
-in it. Sequence and levels are read in one step and always belong together.
+The worker writes the mirror after each commit and before any reply, so a client that has its reply
+finds the effects in the mirror. Sequence and levels are read in one step and always match.
 
-Mirror of an instrument: two sorted sets, `bids` and `asks`, scored by price in ticks, of members
-`ticks:lots:orders`, and the string `sequence`.
+The mirror of an instrument consists of two sorted sets, `bids` and `asks`, and the string
+`sequence`. The members of the sets are `ticks:lots:orders`, and their scores are the prices in
+ticks.
 """
 
 import functools
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class BookLevel(NamedTuple):
-    """All orders at one price, in ticks and lots."""
+    """The total of all orders at one price, in ticks and lots."""
 
     price_ticks: int
     quantity_lots: int
@@ -57,8 +58,8 @@ def mirror_keys(partition: int, symbol: str) -> MirrorKeys:
 _mirror = per_event_loop(connect_redis)
 
 
-class _Source:
-    """Where this process reads books; the log is told when that changes, not with every request."""
+class _BookSource:
+    """Logs when this process changes between the mirror and the database, not at every request."""
 
     def __init__(self) -> None:
         self._is_mirror = True
@@ -74,11 +75,14 @@ class _Source:
         self._is_mirror = True
 
 
-_source = _Source()
+_source = _BookSource()
 
 
 async def read_book(instrument: TradedInstrument, levels: int | None = None) -> Book:
-    """The best `levels` of each side, or all. Raises Unavailable where neither Redis nor the database answers."""
+    """Return the best `levels` of each side, or all.
+
+    Raises Unavailable if neither Redis nor the database answers.
+    """
     try:
         book = await read_mirror(_mirror(), instrument, levels)
     except (RedisError, OSError) as error:
@@ -92,7 +96,7 @@ async def read_book(instrument: TradedInstrument, levels: int | None = None) -> 
 
 
 async def read_mirror(redis: Redis, instrument: TradedInstrument, levels: int | None = None) -> Book | None:
-    """The mirror alone; None where it is not there. Raises RedisError."""
+    """Return the book from its mirror, or None if there is no mirror. Raises RedisError."""
     keys = mirror_keys(instrument.partition, instrument.symbol)
     last = -1 if levels is None else levels - 1
     async with redis.pipeline(transaction=True) as pipeline:
@@ -102,14 +106,14 @@ async def read_mirror(redis: Redis, instrument: TradedInstrument, levels: int | 
         sequence, bids, asks = await pipeline.execute()
     if sequence is None:
         return None
-    return Book(int(sequence), _levels(bids), _levels(asks))
+    return Book(int(sequence), _decode_levels(bids), _decode_levels(asks))
 
 
-def _levels(members: list[bytes]) -> list[BookLevel]:
+def _decode_levels(members: list[bytes]) -> list[BookLevel]:
     return [BookLevel(*map(int, member.split(b":"))) for member in members]
 
 
-# One statement, so sequence and levels come from one snapshot of the database.
+# A single statement, so that sequence and levels come from one snapshot of the database.
 _LEVELS_SQL = """
 SELECT book.sequence, resting.side, resting.price,
        sum(resting.quantity - resting.filled_quantity), count(resting.order_id)
@@ -121,7 +125,7 @@ GROUP BY book.sequence, resting.side, resting.price
 
 
 def read_book_from_database(instrument: TradedInstrument, levels: int | None = None) -> Book:
-    """The same book out of the resting orders; costs a pass over all of them."""
+    """Return the book from the resting orders. Costs a pass over all of the instrument's."""
     statuses = [str(status) for status in RESTING_STATUSES]
     grid = instrument.grid
     sequence = 0

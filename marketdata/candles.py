@@ -1,4 +1,4 @@
-"""Candles of any interval, made from the minutes that are stored. Synchronous, as selectors are."""
+"""Reads candles of any interval, made from the stored one-minute candles. Synchronous."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -21,9 +21,9 @@ CANDLE_INTERVALS = {
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Longer intervals are made from the minutes; they start at multiples of the interval since 1970 in UTC.
-# The inner query bounds the minutes that are read by the greatest number that `limit` intervals can hold. First and
-# last minute of an interval are found by key: sorting all of them costs twice as much.
+# Longer intervals are made from the minutes. They start at multiples of the interval since 1970, in
+# UTC. The inner query reads at most as many minutes as `limit` intervals can hold. The first and
+# the last minute of an interval are found by key, because sorting all of them costs twice as much.
 _CANDLES_SQL = """
 WITH whole AS (
   SELECT date_bin(make_interval(secs => %(seconds)s), time, timestamptz '1970-01-01 00:00:00+00') AS start,
@@ -46,9 +46,9 @@ _LAST_CANDLES_SQL = _CANDLES_SQL.format(order="DESC")
 
 
 class CandleSpan(NamedTuple):
-    """Which candles are wanted: those with start <= time < end, of them the last `limit`.
+    """A range of candles: the last `limit` of those with start <= time < end.
 
-    Without an end, and with a start, they are the first `limit`: whoever pages forward asks so.
+    With a start but without an end, it is the first `limit`, for clients that page forward.
     """
 
     interval: timedelta
@@ -62,12 +62,12 @@ class CandleSpan(NamedTuple):
 
     @property
     def first_start(self) -> datetime:
-        """The first time that a candle of the span may have."""
+        """The earliest time of a candle in the span."""
         return _next_start(self.start or datetime.min.replace(tzinfo=UTC), self.interval)
 
     @property
     def last_start(self) -> datetime:
-        """The last time that a candle of the span may have: that of the interval that is open now at most."""
+        """The latest time of a candle in the span: at most the current interval's start."""
         now = datetime.now(UTC)
         return candle_start(
             now if self.end is None else min(self.end - timedelta(microseconds=1), now), self.interval
@@ -75,12 +75,12 @@ class CandleSpan(NamedTuple):
 
 
 def list_candles(*, instrument_id: int, span: CandleSpan) -> list[CandleDocument]:
-    """The candles of the span in which there was a trade, oldest first; each is whole."""
+    """Return the span's candles with trades, oldest first. None of them is cut by the span."""
     return list(_find_candles(instrument_id, span).values())
 
 
 def _find_candles(instrument_id: int, span: CandleSpan) -> dict[str, CandleDocument]:
-    """The candles of the span in which there was a trade, by their times."""
+    """Return the span's candles with trades, by their times."""
     open_since = time_text(candle_start(datetime.now(UTC), span.interval))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -110,14 +110,15 @@ def _find_candles(instrument_id: int, span: CandleSpan) -> dict[str, CandleDocum
 
 
 def list_candles_filled(*, instrument_id: int, span: CandleSpan) -> list[CandleDocument]:
-    """All intervals of the span up to now, oldest first, from the first trade ever on.
+    """Return a candle for each interval of the span, oldest first.
 
-    One without a trade has the close before it as its prices, and no volume.
+    Only intervals from the first trade ever until now have a candle. A candle without a trade has
+    the previous close as its prices, and a volume of 0.
     """
     oldest, newest = span.first_start, span.last_start
     length = (span.limit - 1) * span.interval
     if span.is_from_start:
-        oldest = _first_filled(instrument_id, oldest, span.interval)
+        oldest = _first_filled_start(instrument_id, oldest, span.interval)
         newest = oldest + length if newest - oldest > length else newest
     elif newest - oldest > length:
         oldest = newest - length
@@ -141,10 +142,10 @@ def list_candles_filled(*, instrument_id: int, span: CandleSpan) -> list[CandleD
     return filled
 
 
-def _first_filled(instrument_id: int, start: datetime, interval: timedelta) -> datetime:
-    """The start of the first interval from `start` on that has a trade in it or before it.
+def _first_filled_start(instrument_id: int, start: datetime, interval: timedelta) -> datetime:
+    """Return the start of the first interval from `start` on that has a trade in it or before it.
 
-    If nothing was ever traded, `start` is returned: no interval has a price then.
+    Returns `start` if nothing was ever traded: then no interval has a price.
     """
     first = Candle.objects.filter(instrument_id=instrument_id).order_by("time")
     first_trade = first.values_list("time", flat=True).first()
@@ -158,12 +159,12 @@ def _close_before(instrument_id: int, moment: datetime) -> Number | None:
 
 
 def candle_start(moment: datetime, interval: timedelta) -> datetime:
-    """The start of the interval that the moment lies in."""
+    """Return the start of the interval that contains the moment."""
     return moment - (moment - _EPOCH) % interval
 
 
 def _next_start(moment: datetime, interval: timedelta) -> datetime:
-    """The first start of an interval at or after the moment."""
+    """Return the first start of an interval at or after the moment."""
     over = (moment - _EPOCH) % interval
     if not over:
         return moment

@@ -1,4 +1,4 @@
-"""Parts of messages and answers that REST and the stream share."""
+"""Documents of market data that REST and the stream share."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -20,7 +20,7 @@ from marketdata.messages import Minute
 
 
 class TradeDocument(msgspec.Struct, kw_only=True):
-    """A public print, without the parties."""
+    """A public trade, without its parties. `side` is the taker's."""
 
     trade_id: str
     instrument: str
@@ -32,7 +32,7 @@ class TradeDocument(msgspec.Struct, kw_only=True):
 
 
 class CandleDocument(msgspec.Struct):
-    """An interval of trading; `time` is its start. It is `closed` once the interval is over."""
+    """A candle. `time` is the start of its interval. It is `closed` once the interval is over."""
 
     time: str
     open: Number
@@ -45,7 +45,7 @@ class CandleDocument(msgspec.Struct):
 
 
 class Statistics(NamedTuple):
-    """Trading over a window; prices are None where there was no trade."""
+    """Trading over a window. Prices are None if there was no trade."""
 
     trade_count: int
     volume: Decimal
@@ -57,7 +57,10 @@ class Statistics(NamedTuple):
 
 
 def statistics_fields(numbers: Statistics) -> dict[str, Any]:
-    """Trading over a window as JSON; prices, and what is made of them, are null where there was no trade."""
+    """Return the JSON fields of statistics.
+
+    Prices and values from prices are null without a trade.
+    """
     change = change_percent = vwap = None
     if numbers.open is not None and numbers.last is not None:
         change = EXACT.subtract(numbers.last, numbers.open)
@@ -78,7 +81,7 @@ def statistics_fields(numbers: Statistics) -> dict[str, Any]:
 
 
 def candle_of(minute: Minute, start: datetime, *, closed: bool) -> CandleDocument:
-    """Minutes of trading together as the candle that begins at `start`."""
+    """Return the candle that starts at `start`. `minute` holds the sum of its minutes."""
     return CandleDocument(
         time_text(start),
         json_decimal(minute.open),

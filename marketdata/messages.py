@@ -1,7 +1,8 @@
-"""What /stream says, and how a batch of the matching worker reaches the API processes.
+"""The messages of /stream, and the batches that the matching worker sends to the API processes.
 
-The worker writes trades and order updates once, as JSON; the API processes pass the text on as it is. Of the book
-it tells the changes: each process writes its deltas itself, one for all who follow at the same pace.
+The worker encodes trades and order updates once, as JSON, and the API processes forward that text.
+Batches also have the book's changes. Each API process makes its own deltas from them: one for all
+followers of the same pace.
 """
 
 from datetime import datetime
@@ -15,7 +16,7 @@ from web.content import encode_json
 
 
 class LevelDocument(msgspec.Struct):
-    """The orders at one price. A quantity of 0 in a delta: the level is gone."""
+    """The orders at one price."""
 
     price: Number
     quantity: Number
@@ -23,7 +24,10 @@ class LevelDocument(msgspec.Struct):
 
 
 class LevelChange(msgspec.Struct):
-    """A level's new total; `side` is the side of its orders."""
+    """A level's new total.
+
+    `side` is the side of its orders. If `quantity` is 0, the level is gone.
+    """
 
     side: str
     price: Number
@@ -41,11 +45,14 @@ class OrderBookSnapshot(msgspec.Struct, tag_field="type", tag="orderbook_snapsho
 
 
 class Depth(OrderBookSnapshot, tag="depth", kw_only=True):
-    """The best levels, for who keeps no book."""
+    """The best levels, for clients that keep no book."""
 
 
 class OrderBookDelta(msgspec.Struct, tag_field="type", tag="orderbook_delta", kw_only=True):
-    """What changed since `previous_sequence`, merged: each level is named once. `checksum` is of the book then."""
+    """The changes since `previous_sequence`, merged: each level appears at most once.
+
+    `checksum` is the book's after these changes.
+    """
 
     instrument: str
     sequence: int
@@ -56,7 +63,7 @@ class OrderBookDelta(msgspec.Struct, tag_field="type", tag="orderbook_delta", kw
 
 
 class TradeMessage(msgspec.Struct, tag_field="type", tag="trade", kw_only=True):
-    """A public print, without the parties."""
+    """A public trade, without its parties. `side` is the taker's."""
 
     instrument: str
     trade_id: str
@@ -68,13 +75,13 @@ class TradeMessage(msgspec.Struct, tag_field="type", tag="trade", kw_only=True):
 
 
 class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):
-    """The end of an error `stale` for who does not follow the book; who does gets a snapshot."""
+    """Ends an error `stale` for clients that do not follow the book. The others get a snapshot."""
 
     instrument: str
 
 
 class Ticker(msgspec.Struct, tag_field="type", tag="ticker", kw_only=True):
-    """Best prices, the last price ever, and the trading of the last 24 hours."""
+    """The best prices, the last price ever, and the trading of the last 24 hours."""
 
     instrument: str
     sequence: int
@@ -96,7 +103,7 @@ class Ticker(msgspec.Struct, tag_field="type", tag="ticker", kw_only=True):
 
 
 class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True):
-    """A candle as it stands; `closed` once its interval is over."""
+    """The current state of a candle. It is `closed` once its interval is over."""
 
     instrument: str
     interval: str
@@ -111,7 +118,10 @@ class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True
 
 
 class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw_only=True):
-    """A client's open orders, oldest first; not `complete` where there are more than STREAM_OPEN_ORDERS_MAX."""
+    """A client's open orders, oldest first.
+
+    It is not `complete` if the client has more than STREAM_OPEN_ORDERS_MAX.
+    """
 
     instrument: str
     client_id: str
@@ -122,7 +132,7 @@ class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw
 
 
 class Minute(msgspec.Struct, array_like=True, frozen=True):
-    """One minute of trading so far, whole: whoever misses one is right again with the next."""
+    """The whole trading of one minute so far. If a message is lost, the next one replaces it."""
 
     start: datetime
     open: Decimal
@@ -134,15 +144,17 @@ class Minute(msgspec.Struct, array_like=True, frozen=True):
     trade_count: int
 
 
-# Side, ticks, lots, orders (0: gone). Lots are text where there are more of them than MessagePack has integers.
+# Side, ticks, lots, orders. With 0 orders the level is gone. Lots are text if they exceed the
+# integers of MessagePack.
 LevelState = tuple[str, int, int | str, int]
 
 
 class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
-    """One commit's effects on one book, from the worker to every API process.
+    """The effects of a commit on one book, sent by the worker to every API process.
 
-    Without changes it is a heartbeat that tells the sequence and the book's checksum. Trades are JSON messages for
-    the stream; of orders, which few listen to, the worker says what it tells their clients.
+    A batch without changes is a heartbeat with the book's sequence and checksum. Trades are JSON
+    messages for the stream. Orders, which have few followers, are the JSON of the orders'
+    documents.
     """
 
     instrument: str
@@ -151,20 +163,19 @@ class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     timestamp: str = ""
     levels: list[LevelState] = []
     trades: list[str] = []
-    orders: list[
-        tuple[str, int, bytes]
-    ] = []  # client id, sequence, JSON of an OrderState, and its trades or not
+    # Client id, sequence, and JSON of an OrderState, with or without the order's trades.
+    orders: list[tuple[str, int, bytes]] = []
     minute: Minute | None = None
     checksum: int | None = None
 
 
 def error_text(code: str, message: str, **more: str) -> str:
-    """An error of the stream, as JSON."""
+    """Return an error message of the stream, as JSON."""
     return encode_json({"type": "error", "code": code, "message": message, **more}).decode()
 
 
 def group_name(symbol: str) -> str:
-    """The Channels group of an instrument's batches."""
+    """Return the name of the Channels group that receives an instrument's batches."""
     return f"marketdata.{symbol}"
 
 

@@ -1,5 +1,7 @@
-"""Trades, one-minute candles, and how far each book has come. Written by the matching worker alone, in the
-transaction of the orders that they belong to. What `prune` has taken out is written by it.
+"""Trades, one-minute candles, and the sequence of each book.
+
+Only the matching worker writes these tables, in the transaction that also writes the orders. The
+command `prune` deletes trades and writes PrunedHistory.
 """
 
 from django.db import models
@@ -10,7 +12,7 @@ from orders.models import ExactField, Instrument, Order, Side
 
 
 class Trade(models.Model):
-    """A public print: the maker's price, the quantity by which both orders were filled."""
+    """A trade of two orders, at the maker's price."""
 
     trade_id = models.UUIDField(primary_key=True, editable=False)
     instrument = models.ForeignKey(
@@ -33,7 +35,7 @@ class Trade(models.Model):
     class Meta:
         ordering = ["-timestamp", "-sequence"]
         constraints = [
-            # GET /trades: one instrument's trades, newest first; and no sequence twice
+            # GET /trades lists one instrument's trades, newest first. A sequence is used only once.
             models.UniqueConstraint(name="trade_sequence", fields=["instrument", "sequence"]),
             models.CheckConstraint(
                 name="trade_price_and_quantity_positive", condition=Q(price__gt=0) & Q(quantity__gt=0)
@@ -41,7 +43,7 @@ class Trade(models.Model):
             models.CheckConstraint(name="trade_of_two_orders", condition=~Q(maker_order=F("taker_order"))),
         ]
         indexes = [
-            # GET /orders/{order_id}: an order's trades
+            # GET /orders/{order_id} shows an order's trades.
             models.Index(name="trade_by_maker", fields=["maker_order"]),
             models.Index(name="trade_by_taker", fields=["taker_order"]),
         ]
@@ -51,7 +53,7 @@ class Trade(models.Model):
 
 
 class Candle(models.Model):
-    """One minute of trading in an instrument; minutes without a trade have none."""
+    """One minute of trading in an instrument. Minutes without a trade have no candle."""
 
     instrument = models.ForeignKey(
         Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="candles"
@@ -68,7 +70,7 @@ class Candle(models.Model):
     class Meta:
         ordering = ["-time"]
         constraints = [
-            # GET /candles, and the upsert of the current minute
+            # GET /candles, and the update of the current minute, find rows by this key.
             models.UniqueConstraint(name="candle_minute", fields=["instrument", "time"]),
             models.CheckConstraint(
                 name="candle_prices_ordered",
@@ -99,13 +101,13 @@ class BookSequence(models.Model):
 
 
 class PrunedHistory(models.Model):
-    """Up to where an instrument's finished orders and trades may be missing, because `prune` has taken them out."""
+    """The sequence and time up to which `prune` may have deleted orders and trades."""
 
     instrument = models.OneToOneField(
         Instrument, on_delete=models.PROTECT, primary_key=True, related_name="pruned_history"
     )
-    sequence = models.BigIntegerField(help_text="the greatest of an order that was taken out")
-    time = models.DateTimeField(help_text="the latest change of an order that was taken out")
+    sequence = models.BigIntegerField(help_text="the greatest sequence of a deleted order")
+    time = models.DateTimeField(help_text="the latest change of a deleted order")
 
     class Meta:
         verbose_name_plural = "pruned history"

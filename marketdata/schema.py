@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says about the market data views."""
+"""The OpenAPI descriptions of the market data views."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ TRADE = record(
         "sequence": COUNT,
         "price": NUMBER,
         "quantity": NUMBER,
-        "side": {**choice(Side.values), "description": "the taker's"},
+        "side": {**choice(Side.values), "description": "the taker's side"},
         "timestamp": TIME,
     }
 )
@@ -151,7 +151,9 @@ ORDER_BOOK: dict[str, Any] = {
     "tags": [MARKET_TAG],
     "parameters": [
         _INSTRUMENT,
-        query("levels", _LEVELS, "how many of each side", sent("five", 5, 200), sent("none", 0, 400)),
+        query(
+            "levels", _LEVELS, "the number of levels on each side", sent("five", 5, 200), sent("none", 0, 400)
+        ),
         RETRY_AFTER,
     ],
     "responses": {
@@ -201,7 +203,7 @@ TRADE_STATISTICS: dict[str, Any] = {
     "responses": {
         200: answer(
             _STATISTICS,
-            "prices are null where there was no trade",
+            "prices are null if there was no trade",
             {"instrument": "BTC-USD", "window": "24h", **_TRADING_EXAMPLE},
         ),
         **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
@@ -215,7 +217,7 @@ TICKER: dict[str, Any] = {
     "responses": {
         200: answer(
             _TICKER,
-            "the market now; bid, ask and last price are null as long as there is none",
+            "the market now; bid, ask and last price are null if there is none",
             {
                 "instrument": "BTC-USD",
                 "sequence": 42,
@@ -251,7 +253,7 @@ LIST_CANDLES: dict[str, Any] = {
         query(
             "fill",
             {"type": "boolean", "default": False},
-            "also intervals without a trade, at the close before",
+            "also include intervals without a trade, at the previous close",
             sent("yes", True, 200),
         ),
         limit(settings.CANDLES_DEFAULT),

@@ -1,4 +1,7 @@
-"""Reads of trades, statistics and open orders. Synchronous: views call them through base.database.read_database."""
+"""Reads trades, statistics and open orders.
+
+These functions are synchronous. Views call them through base.database.read_database.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -32,7 +35,7 @@ _AFTER_ALL = 2**63 - 1
 def list_trades(
     *, instrument_id: int, symbol: str, before_sequence: int | None, limit: int
 ) -> list[TradeDocument]:
-    """Newest first, those with a sequence below `before_sequence`."""
+    """Return trades with a sequence below `before_sequence`, newest first."""
     before = _AFTER_ALL if before_sequence is None else before_sequence
     with connection.cursor() as cursor:
         cursor.execute(_TRADES_SQL, {"instrument": instrument_id, "before": before, "limit": limit})
@@ -63,7 +66,7 @@ WHERE instrument_id = %(instrument)s AND time >= %(since)s
 
 
 def trade_statistics(*, instrument_id: int, window: timedelta) -> Statistics:
-    """Exact over every trade of the window, which begins with the minute that `window_start` says."""
+    """Return exact statistics of all trades since the start of the window: see `window_start`."""
     since = window_start(datetime.now(UTC), window)
     with connection.cursor() as cursor:
         cursor.execute(_STATISTICS_SQL, {"instrument": instrument_id, "since": since})
@@ -71,12 +74,12 @@ def trade_statistics(*, instrument_id: int, window: timedelta) -> Statistics:
 
 
 def window_start(now: datetime, window: timedelta) -> datetime:
-    """The minute that the window up to now begins in; all of it belongs to the window."""
+    """Return the start of the window that ends now, rounded down to a whole minute."""
     return (now - window).replace(second=0, microsecond=0)
 
 
 def last_price(*, instrument_id: int) -> Decimal | None:
-    """Of the last trade ever, be it stored still or not; None where there was none."""
+    """Return the price of the last trade ever, even if that trade was pruned; None without one."""
     candles = Candle.objects.filter(instrument_id=instrument_id).order_by("-time")
     return candles.values_list("close", flat=True).first()
 
@@ -102,7 +105,7 @@ class DayOfTrading(NamedTuple):
 
 
 def read_day(*, instrument_id: int) -> DayOfTrading:
-    """What a ticker and open candles are made of."""
+    """Return the trading that tickers and open candles are made of."""
     since = window_start(datetime.now(UTC), TICKER_WINDOW)
     candles = Candle.objects.filter(instrument_id=instrument_id, time__gte=since).order_by("time")
     names = ("time", "open", "high", "low", "close", "volume", "notional", "trade_count")
@@ -117,7 +120,8 @@ class OpenOrders(NamedTuple):
     orders: list[Order]
 
 
-# Comparisons of whole rows of columns leave PostgreSQL no other index than order_list_by_client: orders/pages.py.
+# With comparisons of whole rows, PostgreSQL can only use the index order_list_by_client. See
+# orders/pages.py.
 _OPEN_ORDERS_SQL = """
 SELECT found.* FROM unnest(%(statuses)s::varchar[]) AS list(status) CROSS JOIN LATERAL (
   SELECT * FROM orders_order AS listed
@@ -132,7 +136,7 @@ ORDER BY found.order_id LIMIT %(limit)s
 
 
 def list_open_orders(*, instrument_id: int, client_id: str, limit: int) -> OpenOrders:
-    """At most `limit`; of each status at most as many are read."""
+    """Return at most `limit` open orders of a client. Reads at most `limit` of each status."""
     with snapshot():
         sequence = (
             BookSequence.objects.filter(instrument_id=instrument_id)

@@ -1,4 +1,4 @@
-"""REST views of the market."""
+"""REST views of market data."""
 
 import re
 from collections.abc import Mapping
@@ -27,12 +27,12 @@ _SEQUENCE = re.compile(r"[0-9]{1,18}")
 
 
 class OrderBookViewSet(AsyncViewSet):
-    """The book by level."""
+    """The order book by price level."""
 
     @operation(**schema.ORDER_BOOK)
     async def list(self, request: Request) -> JSONResponse:
-        """The best levels of both sides at one sequence."""
-        instrument = await _instrument(request.query_params)
+        """Return the best levels of both sides at one sequence."""
+        instrument = await _read_instrument(request.query_params)
         levels = read_limit(
             request.query_params,
             name="levels",
@@ -44,20 +44,20 @@ class OrderBookViewSet(AsyncViewSet):
             {
                 "instrument": instrument.symbol,
                 "sequence": book.sequence,
-                "bids": _levels(book.bids, instrument.grid),
-                "asks": _levels(book.asks, instrument.grid),
+                "bids": _level_documents(book.bids, instrument.grid),
+                "asks": _level_documents(book.asks, instrument.grid),
                 "timestamp": time_text(datetime.now(UTC)),
             }
         )
 
 
 class TradeViewSet(AsyncViewSet):
-    """Public prints."""
+    """Public trades."""
 
     @operation(**schema.LIST_TRADES)
     async def list(self, request: Request) -> JSONResponse:
-        """Trades, newest first."""
-        instrument = await _instrument(request.query_params)
+        """Return trades, newest first."""
+        instrument = await _read_instrument(request.query_params)
         limit = read_limit(request.query_params)
         cursors = CursorQuery("trades", instrument=instrument.symbol)
         cursor = request.query_params.get("cursor")
@@ -82,8 +82,8 @@ class TradeViewSet(AsyncViewSet):
 
     @operation(**schema.TRADE_STATISTICS)
     async def stats(self, request: Request) -> JSONResponse:
-        """Trading over the last minutes, hours or days."""
-        instrument = await _instrument(request.query_params)
+        """Return statistics of the last minutes, hours or days."""
+        instrument = await _read_instrument(request.query_params)
         text = request.query_params.get("window", "24h")
         window = _read_window(text)
         numbers = await read_database(trade_statistics, instrument_id=instrument.instrument_id, window=window)
@@ -95,16 +95,16 @@ class TickerViewSet(AsyncViewSet):
 
     @operation(**schema.TICKER)
     async def list(self, request: Request) -> JSONResponse:
-        """Best prices, the last price, and the trading of the last 24 hours."""
-        instrument = await _instrument(request.query_params)
+        """Return the best prices, the last price, and the trading of the last 24 hours."""
+        instrument = await _read_instrument(request.query_params)
         book = await read_book(instrument, 1)
         day = await read_database(read_ticker, instrument_id=instrument.instrument_id)
         return JSONResponse(
             {
                 "instrument": instrument.symbol,
                 "sequence": book.sequence,
-                **_best("bid", book.bids, instrument.grid),
-                **_best("ask", book.asks, instrument.grid),
+                **_best_price_fields("bid", book.bids, instrument.grid),
+                **_best_price_fields("ask", book.asks, instrument.grid),
                 **statistics_fields(day.statistics),
                 "last": json_optional_decimal(day.last),
                 "timestamp": now_text(),
@@ -113,13 +113,13 @@ class TickerViewSet(AsyncViewSet):
 
 
 class CandleViewSet(AsyncViewSet):
-    """Open, high, low, close."""
+    """Candles: open, high, low and close prices of intervals."""
 
     @operation(**schema.LIST_CANDLES)
     async def list(self, request: Request) -> JSONResponse:
-        """Candles, oldest first; intervals without a trade have none unless `fill` is true."""
+        """Return candles, oldest first. With `fill`, also those of intervals without a trade."""
         query = request.query_params
-        instrument = await _instrument(request.query_params)
+        instrument = await _read_instrument(request.query_params)
         interval = CANDLE_INTERVALS.get(query.get("interval", "1m"))
         if interval is None:
             raise InvalidRequest(fields={"interval": [f"Must be one of: {', '.join(CANDLE_INTERVALS)}."]})
@@ -139,13 +139,13 @@ class CandleViewSet(AsyncViewSet):
         return JSONResponse({"candles": candles, "next_cursor": None})
 
 
-async def _instrument(query: Mapping[str, str]) -> TradedInstrument:
-    """Raises InstrumentNotFound, Unavailable."""
+async def _read_instrument(query: Mapping[str, str]) -> TradedInstrument:
+    """Return the query's instrument. Raises InstrumentNotFound and Unavailable."""
     return await directory.get(query.get("instrument", DEFAULT_SYMBOL))
 
 
-def _levels(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
-    """Best first, each with the quantity of all levels up to it."""
+def _level_documents(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
+    """Return the levels as JSON. `cumulative` is the quantity of all levels up to that one."""
     documents: list[dict[str, object]] = []
     cumulative = 0
     for level in levels:
@@ -161,7 +161,7 @@ def _levels(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
     return documents
 
 
-def _best(name: str, levels: list[BookLevel], grid: Grid) -> dict[str, object]:
+def _best_price_fields(name: str, levels: list[BookLevel], grid: Grid) -> dict[str, object]:
     if not levels:
         return {name: None, f"{name}_quantity": None}
     return {
@@ -171,7 +171,7 @@ def _best(name: str, levels: list[BookLevel], grid: Grid) -> dict[str, object]:
 
 
 def _read_window(text: str) -> timedelta:
-    """A span such as 30m, 24h or 7d. Raises InvalidRequest."""
+    """Parse a window such as 30m, 24h or 7d. Raises InvalidRequest."""
     match = WINDOW_PATTERN.fullmatch(text)
     hours_max = settings.STATISTICS_WINDOW_HOURS_MAX
     if match is not None:
@@ -184,7 +184,7 @@ def _read_window(text: str) -> timedelta:
 
 
 def _read_flag(query: Mapping[str, str], name: str) -> bool:
-    """Raises InvalidRequest."""
+    """Parse a boolean parameter. Raises InvalidRequest."""
     text = query.get(name, "false")
     if text not in ("true", "false"):
         raise InvalidRequest(fields={name: ["Must be true or false."]})

@@ -238,7 +238,7 @@ class Batch:
         if refusal is not None:
             order.reject(refusal, market.book.sequence)
             return
-        self._process(market, placed)
+        self._process_in_book(market, placed)
 
     def _cancel(self, command: messages.CancelOrder) -> None:
         market = self._books.get(command.instrument)
@@ -251,10 +251,10 @@ class Batch:
             self._reply(command, ReplyKind.NOT_OPEN, messages.NOT_OWNER)
             return
         reason = engine.CancelReason.OPERATOR if command.by_operator else engine.CancelReason.CLIENT_REQUEST
-        self._process(market, engine.CancelOrder(command.order_id, owner, reason))
+        self._process_in_book(market, engine.CancelOrder(command.order_id, owner, reason))
         self.cancelled.append(command)
 
-    def _process(self, market: MarketBook, command: engine.PlaceOrder | engine.CancelOrder) -> None:
+    def _process_in_book(self, market: MarketBook, command: engine.PlaceOrder | engine.CancelOrder) -> None:
         """Run a command in its book, and apply each event to the orders that the event names.
 
         Raises ValueError if the book rejects the command: the checks before it let none through.
@@ -268,22 +268,22 @@ class Batch:
                 if not event.maker_remaining_lots:
                     open_orders.remove(event.maker_client_id)
                 maker_side = _SELL if event.taker_side is _BUY else _BUY
-                change = self._level(market, previous_sequence, event, maker_side)
-                change.trades.append(self._trade(event, market.instrument))
+                change = self._record_level(market, previous_sequence, event, maker_side)
+                change.trades.append(self._record_trade(event, market.instrument))
             elif isinstance(event, engine.OrderRested):
                 self.orders[event.order_id].rest(event.sequence)
                 open_orders.add(event.client_id)
-                self._level(market, previous_sequence, event, event.side)
+                self._record_level(market, previous_sequence, event, event.side)
             elif isinstance(event, engine.OrderCancelled):
                 self._order(event.order_id, market.instrument).cancel(event.reason, event.sequence)
                 open_orders.remove(event.client_id)
-                self._level(market, previous_sequence, event, event.side)
+                self._record_level(market, previous_sequence, event, event.side)
             elif isinstance(event, engine.RemainderCancelled):
                 self.orders[event.order_id].cancel(event.reason, market.book.sequence)
             else:
                 raise ValueError(f"order_id={event.order_id}: {event}")
 
-    def _trade(self, event: engine.Trade, instrument: TradedInstrument) -> TradeRow:
+    def _record_trade(self, event: engine.Trade, instrument: TradedInstrument) -> TradeRow:
         """Record a trade in its two orders and in the minute's candle."""
         trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
         self.trades.append(trade)
@@ -310,7 +310,7 @@ class Batch:
             order = self.changes[order_id] = OrderChange(instrument)
         return order
 
-    def _level(
+    def _record_level(
         self,
         market: MarketBook,
         previous_sequence: int,

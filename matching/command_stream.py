@@ -47,7 +47,7 @@ class CommandStream:
         if position == START:
             return
         last_id = await self._last_generated_id()
-        if _order(last_id) < _order(position):
+        if _id_numbers(last_id) < _id_numbers(position):
             await self._append(keys=[self._key], args=[position, b"aligned", b""])
         await self.trim(position)
 
@@ -120,6 +120,6 @@ def _payload(fields: list[bytes]) -> bytes | None:
     )
 
 
-def _order(entry_id: str) -> tuple[int, int]:
+def _id_numbers(entry_id: str) -> tuple[int, int]:
     milliseconds, number = entry_id.split("-")
     return int(milliseconds), int(number)

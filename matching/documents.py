@@ -16,7 +16,7 @@ from orders.grid import Grid
 from orders.messages import CancelOrder, Reply, ReplyKind
 from web.content import encode_json
 
-TRADES_TOLD_MAX = 50
+TRADES_IN_UPDATE_MAX = 50
 """The most trades of an order that its update to the stream may carry, although the stream leaves
 them out. If an order has more, it is cheaper to encode a second document without its trades."""
 
@@ -75,7 +75,7 @@ def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> 
             unchanged = BookChange(instrument, order.sequence, order.sequence)
             book_messages = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
         document = orders[order_id]
-        if len(order.trades) > TRADES_TOLD_MAX:
+        if len(order.trades) > TRADES_IN_UPDATE_MAX:
             document = encode_json(_without_trades(order, timestamp))
         message = _first_reaching(book_messages, order.sequence)
         message.orders.append((order.command.client_id, order.sequence, document))

@@ -18,7 +18,7 @@ from orders.desk import current_desk
 from orders.gateway import current_gateway
 from orders.messages import BookState
 
-_load = DatabaseReader(
+_read_books = DatabaseReader(
     threads=1,
     places_max=1,
     seconds_max=settings.INSPECTION_SECONDS_MAX,
@@ -75,8 +75,8 @@ async def compare_with_worker(partition: int) -> Comparison:
         for _ in range(settings.RECOVER_ATTEMPTS_MAX):
             before = stored
             live = await current_desk().inspect_books(partition)
-            stored = await _load(_load_states, partition)
-            undecided = _compare(before, live, stored, decided)
+            stored = await _read_books(_load_states, partition)
+            undecided = _decide(before, live, stored, decided)
             if not undecided:
                 break
     finally:
@@ -91,7 +91,7 @@ def _load_states(partition: int) -> dict[str, BookState]:
     }
 
 
-def _compare(
+def _decide(
     before: Mapping[str, BookState],
     live: Mapping[str, BookState],
     stored: Mapping[str, BookState],

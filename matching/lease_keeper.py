@@ -82,7 +82,7 @@ class LeaseKeeper:
             while True:
                 await asyncio.sleep(settings.WORKER_HEARTBEAT_SECONDS)
                 try:
-                    await self._ledger.renew_beside(self.held)
+                    await self._ledger.renew_on_second_connection(self.held)
                 except (OperationalError, InterfaceError) as error:
                     self._outage.failed(error)
 

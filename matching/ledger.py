@@ -22,7 +22,8 @@ from orders.instruments import TradedInstrument, load_instruments
 
 # Orders that this worker has committed when the statements are planned again for the first time.
 REPLAN_ORDERS_MIN = 500
-# Statements are planned again whenever this worker has committed this many times more orders.
+# After that, they are planned again each time the number of committed orders has grown this many
+# times.
 REPLAN_FACTOR = 3
 
 Parameters = ParamSpec("Parameters")
@@ -46,18 +47,18 @@ class Ledger:
 
     async def acquire(self, owner: str) -> Lease | None:
         """Take the lease, with a new epoch; returns None while another worker holds it."""
-        return await _on(self._settling, checkpoint.acquire, self._partition, owner)
+        return await _run_in(self._settling, checkpoint.acquire, self._partition, owner)
 
     async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
         """Return the partition's books of these symbols, or all, as of one moment, by symbol.
 
         Raises ValueError if the resting orders are no valid book.
         """
-        return await _on(self._settling, load_books, self._partition, symbols=symbols)
+        return await _run_in(self._settling, load_books, self._partition, symbols=symbols)
 
     async def load_instruments(self) -> dict[str, TradedInstrument]:
         """Return all instruments of the exchange, by symbol."""
-        return await _on(self._settling, load_instruments)
+        return await _run_in(self._settling, load_instruments)
 
     async def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
         """Return the ids of the orders that have these idempotency keys already.
@@ -80,7 +81,7 @@ class Ledger:
 
     async def _opened_settlement(self) -> Settlement:
         if self._settlement is None:
-            self._settlement = await _on(self._settling, Settlement.of_this_thread)
+            self._settlement = await _run_in(self._settling, Settlement.of_this_thread)
         return self._settlement
 
     def _replan_if_due(self, settlement: Settlement) -> None:
@@ -90,28 +91,28 @@ class Ledger:
 
     async def renew(self, lease: Lease) -> Lease:
         """Renew the lease. Raises LeaseLost."""
-        return await _on(self._settling, checkpoint.advance, lease, lease.position)
+        return await _run_in(self._settling, checkpoint.advance, lease, lease.position)
 
-    async def renew_beside(self, lease: Lease) -> None:
+    async def renew_on_second_connection(self, lease: Lease) -> None:
         """Renew the lease on the second connection, which is replaced if it broke.
 
         Raises LeaseLost.
         """
         try:
-            await _on(self._renewing, checkpoint.advance, lease, lease.position)
+            await _run_in(self._renewing, checkpoint.advance, lease, lease.position)
         except (OperationalError, InterfaceError):
-            await _on(self._renewing, _close_connection)
+            await _run_in(self._renewing, _close_connection)
             raise
 
     async def release(self, lease: Lease) -> None:
         """End the lease now, so that a standby worker need not wait until it expires."""
-        await _on(self._settling, checkpoint.release, lease)
+        await _run_in(self._settling, checkpoint.release, lease)
 
     async def disconnect(self) -> None:
         """Close both connections. The next call opens new ones."""
         self._settlement = None
         for thread in (self._settling, self._renewing):
-            await _on(thread, _close_connection)
+            await _run_in(thread, _close_connection)
 
     async def aclose(self) -> None:
         await self.disconnect()
@@ -119,7 +120,7 @@ class Ledger:
             thread.shutdown()
 
 
-async def _on(
+async def _run_in(
     thread: ThreadPoolExecutor,
     call: Callable[Parameters, Result],
     *args: Parameters.args,

@@ -48,9 +48,9 @@ class MirrorWriter:
     """Writes one mirror for each book. Every method raises redis.RedisError.
 
     `epoch` is the lease's. It keeps a worker that was frozen, and then replaced, from writing its
-    old book over the new one. `move_command` does not need this guard, because it only changes a
-    mirror that has the sequence before it. It writes the epoch all the same, because a Redis that
-    came back with older data may have lost it.
+    old book over the new one. `move_command` does not need this guard: it only changes a mirror at
+    the change's previous sequence, and a sequence has only one history. It writes the epoch all the
+    same, because a Redis that came back with older data may have lost it.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -89,7 +89,7 @@ class MirrorWriter:
 
     async def is_current(self, market: MarketBook) -> bool:
         """Return whether the mirror has the book's sequence, and was written under this lease."""
-        keys = _keys(market)
+        keys = _mirror_keys_of(market)
         written = await self._redis.mget(keys.sequence, _epoch_key(keys))
         return written == [b"%d" % market.book.sequence, b"%d" % self.epoch]
 
@@ -118,8 +118,8 @@ class MirrorWriter:
                 logger.info("the mirror of %s has room again", symbol)
 
     async def _build(self, market: MarketBook) -> None:
-        keys = _keys(market)
-        staged = _staged(keys)
+        keys = _mirror_keys_of(market)
+        staged = _staged_keys(keys)
         name = uuid.uuid4().hex
         later = await self._begin(
             keys=[*staged, _epoch_key(keys)], args=[self.epoch, name, BUILD_MILLISECONDS]
@@ -129,7 +129,7 @@ class MirrorWriter:
         bids, asks = market.book.depth()
         add = self._add_few if len(bids) + len(asks) <= settings.MIRROR_LEVELS_PER_COMMAND else self._add
         for key, levels in ((staged.bids, bids), (staged.asks, asks)):
-            for members in _pieces(levels):
+            for members in _level_pieces(levels):
                 arguments = [name, BUILD_MILLISECONDS, *members]
                 if not await add(keys=[staged.build, key], args=arguments):
                     raise BuildLost(f"the mirror of {market.instrument.symbol} was lost while it was built")
@@ -140,8 +140,8 @@ class MirrorWriter:
             raise BuildLost(f"the mirror of {market.instrument.symbol} was lost while it was built")
 
     async def _remove(self, market: MarketBook) -> None:
-        keys = _keys(market)
-        if not await self._drop(keys=[_epoch_key(keys), *keys, *_staged(keys)], args=[self.epoch]):
+        keys = _mirror_keys_of(market)
+        if not await self._drop(keys=[_epoch_key(keys), *keys, *_staged_keys(keys)], args=[self.epoch]):
             raise LeaseLost(f"epoch={self.epoch}: the mirror is of a later one")
 
 
@@ -153,11 +153,11 @@ class _StagedKeys(NamedTuple):
     asks: str
 
 
-def _keys(market: MarketBook) -> MirrorKeys:
+def _mirror_keys_of(market: MarketBook) -> MirrorKeys:
     return mirror_keys(market.instrument.partition, market.instrument.symbol)
 
 
-def _staged(keys: MirrorKeys) -> _StagedKeys:
+def _staged_keys(keys: MirrorKeys) -> _StagedKeys:
     return _StagedKeys(f"{keys.sequence}:build", f"{keys.bids}:staged", f"{keys.asks}:staged")
 
 
@@ -170,7 +170,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _pieces(levels: Iterable[Level]) -> Iterator[list[Any]]:
+def _level_pieces(levels: Iterable[Level]) -> Iterator[list[Any]]:
     """Yield arguments for ZADD: scores and members of up to MIRROR_LEVELS_PER_COMMAND levels."""
     rows = (
         (level.price_ticks, f"{level.price_ticks}:{level.quantity_lots}:{level.orders}") for level in levels

@@ -265,7 +265,7 @@ def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
     return {
         **{name: str(value).encode() for name, value in advance.items()},
         "now": batch.now.isoformat().encode(),
-        "orders": _json([_order_row(order) for order in sorted(batch.orders.values(), key=_key)]),
+        "orders": _json([_order_row(order) for order in sorted(batch.orders.values(), key=_sort_key)]),
         "trades": _json(_trade_rows(batch)),
         "candles": _json(_candle_rows(batch)),
         "books": _json(_sequence_rows(batch)),
@@ -274,7 +274,7 @@ def _parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
     }
 
 
-def _key(order: NewOrder) -> Key:
+def _sort_key(order: NewOrder) -> Key:
     """Return the sort key of a new order.
 
     Partitions that insert the same keys wait for each other. The common order avoids deadlocks.

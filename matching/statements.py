@@ -26,15 +26,15 @@ class PreparedStatement:
 
     def prepare(self, connection: "psycopg.Connection[Any]") -> None:
         """Prepare the statement. Call this once on each connection. Raises psycopg.Error."""
-        _checked(connection, connection.pgconn.prepare(self._name, self._text))
+        _check_result(connection, connection.pgconn.prepare(self._name, self._text))
 
     def run(self, connection: "psycopg.Connection[Any]", values: dict[str, bytes]) -> PGresult:
         """Run the statement, in a transaction of its own if none is open. Raises psycopg.Error."""
         arguments = [values[name] for name in self._parameters]
-        return _checked(connection, connection.pgconn.exec_prepared(self._name, arguments))
+        return _check_result(connection, connection.pgconn.exec_prepared(self._name, arguments))
 
 
-def _checked(connection: "psycopg.Connection[Any]", result: PGresult) -> PGresult:
+def _check_result(connection: "psycopg.Connection[Any]", result: PGresult) -> PGresult:
     if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
         return result
     error = errors.error_from_result(result)

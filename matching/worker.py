@@ -47,7 +47,7 @@ OUTAGES = (OperationalError, InterfaceError, LeaseLost, RedisError, OSError)
 # SQLSTATEs of batches that are too large for PostgreSQL, which are no outage: 57014 query_canceled
 # (the statement took too long) and class 54 program_limit_exceeded. The batch would fail again as a
 # whole, but its commands may succeed one at a time.
-TOO_MUCH_ASKED = ("57014", "54")
+TOO_LARGE_SQLSTATES = ("57014", "54")
 
 
 class StreamedCommand(NamedTuple):
@@ -119,7 +119,7 @@ class MatchingWorker:
     async def _acquire_lease_and_match(self) -> None:
         """Wait for the lease, then match until `stop` is called.
 
-        Raises the error that ends ownership.
+        Raises errors that end ownership.
         """
         is_standby_logged = False
         while not await self._lease.acquire():
@@ -389,12 +389,9 @@ class MatchingWorker:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Return whether the database, Redis or the lease was lost.
-
-    False if the batch itself is at fault.
-    """
+    """Return whether the database, Redis or the lease was lost. If not, the batch is at fault."""
     state: str = getattr(error.__cause__, "sqlstate", None) or ""
-    return isinstance(error, OUTAGES) and not state.startswith(TOO_MUCH_ASKED)
+    return isinstance(error, OUTAGES) and not state.startswith(TOO_LARGE_SQLSTATES)
 
 
 def _monotonic() -> float:

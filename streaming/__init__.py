@@ -1,12 +1,19 @@
-"""The WebSocket stream: one feed an instrument in each API process, and a bounded queue for each client."""
+"""The WebSocket stream /stream.
 
-# In an ASGI message to the server: the connection is closed next. hosting/server/websocket.py sends it
-# behind all that waits for the client; other servers take no notice.
+Each API process has one hub, one feed for each followed instrument, and an outbox for each client,
+which is a bounded queue.
+"""
+
+# A key in an ASGI message to the server: the message is the last one before the connection is
+# closed. hosting/server/websocket.py queues it behind all pending data. Other servers ignore the
+# key.
 LAST_WORDS = "last_words"
 
-# In the extensions of an ASGI scope: the server takes a Packet in place of the text of a message, writes its frames
-# and returns once the client has taken them. So does hosting/server/websocket.py; other servers get texts.
+# A key in the extensions of an ASGI scope: the server accepts a Packet in place of a message's
+# text, writes its frames, and returns once the client has taken them. hosting/server/websocket.py
+# does this. Other servers get texts.
 PACKET = "exchange.packet"
 
-# In an ASGI message from the server: the client sends too many frames. Nothing more of it is read.
+# A key in an ASGI message from the server: the client sent too many frames. The server reads no
+# more of them.
 TOO_MANY_FRAMES = "too_many_frames"

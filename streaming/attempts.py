@@ -1,4 +1,4 @@
-"""What a feed must have is asked for until it comes."""
+"""Repeats reads that a feed depends on until they succeed."""
 
 import asyncio
 import logging
@@ -18,14 +18,16 @@ Result = TypeVar("Result")
 
 @per_event_loop
 def _outage() -> Outage:
-    """One for all feeds of this process: they read the same servers."""
+    """Return the outage that all feeds of a process share, because they read the same servers."""
     return Outage(logger, "market data can't be read")
 
 
-async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], what: str) -> Result:
-    """What `attempt` returns once that is not None; the log is told when it raises, and when all do so no longer.
+async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], name: str) -> Result:
+    """Call `attempt` until it returns a value other than None; returns that value.
 
-    Waits in between, from FEED_RETRY_SECONDS_MIN on twice as long each time up to FEED_RETRY_SECONDS_MAX.
+    `name` names the data in the log, which gets the first error and the end of the outage. The
+    pause between attempts starts at FEED_RETRY_SECONDS_MIN and doubles up to
+    FEED_RETRY_SECONDS_MAX.
     """
     pause = settings.FEED_RETRY_SECONDS_MIN
     outage = _outage()
@@ -33,14 +35,14 @@ async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], wh
         while True:
             try:
                 result = await attempt()
-                outage.ended(what)
+                outage.ended(name)
                 if result is not None:
                     return result
             except Unavailable as error:
-                outage.failed(f"{what}: {error.message}", name=what)
+                outage.failed(f"{name}: {error.message}", name=name)
             except Exception as error:
-                outage.failed(error, name=what, traceback=True)
+                outage.failed(error, name=name, traceback=True)
             await asyncio.sleep(pause)
             pause = min(2 * pause, settings.FEED_RETRY_SECONDS_MAX)
     finally:
-        outage.give_up(what)
+        outage.give_up(name)

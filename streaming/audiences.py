@@ -1,4 +1,4 @@
-"""Who follows what of an instrument: clients that hear the same messages, each encoded once."""
+"""Audiences: clients that follow the same topic and get the same messages, each encoded once."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,14 +8,14 @@ from streaming.packet import Packet
 
 
 class Audience:
-    """Hears every message as it comes."""
+    """Followers that get every message at once."""
 
     def __init__(self) -> None:
         self.followers: set[Outbox] = set()
 
     @property
     def all(self) -> set[Outbox]:
-        """The followers, and the clients that wait for the state that comes before the messages."""
+        """The followers, and the clients that still wait for their first snapshot."""
         return self.followers
 
     def join(self, outbox: Outbox) -> None:
@@ -30,14 +30,14 @@ class Audience:
             outbox.put(packet)
 
     def close(self) -> None:
-        """Nobody follows any more."""
+        """Stop all planned work. Called when the last follower has left."""
 
 
 class StateAudience(Audience):
-    """Hears a state as it changes, at most once in each interval.
+    """Followers that get a state after it has changed, at most once in each interval.
 
-    `write` returns the messages that tell it, none if there is no state. `greet` returns the first messages for a
-    new follower; it defaults to `write`.
+    `write` returns the messages of the state, or none if there is no state. `greet` returns the
+    first messages for a new follower. It defaults to `write`.
     """
 
     def __init__(
@@ -49,25 +49,25 @@ class StateAudience(Audience):
         super().__init__()
         self._write = write
         self._greet = greet or write
-        self._pace = Pace(interval_seconds, self._tell)
+        self._pace = Pace(interval_seconds, self._send_state)
 
     def join(self, outbox: Outbox) -> None:
-        """A new follower hears the state at once."""
+        """Add a follower and send it the current state."""
         super().join(outbox)
         for text in self._greet():
             outbox.put(text)
 
     def touch(self) -> None:
-        """The state has changed."""
-        self._pace.ask()
+        """Send the state soon, because it has changed."""
+        self._pace.request()
 
     def flush(self) -> None:
-        """The state is about to be another one: tell now what was to be told later."""
-        self._pace.hurry()
+        """Send a pending state now, because it is about to be replaced by another one."""
+        self._pace.run_pending()
 
     def close(self) -> None:
         self._pace.stop()
 
-    def _tell(self) -> None:
+    def _send_state(self) -> None:
         for text in self._write():
             self.send(text)

@@ -1,4 +1,4 @@
-"""Followers of a book, at one pace: each has a snapshot, and then every change since that snapshot."""
+"""Followers of a book at one pace: each gets a snapshot, and then all changes since then."""
 
 from collections.abc import Container
 
@@ -14,23 +14,25 @@ from web.content import encode_json
 
 
 class BookAudience(Audience):
-    """Hears a snapshot, and then every change; changes that come faster than the interval are merged.
+    """Followers that get a snapshot, then deltas. Changes within one interval are merged.
 
-    A snapshot of a large book takes a while to make. Deltas of that time are kept, and follow it. They continue the
-    snapshot, because both begin at the sequence of `begin_snapshot`.
+    Making a snapshot of a large book takes a while. Meanwhile deltas are kept, and they are sent
+    after the snapshot. They continue the snapshot, because both start at the sequence of
+    `begin_snapshot`.
     """
 
     def __init__(self, interval_seconds: float, symbol: str, copy: BookCopy) -> None:
         super().__init__()
-        self._behind: set[Outbox] = set()  # need a snapshot first
+        self._behind: set[Outbox] = set()  # clients that need a snapshot first
         self._symbol = symbol
         self._copy = copy
-        self._changed: dict[LevelKey, bool] = {}  # since the followers' sequence; whether they know the level
-        self._sequence = copy.sequence
+        # Levels that changed since `_sequence`, and whether the followers' books have them.
+        self._changed: dict[LevelKey, bool] = {}
+        self._sequence = copy.sequence  # of the last delta
         self._timestamp = ""
-        self._kept: list[Packet] | None = None  # deltas since the snapshot that is being made
+        self._kept: list[Packet] | None = None  # deltas since `begin_snapshot`; None without one
         self._kept_bytes = 0
-        self._pace = Pace(interval_seconds, self._tell)
+        self._pace = Pace(interval_seconds, self._send_delta)
 
     @property
     def all(self) -> set[Outbox]:
@@ -38,11 +40,11 @@ class BookAudience(Audience):
 
     @property
     def is_awaiting(self) -> bool:
-        """Whether somebody waits for a snapshot, and has room for it."""
+        """Whether a client waits for a snapshot and has room for it."""
         return any(outbox.may_have_snapshot for outbox in self._behind)
 
     def join(self, outbox: Outbox) -> None:
-        """The snapshot comes with `serve`."""
+        """Add a client. `serve` will send it a snapshot."""
         self.followers.discard(outbox)
         self._behind.add(outbox)
 
@@ -54,14 +56,17 @@ class BookAudience(Audience):
         self._pace.stop()
 
     def on_changes(self, batch: MarketBatch, known: Container[LevelKey]) -> None:
-        """A batch that the copy has taken, and the levels of it that the copy had before."""
+        """Note the changes of a batch, which the copy has applied.
+
+        `known` has the batch's levels that the copy had before.
+        """
         for side, ticks, _, _ in batch.levels:
             self._changed.setdefault((side, ticks), (side, ticks) in known)
         self._timestamp = batch.timestamp
-        self._pace.ask()
+        self._pace.request()
 
     def restart(self) -> None:
-        """The copy is in doubt: drop what was not told yet; everyone needs a snapshot."""
+        """Drop pending changes, and make all followers wait for a snapshot of a new copy."""
         self._pace.stop()
         self._changed.clear()
         self.end_snapshot()
@@ -69,7 +74,7 @@ class BookAudience(Audience):
         self.followers.clear()
 
     def begin_snapshot(self) -> None:
-        """A snapshot of the copy as it is now is being made."""
+        """Keep deltas from now on, because a snapshot of the copy's current state is being made."""
         if self._changed:
             self._pace.run()
         self._sequence = self._copy.sequence
@@ -77,14 +82,15 @@ class BookAudience(Audience):
         self._kept_bytes = 0
 
     def end_snapshot(self) -> None:
-        """Nobody waits for that snapshot any more."""
+        """Stop keeping deltas: the snapshot was abandoned, or there are too many of them."""
         self._kept = None
 
     def serve(self, snapshot: Packet) -> list[Outbox]:
-        """Give it to everyone that waits and has room, and the deltas since; returns those.
+        """Send the snapshot and the deltas since to all waiting clients with room; returns them.
 
-        They hear every delta from then on. None are served if `begin_snapshot` was not called for this snapshot, or
-        if more has changed since than STREAM_KEPT_BYTES_MAX: they wait for another one.
+        They get every delta from then on. No client is served if `begin_snapshot` was not called
+        for this snapshot, or if the deltas since exceed STREAM_KEPT_BYTES_MAX: then the clients
+        wait for another snapshot.
         """
         kept, self._kept = self._kept, None
         if kept is None:
@@ -98,7 +104,7 @@ class BookAudience(Audience):
                 outbox.put(delta)
         return joining
 
-    def _tell(self) -> None:
+    def _send_delta(self) -> None:
         changed, self._changed = self._changed, {}
         previous_sequence, self._sequence = self._sequence, self._copy.sequence
         if not changed or not (self.followers or self._kept is not None):

@@ -1,6 +1,7 @@
-"""A book by level that follows the worker's: what feeds tell their followers.
+"""A copy of the worker's book by price level, from which a feed serves its followers.
 
-In ticks and lots; text is made of what is told alone, so that a book of any size is taken at once.
+The copy is in ticks and lots. Only levels that are sent become text, so that a book of any size can
+be taken over at once.
 """
 
 from bisect import bisect_left, insort
@@ -17,12 +18,12 @@ LevelKey = tuple[str, int]  # side, price in ticks
 
 
 class _CopiedSide:
-    """One side, with its prices in order: the best one last, where taking it off costs nothing."""
+    """One side, with its prices in order. The best one is last, where removing it is cheapest."""
 
     def __init__(self, *, best_is_highest: bool) -> None:
         self.levels: dict[int, BookLevel] = {}
         self._sign = 1 if best_is_highest else -1
-        self._keys: list[int] = []  # ascending: the price in ticks, with the sign of the side
+        self._keys: list[int] = []  # ascending: prices in ticks, with the sign of the side
 
     def replace(self, levels: Iterable[BookLevel]) -> None:
         self.levels = {level.price_ticks: level for level in levels}
@@ -38,13 +39,13 @@ class _CopiedSide:
             del self._keys[bisect_left(self._keys, self._sign * ticks)]
 
     def best(self, count: int | None = None) -> list[BookLevel]:
-        """Best price first; `count` of them, or all."""
+        """Return `count` levels, or all, best price first."""
         levels, sign = self.levels, self._sign
         return [levels[sign * key] for key in reversed(self._keys[-(count or 0) :])]
 
 
 class BookCopy:
-    """Both sides at one sequence; -1 before there is a book."""
+    """Both sides of a book at one sequence, which is -1 before a book was read."""
 
     def __init__(self, grid: Grid) -> None:
         self.sequence = -1
@@ -60,7 +61,10 @@ class BookCopy:
         self.sequence = book.sequence
 
     def apply(self, levels: Iterable[LevelState], sequence: int) -> None:
-        """Levels as (side, ticks, lots, orders); those without orders are gone."""
+        """Apply changed levels, given as (side, ticks, lots, orders).
+
+        Levels with 0 orders are removed.
+        """
         for side, ticks, lots, orders in levels:
             if orders:
                 self._sides[side].set(BookLevel(ticks, int(lots), orders))
@@ -69,29 +73,33 @@ class BookCopy:
         self.sequence = sequence
 
     def known(self, levels: Iterable[LevelState]) -> set[LevelKey]:
-        """Which of these levels, as `apply` takes them, have orders now."""
+        """Return the keys of those levels, given as for `apply`, that the copy has now."""
         return {(side, ticks) for side, ticks, _, _ in levels if ticks in self._sides[side].levels}
 
     @property
     def level_count(self) -> int:
-        """Of both sides."""
+        """The number of levels on both sides."""
         return sum(len(side.levels) for side in self._sides.values())
 
     def levels(self, side: str, count: int | None = None) -> list[BookLevel]:
-        """Best price first; `count` levels, or all. The list stays as it is, whatever becomes of the book."""
+        """Return `count` levels of a side, or all, best price first.
+
+        Later changes don't affect the list.
+        """
         return self._sides[side].best(count)
 
     def documents(self, levels: Iterable[BookLevel]) -> list[LevelDocument]:
-        """The same levels as clients see them."""
+        """Return levels as documents for clients."""
         return [
             LevelDocument(self._price(level.price_ticks), self._quantity(level.quantity_lots), level.orders)
             for level in levels
         ]
 
     def levels_text(self, levels: Iterable[BookLevel]) -> str:
-        """The same as JSON, as an array has them without its brackets; for many: four times as fast.
+        """Return levels as the content of a JSON array, without its brackets.
 
-        Their texts are not remembered: so many would drive out those that come again and again.
+        For many levels this is four times as fast as `documents`. It does not use the cache of
+        number texts: so many numbers would displace the common ones.
         """
         price, quantity, text = self._grid.price, self._grid.quantity, uncached_units_text
         price_units, price_decimals = price.units_per_step, price.decimals
@@ -105,13 +113,13 @@ class BookCopy:
         )
 
     def change(self, key: LevelKey) -> LevelChange:
-        """How a level stands now."""
+        """Return the current total of a level."""
         side, ticks = key
         level = self._sides[side].levels.get(ticks, BookLevel(ticks, 0, 0))
         return LevelChange(side, self._price(ticks), self._quantity(level.quantity_lots), level.orders)
 
     def checksum(self) -> int:
-        """The checksum that clients prove their books by."""
+        """Return the checksum with which clients verify their books."""
         bids, asks = (self._sides[side].best(CHECKSUM_LEVELS) for side in (Side.BUY, Side.SELL))
         return levels_checksum(bids, asks, self._grid)
 

@@ -1,4 +1,4 @@
-"""One WebSocket client of /stream: its messages in, its subscriptions, its outbox."""
+"""One WebSocket client of /stream: its requests, its subscriptions and its outbox."""
 
 import asyncio
 import contextlib
@@ -28,46 +28,50 @@ CLOSE_POLICY_VIOLATION = 1008
 CLOSE_MESSAGE_TOO_BIG = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
-PRIVATE_CLOSE_CODES = 3000  # on Daphne: 4008, 4009, 4011, 4013
+PRIVATE_CLOSE_CODES = 3000  # added to the codes on Daphne, which gives 4008, 4009, 4011 and 4013
 
 _open_connections = 0
 
 
 class Subscription(NamedTuple):
-    """One topic of one instrument, at whichever pace."""
+    """One topic of one instrument, without its pace."""
 
     symbol: str
     topic: Topic
 
 
 class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Speaks the protocol of /stream."""
+    """Serves the protocol of /stream to one client."""
 
-    channel_layer_alias = "none"  # the hub listens to the groups for all clients of this process
-    _counted = False  # among the open connections
-    _ended = False  # a close was sent: nothing may follow it
+    channel_layer_alias = "none"  # The hub receives the groups for all clients of this process.
+    _counted = False  # whether it is counted in _open_connections
+    _ended = False  # whether a close was sent, after which nothing may be sent
     _too_slow = False
     _sending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve until the client leaves or can't be served."""
-        self._subscriptions: dict[Subscription, Topic] = {}  # with the pace
+        """Serve the client until it leaves or can't be served any more."""
+        self._subscriptions: dict[Subscription, Topic] = {}  # values: the topics with their pace
         self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
         try:
             await self._serving
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
-            await self._dismiss()
+            await self._close_connection()
         finally:
-            await self._leave()
+            await self._release_resources()
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Channels would look for old database connections first, on another thread: here are none."""
+        """Call the handler of a message.
+
+        Unlike Channels, this does not close old database connections first, on another thread:
+        consumers have none.
+        """
         await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
-        global _open_connections  # noqa: PLW0603 - a count of this process, touched on the event loop only
+        global _open_connections  # noqa: PLW0603 - a count of this process that only the event loop changes
         if _open_connections >= settings.STREAM_CONNECTIONS_MAX:
             await self.close(code=CLOSE_TRY_AGAIN_LATER)
             return
@@ -81,10 +85,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._outbox = Outbox(send, self._on_overflow)
         await self.accept()
         self._hub.connect(self._outbox)
-        self._sending = asyncio.create_task(self._empty_outbox(), name="outbox")
+        self._sending = asyncio.create_task(self._send_outbox(), name="outbox")
 
-    async def _leave(self) -> None:
-        """Undo what connecting and subscribing did, however the connection ended."""
+    async def _release_resources(self) -> None:
+        """Undo the connection's counts and subscriptions, however the connection ended."""
         global _open_connections  # noqa: PLW0603
         if not self._counted:
             return
@@ -99,7 +103,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if TOO_MANY_FRAMES in message:
             if not self._ended:
-                await self._end(CLOSE_POLICY_VIOLATION)
+                await self._send_close(CLOSE_POLICY_VIOLATION)
             return
         await super().websocket_receive(message)
 
@@ -108,28 +112,28 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         metrics.messages_received.inc()
         if _frame_bytes(text_data, bytes_data) > settings.STREAM_FRAME_BYTES_MAX:
-            await self._end(CLOSE_MESSAGE_TOO_BIG)
+            await self._send_close(CLOSE_MESSAGE_TOO_BIG)
             return
         now = time.monotonic()
         if len(self._recent) == self._recent.maxlen and now - self._recent[0] < 1.0:
-            await self._end(CLOSE_POLICY_VIOLATION)
+            await self._send_close(CLOSE_POLICY_VIOLATION)
             return
         self._recent.append(now)
         try:
             if text_data is None:
                 raise InvalidMessage("invalid_message", "Text frames are required, not binary ones.")
-            await self._serve(text_data)
+            await self._serve_request(text_data)
         except InvalidMessage as error:
             self._outbox.put(error_text(error.code, str(error)))
         except Refusal as error:
             self._outbox.put(error_text(error.code, error.message))
 
-    async def _serve(self, text: str) -> None:
+    async def _serve_request(self, text: str) -> None:
         request = decode_request(text)
         if isinstance(request, Ping):
-            self._put({"type": "pong", "id": request.id})
+            self._put_message({"type": "pong", "id": request.id})
             return
-        instruments = await self._instruments(request)
+        instruments = await self._requested_instruments(request)
         selection = {
             "channels": list(dict.fromkeys(request.channels)),
             "instruments": [instrument.symbol for instrument in instruments],
@@ -139,19 +143,19 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if isinstance(request, Unsubscribe):
             for instrument, topic in chosen:
                 self._unfollow(Subscription(instrument.symbol, topic.identity))
-            self._put({"type": "unsubscribed", **selection})
+            self._put_message({"type": "unsubscribed", **selection})
             return
         wanted = self._subscriptions.keys() | {
             Subscription(instrument.symbol, topic.identity) for instrument, topic in chosen
         }
         if len(wanted) > settings.STREAM_SUBSCRIPTIONS_MAX:
-            await self._end(CLOSE_POLICY_VIOLATION)
+            await self._send_close(CLOSE_POLICY_VIOLATION)
             return
-        self._put({"type": "subscribed", **selection})
+        self._put_message({"type": "subscribed", **selection})
         for instrument, topic in chosen:
             await self._follow(instrument, topic)
 
-    async def _instruments(self, request: Subscribe | Unsubscribe) -> list[TradedInstrument]:
+    async def _requested_instruments(self, request: Subscribe | Unsubscribe) -> list[TradedInstrument]:
         if request.symbols is None:
             leaving = isinstance(request, Unsubscribe)
             followed = {subscription.symbol for subscription in self._subscriptions} if leaving else ()
@@ -160,16 +164,20 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         return [await directory.get(symbol) for symbol in dict.fromkeys(request.symbols)]
 
     async def _follow(self, instrument: TradedInstrument, topic: Topic) -> None:
-        """Raises Unavailable; what was followed before stays so, but for another pace of the same."""
+        """Follow a topic, in place of the same topic at another pace. Raises Unavailable.
+
+        If this raises, other subscriptions stay. The same topic at another pace is gone.
+        """
         subscription = Subscription(instrument.symbol, topic.identity)
         before = self._subscriptions.get(subscription)
         if before is None and not self._hub.may_subscribe(len(self._subscriptions)):
-            raise Unavailable("Too much is followed here. Follow less, or try again later.")
+            raise Unavailable("There are too many subscriptions. Follow less, or try again later.")
         if before not in (None, topic):
             self._unfollow(subscription)
         if subscription not in self._subscriptions:
             self._hub.subscriptions += 1
-        self._subscriptions[subscription] = topic  # first, so that leaving undoes whatever comes of it
+        # Store it before following, so that it is undone if the client leaves meanwhile.
+        self._subscriptions[subscription] = topic
         try:
             feed = await self._hub.feed(instrument)
             await feed.follow(topic, self._outbox)
@@ -177,7 +185,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             if before != topic:
                 self._unfollow(subscription)
             raise
-        await asyncio.sleep(0)  # the outbox gives what it has to the server before the next snapshot comes
+        await asyncio.sleep(0)  # Let the outbox send its packets before the next snapshot.
 
     def _unfollow(self, subscription: Subscription) -> None:
         topic = self._subscriptions.pop(subscription, None)
@@ -186,7 +194,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if topic is not None and feed is not None:
             feed.unfollow(topic, self._outbox)
 
-    def _put(self, message: dict[str, Any]) -> None:
+    def _put_message(self, message: dict[str, Any]) -> None:
         self._outbox.put(encode_json(message).decode())
 
     async def _send_packet(self, packet: Packet) -> None:
@@ -196,13 +204,13 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         for text in packet.texts:
             await self.base_send({"type": "websocket.send", "text": text})
 
-    async def _empty_outbox(self) -> None:
+    async def _send_outbox(self) -> None:
         try:
             await self._outbox.run()
         except OSError:
-            self._serving.cancel()  # the client is gone
+            self._serving.cancel()  # The client is gone.
         except Exception as error:  # Daphne sends nothing over 1 MiB
-            logger.warning("a client of the stream can't be written to: %r", error)
+            logger.warning("can't write to a client of the stream: %r", error)
             self._serving.cancel()
 
     async def _stop_sending(self) -> None:
@@ -211,23 +219,23 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await asyncio.gather(self._sending, return_exceptions=True)
 
     def _on_overflow(self) -> None:
-        """Stop waiting for the client's next message: some servers do not close before that ends."""
+        """Stop waiting for the client's next message. Some servers can't close before that ends."""
         self._too_slow = True
         self._serving.cancel()
 
-    async def _dismiss(self) -> None:
-        """Close from our side, without waiting for the client: it may not read at all, or be gone."""
-        with contextlib.suppress(OSError, RuntimeError):  # it is gone; the latter with Daphne
+    async def _close_connection(self) -> None:
+        """Close the connection without waiting for the client. It may be gone, or may not read."""
+        with contextlib.suppress(OSError, RuntimeError):  # The client is gone (the latter: Daphne).
             if not self._too_slow:
-                await self._end(CLOSE_INTERNAL_ERROR)
+                await self._send_close(CLOSE_INTERNAL_ERROR)
                 return
             message = "You read too slowly. Connect again and follow less, or read faster."
             text = error_text("slow_consumer", message)
             await self._stop_sending()
             await self.base_send({"type": "websocket.send", "text": text, LAST_WORDS: True})
-            await self._end(CLOSE_TRY_AGAIN_LATER)
+            await self._send_close(CLOSE_TRY_AGAIN_LATER)
 
-    async def _end(self, code: int) -> None:
+    async def _send_close(self, code: int) -> None:
         self._ended = True
         self._outbox.close()
         await self._stop_sending()
@@ -236,7 +244,8 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except Exception as error:
             if type(error) is not Exception:
                 raise
-            # Daphne's WebSocket library raises a bare one: it sends 1000 and codes from 3000 on only.
+            # Daphne's WebSocket library only sends 1000 and codes from 3000 on. For other codes it
+            # raises a plain Exception.
             await self.close(code=code + PRIVATE_CLOSE_CODES)
 
 

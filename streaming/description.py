@@ -1,9 +1,9 @@
-"""What the OpenAPI document says about /stream, which OpenAPI itself has no words for."""
+"""The text about /stream in the OpenAPI document, because OpenAPI can't describe WebSockets."""
 
 import json
 from typing import Any
 
-# What a client may send, as it is, and the type of the first answer.
+# Requests that a client may send unchanged, each with the type of its first answer.
 STREAM_EXAMPLES: list[tuple[dict[str, Any], str]] = [
     (
         {"type": "subscribe", "channels": ["orderbook_deltas", "trades"], "instrument": "BTC-USD"},
@@ -30,34 +30,38 @@ STREAM_EXAMPLES: list[tuple[dict[str, Any], str]] = [
 ]
 
 _CHANNELS = [
-    ("orderbook_deltas", "`orderbook_snapshot`, then each `orderbook_delta`: new totals by price, 0 is gone"),
+    (
+        "orderbook_deltas",
+        "`orderbook_snapshot`, then each `orderbook_delta`: new totals by price (0: the level is gone)",
+    ),
     ("trades", "each `trade`"),
     ("orders", "`orders_snapshot`, then each `order_update` of `client_id`"),
-    ("ticker", "`ticker` as it changes, at a bounded pace"),
-    ("candles", "`candle` of `interval` as it changes, at a bounded pace"),
-    ("depth", "`depth`: the best levels as they change, at a bounded pace"),
+    ("ticker", "`ticker` after changes, at a bounded pace"),
+    ("candles", "`candle` of `interval` after changes, at a bounded pace"),
+    ("depth", "`depth`: the best levels after changes, at a bounded pace"),
 ]
 
 
 def describe_stream() -> str:
-    """Markdown."""
+    """Return the description of /stream in Markdown."""
     sent = "\n".join(f"{json.dumps(message)}    -> {answer}" for message, answer in STREAM_EXAMPLES)
     channels = "\n".join(f"| `{name}` | {content} |" for name, content in _CHANNELS)
     return f"""
 ## WebSocket /stream
 
-Connect to `/stream` (`ws://` or `wss://`) and send JSON objects in text frames. `instrument` is a symbol, a list of
-symbols, or left out: all that are active. Each line can be sent as it is; behind it is the type of the answer.
+Connect to `/stream` (`ws://` or `wss://`) and send JSON objects in text frames. `instrument` is a symbol or a list
+of symbols. Without it, a request is about all active instruments. Each line can be sent unchanged. The type of its
+answer follows the arrow.
 
 ```
 {sent}
 ```
 
-| channel | what comes |
+| channel | messages |
 |---|---|
 {channels}
 
-A delta whose `previous_sequence` is not the `sequence` that you have is a gap: subscribe again. `heartbeat` comes
-after 15 s of silence. Errors are `{{"type": "error", "code": "...", "message": "..."}}` and leave the connection
-open; a client that does not keep up is told `slow_consumer` and closed with 1013.
+If the `previous_sequence` of a delta is not your last `sequence`, a message is missing: subscribe again. After 15 s
+without a message, a `heartbeat` is sent. Errors are `{{"type": "error", "code": "...", "message": "..."}}` and
+leave the connection open. A client that reads too slowly gets the error `slow_consumer` and is closed with 1013.
 """

@@ -1,14 +1,16 @@
-"""One instrument's feed in one API process: copies of its book and of its day, and who wants what of them.
+"""One instrument's feed in one API process: copies of its book and its last day, and followers.
 
-The copy makes subscribing free of races: a snapshot is taken from the copy, and deltas from the same sequence on
-follow it. A client gets it when it has room for it: a client that follows many large books gets them as fast as it
-reads. The copy itself starts from the mirror and follows the batches of the Channels group. A batch that does not
-continue it means that one was lost: the copy is read again, and every follower of the book gets a fresh snapshot.
-The same happens if the worker's checksum, which comes with its heartbeats, is not the copy's.
+The copy makes subscribing free of races: a snapshot is made from the copy, and deltas start at the
+snapshot's sequence. A client gets a snapshot once its outbox has room, so a client that follows
+many large books gets them as fast as it reads.
 
-If no batch has agreed with the copy for STREAM_STALE_SECONDS, then worker or Redis are away, or the database was
-restored to an earlier state: the followers are told that the feed is stale, and with the next batch the copy is
-read again.
+The copy starts from the mirror and follows the batches of the Channels group. If a batch does not
+continue the copy, an earlier batch was lost: the copy is read again, and all followers of the book
+get a new snapshot. The same happens if the checksum in the worker's heartbeats is not the copy's.
+
+If no batch has confirmed the copy for STREAM_STALE_SECONDS, the worker or Redis is away, or the
+database was restored to an earlier state. Then the followers are told that the feed is stale, and
+the copy is read again at the next batch.
 """
 
 import asyncio
@@ -41,37 +43,40 @@ from web.content import encode_json
 
 logger = logging.getLogger(__name__)
 
-OF_THE_BOOK = (Channel.ORDERBOOK_DELTAS, Channel.DEPTH, Channel.TICKER)
-OF_THE_DAY = (Channel.CANDLES, Channel.TICKER)
+BOOK_CHANNELS = (Channel.ORDERBOOK_DELTAS, Channel.DEPTH, Channel.TICKER)
+TRADING_CHANNELS = (Channel.CANDLES, Channel.TICKER)
 
 
 class Feed:
-    """Followers of an instrument by topic, and what they share."""
+    """The followers of an instrument by topic, and the copies that they share."""
 
     def __init__(self, instrument: TradedInstrument) -> None:
         self.instrument = instrument
-        self._audiences: dict[Topic, Audience] = {}  # of all channels but orders
-        self._orders: dict[Topic, OrdersAudience] = {}  # one a client: there may be thousands
+        self._audiences: dict[Topic, Audience] = {}  # of all channels except orders
+        self._orders: dict[Topic, OrdersAudience] = {}  # one for each client id, maybe thousands
         self._copy = BookCopy(instrument.grid)
-        self._tape = Tape(instrument, on_read=lambda: self._touch(OF_THE_DAY))
+        self._tape = Tape(instrument, on_read=lambda: self._touch_states(TRADING_CHANNELS))
         self._current = asyncio.Event()  # set while the copy follows the batches
-        self._early: list[MarketBatch] = []  # arrived while the copy is being read
+        self._early: list[MarketBatch] = []  # batches that arrived during the read of the book
         self._resync: asyncio.Task[None] | None = None
-        self._sequence = -1  # of the last batch, while nobody has asked for the book
-        self._heard_at = time.monotonic()  # the last batch
-        self._confirmed_at = time.monotonic()  # when a batch last agreed with what was known
-        self._stale = False  # the followers were told so
-        self._snapshots = BookSnapshots(instrument.symbol, self._copy, self._books, self._warn_all)
-        self._refuted_sequence = -1  # at which the worker's checksum was not the copy's
+        self._sequence = -1  # of the last batch, until a client follows the book
+        self._heard_at = time.monotonic()  # when the last batch arrived
+        self._confirmed_at = time.monotonic()  # when a batch last confirmed the copy
+        self._stale = False  # whether the followers were told that the feed is stale
+        self._snapshots = BookSnapshots(
+            instrument.symbol, self._copy, self._book_audiences, self._warn_all_if_stale
+        )
+        self._refuted_sequence = -1  # the copy's when its checksum last differed from the worker's
 
     async def follow(self, topic: Topic, outbox: Outbox) -> None:
-        """Send the state, where the topic has one, as soon as there is room for it, then what follows it.
+        """Add a follower. It gets the topic's state, if there is one, and then all messages.
 
-        Raises Unavailable where that can't be read within STREAM_BOOK_SECONDS_MAX.
+        A snapshot is sent once the outbox has room for it. Raises Unavailable if the data can't be
+        read within STREAM_BOOK_SECONDS_MAX.
         """
         try:
             async with asyncio.timeout(settings.STREAM_BOOK_SECONDS_MAX):
-                await self._prepare(topic)
+                await self._load_data_of(topic)
         except TimeoutError:
             raise Unavailable(
                 f"The market data of {self.instrument.symbol} can't be read now. Try again in a moment."
@@ -84,21 +89,20 @@ class Feed:
             audience = self._audiences[topic] = self._make_audience(topic)
         audience.join(outbox)
         if isinstance(audience, BookAudience):
-            self._catch_up()
+            self._serve_snapshots()
         else:
-            self._warn(outbox)
+            self._warn_if_stale(outbox)
 
     async def _follow_orders(self, topic: Topic, outbox: Outbox) -> None:
         audience = self._orders.get(topic)
         if audience is None:
             audience = self._orders[topic] = OrdersAudience(self.instrument, topic.client_id)
         audience.join(outbox)
-        self._warn(outbox)
+        self._warn_if_stale(outbox)
         await audience.joined()
         if self._sequence < 0:
-            self._sequence = (
-                audience.sequence
-            )  # a batch that is lost before the first that is heard is missed too
+            # With this, a loss is also noticed if it comes before the first batch that arrives.
+            self._sequence = audience.sequence
 
     def unfollow(self, topic: Topic, outbox: Outbox) -> None:
         audience = self._audiences.get(topic) or self._orders.get(topic)
@@ -110,14 +114,15 @@ class Feed:
                 self._orders.pop(topic, None)
 
     def on_batch(self, batch: MarketBatch) -> None:
-        """One message of the worker, in order; some may be missing."""
+        """Process a batch of the worker. Batches come in order, but some may be missing."""
         for _ in self.take(batch):
             pass
 
     def take(self, batch: MarketBatch) -> Iterator[None]:
-        """The same in steps of a bounded amount of work, which end before the next batch is taken.
+        """Process a batch in steps of a bounded amount of work, and yield between them.
 
-        Trades come first, then order updates, then what the book has of them.
+        All steps must be run before the next batch. Trades are sent first, then order updates, then
+        changes of the book.
         """
         self._heard_at = time.monotonic()
         if trades := self._audiences.get(Topic(Channel.TRADES)):
@@ -126,62 +131,62 @@ class Feed:
                 yield
         if self._orders:
             for start in range(0, len(batch.orders), settings.FEED_UPDATES_AT_ONCE):
-                self._on_updates(batch, batch.orders[start : start + settings.FEED_UPDATES_AT_ONCE])
+                self._send_order_updates(batch, batch.orders[start : start + settings.FEED_UPDATES_AT_ONCE])
                 yield
         if batch.minute is not None:
-            self._on_minute(batch.minute)
+            self._apply_minute(batch.minute)
         if self._resync is not None:
             self._early.append(msgspec.structs.replace(batch, trades=[], orders=[]))
             del self._early[: -settings.FEED_EARLY_BATCHES_MAX]
-        elif self._copy.sequence < 0:  # nobody has asked for the book yet
-            self._follow_without_a_book(batch)
+        elif self._copy.sequence < 0:  # No client has followed the book yet.
+            self._track_sequence(batch)
         elif self._stale:
-            logger.info("%s: word of the book again: it is read again", self.instrument.symbol)
+            logger.info("%s: updates resume: the book is read again", self.instrument.symbol)
             self._start_resync()
         else:
-            self._follow_on(batch)
+            self._apply_to_copy(batch)
         if batch.minute is not None:
-            self._touch(OF_THE_DAY)  # last: a ticker is of the book too
+            self._touch_states(TRADING_CHANNELS)  # Comes last, because tickers also show the book.
 
-    def _on_updates(self, batch: MarketBatch, updates: list[tuple[str, int, bytes]]) -> None:
-        """Some of a batch's order updates, in order."""
+    def _send_order_updates(self, batch: MarketBatch, updates: list[tuple[str, int, bytes]]) -> None:
+        """Send some of a batch's order updates, in order."""
         texts: dict[Topic, list[str]] = {}
         for client_id, sequence, state in updates:
             topic = Topic(Channel.ORDERS, client_id=client_id)
             if topic in self._orders:
                 texts.setdefault(topic, []).append(order_update(state, sequence))
-        for topic, some in texts.items():
-            self._orders[topic].on_updates(batch, some)
+        for topic, topic_texts in texts.items():
+            self._orders[topic].on_updates(batch, topic_texts)
 
-    def _on_minute(self, minute: Minute) -> None:
-        for candles in self._candles():
+    def _apply_minute(self, minute: Minute) -> None:
+        for candles in self._candle_audiences():
             candles.before_minute(minute)
         self._tape.on_minute(minute)
 
     def on_tick(self) -> None:
-        """To be called every now and then.
+        """Do all work that depends on time. Called every TICK_SECONDS of the hub.
 
-        Tells the followers, once, if no batch has confirmed the copy for STREAM_STALE_SECONDS.
+        If no batch has confirmed the copy for STREAM_STALE_SECONDS, the followers are told once.
         """
         self._snapshots.on_tick()
-        self._catch_up()
-        for candles in self._candles():
+        self._serve_snapshots()
+        for candles in self._candle_audiences():
             candles.on_tick()
         for orders in self._orders.values():
             orders.catch_up()
         if not self._stale and time.monotonic() - self._confirmed_at > settings.STREAM_STALE_SECONDS:
             self._stale = True
-            logger.warning("%s: no word of the book: it may be stale", self.instrument.symbol)
-            for outbox in self._everyone():
-                self._warn(outbox)
+            logger.warning("%s: no updates of the book: it may be stale", self.instrument.symbol)
+            for outbox in self._all_outboxes():
+                self._warn_if_stale(outbox)
 
-    async def _prepare(self, topic: Topic) -> None:
-        """Have what the topic is made of."""
-        if topic.channel in OF_THE_BOOK:
+    async def _load_data_of(self, topic: Topic) -> None:
+        """Read the data of a topic, unless the feed has it, and wait for it."""
+        if topic.channel in BOOK_CHANNELS:
             if self._copy.sequence < 0:
                 self._start_resync()
             await self._current.wait()
-        if topic.channel in OF_THE_DAY:
+        if topic.channel in TRADING_CHANNELS:
             if not self._tape.is_wanted:
                 self._tape.read()
             await self._tape.known.wait()
@@ -192,9 +197,11 @@ class Feed:
             case Channel.ORDERBOOK_DELTAS:
                 return BookAudience(throttle_seconds, self.instrument.symbol, self._copy)
             case Channel.TICKER:
-                return StateAudience(max(throttle_seconds, settings.STREAM_TICKER_SECONDS), self._ticker)
+                return StateAudience(
+                    max(throttle_seconds, settings.STREAM_TICKER_SECONDS), self._ticker_texts
+                )
             case Channel.DEPTH:
-                return StateAudience(max(throttle_seconds, settings.STREAM_DEPTH_SECONDS), self._depth)
+                return StateAudience(max(throttle_seconds, settings.STREAM_DEPTH_SECONDS), self._depth_texts)
             case Channel.CANDLES:
                 return CandleAudience(
                     interval_seconds=max(throttle_seconds, settings.STREAM_CANDLE_SECONDS),
@@ -206,83 +213,101 @@ class Feed:
             case _:
                 return Audience()
 
-    def _follow_without_a_book(self, batch: MarketBatch) -> None:
-        """If batches are missing, orders and trading are read again."""
+    def _track_sequence(self, batch: MarketBatch) -> None:
+        """Follow the sequence if no client needs the book.
+
+        If batches are missing, orders and trading are read again.
+        """
         if batch.sequence < self._sequence and not self._stale:
-            return  # as in _follow_on
+            return  # See _apply_to_copy.
         continues = self._sequence in (-1, batch.previous_sequence, batch.sequence)
         if not continues:
             metrics.gaps.inc()
             logger.info("%s: batches are missing before %d", self.instrument.symbol, batch.sequence)
         if not continues or self._stale:
-            self._read_what_batches_bear()
+            self._reload_orders_and_trading()
         self._sequence = batch.sequence
-        self._confirm()
+        self._confirm_copy()
 
-    def _follow_on(self, batch: MarketBatch) -> None:
+    def _apply_to_copy(self, batch: MarketBatch) -> None:
+        """Apply a batch to the copy and its followers, or read the book again if it doesn't fit."""
         before = self._copy.sequence
         if batch.sequence < before:
-            return  # earlier ones say nothing; where only they come, the sequence went back
+            # The copy already has the changes of an earlier batch. If only earlier batches arrive,
+            # the database went back: then no batch confirms the copy, and it becomes stale.
+            return
         known = self._copy.known(batch.levels)
-        if not self._advance(batch):
-            self._lose(f"batch from {batch.previous_sequence} to {batch.sequence} does not continue {before}")
+        if not self._advance_copy(batch):
+            self._resync_after_gap(
+                f"batch from {batch.previous_sequence} to {batch.sequence} does not continue {before}"
+            )
         elif batch.checksum not in (None, self._copy.checksum()) and self._refuted_sequence != before:
-            self._refuted_sequence = before  # once: a mirror that is wrong stays so until the book moves
-            self._lose(f"the copy at {before} is not the worker's book")
+            # Read again only once for each sequence: a wrong mirror stays wrong until the book
+            # moves.
+            self._refuted_sequence = before
+            self._resync_after_gap(f"the copy at {before} is not the worker's book")
         else:
-            self._confirm()
+            self._confirm_copy()
             if batch.sequence > before:
-                for audience in self._books():
+                for audience in self._book_audiences():
                     audience.on_changes(batch, known)
-                self._touch(OF_THE_BOOK)
+                self._touch_states(BOOK_CHANNELS)
 
-    def _lose(self, what: str) -> None:
+    def _resync_after_gap(self, reason: str) -> None:
         metrics.gaps.inc()
-        logger.info("%s: %s: the book is read again", self.instrument.symbol, what)
+        logger.info("%s: %s: the book is read again", self.instrument.symbol, reason)
         self._start_resync()
 
-    def _books(self) -> list[BookAudience]:
+    def _book_audiences(self) -> list[BookAudience]:
         return [audience for audience in self._audiences.values() if isinstance(audience, BookAudience)]
 
-    def _candles(self) -> list[CandleAudience]:
+    def _candle_audiences(self) -> list[CandleAudience]:
         return [audience for audience in self._audiences.values() if isinstance(audience, CandleAudience)]
 
-    def _touch(self, channels: tuple[Channel, ...]) -> None:
+    def _touch_states(self, channels: tuple[Channel, ...]) -> None:
         for topic, audience in self._audiences.items():
             if topic.channel in channels and isinstance(audience, StateAudience):
                 audience.touch()
 
-    def _catch_up(self) -> None:
-        """Snapshots for followers of the book that wait for one and have room."""
+    def _serve_snapshots(self) -> None:
+        """Send snapshots to waiting followers of the book that have room."""
         if self._current.is_set():
             self._snapshots.serve()
 
-    def _warn_all(self, outboxes: list[Outbox]) -> None:
+    def _warn_all_if_stale(self, outboxes: list[Outbox]) -> None:
         for outbox in outboxes:
-            self._warn(outbox)
+            self._warn_if_stale(outbox)
 
-    def _warn(self, outbox: Outbox) -> None:
-        """Tell a follower if the feed is stale."""
+    def _warn_if_stale(self, outbox: Outbox) -> None:
+        """Tell a follower that the feed is stale, if it is."""
         if self._stale:
             symbol = self.instrument.symbol
             message = f"{symbol} data may be stale. You will be told when updates resume."
             outbox.put(error_text("stale", message, instrument=symbol))
 
-    def _confirm(self) -> None:
-        """The copy is right. If it was stale, followers that get no snapshot of the book are told."""
+    def _confirm_copy(self) -> None:
+        """Note that the copy is right. If it was stale, tell the followers that updates resume.
+
+        Followers of the book are not told, because they get a snapshot.
+        """
         self._confirmed_at = time.monotonic()
         if self._stale:
             self._stale = False
             resumed = encode_json(Resumed(instrument=self.instrument.symbol)).decode()
-            for outbox in self._everyone().difference(*(audience.all for audience in self._books())):
+            for outbox in self._all_outboxes().difference(
+                *(audience.all for audience in self._book_audiences())
+            ):
                 outbox.put(resumed)
 
-    def _everyone(self) -> set[Outbox]:
+    def _all_outboxes(self) -> set[Outbox]:
         audiences = (*self._audiences.values(), *self._orders.values())
         return set[Outbox]().union(*(audience.all for audience in audiences))
 
-    def _advance(self, batch: MarketBatch) -> bool:
-        """Bring the copy to the batch's sequence, unless it is there already; False if that can't be done."""
+    def _advance_copy(self, batch: MarketBatch) -> bool:
+        """Bring the copy to the batch's sequence, if it is behind.
+
+        Returns False if that is impossible.
+        """
         if batch.sequence <= self._copy.sequence:
             return True
         if batch.previous_sequence != self._copy.sequence or not batch.levels:
@@ -293,16 +318,16 @@ class Feed:
     def _start_resync(self) -> None:
         self._current.clear()
         self._snapshots.restart()
-        for audience in self._books():
+        for audience in self._book_audiences():
             audience.restart()
         if self._resync is None:
-            self._resync = asyncio.create_task(self._read_again(), name=f"resync {self.instrument.symbol}")
+            self._resync = asyncio.create_task(self._reload_book(), name=f"resync {self.instrument.symbol}")
 
-    async def _read_again(self) -> None:
-        """Read the book until it joins the batches, then tell the followers.
+    async def _reload_book(self) -> None:
+        """Read the book until the batches continue it, then serve the followers.
 
-        A book that is older than the copy comes from a mirror that lags, or from a database that was restored:
-        it is taken if it stays so.
+        A book that is older than the copy comes from a mirror that lags, or from a database that
+        was restored. It is used if more than FEED_OLDER_BOOKS_MAX reads return such a book.
         """
         older = 0
 
@@ -311,36 +336,36 @@ class Feed:
             book = await read_book(self.instrument)
             older += book.sequence < self._copy.sequence
             is_taken = book.sequence >= self._copy.sequence or older > settings.FEED_OLDER_BOOKS_MAX
-            return (is_taken and self._join(book)) or None
+            return (is_taken and self._replace_copy(book)) or None
 
         await attempt_until_done(read_once, f"the book of {self.instrument.symbol}")
         self._resync = None
         self._current.set()
         if time.monotonic() - self._heard_at <= settings.STREAM_STALE_SECONDS:
-            self._confirm()
-        self._read_what_batches_bear()
-        self._catch_up()
-        self._touch(OF_THE_BOOK)
+            self._confirm_copy()
+        self._reload_orders_and_trading()
+        self._serve_snapshots()
+        self._touch_states(BOOK_CHANNELS)
 
-    def _read_what_batches_bear(self) -> None:
-        """Beside the book."""
+    def _reload_orders_and_trading(self) -> None:
+        """Read all data again that comes with batches, except the book."""
         for orders in self._orders.values():
             orders.restart()
-        for candles in self._candles():
+        for candles in self._candle_audiences():
             candles.restart()
         if self._tape.is_wanted:
             self._tape.read()
 
-    def _join(self, book: Book) -> bool:
-        """Take the book, and the early batches after it; False if they do not continue it."""
+    def _replace_copy(self, book: Book) -> bool:
+        """Use the book and apply early batches; returns False if they do not continue the book."""
         early, self._early = self._early, []
         self._copy.replace(book)
-        return all(self._advance(batch) for batch in early)
+        return all(self._advance_copy(batch) for batch in early)
 
-    def _depth(self) -> list[str]:
+    def _depth_texts(self) -> list[str]:
         return [] if self._copy.sequence < 0 else [depth_text(self.instrument.symbol, self._copy)]
 
-    def _ticker(self) -> list[str]:
+    def _ticker_texts(self) -> list[str]:
         return (
             [] if self._copy.sequence < 0 else [ticker_text(self.instrument.symbol, self._copy, self._tape)]
         )

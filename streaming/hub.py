@@ -1,14 +1,16 @@
-"""One subscriber to the Channels groups a process, whatever the number of WebSocket clients.
+"""The hub: each process's one subscriber to the Channels groups, for all its WebSocket clients.
 
-The channel layer would decode every message once for each consumer and queue without bound; here each batch is
-decoded once, and each client has its own bounded queue.
+The channel layer would decode every message once for each consumer and queue without limit. The hub
+decodes each batch once, and each client has its own bounded queue.
 
-A batch may have thousands of trades. The hub takes it in steps, and lets the event loop serve everything else
-between them. The layer's queue has no bound of its own, so the hub makes no pause while more than
-FEED_WAITING_BATCHES_MAX wait: nothing reads Redis then, until they are taken.
+A batch may have thousands of trades. The hub processes it in steps, and lets the event loop serve
+everything else between them. The layer's queue has no limit, so the hub does not pause if more than
+FEED_WAITING_BATCHES_MAX batches wait: then nothing else runs, and so nothing reads from Redis,
+until they are processed.
 
-The layer connects again by itself if Redis restarts. It does not notice if a host of Redis is gone without a word,
-so the hub subscribes again, on a new connection, whenever it has heard nothing for STREAM_STALE_SECONDS.
+The layer reconnects by itself if Redis restarts. It does not notice if the host of Redis
+disappears. So the hub subscribes again, on a new connection, if nothing arrived for
+STREAM_STALE_SECONDS.
 """
 
 import asyncio
@@ -34,8 +36,8 @@ logger = logging.getLogger(__name__)
 _layer_outage = Outage(logger, "Redis: market data can't be received")
 
 
-def _tell_once(record: logging.LogRecord) -> bool:
-    """A filter for the channel layer's log: it would show a stack trace each second while Redis is away."""
+def _log_outage_once(record: logging.LogRecord) -> bool:
+    """Filter the channel layer's log, which gets a stack trace each second during an outage."""
     error = record.exc_info[1] if record.exc_info else None
     if not isinstance(error, RedisError | OSError):
         return True
@@ -43,7 +45,7 @@ def _tell_once(record: logging.LogRecord) -> bool:
     return False
 
 
-logging.getLogger("channels_redis.pubsub").addFilter(_tell_once)
+logging.getLogger("channels_redis.pubsub").addFilter(_log_outage_once)
 
 RECEIVE_RETRY_SECONDS = 0.1
 SUBSCRIBE_RETRY_SECONDS = 1.0
@@ -55,11 +57,11 @@ class Hub:
 
     def __init__(self) -> None:
         self.outboxes: set[Outbox] = set()  # of all clients
-        self.subscriptions = 0  # of all clients
+        self.subscriptions = 0  # the number of all clients' subscriptions
         self._feeds: dict[str, Feed] = {}
         self._layer = get_channel_layer()
         self._lock = asyncio.Lock()
-        self._channel: str | None = None  # in the groups of all feeds
+        self._channel: str | None = None  # a member of all feeds' groups
         self._receiving: asyncio.Task[None] | None = None
         self._watching: list[asyncio.Task[None]] = []
         self._heard_at = time.monotonic()
@@ -67,22 +69,23 @@ class Hub:
         self._subscribe_outage = Outage(logger, "Redis: market data can't be subscribed to")
 
     def connect(self, outbox: Outbox) -> None:
-        """A client that is to hear heartbeats."""
+        """Add a client, which gets heartbeats from now on."""
         self.outboxes.add(outbox)
         if not self._watching:
             watches = (self._tick_forever(), self._stay_subscribed())
             self._watching = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
 
     def may_subscribe(self, own: int) -> bool:
-        """Whether a client that has `own` subscriptions may have another one.
+        """Return whether a client that has `own` subscriptions may have another one.
 
-        Beyond STREAM_SUBSCRIPTIONS_OF_ALL_MAX only clients with less than an equal share may.
+        After STREAM_SUBSCRIPTIONS_OF_ALL_MAX is reached, only clients with less than an equal share
+        may.
         """
         all_max = settings.STREAM_SUBSCRIPTIONS_OF_ALL_MAX
         return self.subscriptions < all_max or own < all_max // max(1, len(self.outboxes))
 
     async def feed(self, instrument: TradedInstrument) -> Feed:
-        """The instrument's feed, joined to its group.
+        """Return the instrument's feed, which is subscribed to its group.
 
         Raises Unavailable if Redis does not answer within STREAM_BOOK_SECONDS_MAX.
         """
@@ -90,7 +93,7 @@ class Hub:
         if feed is None:
             try:
                 async with asyncio.timeout(settings.STREAM_BOOK_SECONDS_MAX), self._lock:
-                    feed = self._feeds.get(instrument.symbol) or await self._join(instrument)
+                    feed = self._feeds.get(instrument.symbol) or await self._create_feed(instrument)
             except (RedisError, OSError) as error:  # the timeout's TimeoutError is an OSError
                 raise Unavailable("Market data is not available. Try again in a moment.") from error
         return feed
@@ -98,14 +101,14 @@ class Hub:
     def existing_feed(self, symbol: str) -> Feed | None:
         return self._feeds.get(symbol)
 
-    async def _join(self, instrument: TradedInstrument) -> Feed:
-        channel = self._channel or await self._subscribe()
+    async def _create_feed(self, instrument: TradedInstrument) -> Feed:
+        channel = self._channel or await self._resubscribe()
         await self._layer.group_add(group_name(instrument.symbol), channel)
         feed = self._feeds[instrument.symbol] = Feed(instrument)
         return feed
 
-    async def _subscribe(self) -> str:
-        """Forget all that was subscribed, and subscribe on a new connection."""
+    async def _resubscribe(self) -> str:
+        """Subscribe to the groups of all feeds on a new connection; returns the new channel."""
         self._channel = None
         await self._layer.flush()
         if self._receiving is not None:
@@ -120,19 +123,19 @@ class Hub:
         return channel
 
     async def _receive_forever(self, channel: str) -> None:
-        """One bad message must not end the stream of all clients."""
+        """Pass batches on to the feeds. A bad message must not end the stream of all clients."""
         while True:
             try:
                 message = await self._layer.receive(channel)
                 self._heard_at = time.monotonic()
                 batch = decode_batch(message["data"])
                 feed = self._feeds.get(batch.instrument)
-                if feed is not None:  # there is none yet while the group is being joined
+                if feed is not None:  # The feed does not exist until its group is joined.
                     for _ in feed.take(batch):
-                        await self._pause(channel)
+                        await self._yield_to_loop(channel)
                 self._receive_outage.ended()
                 _layer_outage.ended()
-                await self._pause(channel)
+                await self._yield_to_loop(channel)
             except (RedisError, OSError) as error:
                 self._receive_outage.failed(error)
                 await asyncio.sleep(RECEIVE_RETRY_SECONDS)
@@ -140,8 +143,8 @@ class Hub:
                 self._receive_outage.failed(error, traceback=True)
                 await asyncio.sleep(RECEIVE_RETRY_SECONDS)
 
-    async def _pause(self, channel: str) -> None:
-        """A turn of the event loop for everything else, unless too much waits already."""
+    async def _yield_to_loop(self, channel: str) -> None:
+        """Let the event loop run everything else, unless too many batches wait already."""
         queue = self._layer.channels.get(channel)
         if queue is None or queue.qsize() <= settings.FEED_WAITING_BATCHES_MAX:
             await asyncio.sleep(0)
@@ -155,28 +158,28 @@ class Hub:
                 try:
                     ticking.on_tick()
                 except Exception:
-                    logger.exception("a feed or a client of the stream is not looked after")
+                    logger.exception("the periodic work of a feed or a stream's client failed")
 
     async def _stay_subscribed(self) -> None:
         while True:
             await asyncio.sleep(SUBSCRIBE_RETRY_SECONDS)
-            if not self._is_deaf():
+            if not self._is_silent():
                 continue
             try:
                 async with self._lock:
-                    await self._subscribe()
+                    await self._resubscribe()
                 self._subscribe_outage.ended()
             except (RedisError, OSError) as error:
                 self._subscribe_outage.failed(error)
             except Exception as error:
                 self._subscribe_outage.failed(error, traceback=True)
 
-    def _is_deaf(self) -> bool:
-        """Whether nothing at all has arrived for so long that the subscription itself may be broken."""
+    def _is_silent(self) -> bool:
+        """Return whether nothing arrived for so long that the subscription may be broken."""
         return bool(self._feeds) and time.monotonic() - self._heard_at > settings.STREAM_STALE_SECONDS
 
 
 @per_event_loop
 def current_hub() -> Hub:
-    """The hub of the running event loop."""
+    """Return the hub of the running event loop."""
     return Hub()

@@ -1,4 +1,4 @@
-"""What the stream counts."""
+"""The metrics of the stream."""
 
 from prometheus_client import Counter, Gauge
 

@@ -20,15 +20,15 @@ from streaming.packet import Packet, packets_of
 from streaming.snapshots import snapshot_budget
 from web.content import encode_json
 
-ORDER_COST = 10  # of one in a snapshot, in levels of a book
+ORDER_COST = 10  # the cost of an order in a snapshot, in price levels
 
 
 class OrdersAudience(Audience):
-    """Hears one client's open orders, and then every update of its orders.
+    """Followers that get one client's open orders, and then every update of its orders.
 
-    The snapshot is the database's, at the book's sequence there, which batches may reach here only afterwards: a
-    follower hears the updates that are later than its own snapshot. A follower gets its snapshot as soon as it has
-    room for it.
+    A snapshot is read from the database, at the book's sequence there. The batches up to that
+    sequence may arrive here only later, so a follower gets the updates that are later than its
+    snapshot. It gets the snapshot once its outbox has room.
     """
 
     def __init__(self, instrument: TradedInstrument, client_id: str) -> None:
@@ -39,9 +39,9 @@ class OrdersAudience(Audience):
         self._early: list[tuple[int, int, Packet]] = []  # previous sequence, sequence, updates
         self._early_updates = 0
         self._reading: asyncio.Task[None] | None = None
-        self._again = False  # what is being read may be from before a loss
-        self.sequence = -1  # of the book, in the last snapshot
-        self._sequences: dict[Outbox, int] = {}  # in each follower's
+        self._must_read_again = False  # whether the current read may lack updates
+        self.sequence = -1  # the book's, in the last snapshot
+        self._sequences: dict[Outbox, int] = {}  # the book's, in each follower's snapshot
 
     @property
     def all(self) -> set[Outbox]:
@@ -50,10 +50,10 @@ class OrdersAudience(Audience):
     def join(self, outbox: Outbox) -> None:
         self.followers.discard(outbox)
         self._waiting.add(outbox)
-        self._read()
+        self._start_reading()
 
     async def joined(self) -> None:
-        """Raises Unavailable if the orders can't be read within STREAM_BOOK_SECONDS_MAX."""
+        """Wait until the snapshot is read. Raises Unavailable after STREAM_BOOK_SECONDS_MAX."""
         if self._reading is None:
             return
         try:
@@ -72,7 +72,7 @@ class OrdersAudience(Audience):
             self._reading.cancel()
 
     def on_updates(self, batch: MarketBatch, texts: list[str]) -> None:
-        """Updates of one batch, in order."""
+        """Send the updates of one batch, in order."""
         for packet in packets_of(texts):
             for outbox in self.followers:
                 if _is_later(batch.previous_sequence, batch.sequence, self._sequences[outbox]):
@@ -83,40 +83,40 @@ class OrdersAudience(Audience):
             self._early_updates += len(texts)
             if self._early_updates > settings.FEED_EARLY_UPDATES_MAX:
                 self._forget_early()
-                self._again = True
+                self._must_read_again = True
 
     def catch_up(self) -> None:
-        """A snapshot for followers that had no room for the last one and have it now."""
+        """Read a snapshot for clients that had no room for the last one, but have room now."""
         if any(outbox.may_have_snapshot for outbox in self._waiting):
-            self._read()
+            self._start_reading()
 
     def restart(self) -> None:
-        """Updates may be missing: everyone needs a snapshot."""
+        """Read a new snapshot for all followers, because updates may be missing."""
         self._waiting |= self.followers
         self.followers.clear()
-        self._again = True
-        self._read()
+        self._must_read_again = True
+        self._start_reading()
 
-    def _read(self) -> None:
+    def _start_reading(self) -> None:
         if self._reading is None:
             self._reading = asyncio.create_task(self._read_until_known(), name="open-orders")
 
     async def _read_until_known(self) -> None:
         found = await attempt_until_done(self._read_once, f"open orders of {self._instrument.symbol}")
         self._reading = None
-        self._tell(*found)
+        self._send_snapshot(*found)
 
     async def _read_once(self) -> tuple[int, str] | None:
-        """The sequence and the text of a snapshot; None if something may have been lost meanwhile."""
+        """Return a snapshot's sequence and text, or None if updates may have been lost."""
         async with open_orders_reads():
             await snapshot_budget().reserve(0)
             self._forget_early()
-            self._again = False
+            self._must_read_again = False
             sequence, orders, text = await read_database(_write_snapshot, self._instrument, self._client_id)
             snapshot_budget().spend(orders * ORDER_COST)
-        return None if self._again else (sequence, text)
+        return None if self._must_read_again else (sequence, text)
 
-    def _tell(self, sequence: int, text: str) -> None:
+    def _send_snapshot(self, sequence: int, text: str) -> None:
         metrics.snapshots.inc()
         snapshot = Packet((text,))
         later = [packet for before, after, packet in self._early if _is_later(before, after, sequence)]
@@ -137,7 +137,10 @@ class OrdersAudience(Audience):
 
 
 def _write_snapshot(instrument: TradedInstrument, client_id: str) -> tuple[int, int, str]:
-    """The sequence, the number of orders and the text. For a thread of the database: it takes some milliseconds."""
+    """Read a snapshot; returns its sequence, its number of orders and its text.
+
+    It takes some milliseconds, so it runs in a database thread.
+    """
     found = list_open_orders(
         instrument_id=instrument.instrument_id,
         client_id=client_id,
@@ -156,11 +159,17 @@ def _write_snapshot(instrument: TradedInstrument, client_id: str) -> tuple[int, 
 
 
 def _is_later(previous_sequence: int, sequence: int, known: int) -> bool:
-    """A batch without a change of the book has rejected orders only, which no snapshot has."""
+    """Return whether a batch has updates that a snapshot at the sequence `known` does not have.
+
+    A batch that does not change the book only has rejected orders, which no snapshot has.
+    """
     return sequence > known or sequence == previous_sequence
 
 
 @per_event_loop
 def open_orders_reads() -> asyncio.Semaphore:
-    """After a loss all clients' orders are read: by turns, so that requests find places beside them."""
+    """Return the limit of concurrent reads of open orders.
+
+    After a loss the orders of all clients are read. With the limit, requests still get threads.
+    """
     return asyncio.Semaphore(settings.DATABASE_THREADS)

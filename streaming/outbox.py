@@ -1,9 +1,10 @@
-"""One client's outgoing messages: a queue bounded in messages and bytes, and the task that empties it.
+"""One client's outgoing messages: a queue that is bounded in messages and bytes, and its sender.
 
-Putting never waits, so a slow client cannot slow the feed. A client gets no more market data if its queue
-overflows, or if it takes nothing for too long. The queue holds two of the largest bursts that one commit can cause
-(see exchange_site/settings.py): what is produced at once says nothing of a client, what it leaves unread does.
-A packet of more than half the bytes counts as half: a book of any size finds room in a queue that is half empty.
+Adding a message never waits, so a slow client can't slow the feed. If the queue overflows, or if
+the client reads nothing for too long, the client gets no more market data. The queue has room for
+two of the largest bursts that one commit can cause (see exchange_site/settings.py), so a burst
+alone does not make a client too slow. A packet larger than half of the byte limit counts as half of
+it, so a book of any size fits into a queue that is half empty.
 """
 
 import asyncio
@@ -20,34 +21,35 @@ from streaming.turns import sending_turns
 from streaming.unread import unread
 
 HEARTBEAT = Packet(['{"type":"heartbeat"}'])
-SNAPSHOTS_AHEAD_SECONDS = 1.0  # that snapshots may be put before they have taken their time
-PACKETS_PER_TURN = 4  # of one client, until the other clients have had their turn
+SNAPSHOTS_AHEAD_SECONDS = 1.0  # how long before it is due a snapshot may be queued
+PACKETS_PER_TURN = 4  # packets of one client that are sent before the other clients' turn
 
 
 class Outbox:
-    """Sends packets in order through `send`; calls `on_overflow` once if the client is too slow.
+    """Sends packets in order through `send`. Calls `on_overflow` once if the client is too slow.
 
-    Heartbeats are the hub's to ask for: a timer for each message of each client would cost more than the message.
+    The hub's tick sends heartbeats, because a timer for each message of each client would cost more
+    than the message.
     """
 
     def __init__(self, send: Callable[[Packet], Awaitable[None]], on_overflow: Callable[[], None]) -> None:
         self._send = send
         self._on_overflow = on_overflow
-        self._queue: deque[tuple[Packet, float]] = deque()  # and when it was put
+        # All times here are values of time.monotonic(), in seconds.
+        self._queue: deque[tuple[Packet, float]] = deque()  # packets, and when they were queued
         self._messages = 0  # in the queue
         self._weight = 0  # of the queue, in bytes
-        self._turn: asyncio.Future[None] | None = None  # that `run` waits for
-        self._has_asked = False  # for that turn
-        self._sending: tuple[Packet, float] | None = (
-            None  # what is on its way to the server, and when it was put
-        )
-        self._progress_at = time.monotonic()  # a packet was taken, or begun to be sent
-        self._last_seconds = 0.0  # that it takes on its way to a client which is just fast enough
-        self._snapshot_due = 0.0  # when the next snapshot may be put
+        self._turn: asyncio.Future[None] | None = None  # the turn for which `run` waits
+        self._has_requested_turn = False  # whether that turn was requested
+        # The packet that the server is taking, and when it was queued.
+        self._sending: tuple[Packet, float] | None = None
+        self._progress_at = time.monotonic()  # when a packet was last taken, or began to be sent
+        self._last_seconds = 0.0  # duration of the last packet at STREAM_BYTES_PER_SECOND_MIN
+        self._snapshot_due = 0.0  # when the next snapshot is due
         self._closed = False
 
     def put(self, message: Packet | str) -> None:
-        """Queue a packet or a single message; drops everything once the bounds are passed."""
+        """Queue a packet or a single message. Gives the client up if the queue would overflow."""
         if self._closed:
             return
         packet = message if isinstance(message, Packet) else Packet((message,))
@@ -63,19 +65,23 @@ class Outbox:
         self._messages += packet.messages
         self._weight += weight
         unread.hold(packet)
-        self._ask()
+        self._request_turn()
 
     def put_snapshot(self, packet: Packet) -> None:
-        """The same, counted at STREAM_SNAPSHOT_BYTES_PER_SECOND: see `may_have_snapshot`."""
+        """Queue a snapshot, and delay the next one: see `may_have_snapshot`.
+
+        The delay is the snapshot's length divided by STREAM_SNAPSHOT_BYTES_PER_SECOND.
+        """
         self.put(packet)
         seconds = packet.length / settings.STREAM_SNAPSHOT_BYTES_PER_SECOND
         self._snapshot_due = max(self._snapshot_due, time.monotonic()) + seconds
 
     def on_tick(self) -> None:
-        """To be called every now and then.
+        """Do all work that depends on time. Called every TICK_SECONDS of the hub.
 
-        Queues a heartbeat if nothing was sent for STREAM_HEARTBEAT_SECONDS and nothing waits. Ends a client that
-        has taken nothing for STREAM_STALLED_SECONDS_MAX, and the time that the last packets take at the slowest.
+        Queues a heartbeat if nothing was sent for STREAM_HEARTBEAT_SECONDS and the queue is empty.
+        Gives a client up if it has taken nothing for STREAM_STALLED_SECONDS_MAX plus the time that
+        the last two packets take at STREAM_BYTES_PER_SECOND_MIN.
         """
         waited_seconds = time.monotonic() - self._progress_at
         if self._sending is None:
@@ -96,26 +102,26 @@ class Outbox:
 
     @property
     def may_have_snapshot(self) -> bool:
-        """Whether a snapshot fits, and the client has not had too many of late."""
+        """Whether a snapshot fits, and the client did not get too many recently."""
         return self.has_room and time.monotonic() >= self._snapshot_due - SNAPSHOTS_AHEAD_SECONDS
 
     @property
     def waiting_since(self) -> float:
-        """The time.monotonic() at which the oldest packet was put that the client has not taken."""
+        """The time.monotonic() at which the oldest packet not taken by the client was queued."""
         if self._sending is not None:
             return self._sending[1]
         return self._queue[0][1] if self._queue else time.monotonic()
 
     @property
     def own_bytes(self) -> int:
-        """What is kept for this client only."""
+        """The bytes that are in memory for this client only."""
         size = sum(packet.size for packet, _ in self._queue if packet.holders == 1)
-        if self._sending is not None and self._sending[0].holders <= 2:  # the server holds it, too
+        if self._sending is not None and self._sending[0].holders <= 2:  # The server also holds it.
             size += self._sending[0].size
         return size
 
     def give_up(self) -> None:
-        """Drop what waits, and say that the client is too slow."""
+        """Drop the queue and call `on_overflow`, because the client is too slow."""
         if not self._closed:
             metrics.messages_dropped.inc(self._messages)
             self.close()
@@ -123,7 +129,7 @@ class Outbox:
             self._on_overflow()
 
     def close(self) -> None:
-        """Drop what waits and take no more."""
+        """Drop the queue and ignore further messages."""
         self._closed = True
         unread.readers.discard(self)
         unread.release_all(packet for packet, _ in self._queue)
@@ -133,24 +139,24 @@ class Outbox:
         self._queue.clear()
         self._messages = self._weight = 0
 
-    def go(self) -> int:
-        """The turn of this outbox has come."""
-        self._has_asked = False
+    def take_turn(self) -> int:
+        """Let `run` send a few packets; returns the units of work: see Sender."""
+        self._has_requested_turn = False
         if self._turn is None or self._turn.done():
             return 0
         self._turn.set_result(None)
-        some = itertools.islice(self._queue, PACKETS_PER_TURN)
-        return sum(1 + packet.length // settings.STREAM_PACKET_BYTES for packet, _ in some)
+        packets = itertools.islice(self._queue, PACKETS_PER_TURN)
+        return sum(1 + packet.length // settings.STREAM_PACKET_BYTES for packet, _ in packets)
 
     async def run(self) -> None:
-        """Send what is put, until cancelled; raises what `send` raises."""
+        """Send queued packets until cancelled. Raises the errors of `send`."""
         if not self._closed:
             unread.readers.add(self)
         try:
             while True:
                 self._turn = asyncio.get_running_loop().create_future()
                 if self._queue:
-                    self._ask()
+                    self._request_turn()
                 await self._turn
                 sent = 0
                 for _ in range(PACKETS_PER_TURN):
@@ -168,17 +174,17 @@ class Outbox:
         self._weight -= _weight(packet)
         self._progress_at = time.monotonic()
         await self._send(packet)
-        if self._sending is not None:  # it was not closed meanwhile
+        if self._sending is not None:  # The outbox was not closed meanwhile.
             self._sending = None
             unread.release(packet)
         self._progress_at = time.monotonic()
         self._last_seconds = packet.length / settings.STREAM_BYTES_PER_SECOND_MIN
         return packet.messages
 
-    def _ask(self) -> None:
-        if self._turn is not None and not self._turn.done() and not self._has_asked:
-            self._has_asked = True
-            sending_turns().ask(self)
+    def _request_turn(self) -> None:
+        if self._turn is not None and not self._turn.done() and not self._has_requested_turn:
+            self._has_requested_turn = True
+            sending_turns().request_turn(self)
 
 
 def _weight(packet: Packet) -> int:

@@ -1,11 +1,11 @@
-"""So much and no more often: what changes faster is told in its last state."""
+"""Limits how often an action runs. Requests that come faster are merged into one run."""
 
 import asyncio
 from collections.abc import Callable
 
 
 class Pace:
-    """Runs `action` when it is asked for, or as soon as `interval_seconds` have passed since the last time."""
+    """Runs `action` on request, but at least `interval_seconds` after its last run."""
 
     def __init__(self, interval_seconds: float, action: Callable[[], None]) -> None:
         self._interval_seconds = interval_seconds
@@ -13,7 +13,8 @@ class Pace:
         self._ran_at = float("-inf")
         self._planned: asyncio.Handle | None = None
 
-    def ask(self) -> None:
+    def request(self) -> None:
+        """Run now, or plan a run for the end of the interval."""
         if self._planned is not None:
             return
         loop = asyncio.get_running_loop()
@@ -24,18 +25,18 @@ class Pace:
             self._planned = loop.call_at(due, self.run)
 
     def run(self) -> None:
-        """Run now, and not again for what was asked for before."""
+        """Run now, in place of a planned run."""
         self.stop()
         self._ran_at = asyncio.get_running_loop().time()
         self._action()
 
-    def hurry(self) -> None:
-        """Run now what was asked for and waits."""
+    def run_pending(self) -> None:
+        """Run now if a run is planned."""
         if self._planned is not None:
             self.run()
 
     def stop(self) -> None:
-        """Forget what was asked for."""
+        """Cancel a planned run."""
         if self._planned is not None:
             self._planned.cancel()
             self._planned = None

@@ -1,7 +1,7 @@
-"""Messages that follow one another, made once for all clients that hear them.
+"""Packets: consecutive messages, encoded once for all clients that get them.
 
-A packet's frames are the same bytes for every client, and a server that writes them as they are does not copy them:
-so a thousand clients that do not read one large book cost the memory of one text.
+A packet's frames are the same bytes for all clients, and the server writes them without a copy. So
+if a thousand clients don't read a large snapshot, it still takes the memory of one text.
 """
 
 import struct
@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from django.conf import settings
 
 _FINAL_TEXT_FRAME = 0x81
-_SIZE_OF_A_MESSAGE = 60  # bytes that a text takes beside its characters
+_SIZE_OF_A_MESSAGE = 60  # bytes that a text takes in addition to its characters
 
 
 class Packet:
-    """One or more messages; its texts are given up once its frames are made.
+    """One or more messages. The texts are dropped once the frames are made.
 
-    `length` is that of its texts; `size` is what it takes in memory, in bytes. `holders` counts the queues and
-    connections that keep it: see streaming.unread.
+    `length` is the length of the texts in characters, and `size` is the packet's memory in bytes.
+    `holders` counts the queues and connections that hold the packet: see streaming/unread.py.
     """
 
     __slots__ = ("_frames", "_texts", "holders", "length", "messages", "size")
@@ -32,12 +32,15 @@ class Packet:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The messages, for a server that does not take frames. Empty once the frames were made."""
+        """The messages, for a server that does not accept packets.
+
+        Empty once the frames are made.
+        """
         return self._texts
 
     @property
     def frames(self) -> bytes:
-        """The messages as WebSocket frames of a server without extensions (RFC 6455, section 5.2)."""
+        """The messages as a server's WebSocket frames without extensions (RFC 6455, 5.2)."""
         if self._frames is None:
             self._frames = b"".join(_framed(self._texts))
             self._texts = ()
@@ -45,17 +48,17 @@ class Packet:
 
 
 def packets_of(texts: list[str]) -> Iterator[Packet]:
-    """The texts in order, in packets of some STREAM_PACKET_BYTES each: a bounded piece of work to send."""
-    some: list[str] = []
+    """Yield the texts in packets of about STREAM_PACKET_BYTES, to bound the work of sending one."""
+    gathered: list[str] = []
     size = 0
     for text in texts:
-        some.append(text)
+        gathered.append(text)
         size += len(text)
         if size >= settings.STREAM_PACKET_BYTES:
-            yield Packet(some)
-            some, size = [], 0
-    if some:
-        yield Packet(some)
+            yield Packet(gathered)
+            gathered, size = [], 0
+    if gathered:
+        yield Packet(gathered)
 
 
 def _framed(texts: Iterable[str]) -> Iterator[bytes]:

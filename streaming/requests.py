@@ -1,4 +1,4 @@
-"""What a client may say on /stream."""
+"""The requests that a client may send on /stream."""
 
 import re
 from typing import Annotated, Any
@@ -27,7 +27,10 @@ class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_f
 
     @property
     def symbols(self) -> list[str] | None:
-        """None for all active instruments, and in Unsubscribe also for halted ones that are followed."""
+        """The symbols, or None for all active instruments.
+
+        In Unsubscribe, None also includes the halted instruments that the client follows.
+        """
         return [self.instrument] if isinstance(self.instrument, str) else self.instrument
 
     @property
@@ -36,12 +39,13 @@ class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_f
 
     @property
     def options(self) -> dict[str, Any]:
-        """What was given beside channels and instruments."""
+        """The given fields other than channels and instruments."""
         given = {"client_id": self.client_id, "interval": self.interval, "throttle_ms": self.throttle_ms}
         return {name: value for name, value in given.items() if value is not None}
 
     def _topic(self, channel: Channel) -> Topic:
-        step = settings.STREAM_THROTTLE_STEP_MILLISECONDS  # so that there is a bounded number of audiences
+        # Rounding the throttle up to whole steps limits the number of audiences.
+        step = settings.STREAM_THROTTLE_STEP_MILLISECONDS
         throttle = -(-(self.throttle_ms or 0) // step) * step
         return Topic(
             channel,
@@ -56,11 +60,11 @@ class Subscribe(_Selection, tag="subscribe"):
 
 
 class Unsubscribe(_Selection, tag="unsubscribe"):
-    """Stop following them."""
+    """Stop following channels of instruments."""
 
 
 class Ping(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="ping"):
-    """Answered with the same id."""
+    """Ask for a `pong` with the same id."""
 
     id: Any = None
 
@@ -72,7 +76,7 @@ _FIELD_OF_ERROR = re.compile(r" - at `\$\.(\w+)")
 _UNKNOWN_FIELD = re.compile(r"unknown field `(.{1,64})`")
 _MISSING_FIELD = re.compile(r"required field `(\w+)`")
 
-# What each field of a message must be, for the client that sent another value.
+# Error messages for invalid values, by field.
 _REQUIRED = {
     "type": "type must be subscribe, unsubscribe or ping.",
     "channels": f"channels must be a list of 1 to 10 of: {', '.join(Channel)}.",
@@ -84,7 +88,7 @@ _REQUIRED = {
 
 
 class InvalidMessage(ValueError):
-    """A client's message that cannot be served; `code` and message go back to it."""
+    """An invalid message of a client. `code` and the error's text are sent back to the client."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -92,11 +96,11 @@ class InvalidMessage(ValueError):
 
 
 def decode_request(text: str) -> Request:
-    """The request that a client sent. Raises InvalidMessage."""
+    """Decode and check a client's request. Raises InvalidMessage."""
     try:
         request: Request = _decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise InvalidMessage("invalid_message", _explain(str(error))) from None
+        raise InvalidMessage("invalid_message", _error_message(str(error))) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         raise InvalidMessage("invalid_json", "A JSON object in a text frame is required.") from None
     try:
@@ -113,8 +117,8 @@ def decode_request(text: str) -> Request:
     return request
 
 
-def _explain(error: str) -> str:
-    """What is wrong with a message, in our words, from the decoder's."""
+def _error_message(error: str) -> str:
+    """Return an error message for the client, made from the decoder's."""
     if found := _UNKNOWN_FIELD.search(error):
         return f"The field {found[1]} is unknown here. Leave it out, or correct its name."
     if found := _MISSING_FIELD.search(error) or _FIELD_OF_ERROR.search(error):

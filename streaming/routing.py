@@ -8,7 +8,7 @@ from streaming.consumer import StreamConsumer
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
-    """There is nothing at this path: the handshake is answered with 403."""
+    """Answer the handshake of an unknown path with 403."""
     await receive()
     await send({"type": "websocket.close"})
 

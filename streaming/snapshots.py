@@ -1,11 +1,12 @@
-"""Snapshots of a book for its followers: exact, and made at a bounded pace, whatever clients ask for.
+"""Makes exact snapshots of a book for its followers, at a bounded rate for any number of requests.
 
-A snapshot of a small book is made at once, as long as this process has not made too many of late: they share
-STREAM_SNAPSHOT_LEVELS_PER_SECOND. A large one is made in slices between turns of the event loop, one book at a
-time, in a quarter of the time at most; meanwhile followers' deltas are kept. Everyone that waits then is served
-with one text. So a client that subscribes again and again waits for its turn, and slows nobody else down.
+A snapshot of a small book is made at once, unless this process made too many recently. All small
+snapshots share STREAM_SNAPSHOT_LEVELS_PER_SECOND. A large snapshot is made in slices between turns
+of the event loop, for one book at a time, in at most a quarter of the time. Deltas are kept
+meanwhile. Then all waiting clients are served with one text. So a client that subscribes again and
+again waits for its turn, and does not slow other clients down.
 
-Making one costs some 2 µs a level.
+A snapshot costs about 2 µs for each level.
 """
 
 import asyncio
@@ -28,13 +29,13 @@ from streaming.outbox import Outbox
 from streaming.packet import Packet
 from web.content import encode_json
 
-SNAPSHOT_COST = 50  # of one, beside its levels, in levels
-SLICE_SHARE = 4  # a slice, and three times as long a pause
-LEVELS_MARKS = ('"bids":[]', '"asks":[]')  # where a snapshot without levels has them
+SNAPSHOT_COST = 50  # the cost of a snapshot in addition to its levels, in levels
+SLICE_SHARE = 4  # Slices take a fourth of the time: each pause is 3 times as long as its slice.
+LEVELS_MARKS = ('"bids":[]', '"asks":[]')  # the places of the levels in a snapshot without levels
 
 
 class SnapshotBudget:
-    """Levels that this process may put into snapshots; overdrawn by one snapshot at most."""
+    """The levels that this process may put into snapshots now. One snapshot may exceed them."""
 
     def __init__(self) -> None:
         self._levels = float(settings.STREAM_SNAPSHOT_LEVELS_PER_SECOND)
@@ -47,14 +48,14 @@ class SnapshotBudget:
         return self._levels > 0
 
     async def reserve(self, levels: int) -> None:
-        """Spend, and wait until the snapshot may be made."""
+        """Spend the levels of a snapshot, and wait until it may be made."""
         self._count()
         seconds = -self._levels / settings.STREAM_SNAPSHOT_LEVELS_PER_SECOND
         self.spend(levels)
         await asyncio.sleep(max(0.0, seconds))
 
     def spend(self, levels: int) -> None:
-        """Of a snapshot that is made."""
+        """Spend the levels of a snapshot that is made now."""
         self._count()
         self._levels -= SNAPSHOT_COST + levels
 
@@ -67,7 +68,7 @@ class SnapshotBudget:
 
 @per_event_loop
 def snapshot_budget() -> SnapshotBudget:
-    """Of the running event loop."""
+    """Return the budget of the running event loop."""
     return SnapshotBudget()
 
 
@@ -83,7 +84,7 @@ class _Snapshot(NamedTuple):
 
 
 class BookSnapshots:
-    """Of one book."""
+    """Makes the snapshots of one book and gives them to its audiences."""
 
     def __init__(
         self,
@@ -92,18 +93,22 @@ class BookSnapshots:
         audiences: Callable[[], list[BookAudience]],
         on_served: Callable[[list[Outbox]], None],
     ) -> None:
-        """`audiences` returns the book's. `on_served` is called with followers that got their snapshot."""
+        """Create it without a snapshot.
+
+        `audiences` returns the book's audiences. `on_served` is called with the followers that got
+        their snapshot.
+        """
         self._symbol = symbol
         self._copy = copy
         self._audiences = audiences
         self._on_served = on_served
         self._last: _Snapshot | None = None
         self._making: asyncio.Task[None] | None = None
-        self._is_valid = True  # what is being made
-        self._due = 0.0  # when the next large one may begin, by time.monotonic()
+        self._is_valid = True  # whether the snapshot that is being made may be used
+        self._due = 0.0  # the time.monotonic() at which the next large snapshot may begin
 
     def serve(self) -> None:
-        """Snapshots for followers that wait for one and have room, some later. The copy must be current."""
+        """Serve waiting clients that have room, now or later. The copy must be current."""
         if self._making is not None or not any(audience.is_awaiting for audience in self._audiences()):
             return
         if self._last is not None and self._last.sequence == self._copy.sequence:
@@ -112,34 +117,34 @@ class BookSnapshots:
             snapshot_budget().spend(self._copy.level_count)
             packet = self._make_at_once()
         else:
-            self._making = asyncio.create_task(self._make(), name=f"snapshot {self._symbol}")
+            self._making = asyncio.create_task(self._make_and_serve(), name=f"snapshot {self._symbol}")
             return
-        self._begin()
-        self._give(packet)
+        self._begin_in_audiences()
+        self._serve_audiences(packet)
 
     def restart(self) -> None:
-        """The copy is in doubt: drop what was made, and what is being made."""
+        """Drop the last snapshot and the one that is being made, because the copy may be wrong."""
         self._last = None
         self._is_valid = False
 
     def on_tick(self) -> None:
-        """To be called every now and then. Does not keep a text for longer than it is likely to be asked for."""
+        """Drop the last snapshot once it is older than STREAM_SNAPSHOT_SECONDS, to free memory."""
         if (
             self._last is not None
             and time.monotonic() - self._last.made_at > settings.STREAM_SNAPSHOT_SECONDS
         ):
             self._last = None
 
-    def _begin(self) -> None:
+    def _begin_in_audiences(self) -> None:
         for audience in self._audiences():
             audience.begin_snapshot()
 
-    def _give(self, packet: Packet) -> None:
+    def _serve_audiences(self, packet: Packet) -> None:
         for audience in self._audiences():
             self._on_served(audience.serve(packet))
 
-    async def _make(self) -> None:
-        """Make one when it may be made, and give it to everyone that waits then."""
+    async def _make_and_serve(self) -> None:
+        """Make a snapshot when that is allowed, and give it to all clients that wait then."""
         try:
             await self._make_in_turn()
         finally:
@@ -147,45 +152,45 @@ class BookSnapshots:
             for audience in self._audiences():
                 audience.end_snapshot()
         if self._is_valid:
-            self.serve()  # to an audience that came while it was made
+            self.serve()  # Serves audiences that were added during the work.
 
     async def _make_in_turn(self) -> None:
         self._is_valid = True
         if self._copy.level_count <= settings.STREAM_SNAPSHOT_LEVELS_AT_ONCE:
             await snapshot_budget().reserve(self._copy.level_count)
             if self._is_valid:
-                self._begin()
-                self._give(self._make_at_once())
+                self._begin_in_audiences()
+                self._serve_audiences(self._make_at_once())
             return
         await asyncio.sleep(max(0.0, self._due - time.monotonic()))
         async with _large_snapshots():
             if self._is_valid:
-                self._begin()
+                self._begin_in_audiences()
                 sequence = self._copy.sequence
                 packet = await self._make_in_slices()
                 self._due = time.monotonic() + settings.STREAM_SNAPSHOT_SECONDS
                 if self._is_valid:
                     self._last = _Snapshot(sequence, time.monotonic(), packet)
-                    self._give(packet)
+                    self._serve_audiences(packet)
 
     def _make_at_once(self) -> Packet:
         metrics.snapshots.inc()
-        before, between, after = self._frame()
+        before, between, after = self._message_frame()
         bids, asks = (self._copy.levels_text(self._copy.levels(side)) for side in (Side.BUY, Side.SELL))
         packet = Packet((f"{before}{bids}{between}{asks}{after}",))
         self._last = _Snapshot(self._copy.sequence, time.monotonic(), packet)
         return packet
 
     async def _make_in_slices(self) -> Packet:
-        """Of the copy as it is now, although it may change while that is written."""
+        """Make a snapshot of the copy's current state. The copy may change meanwhile."""
         metrics.snapshots.inc()
-        before, between, after = self._frame()
+        before, between, after = self._message_frame()
         sides = [self._copy.levels(side) for side in (Side.BUY, Side.SELL)]
         bids, asks = [await self._levels_text_in_slices(levels) for levels in sides]
         return Packet((f"{before}{bids}{between}{asks}{after}",))
 
-    def _frame(self) -> tuple[str, str, str]:
-        """The message before its bids, between those and the asks, and after them."""
+    def _message_frame(self) -> tuple[str, str, str]:
+        """Return the message's text before the bids, between bids and asks, and after the asks."""
         snapshot = OrderBookSnapshot(
             instrument=self._symbol,
             sequence=self._copy.sequence,
@@ -203,14 +208,14 @@ class BookSnapshots:
         texts = []
         for start in range(0, len(levels), settings.STREAM_SNAPSHOT_LEVELS_AT_ONCE):
             async with _slice():
-                some = levels[start : start + settings.STREAM_SNAPSHOT_LEVELS_AT_ONCE]
-                texts.append(self._copy.levels_text(some))
+                slice_levels = levels[start : start + settings.STREAM_SNAPSHOT_LEVELS_AT_ONCE]
+                texts.append(self._copy.levels_text(slice_levels))
         return ",".join(texts)
 
 
 @asynccontextmanager
 async def _slice() -> AsyncIterator[None]:
-    """A piece of work, followed by a pause in proportion."""
+    """Run a slice of work, followed by a pause in proportion to it."""
     began = time.thread_time()
     yield
     await asyncio.sleep((SLICE_SHARE - 1) * (time.thread_time() - began))

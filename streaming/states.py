@@ -1,4 +1,4 @@
-"""The texts of channels that show a state of an instrument: its best levels, and the market at a glance."""
+"""The messages of the channels `depth` and `ticker`, which show the state of an instrument."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ from web.content import encode_json
 
 
 def depth_text(symbol: str, copy: BookCopy) -> str:
-    """The best STREAM_DEPTH_LEVELS of each side."""
+    """Return the message with the best STREAM_DEPTH_LEVELS of each side."""
     bids, asks = (
         copy.documents(copy.levels(side, settings.STREAM_DEPTH_LEVELS)) for side in (Side.BUY, Side.SELL)
     )
@@ -31,7 +31,7 @@ def depth_text(symbol: str, copy: BookCopy) -> str:
 
 
 def ticker_text(symbol: str, copy: BookCopy, tape: Tape) -> str:
-    """Best prices, and the trading of the last day."""
+    """Return the message with the best prices and the trading of the last day."""
     bid, ask = (next(iter(copy.documents(copy.levels(side, 1))), None) for side in (Side.BUY, Side.SELL))
     now = datetime.now(UTC)
     ticker = Ticker(

@@ -1,7 +1,8 @@
-"""The trading of the last day, minute by minute: what tickers and open candles are made of.
+"""The tape: the trading of the last day by minutes, from which tickers and open candles are made.
 
-It is read from the database once, and then follows the batches. Each bears its minute whole, so that a lost one
-does no harm beyond the end of its minute, and after a loss it is read again.
+The tape is read from the database once, and then follows the batches. Each batch has the whole of
+its minute so far, so a lost batch is repaired by the next one of the same minute. After a loss, the
+tape is also read again.
 """
 
 import asyncio
@@ -26,23 +27,22 @@ NO_TRADING = Statistics(0, Decimal(0), Decimal(0), None, None, None, None)
 
 
 class Tape:
-    """Of one instrument, in one API process; empty until it is read for the first time."""
+    """The tape of one instrument in one API process. It is empty until it is read."""
 
     def __init__(self, instrument: TradedInstrument, on_read: Callable[[], None]) -> None:
-        self.last: Decimal | None = None  # price ever
-        self.known = asyncio.Event()
+        self.last: Decimal | None = None  # the last price ever
+        self.known = asyncio.Event()  # set once the tape was read
         self._instrument = instrument
         self._on_read = on_read
-        self._minutes: dict[datetime, Minute] = {}  # in order, those of the ticker's window
-        self._ended: Minute | None = (
-            None  # all but the last of them, together; None where that must be summed
-        )
+        self._minutes: dict[datetime, Minute] = {}  # the minutes of the ticker's window, in order
+        # The merged minutes except the last one; None if they must be merged again.
+        self._ended: Minute | None = None
         self._reading: asyncio.Task[None] | None = None
-        self._heard: dict[datetime, Minute] = {}  # while it is being read
+        self._heard: dict[datetime, Minute] = {}  # minutes that arrived since the read began
 
     @property
     def newest(self) -> datetime | None:
-        """The start of the last minute with a trade in it."""
+        """The start of the last minute with a trade."""
         return next(reversed(self._minutes), None)
 
     @property
@@ -50,13 +50,13 @@ class Tape:
         return self.known.is_set() or self._reading is not None
 
     def read(self) -> None:
-        """Read it, or read it again; it stays as it is until then."""
+        """Read the tape, or read it again. Its old content stays until the read is done."""
         if self._reading is not None:
             self._reading.cancel()
         self._reading = asyncio.create_task(self._read_until_known(), name=f"tape {self._instrument.symbol}")
 
     def on_minute(self, minute: Minute) -> None:
-        """A minute as it stands after a batch; where nobody wants the tape it is not kept."""
+        """Store the state of a minute after a batch, unless no client needs the tape."""
         if self._reading is not None:
             self._heard[minute.start] = minute
         known = self._minutes.get(minute.start)
@@ -66,20 +66,20 @@ class Tape:
         self._minutes[minute.start] = minute
         if minute.start != newest:
             self._ended = None
-        if minute.start < newest:  # another worker's clock is behind
+        if minute.start < newest:  # The clock of a new worker may be behind.
             self._minutes = dict(sorted(self._minutes.items()))
-        self._forget(window_start(minute.start, TICKER_WINDOW))
+        self._drop_before(window_start(minute.start, TICKER_WINDOW))
         self.last = minute.close
 
     def statistics(self, now: datetime) -> Statistics:
-        """Of the ticker's window."""
-        self._forget(window_start(now, TICKER_WINDOW))
+        """Return the statistics of the ticker's window."""
+        self._drop_before(window_start(now, TICKER_WINDOW))
         if not self._minutes:
             return NO_TRADING
         *ended, last = self._minutes.values()
         if ended and self._ended is None:
-            self._ended = _together(ended)
-        day = _together([self._ended, last]) if self._ended is not None else last
+            self._ended = _merge(ended)
+        day = _merge([self._ended, last]) if self._ended is not None else last
         return Statistics(
             trade_count=day.trade_count,
             volume=day.volume,
@@ -91,18 +91,18 @@ class Tape:
         )
 
     def candles(self, interval: timedelta, since: datetime) -> list[Minute]:
-        """The candles of an interval that start at `since` or later and have trades, in order.
+        """Return an interval's candles that start at `since` or later and have trades, in order.
 
-        The interval is at most the window.
+        The interval is at most the ticker's window.
         """
         minutes = itertools.takewhile(lambda minute: minute.start >= since, reversed(self._minutes.values()))
         grouped = itertools.groupby(
             list(minutes)[::-1], key=lambda minute: candle_start(minute.start, interval)
         )
-        return [msgspec.structs.replace(_together(list(some)), start=start) for start, some in grouped]
+        return [msgspec.structs.replace(_merge(list(group)), start=start) for start, group in grouped]
 
-    def _forget(self, since: datetime) -> None:
-        """What lies before the window."""
+    def _drop_before(self, since: datetime) -> None:
+        """Drop the minutes before `since`."""
         while self._minutes and (first := next(iter(self._minutes))) < since:
             del self._minutes[first]
             self._ended = None
@@ -124,8 +124,8 @@ class Tape:
         return await read_database(read_day, instrument_id=self._instrument.instrument_id)
 
 
-def _together(minutes: list[Minute]) -> Minute:
-    """Minutes in order as one that begins with the first; at least one."""
+def _merge(minutes: list[Minute]) -> Minute:
+    """Merge one or more minutes, given in order, into one that starts with the first."""
     return Minute(
         minutes[0].start,
         open=minutes[0].open,

@@ -1,4 +1,4 @@
-"""What a client can follow of an instrument."""
+"""The channels of an instrument that a client can follow, and their topics."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -8,7 +8,7 @@ from marketdata.candles import CANDLE_INTERVALS
 
 
 class Channel(StrEnum):
-    """The names that clients use."""
+    """The channels, by the names that clients use."""
 
     ORDERBOOK_DELTAS = "orderbook_deltas"
     TRADES = "trades"
@@ -19,16 +19,16 @@ class Channel(StrEnum):
 
 
 class Topic(NamedTuple):
-    """A channel, of which there are several where clients want different things of it."""
+    """A channel with its options. Clients with the same topic get the same messages."""
 
     channel: Channel
-    client_id: str = ""  # of orders
-    interval: str = ""  # of candles
-    throttle_milliseconds: int = 0  # of what is a state or changes of one
+    client_id: str = ""  # only for orders
+    interval: str = ""  # only for candles
+    throttle_milliseconds: int = 0  # for all channels except orders and trades
 
     @property
     def identity(self) -> "Topic":
-        """What is followed, at whichever pace."""
+        """The topic without its pace. A client follows each identity at one pace only."""
         return self._replace(throttle_milliseconds=0)
 
     @property

@@ -1,7 +1,8 @@
-"""Which outboxes send in a turn of the event loop: a bounded amount of work, so that orders find their turns.
+"""Limits the sending in each turn of the event loop, so that order entry is not delayed.
 
-One trade may be for ten thousand clients, and one client may have ten thousand trades to hear. Both are sent in
-many turns: a few packets of each outbox in each round. Between two turns the loop serves everything else.
+A trade may go to ten thousand clients, and a client may get ten thousand trades. Both are sent in
+many turns: in each round, every outbox sends a few packets. The loop serves everything else between
+two turns.
 """
 
 import asyncio
@@ -14,37 +15,37 @@ from base.loops import per_event_loop
 
 
 class Sender(Protocol):
-    """An outbox that has something to send."""
+    """An outbox that has packets to send."""
 
-    def go(self) -> int:
-        """Send a few packets in the next turn; returns how many units of work that is."""
+    def take_turn(self) -> int:
+        """Send a few packets in the next turn of the loop; returns the units of work."""
         ...
 
 
 class SendingTurns:
-    """The outboxes of this process that wait for their turn, first come, first served."""
+    """The outboxes of this process that wait for a turn, in the order of their requests."""
 
     def __init__(self) -> None:
         self._waiting: deque[Sender] = deque()
         self._is_planned = False
 
-    def ask(self, sender: Sender) -> None:
-        """`go` of the sender is called once, soon."""
+    def request_turn(self, sender: Sender) -> None:
+        """Plan one call of the sender's `take_turn`."""
         self._waiting.append(sender)
         if not self._is_planned:
             self._is_planned = True
-            asyncio.get_running_loop().call_soon(self._grant)
+            asyncio.get_running_loop().call_soon(self._run_turn)
 
-    def _grant(self) -> None:
+    def _run_turn(self) -> None:
         work = 0
         while self._waiting and work < settings.STREAM_SENDS_PER_TURN_MAX:
-            work += self._waiting.popleft().go()
+            work += self._waiting.popleft().take_turn()
         self._is_planned = bool(self._waiting)
         if self._is_planned:
-            asyncio.get_running_loop().call_soon(self._grant)
+            asyncio.get_running_loop().call_soon(self._run_turn)
 
 
 @per_event_loop
 def sending_turns() -> SendingTurns:
-    """The turns of the running event loop."""
+    """Return the turns of the running event loop."""
     return SendingTurns()

@@ -1,9 +1,12 @@
-"""What all stream clients of this process have not taken yet, and whom to give up if it is too much.
+"""Limits the memory for messages that the stream's clients of this process have not read yet.
 
-A packet counts once, however many clients it waits for, because it is in memory once. Beyond
-STREAM_UNREAD_BYTES_MAX the clients that have left something unread for longest are told and closed, until half of
-the bound is kept. What a server has taken for a client counts until the client has read it. Clients that were told,
-and still do not read, are cut off if that does not suffice.
+A packet is in memory once, so it counts once, however many clients it waits for. A packet that the
+server has taken counts until the client has read it.
+
+If the unread packets exceed STREAM_UNREAD_BYTES_MAX, clients are told that they are too slow and
+closed, until half of the limit is left. The clients whose oldest packet waits longest are closed
+first. If that is not enough, the connections of clients that were told, but still do not read, are
+aborted.
 """
 
 import asyncio
@@ -18,7 +21,9 @@ from streaming.packet import Packet
 
 logger = logging.getLogger(__name__)
 
-WORDS_SECONDS = 1.0  # that a client which was told has to read what it was told, unless memory runs out
+# Time for a client to read the last message before its connection may be aborted. It is shorter if
+# the limit is exceeded by half.
+WORDS_SECONDS = 1.0
 
 
 class Reader(Protocol):
@@ -26,12 +31,12 @@ class Reader(Protocol):
 
     @property
     def waiting_since(self) -> float:
-        """The time.monotonic() at which the oldest packet was put that the client has not taken."""
+        """The time.monotonic() at which the oldest packet not taken by the client was queued."""
         ...
 
     @property
     def own_bytes(self) -> int:
-        """What is kept for this client only."""
+        """The bytes that are in memory for this client only."""
         ...
 
     def give_up(self) -> None:
@@ -40,22 +45,22 @@ class Reader(Protocol):
 
 
 class Connection(Protocol):
-    """A server's connection to a client that was told."""
+    """A server's connection to a client that was told that it is too slow."""
 
     def abort(self) -> None: ...
 
 
 class UnreadPackets:
-    """Counts what is held; O(1) for each packet and client, but for the rare relief."""
+    """Counts unread packets. O(1) for each packet and client, except if clients must be closed."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self.readers: set[Reader] = set()
-        self._told: dict[Connection, float] = {}  # and when; the first first
+        self._told: dict[Connection, float] = {}  # and when they were told, oldest first
         self._is_relief_planned = False
 
     def hold(self, packet: Packet) -> None:
-        """Another queue or connection keeps it."""
+        """Count another queue or connection that holds the packet."""
         if not packet.holders:
             self.bytes += packet.size
             if self.bytes > settings.STREAM_UNREAD_BYTES_MAX:
@@ -72,7 +77,7 @@ class UnreadPackets:
             self.release(packet)
 
     def was_told(self, connection: Connection) -> None:
-        """The client was told that it is closed, and has not read all that was written before."""
+        """Note a connection that has its last message, but whose client still has data to read."""
         self._told.setdefault(connection, time.monotonic())
 
     def is_gone(self, connection: Connection) -> None:
@@ -88,8 +93,8 @@ class UnreadPackets:
         if self.bytes <= settings.STREAM_UNREAD_BYTES_MAX:
             return
         wanted = settings.STREAM_UNREAD_BYTES_MAX // 2
-        self._cut_off(wanted)
-        expected = self.bytes  # once those that are told now have read, or are cut off
+        self._abort_told_connections(wanted)
+        expected = self.bytes  # the bytes that are left without the clients closed here
         given_up = 0
         for reader in sorted(self.readers, key=lambda reader: reader.waiting_since):
             if expected <= wanted:
@@ -99,19 +104,22 @@ class UnreadPackets:
             given_up += 1
         if given_up:
             logger.warning(
-                "clients of the stream leave %d MiB unread: %d of them are closed",
+                "clients of the stream left %d MiB unread: %d of them are closed",
                 settings.STREAM_UNREAD_BYTES_MAX >> 20,
                 given_up,
             )
         if self.bytes > settings.STREAM_UNREAD_BYTES_MAX:
             self._plan_relief(WORDS_SECONDS)
 
-    def _cut_off(self, wanted: int) -> None:
-        """End connections of clients that were told, the first first, until `wanted` bytes are held at most."""
+    def _abort_told_connections(self, wanted: int) -> None:
+        """Abort connections of clients that were told, oldest first.
+
+        Stops once at most `wanted` bytes are left.
+        """
         told_before = time.monotonic() - WORDS_SECONDS
-        hurry = self.bytes > settings.STREAM_UNREAD_BYTES_MAX * 3 // 2
+        is_urgent = self.bytes > settings.STREAM_UNREAD_BYTES_MAX * 3 // 2
         for connection, told_at in list(self._told.items()):
-            if self.bytes <= wanted or not (hurry or told_at <= told_before):
+            if self.bytes <= wanted or not (is_urgent or told_at <= told_before):
                 return
             del self._told[connection]
             connection.abort()

@@ -16,8 +16,8 @@ class Migration(migrations.Migration):
             name='PrunedHistory',
             fields=[
                 ('instrument', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='pruned_history', serialize=False, to='orders.instrument')),
-                ('sequence', models.BigIntegerField(help_text='the greatest of an order that was taken out')),
-                ('time', models.DateTimeField(help_text='the latest change of an order that was taken out')),
+                ('sequence', models.BigIntegerField(help_text='the greatest sequence of a deleted order')),
+                ('time', models.DateTimeField(help_text='the latest change of a deleted order')),
             ],
             options={
                 'verbose_name_plural': 'pruned history',

@@ -28,10 +28,10 @@ class DatabaseCheck(NamedTuple):
         Its columns are the breach's text and the count of all breaches. Its parameters are the keys
         of `faults`.
         """
-        told = ", ".join(f"CASE WHEN {condition} THEN %s END" for condition in self.faults.values())
+        faults = ", ".join(f"CASE WHEN {condition} THEN %s END" for condition in self.faults.values())
         found = " OR ".join(f"({condition})" for condition in self.faults.values())
         return (
-            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {told}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - all of it is written below
+            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {faults}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - all of it is written below
             f"count(*) OVER () FROM {self.rows} WHERE {found} ORDER BY {self.order} LIMIT {BREACHES_LISTED_MAX}"
         )
 

@@ -37,7 +37,7 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
         asyncio.run(close_all(instruments_module._read_database, 1))
         for read in look_ups.READERS:
             asyncio.run(close_all(read, settings.DESK_THREADS_PER_READER))
-        asyncio.run(close_all(inspection._load, 1))
+        asyncio.run(close_all(inspection._read_books, 1))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from marketdata.book import mirror_keys
 from marketdata.models import BookSequence
 from matching.audit import live, run_audit
 from matching.audit.live import Mirror, Skipped, audit_mirrors, audit_workers
-from matching.inspection import _compare
+from matching.inspection import _decide
 from orders.messages import BookState, heartbeat_key
 from orders.models import Order
 from tests.engine.flows import SHAPES
@@ -226,6 +226,6 @@ def test_sequences_that_go_back_are_no_trading(what: str) -> None:
     sequences, verdict = READINGS[what]
     before, worker, stored = ({"BTC-USD": BookState(sequence, "hash")} for sequence in sequences)
     decided: dict[str, str] = {}
-    undecided = _compare(before, worker, stored, decided)
+    undecided = _decide(before, worker, stored, decided)
     assert bool(undecided) == (verdict is None)
     assert bool(decided.get("BTC-USD")) == bool(verdict)

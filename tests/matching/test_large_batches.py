@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 from base.redis import connect_redis
 from marketdata.messages import MarketBatch
 from matching.batch import Batch
-from matching.documents import TRADES_TOLD_MAX, market_batches, order_documents
+from matching.documents import TRADES_IN_UPDATE_MAX, market_batches, order_documents
 from matching.ledger import Ledger
 from matching.recovery import load_books
 from orders.desk import current_desk
@@ -101,7 +101,7 @@ def test_a_sweep_is_told_in_messages_that_join(settings: Settings) -> None:
     makers = [place("sell", 100 + number // 3, 2, client_id=f"c{number}") for number in range(60)]
     partition.run(*makers)
     copy = copy_of(partition)
-    sweep = place("buy", 200, 2 * (TRADES_TOLD_MAX + 5) + 1)
+    sweep = place("buy", 200, 2 * (TRADES_IN_UPDATE_MAX + 5) + 1)
     late = place("sell", 600, 1)
     batch, settled = partition.run(sweep, late)
     messages = messages_of(batch, settled)
@@ -121,7 +121,7 @@ def test_a_sweep_is_told_in_messages_that_join(settings: Settings) -> None:
     expected = copy_of(partition)
     assert (copy.sequence, copy.checksum()) == (expected.sequence, expected.checksum())
     assert copy.levels("sell") == expected.levels("sell")
-    assert sum(len(message.trades) for message in messages) == len(batch.trades) == TRADES_TOLD_MAX + 6
+    assert sum(len(message.trades) for message in messages) == len(batch.trades) == TRADES_IN_UPDATE_MAX + 6
     told = [client_id for message in messages for client_id, _, _ in message.orders]
     assert len(told) == len(batch.trades) + 2
     assert [message.minute is not None for message in messages] == [False] * (len(messages) - 1) + [True]

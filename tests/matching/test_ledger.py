@@ -39,11 +39,11 @@ def test_the_lease_is_renewed_again_after_the_connection_for_that_broke() -> Non
         try:
             lease = await ledger.acquire("tests")
             assert lease is not None
-            await ledger.renew_beside(lease)
+            await ledger.renew_on_second_connection(lease)
             await asyncio.to_thread(end_sessions_but, others)
             with pytest.raises((OperationalError, InterfaceError)):
-                await ledger.renew_beside(lease)
-            await ledger.renew_beside(lease)
+                await ledger.renew_on_second_connection(lease)
+            await ledger.renew_on_second_connection(lease)
         finally:
             await ledger.aclose()
 

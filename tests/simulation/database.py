@@ -313,7 +313,7 @@ class SimulatedLedger:
     async def renew(self, lease: Lease) -> Lease:
         return await self._renew(lease, "settling")
 
-    async def renew_beside(self, lease: Lease) -> None:
+    async def renew_on_second_connection(self, lease: Lease) -> None:
         await self._renew(lease, "renewing")
 
     async def _renew(self, lease: Lease, connection: str) -> Lease:
