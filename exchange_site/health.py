@@ -5,7 +5,8 @@ from rest_framework.request import Request
 
 from exchange_site import schema
 from orders.health import current_health
-from rest.content import JSONResponse, encode_json
+from rest.content import JSONResponse
+from rest.encoding import encode_json
 from rest.schema import operation
 from rest.viewset import AsyncViewSet
 

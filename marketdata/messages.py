@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from orders.documents import OrderState
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.numbers import Number
 
 

@@ -12,7 +12,7 @@ from matching.settlement import ChangedOrder, Settled
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
 from orders.grid import Grid
 from orders.messages import CancelOrder, Reply, ReplyKind
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.numbers import Number
 from rest.times import time_text
 

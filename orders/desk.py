@@ -23,7 +23,7 @@ from orders.models import RESTING_STATUSES, Order, OrderStatus
 from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
 from orders.selectors import find_order, find_order_row, find_order_rows_by_key
 from orders.serializers import to_grid
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.exceptions import (
     BeyondLimits,
     IdempotencyKeyReused,

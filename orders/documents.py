@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.numbers import EXACT, Number, average_text, json_decimal, json_number, json_optional_decimal
 from rest.times import time_text
 

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from orders.gateway import current_gateway
 from orders.instruments import directory
 from orders.partition_states import read_partition_states
-from rest.content import encode_json
 from rest.database import DatabaseReader
+from rest.encoding import encode_json
 from rest.exceptions import Unavailable
 from rest.loops import per_event_loop
 from rest.redis import RedisSession, connect_redis

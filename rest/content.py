@@ -17,10 +17,10 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
+from rest.encoding import encode_json
 from rest.exceptions import InvalidRequest, UnsupportedMediaType
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-encode_json = msgspec.json.Encoder().encode
 
 JSON = "application/json"
 NAMED_KEY_CHARACTERS_MAX = 64  # of a repeated key, in the answer that names it

@@ -10,7 +10,7 @@ from marketdata.stream.book_copy import BookCopy, LevelKey
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.pace import Pace
 from marketdata.stream.packet import Packet
-from rest.content import encode_json
+from rest.encoding import encode_json
 
 
 class BookAudience(Audience):

@@ -17,7 +17,7 @@ from marketdata.messages import CandleMessage, Minute
 from marketdata.selectors import TICKER_WINDOW, window_start
 from marketdata.stream.audiences import StateAudience
 from marketdata.stream.tape import Tape
-from rest.content import encode_json
+from rest.encoding import encode_json
 
 RESOLUTION = timedelta(microseconds=1)
 

@@ -20,7 +20,7 @@ from marketdata.stream.packet import Packet
 from marketdata.stream.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
 from marketdata.stream.topics import Topic
 from orders.instruments import TradedInstrument, directory
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.exceptions import Refusal, Unavailable
 
 logger = logging.getLogger(__name__)

@@ -36,7 +36,7 @@ from marketdata.stream.tape import Tape
 from marketdata.stream.topics import Channel, Topic
 from orders.documents import order_update
 from orders.instruments import TradedInstrument
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.exceptions import Unavailable
 
 logger = logging.getLogger(__name__)

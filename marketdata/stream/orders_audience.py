@@ -14,8 +14,8 @@ from marketdata.stream.packet import Packet, packets_of
 from marketdata.stream.snapshots import snapshot_budget
 from orders.documents import OrderState, stored_state
 from orders.instruments import TradedInstrument
-from rest.content import encode_json
 from rest.database import read_database
+from rest.encoding import encode_json
 from rest.exceptions import Unavailable
 from rest.loops import per_event_loop
 from rest.times import now_text

@@ -24,7 +24,7 @@ from marketdata.stream.book_copy import BookCopy
 from marketdata.stream.outbox import Outbox
 from marketdata.stream.packet import Packet
 from orders.models import Side
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.loops import per_event_loop
 from rest.times import now_text
 

@@ -9,7 +9,7 @@ from marketdata.messages import Depth, Ticker
 from marketdata.stream.book_copy import BookCopy
 from marketdata.stream.tape import Tape
 from orders.models import Side
-from rest.content import encode_json
+from rest.encoding import encode_json
 from rest.numbers import json_optional_decimal
 from rest.times import now_text, time_text
 

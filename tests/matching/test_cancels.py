@@ -19,8 +19,8 @@ from orders.messages import PlaceOrder, ReplyKind, stream_key
 from orders.models import Instrument, Order
 from orders.order_ids import client_bucket, new_order_id
 from orders.selectors import find_order
-from rest.content import encode_json
 from rest.database import read_database
+from rest.encoding import encode_json
 from rest.exceptions import NotFound, OrderNotOpen, OutcomeUnknown, RateLimited, Unavailable
 from rest.redis import connect_redis
 from tests.matching.live import live_worker, mine, run_scenario, submit

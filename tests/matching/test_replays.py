@@ -15,8 +15,8 @@ from orders.gateway.link import RedisLink
 from orders.instruments import InstrumentDirectory, load_instruments
 from orders.look_ups import DeskReads, desk_reads
 from orders.selectors import find_order
-from rest.content import encode_json
 from rest.database import read_database
+from rest.encoding import encode_json
 from rest.exceptions import (
     BeyondLimits,
     IdempotencyKeyReused,
