@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -77,6 +78,20 @@ SERVERS = EmbeddedServers(
 _variables = exchange_variables(DATA_DIR)
 os.environ.clear()
 os.environ.update(_variables)
+
+
+def only_one_authority() -> Path:
+    """A file with the first of the authorities that TLS trusts.
+
+    Each httpx client, so each `httpx.get`, reads all of them though it may never speak TLS, which takes longer
+    than most requests do. No test speaks TLS.
+    """
+    file, end = DATA_DIR / "authority.pem", "-----END CERTIFICATE-----\n"
+    file.write_text("".join(Path(certifi.where()).read_text().partition(end)[:2]))
+    return file
+
+
+os.environ["SSL_CERT_FILE"] = str(only_one_authority())
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist itself has an answer too
