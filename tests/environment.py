@@ -7,7 +7,9 @@ gone afterwards, also when the run is interrupted or terminated; only the source
 """
 
 import compileall
+import contextlib
 import os
+import random
 import re
 import shutil
 import signal
@@ -31,6 +33,7 @@ ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # a parameter of tests 
 LONGEST = ("tests/system/", "tests/simulation/")
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
+PORTS = range(12_000, 32_000)  # below those of outgoing connections, which begin at 32,768 on Linux
 ROOT = Path(__file__).resolve().parents[1]
 # What child processes import of ours.
 SOURCES = (
@@ -47,11 +50,12 @@ SOURCES = (
 
 
 def free_port() -> int:
-    """A TCP port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port that nobody used a moment ago, and that the system gives to no connection meanwhile."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def exchange_variables(data_dir: Path) -> dict[str, str]:
