@@ -8,7 +8,8 @@ from django.core.exceptions import DisallowedHost, PermissionDenied, SuspiciousO
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
-from rest.content import JSON, encode_json
+from rest.content import JSON
+from rest.encoding import encode_json
 from rest.exceptions import InvalidRequest, Refusal
 
 logger = logging.getLogger(__name__)
