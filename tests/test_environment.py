@@ -79,7 +79,7 @@ def start(variables: dict[str, str], data_dir: Path) -> subprocess.CompletedProc
 # Each of some variables alone, in a process of its own that has all modules of others already.
 EACH_ALONE = """
 import json, os, sys
-import django.conf, django.urls, psycopg.conninfo
+import django.conf, django.urls, msgspec, prometheus_client, psycopg.conninfo
 folder, variables = sys.argv[1], json.loads(sys.argv[2])
 for name, value in variables.items():
     if not os.fork():
