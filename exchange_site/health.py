@@ -3,9 +3,10 @@
 from django.conf import settings
 from rest_framework.request import Request
 
+from base.encoding import encode_json
 from exchange_site import schema
 from orders.health import current_health
-from web.content import JSONResponse, encode_json
+from web.content import JSONResponse
 from web.schema import operation
 from web.viewset import AsyncViewSet
 

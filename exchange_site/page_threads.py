@@ -4,6 +4,7 @@ Django's ASGI handler makes a thread for each request. A page that was given up 
 the number of threads would have no bound.
 """
 
+import functools
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -30,8 +31,7 @@ class PageThreads:
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREAD_NAMES)
-        self._handler = BaseHandler()
-        self._handler.load_middleware()
+        self._handler = _shared_handler()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         body = (await receive()).get("body", b"")
@@ -63,6 +63,14 @@ class PageThreads:
         if not response.has_header("Content-Length"):
             headers.append((b"content-length", str(len(content)).encode()))
         return response.status_code, headers, content
+
+
+@functools.cache
+def _shared_handler() -> BaseHandler:
+    """One for all threads of the process: its middleware looks at every static file when it is made."""
+    handler = BaseHandler()
+    handler.load_middleware()
+    return handler
 
 
 @receiver(connection_created)

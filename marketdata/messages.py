@@ -10,9 +10,9 @@ from decimal import Decimal
 
 import msgspec
 
+from base.encoding import encode_json
 from base.numbers import Number
 from orders.documents import OrderState
-from web.content import encode_json
 
 
 class LevelDocument(msgspec.Struct):

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from base.encoding import encode_json
 from base.numbers import Number
 from base.times import time_text
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
@@ -14,7 +15,6 @@ from matching.settlement import ChangedOrder, Settled
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
 from orders.grid import Grid
 from orders.messages import CancelOrder, Reply, ReplyKind
-from web.content import encode_json
 
 TRADES_IN_UPDATE_MAX = 50
 """The most trades of an order that its update to the stream may carry, although the stream leaves

@@ -15,6 +15,7 @@ import msgspec
 import uuid_utils
 from django.conf import settings
 
+from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
 from orders import messages
@@ -28,7 +29,6 @@ from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
 from orders.refusals import BeyondLimits, IdempotencyKeyReused, InstrumentHalted, OrderNotFound, OrderNotOpen
 from orders.selectors import find_order, find_order_row, find_order_rows_by_key
 from orders.serializers import to_grid
-from web.content import encode_json
 
 # A cancel may need several replies and look-ups. Together they may take as long as one reply and
 # one look-up, like an order.

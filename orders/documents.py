@@ -7,9 +7,9 @@ from uuid import UUID
 
 import msgspec
 
+from base.encoding import encode_json
 from base.numbers import EXACT, Number, average_text, json_decimal, json_number, json_optional_decimal
 from base.times import time_text
-from web.content import encode_json
 
 
 class StoredOrder(Protocol):

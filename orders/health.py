@@ -15,6 +15,7 @@ from django.db import ProgrammingError, connection
 from redis.exceptions import RedisError
 
 from base.database import DatabaseReader
+from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.redis import RedisSession, connect_redis
 from base.refusals import Unavailable
@@ -23,7 +24,6 @@ from base.times import time_text
 from orders.gateway import current_gateway
 from orders.instruments import directory
 from orders.partition_states import read_partition_states
-from web.content import encode_json
 
 OK = "ok"
 NOT_ANSWERING = "not answering"

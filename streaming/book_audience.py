@@ -4,13 +4,13 @@ from collections.abc import Container
 
 from django.conf import settings
 
+from base.encoding import encode_json
 from marketdata.messages import MarketBatch, OrderBookDelta
 from streaming.audiences import Audience
 from streaming.book_copy import BookCopy, LevelKey
 from streaming.outbox import Outbox
 from streaming.pace import Pace
 from streaming.packet import Packet
-from web.content import encode_json
 
 
 class BookAudience(Audience):

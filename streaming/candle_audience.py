@@ -11,13 +11,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from django.conf import settings
 
+from base.encoding import encode_json
 from marketdata.candles import candle_start
 from marketdata.documents import candle_of
 from marketdata.messages import CandleMessage, Minute
 from marketdata.selectors import TICKER_WINDOW, window_start
 from streaming.audiences import StateAudience
 from streaming.tape import Tape
-from web.content import encode_json
 
 RESOLUTION = timedelta(microseconds=1)
 

@@ -11,6 +11,7 @@ from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
+from base.encoding import encode_json
 from base.refusals import Refusal, Unavailable
 from marketdata.messages import error_text
 from orders.instruments import TradedInstrument, directory
@@ -20,7 +21,6 @@ from streaming.outbox import Outbox
 from streaming.packet import Packet
 from streaming.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
 from streaming.topics import Topic
-from web.content import encode_json
 
 logger = logging.getLogger(__name__)
 

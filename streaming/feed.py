@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import msgspec
 from django.conf import settings
 
+from base.encoding import encode_json
 from base.refusals import Unavailable
 from marketdata.book import Book, read_book
 from marketdata.messages import MarketBatch, Minute, Resumed, error_text
@@ -39,7 +40,6 @@ from streaming.snapshots import BookSnapshots
 from streaming.states import depth_text, ticker_text
 from streaming.tape import Tape
 from streaming.topics import Channel, Topic
-from web.content import encode_json
 
 logger = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ import asyncio
 from django.conf import settings
 
 from base.database import read_database
+from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.refusals import Unavailable
 from base.times import now_text
@@ -18,7 +19,6 @@ from streaming.audiences import Audience
 from streaming.outbox import Outbox
 from streaming.packet import Packet, packets_of
 from streaming.snapshots import snapshot_budget
-from web.content import encode_json
 
 ORDER_COST = 10  # the cost of an order in a snapshot, in price levels
 

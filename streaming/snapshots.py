@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.times import now_text
 from marketdata.book import BookLevel
@@ -27,7 +28,6 @@ from streaming.book_audience import BookAudience
 from streaming.book_copy import BookCopy
 from streaming.outbox import Outbox
 from streaming.packet import Packet
-from web.content import encode_json
 
 SNAPSHOT_COST = 50  # the cost of a snapshot in addition to its levels, in levels
 SLICE_SHARE = 4  # Slices take a fourth of the time: each pause is 3 times as long as its slice.

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from django.conf import settings
 
+from base.encoding import encode_json
 from base.numbers import json_optional_decimal
 from base.times import now_text, time_text
 from marketdata.documents import statistics_fields
@@ -11,7 +12,6 @@ from marketdata.messages import Depth, Ticker
 from orders.models import Side
 from streaming.book_copy import BookCopy
 from streaming.tape import Tape
-from web.content import encode_json
 
 
 def depth_text(symbol: str, copy: BookCopy) -> str:

@@ -3,18 +3,23 @@
 `-p tests.environment` in `pyproject.toml` loads it. It gives the run a data folder and a port of its own,
 takes away the variables that would change the exchange's behaviour, and starts a real PostgreSQL and a real
 Valkey (unless POSTGRES_URI or REDIS_URL name others), so that tests can run while `make run` runs. All is
-gone afterwards, also when the run is interrupted or terminated.
+gone afterwards, also when the run is interrupted or terminated; only the sources' bytecode stays.
 """
 
+import compileall
+import contextlib
 import os
+import random
 import re
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -24,18 +29,36 @@ from hosting.embedded.processes import ProcessError
 from hosting.embedded.servers import EmbeddedServers
 
 PROCESSES = 3  # of one run; each has servers of its own
-ASGI_SERVER = re.compile(r"\[(uvicorn|daphne)[-\]]")  # the first parameter of tests on either
+ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # a parameter of tests on either
 LONGEST = ("tests/system/", "tests/simulation/")
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
+PORTS = range(12_000, 32_000)  # below those of outgoing connections, which begin at 32,768 on Linux
+ROOT = Path(__file__).resolve().parents[1]
+# What child processes import of ours.
+SOURCES = (
+    "base",
+    "chaos",
+    "exchange_site",
+    "hosting",
+    "loadtools",
+    "marketdata",
+    "matching",
+    "operators",
+    "orders",
+    "streaming",
+    "tests",
+    "web",
+)
 
 
 def free_port() -> int:
-    """A TCP port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """A TCP port that nobody used a moment ago, and that the system gives to no connection meanwhile."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def exchange_variables(data_dir: Path) -> dict[str, str]:
@@ -47,7 +70,12 @@ def exchange_variables(data_dir: Path) -> dict[str, str]:
     return {**kept, "EXCHANGE_DATA_DIR": str(data_dir), "PORT": str(free_port())}
 
 
+# Otherwise each process of a run rewrites the assertions of all tests and plugins again.
+sys.dont_write_bytecode = False
+
 DATA_DIR = Path(tempfile.mkdtemp(prefix="exchange-tests-"))
+# What all processes of a run share: the folder of the one that distributes the tests, whose variables they inherit.
+SHARED_DIR = Path(os.environ["EXCHANGE_DATA_DIR"]) if "PYTEST_XDIST_WORKER" in os.environ else DATA_DIR
 SERVERS = EmbeddedServers(
     Locations(DATA_DIR),
     postgres=not os.environ.get("POSTGRES_URI"),
@@ -57,6 +85,20 @@ SERVERS = EmbeddedServers(
 _variables = exchange_variables(DATA_DIR)
 os.environ.clear()
 os.environ.update(_variables)
+
+
+def only_one_authority() -> Path:
+    """A file with the first of the authorities that TLS trusts.
+
+    Each httpx client, so each `httpx.get`, reads all of them though it may never speak TLS, which takes longer
+    than most requests do. No test speaks TLS.
+    """
+    file, end = DATA_DIR / "authority.pem", "-----END CERTIFICATE-----\n"
+    file.write_text("".join(Path(certifi.where()).read_text().partition(end)[:2]))
+    return file
+
+
+os.environ["SSL_CERT_FILE"] = str(only_one_authority())
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist itself has an answer too
@@ -82,7 +124,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedExchan
     return SharedExchangeScheduling(config, log)
 
 
+def compile_sources() -> None:
+    """Write the bytecode of our sources, once for all processes that the tests start.
+
+    Where PYTHONDONTWRITEBYTECODE is set, each of these hundreds would compile all that it imports.
+    A file that can't be written, or a folder, is passed over.
+    """
+    for name in SOURCES:
+        compileall.compile_dir(ROOT / name, quiet=2)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        compile_sources()
     if config.option.collectonly or config.option.help or _only_distributes(config):
         return
     # A termination is an interruption: fixtures are torn down, and the data folder goes.

@@ -18,10 +18,10 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
+from base.encoding import encode_json
 from base.refusals import InvalidRequest, Refusal, RefusalKind
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-encode_json = msgspec.json.Encoder().encode
 
 JSON = "application/json"
 NAMED_KEY_CHARACTERS_MAX = 64  # an error message shows this much of a repeated key

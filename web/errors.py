@@ -8,8 +8,9 @@ from django.core.exceptions import DisallowedHost, PermissionDenied, SuspiciousO
 from django.http import Http404, HttpRequest, HttpResponse
 from rest_framework import exceptions
 
+from base.encoding import encode_json
 from base.refusals import Allowance, InvalidRequest, RateLimited, Refusal, RefusalKind
-from web.content import JSON, UnsupportedMediaType, encode_json
+from web.content import JSON, UnsupportedMediaType
 
 logger = logging.getLogger(__name__)
 

@@ -61,12 +61,16 @@ def stop_leftovers(data_dir: Path, pause: Pause) -> None:
 
 
 def _runs(pid: int) -> bool:
-    """Whether it may still hold files and ports: a process that ends loses its variables before them."""
+    """Whether it may still hold files and ports: a process that ends loses its variables before them.
+
+    Its first thread may end before the others, which hold them until they have ended, too.
+    """
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
-    return state not in ("Z", "X")
+    state, threads = fields[0], int(fields[17])
+    return state not in ("Z", "X") or threads > 1
 
 
 def _marked(data_dir: Path) -> set[int]:

@@ -1,4 +1,8 @@
-"""A running exchange on each ASGI server, with a little trading in it, and the operator's browser."""
+"""A running exchange on each ASGI server, with a little trading in it, and the operator's browser.
+
+What the pages show and do is the same code on either server: tests of that run on uvicorn alone, by ON_UVICORN.
+Logins are tried on both: what a server says of addresses, connections and cookies matters to them.
+"""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,6 +16,8 @@ from tests.environment import free_port
 from tests.system.exchange import RunningExchange
 
 PASSWORD = re.compile(r"the password (\S+): shown")
+
+ON_UVICORN = pytest.mark.parametrize("exchange", ["uvicorn"], indirect=True)
 
 Place = Callable[..., Any]
 

@@ -8,8 +8,10 @@ import psutil
 import pytest
 
 from tests.admin.browser import Browser
-from tests.admin.conftest import Place
+from tests.admin.conftest import ON_UVICORN, Place
 from tests.system.exchange import RunningExchange, wait_until
+
+pytestmark = ON_UVICORN
 
 READ_ONLY = (
     "orders/order/",

@@ -15,13 +15,14 @@ from exchange_site.entrance import FairQueue
 from operators import tickets
 from operators.logins import counted_address
 from tests.admin.browser import Browser
-from tests.admin.conftest import Place
+from tests.admin.conftest import ON_UVICORN, Place
 from tests.system.exchange import RunningExchange, wait_until
 
 CROWD = 130
 LOCK_AFTER = 5
 
 
+@ON_UVICORN
 @pytest.mark.parametrize("name", ["admin", "nobody-at-all"])
 def test_a_name_is_locked_at_an_address_after_some_guesses(exchange: RunningExchange, name: str) -> None:
     with Browser(exchange.url, address="127.0.0.9") as guesser:
@@ -103,6 +104,7 @@ def test_a_form_without_its_token_is_refused_in_words(exchange: RunningExchange)
     assert "GET /admin/login/ first" in answer.json()["error"]["message"]
 
 
+@ON_UVICORN
 @pytest.mark.parametrize(
     ("asked", "leads_to"),
     [

@@ -10,8 +10,10 @@ from django.conf import settings
 
 from hosting.embedded.locations import Locations
 from tests.admin.browser import Browser, Page
-from tests.admin.conftest import Place
+from tests.admin.conftest import ON_UVICORN, Place
 from tests.system.exchange import RunningExchange, manage, wait_until
+
+pytestmark = ON_UVICORN
 
 ORDERS, INSTRUMENTS, AUDIT = "orders/order/", "orders/instrument/", "operators/auditrecord/"
 FORM = {

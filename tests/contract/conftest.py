@@ -1,4 +1,8 @@
-"""One running exchange for all tests of the contract: on uvicorn, and again on daphne."""
+"""One running exchange for all tests of the contract: on uvicorn, and again on daphne.
+
+Tests of what no server takes part in, such as the checks of a document's fields, run on uvicorn alone, by
+ON_UVICORN. What a server reads, frames, closes or counts is tried on both, and so is each endpoint.
+"""
 
 import itertools
 import re
@@ -11,6 +15,7 @@ from tests.contract.market import Market
 from tests.contract.stream import Stream
 from tests.system.exchange import RunningExchange
 
+ON_UVICORN = pytest.mark.parametrize("asgi_server", ["uvicorn"], indirect=True)
 ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback|Warning: ).*$", re.MULTILINE)
 
 _client_numbers = itertools.count(1)
@@ -26,6 +31,18 @@ def asgi_server(request: pytest.FixtureRequest) -> str:
 def shared_exchange(asgi_server: str) -> Iterator[RunningExchange]:
     """Without a rate limit. Tests ask for `exchange`."""
     with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": asgi_server}) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
+    """With the limit of requests that an exchange has by default, and pages of two other origins."""
+    variables = {
+        "EXCHANGE_ASGI_SERVER": asgi_server,
+        "EXCHANGE_RATE_LIMIT": "100/min",
+        "EXCHANGE_CORS_ORIGINS": "https://app.example.com:443, http://localhost:3000",
+    }
+    with RunningExchange(variables=variables) as running:
         yield running
 
 

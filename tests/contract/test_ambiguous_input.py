@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.contract.client import Client, order_body
+from tests.contract.conftest import ON_UVICORN
 from tests.contract.market import Market
 from tests.contract.test_bad_input import send_bytes, status_of
 from tests.system.exchange import RunningExchange
@@ -36,6 +37,7 @@ POSTS = ["/orders", f"/orders/{UNKNOWN_ID}/cancel"]
 FOREIGN_NAMES = ["symbol", "idempotency_key", "Instrument", "limit[]", "price", "é", "x" * 100]
 
 
+@ON_UVICORN
 @pytest.mark.parametrize("path", PARAMETERS)
 @pytest.mark.parametrize("name", FOREIGN_NAMES)
 def test_an_unknown_parameter_is_refused_with_those_that_are_known(
@@ -56,6 +58,7 @@ def test_a_parameter_that_comes_twice_is_refused(client: Client, path: str, name
         assert client.get(f"{path}?{name}={value}&{second}").refused_fields() == {name}
 
 
+@ON_UVICORN
 @pytest.mark.parametrize(("path", "name", "value"), GIVEN)
 def test_an_empty_parameter_is_refused(client: Client, path: str, name: str, value: str) -> None:
     for query in (f"{name}=", name, f"{name}=&"):
@@ -149,6 +152,7 @@ def test_the_repeated_header_is_named(client: Client, exchange: RunningExchange,
     assert fields == {"idempotency-key": ["Sent more than once."]}
 
 
+@ON_UVICORN
 @pytest.mark.parametrize("where", ["place", "cancel"])
 def test_a_repeated_key_of_a_body_is_refused(client: Client, instrument: str, where: str) -> None:
     order = client.place(instrument, "buy", 1, 10)
@@ -163,6 +167,7 @@ def test_a_repeated_key_of_a_body_is_refused(client: Client, instrument: str, wh
     assert client.book(instrument)["sequence"] == 1
 
 
+@ON_UVICORN
 @pytest.mark.parametrize("name", ["client_id", "instrument", "side", "type", "price", "quantity"])
 def test_each_field_of_an_order_may_come_only_once(client: Client, instrument: str, name: str) -> None:
     body = order_body(instrument, "buy", 1, 10)
@@ -173,6 +178,7 @@ def test_each_field_of_an_order_may_come_only_once(client: Client, instrument: s
 CODINGS = ["gzip", "br", "deflate", "zstd", "GZIP", "x-unknown", "identity, gzip", "gzip, identity"]
 
 
+@ON_UVICORN
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("path", POSTS)
 def test_an_encoded_body_is_refused_unread(client: Client, instrument: str, path: str, coding: str) -> None:
@@ -189,6 +195,7 @@ def test_identity_is_no_encoding(client: Client, instrument: str, coding: str) -
     assert client.post("/orders", body, {"Content-Encoding": coding}).status == 201
 
 
+@ON_UVICORN
 def test_a_cursor_of_another_query_is_refused(client: Client, market: Market, client_id: str) -> None:
     instruments = [market.fresh_instrument() for _ in range(2)]
     for instrument in instruments:

@@ -5,8 +5,11 @@ from decimal import Decimal
 import pytest
 
 from tests.contract.client import Client, order_body
+from tests.contract.conftest import ON_UVICORN
 from tests.contract.market import Market
 from tests.contract.stream import Stream
+
+pytestmark = ON_UVICORN
 
 
 @pytest.fixture

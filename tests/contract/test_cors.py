@@ -9,8 +9,7 @@ import websockets
 from tests.contract.client import Client, order_body
 from tests.system.exchange import RunningExchange
 
-LISTED = "https://app.example.com"
-PORTED = "http://localhost:3000"
+LISTED, PORTED = "https://app.example.com", "http://localhost:3000"  # by the variable of strict_exchange
 FOREIGN = [
     "https://evil.example",
     "http://app.example.com",
@@ -27,20 +26,9 @@ FOREIGN = [
 EXPOSED = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "Idempotency-Replayed"}
 
 
-@pytest.fixture(scope="module", params=["uvicorn", "daphne"])
-def cors_exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
-    variables = {
-        "EXCHANGE_ASGI_SERVER": str(request.param),
-        "EXCHANGE_CORS_ORIGINS": f"{LISTED}:443, {PORTED}",
-        "EXCHANGE_RATE_LIMIT": "100/min",
-    }
-    with RunningExchange(variables=variables) as running:
-        yield running
-
-
 @pytest.fixture
-def page(cors_exchange: RunningExchange) -> Iterator[Client]:
-    with Client(cors_exchange.url) as connected:
+def page(strict_exchange: RunningExchange) -> Iterator[Client]:
+    with Client(strict_exchange.url) as connected:
         yield connected
 
 
@@ -114,9 +102,9 @@ def test_programs_and_own_pages_go_on_as_before(page: Client) -> None:
 
 
 @pytest.mark.parametrize("origin", [LISTED, PORTED, "http://127.0.0.1", None])
-def test_the_stream_takes_the_same_origins(cors_exchange: RunningExchange, origin: str | None) -> None:
+def test_the_stream_takes_the_same_origins(strict_exchange: RunningExchange, origin: str | None) -> None:
     async def ping() -> str:
-        async with websockets.connect(cors_exchange.ws_url, origin=origin) as stream:  # type: ignore[arg-type]
+        async with websockets.connect(strict_exchange.ws_url, origin=origin) as stream:  # type: ignore[arg-type]
             await stream.send('{"type":"ping","id":1}')
             return str(await stream.recv())
 
@@ -124,18 +112,18 @@ def test_the_stream_takes_the_same_origins(cors_exchange: RunningExchange, origi
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-def test_the_stream_refuses_other_origins(cors_exchange: RunningExchange, origin: str) -> None:
-    before = len(cors_exchange.log())
+def test_the_stream_refuses_other_origins(strict_exchange: RunningExchange, origin: str) -> None:
+    before = len(strict_exchange.log())
 
     async def connect() -> None:
-        async with websockets.connect(cors_exchange.ws_url, origin=origin):  # type: ignore[arg-type]
+        async with websockets.connect(strict_exchange.ws_url, origin=origin):  # type: ignore[arg-type]
             pass
 
     with pytest.raises(websockets.InvalidStatus) as refused:
         asyncio.run(connect())
     # Daphne's WebSocket library refuses by itself what is no URL.
     assert refused.value.response.status_code in (400, 403)
-    assert "Traceback" not in cors_exchange.log()[before:]
+    assert "Traceback" not in strict_exchange.log()[before:]
 
 
 def test_without_the_variable_no_answer_bears_such_headers(client: Client) -> None:

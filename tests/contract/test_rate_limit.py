@@ -17,17 +17,9 @@ OLD_ID = "01990000-0000-7000-8000-000000000001"  # as of the first instrument
 _client_numbers = count(1)
 
 
-@pytest.fixture(scope="module")
-def limited_exchange(asgi_server: str) -> Iterator[RunningExchange]:
-    """With the limit that an exchange has by default."""
-    variables = {"EXCHANGE_ASGI_SERVER": asgi_server, "EXCHANGE_RATE_LIMIT": "100/min"}
-    with RunningExchange(variables=variables) as running:
-        yield running
-
-
 @pytest.fixture
-def limited(limited_exchange: RunningExchange) -> Iterator[Client]:
-    with Client(limited_exchange.url) as connected:
+def limited(strict_exchange: RunningExchange) -> Iterator[Client]:
+    with Client(strict_exchange.url) as connected:
         yield connected
 
 

@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.contract.client import Client
+from tests.contract.conftest import ON_UVICORN
 from tests.system.exchange import RunningExchange
 
 EXAMPLES = 40  # of each operation and mode
@@ -61,6 +62,7 @@ def api_schema(exchange: RunningExchange, client: Client) -> Any:
     return schemathesis.openapi.from_url(f"{exchange.url}/docs/schema?format=json")
 
 
+@ON_UVICORN
 @pytest.mark.parametrize(
     ("path", "method", "mode"),
     [(*operation, GenerationMode.POSITIVE) for operation in sorted(OPERATIONS)]

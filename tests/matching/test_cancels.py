@@ -10,6 +10,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from base.database import read_database
+from base.encoding import encode_json
 from base.redis import connect_redis
 from base.refusals import NotFound, OutcomeUnknown, RateLimited, Unavailable
 from operators.audit import Actor
@@ -25,7 +26,6 @@ from orders.refusals import OrderNotOpen
 from orders.selectors import find_order
 from tests.matching.live import live_worker, mine, run_scenario, submit
 from tests.matching.partition import cancel, new_id, place
-from web.content import encode_json
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 

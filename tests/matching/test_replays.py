@@ -10,6 +10,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from base.database import read_database
+from base.encoding import encode_json
 from base.redis import connect_redis
 from base.refusals import OutcomeUnknown, RateLimited, Unavailable
 from orders.desk import OrderDesk, OrderRequest
@@ -21,7 +22,6 @@ from orders.refusals import BeyondLimits, IdempotencyKeyReused, InstrumentHalted
 from orders.selectors import find_order
 from tests.matching.live import live_worker, run_scenario
 from tests.patience import PATIENCE_SECONDS
-from web.content import encode_json
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 

@@ -3,6 +3,8 @@
 import asyncio
 from random import Random
 
+from tests.simulation.virtual_loop import pass_time
+
 STEP_SECONDS_MAX = 0.002
 
 
@@ -34,7 +36,7 @@ class Process:
             raise ProcessDied(self.name)
         self._faults.before_step(self)
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._random.uniform(0, STEP_SECONDS_MAX))
+        await pass_time(self._random.uniform(0, STEP_SECONDS_MAX))
         while self.alive and loop.time() < self.frozen_until:  # noqa: ASYNC110 - it may be frozen for longer meanwhile
             await asyncio.sleep(self.frozen_until - loop.time())
         if not self.alive:

@@ -1,47 +1,96 @@
-"""An event loop whose time passes at once: it jumps to the next timer when no task is ready."""
+"""An event loop whose time passes at once: it jumps to the next timer when no task is ready.
+
+It does what asyncio's loop does, in the same order, with less work for each step: nothing else can wake it, there
+are no files to wait for, and a run takes thousands of steps.
+"""
 
 import asyncio
-import selectors
-from collections.abc import Mapping
-from typing import Any
+import heapq
+import itertools
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, TypeVarTuple
+
+Arguments = TypeVarTuple("Arguments")
 
 
 class Deadlock(Exception):
     """Every task waits, and no timer will wake one."""
 
 
-class _Jump(selectors.BaseSelector):
-    """Where other loops wait for files, this one moves the clock."""
-
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise Deadlock
-        self._loop.now += timeout
-        return []
-
-    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
-        raise NotImplementedError
-
-    unregister = register  # type: ignore[assignment]
-
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        return {}
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
     """Deterministic: tasks run in the order in which they became ready, timers in the order of their times."""
+
+    _ready: Any  # asyncio's own queue of handles
 
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self._selector = _Jump(self)
+        self._timers: list[tuple[float, int, asyncio.TimerHandle | asyncio.Future[None]]] = []
+        self._numbers = itertools.count()  # of timers for the same time, the first one comes first
 
     def time(self) -> float:
         """Seconds since the loop was made."""
         return self.now
 
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
+    def call_soon(
+        self, callback: Callable[[*Arguments], object], *args: *Arguments, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*Arguments], object],
+        *args: *Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.now + delay, callback, *args, context=context)
+
+    def after(self, seconds: float) -> asyncio.Future[None]:
+        """Done when so much time has passed: `asyncio.sleep` in fewer steps."""
+        future: asyncio.Future[None] = self.create_future()
+        heapq.heappush(self._timers, (self.now + seconds, next(self._numbers), future))
+        return future
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is left out when its time comes."""
+
+    def _run_once(self) -> None:
+        """Run what is ready, and before that let the time of the next timer come if nothing is."""
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not ready:
+            if not timers:
+                raise Deadlock
+            self.now = max(self.now, timers[0][0])
+        while timers and timers[0][0] <= self.now:
+            timer = heapq.heappop(timers)[2]
+            if isinstance(timer, asyncio.TimerHandle):
+                ready.append(timer)
+            elif not timer.done():
+                timer.set_result(None)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
+
+
+async def pass_time(seconds: float) -> None:
+    """Sleep on any loop."""
+    loop = asyncio.get_running_loop()
+    await (loop.after(seconds) if isinstance(loop, VirtualLoop) else asyncio.sleep(seconds))

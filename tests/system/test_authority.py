@@ -178,8 +178,8 @@ def as_the_version_before(data_dir: Path) -> None:
         (data_dir / name).unlink()
 
 
-def test_a_folder_of_the_version_before_changes_hands(tmp_path: Path) -> None:
-    with RunningExchange(tmp_path / "data") as exchange:
+def test_a_folder_of_the_version_before_changes_hands() -> None:
+    with RunningExchange() as exchange:
         order = place_order(exchange)
         assert exchange.stop() == 0
         if os.geteuid() == 0:
@@ -289,13 +289,13 @@ def test_a_production_trades_with_a_role_for_each_process(production: dict[str, 
 
 
 @as_root
-@pytest.mark.parametrize("server", ["uvicorn", "daphne"])
 @pytest.mark.parametrize(
-    ("command", "variables", "path"),
+    ("server", "command", "variables", "path"),
     [
-        ("run_api", {"PORT": "83"}, "/instruments"),
-        ("run_admin", {"EXCHANGE_ADMIN_BIND": "127.0.0.1:83"}, "/admin/login/"),
+        ("uvicorn", "run_api", {"PORT": "83"}, "/instruments"),
+        ("daphne", "run_admin", {"EXCHANGE_ADMIN_BIND": "127.0.0.1:83"}, "/admin/login/"),
     ],
+    ids=["run_api", "run_admin"],
 )
 def test_a_low_port_is_listened_on_and_the_right_to_it_given_up(
     production: dict[str, dict[str, str]], server: str, command: str, variables: dict[str, str], path: str

@@ -1,5 +1,9 @@
 """Operators' mistakes: a line that says what to do, and no trace of the program."""
 
+import json
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,21 +12,28 @@ import psycopg
 import pytest
 from daphne.management.commands.runserver import Command as Daphne
 from django.conf import settings as django_settings
-from django.core.management import get_commands, load_command_class
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 from pytest_django.fixtures import Settings
 
 from tests.environment import exchange_variables
-from tests.system.exchange import manage
+from tests.patience import PATIENCE_SECONDS
+from tests.system.exchange import ROOT, manage
 
 NOWHERE = "postgres://nobody:secret-word@127.0.0.1:1/nothing"
 NEVER_MIGRATED = "never_migrated"
 
 
 @pytest.mark.parametrize("partition", ["-1", "one", "32768"])
-def test_a_partition_that_cannot_be_is_refused(partition: str, tmp_path: Path) -> None:
-    finished = manage(exchange_variables(tmp_path), "run_matching", f"--partition={partition}")
+def test_a_partition_that_cannot_be_is_refused(partition: str) -> None:
+    with pytest.raises(CommandError, match=f"'{partition}' is not a whole number from 0 to 32767"):
+        call_command("run_matching", f"--partition={partition}")
+
+
+def test_a_refusal_is_one_line_and_status_2(tmp_path: Path) -> None:
+    finished = manage(exchange_variables(tmp_path), "run_matching", "--partition=-1")
     assert finished.returncode == 2
-    assert f"'{partition}' is not a whole number from 0 to 32767" in finished.stderr
+    assert "'-1' is not a whole number from 0 to 32767" in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
 def test_runserver_listens_on_port(settings: Settings) -> None:
@@ -31,24 +42,59 @@ def test_runserver_listens_on_port(settings: Settings) -> None:
     assert command.default_port == str(settings.ENVIRONMENT.port)
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("changepassword", "admin"),
-        ("migrate",),
-        ("load_instruments",),
-        ("recover",),
-        ("audit",),
-        ("prune", "--keep-days", "30"),
-    ],
-)
-def test_without_a_database_a_command_says_what_to_do(command: tuple[str, ...], tmp_path: Path) -> None:
-    finished = manage({**exchange_variables(tmp_path), "POSTGRES_URI": NOWHERE}, *command)
-    assert finished.returncode == 1
-    assert "Traceback" not in finished.stderr
-    assert "secret-word" not in finished.stderr
-    assert "the database can't be used" in finished.stderr
-    assert "Start the exchange" in finished.stderr
+# What `manage.py` does with each of some commands in turn, in one process.
+EACH_COMMAND = """
+import json, sys, manage
+for command in json.loads(sys.argv[1]):
+    sys.argv = ["manage.py", *command]
+    try:
+        manage.main()
+        status = 0
+    except SystemExit as end:
+        status = end.code
+    if isinstance(status, str):  # the interpreter would write it and end with 1
+        print(status, file=sys.stderr)
+        status = 1
+    print(f"{END}{status}", file=sys.stderr)
+"""
+END = "ended with "
+NEED_A_DATABASE = [
+    ("changepassword", "admin"),
+    ("migrate",),
+    ("load_instruments",),
+    ("recover",),
+    ("audit",),
+    ("prune", "--keep-days", "30"),
+]
+
+
+@pytest.fixture(scope="module")
+def without_a_database(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], str]:
+    """What each of them says, and its status after END."""
+    finished = subprocess.run(
+        [sys.executable, "-c", EACH_COMMAND.replace("{END}", END), json.dumps(NEED_A_DATABASE)],
+        cwd=ROOT,
+        env={**exchange_variables(tmp_path_factory.mktemp("nothing")), "POSTGRES_URI": NOWHERE},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=True,
+    )
+    *told, rest = re.split(rf"(?<={END}\d)\n", finished.stderr)
+    assert rest == ""
+    return dict(zip(NEED_A_DATABASE, told, strict=True))
+
+
+@pytest.mark.parametrize("command", NEED_A_DATABASE)
+def test_without_a_database_a_command_says_what_to_do(
+    command: tuple[str, ...], without_a_database: dict[tuple[str, ...], str]
+) -> None:
+    told = without_a_database[command]
+    assert told.endswith(f"{END}1")
+    assert "Traceback" not in told
+    assert "secret-word" not in told
+    assert "the database can't be used" in told
+    assert "Start the exchange" in told
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from pytest_django.fixtures import Settings
 
 from exchange_site.environment import Environment
 from hosting.embedded.locations import Locations
+from hosting.embedded.servers import EmbeddedServers
 from hosting.supervisor import startup
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, RunningExchange, wait_until
@@ -204,32 +205,36 @@ def test_an_idle_exchange_is_small(exchange: RunningExchange) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "folder"),
+    ("numbers", "folder"),
     [
-        (signal.SIGTERM, "a folder with spaces"),
-        (signal.SIGINT, "a-name-too-long-for-the-path-of-a-socket-" * 3),
-        (signal.SIGHUP, "plain"),
+        ((signal.SIGTERM, signal.SIGHUP), "a folder with spaces"),
+        ((signal.SIGINT, signal.SIGTERM), "a-name-too-long-for-the-path-of-a-socket-" * 3),
     ],
 )
-def test_a_signal_stops_every_process(tmp_path: Path, number: signal.Signals, folder: str) -> None:
+def test_a_signal_stops_every_process(
+    tmp_path: Path, numbers: tuple[signal.Signals, signal.Signals], folder: str
+) -> None:
     with RunningExchange(tmp_path / folder / "data") as exchange:
         assert "the password" in exchange.log()
         order = place_order(exchange)
-        assert exchange.stop(number) == 0
+        assert exchange.stop(numbers[0]) == 0
         assert "Traceback" not in exchange.log()
         exchange.start()
         assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
         assert health_status(exchange) == 200
         assert "the password" not in exchange.log()
+        assert exchange.stop(numbers[1]) == 0
+        assert "Traceback" not in exchange.log()
 
 
-def test_every_partition_with_instruments_has_a_worker(tmp_path: Path) -> None:
-    with RunningExchange(tmp_path / "data", {"EXCHANGE_API_PROCESSES": "2"}) as exchange:
-        with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
-            connection.execute("UPDATE orders_instrument SET partition = 3 WHERE symbol = 'ETH-USD'")
+def test_every_partition_with_instruments_has_a_worker() -> None:
+    exchange = RunningExchange(variables={"EXCHANGE_API_PROCESSES": "2"})
+    locations = Locations(exchange.data_dir)
+    with EmbeddedServers(locations, valkey=False), psycopg.connect(locations.postgres_uri) as connection:
+        connection.execute("UPDATE orders_instrument SET partition = 3 WHERE symbol = 'ETH-USD'")
+    with exchange:
+        with psycopg.connect(locations.postgres_uri) as connection:
             assert connection.execute("SHOW max_connections").fetchone() == ("80",)
-        assert exchange.stop() == 0
-        exchange.start()
         for symbol in ("BTC-USD", "ETH-USD"):
             place_order(exchange, symbol)
         commands = [" ".join(process.cmdline()) for process in exchange.processes()]
@@ -291,8 +296,8 @@ def test_a_part_that_is_killed_comes_back(exchange: RunningExchange, word: str) 
     wait_until(lambda: health_status(exchange) == 200, f"healthy again\n{exchange.log()}")
 
 
-def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged(tmp_path: Path) -> None:
-    with RunningExchange(tmp_path / "data") as exchange:
+def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged() -> None:
+    with RunningExchange() as exchange:
         acknowledged = []
         for kill in (exchange.kill, exchange.kill_serve, exchange.kill):
             acknowledged.append(place_order(exchange))
@@ -305,9 +310,9 @@ def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged(tmp_path: 
         assert [level["orders"] for level in book["bids"]] == [len(acknowledged)]
 
 
-def test_what_a_killed_serve_left_behind_is_stopped(tmp_path: Path) -> None:
+def test_what_a_killed_serve_left_behind_is_stopped() -> None:
     """A frozen child can't notice that its parent is gone: the next start must end it."""
-    with RunningExchange(tmp_path / "data") as exchange:
+    with RunningExchange() as exchange:
         frozen = [exchange.part("bin/postgres"), exchange.part("exchange_site.asgi")]
         for process in frozen:
             process.suspend()

@@ -1,0 +1,35 @@
+"""What an earlier `serve` has left: when it is gone, and its port free."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from hosting.supervisor.lock import _runs
+from tests.system.exchange import wait_until
+
+# The first thread ends, and another one goes on.
+FIRST_THREAD_ENDS = """
+import ctypes, sys, threading, time
+threading.Thread(target=time.sleep, args=[600]).start()
+print("begun", flush=True)
+ctypes.CDLL(None).syscall(int(sys.argv[1]), 0)
+"""
+EXIT_OF_A_THREAD = {"x86_64": "60", "aarch64": "93"}  # the number of the call
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists() or platform.machine() not in EXIT_OF_A_THREAD, reason="needs Linux"
+)
+def test_a_process_runs_until_its_last_thread_has_ended() -> None:
+    command = [sys.executable, "-c", FIRST_THREAD_ENDS, EXIT_OF_A_THREAD[platform.machine()]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            wait_until(lambda: psutil.Process(process.pid).status() == "zombie", "the first thread has ended")
+            assert _runs(process.pid)
+        finally:
+            process.kill()
+        wait_until(lambda: not _runs(process.pid), "the other one has ended")
