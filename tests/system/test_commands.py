@@ -118,4 +118,4 @@ def test_a_worker_before_the_first_migration_says_one_line(
     lines = [line for line in finished.stderr.splitlines() if " INFO " not in line]
     (line,) = [line for line in lines if "root is given up" not in line]
     assert "the database can't be used: relation" in line
-    assert "must be migrated (manage.py migrate)" in line
+    assert "must be migrated first (manage.py migrate)" in line
