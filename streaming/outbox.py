@@ -2,7 +2,7 @@
 
 Putting never waits, so a slow client cannot slow the feed. A client gets no more market data if its queue
 overflows, or if it takes nothing for too long. The queue holds two of the largest bursts that one commit can cause
-(see exchange_site/settings.py): what is produced at once says nothing of a client, what it leaves unread does.
+(see exchange_site/limits.py): what is produced at once says nothing of a client, what it leaves unread does.
 A packet of more than half the bytes counts as half: a book of any size finds room in a queue that is half empty.
 """
 
