@@ -8,7 +8,8 @@ Any number of such requests may arrive. Operators can still log in, and orders a
   turns. A wrong password costs a processor some tenths of a second. After LOGIN_FAILURES_MAX wrong
   passwords the name is locked for that address.
 - Logins with other names can't succeed. They are checked as well, so that a client can't find out
-  which names exist, but on another thread and at a limited rate. Further ones are refused unchecked.
+  which names exist, but on another thread and at a limited rate. Further ones are refused
+  unchecked.
 """
 
 import asyncio
@@ -91,7 +92,7 @@ class OperatorNames:
 
 
 class FairQueue:
-    """Lets one login through at a time. Addresses take turns, whatever the number of their logins."""
+    """Lets one login through at a time. Addresses take turns, however many logins each has."""
 
     def __init__(self) -> None:
         self._busy = False
@@ -162,8 +163,8 @@ class StrangerPace:
 class Entrance:
     """Answers requests to the admin without a ticket.
 
-    `run_known` and `run_unknown` serve logins with operators' names and with other names. Each has a
-    thread of its own.
+    `run_known` and `run_unknown` serve logins with operators' names and with other names. Each has
+    a thread of its own.
     """
 
     def __init__(self, run_known: PageRunner, run_unknown: PageRunner) -> None:

@@ -80,7 +80,7 @@ SecretKey = Annotated[str, Meta(min_length=32, description="at least 32 characte
 
 
 class InvalidEnvironment(ValueError):
-    """A variable is missing, or its value is not allowed. The message says which, and what to do."""
+    """A variable is missing or has an invalid value. The message names it and says what to do."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,10 +130,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trusted_proxies(self) -> list[Network]:
-        """Networks of proxies. Their X-Forwarded-* headers are trusted, and they have no own limits.
+        """Networks of proxies. Their X-Forwarded-* headers are trusted.
 
-        If no proxy is named and clients connect through a TLS proxy, this machine is trusted, because
-        such a proxy usually runs on it.
+        The limit of connections from one address does not apply to them. If clients connect through
+        a TLS proxy and no proxy is named, it is taken to run on this machine, as is usual.
         """
         named = self.exchange_trusted_proxies
         if named is None and self.behind_tls_proxy:

@@ -26,8 +26,8 @@ class LoadTarget:
 def load_target(url: str | None, write: Callable[[str], object]) -> Iterator[LoadTarget]:
     """Find the exchange at `url`. Without `url`, find it on PORT, or start one for the block.
 
-    Raises `TargetError` if the address is another machine's, and `StartError` if the exchange is not
-    healthy.
+    Raises `TargetError` if the address is another machine's, and `StartError` if the exchange is
+    not healthy.
     """
     target = loopback_target(url or f"http://127.0.0.1:{settings.ENVIRONMENT.port}")
     problem = health_problem(target)

@@ -150,7 +150,7 @@ async def _run_application(application: Application, scope: dict[str, Any], body
 
     await application(scope, receive, send)
     begin, *parts = sent
-    # One message has the whole body. So the server can limit unread bytes, and HTTP/1.0 needs no chunks.
+    # The body is one message. So the server can limit unread bytes, and HTTP/1.0 needs no chunks.
     whole = b"".join(part.get("body", b"") for part in parts)
     return [_with_length(begin, len(whole)), {"type": "http.response.body", "body": whole}]
 

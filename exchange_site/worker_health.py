@@ -2,10 +2,11 @@
 
     python -m exchange_site.worker_health --partition 0
 
-If it does, the command prints which and exits with 0. Otherwise it prints the problem and exits with
-1. It reads the lease and the worker's sessions from the database. A session belongs to the worker if
-it comes from this machine and has the same role. The check costs a start of Python without Django,
-and one connection.
+If it does, the command prints which and exits with 0. Otherwise it prints the problem and exits
+with
+1. It reads the lease and the worker's sessions from the database. A session belongs to the worker
+   if it comes from this machine and has the same role. The check costs a start of Python without
+   Django, and one connection.
 """
 
 import sys
@@ -31,7 +32,7 @@ WHERE session.application_name LIKE 'exchange-matching %%' AND session.usename =
 
 
 def worker_state(postgres_uri: str, partition: int) -> tuple[bool, str]:
-    """Return whether a worker of this machine is well, and its state in words. Raises psycopg.Error."""
+    """Return whether a worker of this machine is well, and a description. Raises psycopg.Error."""
     connected = psycopg.connect(postgres_uri, connect_timeout=CONNECT_SECONDS_MAX, autocommit=True)
     with closing(connected) as connection:
         rows = connection.execute(
