@@ -53,7 +53,7 @@ class DocumentViewSet(AsyncViewSet):
 
     @operation(parameters=[query("format", choice(FORMATS), "of the document")])
     async def list(self, request: Request) -> JSONResponse:
-        """The OpenAPI document: in the format that `format` names, else as Accept says, else YAML."""
+        """The OpenAPI document, in the format of `format`, else of the Accept header, else YAML."""
         media_type = _media_type(request.query_params.get("format"), request.META.get("HTTP_ACCEPT", ""))
         document = await current_cache().get()
         content = document.json if _MEDIA_TYPES[media_type] == "json" else document.yaml

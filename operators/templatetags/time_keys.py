@@ -21,7 +21,7 @@ PARTS = ("year", "month", "day")
 
 @register.inclusion_tag("admin/date_hierarchy.html")
 def time_key_hierarchy(cl: ChangeList) -> dict[str, Any]:
-    """Return the context for Django's own template: the link back, and the periods to choose from."""
+    """Return the context for Django's own template: a link back and the periods to choose."""
     name = cl.date_hierarchy
     times = cl.model._default_manager.values_list(name, flat=True)
     first, last = times.order_by("pk").first(), times.order_by("-pk").first()
