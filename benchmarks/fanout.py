@@ -36,7 +36,7 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.generator import Plan
 from loadtools.run import LoadRun, run_load
-from loadtools.subscribers import Heard, Subscribers, open_stream
+from loadtools.subscribers import StreamCounts, Subscribers, open_stream
 from loadtools.wire import Target
 
 PACKAGES = ("django", "channels", "uvicorn", "uvloop", "websockets")
@@ -93,7 +93,7 @@ class Measured:
     step: Step
     silent: int
     seconds: float
-    heard: Heard
+    heard: StreamCounts
     load: LoadRun
     api_seconds: float
     kibibytes_before: float  # the subscribers

@@ -13,11 +13,11 @@ logger = logging.getLogger(__name__)
 
 
 class Unread:
-    """Answers that clients of this process have not read. If there are too many, it cuts off clients.
+    """Answers that clients of this process have not read.
 
-    The client that has not read for the longest time is cut off first.
-
-    A client's unread bytes are measured with each of its answers, and when all together are too many.
+    If there are too many, clients are cut off. The client that has not read for the longest time is
+    the first. A client's unread bytes are measured with each of its answers, and when there are too
+    many in all.
     """
 
     def __init__(self) -> None:

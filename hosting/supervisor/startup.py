@@ -127,10 +127,8 @@ def _await_answer(server: str, variable: str, url: str, ping: Callable[[], objec
         except (OperationalError, redis.RedisError, OSError) as error:
             if time.monotonic() > deadline:
                 parts = urlsplit(url)
-                where = (
-                    # This omits the password.
-                    f"{parts.hostname or parts.path}:{parts.port or 'default'}"
-                )
+                # The URL may have a password, so the message has only its host and port.
+                where = f"{parts.hostname or parts.path}:{parts.port or 'default'}"
                 reason = " ".join(str(error).split())
                 raise ProcessError(
                     f"{server} at {where} does not answer: {reason}. See {variable}."
