@@ -329,7 +329,7 @@ def save_picture(measured: list[Measured], path: Path) -> None:
     axes = figure.subplots()
     ramps: defaultdict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for (step, silent), figures in medians(measured).items():
-        crowd = f"{step.subscribers:,} subscribers" + (f" beside {silent} silent" if silent else "")
+        crowd = f"{step.subscribers:,} subscribers" + (f" with {silent} silent" if silent else "")
         ramps[crowd].append((figures.deliveries_per_second, figures.lateness_p99, step.rate))
     for crowd, points in ramps.items():
         deliveries, lateness, rates = zip(*sorted(points), strict=True)

@@ -156,7 +156,7 @@ def prune(exchange: OwnExchange) -> None:
         beside.append(orders(exchange, seconds=20))
     pruning.wait()
     print(
-        f"pruned with status {pruning.returncode} in {time.monotonic() - started:.0f} s at most; orders meanwhile:"
+        f"pruned with status {pruning.returncode} in {time.monotonic() - started:.0f} s at most; orders during it:"
     )
     for run in beside:
         print(f"                   {summary(run)}")

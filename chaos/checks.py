@@ -110,7 +110,7 @@ class Chunk:
                 case Printed(trade_id=trade_id, price=price, quantity=quantity):
                     self._check_trade(trade_id, price, quantity)
         for client_id, order_id in self._placed_though_refused:
-            self._breaches.add(Kind.REFUSED, f"{client_id}: told 503, and order {order_id} is there")
+            self._breaches.add(Kind.REFUSED, f"{client_id}: answered 503, but order {order_id} exists")
 
     def _check_order(self, order: Order) -> None:
         stored = self._orders.get(order.order_id)
@@ -154,7 +154,7 @@ class Chunk:
         stored = self._orders.get(order_id)
         if stored is None or stored.status not in ENDED:
             found = "not there" if stored is None else stored.status
-            self._breaches.add(Kind.ANSWER, f"order {order_id}: told that it is not open, and it is {found}")
+            self._breaches.add(Kind.ANSWER, f"order {order_id}: answered as not open, but it is {found}")
 
     def _add_change(self, order: Order, difference: str) -> None:
         self._breaches.add(Kind.CHANGED, f"order {order.order_id} of {order.client_id}: {difference}")

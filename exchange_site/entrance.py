@@ -194,7 +194,8 @@ class Entrance:
         if not token or not form.get("csrfmiddlewaretoken"):
             return await self._pace.answer_paced(_refuse_without_token)
         address = client_party(str((scope.get("client") or ("unknown",))[0]))
-        if await self._names.include(normalize("NFKC", form.get("username", "").strip())):  # as Django does
+        # Django normalizes names in the same way.
+        if await self._names.include(normalize("NFKC", form.get("username", "").strip())):
             if self._queue.is_full_for(address):
                 return await self._pace.answer_paced(too_busy)
             async with self._queue.turn(address):

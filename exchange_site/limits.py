@@ -1,4 +1,4 @@
-"""The limits and times of the exchange. Each name ends with its unit, or says what it counts.
+"""The limits and times of the exchange. Each name has its unit, or names the things it counts.
 
 `settings.py` imports all of them, so code reads them as `django.conf.settings.NAME`. Limits that
 an environment variable sets, such as `RATE_LIMIT`, are in `settings.py`.
@@ -51,7 +51,7 @@ OPERATOR_PAGES_PER_TICKET_MAX = 50  # Pages of one login, served or waiting.
 LOGINS_WAITING_MAX = 200
 LOGINS_WAITING_PER_ADDRESS_MAX = 20
 LOGIN_FORM_BYTES_MAX = 16 * 1024
-# Requests to the admin without a login: the login page, and logins that are refused unchecked.
+# Requests to the admin without an operator's ticket, except logins that are being checked.
 STRANGERS_WAITING_MAX = 5_000
 STRANGERS_AT_ONCE = 10  # Such requests that are answered in each STRANGER_SECONDS.
 STRANGER_SECONDS = 0.05
@@ -71,11 +71,11 @@ INSTRUMENT_CACHE_SECONDS = 1.0
 # A request waits this long for a newer copy of the instruments. Then it uses the old copy.
 INSTRUMENT_REFRESH_SECONDS = 0.5
 CANCELS_PER_ORDER = 10  # Cancels that a client may send for each order that RATE_LIMIT allows.
-# Rate limits in Redis. If there are more, requests of clients without one are not counted.
+# Keys of rate limits in Redis. Beyond this, requests of further clients are not counted.
 RATE_LIMIT_KEYS_MAX = 200_000
-# Commands in a partition's stream. If there are more, new orders are refused.
+# Commands in a partition's stream. Beyond this, new orders are refused.
 ORDER_QUEUE_LENGTH_MAX = 20_000
-# Commands in a partition's stream. If there are more, cancels and operators' commands are refused.
+# Commands in a partition's stream. Beyond this, cancels and operators' commands are refused, too.
 CANCEL_QUEUE_LENGTH_MAX = 40_000
 # Orders of one API process that are not yet appended to a stream.
 GATEWAY_PENDING_MAX = 10_000
@@ -211,8 +211,8 @@ RECOVER_ATTEMPTS_MAX = 20
 
 STREAM_FRAME_BYTES_MAX = 64 * 1024
 STREAM_SUBSCRIPTIONS_MAX = 100  # Subscriptions of one connection.
-# Subscriptions of all connections of one API process. If there are more, each connection is limited
-# to an equal share.
+# Subscriptions of all connections of one API process. Beyond this, each connection is limited to an
+# equal share.
 STREAM_SUBSCRIPTIONS_OF_ALL_MAX = 50_000
 STREAM_MESSAGES_PER_SECOND_MAX = 50  # Messages from one client.
 # Trades of the largest burst. A batch ends with the order that reaches WORKER_BATCH_TRADES_MAX, and
@@ -243,7 +243,7 @@ STREAM_SNAPSHOT_LEVELS_PER_SECOND = 100_000
 STREAM_SNAPSHOT_SECONDS = 1.0  # Pause between two snapshots of one larger book.
 # Bytes of snapshots for one client. The snapshots of one second may be sent at once.
 STREAM_SNAPSHOT_BYTES_PER_SECOND = 16 * 1024 * 1024
-# Deltas that are kept while a snapshot is made. If there are more, the snapshot is made again.
+# Deltas that are kept while a snapshot is made. Beyond this, the snapshot is made again.
 STREAM_KEPT_BYTES_MAX = 4 * 1024 * 1024
 # A subscription waits this long for Redis, and then this long for its book.
 STREAM_BOOK_SECONDS_MAX = 3.0
@@ -266,8 +266,8 @@ FEED_EARLY_BATCHES_MAX = 1_000  # Batches that are kept while a feed reads its b
 FEED_EARLY_UPDATES_MAX = 20_000
 # Order updates that are handled before the event loop serves everything else.
 FEED_UPDATES_AT_ONCE = 200
-# Batches that wait for a feed. If there are more, the feed handles them without a pause, and the
-# process reads no further batches meanwhile.
+# Batches that wait for a feed. Beyond this, the feed handles them without a pause. No further
+# batches are read from Redis until it is done.
 FEED_WAITING_BATCHES_MAX = 100
 FEED_RETRY_SECONDS_MIN = 0.2  # Pause after the first failed read of a book. It doubles each time.
 FEED_RETRY_SECONDS_MAX = 2.0

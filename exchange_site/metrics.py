@@ -78,7 +78,7 @@ class MetricsSnapshot:
         yield _build_info()
         yield _gauge(
             "exchange_partitions_known",
-            "1 if Redis has told the state of the partitions, which the following metrics need, 0 if not",
+            "1 if Redis gives the state of the partitions, 0 if not: then the following metrics are missing",
             self._states is not None,
         )
         if self._states is not None:
@@ -87,14 +87,14 @@ class MetricsSnapshot:
 
 def _partitions(states: Sequence[PartitionState]) -> Iterable[Metric]:
     up = GaugeMetricFamily(
-        "exchange_worker_up", "1 if a worker matches the partition: it has a heartbeat", labels=["partition"]
+        "exchange_worker_up", "1 if a worker matches the partition, by its heartbeat", labels=["partition"]
     )
     length = GaugeMetricFamily(
         "exchange_queue_length", "Commands in the stream that are not done", labels=["partition"]
     )
     age = GaugeMetricFamily(
         "exchange_oldest_command_age_seconds",
-        "Since the oldest command that is not done was taken; 0 without any",
+        "Time since the oldest command that is not done was accepted; 0 if there is none",
         labels=["partition"],
     )
     for state in states:
@@ -111,7 +111,9 @@ def _build_info() -> Metric:
         "python": platform.python_version(),
         "django": django.get_version(),
     }
-    info = GaugeMetricFamily("exchange_build_info", "What is running; always 1", labels=list(names))
+    info = GaugeMetricFamily(
+        "exchange_build_info", "The versions of the running software; always 1", labels=list(names)
+    )
     info.add_metric(list(names.values()), 1)
     return info
 

@@ -17,7 +17,7 @@ _HEALTH = record(
         "uptime": {"type": "number", "minimum": 0, "description": "seconds since this process started"},
         "checks": record(
             {
-                part: {**TEXT, "description": "ok, or what is wrong"}
+                part: {**TEXT, "description": "ok, or the problem"}
                 for part in ("database", "redis", "matching")
             }
         ),
@@ -45,10 +45,10 @@ HEALTH: dict[str, Any] = {
         **errors("no_parameters"),
         200: answer(
             _HEALTH,
-            "an order can be taken; `degraded`: in some partitions only, `checks` names the others",
+            "orders can be placed; if `degraded`, in some partitions only: `checks` names the others",
             _HEALTHY_EXAMPLE,
         ),
-        503: answer(_HEALTH, "`checks` says what is wrong", _UNHEALTHY_EXAMPLE),
+        503: answer(_HEALTH, "`checks` names the problems", _UNHEALTHY_EXAMPLE),
     },
 }
 

@@ -29,7 +29,7 @@ def announce_now(partitions: Iterable[int]) -> dict[int, str]:
 
 def announce(partitions: Iterable[int]) -> list[str]:
     """Tell the workers. Return a sentence for each partition whose worker did not answer."""
-    return [untold_text(number, reason) for number, reason in announce_now(partitions).items()]
+    return [unconfirmed_text(number, reason) for number, reason in announce_now(partitions).items()]
 
 
 def inspect(partition: int) -> dict[str, BookState]:
@@ -47,8 +47,8 @@ def inspect(partition: int) -> dict[str, BookState]:
     return asyncio.run(inspect_and_close())
 
 
-def untold_text(partition: int, reason: str) -> str:
+def unconfirmed_text(partition: int, reason: str) -> str:
     return (
-        f"Saved, but the matching worker of partition {partition} could not be told: {reason} "
-        f"A running worker takes the change over within {settings.INSTRUMENT_CACHE_SECONDS:g} s anyway."
+        f"Saved, but the matching worker of partition {partition} did not confirm it: {reason} "
+        f"A running worker applies the change within {settings.INSTRUMENT_CACHE_SECONDS:g} s anyway."
     )

@@ -50,7 +50,7 @@ def actor_of(request: HttpRequest) -> Actor:
 
 
 def command_line_actor() -> Actor:
-    """Return the operating system's user who runs the command, and the user who called sudo."""
+    """Return the operating system's user that runs the command, with the user that called sudo."""
     user_id = os.getuid()
     try:
         name = pwd.getpwuid(user_id).pw_name

@@ -100,19 +100,19 @@ class Move:
 
     def _await_worker(self) -> None:
         """Return once the old worker knows of the halt and has done everything in its stream."""
-        untold = announce_now([self._old])
-        if untold and not self._without_workers:
+        unconfirmed = announce_now([self._old])
+        if unconfirmed and not self._without_workers:
             raise MoveError(
                 f"{self._symbol} is halted, but the worker of partition {self._old} does not confirm it: "
-                f"{untold[self._old]} Run this again when it does, or use --without-workers."
+                f"{unconfirmed[self._old]} Run this again when it does, or use --without-workers."
             )
 
     def _move(self) -> None:
         move(self._instrument, self._new, self._actor, unused_only=False, note=self._note)
         self._report(f"{self._symbol}: moved from partition {self._old} to {self._new}")
-        untold = announce_now([self._old, self._new])
-        for partition, reason in untold.items():
-            self._report(f"The worker of partition {partition} could not be told: {reason}")
+        unconfirmed = announce_now([self._old, self._new])
+        for partition, reason in unconfirmed.items():
+            self._report(f"The worker of partition {partition} did not confirm the move: {reason}")
         partitions.forget_mirror(self._old, self._symbol)
 
     def _confirm_loaded(self) -> None:

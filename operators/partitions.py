@@ -1,4 +1,4 @@
-"""Tells by heartbeats in Redis which partitions have a live worker.
+"""Finds the partitions that have a live worker, by heartbeats in Redis.
 
 The functions block, so call them on a thread and not on the event loop.
 """

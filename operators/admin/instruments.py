@@ -24,7 +24,7 @@ from base.numbers import decimal_text
 from operators import partitions
 from operators.admin.audited import Audited, AuditedAdmin
 from operators.admin.display import status_tag
-from operators.announcements import untold_text
+from operators.announcements import unconfirmed_text
 from operators.audit import Change, actor_of, differences, record, state_of
 from operators.instruments import (
     OBJECT_TYPE,
@@ -145,7 +145,7 @@ class InstrumentAdmin(AuditedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Do not use one transaction, because workers are told after each commit.
 
-        The page then shows which workers could not be told.
+        The page then shows which workers did not confirm it.
         """
         response: HttpResponse = super(Audited, self).changelist_view(request, extra_context)
         return response
@@ -255,7 +255,7 @@ class InstrumentAdmin(AuditedAdmin):
 
     def _announce(self, request: HttpRequest, numbers: Sequence[int]) -> None:
         for number, reason in async_to_sync(announce_instruments)(numbers).items():
-            self.message_user(request, untold_text(number, reason), messages.WARNING)
+            self.message_user(request, unconfirmed_text(number, reason), messages.WARNING)
 
     @admin.display(description="status", ordering="status")
     def state(self, instrument: Instrument) -> SafeString:

@@ -14,7 +14,7 @@ from orders.models import Instrument
 
 
 class StatusCommand(BaseCommand):
-    """Exits with 0 if all instruments have the status, even if their workers could not be told."""
+    """Exits with 0 if all instruments have the status, even if their workers do not confirm it."""
 
     status: Instrument.Status
     verb: str
