@@ -100,7 +100,7 @@ class Measured:
     step: Step
     silent: int
     seconds: float
-    heard: StreamCounts
+    counts: StreamCounts
     load: LoadRun
     api_seconds: float
     kibibytes_before: float  # Before the subscribers connect.
@@ -110,27 +110,27 @@ class Measured:
     @property
     def is_whole(self) -> bool:
         """Whether all subscribers received the same complete feed."""
-        return len(self.heard.feeds) == 1 and not self.heard.closed and self.heard.messages > 0
+        return len(self.counts.feeds) == 1 and not self.counts.closed and self.counts.messages > 0
 
     @property
     def figures(self) -> Figures:
-        heard = self.heard
+        counts = self.counts
         return Figures(
             orders_per_second=self.load.achieved_per_second,
-            deliveries_per_second=heard.messages / self.seconds,
-            lateness_p50=heard.lateness_at(50),
-            lateness_p99=heard.lateness_at(99),
-            lateness_max=max(heard.lateness, default=0),
-            megabytes_per_second=heard.received_bytes / 1e6 / self.seconds,
+            deliveries_per_second=counts.messages / self.seconds,
+            lateness_p50=counts.lateness_at(50),
+            lateness_p99=counts.lateness_at(99),
+            lateness_max=max(counts.lateness, default=0),
+            megabytes_per_second=counts.received_bytes / 1e6 / self.seconds,
             api_percent=self.api_seconds / self.seconds * 100,
-            microseconds_each=self.api_seconds / max(1, heard.messages) * 1e6,
+            microseconds_each=self.api_seconds / max(1, counts.messages) * 1e6,
             kibibytes_each=(self.kibibytes_with - self.kibibytes_before) / self.step.subscribers,
             api_mebibytes=self.kibibytes_after / MIB,
         )
 
     def row(self) -> str:
-        feeds = "all" if self.is_whole else f"{len(self.heard.feeds)} kinds"
-        how_well = f"{feeds:>8} {self.heard.closed:>7} {self.load.outcome.errors.total():>6}"
+        feeds = "all" if self.is_whole else f"{len(self.counts.feeds)} kinds"
+        how_well = f"{feeds:>8} {self.counts.closed:>7} {self.load.outcome.errors.total():>6}"
         return f"{conditions(self.step, self.silent)} {self.figures.row()} {how_well}"
 
 
@@ -209,7 +209,7 @@ def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, si
     subscribers = Subscribers(exchange.target, step.subscribers, processes=processes, channels=CHANNELS)
     with subscribers, silent_clients(exchange.target, silent):
         memory_after = memory(api)
-        subscribers.heard()
+        subscribers.take_counts()
         seconds_before = processor_seconds(api)
         plan = Plan(
             requests=step.rate * seconds,
@@ -227,14 +227,14 @@ def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, si
             on_progress=lambda outcome: None,
         )
         time.sleep(LAST_WORDS_SECONDS)
-        heard = subscribers.heard()
+        counts = subscribers.take_counts()
         used = processor_seconds(api) - seconds_before
         memory_in_the_end = memory(api)
     return Measured(
         step=step,
         silent=silent,
         seconds=load.outcome.elapsed_seconds,
-        heard=heard,
+        counts=counts,
         load=load,
         api_seconds=used,
         kibibytes_before=memory_before,
@@ -287,14 +287,14 @@ def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
         with served("benchmarks.bare_stream:application", variables) as target:
             crowd = Subscribers(target, subscribers, processes=processes, channels=CHANNELS)
             with crowd:
-                crowd.heard()
+                crowd.take_counts()
                 started = time.monotonic()
                 time.sleep(seconds)
-                heard = crowd.heard()
+                counts = crowd.take_counts()
                 elapsed = time.monotonic() - started
-        if heard.lateness_at(99) > LATE_MILLISECONDS:
+        if counts.lateness_at(99) > LATE_MILLISECONDS:
             break
-        best = f"{heard.messages / elapsed:>13,.0f}   p99 {heard.lateness_at(99)} ms"
+        best = f"{counts.messages / elapsed:>13,.0f}   p99 {counts.lateness_at(99)} ms"
     return best
 
 

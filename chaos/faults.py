@@ -39,17 +39,17 @@ class Fault(NamedTuple):
 
 @asynccontextmanager
 async def kill_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.active_worker()])
+    yield await _end_processes([await parts.active_worker()])
 
 
 @asynccontextmanager
 async def kill_standby(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.standby_worker()])
+    yield await _end_processes([await parts.standby_worker()])
 
 
 @asynccontextmanager
 async def terminate_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.active_worker()], signal.SIGTERM)
+    yield await _end_processes([await parts.active_worker()], signal.SIGTERM)
 
 
 @asynccontextmanager
@@ -61,17 +61,17 @@ async def freeze_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 @asynccontextmanager
 async def kill_api(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([random.choice(await parts.api())])
+    yield await _end_processes([random.choice(await parts.api())])
 
 
 @asynccontextmanager
 async def terminate_api(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end((await parts.api())[:1], signal.SIGTERM)
+    yield await _end_processes((await parts.api())[:1], signal.SIGTERM)
 
 
 @asynccontextmanager
 async def kill_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.valkey()])
+    yield await _end_processes([await parts.valkey()])
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ async def empty_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 @asynccontextmanager
 async def kill_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end(await parts.postgres())
+    yield await _end_processes(await parts.postgres())
 
 
 @asynccontextmanager
@@ -102,7 +102,7 @@ async def freeze_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 @asynccontextmanager
 async def end_sessions(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await parts.ask(_END_SESSIONS, [])
+    await parts.query_number(_END_SESSIONS, [])
     yield _now()
 
 
@@ -134,7 +134,7 @@ async def kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
             [worker, standby, valkey],
         ]
     )
-    yield await _end(together)
+    yield await _end_processes(together)
 
 
 FAULTS = (
@@ -174,7 +174,9 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _end(processes: Sequence[psutil.Process], number: signal.Signals = signal.SIGKILL) -> float:
+async def _end_processes(
+    processes: Sequence[psutil.Process], number: signal.Signals = signal.SIGKILL
+) -> float:
     """Signal all processes, and wait until all have ended. Return the time of the signal.
 
     Raises PartMissing.

@@ -122,13 +122,13 @@ class Parts:
         """Return once a worker waits for the lease of another one. Raises PartMissing."""
 
         async def look() -> int:
-            return await self.ask(_WAITING, [PARTITION])
+            return await self.query_number(_WAITING, [PARTITION])
 
         await until(look, "a worker waits for the lease")
 
     async def epoch(self) -> int:
         """Return the lease's epoch, which counts its owners."""
-        return await self.ask(_EPOCH, [PARTITION])
+        return await self.query_number(_EPOCH, [PARTITION])
 
     async def next_epoch(self, epoch: int) -> None:
         """Return once the lease has another owner than in `epoch`. Raises PartMissing."""
@@ -158,7 +158,7 @@ class Parts:
             self.locations.postgres_uri, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX
         )
 
-    async def ask(self, query: str, parameters: list[object]) -> int:
+    async def query_number(self, query: str, parameters: list[object]) -> int:
         """Query one number, 0 if there is no row. Raises psycopg.Error."""
         async with await self.connect() as connection:
             cursor = await connection.execute(query, parameters)

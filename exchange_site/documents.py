@@ -27,7 +27,7 @@ _MEDIA_TYPES = {
 _DEFAULT_MEDIA_TYPES = {"yaml": "application/vnd.oai.openapi", "json": "application/vnd.oai.openapi+json"}
 
 
-class Rendered(NamedTuple):
+class RenderedDocument(NamedTuple):
     """The document in both formats."""
 
     yaml: bytes
@@ -38,9 +38,9 @@ class DocumentCache:
     """The rendered document of an event loop. The first request has it made."""
 
     def __init__(self) -> None:
-        self._making: asyncio.Task[Rendered] | None = None
+        self._making: asyncio.Task[RenderedDocument] | None = None
 
-    async def get(self) -> Rendered:
+    async def get(self) -> RenderedDocument:
         if self._making is None or (self._making.done() and self._making.exception() is not None):
             self._making = asyncio.create_task(asyncio.to_thread(_render))
         return await asyncio.shield(self._making)
@@ -78,9 +78,9 @@ def _media_type(name: str | None, accept: str) -> str:
     return _DEFAULT_MEDIA_TYPES["yaml"]
 
 
-def _render() -> Rendered:
+def _render() -> RenderedDocument:
     document: Any = OneDocument().get_schema(public=True)  # type: ignore[no-untyped-call]
-    return Rendered(
+    return RenderedDocument(
         yaml=OpenApiYamlRenderer().render(document, renderer_context={}),  # type: ignore[no-untyped-call]
         json=OpenApiJsonRenderer().render(document, renderer_context={}),
     )

@@ -88,7 +88,7 @@ class Subscribers:
             pipe.close()
             process.join()
 
-    def heard(self) -> StreamCounts:
+    def take_counts(self) -> StreamCounts:
         """Return the counts of all subscribers since the last call."""
         together = StreamCounts()
         for _, pipe in self._parts:
@@ -107,7 +107,7 @@ class _Subscriber:
         self.checksum = 0
         self._rest = b""
 
-    def receive(self, heard: StreamCounts, stamps: dict[bytes, int]) -> bool:
+    def receive(self, counts: StreamCounts, stamps: dict[bytes, int]) -> bool:
         """Read the available bytes. Return False if the server has closed the connection."""
         try:
             data = self.connection.recv(RECEIVE_BYTES)
@@ -118,7 +118,7 @@ class _Subscriber:
         if not data:
             return False
         now = int(time.time() * 1000)
-        heard.received_bytes += len(data)
+        counts.received_bytes += len(data)
         buffer = self._rest + data if self._rest else data
         at, end = 0, len(buffer)
         while end - at >= 2:
@@ -130,7 +130,7 @@ class _Subscriber:
                 break
             at = begins + length
             if kind == TEXT:
-                self._count(buffer[begins:at], now, heard, stamps)
+                self._count(buffer[begins:at], now, counts, stamps)
             elif kind == PING:
                 self.connection.send(client_frame(0x8A, buffer[begins:at]))
             elif kind == CLOSE:
@@ -138,7 +138,7 @@ class _Subscriber:
         self._rest = buffer[at:]
         return True
 
-    def _count(self, text: bytes, now: int, heard: StreamCounts, stamps: dict[bytes, int]) -> None:
+    def _count(self, text: bytes, now: int, counts: StreamCounts, stamps: dict[bytes, int]) -> None:
         if not text.startswith(COUNTED):
             return
         self.messages += 1
@@ -149,8 +149,8 @@ class _Subscriber:
             if len(stamps) >= STAMPS_KEPT:
                 stamps.clear()
             sent = stamps[stamp] = int(datetime.fromisoformat(stamp.decode()).timestamp() * 1000)
-        heard.messages += 1
-        heard.lateness[max(0, now - sent)] += 1
+        counts.messages += 1
+        counts.lateness[max(0, now - sent)] += 1
 
 
 def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None = None) -> socket.socket:
@@ -188,24 +188,24 @@ def _run_subscribers(pipe: Connection, target: Target, count: int, channels: tup
         subscriber.connection.setblocking(False)
         selector.register(subscriber.connection, selectors.EVENT_READ, subscriber)
     selector.register(pipe, selectors.EVENT_READ)
-    heard, stamps = StreamCounts(), dict[bytes, int]()
+    counts, stamps = StreamCounts(), dict[bytes, int]()
     pipe.send(os.getpid())
     used = time.process_time()
     while True:
         for key, _ in selector.select(POLL_SECONDS):
             subscriber = key.data
             if subscriber is not None:
-                if not subscriber.receive(heard, stamps):
+                if not subscriber.receive(counts, stamps):
                     selector.unregister(subscriber.connection)
-                    heard.closed += 1
+                    counts.closed += 1
                 continue
             try:
                 pipe.recv()
             except EOFError:
                 return
-            heard.feeds = Counter((one.messages, one.checksum) for one in subscribers)
-            heard.processor_seconds = time.process_time() - used
-            pipe.send(heard)
-            heard, used = StreamCounts(), time.process_time()
+            counts.feeds = Counter((one.messages, one.checksum) for one in subscribers)
+            counts.processor_seconds = time.process_time() - used
+            pipe.send(counts)
+            counts, used = StreamCounts(), time.process_time()
             for one in subscribers:
                 one.messages = one.checksum = 0

@@ -23,7 +23,7 @@ from hosting.server.peers import Peers
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
-WEBSOCKETS_SHARE_MAX = 3 / 4  # Share of API_CONNECTIONS_MAX.
+WEBSOCKETS_SHARE_MAX = 3 / 4  # Share of all connections that may be WebSockets.
 NEVER = float("inf")
 
 

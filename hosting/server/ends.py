@@ -88,7 +88,7 @@ class EndingProtocol(HttpToolsProtocol):
         Return True to keep the connection open for answers.
         """
         self._client_is_done = True
-        self._held.send()  # If this returns False, the transport closes itself.
+        self._held.send()  # Send now, because the transport closes itself if this returns False.
         if self._place is None or self._phase == LINGER:
             return False
         if self._phase in (WORKING, UNREAD):

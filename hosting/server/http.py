@@ -209,7 +209,7 @@ class RequestProtocol(EndingProtocol):
         cycle.waiting_for_100_continue = False  # The client did not wait for 100.
         if cycle.response_complete:
             return
-        # The application discards bytes beyond the largest form.
+        # Bytes beyond the largest form are discarded, so they take no memory.
         self._request_bytes = min(self._request_bytes + len(content), settings.PAGE_FORM_BYTES_MAX)
         cycle.body += content
         if len(cycle.body) > _BODY_WAITS_BYTES_MAX:

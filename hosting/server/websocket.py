@@ -34,7 +34,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         self.conn.reject = _reject  # type: ignore[method-assign]
         self._frames = FrameCounter(settings.STREAM_MESSAGES_PER_SECOND_MAX)
         self._dropped_bytes = 0  # Bytes after the allowed frames.
-        self._queued_bytes = 0  # Messages that wait for the application.
+        self._queued_bytes = 0  # Bytes of messages that wait for the application.
         self._late_pong = b""  # Answer to the last ping of a client that does not read.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
