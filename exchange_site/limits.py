@@ -9,7 +9,7 @@ an environment variable sets, such as `RATE_LIMIT`, are in `settings.py`.
 REQUEST_BODY_BYTES_MAX = 64 * 1024
 # Before a body that is too large is refused, this much of it is read and discarded.
 DISCARDED_BODY_BYTES_MAX = 16 * 1024 * 1024
-DISCARDED_BODY_SECONDS_MAX = 2.0  # Time for reading and discarding it.
+DISCARDED_BODY_SECONDS_MAX = 2.0  # Time for discarding the body of a refused request.
 REQUEST_HEAD_BYTES_MAX = 32 * 1024  # The request line and the headers.
 REQUEST_HEADERS_MAX = 100  # Header lines. A chunked body may have as many trailers.
 # Path and query. A WebSocket handshake's request line may have 8 KiB in all.
@@ -53,7 +53,7 @@ LOGINS_WAITING_PER_ADDRESS_MAX = 20
 LOGIN_FORM_BYTES_MAX = 16 * 1024
 # Requests to the admin without an operator's ticket, except logins that are being checked.
 STRANGERS_WAITING_MAX = 5_000
-STRANGERS_AT_ONCE = 10  # Such requests that are answered in each STRANGER_SECONDS.
+STRANGERS_AT_ONCE = 10  # Requests without a ticket that are answered in each STRANGER_SECONDS.
 STRANGER_SECONDS = 0.05
 OPERATOR_NAMES_SECONDS = 5.0  # The names of operators are cached for this long.
 OPERATOR_NAMES_MAX = 1_000  # Names that are cached.
@@ -62,7 +62,7 @@ PAGE_FORM_BYTES_MAX = 1024 * 1024
 SHARED_ANSWERS_AT_ONCE = 20  # Answers of health and metrics in each PACED_SECONDS.
 DOCUMENTS_AT_ONCE = 2  # Copies of the OpenAPI document that are sent in each PACED_SECONDS.
 PACED_SECONDS = 0.02
-REFUSALS_AT_ONCE = 500  # Requests beyond these limits that are refused in each REFUSAL_SECONDS.
+REFUSALS_AT_ONCE = 500  # Requests beyond a limit that are refused in each REFUSAL_SECONDS.
 REFUSAL_SECONDS = 0.02  # Delay before each refusal.
 
 # --- The order path ----------------------------------------------------------------------------
@@ -79,9 +79,10 @@ ORDER_QUEUE_LENGTH_MAX = 20_000
 CANCEL_QUEUE_LENGTH_MAX = 40_000
 # Orders of one API process that are not yet appended to a stream.
 GATEWAY_PENDING_MAX = 10_000
-GATEWAY_PENDING_CANCELS_MAX = 10_000  # The same for all other commands.
+# Other commands of one API process that are not yet appended to a stream.
+GATEWAY_PENDING_CANCELS_MAX = 10_000
 GATEWAY_WAITING_MAX = 20_000  # Orders of one API process that wait for the worker's reply.
-GATEWAY_WAITING_CANCELS_MAX = 20_000  # The same for all other commands.
+GATEWAY_WAITING_CANCELS_MAX = 20_000  # Other commands of one API process that wait for it.
 GATEWAY_BATCH_COMMANDS_MAX = 256  # Commands that are appended in one round trip.
 # This and DESK_READ_SECONDS_MAX together are less than 5 s, after which many HTTP clients give up.
 # So clients still receive the answer 504.
@@ -106,10 +107,11 @@ DESK_READERS = 5
 DESK_THREADS_PER_READER = 1
 # Repeated orders whose fills are being read, or wait to be read.
 DESK_REPLAYS_MAX = 32
-# Look-ups that wait. It applies twice: to refused orders, and to cancels that met no open order.
+# Look-ups that wait. The limit applies twice: to refused orders, and to cancels that met no open
+# order.
 LOOK_UPS_WAITING_MAX = 500
-LOOK_UP_ROWS_MAX = 32  # Such look-ups that one statement answers.
-LOOK_UP_PAUSE_SECONDS = 0.02  # Pause between two such statements.
+LOOK_UP_ROWS_MAX = 32  # Look-ups of refused orders or cancels in one statement.
+LOOK_UP_PAUSE_SECONDS = 0.02  # Pause between two statements with such look-ups.
 # One thread each for instruments, for health, and for the names of operators.
 SINGLE_READERS = 3
 LOGIN_THREADS = 2  # One checks logins with names of operators, the other all other logins.
@@ -192,7 +194,7 @@ OPERATOR_STATEMENT_SECONDS_MAX = 5.0  # Time for an operator's read or change of
 DASHBOARD_SECONDS_MAX = 2.0  # The admin's front page waits this long for Redis and for the books.
 DASHBOARD_INSTRUMENTS_MAX = 50  # Instruments on the front page.
 DASHBOARD_PARTITIONS_MAX = 50  # Partitions on the front page.
-DASHBOARD_ACTS = 10  # Records of the audit log on the front page.
+DASHBOARD_ACTS = 10  # Records of the audit trail on the front page.
 DASHBOARD_RATE_SECONDS = 10  # Period over which the front page counts orders per second.
 DASHBOARD_ORDERS_COUNTED_MAX = 200_000  # Orders that are counted in that period.
 # Failed logins with one name from one address. Then both together are locked.
@@ -232,10 +234,10 @@ STREAM_UNREAD_BYTES_MAX = 128 * 1024 * 1024
 STREAM_PACKET_BYTES = 16 * 1024
 # Packets to all clients that are sent before the event loop serves everything else.
 STREAM_SENDS_PER_TURN_MAX = 100
-# A client that takes no data for this long is closed. The time to transfer the data on its way is
-# added.
+# A client that takes no data for this long is closed. The time to transfer the data that is on its
+# way to the client is added.
 STREAM_STALLED_SECONDS_MAX = 5.0
-STREAM_BYTES_PER_SECOND_MIN = 256 * 1024  # Lowest rate of a client; gives that transfer time.
+STREAM_BYTES_PER_SECOND_MIN = 256 * 1024  # The transfer time is computed with this rate.
 # Price levels of both sides. The snapshot of a larger book is made in slices of this size.
 STREAM_SNAPSHOT_LEVELS_AT_ONCE = 1_000
 # Price levels in the snapshots of smaller books, for all clients of one API process.
@@ -256,7 +258,7 @@ STREAM_DEPTH_SECONDS = 0.1
 STREAM_CANDLE_SECONDS = 0.25
 # A candle is sent as closed this long after its end, so that its last trades can arrive.
 STREAM_CANDLE_CLOSE_SECONDS = 0.1
-STREAM_DEPTH_LEVELS = 20  # Price levels of each side.
+STREAM_DEPTH_LEVELS = 20  # Price levels of each side in the channel `depth`.
 STREAM_OPEN_ORDERS_MAX = 1_000  # Orders in a snapshot of one client and instrument.
 STREAM_THROTTLE_MILLISECONDS_MAX = 60_000  # Longest interval that a client may ask for.
 STREAM_THROTTLE_STEP_MILLISECONDS = 100  # The interval is rounded up to a multiple of this.
@@ -283,14 +285,14 @@ HEALTH_TIMEOUT_SECONDS = 2.0  # Time for one answer of GET /healthz.
 HEALTH_POLL_SECONDS = 0.1
 RESTART_BACKOFF_SECONDS_MIN = 0.1
 RESTART_BACKOFF_SECONDS_MAX = 5.0
-# A child that has lived for this long is restarted with the shortest backoff again.
+# A child that has lived for this long before it died is restarted at once.
 RESTART_BACKOFF_RESET_SECONDS = 10.0
 WORKER_STOP_SECONDS = 2.5  # A worker that has not stopped by then is killed.
 API_STOP_SECONDS = 4.5  # An API server that has not stopped by then is killed.
 # Time for open requests when the server stops. All end in it: see ORDER_REPLY_TIMEOUT_SECONDS.
 API_GRACE_SECONDS = 4
-# Unsent bytes of one connection. It applies twice: to the system's buffer, without the data on its
-# way, and to the server's buffer.
+# Unsent bytes of one connection. The limit applies twice: to the system's buffer, without the data
+# on its way, and to the server's buffer.
 API_UNSENT_BYTES = 16 * 1024
 # Bytes of answers that clients do not read, in one API process.
 API_UNREAD_BYTES_MAX = 256 * 1024 * 1024

@@ -1,7 +1,7 @@
 """Runs Django's own pages on a fixed number of threads.
 
-Django's ASGI handler would start a thread for each request. A page whose client has gone runs on
-until its statement ends, so the number of threads would have no limit.
+Django's ASGI handler would start a thread for each request. An abandoned page runs on until
+its statement ends, so the number of threads would have no limit.
 """
 
 import io

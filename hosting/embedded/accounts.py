@@ -29,8 +29,8 @@ from hosting.embedded.privileges import (
 from hosting.embedded.processes import ProcessError
 
 ACCOUNT_NAME = "exchange"
-# These numbers are above ordinary users, below the ranges of systemd and Debian, and within the
-# 65,536 numbers that a container may have.
+# These numbers are above those of ordinary users, below the ranges of systemd and Debian, and
+# within the 65,536 numbers that a container may have.
 NUMBERS = range(50_000, 59_999)
 # Names of metrics files: see base/metrics_files.py.
 COUNTS = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")

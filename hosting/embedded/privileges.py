@@ -87,7 +87,7 @@ _HEADER = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
 
 
 def held_capabilities() -> int:
-    """Return the mask of the capabilities that this process may use. 0 if it is not Linux."""
+    """Return the mask of this process's capabilities. 0 on other systems than Linux."""
     sets = (_CapabilitySet * 2)()
     if not LINUX or LIBC.capget(ctypes.byref(_HEADER), ctypes.byref(sets)) != 0:
         return 0

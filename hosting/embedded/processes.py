@@ -167,9 +167,8 @@ class OwnedProcess:
         """End the process and its group at once."""
         if self._process is None:
             return
-        with contextlib.suppress(
-            ProcessLookupError, PermissionError
-        ):  # macOS does not permit it for a dead group.
+        # macOS raises PermissionError for a dead group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
