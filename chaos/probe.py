@@ -60,7 +60,7 @@ class Probe:
 
     async def healthy(self) -> None:
         """Return once GET /healthz is 200. Raises NotRecovered."""
-        problem = "nothing was asked"
+        problem = "no answer"
         try:
             async with asyncio.timeout(RECOVERY_SECONDS_MAX):
                 while True:
