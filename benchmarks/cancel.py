@@ -1,10 +1,10 @@
-"""What a cancel costs beside an order: `python -m benchmarks.cancel`.
+"""Compare the time of a cancel with the time of an order: `python -m benchmarks.cancel`.
 
-Starts an exchange of its own, and on one connection places an order that comes to rest, cancels it, and so on, each
-after the answer to the one before: `--pairs` of them, `--runs` times. Prints the medians of both, and what a cancel
-costs in orders. `--strangers 350` opens so many connections that cancel ids of no order all the while, the half of
-them ids that seem to be of an instrument. `--before FOLDER` measures the exchange of another checkout as well, by
-turns.
+Starts an exchange of its own. On one connection it places a resting order and cancels it, `--pairs`
+times in each of `--runs` runs. Each request follows the answer to the one before. Prints the
+medians of both, and their ratio. `--strangers 350` adds as many connections that cancel unknown
+ids. Half of these ids look like ids of an instrument's orders. `--before FOLDER` also measures the
+exchange of another checkout, in alternating runs.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from loadtools.connection import Caller
 from loadtools.exchange import own_exchange
 from loadtools.wire import Response, Target, encode_post
 
-SECONDS_MAX = 10.0  # to connect, and for an answer
+SECONDS_MAX = 10.0  # Time for connecting, and for an answer.
 WARM_UP_PAIRS = 50
 ORDER = {
     "client_id": "canceller",
@@ -42,7 +42,7 @@ ORDER = {
 
 
 class Medians(NamedTuple):
-    """Milliseconds, and p95 beside."""
+    """Median times, and the p95 of cancels, in milliseconds."""
 
     order: float
     cancel: float
@@ -50,7 +50,7 @@ class Medians(NamedTuple):
 
 
 def main() -> None:
-    """Exit status 1 if anything was answered otherwise than it should be."""
+    """Run all measurements. Exits with 1 after an unexpected answer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cancel", description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=whole_number(1, 100_000), default=500, help="of a run (500)")
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each exchange (5)")
@@ -85,7 +85,7 @@ def row(medians: Medians) -> str:
 
 
 async def measure(target: Target, pairs: int, strangers: int) -> Medians:
-    """Orders and cancels by turns, on one connection."""
+    """Measure alternating orders and cancels on one connection."""
     orders: list[float] = []
     cancels: list[float] = []
     caller = open_caller(target)
@@ -119,7 +119,7 @@ def check(response: Response, status: int) -> None:
 
 @contextlib.asynccontextmanager
 async def crowd(target: Target, strangers: int) -> AsyncIterator[None]:
-    """So many connections that cancel unknown orders until the block ends."""
+    """Run connections that cancel unknown orders during the block."""
     tasks = [asyncio.create_task(cancel_unknown(target, number)) for number in range(strangers)]
     try:
         yield
@@ -135,7 +135,7 @@ async def cancel_unknown(target: Target, number: int) -> None:
         for _ in itertools.count():
             order_id = str(uuid.uuid4())
             if number % 2:
-                order_id = order_id[:-3] + "001"  # as of the first instrument
+                order_id = order_id[:-3] + "001"  # Like an order of the first instrument.
             await caller.call(encode_post(target, f"/orders/{order_id}/cancel", b"{}"))
     finally:
         caller.close()

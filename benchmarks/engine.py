@@ -1,16 +1,16 @@
 """Measure the matching engine alone, on one core: `python -m benchmarks.engine`.
 
-Prints the machine, the versions, and the median and spread of 5 runs of each of:
+Prints the machine, the versions, and the median and spread of 5 runs of each of these measurements:
 
-- commands a second of two mixes, one without cancels (70 % limit, 30 % market) and one with 25 % cancels;
-- the same mixes in a book that holds 10,000 and 1,000,000 resting orders throughout;
+- commands per second of two mixes, without cancels (70 % limit, 30 % market) and with 25 % cancels;
+- the same mixes in books that always have 10,000 and 1,000,000 resting orders;
 - bytes of process memory for each of 1,000,000 resting orders;
 - the time of a fill and of a cancel in a queue of 50,000 orders at one price.
 
-Time is processor time: the engine waits for nothing, and other programs on the machine disturb it less.
-Commands are made before the clock starts, every string and integer an object of its own as it comes off the
-wire. In the flow limit prices lie within 5,000 ticks of 7,000,000, quantities are 1 to 51 units of 1,000,000
-lots, 1,000 clients.
+Time is processor time, because the engine never waits, and other programs disturb this time less.
+Commands are made before the clock starts. Each string and integer is an object of its own, as after
+decoding. Limit prices are within 5,000 ticks of 7,000,000, quantities are 1 to 51 units of
+1,000,000 lots, and there are 1,000 clients.
 """
 
 from pathlib import Path
@@ -26,7 +26,8 @@ Command = PlaceOrder | CancelOrder
 
 RUNS = 5
 COMMANDS = 200_000
-COMMANDS_IN_FILLED_BOOK = 10_000  # few: it is topped up before each run, and loses up to 2,000 orders in it
+# Few, because a run removes up to 2,000 orders from the book. It is refilled before each run.
+COMMANDS_IN_FILLED_BOOK = 10_000
 QUEUE_ORDERS = 50_000
 RESTING_ORDERS = (10_000, 1_000_000)
 MIXES = {"no cancels": 0.0, "25 % cancels": 0.25}
@@ -40,7 +41,7 @@ CLIENTS = 1_000
 
 
 def make_flow(*, commands: int, cancel_share: float, seed: str) -> list[Command]:
-    """Limit and market orders, with cancels of random earlier limit orders, filled or not, among them."""
+    """Return limit and market orders, and cancels of random earlier limit orders, filled or not."""
     random = Random(seed)
     flow: list[Command] = []
     placed: list[tuple[str, str]] = []
@@ -49,7 +50,7 @@ def make_flow(*, commands: int, cancel_share: float, seed: str) -> list[Command]
             at = random.randrange(len(placed))
             placed[at], placed[-1] = placed[-1], placed[at]
             order_id, client_id = placed.pop()
-            flow.append(CancelOrder(own(order_id), own(client_id)))
+            flow.append(CancelOrder(copied(order_id), copied(client_id)))
             continue
         is_market = random.random() < MARKET_SHARE
         order = PlaceOrder(
@@ -66,13 +67,13 @@ def make_flow(*, commands: int, cancel_share: float, seed: str) -> list[Command]
     return flow
 
 
-def own(text: str) -> str:
-    """A copy that is another object, as a decoder makes."""
+def copied(text: str) -> str:
+    """Return a copy that is another object, as a decoder returns."""
     return text.encode().decode()
 
 
 def fill(book: OrderBook, orders: int) -> None:
-    """Place limit orders away from the middle, on both sides, until the book holds as many."""
+    """Place limit orders on both sides, which do not trade, until the book has `orders`."""
     random = Random(orders)
     number = book.sequence
     while len(book) < orders:
@@ -92,7 +93,7 @@ def fill(book: OrderBook, orders: int) -> None:
 
 
 def seconds(book: OrderBook, flow: list[Command]) -> float:
-    """How long the book takes for the flow; the events are made and dropped."""
+    """Return the seconds that the book needs for the flow. Its events are created and dropped."""
     process = book.process
     start = process_time()
     for command in flow:
@@ -101,13 +102,13 @@ def seconds(book: OrderBook, flow: list[Command]) -> float:
 
 
 def mix_rate(cancel_share: float, run: int) -> float:
-    """Commands a second, from an empty book."""
+    """Return the commands per second, starting with an empty book."""
     flow = make_flow(commands=COMMANDS, cancel_share=cancel_share, seed=f"mix-{run}")
     return COMMANDS / seconds(OrderBook(), flow)
 
 
 def filled_book_rate(book: OrderBook, resting: int, cancel_share: float, run: int) -> float:
-    """Commands a second in a book that is topped up to `resting` orders before the run."""
+    """Return the commands per second in a book that is refilled to `resting` orders first."""
     fill(book, resting)
     name = f"filled-{resting}-{cancel_share}-{run}"
     return COMMANDS_IN_FILLED_BOOK / seconds(
@@ -116,7 +117,7 @@ def filled_book_rate(book: OrderBook, resting: int, cancel_share: float, run: in
 
 
 def queue_nanoseconds(*, cancel: bool, run: int) -> float:
-    """Time of one fill, or one cancel from a random place, at a level of many orders."""
+    """Return the time of one fill, or of one cancel at a random position, in a long queue."""
     book = OrderBook()
     flow: list[Command] = []
     for number in range(QUEUE_ORDERS):
@@ -131,23 +132,23 @@ def queue_nanoseconds(*, cancel: bool, run: int) -> float:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in use now."""
+    """Return the resident memory of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()
 
 
-def report(what: str, unit: str, values: list[float]) -> None:
+def report(title: str, unit: str, values: list[float]) -> None:
     """Print median and spread."""
-    print(f"{what:<52} {median(values):>11,.0f} {unit:<11} ({min(values):,.0f} to {max(values):,.0f})")
+    print(f"{title:<52} {median(values):>11,.0f} {unit:<11} ({min(values):,.0f} to {max(values):,.0f})")
 
 
 def main() -> None:
-    """Run everything; takes about half a minute and 500 MB."""
+    """Run all measurements. They take about half a minute and 500 MB."""
     print_heading("python -m benchmarks.engine", ("msgspec",))
     print(f"medians of {RUNS} runs (slowest to fastest)\n")
     runs = range(RUNS)
     charted: dict[str, float] = {}
     few, many = RESTING_ORDERS
-    before = resident_bytes()  # first of all: later the process has freed memory to fill
+    before = resident_bytes()  # Measure this first: later the process would reuse freed memory.
     books = {few: OrderBook(), many: OrderBook()}
     fill(books[many], many)
     print(f"{many:,} resting orders: {(resident_bytes() - before) / many:,.0f} bytes each\n")
@@ -155,7 +156,8 @@ def main() -> None:
     for name, cancel_share in MIXES.items():
         rates: dict[int, list[float]] = {resting: [] for resting in RESTING_ORDERS}
         for run in runs:
-            for resting, book in books.items():  # in turns, so that a busy neighbour slows both
+            # In turns, so that other load on the machine affects both.
+            for resting, book in books.items():
                 rates[resting].append(filled_book_rate(book, resting, cancel_share, run))
         for resting in RESTING_ORDERS:
             report(f"{name}, {resting:,} resting", "commands/s", rates[resting])

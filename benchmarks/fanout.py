@@ -1,14 +1,18 @@
-"""How many clients of /stream hear the market, and how late: `python -m benchmarks.fanout`.
+"""Measure the fan-out of /stream to many clients: `python -m benchmarks.fanout`.
 
-Starts an exchange of its own, connects subscribers to deltas and trades in processes of their own, sends orders at
-a fixed rate and reports, for each step of `--steps` (subscribers x orders a second): deliveries (one message to one
-client) a second, lateness from the time of the batch, before its commit, to the receipt, whether each subscriber
-heard the same whole feed, the processor time of the API process a delivery and its memory a subscriber.
+Starts an exchange of its own, and subscribers to deltas and trades in other processes. Then it
+sends orders at a fixed rate. For each step of `--steps` (subscribers x orders per second) it
+reports:
+- deliveries per second (a delivery is one message to one client);
+- lateness, from the batch's time, which is before its commit, to the receipt;
+- whether all subscribers received the same complete feed;
+- the API process's processor time for a delivery, and its memory for a subscriber.
 
-With `--runs N` each step is run so often, by turns with the others, and the medians follow. `--silent N` runs each
-step again beside so many clients that never read, and tells when the exchange has closed them, what the others
-noticed of it and what became of the memory of the API process. `--bare` measures a send loop without an exchange on
-the same server, beside it. `--picture` saves a chart of the steps.
+With `--runs N` each step is run N times, in turns with the others, and the medians are printed.
+`--silent N` runs each step again with N additional clients that never read. It reports when the
+exchange has closed them, the effect on the other clients, and the memory of the API process.
+`--bare` also measures a send loop on the same server without an exchange. `--picture` saves a
+chart.
 """
 
 import argparse
@@ -36,7 +40,7 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.generator import Plan
 from loadtools.run import LoadRun, run_load
-from loadtools.subscribers import Heard, Subscribers, open_stream
+from loadtools.subscribers import StreamCounts, Subscribers, open_stream
 from loadtools.wire import Target
 
 PACKAGES = ("django", "channels", "uvicorn", "uvloop", "websockets")
@@ -45,18 +49,18 @@ CHANNELS = ("orderbook_deltas", "trades")
 SUBSCRIBERS_MAX = 20_000
 OTHER_FILES = 100
 SECONDS_MAX = 3_600
-LAST_WORDS_SECONDS = 2.0  # until everything sent has arrived
+LAST_WORDS_SECONDS = 2.0  # Time in which the last messages arrive.
 SILENT_RECEIVE_BYTES = 4_096
 SILENT_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
-BARE_RAMP_SECONDS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.0)  # between two messages
+BARE_RAMP_SECONDS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.0)  # Seconds between two messages.
 LATE_MILLISECONDS = 250
 SLOW_CONSUMERS = re.compile(r"^exchange_websocket_slow_consumers_total ([\d.]+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """So many subscribers while so many orders come a second."""
+    """A number of subscribers, and a rate of orders per second."""
 
     subscribers: int
     rate: int
@@ -68,7 +72,10 @@ class Step:
 
 
 class Figures(NamedTuple):
-    """Of one run of a step, or the medians of several; times in ms but where named otherwise."""
+    """Figures of one run of a step, or medians of several.
+
+    Times are in ms, if not named otherwise.
+    """
 
     orders_per_second: float
     deliveries_per_second: float
@@ -76,9 +83,9 @@ class Figures(NamedTuple):
     lateness_p99: float
     lateness_max: float
     megabytes_per_second: float
-    api_percent: float  # of one core
-    microseconds_each: float  # of the API process, a delivery
-    kibibytes_each: float  # a subscriber
+    api_percent: float  # Share of one core.
+    microseconds_each: float  # The API process's processor time for a delivery.
+    kibibytes_each: float  # The API process's memory for a subscriber.
     api_mebibytes: float
 
     def row(self) -> str:
@@ -88,42 +95,42 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came of a step beside so many clients that never read; memory of the API in KiB."""
+    """The results of a step with `silent` clients that never read. Memory is the API's, in KiB."""
 
     step: Step
     silent: int
     seconds: float
-    heard: Heard
+    counts: StreamCounts
     load: LoadRun
     api_seconds: float
-    kibibytes_before: float  # the subscribers
-    kibibytes_with: float
-    kibibytes_after: float  # the load
+    kibibytes_before: float  # Before the subscribers connect.
+    kibibytes_with: float  # After they have connected.
+    kibibytes_after: float  # After the load.
 
     @property
     def is_whole(self) -> bool:
-        """Whether every subscriber heard the same."""
-        return len(self.heard.feeds) == 1 and not self.heard.closed and self.heard.messages > 0
+        """Whether all subscribers received the same complete feed."""
+        return len(self.counts.feeds) == 1 and not self.counts.closed and self.counts.messages > 0
 
     @property
     def figures(self) -> Figures:
-        heard = self.heard
+        counts = self.counts
         return Figures(
             orders_per_second=self.load.achieved_per_second,
-            deliveries_per_second=heard.messages / self.seconds,
-            lateness_p50=heard.lateness_at(50),
-            lateness_p99=heard.lateness_at(99),
-            lateness_max=max(heard.lateness, default=0),
-            megabytes_per_second=heard.received_bytes / 1e6 / self.seconds,
+            deliveries_per_second=counts.messages / self.seconds,
+            lateness_p50=counts.lateness_at(50),
+            lateness_p99=counts.lateness_at(99),
+            lateness_max=max(counts.lateness, default=0),
+            megabytes_per_second=counts.received_bytes / 1e6 / self.seconds,
             api_percent=self.api_seconds / self.seconds * 100,
-            microseconds_each=self.api_seconds / max(1, heard.messages) * 1e6,
+            microseconds_each=self.api_seconds / max(1, counts.messages) * 1e6,
             kibibytes_each=(self.kibibytes_with - self.kibibytes_before) / self.step.subscribers,
             api_mebibytes=self.kibibytes_after / MIB,
         )
 
     def row(self) -> str:
-        feeds = "all" if self.is_whole else f"{len(self.heard.feeds)} kinds"
-        how_well = f"{feeds:>8} {self.heard.closed:>7} {self.load.outcome.errors.total():>6}"
+        feeds = "all" if self.is_whole else f"{len(self.counts.feeds)} kinds"
+        how_well = f"{feeds:>8} {self.counts.closed:>7} {self.load.outcome.errors.total():>6}"
         return f"{conditions(self.step, self.silent)} {self.figures.row()} {how_well}"
 
 
@@ -138,7 +145,7 @@ def conditions(step: Step, silent: int) -> str:
 
 
 def medians(measured: list[Measured]) -> dict[tuple[Step, int], Figures]:
-    """Of each step, with and without silent clients."""
+    """Return the medians of each step, with and without silent clients."""
     alike: defaultdict[tuple[Step, int], list[Figures]] = defaultdict(list)
     for one in measured:
         alike[one.step, one.silent].append(one.figures)
@@ -148,7 +155,7 @@ def medians(measured: list[Measured]) -> dict[tuple[Step, int], Figures]:
 
 
 def main() -> None:
-    """Each step takes some seconds longer than its load."""
+    """Run all steps. Each takes some seconds longer than its load."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fanout", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--steps", type=parse_steps, default=STEPS, help=f"subscribers x orders a second ({STEPS})"
@@ -191,18 +198,18 @@ def main() -> None:
 
 
 def parse_steps(text: str) -> list[Step]:
-    """Raises ValueError."""
+    """Parse `--steps`. Raises ValueError."""
     return [Step.parse(step) for step in text.split(",")]
 
 
 def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, silent: int) -> Measured:
-    """Orders at a rate while subscribers listen."""
+    """Send orders at a rate while subscribers receive the stream."""
     api = api_processes(exchange)
     memory_before = memory(api)
     subscribers = Subscribers(exchange.target, step.subscribers, processes=processes, channels=CHANNELS)
     with subscribers, silent_clients(exchange.target, silent):
         memory_after = memory(api)
-        subscribers.heard()
+        subscribers.take_counts()
         seconds_before = processor_seconds(api)
         plan = Plan(
             requests=step.rate * seconds,
@@ -220,14 +227,14 @@ def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, si
             on_progress=lambda outcome: None,
         )
         time.sleep(LAST_WORDS_SECONDS)
-        heard = subscribers.heard()
+        counts = subscribers.take_counts()
         used = processor_seconds(api) - seconds_before
         memory_in_the_end = memory(api)
     return Measured(
         step=step,
         silent=silent,
         seconds=load.outcome.elapsed_seconds,
-        heard=heard,
+        counts=counts,
         load=load,
         api_seconds=used,
         kibibytes_before=memory_before,
@@ -238,7 +245,7 @@ def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, si
 
 @contextmanager
 def silent_clients(target: Target, count: int) -> Iterator[None]:
-    """Clients that never read; tells when the exchange has closed all of them."""
+    """Open clients that never read, and print when the exchange has closed all of them."""
     closed_before = slow_consumers(target)
     connections = [
         open_stream(target, *CHANNELS, receive_buffer_bytes=SILENT_RECEIVE_BYTES) for _ in range(count)
@@ -266,51 +273,54 @@ def silent_clients(target: Target, count: int) -> Iterator[None]:
 
 
 def slow_consumers(target: Target) -> float:
-    """How many clients were closed because they did not read, as the metrics say it."""
+    """Return the metric of clients that were closed because they did not read."""
     with urllib.request.urlopen(f"http://{target.authority}/metrics") as answer:
         found = SLOW_CONSUMERS.search(answer.read().decode())
     return float(found[1]) if found else 0.0
 
 
 def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
-    """The most deliveries a second of which 99 % came within LATE_MILLISECONDS."""
+    """Return the highest rate of deliveries with a p99 of at most LATE_MILLISECONDS."""
     best = "none"
     for interval in BARE_RAMP_SECONDS:
         variables = {"BARE_STREAM_INTERVAL_SECONDS": str(interval)}
         with served("benchmarks.bare_stream:application", variables) as target:
             crowd = Subscribers(target, subscribers, processes=processes, channels=CHANNELS)
             with crowd:
-                crowd.heard()
+                crowd.take_counts()
                 started = time.monotonic()
                 time.sleep(seconds)
-                heard = crowd.heard()
+                counts = crowd.take_counts()
                 elapsed = time.monotonic() - started
-        if heard.lateness_at(99) > LATE_MILLISECONDS:
+        if counts.lateness_at(99) > LATE_MILLISECONDS:
             break
-        best = f"{heard.messages / elapsed:>13,.0f}   p99 {heard.lateness_at(99)} ms"
+        best = f"{counts.messages / elapsed:>13,.0f}   p99 {counts.lateness_at(99)} ms"
     return best
 
 
 def api_processes(exchange: OwnExchange) -> list[psutil.Process]:
-    """Those that serve the API, and the one that has started them where there are several."""
+    """Return the API's processes, including their supervisor if there are several."""
     first = next(process for process in exchange.process_ids() if "uvicorn" in command_line(process))
     return [psutil.Process(first), *psutil.Process(first).children(recursive=True)]
 
 
 def processor_seconds(processes: list[psutil.Process]) -> float:
-    """User and system, of all together so far."""
+    """Return the user and system time of all processes so far."""
     return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 def memory(processes: list[psutil.Process]) -> float:
-    """PSS in KiB."""
+    """Return the PSS of all processes in KiB."""
     return sum(
         kibibytes(Path(f"/proc/{process.pid}/smaps_rollup").read_text(), "Pss:") for process in processes
     )
 
 
 def save_picture(measured: list[Measured], path: Path) -> None:
-    """Lateness over deliveries a second: a line for each number of subscribers, a point for each rate of orders."""
+    """Draw lateness over deliveries per second.
+
+    There is a line for each number of subscribers, and a point for each rate of orders.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -319,13 +329,13 @@ def save_picture(measured: list[Measured], path: Path) -> None:
     axes = figure.subplots()
     ramps: defaultdict[str, list[tuple[float, float, int]]] = defaultdict(list)
     for (step, silent), figures in medians(measured).items():
-        crowd = f"{step.subscribers:,} subscribers" + (f" beside {silent} silent" if silent else "")
+        crowd = f"{step.subscribers:,} subscribers" + (f" with {silent} silent" if silent else "")
         ramps[crowd].append((figures.deliveries_per_second, figures.lateness_p99, step.rate))
     for crowd, points in ramps.items():
         deliveries, lateness, rates = zip(*sorted(points), strict=True)
         axes.plot(deliveries, lateness, "o-", label=crowd)
         for x, y, rate in zip(deliveries, lateness, rates, strict=True):
-            axes.annotate(  # below the point: lines rise
+            axes.annotate(  # Below the point, because lines rise.
                 f"{rate}/s", (x, y), (0, -14), textcoords="offset points", ha="center", fontsize="small"
             )
     axes.axhline(LATE_MILLISECONDS, color="#c0504d", linestyle="--")

@@ -1,10 +1,10 @@
-"""Whether order entry stays as fast as on the first day: `python -m benchmarks.growth`.
+"""Measure order entry with a growing orders table: `python -m benchmarks.growth`.
 
-Starts three exchanges, one beside the other, with no orders in the table, with 1,000,000 and with 10,000,000 (and
-their trades and candles of 30 days; benchmarks/past.py makes them), and sends each the mix of orders by turns,
-from wrk with 128 connections, `--runs` times. (The empty one has what the runs have sent it.) The curve must be
-flat: medians, and the share of the empty one's orders a second. There must be as many new orders in the database as
-were acknowledged.
+Starts three exchanges: with an empty orders table, with 1,000,000 orders and with 10,000,000
+orders. The orders have trades and candles of 30 days, which benchmarks/past.py makes. wrk sends the
+mix of orders to each in turns, with 128 connections, `--runs` times, so the empty table gets the
+orders of the runs. Prints the medians, and their ratios to the empty table's. The ratios must stay
+near 1. The database must have as many new orders as were acknowledged.
 """
 
 import argparse
@@ -30,7 +30,10 @@ WARM_UP_SECONDS = 3
 
 
 def main() -> None:
-    """Exit status 1 where there was an error or orders are missing. Takes about six minutes and 10 GB of disk."""
+    """Run all measurements. They take about six minutes and 10 GB of disk.
+
+    Exits with 1 if there was an error or if orders are missing.
+    """
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="of each run (5)")
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each size (5)")
@@ -71,7 +74,7 @@ def main() -> None:
 
 
 def send(exchange: OwnExchange, seconds: int) -> tuple[ClosedLoop, bool]:
-    """A closed loop of so long, and whether all that was acknowledged is in the database."""
+    """Run a closed loop. Return it, and whether the database has all acknowledged orders."""
     prefix = key_prefix()
     loop = closed_orders(exchange.target, prefix, CONNECTIONS, seconds)
     return loop, are_kept(loop, prefix, CONNECTIONS, exchange)

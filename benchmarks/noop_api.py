@@ -1,7 +1,7 @@
-"""The least that placing an order can be: the exchange's server, application and viewset, and a constant answer.
+"""A minimal order API: the exchange's server, application and viewset with a constant answer.
 
-`python -m benchmarks.http` serves it as `serve` does the exchange: what real orders do not reach of it, validation,
-matching and the commit take.
+`python -m benchmarks.http` runs it as `serve` runs the exchange. The difference to real orders is
+the cost of validation, matching and the commit.
 """
 
 from django.conf import settings
@@ -33,7 +33,7 @@ ANSWER = {
 
 
 class NoopViewSet(AsyncViewSet):
-    """Looks at nothing."""
+    """Answers without reading the request."""
 
     async def create(self, request: Request) -> JSONResponse:
         return JSONResponse(ANSWER, status=201)

@@ -1,8 +1,10 @@
--- wrk's script: sends prepared requests, one after the other. Environment: BENCH_REQUESTS, a file with one request's
--- path and body a line; BENCH_AGAIN, not empty where they may be sent again. Otherwise there must be enough: it ends
--- where nothing is left. Prints one line of JSON when done.
+-- wrk's script. It sends prepared requests one after the other, and prints one line of JSON at the end.
 --
--- It looks at no answer: that would take as long as all the rest. wrk itself counts those that are neither 2xx nor 3xx.
+-- The environment variable BENCH_REQUESTS names a file with the path and the body of one request in each
+-- line. If BENCH_AGAIN is not empty, the requests are repeated. Otherwise the script fails if none is left.
+--
+-- The script reads no answers, because this would double its time. wrk itself counts answers that are
+-- neither 2xx nor 3xx.
 
 function init(args)
     requests = {}

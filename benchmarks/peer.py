@@ -1,8 +1,9 @@
-"""The strongest peer on PyPI beside the exchange: `python -m benchmarks.peer --python python3.12`.
+"""Compare the exchange with a peer from PyPI: `python -m benchmarks.peer --python python3.12`.
 
-`matching-engine` 0.1.1 (MIT): FastAPI on uvicorn, one process, a log file of its own that it fsyncs, no database,
-no idempotency, no rate limit. It is installed into an environment of its own, which needs Python 3.12, and runs as
-its own command line starts it. Both get the same mix of orders from wrk, by turns, `--runs` times.
+The peer is `matching-engine` 0.1.1 (MIT), the strongest one there: FastAPI on uvicorn, one process,
+a log file that it fsyncs, no database, no idempotency and no rate limit. It is installed into an
+environment of its own, which needs Python 3.12, and is started with its own command. wrk sends the
+same mix of orders to both in turns, `--runs` times.
 """
 
 import argparse
@@ -33,7 +34,7 @@ EXCHANGE, PEER = "exchange", "peer"
 
 
 def main() -> None:
-    """Exit status 1 where there was an error or an acknowledged order of ours is missing."""
+    """Run all measurements. Exits with 1 if there was an error or if the exchange lost an order."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peer", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=whole_number(1, 600), default=5, help="of each run (5)")
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
@@ -47,7 +48,7 @@ def main() -> None:
         own_exchange(Path("manage.py").absolute()) as exchange,
         peer(Path(folder), options.python) as other,
     ):
-        for run in range(-1, options.runs):  # the first is to warm up
+        for run in range(-1, options.runs):  # The first run is a warm-up.
             for connections in CONNECTIONS:
                 for name in (EXCHANGE, PEER):
                     ours = name == EXCHANGE
@@ -80,7 +81,10 @@ def row(loop: ClosedLoop) -> str:
 
 
 def for_peer(request: tuple[str, bytes]) -> tuple[str, bytes]:
-    """The same order as the peer takes it: accounts are numbers, it has no keys, and decimals are strings."""
+    """Return the same order in the peer's format.
+
+    It has numbers as accounts, no idempotency keys, and strings as decimals.
+    """
     order = json.loads(request[1], parse_float=str)
     body = {
         "account": 1 + int(order["client_id"].removeprefix("client-")),
@@ -95,7 +99,7 @@ def for_peer(request: tuple[str, bytes]) -> tuple[str, bytes]:
 
 @contextmanager
 def peer(folder: Path, python: str) -> Iterator[Target]:
-    """The peer on loopback, in an environment that is thrown away."""
+    """Run the peer on loopback in a temporary environment."""
     environment = folder / "environment"
     subprocess.run([python, "-m", "venv", str(environment)], check=True)
     program = str(environment / "bin" / "python")

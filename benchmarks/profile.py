@@ -1,10 +1,14 @@
-"""Where the processor time of an order goes: `python -m benchmarks.profile`, or `make profile`.
+"""Profile the processor time of an order: `python -m benchmarks.profile`, or `make profile`.
 
-Starts an exchange of its own, sends it the mix of orders from wrk in a closed loop, and prints the microseconds an
-order by process, as Linux counts them; for the API process and the worker by step: py-spy samples who holds the
-interpreter, a sample belongs to the innermost step on its stack, and shares are of the process's time; and for
-PostgreSQL by statement, from pg_stat_statements, which the database is restarted with. Sampling costs something
-itself: take the shares from here, and orders a second from benchmarks/http.py.
+Starts an exchange of its own. wrk sends it the mix of orders in a closed loop. The benchmark prints
+the microseconds for an order:
+- by process, as Linux counts them;
+- by step, for the API process and the worker. py-spy samples the thread that holds the interpreter.
+  A sample belongs to the innermost step on its stack. Shares are of the process's time;
+- by statement, for PostgreSQL, which is restarted with pg_stat_statements for this.
+
+Sampling itself takes time. So use the shares of this benchmark, but the orders per second of
+benchmarks/http.py.
 """
 
 import argparse
@@ -30,7 +34,7 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 from loadtools.processor import process_ticks
 
-WARM_UP_SECONDS = 25  # longer than WORKER_LOOK_UP_SECONDS: from then on keys are not looked up
+WARM_UP_SECONDS = 25  # Longer than WORKER_LOOK_UP_SECONDS, after which keys are not looked up.
 SAMPLES_PER_SECOND = 400
 RESTARTS_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
@@ -44,8 +48,8 @@ ROLES = (
     ("PostgreSQL", "postgres"),
     ("serve", "manage.py serve"),
 )
-# Innermost first where one calls the other: the first that is on a stack has the sample. A step's frames are
-# recognised by parts of "function (file:line)".
+# If one step calls another, the inner one comes first, because the first step on a stack gets the
+# sample. A step's frames are recognized by parts of "function (file:line)".
 STEPS = {
     API: (
         ("metrics", ("prometheus_client/", "orders/metrics.py")),
@@ -130,7 +134,7 @@ def main() -> None:
 
 
 def send(exchange: OwnExchange, connections: int, seconds: int) -> tuple[int, float]:
-    """How many orders were acknowledged, and how many a second."""
+    """Send orders. Return the number of acknowledged orders, and their rate per second."""
     loop = closed_orders(exchange.target, key_prefix(), connections, seconds)
     return loop.acknowledged, loop.per_second
 
@@ -141,7 +145,7 @@ def role_of(process: int) -> str:
 
 
 def sample(process: int, output: Path, seconds: int) -> "subprocess.Popen[bytes]":
-    """Stacks of who holds the interpreter, each with how often it was seen."""
+    """Sample the stacks of threads that hold the interpreter, with their counts."""
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw"]
     command += ["--rate", str(SAMPLES_PER_SECOND), "--duration", str(seconds), "--pid", str(process)]
     return subprocess.Popen(
@@ -150,7 +154,7 @@ def sample(process: int, output: Path, seconds: int) -> "subprocess.Popen[bytes]
 
 
 def shares(samples: Path, steps: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str, float]]:
-    """The part of the samples that each step has, and what is left."""
+    """Return each step's share of the samples, and the share of the rest."""
     if not samples.exists():
         return []
     seen: Counter[str] = Counter()
@@ -175,7 +179,7 @@ def superuser(exchange: OwnExchange) -> "psycopg.Connection[tuple[Any, ...]]":
 
 
 def count_statements(exchange: OwnExchange) -> None:
-    """Start the database again with pg_stat_statements."""
+    """Restart the database with pg_stat_statements."""
     with superuser(exchange) as database:
         database.execute("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
     server = read_pid(Locations(exchange.data_dir).postgres_data / "postmaster.pid")

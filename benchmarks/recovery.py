@@ -1,8 +1,9 @@
-"""How long a worker takes to be back: `python -m benchmarks.recovery`.
+"""Measure the recovery from a killed worker: `python -m benchmarks.recovery`.
 
-Starts exchanges of its own with 10,000, 100,000 and 1,000,000 resting orders, kills the worker of each `--runs`
-times and counts the seconds until a new one has the books loaded and the exchange is healthy, with the wait for the
-killed one's lease, WORKER_LEASE_SECONDS, in them. Prints the medians, and the memory of the worker.
+Starts exchanges of its own with 10,000, 100,000 and 1,000,000 resting orders, and kills the worker
+of each `--runs` times. It measures the seconds until a new worker has loaded the books and the
+exchange is healthy. They include the wait for the killed worker's lease, WORKER_LEASE_SECONDS.
+Prints the medians, and the memory of the worker.
 """
 
 import argparse
@@ -19,7 +20,7 @@ RESTING_ORDERS = (10_000, 100_000, 1_000_000)
 
 
 def main() -> None:
-    """Takes two to three minutes."""
+    """Run all measurements. They take two to three minutes."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recovery", description=__doc__.splitlines()[0]
     )

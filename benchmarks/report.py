@@ -1,4 +1,4 @@
-"""What every benchmark prints: where and with what it was run, and its figures as a chart."""
+"""Prints the heading of every benchmark, and charts of its figures."""
 
 import platform
 import sys
@@ -10,7 +10,7 @@ CHART_WIDTH = 60
 
 
 def print_heading(program: str, packages: Sequence[str]) -> None:
-    """Machine, versions and command."""
+    """Print the machine, the versions and the command."""
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     print(f"machine   {processor()}, {platform.system()} {platform.release()}")
     print(f"versions  {platform.python_implementation()} {platform.python_version()}, {versions}")
@@ -18,14 +18,14 @@ def print_heading(program: str, packages: Sequence[str]) -> None:
 
 
 def processor() -> str:
-    """The processor's name as the kernel gives it."""
+    """Return the processor's name according to the kernel."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]}, {len(names)} cores" if names else platform.machine()
 
 
 def print_chart(title: str, values: Mapping[str, float], unit: str) -> None:
-    """A bar for each value, from 0 to the greatest."""
+    """Print a bar for each value, from 0 to the greatest."""
     print(f"\n{title}")
     greatest = max(values.values()) or 1.0
     width = max(map(len, values))

@@ -1,4 +1,4 @@
-"""An ASGI application on the server that the exchange has, in a process of its own: what the server is good for."""
+"""Runs an ASGI application on the exchange's server in a process of its own."""
 
 import os
 import subprocess
@@ -17,7 +17,10 @@ POLL_SECONDS = 0.1
 
 @contextmanager
 def served(application: str, variables: Mapping[str, str] | None = None) -> Iterator[Target]:
-    """Serve `module:name` on loopback until the block ends. Raises OSError where it does not answer 200 in time."""
+    """Serve `module:name` on loopback during the block.
+
+    Raises OSError if it does not answer 200 in time.
+    """
     target = Target("127.0.0.1", free_port())
     environment = {**os.environ, "PORT": str(target.port), **(variables or {})}
     command = [sys.executable, "-m", "hosting.uvicorn_server", application]
@@ -31,7 +34,10 @@ def served(application: str, variables: Mapping[str, str] | None = None) -> Iter
 
 
 def await_answer(process: "subprocess.Popen[bytes]", url: str) -> None:
-    """Returns when the process answers there with 200. Raises OSError where it does not in time, or has ended."""
+    """Return when the process answers with 200.
+
+    Raises OSError if it does not in time, or has ended.
+    """
     deadline = time.monotonic() + STARTS_SECONDS_MAX
     while True:
         try:

@@ -1,6 +1,7 @@
-"""Closed loops with wrk, a load generator in C that takes little of the machine that is measured.
+"""Runs closed loops with wrk, a load generator in C that needs little processor time.
 
-benchmarks/orders.lua tells it what to send. One thread: the cores are the exchange's.
+benchmarks/orders.lua gives it the requests. It has only one thread, to leave the cores to the
+exchange.
 """
 
 import os
@@ -18,15 +19,19 @@ from loadtools.wire import Target
 
 SCRIPT = Path(__file__).with_name("orders.lua")
 TIMEOUT_SECONDS = 10
-ENDS_SECONDS_MAX = 30.0  # beyond the run's own time
+ENDS_SECONDS_MAX = 30.0  # In addition to the run's own time.
 
 
 class WrkError(RuntimeError):
-    """wrk is not there, or did not do what it was told."""
+    """wrk is not installed, or has failed."""
 
 
 class ClosedLoop(NamedTuple):
-    """One run: times in milliseconds, the generator's processor time, with its start, as a part of one core."""
+    """The results of one run.
+
+    Times are in milliseconds. `generator` is the share of one core that wrk used, including its
+    start.
+    """
 
     per_second: float
     p50: float
@@ -54,9 +59,9 @@ def closed_loop(
     seconds: int,
     again: bool = False,
 ) -> ClosedLoop:
-    """Send (path, JSON body) pairs for so long, those that were sent `again` where none is left.
+    """Send (path, JSON body) pairs for so many seconds. With `again`, repeat them if none is left.
 
-    Raises WrkError, also where there were not enough of them.
+    Raises WrkError, also if there are too few requests.
     """
     program = shutil.which("wrk")
     if program is None:

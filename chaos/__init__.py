@@ -1,10 +1,10 @@
-"""Breaks a real, running exchange on purpose, again and again, and holds it to its promises afterwards.
+"""Injects faults into a real, running exchange, and then checks that it has kept its promises.
 
-`python -m chaos` (`make chaos`) starts an exchange of its own, sends orders to it, kills, freezes and empties its
-parts while it does, and then compares what clients were told with what the database has. `python -m
-chaos.failover` measures how long the standby worker takes to take over.
+`python -m chaos` (`make chaos`) starts an exchange of its own and sends orders to it. Meanwhile it
+kills, freezes and empties parts of the exchange. Then it compares the clients' answers with the
+database. `python -m chaos.failover` measures how long a standby worker needs to take over.
 
-The simulation in tests/simulation meets more interleavings in a second than this does in a day, but only of the
-exchange's own code: here PostgreSQL, Valkey, the servers' processes and the system are the real ones. A seed
-gives the same faults in the same order; when exactly they strike, the machine decides.
+The simulation in tests/simulation runs more interleavings in a second than this tool in a day, but
+only of the exchange's own code. Here PostgreSQL, Valkey, all processes and the system are real. A
+seed gives the same faults in the same order, but their exact times vary.
 """

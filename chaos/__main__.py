@@ -1,4 +1,4 @@
-"""`python -m chaos --minutes 10 --rate 300 --seed 1`: exit status 1 where the exchange has broken a promise."""
+"""`python -m chaos --minutes 10 --rate 300 --seed 1`: exits with 1 if a promise was broken."""
 
 import asyncio
 import sys
@@ -22,8 +22,8 @@ from chaos.streams import LISTENERS, LISTENERS_MAX
 from loadtools.arguments import whole_number
 
 MINUTES_MAX = 24 * 60
-REQUESTS_MAX = 5_000_000  # of one run: the journal has half a kilobyte for each
-CALM_SECONDS = (0.3, 2.0)  # between a recovery and the next fault
+REQUESTS_MAX = 5_000_000  # In one run. Each takes half a kilobyte in the journal.
+CALM_SECONDS = (0.3, 2.0)  # Range of the pause between a recovery and the next fault.
 
 
 def main() -> int:
@@ -41,7 +41,7 @@ def main() -> int:
         "--listeners",
         type=whole_number(1, LISTENERS_MAX),
         default=LISTENERS,
-        help=f"clients that keep the books of what they hear (default: {LISTENERS})",
+        help=f"stream clients that keep their own books (default: {LISTENERS})",
     )
     options = parser.parse_args()
     seconds = options.minutes * 60
@@ -70,7 +70,7 @@ def main() -> int:
 async def break_things(
     campaign: Campaign, market: Market, faults: Iterator[tuple[Fault, Random]], seconds: float
 ) -> None:
-    """One fault after the other, for so long; ends early where the exchange does not recover from one."""
+    """Inject one fault after the other. Ends early if the exchange does not recover from one."""
     started = time.monotonic()
     calm = Random(campaign.seed)
     while True:
@@ -93,7 +93,7 @@ async def break_things(
 
 
 def _minutes(text: str) -> float:
-    """Minutes above zero, also parts of one."""
+    """Parse a number of minutes above zero, which may be a fraction."""
     try:
         minutes = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What was found broken."""
+"""The promises that the exchange has broken."""
 
 from collections import Counter
 from enum import StrEnum
@@ -7,34 +7,34 @@ LISTED_MAX = 100
 
 
 class Kind(StrEnum):
-    LOST = "lost"  # acknowledged, and not in the database
-    DOUBLE = "double"  # done twice
-    CHANGED = "changed"  # in the database, but not as it was acknowledged
-    REFUSED = "refused"  # told that it was not taken, and taken
-    ANSWER = "answer"  # an answer that a client can't expect
-    UNRESOLVED = "unresolved"  # nobody could tell what became of it
-    STREAM = "stream"  # the stream told something else than REST
-    RECOVERY = "recovery"  # the exchange did not come back by itself
+    LOST = "lost"  # Acknowledged, but not in the database.
+    DOUBLE = "double"  # Done twice.
+    CHANGED = "changed"  # In the database, but different from its acknowledgement.
+    REFUSED = "refused"  # Answered as not taken, but taken.
+    ANSWER = "answer"  # An answer that a client can't expect.
+    UNRESOLVED = "unresolved"  # A request whose result could not be found out.
+    STREAM = "stream"  # The stream and REST disagree.
+    RECOVERY = "recovery"  # The exchange did not recover by itself.
     AUDIT = "audit"
 
 
 class Breaches:
-    """Counted by kind; the first LISTED_MAX are told one by one."""
+    """Counts breaches by kind, and lists the first LISTED_MAX."""
 
     def __init__(self) -> None:
         self.counts: Counter[Kind] = Counter()
         self.listed: list[str] = []
 
-    def add(self, kind: Kind, what: str) -> None:
+    def add(self, kind: Kind, description: str) -> None:
         self.counts[kind] += 1
         if len(self.listed) < LISTED_MAX:
-            self.listed.append(f"{kind}: {what}")
+            self.listed.append(f"{kind}: {description}")
 
     def __bool__(self) -> bool:
         return bool(self.counts)
 
     def summary(self) -> str:
-        """In one line."""
+        """Return one line with all counts."""
         lost, double = self.counts[Kind.LOST], self.counts[Kind.DOUBLE]
         audit = "broken" if self.counts[Kind.AUDIT] else "clean"
         line = f"{lost:,} acknowledged orders lost, {double:,} double, audit {audit}"

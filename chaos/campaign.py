@@ -1,4 +1,4 @@
-"""An exchange on which clients trade while something is done to it, and the reckoning afterwards."""
+"""One run: clients trade while faults are injected, and then all promises are checked."""
 
 import asyncio
 import contextlib
@@ -11,12 +11,12 @@ from typing import NamedTuple
 import psycopg
 
 from chaos.breaches import Breaches, Kind
-from chaos.checks import check_told
+from chaos.checks import check_journal
+from chaos.client_log import ClientLog
 from chaos.journal import Journal
 from chaos.parts import MANAGE_PY, PartMissing, Parts
 from chaos.probe import NotRecovered, Probe
 from chaos.streams import LISTENERS, Listeners
-from chaos.told import Told
 from chaos.traffic import MIDDLE_PRICES, Traffic
 from loadtools.exchange import OwnExchange
 
@@ -26,12 +26,13 @@ AUDIT_OUTPUT_CHARACTERS_MAX = 4_000
 
 @dataclass
 class Record:
-    """What happened."""
+    """The results of a run."""
 
     breaches: Breaches = field(default_factory=Breaches)
-    recoveries: list[tuple[str, float]] = field(default_factory=list)  # what was done, and seconds
+    # Each fault with the seconds of its recovery.
+    recoveries: list[tuple[str, float]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0  # of trading
+    seconds: float = 0.0  # Time of trading.
 
 
 class Market(NamedTuple):
@@ -39,52 +40,55 @@ class Market(NamedTuple):
 
     parts: Parts
     probe: Probe
-    told: Told
+    client_log: ClientLog
 
 
 class Campaign:
-    """One run against an exchange that runs before and after."""
+    """One run against an exchange, which must be running before and after it."""
 
     def __init__(self, exchange: OwnExchange, *, rate: int, seed: int, listeners: int = LISTENERS) -> None:
         self.exchange = exchange
         self.seed = seed
         self.journal_path = exchange.data_dir.parent / "journal.jsonl"
         self.record = Record()
-        self.done = 0.0  # how far it is
-        self.now = "starting"  # what is happening
+        self.done = 0.0  # The progress of the run.
+        self.now = "starting"  # A description of the current step.
         self._rate = rate
         self._listeners = listeners
 
     @contextlib.asynccontextmanager
     async def trading(self) -> AsyncIterator[Market]:
-        """Clients trade inside, a standby worker waits; at the end they learn what is open, and all is checked."""
+        """Let clients trade during the block, while a standby worker waits.
+
+        At the end the clients find out the results of open requests, and all promises are checked.
+        """
         target, started = self.exchange.target, time.monotonic()
         with Journal(self.journal_path) as journal:
-            told = Told(journal, self.record.breaches)
+            client_log = ClientLog(journal, self.record.breaches)
             async with (
                 Parts(self.exchange) as parts,
-                Probe(target, told) as probe,
-                Listeners(target, list(MIDDLE_PRICES), told, self._listeners) as listeners,
-                Traffic(target, rate=self._rate, seed=self.seed, told=told) as traffic,
+                Probe(target, client_log) as probe,
+                Listeners(target, list(MIDDLE_PRICES), client_log, self._listeners) as listeners,
+                Traffic(target, rate=self._rate, seed=self.seed, client_log=client_log) as traffic,
             ):
                 await probe.recovered()
                 await parts.standby_waits()
-                yield Market(parts, probe, told)
+                yield Market(parts, probe, client_log)
                 self.now = "the last requests"
                 await traffic.finish()
                 self.record.seconds = time.monotonic() - started
-                self.record.counts = dict(told.counts)
+                self.record.counts = dict(client_log.counts)
                 self.now = "checking"
                 try:
                     await probe.healthy()
                     await listeners.compare(probe)
-                    check_told(journal, parts.locations.postgres_uri, self.record.breaches)
+                    check_journal(journal, parts.locations.postgres_uri, self.record.breaches)
                     await self._audit()
                 except (NotRecovered, PartMissing, psycopg.Error) as error:
-                    self.record.breaches.add(Kind.RECOVERY, f"when all was over: {error}")
+                    self.record.breaches.add(Kind.RECOVERY, f"at the end: {error}")
 
     async def _audit(self) -> None:
-        """`manage.py audit` in a process of its own, as an operator calls it."""
+        """Run `manage.py audit` in a process of its own, as an operator does."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(MANAGE_PY), "audit", "--require-live"),
             cwd=MANAGE_PY.parent,
@@ -103,5 +107,5 @@ class Campaign:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
-            told = output[-AUDIT_OUTPUT_CHARACTERS_MAX:].decode(errors="replace")
-            self.record.breaches.add(Kind.AUDIT, f"status {process.returncode}\n{told}")
+            text = output[-AUDIT_OUTPUT_CHARACTERS_MAX:].decode(errors="replace")
+            self.record.breaches.add(Kind.AUDIT, f"status {process.returncode}\n{text}")

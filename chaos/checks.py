@@ -1,4 +1,4 @@
-"""What clients were told against what the database has."""
+"""Compares the answers that clients received with the database."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ WHERE stored.order_id = ANY(%s)
 _TRADES = """
 SELECT trade_id, price, quantity, maker_order_id, taker_order_id FROM marketdata_trade WHERE trade_id = ANY(%s)
 """
-_PLACED_ALL_THE_SAME = "SELECT client_id, order_id FROM orders_order WHERE client_id = ANY(%s)"
+_PLACED_THOUGH_REFUSED = "SELECT client_id, order_id FROM orders_order WHERE client_id = ANY(%s)"
 _KEYS_WITH_SEVERAL = """
 SELECT client_id || ' ' || idempotency_key, count(*) FROM orders_order WHERE idempotency_key IS NOT NULL
 GROUP BY client_id, idempotency_key HAVING count(*) > 1 LIMIT %s
@@ -63,8 +63,8 @@ class StoredTrade:
     taker_order_id: UUID
 
 
-def check_told(journal: Journal, postgres_uri: str, breaches: Breaches) -> None:
-    """Add every breach. Raises `psycopg.Error` where the database can't be read."""
+def check_journal(journal: Journal, postgres_uri: str, breaches: Breaches) -> None:
+    """Add every breach. Raises `psycopg.Error` if the database can't be read."""
     with psycopg.connect(postgres_uri, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX) as connection:
         for entries in _chunks(journal.entries()):
             Chunk(entries, connection, breaches).check()
@@ -77,7 +77,7 @@ def check_told(journal: Journal, postgres_uri: str, breaches: Breaches) -> None:
 
 
 class Chunk:
-    """Some of what was told, and what the database has of it."""
+    """A part of the journal, with the database's rows for it."""
 
     def __init__(
         self, entries: Sequence[Entry], connection: psycopg.Connection[Any], breaches: Breaches
@@ -96,7 +96,7 @@ class Chunk:
             trades = cursor.execute(_TRADES, [list(trade_ids)])
             self._trades = {stored.trade_id: stored for stored in trades}
         refused = [entry.client_id for entry in entries if isinstance(entry, Refused)]
-        self._placed_all_the_same = connection.execute(_PLACED_ALL_THE_SAME, [refused]).fetchall()
+        self._placed_though_refused = connection.execute(_PLACED_THOUGH_REFUSED, [refused]).fetchall()
 
     def check(self) -> None:
         for order in self._placed:
@@ -109,8 +109,8 @@ class Chunk:
                     self._check_not_open(order_id)
                 case Printed(trade_id=trade_id, price=price, quantity=quantity):
                     self._check_trade(trade_id, price, quantity)
-        for client_id, order_id in self._placed_all_the_same:
-            self._breaches.add(Kind.REFUSED, f"{client_id}: told 503, and order {order_id} is there")
+        for client_id, order_id in self._placed_though_refused:
+            self._breaches.add(Kind.REFUSED, f"{client_id}: answered 503, but order {order_id} exists")
 
     def _check_order(self, order: Order) -> None:
         stored = self._orders.get(order.order_id)
@@ -119,13 +119,13 @@ class Chunk:
             return
         for name in TERMS:
             if getattr(stored, name) != getattr(order, name):
-                self._changed(order, f"{name} {getattr(order, name)} is {getattr(stored, name)}")
+                self._add_change(order, f"{name} {getattr(order, name)} is {getattr(stored, name)}")
         if stored.filled_quantity < order.filled_quantity:
             self._breaches.add(Kind.LOST, f"order {order.order_id}: fills of {order.filled_quantity}")
         if order.status in ENDED and stored.status != order.status:
-            self._changed(order, f"status {order.status} is {stored.status}")
+            self._add_change(order, f"status {order.status} is {stored.status}")
         if sum(fill.quantity for fill in order.trades) != order.filled_quantity:
-            self._changed(order, "its trades are not its fills")
+            self._add_change(order, "its trades are not its fills")
         for fill in order.trades:
             self._check_fill(order, fill)
 
@@ -134,7 +134,7 @@ class Chunk:
         if stored is not None:
             party = stored.maker_order_id if fill.liquidity == "maker" else stored.taker_order_id
             if party != order.order_id:
-                self._changed(order, f"trade {fill.trade_id} has another {fill.liquidity}")
+                self._add_change(order, f"trade {fill.trade_id} has another {fill.liquidity}")
 
     def _check_trade(self, trade_id: UUID, price: Decimal, quantity: Decimal) -> StoredTrade | None:
         stored = self._trades.get(trade_id)
@@ -154,10 +154,10 @@ class Chunk:
         stored = self._orders.get(order_id)
         if stored is None or stored.status not in ENDED:
             found = "not there" if stored is None else stored.status
-            self._breaches.add(Kind.ANSWER, f"order {order_id}: told that it is not open, and it is {found}")
+            self._breaches.add(Kind.ANSWER, f"order {order_id}: answered as not open, but it is {found}")
 
-    def _changed(self, order: Order, what: str) -> None:
-        self._breaches.add(Kind.CHANGED, f"order {order.order_id} of {order.client_id}: {what}")
+    def _add_change(self, order: Order, difference: str) -> None:
+        self._breaches.add(Kind.CHANGED, f"order {order.order_id} of {order.client_id}: {difference}")
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

@@ -1,7 +1,8 @@
-"""`python -m chaos.failover`: how long a standby worker takes to replace one that is stopped, killed or frozen.
+"""`python -m chaos.failover`: measures how long a standby worker needs to replace the active one.
 
-Counted from the signal until an order is acknowledged that was sent after the lease had changed hands, so that the
-old worker can't have answered it. Exit status 1 where that took longer than the target, or a promise was broken.
+The active worker is stopped, killed or frozen. The time runs from the signal until an order is
+acknowledged. This order is sent after the lease has changed its owner, so the old worker can't have
+answered it. Exits with 1 if the time exceeds its target or if a promise was broken.
 """
 
 import asyncio
@@ -17,21 +18,21 @@ from chaos.stage import RATE_MAX, RESULTS, SEED_MAX, perform
 from loadtools.arguments import whole_number
 
 REPETITIONS_MAX = 100
-CALM_SECONDS = 1.0  # between two of them
+CALM_SECONDS = 1.0  # Pause before each failover.
 
 
-class Blow(NamedTuple):
-    """What is done to the active worker."""
+class WorkerFault(NamedTuple):
+    """A signal to the active worker, and the longest allowed time of the failover."""
 
     name: str
     number: signal.Signals
     target_seconds: float
 
 
-BLOWS = (
-    Blow("stopped in order (SIGTERM)", signal.SIGTERM, 1.0),
-    Blow("killed (SIGKILL)", signal.SIGKILL, 3.0),
-    Blow("frozen (SIGSTOP)", signal.SIGSTOP, 6.0),
+WORKER_FAULTS = (
+    WorkerFault("stopped in order (SIGTERM)", signal.SIGTERM, 1.0),
+    WorkerFault("killed (SIGKILL)", signal.SIGKILL, 3.0),
+    WorkerFault("frozen (SIGSTOP)", signal.SIGSTOP, 6.0),
 )
 
 
@@ -47,46 +48,49 @@ def main() -> int:
     parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
     options = parser.parse_args()
-    blows = [blow for blow in BLOWS for _ in range(options.repetitions)]
+    faults = [fault for fault in WORKER_FAULTS for _ in range(options.repetitions)]
 
     async def run(campaign: Campaign) -> None:
         async with campaign.trading() as market:
-            for blow in blows:
-                campaign.now = blow.name
-                campaign.record.recoveries.append((blow.name, await fail_over(market, blow)))
+            for fault in faults:
+                campaign.now = fault.name
+                campaign.record.recoveries.append((fault.name, await fail_over(market, fault)))
                 campaign.done += 1
 
     return perform(
         run,
         name="failover",
         title=f"Failover of the matching worker, {options.rate} requests/s",
-        length=len(blows),
+        length=len(faults),
         rate=options.rate,
         seed=options.seed,
         results=options.results,
-        targets={blow.name: blow.target_seconds for blow in BLOWS},
+        targets={fault.name: fault.target_seconds for fault in WORKER_FAULTS},
     )
 
 
-async def fail_over(market: Market, blow: Blow) -> float:
-    """Strike the active worker; the seconds until another has replaced it. Raises NotRecovered, PartMissing."""
+async def fail_over(market: Market, fault: WorkerFault) -> float:
+    """Signal the active worker. Return the seconds until another one has replaced it.
+
+    Raises NotRecovered, PartMissing.
+    """
     loop = asyncio.get_running_loop()
     await market.parts.standby_waits()
     await asyncio.sleep(CALM_SECONDS)
     worker, epoch = await market.parts.active_worker(), await market.parts.epoch()
     try:
         struck_at = loop.time()
-        worker.send_signal(blow.number)
+        worker.send_signal(fault.number)
         await market.parts.next_epoch(epoch)
         async with asyncio.timeout(RECOVERY_SECONDS_MAX):
-            await market.told.acknowledgement_of_what_is_sent_after(loop.time())
+            await market.client_log.wait_for_acknowledgement(loop.time())
             seconds = loop.time() - struck_at
     except TimeoutError:
         raise NotRecovered(
             f"the standby has acknowledged nothing within {RECOVERY_SECONDS_MAX:.0f} s"
         ) from None
     finally:
-        if blow.number is signal.SIGSTOP:
+        if fault.number is signal.SIGSTOP:
             worker.resume()
     await market.probe.recovered()
     return seconds

@@ -1,7 +1,8 @@
-"""What is done to the exchange. Each fault is a context: entered, it has struck; left, it is over.
+"""The faults. Each is a context manager: entering it injects the fault, leaving it ends the fault.
 
-It gives the time (of the event loop's clock) from which on the exchange is to recover: when a part was killed, or
-frozen while another can stand in for it, or when what nothing can stand in for was given back.
+It yields the time, by the event loop's clock, from which the recovery is measured. For a killed
+part, and for a frozen one that another can replace, this is the time of the fault. For a part that
+nothing can replace, it is the time at which the part works again.
 """
 
 import asyncio
@@ -38,17 +39,17 @@ class Fault(NamedTuple):
 
 @asynccontextmanager
 async def kill_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.active_worker()])
+    yield await _end_processes([await parts.active_worker()])
 
 
 @asynccontextmanager
 async def kill_standby(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.standby_worker()])
+    yield await _end_processes([await parts.standby_worker()])
 
 
 @asynccontextmanager
 async def terminate_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.active_worker()], signal.SIGTERM)
+    yield await _end_processes([await parts.active_worker()], signal.SIGTERM)
 
 
 @asynccontextmanager
@@ -60,17 +61,17 @@ async def freeze_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 @asynccontextmanager
 async def kill_api(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([random.choice(await parts.api())])
+    yield await _end_processes([random.choice(await parts.api())])
 
 
 @asynccontextmanager
 async def terminate_api(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end((await parts.api())[:1], signal.SIGTERM)
+    yield await _end_processes((await parts.api())[:1], signal.SIGTERM)
 
 
 @asynccontextmanager
 async def kill_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end([await parts.valkey()])
+    yield await _end_processes([await parts.valkey()])
 
 
 @asynccontextmanager
@@ -89,7 +90,7 @@ async def empty_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 @asynccontextmanager
 async def kill_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
-    yield await _end(await parts.postgres())
+    yield await _end_processes(await parts.postgres())
 
 
 @asynccontextmanager
@@ -101,25 +102,25 @@ async def freeze_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 @asynccontextmanager
 async def end_sessions(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await parts.ask(_END_SESSIONS, [])
+    await parts.query_number(_END_SESSIONS, [])
     yield _now()
 
 
 @asynccontextmanager
 async def lock_orders(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await _hold(parts, _LOCK_ORDERS)
+    await _hold_lock(parts, _LOCK_ORDERS)
     yield _now()
 
 
 @asynccontextmanager
 async def lock_checkpoint(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await _hold(parts, _LOCK_CHECKPOINT)
+    await _hold_lock(parts, _LOCK_CHECKPOINT)
     yield _now()
 
 
 @asynccontextmanager
 async def kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
-    """Two or three of what a machine may take with it; a worker and Valkey more often than others."""
+    """Kill two or three parts that may fail together. A worker with Valkey is the most frequent."""
     worker, standby = await parts.active_worker(), await parts.standby_worker()
     valkey, postgres, api = await parts.valkey(), await parts.postgres(), (await parts.api())[:1]
     together = random.choice(
@@ -133,7 +134,7 @@ async def kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
             [worker, standby, valkey],
         ]
     )
-    yield await _end(together)
+    yield await _end_processes(together)
 
 
 FAULTS = (
@@ -156,9 +157,11 @@ FAULTS = (
 
 
 def fault_sequence(seed: int, only: str = "") -> Iterator[tuple[Fault, Random]]:
-    """Without end: all kinds in random order, then again in another; each with the dice for its details.
+    """Return faults without end: all kinds in random order, then again in another order.
 
-    `only` leaves those with that text in their names; there must be some.
+    Each fault comes with a random generator for its details.
+
+    `only` selects faults by a part of their names. At least one must match.
     """
     kinds = [fault for fault in FAULTS if only in fault.name]
     random = Random(seed)
@@ -171,8 +174,13 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def _end(processes: Sequence[psutil.Process], number: signal.Signals = signal.SIGKILL) -> float:
-    """Signal them all, and wait until all are gone; returns the time of the signal. Raises PartMissing."""
+async def _end_processes(
+    processes: Sequence[psutil.Process], number: signal.Signals = signal.SIGKILL
+) -> float:
+    """Signal all processes, and wait until all have ended. Return the time of the signal.
+
+    Raises PartMissing.
+    """
     signalled_at = _now()
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -187,7 +195,7 @@ async def _end(processes: Sequence[psutil.Process], number: signal.Signals = sig
 
 @asynccontextmanager
 async def _frozen(processes: Sequence[psutil.Process], seconds: float) -> AsyncIterator[float]:
-    """Frozen for so many seconds, whatever happens meanwhile; the block does not end earlier."""
+    """Freeze processes for so many seconds, even if the block ends earlier."""
 
     def thaw() -> None:
         for process in processes:
@@ -206,7 +214,7 @@ async def _frozen(processes: Sequence[psutil.Process], seconds: float) -> AsyncI
         thaw()
 
 
-async def _hold(parts: Parts, lock: str) -> None:
+async def _hold_lock(parts: Parts, lock: str) -> None:
     async with await parts.connect() as connection, connection.transaction():
         await connection.execute(lock)
         await asyncio.sleep(LOCKED_SECONDS)

@@ -1,4 +1,4 @@
-"""What clients were told, a line each, on disk: the evidence that the database is held against."""
+"""The answers that clients received, one per line in a file. The database is compared with it."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -53,7 +53,7 @@ class Cancelled(msgspec.Struct, tag="cancelled"):
 
 
 class NotOpen(msgspec.Struct, tag="not_open"):
-    """A cancel was refused, because the order does not rest any more."""
+    """A cancel was refused because the order no longer rests."""
 
     at: float
     order_id: UUID
@@ -67,7 +67,7 @@ class Refused(msgspec.Struct, tag="refused"):
 
 
 class Printed(msgspec.Struct, tag="printed"):
-    """The stream told of a trade."""
+    """The stream sent a trade."""
 
     trade_id: UUID
     price: Decimal
@@ -82,7 +82,7 @@ _decode = msgspec.json.Decoder(Entry).decode
 
 
 class Journal:
-    """Written once, from the beginning to the end; then read."""
+    """A file that is written from the beginning to the end, and then read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,7 +101,7 @@ class Journal:
         self._file.write(b"\n")
 
     def entries(self) -> Iterator[Entry]:
-        """All that was written so far."""
+        """Return all entries so far."""
         self._file.flush()
         with self.path.open("rb") as file:
             for line in file:

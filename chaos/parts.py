@@ -1,7 +1,8 @@
-"""The processes of the exchange under test, looked up whenever one is needed: each fault leaves others behind.
+"""Finds the processes of the exchange under test. Each look-up is new, because faults replace them.
 
-Its workers are `serve`'s own and a standby that is started, and started again, here. Which of them is the active
-one the database and the log tell together: the lease's epoch, and who has logged to have loaded its books in it.
+The workers are a child of `serve`, and a standby that this module starts and restarts. To find the
+active worker, the database gives the lease's epoch, and the log gives the process that has loaded
+its books in this epoch.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from loadtools.exchange import OwnExchange
 
 MANAGE_PY = Path(__file__).resolve().parents[1] / "manage.py"
 PARTITION = 0
-FOUND_SECONDS_MAX = 20.0  # for a part to be there, or gone
+FOUND_SECONDS_MAX = 20.0  # Time in which a part must appear or end.
 POLL_SECONDS = 0.01
 STANDBY_POLL_SECONDS = 0.25
 STANDBY_STOP_SECONDS = 5.0
@@ -42,23 +43,26 @@ AND session.application_name <> 'exchange-matching ' || held.owner
 
 
 class PartMissing(RuntimeError):
-    """A part of the exchange is not there, or does not go, within FOUND_SECONDS_MAX."""
+    """A part of the exchange did not appear, or did not end, within FOUND_SECONDS_MAX."""
 
 
-async def until(look: Callable[[], Awaitable[Found | None]], what: str) -> Found:
-    """What `look` finds, as soon as it finds something. Raises PartMissing, and what `look` raises."""
+async def until(look: Callable[[], Awaitable[Found | None]], condition: str) -> Found:
+    """Call `look` until it finds something, and return that.
+
+    Raises PartMissing, and any exception of `look`.
+    """
     deadline = time.monotonic() + FOUND_SECONDS_MAX
     while True:
         found = await look()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise PartMissing(f"not within {FOUND_SECONDS_MAX:.0f} s: {what}")
+            raise PartMissing(f"not within {FOUND_SECONDS_MAX:.0f} s: {condition}")
         await asyncio.sleep(POLL_SECONDS)
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether a process has ended; a zombie has."""
+    """Return whether a process has ended. A zombie has ended."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -66,7 +70,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 class Parts:
-    """Also a context manager: the standby worker runs inside."""
+    """The parts of an exchange. Also a context manager, in which the standby worker runs."""
 
     def __init__(self, exchange: OwnExchange) -> None:
         self.exchange = exchange
@@ -74,8 +78,8 @@ class Parts:
         self._serve = psutil.Process(exchange.process_id)
         self._standby: subprocess.Popen[bytes] | None = None
         self._keeping: asyncio.Task[None] | None = None
-        self._workers: dict[int, int] = {}  # process id by epoch
-        self._log_read = 0  # bytes
+        self._workers: dict[int, int] = {}  # Process ids by epoch.
+        self._log_read = 0  # Bytes of the log that were read.
 
     async def __aenter__(self) -> Self:
         self._start_standby()
@@ -97,7 +101,7 @@ class Parts:
                 self._standby.wait()
 
     async def active_worker(self) -> psutil.Process:
-        """Whose epoch it is. Raises PartMissing."""
+        """Return the worker that holds the lease. Raises PartMissing."""
 
         async def look() -> psutil.Process | None:
             active = self._worker_of(await self.epoch())
@@ -106,7 +110,7 @@ class Parts:
         return await until(look, "the worker that holds the lease has loaded its books")
 
     async def standby_worker(self) -> psutil.Process:
-        """The other one. Raises PartMissing."""
+        """Return the worker that waits for the lease. Raises PartMissing."""
 
         async def look() -> psutil.Process | None:
             active = await self.active_worker()
@@ -115,19 +119,19 @@ class Parts:
         return await until(look, "a second worker runs")
 
     async def standby_waits(self) -> None:
-        """Return once a worker asks for the lease that another one holds. Raises PartMissing."""
+        """Return once a worker waits for the lease of another one. Raises PartMissing."""
 
         async def look() -> int:
-            return await self.ask(_WAITING, [PARTITION])
+            return await self.query_number(_WAITING, [PARTITION])
 
         await until(look, "a worker waits for the lease")
 
     async def epoch(self) -> int:
-        """How often the partition has changed hands."""
-        return await self.ask(_EPOCH, [PARTITION])
+        """Return the lease's epoch, which counts its owners."""
+        return await self.query_number(_EPOCH, [PARTITION])
 
     async def next_epoch(self, epoch: int) -> None:
-        """Return once the partition has changed hands since. Raises PartMissing."""
+        """Return once the lease has another owner than in `epoch`. Raises PartMissing."""
 
         async def look() -> bool:
             return await self.epoch() > epoch
@@ -135,33 +139,33 @@ class Parts:
         await until(look, "another worker has taken over")
 
     async def api(self) -> list[psutil.Process]:
-        """The API's processes, the one that looks after the others first. Raises PartMissing."""
-        master = await self._child("exchange_site.asgi:application")
+        """Return the API's processes, with their supervisor first. Raises PartMissing."""
+        master = await self._find_child("exchange_site.asgi:application")
         return [master, *(child for child in master.children() if "spawn_main" in " ".join(child.cmdline()))]
 
     async def valkey(self) -> psutil.Process:
-        """Raises PartMissing."""
-        return await self._child("valkey-server")
+        """Return Valkey's process. Raises PartMissing."""
+        return await self._find_child("valkey-server")
 
     async def postgres(self) -> list[psutil.Process]:
-        """All its processes, the postmaster first. Raises PartMissing."""
-        postmaster = await self._child("bin/postgres")
+        """Return PostgreSQL's processes, with the postmaster first. Raises PartMissing."""
+        postmaster = await self._find_child("bin/postgres")
         return [postmaster, *postmaster.children(recursive=True)]
 
     async def connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
-        """A session in the exchange's database. Raises psycopg.Error."""
+        """Open a session in the exchange's database. Raises psycopg.Error."""
         return await psycopg.AsyncConnection.connect(
             self.locations.postgres_uri, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX
         )
 
-    async def ask(self, query: str, parameters: list[object]) -> int:
-        """One number out of the database; 0 where there is none. Raises psycopg.Error."""
+    async def query_number(self, query: str, parameters: list[object]) -> int:
+        """Query one number, 0 if there is no row. Raises psycopg.Error."""
         async with await self.connect() as connection:
             cursor = await connection.execute(query, parameters)
             row = await cursor.fetchone()
         return int(str(row[0])) if row else 0
 
-    async def _child(self, word: str) -> psutil.Process:
+    async def _find_child(self, word: str) -> psutil.Process:
         async def look() -> psutil.Process | None:
             return next((child for child in self._children() if word in _command_line(child)), None)
 
@@ -194,7 +198,7 @@ class Parts:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # No thread runs here.
+                # preexec_fn is safe: the process has no other threads.
                 preexec_fn=child_setup(account=None, death_signal=signal.SIGKILL),  # noqa: PLW1509
             )
 
@@ -206,7 +210,7 @@ class Parts:
 
 
 def _command_line(process: psutil.Process) -> str:
-    """Empty where it has ended."""
+    """Return a process's command line. Empty if the process has ended."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:

@@ -1,4 +1,4 @@
-"""Whether the exchange is well, as its users find out."""
+"""Checks the exchange's health as a client does."""
 
 import asyncio
 from decimal import Decimal
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import msgspec
 
-from chaos.told import Told
+from chaos.client_log import ClientLog
 from loadtools.connection import Caller
 from loadtools.wire import Target, encode_get
 
@@ -22,15 +22,15 @@ decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class NotRecovered(RuntimeError):
-    """The exchange is not well, although nothing is wrong any more."""
+    """The exchange is not healthy although the fault has ended."""
 
 
 class Probe:
-    """Asks over a connection of its own; also a context manager."""
+    """Sends requests on its own connection. Also a context manager."""
 
-    def __init__(self, target: Target, told: Told) -> None:
+    def __init__(self, target: Target, client_log: ClientLog) -> None:
         self._target = target
-        self._told = told
+        self._client_log = client_log
         self._caller = Caller(
             target, connect_timeout_seconds=CONNECT_SECONDS_MAX, answer_timeout_seconds=ANSWER_SECONDS_MAX
         )
@@ -44,12 +44,15 @@ class Probe:
         self._caller.close()
 
     async def recovered(self) -> None:
-        """Return once it is healthy and an order that was sent after that is acknowledged. Raises NotRecovered."""
+        """Return once the exchange is healthy and has acknowledged an order sent after that.
+
+        Raises NotRecovered.
+        """
         await self.healthy()
         moment = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(RECOVERY_SECONDS_MAX):
-                await self._told.acknowledgement_of_what_is_sent_after(moment)
+                await self._client_log.wait_for_acknowledgement(moment)
         except TimeoutError:
             raise NotRecovered(
                 f"healthy, but no order acknowledged in {RECOVERY_SECONDS_MAX:.0f} s"
@@ -57,26 +60,26 @@ class Probe:
 
     async def healthy(self) -> None:
         """Return once GET /healthz is 200. Raises NotRecovered."""
-        told = "nothing"
+        problem = "no answer"
         try:
             async with asyncio.timeout(RECOVERY_SECONDS_MAX):
                 while True:
-                    told = await self._health()
-                    if told == HEALTHY:
+                    problem = await self._health()
+                    if problem == HEALTHY:
                         return
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            raise NotRecovered(f"not healthy within {RECOVERY_SECONDS_MAX:.0f} s: {told}") from None
+            raise NotRecovered(f"not healthy within {RECOVERY_SECONDS_MAX:.0f} s: {problem}") from None
 
     async def get(self, path: str) -> Any:
-        """The JSON of a GET. Raises ConnectionError, TimeoutError."""
+        """Send a GET and return its JSON. Raises ConnectionError, TimeoutError."""
         response = await self._caller.call(encode_get(self._target, path))
         if response.status != 200:
             raise ConnectionError(f"GET {path}: {response.status} {response.body[:300]!r}")
         return decode_json(response.body)
 
     async def _health(self) -> str:
-        """HEALTHY, or what is wrong."""
+        """Return HEALTHY, or the problem."""
         try:
             await self.get("/healthz")
         except (ConnectionError, TimeoutError) as error:

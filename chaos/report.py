@@ -1,4 +1,4 @@
-"""What a run prints, and leaves in files."""
+"""The report of a run, printed and saved in files."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ COUNTED = (
 
 
 class Row(NamedTuple):
-    """How long the exchange took to recover from one kind of fault, in seconds."""
+    """Times of the recoveries from one kind of fault, in seconds."""
 
     fault: str
     times: int
@@ -36,7 +36,7 @@ class Row(NamedTuple):
 
 
 def rows_of(recoveries: Sequence[tuple[str, float]], targets: dict[str, float] | None = None) -> list[Row]:
-    """One for each kind of fault, in the order in which they came first."""
+    """Return a row for each kind of fault, in the order of their first occurrence."""
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     for fault, recovered_in in recoveries:
         seconds[fault].append(recovered_in)
@@ -47,7 +47,7 @@ def rows_of(recoveries: Sequence[tuple[str, float]], targets: dict[str, float] |
 
 
 class Report:
-    """One run's figures."""
+    """The results of one run."""
 
     def __init__(self, title: str, record: Record, targets: dict[str, float] | None = None) -> None:
         self.title = title
@@ -60,7 +60,7 @@ class Report:
         return not self.record.breaches and not self.late
 
     def lines(self) -> list[str]:
-        """What follows the table."""
+        """Return the lines below the table."""
         counts = ", ".join(f"{self.record.counts.get(name, 0):,} {name}" for name in COUNTED)
         late = [f"{row.fault}: {row.max:.2f} s, more than {row.target:g} s" for row in self.late]
         listed = self.record.breaches.listed
@@ -83,7 +83,7 @@ class Report:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def save(self, folder: Path) -> None:
-        """As Markdown and as JSON. Raises OSError."""
+        """Save the report as Markdown and as JSON. Raises OSError."""
         folder.mkdir(parents=True, exist_ok=True)
         columns = self._columns()
         table = [columns, ["---", *("---:" for _ in columns[1:])], *(self._cells(row) for row in self.rows)]

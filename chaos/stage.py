@@ -1,4 +1,7 @@
-"""What surrounds a run: an exchange of our own on loopback, a progress bar, a report, and evidence on a breach."""
+"""Surrounds a run with an exchange on loopback, a progress bar and a report.
+
+If a promise was broken, it keeps the logs and the journal as evidence.
+"""
 
 import asyncio
 import shutil
@@ -23,13 +26,13 @@ API_PROCESSES = 2
 VARIABLES = {
     "EXCHANGE_API_PROCESSES": str(API_PROCESSES),
     "EXCHANGE_BIND": "127.0.0.1",
-    "EXCHANGE_LOG_LEVEL": "INFO",  # the log tells which worker is the active one
+    "EXCHANGE_LOG_LEVEL": "INFO",  # The log shows which worker is active.
 }
 RESULTS = Path("results")
 SHOW_SECONDS = 0.5
-INTERRUPTED = 130  # the exit status of what Ctrl-C has ended
+INTERRUPTED = 130  # The exit status after Ctrl-C.
 
-RATE_MAX = 2_000  # requests a second
+RATE_MAX = 2_000  # Requests per second.
 SEED_MAX = 2**32
 
 Run = Callable[[Campaign], Coroutine[None, None, None]]
@@ -47,10 +50,11 @@ def perform(
     listeners: int = LISTENERS,
     targets: dict[str, float] | None = None,
 ) -> int:
-    """Start an exchange, run against it, print and save the report; returns the exit status.
+    """Start an exchange, run against it, print and save the report. Return the exit status.
 
-    `length` is what `Campaign.done` counts up to, `targets` are of the report. The report is a folder in `results`,
-    with the logs of the exchange and what clients were told where anything is wrong.
+    `length` is the final value of `Campaign.done`. `targets` are the report's. The report is a
+    folder in `results`. If a promise was broken, the folder also has the exchange's logs and the
+    journal.
     """
     folder = results / f"{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
     prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
@@ -93,7 +97,7 @@ async def _run_and_show(run: Run, campaign: Campaign, bar: Bar) -> None:
 
 
 def _keep_evidence(campaign: Campaign, folder: Path) -> Path:
-    """Copy logs and journal to where they stay. Raises OSError."""
+    """Copy the logs and the journal to the report's folder. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     data_dir = campaign.exchange.data_dir
     for path in (

@@ -1,4 +1,7 @@
-"""Clients of /stream that keep the books of what they hear, proven by checksums, through every lost connection."""
+"""Clients of /stream that keep their own order books and check them with the checksums.
+
+They connect again after each lost connection.
+"""
 
 import asyncio
 import contextlib
@@ -11,9 +14,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from chaos.breaches import Kind
+from chaos.client_log import ClientLog
 from chaos.journal import Printed
 from chaos.probe import Probe, decode_json
-from chaos.told import Told
 from loadtools.wire import Target
 from tests.contract.stream import LocalBook
 
@@ -21,50 +24,51 @@ LISTENERS = 2
 LISTENERS_MAX = 100
 RECONNECT_SECONDS = 0.2
 OPEN_SECONDS_MAX = 5.0
-AGREE_SECONDS_MAX = 30.0  # for local books to be the exchange's once nobody trades any more
+# Time in which local books must equal the exchange's once trading has ended.
+AGREE_SECONDS_MAX = 30.0
 AGREE_POLL_SECONDS = 0.1
-LEVELS_MAX = 1_000  # of GET /orderbook
+LEVELS_MAX = 1_000  # The limit of GET /orderbook.
 
 
 class Listener:
     """Follows books and trades of some instruments."""
 
-    def __init__(self, target: Target, symbols: list[str], told: Told) -> None:
-        self.books: dict[str, LocalBook] = {}  # those that continue their snapshot
+    def __init__(self, target: Target, symbols: list[str], client_log: ClientLog) -> None:
+        self.books: dict[str, LocalBook] = {}  # Books without a gap since their snapshot.
         self._url = f"ws://{target.authority}/stream"
         self._symbols = symbols
-        self._told = told
+        self._client_log = client_log
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Follow the stream until cancelled."""
         while True:
             with contextlib.suppress(OSError, TimeoutError, WebSocketException):
                 async with connect(
                     self._url, max_size=None, compression=None, open_timeout=OPEN_SECONDS_MAX
                 ) as connection:
-                    self._told.counts["stream connections"] += 1
+                    self._client_log.counts["stream connections"] += 1
                     await self._follow(connection)
             self.books.clear()
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _follow(self, connection: ClientConnection) -> None:
-        """Until the connection ends, or the subscription is refused."""
-        newest: dict[str, int] = {}  # sequences that were told on this connection, by symbol
+        """Handle messages until the connection ends or the subscription is refused."""
+        newest: dict[str, int] = {}  # Latest sequence on this connection, by symbol.
         await self._subscribe(connection, self._symbols)
         async for text in connection:
             message = decode_json(text)
             match message["type"]:
                 case "orderbook_snapshot":
                     self._check_order(message, newest)
-                    self._start(message)
+                    self._start_book(message)
                 case "orderbook_delta":
                     self._check_order(message, newest)
-                    if not self._apply(message):
-                        self._told.counts["stream gaps"] += 1
+                    if not self._apply_delta(message):
+                        self._client_log.counts["stream gaps"] += 1
                         await self._subscribe(connection, [message["instrument"]])
                 case "trade":
                     trade = (UUID(message["trade_id"]), message["price"], message["quantity"])
-                    self._told.journal.write(Printed(*trade))
+                    self._client_log.journal.write(Printed(*trade))
                 case "error" if message["code"] != "stale":
                     return
 
@@ -72,15 +76,18 @@ class Listener:
         request = {"type": "subscribe", "channels": ["orderbook_deltas", "trades"], "instrument": symbols}
         await connection.send(msgspec.json.encode(request).decode())
 
-    def _start(self, snapshot: Any) -> None:
+    def _start_book(self, snapshot: Any) -> None:
         try:
             self.books[snapshot["instrument"]] = LocalBook(snapshot)
         except AssertionError as error:
-            self._told.breaches.add(Kind.STREAM, f"{snapshot['instrument']}: snapshot: {error}")
-        self._told.counts["checksums"] += 1
+            self._client_log.breaches.add(Kind.STREAM, f"{snapshot['instrument']}: snapshot: {error}")
+        self._client_log.counts["checksums"] += 1
 
-    def _apply(self, delta: Any) -> bool:
-        """Whether the delta continues the local book; where there is none, a snapshot is on its way."""
+    def _apply_delta(self, delta: Any) -> bool:
+        """Apply a delta. Return False if it does not continue the local book.
+
+        If there is no local book, a snapshot will arrive.
+        """
         book = self.books.get(delta["instrument"])
         if book is None:
             return True
@@ -90,26 +97,26 @@ class Listener:
         try:
             book.apply(delta)
         except AssertionError as error:
-            self._told.breaches.add(Kind.STREAM, f"{delta['instrument']}: delta: {error}")
-        self._told.counts["checksums"] += 1
+            self._client_log.breaches.add(Kind.STREAM, f"{delta['instrument']}: delta: {error}")
+        self._client_log.counts["checksums"] += 1
         return True
 
     def _check_order(self, message: Any, newest: dict[str, int]) -> None:
         symbol, sequence = message["instrument"], message["sequence"]
         if sequence < newest.get(symbol, 0):
-            self._told.breaches.add(
+            self._client_log.breaches.add(
                 Kind.STREAM, f"{symbol} went back from sequence {newest[symbol]} to {sequence}"
             )
         newest[symbol] = sequence
 
 
 class Listeners:
-    """So many of them, while the block runs."""
+    """Runs `count` listeners during the block."""
 
-    def __init__(self, target: Target, symbols: list[str], told: Told, count: int) -> None:
+    def __init__(self, target: Target, symbols: list[str], client_log: ClientLog, count: int) -> None:
         self._symbols = symbols
-        self._told = told
-        self._listeners = [Listener(target, symbols, told) for _ in range(count)]
+        self._client_log = client_log
+        self._listeners = [Listener(target, symbols, client_log) for _ in range(count)]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -124,9 +131,9 @@ class Listeners:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def compare(self, probe: Probe) -> None:
-        """Wait until every local book is what GET /orderbook shows; what never is, is a breach.
+        """Wait until every local book equals GET /orderbook. If one never does, that is a breach.
 
-        Raises what a listener has died of.
+        Raises the exception of a failed listener.
         """
         for symbol in self._symbols:
             for number, listener in enumerate(self._listeners):
@@ -139,13 +146,13 @@ class Listeners:
                                 break
                             await asyncio.sleep(AGREE_POLL_SECONDS)
                 except TimeoutError:
-                    self._told.breaches.add(Kind.STREAM, f"listener {number}, {symbol}: {different}")
+                    self._client_log.breaches.add(Kind.STREAM, f"listener {number}, {symbol}: {different}")
         for task in self._tasks:
             if task.done():
                 task.result()
 
     async def _difference(self, listener: Listener, symbol: str, probe: Probe) -> str:
-        """What is not the same, empty where all is."""
+        """Return the difference between a local book and GET /orderbook, empty if there is none."""
         try:
             shown = await probe.get(f"/orderbook?instrument={symbol}&levels={LEVELS_MAX}")
         except (ConnectionError, TimeoutError) as error:

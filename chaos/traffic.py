@@ -1,8 +1,10 @@
-"""Clients that go on whatever happens to the exchange: they ask until they know what became of each order.
+"""Clients that keep trading whatever happens, and retry until they know each order's result.
 
-An order with a key is sent again, with the same key, until it is acknowledged; sometimes two requests with that key
-go out at once. An order without a key is sent once, by a client of its own, so that it can be found, or must not
-be. Prices lie on few levels, so that a snapshot shows a whole book; enough orders rest for cancels to find some.
+- An order with a key is retried with the same key until it is acknowledged. Sometimes two requests
+  with the same key are sent at once.
+- An order without a key is sent once, by a client of its own, so that it can be found in the
+  database.
+- Prices are on few levels, so that a snapshot shows a whole book. Enough orders rest for cancels.
 """
 
 import asyncio
@@ -15,54 +17,54 @@ from uuid import UUID
 import msgspec
 
 from chaos.breaches import Kind
+from chaos.client_log import ClientLog
 from chaos.journal import Order
-from chaos.told import Told
 from loadtools.connection import Caller, ConnectError
 from loadtools.wire import Target, encode_post
 
 REQUESTS_PER_CLIENT_AND_SECOND = 5
 CONNECT_SECONDS_MAX = 5.0
-ANSWER_SECONDS_MAX = 10.0  # longer than the exchange takes to answer 504
-FINISH_SECONDS_MAX = 60.0  # for what is still to be resolved when the exchange is well again
+ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
+FINISH_SECONDS_MAX = 60.0  # Time for open requests at the end, when the exchange is healthy again.
 
 CANCEL_SHARE = 0.25
 ONCE_SHARE = 0.15
-DUPLICATE_SHARE = 0.1  # of the requests with a key
+DUPLICATE_SHARE = 0.1  # Share of the requests with a key.
 MARKET_SHARE = 0.2
 MIDDLE_PRICES = {"BTC-USD": 70_000, "ETH-USD": 3_500}
-LEVELS_AWAY = 20  # from the middle, on an order's own side
-LEVELS_ACROSS = 5  # and on the other: what is priced there trades
+LEVELS_AWAY = 20  # Greatest distance from the middle on an order's own side.
+LEVELS_ACROSS = 5  # Greatest distance on the other side, at which orders trade.
 QUANTITY_MAX = 9
-RESTING_MAX = 50  # orders that a client remembers, to cancel them
+RESTING_MAX = 50  # Orders that a client remembers to cancel.
 
-ONCE_PREFIX = "once-"  # of clients that send one order, without a key
+ONCE_PREFIX = "once-"  # Prefix of clients that send one order without a key.
 TAKEN = (200, 201)
 ASK_AGAIN = (503, 504)
 
 
 class Answer(NamedTuple):
-    """`status` is None where nobody answered, or nobody could be asked."""
+    """An answer. `status` is None if there was none, or if the request could not be sent."""
 
     status: int | None
     body: bytes
     sent_at: float
-    reached: bool  # whether the exchange may have heard the request
+    reached: bool  # Whether the exchange may have received the request.
 
     @property
     def is_unclear(self) -> bool:
-        """Whether asking again is what a client should do."""
+        """Whether a client should retry."""
         return self.status is None or self.status in ASK_AGAIN
 
 
 class Trader:
-    """One client: one request after the other, at its own pace."""
+    """One client. It sends one request after the other at its own rate."""
 
-    def __init__(self, number: int, *, seed: int, rate: float, target: Target, told: Told) -> None:
+    def __init__(self, number: int, *, seed: int, rate: float, target: Target, client_log: ClientLog) -> None:
         self._number = number
         self._random = Random(f"{seed}-{number}")
         self._interval_seconds = 1 / rate
         self._target = target
-        self._told = told
+        self._client_log = client_log
         self._callers = [
             Caller(
                 target,
@@ -77,16 +79,16 @@ class Trader:
         self.stopping = False
 
     async def run(self) -> None:
-        """Until it is to stop and knows of all that it has begun."""
+        """Trade until `stopping` is set and the results of all requests are known."""
         self._due = asyncio.get_running_loop().time() + self._random.random() * self._interval_seconds
         try:
             while not self.stopping:
-                await self._next()
+                await self._send_next()
         finally:
             for caller in self._callers:
                 caller.close()
 
-    async def _next(self) -> None:
+    async def _send_next(self) -> None:
         draw = self._random.random()
         if draw < CANCEL_SHARE and self._resting:
             self._resting.rotate(self._random.randrange(len(self._resting)))
@@ -100,45 +102,45 @@ class Trader:
         body = self._new_order(f"chaos-{self._number}", key=f"{self._orders}")
         while True:
             copies = 2 if self._random.random() < DUPLICATE_SHARE else 1
-            answers = await self._ask("/orders", body, copies)
-            orders = [self._acknowledged(answer) for answer in answers if answer.status in TAKEN]
-            asks_again = [self._asks_again(answer) for answer in answers if answer.status not in TAKEN]
+            answers = await self._send_copies("/orders", body, copies)
+            orders = [self._record_order(answer) for answer in answers if answer.status in TAKEN]
+            retries = [self._should_retry(answer) for answer in answers if answer.status not in TAKEN]
             if orders:
-                self._told.counts["acknowledged"] += 1
+                self._client_log.counts["acknowledged"] += 1
                 self._remember(orders[0])
                 return
-            if not all(asks_again):
+            if not all(retries):
                 return
-            self._told.counts["retried"] += 1
+            self._client_log.counts["retried"] += 1
 
     async def _place_once(self) -> None:
         client_id = f"{ONCE_PREFIX}{self._number}-{self._orders}"
-        (answer,) = await self._ask("/orders", self._new_order(client_id, key=None), 1)
+        (answer,) = await self._send_copies("/orders", self._new_order(client_id, key=None), 1)
         if answer.status in TAKEN:
-            self._told.counts["acknowledged"] += 1
-            self._remember(self._acknowledged(answer))
+            self._client_log.counts["acknowledged"] += 1
+            self._remember(self._record_order(answer))
         elif answer.status == 503 or not answer.reached:
-            self._told.counts["refused"] += 1
-            self._told.refused(client_id)
-        elif self._asks_again(answer):
-            self._told.counts["unknown"] += 1
+            self._client_log.counts["refused"] += 1
+            self._client_log.refused(client_id)
+        elif self._should_retry(answer):
+            self._client_log.counts["unknown"] += 1
 
     async def _cancel(self, order_id: UUID) -> None:
         while True:
-            (answer,) = await self._ask(f"/orders/{order_id}/cancel", b"", 1)
+            (answer,) = await self._send_copies(f"/orders/{order_id}/cancel", b"", 1)
             if answer.status == 200:
-                self._told.counts["cancelled"] += 1
-                self._told.cancelled(order_id)
+                self._client_log.counts["cancelled"] += 1
+                self._client_log.cancelled(order_id)
                 return
             if answer.status == 409:
-                self._told.not_open(order_id)
+                self._client_log.not_open(order_id)
                 return
-            if not self._asks_again(answer):
+            if not self._should_retry(answer):
                 return
-            self._told.counts["retried"] += 1
+            self._client_log.counts["retried"] += 1
 
-    async def _ask(self, path: str, body: bytes, copies: int) -> list[Answer]:
-        """Send so many copies of a request at once, when it is time to; what was missed is not caught up with."""
+    async def _send_copies(self, path: str, body: bytes, copies: int) -> list[Answer]:
+        """Send copies of a request at once when they are due. Missed times are not made up for."""
         now = asyncio.get_running_loop().time()
         self._due = max(self._due, now)
         await asyncio.sleep(self._due - now)
@@ -150,7 +152,7 @@ class Trader:
 
     async def _call(self, caller: Caller, request: bytes) -> Answer:
         sent_at = asyncio.get_running_loop().time()
-        self._told.counts["requests"] += 1
+        self._client_log.counts["requests"] += 1
         try:
             response = await caller.call(request)
         except ConnectError:
@@ -159,18 +161,18 @@ class Trader:
             return Answer(None, b"", sent_at, reached=True)
         return Answer(response.status, response.body, sent_at, reached=True)
 
-    def _acknowledged(self, answer: Answer) -> Order | None:
-        return self._told.placed(answer.body, sent_at=answer.sent_at, is_new=answer.status == 201)
+    def _record_order(self, answer: Answer) -> Order | None:
+        return self._client_log.placed(answer.body, sent_at=answer.sent_at, is_new=answer.status == 201)
 
     def _remember(self, order: Order | None) -> None:
         if order is not None and order.status in ("open", "partially_filled"):
             self._resting.append(order.order_id)
 
-    def _asks_again(self, answer: Answer) -> bool:
-        """Whether to; an answer that a client can't expect is noted."""
+    def _should_retry(self, answer: Answer) -> bool:
+        """Return whether to retry. Record answers that a client can't expect."""
         if not answer.is_unclear:
             text = answer.body[:300].decode(errors="replace")
-            self._told.breaches.add(Kind.ANSWER, f"client {self._number}: {answer.status} {text}")
+            self._client_log.breaches.add(Kind.ANSWER, f"client {self._number}: {answer.status} {text}")
         return answer.is_unclear
 
     def _new_order(self, client_id: str, key: str | None) -> bytes:
@@ -195,13 +197,13 @@ class Trader:
 
 
 class Traffic:
-    """As many clients as it takes to send `rate` requests a second together, while the block runs."""
+    """Runs enough clients during the block to send `rate` requests per second in all."""
 
-    def __init__(self, target: Target, *, rate: int, seed: int, told: Told) -> None:
-        self._told = told
+    def __init__(self, target: Target, *, rate: int, seed: int, client_log: ClientLog) -> None:
+        self._client_log = client_log
         clients = max(1, rate // REQUESTS_PER_CLIENT_AND_SECOND)
         self._traders = [
-            Trader(number, seed=seed, rate=rate / clients, target=target, told=told)
+            Trader(number, seed=seed, rate=rate / clients, target=target, client_log=client_log)
             for number in range(clients)
         ]
         self._tasks: list[asyncio.Task[None]] = []
@@ -218,14 +220,14 @@ class Traffic:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def finish(self) -> None:
-        """Begin nothing new, and wait until every client knows of all that it has begun."""
+        """Stop the clients, and wait until they know the results of all their requests."""
         for trader in self._traders:
             trader.stopping = True
         _, pending = await asyncio.wait(self._tasks, timeout=FINISH_SECONDS_MAX)
         for task in self._tasks:
             if task in pending:
-                self._told.breaches.add(
+                self._client_log.breaches.add(
                     Kind.UNRESOLVED, f"a request without an outcome after {FINISH_SECONDS_MAX:.0f} s"
                 )
             else:
-                task.result()  # raises what a client has died of
+                task.result()  # Raises the exception of a failed client.

@@ -1,4 +1,4 @@
-"""The app that ties the others together; it has no models."""
+"""The Django app that connects the other apps. It has no models."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""The ASGI application: the JSON API, the stream, and Django's own pages, each on the handler that suits it."""
+"""The ASGI application: the JSON API, the stream and Django's own pages, each with its handler."""
 
 import os
 
@@ -6,7 +6,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exchange_site.settings")
 
 import django
 
-django.setup(set_prefix=False)  # what is imported below needs it
+django.setup(set_prefix=False)  # The imports below need it.
 
 from typing import Any, cast
 
@@ -27,14 +27,18 @@ from web.origins import AllowedOrigins
 
 _place_order = PlaceOrderMeter()
 api = ApiHandler({("POST", "/orders"): _place_order, ("POST", "/orders/"): _place_order})
-# Forms must come from the page's own origin, of which the scheme is a part: a trusted proxy tells it. The API does
-# not ask, and reading the client's address costs it a tenth of an order.
+# A form must come from its page's own origin. The scheme is a part of the origin, and only the
+# trusted proxy knows it. The API does not need the proxy's headers: reading the client's address
+# from them takes a tenth of the time of an order.
 trusted_proxies = [str(network) for network in settings.ENVIRONMENT.trusted_proxies]
 pages = cast("Any", ProxyHeadersMiddleware(cast("Any", django_pages()), trusted_proxies))
 
 
 async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """Django's pages need sessions, forms and threads; the JSON API, which is everything else, none of them."""
+    """Pass a request to Django's pages or to the JSON API.
+
+    Only pages need sessions, forms and threads. All other paths belong to the API.
+    """
     if HEAD_CHECKED not in scope and (refusal := head_refusal(scope)) is not None:
         await send_response(refusal, send)
         return
@@ -42,31 +46,31 @@ async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if not path.startswith(PAGE_PREFIXES) or path.startswith(DOCUMENT_PATH):
         await api(scope, receive, send)
     elif settings.ENVIRONMENT.admin_bind and is_of_admin(path):
-        await not_here(scope, receive, send)  # it has a listener of its own
+        await answer_not_found(scope, receive, send)  # The admin has a listener of its own.
     else:
         await pages(scope, receive, send)
 
 
 async def admin_http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """The admin and its scripts and styles, and nothing else."""
+    """Serve only the admin with its scripts and styles."""
     if HEAD_CHECKED not in scope and (refusal := head_refusal(scope)) is not None:
         await send_response(refusal, send)
     elif is_of_admin(scope["path"]) or scope["path"].startswith("/static/"):
         await pages(scope, receive, send)
     else:
-        await not_here(scope, receive, send)
+        await answer_not_found(scope, receive, send)
 
 
-async def not_here(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+async def answer_not_found(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     response = page_not_found(None, Exception())  # type: ignore[arg-type]
-    response["Connection"] = "close"  # the body was not read
+    response["Connection"] = "close"  # The body was not read.
     await send_response(response, send)
 
 
 application = ProtocolTypeRouter(
     {"http": http, "websocket": AllowedOrigins(URLRouter(websocket_urlpatterns))}
 )
-# For EXCHANGE_ADMIN_BIND. Without an entry for WebSockets, their handshake is refused.
+# The application of EXCHANGE_ADMIN_BIND. It has no entry for WebSockets, so it refuses them.
 admin_application = ProtocolTypeRouter({"http": admin_http})
 
 share_counts()

@@ -1,6 +1,6 @@
-"""GET /docs/schema: the OpenAPI document, made once by each process and answered from memory.
+"""GET /docs/schema: the OpenAPI document. Each process makes it once and answers from memory.
 
-Making it takes a second of work: it is done on a thread, at the first request, while the others wait for it.
+Making it takes a second, so the first request has it made on a thread. Other requests wait for it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from web.schema import choice, operation, query
 from web.viewset import AsyncViewSet
 
 FORMATS = ("yaml", "json")
-# What an Accept header may name: the format, and the media type of the answer.
+# Media types that an Accept header may name, each with its format.
 _MEDIA_TYPES = {
     "application/vnd.oai.openapi": "yaml",
     "application/yaml": "yaml",
@@ -27,33 +27,33 @@ _MEDIA_TYPES = {
 _DEFAULT_MEDIA_TYPES = {"yaml": "application/vnd.oai.openapi", "json": "application/vnd.oai.openapi+json"}
 
 
-class Rendered(NamedTuple):
-    """The document in each format."""
+class RenderedDocument(NamedTuple):
+    """The document in both formats."""
 
     yaml: bytes
     json: bytes
 
 
 class DocumentCache:
-    """The rendered document of an event loop; whoever asks first has it made."""
+    """The rendered document of an event loop. The first request has it made."""
 
     def __init__(self) -> None:
-        self._making: asyncio.Task[Rendered] | None = None
+        self._making: asyncio.Task[RenderedDocument] | None = None
 
-    async def get(self) -> Rendered:
+    async def get(self) -> RenderedDocument:
         if self._making is None or (self._making.done() and self._making.exception() is not None):
             self._making = asyncio.create_task(asyncio.to_thread(_render))
         return await asyncio.shield(self._making)
 
 
 class DocumentViewSet(AsyncViewSet):
-    """What the API offers, for programs."""
+    """The API's description for programs."""
 
-    schema = None  # not described in itself
+    schema = None  # The document does not describe its own endpoint.
 
     @operation(parameters=[query("format", choice(FORMATS), "of the document")])
     async def list(self, request: Request) -> JSONResponse:
-        """The OpenAPI document: in the format that `format` names, else as Accept says, else YAML."""
+        """The OpenAPI document, in the format of `format`, else of the Accept header, else YAML."""
         media_type = _media_type(request.query_params.get("format"), request.META.get("HTTP_ACCEPT", ""))
         document = await current_cache().get()
         content = document.json if _MEDIA_TYPES[media_type] == "json" else document.yaml
@@ -66,7 +66,7 @@ def current_cache() -> DocumentCache:
 
 
 def _media_type(name: str | None, accept: str) -> str:
-    """Raises InvalidRequest."""
+    """Return the media type of the answer. Raises InvalidRequest if `name` is not a format."""
     if name is not None:
         if name not in FORMATS:
             raise InvalidRequest(fields={"format": [f"Must be one of: {', '.join(FORMATS)}."]})
@@ -78,9 +78,9 @@ def _media_type(name: str | None, accept: str) -> str:
     return _DEFAULT_MEDIA_TYPES["yaml"]
 
 
-def _render() -> Rendered:
+def _render() -> RenderedDocument:
     document: Any = OneDocument().get_schema(public=True)  # type: ignore[no-untyped-call]
-    return Rendered(
+    return RenderedDocument(
         yaml=OpenApiYamlRenderer().render(document, renderer_context={}),  # type: ignore[no-untyped-call]
         json=OpenApiJsonRenderer().render(document, renderer_context={}),
     )

@@ -1,13 +1,15 @@
-"""The admin's entrance, for everyone who does not bear an operator's ticket.
+"""The entrance to the admin, for requests without an operator's ticket: the login.
 
-However many strangers ask, an operator gets in, and orders are not slowed:
-- The login page is made once and answered from memory, at a bounded pace. Every other page leads to it.
-- A form without its security token is refused at the same pace.
-- Names that operators have are checked in turn, one address after the other, on a thread of their own. A wrong
-  password costs a processor some tenths of a second; after LOGIN_FAILURES_MAX of them a name is locked at an
-  address.
-- Other names can't succeed. They are checked, too, so that they can't be told from those of operators, but on
-  another thread, and only as many as a pace allows; when more come they are refused unchecked.
+Any number of such requests may arrive. Operators can still log in, and orders are not slowed:
+- The login page is rendered once and served from memory, at a limited rate. Every other page of the
+  admin redirects to it.
+- A login form without its security token is refused at the same rate.
+- Logins with an operator's name are checked one at a time on a thread of their own. Addresses take
+  turns. A wrong password costs a processor some tenths of a second. After LOGIN_FAILURES_MAX wrong
+  passwords the name is locked for that address.
+- Logins with other names can't succeed. They are checked as well, so that a client can't find out
+  which names exist, but on another thread and at a limited rate. Further ones are refused
+  unchecked.
 """
 
 import asyncio
@@ -39,7 +41,7 @@ LOGIN_PATH = "/admin/login/"
 HOME_PATH = "/admin/"
 NEXT_CHARACTERS_MAX = 500
 UNKNOWN_NAMES_WAITING_MAX = 5
-UNKNOWN_NAME_SECONDS = 1.0  # that the check of one takes at least
+UNKNOWN_NAME_SECONDS = 1.0  # Shortest time for the check of one, if others wait.
 
 _TOKEN = re.compile(r"[A-Za-z0-9]{32}|[A-Za-z0-9]{64}", re.ASCII)
 _TOKEN_FIELD = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*(")')
@@ -48,7 +50,7 @@ _PLACEHOLDER = "/admin/the-next-page/"
 _FORM = b"application/x-www-form-urlencoded"
 
 Message = Mapping[str, Any]
-Ask = Callable[[dict[str, Any], bytes], Awaitable[list[Message]]]
+PageRunner = Callable[[dict[str, Any], bytes], Awaitable[list[Message]]]
 
 _read_names = DatabaseReader(
     threads=1,
@@ -59,14 +61,14 @@ _read_names = DatabaseReader(
 
 
 class LoginPage(NamedTuple):
-    """The page with placeholders for the security token and the next page."""
+    """The login page with placeholders for the security token and the next page."""
 
     text: bytes
     headers: dict[str, str]
 
 
 class OperatorNames:
-    """The names with which a login can succeed, as of at most OPERATOR_NAMES_SECONDS ago."""
+    """The names with which a login can succeed, cached for OPERATOR_NAMES_SECONDS."""
 
     def __init__(self) -> None:
         self._names: frozenset[str] = frozenset()
@@ -74,7 +76,10 @@ class OperatorNames:
         self._loading: asyncio.Task[frozenset[str]] | None = None
 
     async def include(self, name: str) -> bool:
-        """True as well if the database does not answer: the login will say so."""
+        """Return whether it is an operator's name. Also True if the database does not answer.
+
+        In that case the login itself fails, and its answer says so.
+        """
         if time.monotonic() >= self._fresh_until:
             if self._loading is None or self._loading.done():
                 self._loading = asyncio.create_task(_read_names(operator_names))
@@ -87,7 +92,7 @@ class OperatorNames:
 
 
 class FairQueue:
-    """One at a time; addresses take turns, however many wait at one of them."""
+    """Lets one login through at a time. Addresses take turns, however many logins each has."""
 
     def __init__(self) -> None:
         self._busy = False
@@ -100,7 +105,7 @@ class FairQueue:
 
     @asynccontextmanager
     async def turn(self, address: str) -> AsyncIterator[None]:
-        """Wait for the turn, and have it inside."""
+        """Wait for a turn. The turn lasts as long as the block."""
         if self._busy:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(address, deque()).append(turn)
@@ -109,16 +114,16 @@ class FairQueue:
                 await turn
             except asyncio.CancelledError:
                 if turn.done() and not turn.cancelled():
-                    self._pass_on()  # it had just come
+                    self._start_next()  # The turn came just before the cancellation.
                 raise
         self._busy = True
         try:
             yield
         finally:
-            self._pass_on()
+            self._start_next()
 
-    def _pass_on(self) -> None:
-        """To the first who waits at the next address."""
+    def _start_next(self) -> None:
+        """Give the turn to the first waiting login of the next address."""
         self._busy = False
         while self._waiting:
             address, turns = self._waiting.popitem(last=False)
@@ -132,15 +137,18 @@ class FairQueue:
                 return
 
 
-class Pace:
-    """STRANGERS_AT_ONCE in a turn, each of STRANGER_SECONDS; a bounded number waits."""
+class StrangerPace:
+    """Answers STRANGERS_AT_ONCE requests in each STRANGER_SECONDS.
+
+    STRANGERS_WAITING_MAX requests may wait or be answered. Further ones are refused.
+    """
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(settings.STRANGERS_AT_ONCE)
         self._waiting = 0
         self._refusals = DelayedRefusals()
 
-    async def keep(self, answer: Callable[[], HttpResponse]) -> HttpResponse:
+    async def answer_paced(self, make_answer: Callable[[], HttpResponse]) -> HttpResponse:
         if self._waiting >= settings.STRANGERS_WAITING_MAX:
             return await self._refusals.refuse(too_busy)
         self._waiting += 1
@@ -149,71 +157,76 @@ class Pace:
                 await asyncio.sleep(settings.STRANGER_SECONDS)
         finally:
             self._waiting -= 1
-        return answer()
+        return make_answer()
 
 
 class Entrance:
-    """Answers what strangers ask of the admin. `known` and `unknown` run a login on a thread, each on its own."""
+    """Answers requests to the admin without a ticket.
 
-    def __init__(self, known: Ask, unknown: Ask) -> None:
-        self._known = known
-        self._unknown = unknown
+    `run_known` and `run_unknown` serve logins with operators' names and with other names. Each has
+    a thread of its own.
+    """
+
+    def __init__(self, run_known: PageRunner, run_unknown: PageRunner) -> None:
+        self._run_known = run_known
+        self._run_unknown = run_unknown
         self._names = OperatorNames()
         self._queue = FairQueue()
         self._unknown_turn = asyncio.Semaphore(1)
         self._unknown_waiting = 0
-        self._pace = Pace()
+        self._pace = StrangerPace()
         self._page: asyncio.Task[LoginPage] | None = None
 
     async def answer(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
         if not _is_host_allowed(scope):
-            return await self._pace.keep(lambda: bad_request(None, DisallowedHost()))  # type: ignore[arg-type]
+            return await self._pace.answer_paced(lambda: bad_request(None, DisallowedHost()))  # type: ignore[arg-type]
         is_login = scope["path"] == LOGIN_PATH
         if is_login and scope["method"] == "POST":
             return await self._log_in(scope, body)
         if is_login and scope["method"] in ("GET", "HEAD"):
-            page = await self._made_page(scope)
-            return await self._pace.keep(functools.partial(_login_page, page, scope))
-        return await self._pace.keep(functools.partial(_to_login, scope))
+            page = await self._get_page(scope)
+            return await self._pace.answer_paced(functools.partial(_fill_in_page, page, scope))
+        return await self._pace.answer_paced(functools.partial(_redirect_to_login, scope))
 
     async def _log_in(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
         form = _form_of(scope, body)
         token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
         if not token or not form.get("csrfmiddlewaretoken"):
-            return await self._pace.keep(_no_token)
+            return await self._pace.answer_paced(_refuse_without_token)
         address = client_party(str((scope.get("client") or ("unknown",))[0]))
-        if await self._names.include(normalize("NFKC", form.get("username", "").strip())):  # as Django does
+        # Django normalizes names in the same way.
+        if await self._names.include(normalize("NFKC", form.get("username", "").strip())):
             if self._queue.is_full_for(address):
-                return await self._pace.keep(too_busy)
+                return await self._pace.answer_paced(too_busy)
             async with self._queue.turn(address):
-                return await self._known(scope, body)
+                return await self._run_known(scope, body)
         if self._unknown_waiting >= UNKNOWN_NAMES_WAITING_MAX:
-            return await self._pace.keep(too_busy)
+            return await self._pace.answer_paced(too_busy)
         self._unknown_waiting += 1
         try:
             async with self._unknown_turn:
                 answer, _ = await asyncio.gather(
-                    self._unknown(scope, body),
+                    self._run_unknown(scope, body),
                     asyncio.sleep(UNKNOWN_NAME_SECONDS * (self._unknown_waiting > 1)),
                 )
                 return answer
         finally:
             self._unknown_waiting -= 1
 
-    async def _made_page(self, scope: dict[str, Any]) -> LoginPage:
-        """Made once, however many ask for it."""
+    async def _get_page(self, scope: dict[str, Any]) -> LoginPage:
+        """Return the login page. It is rendered once for all requests."""
         if self._page is None or (self._page.done() and self._page.exception() is not None):
             self._page = asyncio.create_task(self._render(scope))
         return await asyncio.shield(self._page)
 
     async def _render(self, scope: dict[str, Any]) -> LoginPage:
-        """The page as Django makes it for a browser that knows nothing."""
+        """Return the page as Django renders it for a browser without cookies."""
         host = [(name, value) for name, value in scope["headers"] if name == b"host"]
         query = f"next={quote(_PLACEHOLDER, safe='/')}".encode()
         plain = {**scope, "method": "GET", "headers": host, "query_string": query}
-        begin, content = await self._unknown(plain, b"")
+        begin, content = await self._run_unknown(plain, b"")
         if begin["status"] != 200:
-            raise RuntimeError(f"the login page can't be made: status {begin['status']}")
+            raise RuntimeError(f"the login page can't be rendered: status {begin['status']}")
         headers = {
             name.decode("latin-1"): value.decode("latin-1")
             for name, value in begin["headers"]
@@ -223,7 +236,7 @@ class Entrance:
         return LoginPage(text.encode(), headers)
 
 
-def _login_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
+def _fill_in_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
     token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
     if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
         token = get_random_string(32)
@@ -238,7 +251,7 @@ def _login_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
         samesite=settings.CSRF_COOKIE_SAMESITE,
     )
     response["Content-Length"] = str(len(response.content))
-    response["Set-Cookie"] = response.cookies.output(header="").strip()  # as headers alone are sent
+    response["Set-Cookie"] = response.cookies.output(header="").strip()  # Only headers are sent.
     return response
 
 
@@ -249,7 +262,7 @@ def _is_host_allowed(scope: Mapping[str, Any]) -> bool:
 
 
 def _form_of(scope: Mapping[str, Any], body: bytes) -> dict[str, str]:
-    """The fields of a login form; nothing if the body is something else."""
+    """Return the fields of a login form, or no fields if the body is not a form."""
     kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
     if kind.partition(b";")[0].strip().lower() != _FORM:
         return {}
@@ -260,7 +273,7 @@ def _form_of(scope: Mapping[str, Any], body: bytes) -> dict[str, str]:
     return {name: values[-1] for name, values in fields.items()}
 
 
-def _no_token() -> ErrorResponse:
+def _refuse_without_token() -> ErrorResponse:
     return ErrorResponse(
         403,
         "forbidden",
@@ -268,7 +281,7 @@ def _no_token() -> ErrorResponse:
     )
 
 
-def _to_login(scope: Mapping[str, Any]) -> HttpResponse:
+def _redirect_to_login(scope: Mapping[str, Any]) -> HttpResponse:
     if f"{scope['path']}/" == HOME_PATH:
         return HttpResponseRedirect(HOME_PATH, headers={"Content-Length": "0"})
     path = scope["path"] if len(scope["path"]) <= NEXT_CHARACTERS_MAX else HOME_PATH
@@ -279,7 +292,7 @@ def _to_login(scope: Mapping[str, Any]) -> HttpResponse:
 
 
 def _next_of(scope: Mapping[str, Any]) -> str:
-    """Where the login leads: below the admin in any case."""
+    """Return the path to redirect to after the login. It is always below the admin."""
     fields = parse_qs(scope.get("query_string", b"").decode("latin-1")[: 4 * NEXT_CHARACTERS_MAX])
     target = fields.get("next", [HOME_PATH])[-1]
     ours = target.startswith(HOME_PATH) and len(target) <= NEXT_CHARACTERS_MAX

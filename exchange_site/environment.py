@@ -1,8 +1,8 @@
 """The environment variables of the exchange: names, types and defaults.
 
-Only settings read them, through `read_environment`. A variable with a value that is not allowed stops the
-start with one line that names it; `.env.example` lists them all. Those that hold a secret may be read from the
-file that NAME_FILE names, as containers pass secrets.
+`settings.py` reads them with `read_environment`. If a value is not allowed, the process ends with
+one line that names the variable. `.env.example` lists all variables. A secret may be in a file, as
+containers pass it: then the variable NAME_FILE has the file's path.
 """
 
 import os
@@ -28,7 +28,7 @@ def _whole_number(least: int, greatest: int) -> Meta:
     return Meta(ge=least, le=greatest, description=f"a whole number from {least} to {greatest}")
 
 
-# The types that do not take every text; the description is what a wrong value is told to be instead.
+# Types that do not allow every text. Messages about a wrong value quote the description.
 PostgresUri = Annotated[
     str,
     Meta(pattern=r"^postgres(ql)?://", description="a URL such as postgres://user:password@host:5432/name"),
@@ -80,11 +80,11 @@ SecretKey = Annotated[str, Meta(min_length=32, description="at least 32 characte
 
 
 class InvalidEnvironment(ValueError):
-    """A variable is missing or holds a value that is not allowed; the message says which and what to do."""
+    """A variable is missing or has an invalid value. The message names it and says what to do."""
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the environment says. Field names are the variables' names in lower case."""
+    """The values of the variables. Each field has the variable's name in lower case."""
 
     port: Annotated[int, _whole_number(1, 65_535)] = 8000
     postgres_uri: PostgresUri | None = None
@@ -92,7 +92,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     postgres_uri_file: str | None = None
     redis_url_file: str | None = None
     exchange_data_dir: str = ".data"
-    exchange_valkey_megabytes: Annotated[int, _whole_number(32, 1_048_576)] = 256  # of the embedded one
+    # Memory of the embedded Valkey.
+    exchange_valkey_megabytes: Annotated[int, _whole_number(32, 1_048_576)] = 256
     exchange_rate_limit: RateLimit = "100/min"
     exchange_bind: str = "127.0.0.1"
     exchange_admin_bind: AdminBind | None = None
@@ -109,12 +110,13 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     django_secret_key: SecretKey | None = None
     django_secret_key_file: str | None = None
     django_debug: Switch = "off"
-    target_rps: Annotated[int, _whole_number(1, 50_000)] = 2_000  # orders a second that load_test sends
-    duration: Annotated[int, _whole_number(1, 86_400)] = 60  # seconds that load_test takes
+    # Orders per second that load_test sends, and the seconds for which it sends them.
+    target_rps: Annotated[int, _whole_number(1, 50_000)] = 2_000
+    duration: Annotated[int, _whole_number(1, 86_400)] = 60
 
     @property
     def embedded(self) -> bool:
-        """Whether at least one of the two servers is ours to start."""
+        """Whether the exchange starts PostgreSQL, Redis or both itself."""
         return self.postgres_uri is None or self.redis_url is None
 
     @property
@@ -123,14 +125,15 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def behind_tls_proxy(self) -> bool:
-        """Whether clients reach us through a proxy that does TLS and says so in X-Forwarded-Proto."""
+        """Whether clients connect through a TLS proxy, which sets X-Forwarded-Proto."""
         return self.exchange_tls_proxy in SWITCHED_ON
 
     @property
     def trusted_proxies(self) -> list[Network]:
-        """The networks whose X-Forwarded-* headers are believed, and which have no limit of their own.
+        """Networks of proxies. Their X-Forwarded-* headers are trusted.
 
-        Behind a TLS proxy that is not named it is this machine, where such a proxy usually is.
+        The limit of connections from one address does not apply to them. If clients connect through
+        a TLS proxy and no proxy is named, it is taken to run on this machine, as is usual.
         """
         named = self.exchange_trusted_proxies
         if named is None and self.behind_tls_proxy:
@@ -143,7 +146,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def admin_bind(self) -> tuple[str, int] | None:
-        """The address and port of the admin's own listener; None: it is on PORT."""
+        """The address and port of the admin's own listener. None if the admin is on PORT."""
         if self.exchange_admin_bind is None:
             return None
         host, _, port = self.exchange_admin_bind.rpartition(":")
@@ -151,7 +154,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def rate_limit(self) -> tuple[int, int] | None:
-        """Requests and the seconds in which a client may send them; None where the limit is off."""
+        """How many orders a client may send in how many seconds. None if the limit is off."""
         if self.exchange_rate_limit == "off":
             return None
         count, unit = self.exchange_rate_limit.split("/")
@@ -159,7 +162,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cors_origins(self) -> list[str]:
-        """As browsers write them: without the port that the scheme has anyway."""
+        """The origins as browsers send them: without the scheme's default port."""
         return [
             _without_default_port(origin.strip())
             for origin in (self.exchange_cors_origins or "").split(",")
@@ -182,7 +185,7 @@ _DEFAULTS = dict(zip(Environment.__struct_fields__, Environment.__struct_default
 
 
 def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
-    """Read and check the variables; empty ones count as left out.
+    """Read and check the variables. An empty variable counts as not set.
 
     Raises `InvalidEnvironment` with one line for the first value that is not allowed.
     """
@@ -191,14 +194,12 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
     for name in SECRETS:
         if f"{name}_file" in values:
             if name in values:
-                raise InvalidEnvironment(
-                    f"{name.upper()} and {name.upper()}_FILE are both set: take one away."
-                )
+                raise InvalidEnvironment(f"{name.upper()} and {name.upper()}_FILE are both set: remove one.")
             values[name] = _read_secret(f"{name}_file", values[f"{name}_file"])
     for name, value in values.items():
         try:
             if isinstance(_DEFAULTS[name], int) and not value.isdecimal():
-                raise msgspec.ValidationError("msgspec would take 8000.0 and 8e3")
+                raise msgspec.ValidationError("msgspec itself would accept 8000.0 and 8e3")
             msgspec.convert({name: value}, Environment, strict=False)
         except msgspec.ValidationError:
             shown = "(hidden)" if name in SECRETS else repr(value)
@@ -212,9 +213,9 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
 
 
 def _check_trusted_proxies(environment: Environment) -> None:
-    """Addresses are checked beyond their characters. Raises `InvalidEnvironment`."""
+    """Check that the addresses are valid. Raises `InvalidEnvironment`."""
     try:
-        environment.trusted_proxies  # noqa: B018 - reading it checks it
+        environment.trusted_proxies  # noqa: B018 - reading the property checks the value
     except ValueError as error:
         raise InvalidEnvironment(
             f"EXCHANGE_TRUSTED_PROXIES={environment.exchange_trusted_proxies!r} is not allowed: {error}. "
@@ -223,14 +224,14 @@ def _check_trusted_proxies(environment: Environment) -> None:
 
 
 def _check_admin_bind(environment: Environment) -> None:
-    """Raises `InvalidEnvironment`."""
+    """Check that the port is valid and is not PORT. Raises `InvalidEnvironment`."""
     if environment.admin_bind is None:
         return
     _, port = environment.admin_bind
     if not 1 <= port <= 65_535:
         problem = "its port must be a whole number from 1 to 65535"
     elif port == environment.port:
-        problem = f"its port must be another than PORT ({environment.port})"
+        problem = f"its port must be different from PORT ({environment.port})"
     else:
         return
     raise InvalidEnvironment(
@@ -239,15 +240,15 @@ def _check_admin_bind(environment: Environment) -> None:
 
 
 def _description(name: str) -> str:
-    """What a variable may hold, in words."""
+    """The allowed values of a variable, in words."""
     field = msgspec.json.schema(Environment)["$defs"]["Environment"]["properties"][name]
-    kinds = field.get("anyOf", [field])  # one that may be left out is a union with null
+    kinds = field.get("anyOf", [field])  # An optional variable is a union with null.
     description: str = kinds[0]["description"]
     return description
 
 
 def _read_secret(name: str, path: str) -> str:
-    """The one line in a file. Raises `InvalidEnvironment`."""
+    """Return the content of a file, which is one line. Raises `InvalidEnvironment`."""
     try:
         secret = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
@@ -256,14 +257,15 @@ def _read_secret(name: str, path: str) -> str:
             f"{name.upper()}={path!r} can't be read: {reason}. Name a file that this user may read."
         ) from None
     if not secret:
-        raise InvalidEnvironment(f"{name.upper()}={path!r} is empty. Put the value into it, on one line.")
+        raise InvalidEnvironment(f"{name.upper()}={path!r} is empty. Write the value into it, on one line.")
     return secret
 
 
 def secret_key(environment: Environment) -> str:
-    """The configured secret key; in embedded mode one that is made once and kept in the data folder.
+    """Return the configured secret key, or in embedded mode a generated one.
 
-    Raises `InvalidEnvironment` where the servers are not embedded and no key is set.
+    The generated key is kept in the data folder. Raises `InvalidEnvironment` if no key is set and
+    neither server is embedded.
     """
     if environment.django_secret_key:
         return environment.django_secret_key

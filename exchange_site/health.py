@@ -1,4 +1,4 @@
-"""GET /healthz: whether orders are taken, and what is wrong if they are not. GET /livez: this process."""
+"""GET /healthz: whether the exchange can take orders. GET /livez: whether this process answers."""
 
 from django.conf import settings
 from rest_framework.request import Request
@@ -14,11 +14,11 @@ ALIVE = encode_json({"status": "alive"})
 
 
 class LiveViewSet(AsyncViewSet):
-    """For whatever restarts processes."""
+    """For programs that restart processes."""
 
     @operation(**schema.LIVE)
     async def list(self, request: Request) -> JSONResponse:
-        """This process answers; it asks nobody, so that says nothing of the rest of the exchange."""
+        """Answers if this process runs. It does not check any other part of the exchange."""
         return JSONResponse(ALIVE)
 
 

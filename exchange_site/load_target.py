@@ -1,4 +1,4 @@
-"""What a load test is aimed at: the exchange that these settings describe, or one started for the test."""
+"""The target of a load test: the exchange that these settings describe, or one started for it."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from loadtools.wire import Target, loopback_target
 
 @dataclass(frozen=True, slots=True)
 class LoadTarget:
-    """An exchange, its database, and its processor time so far, where that can be known."""
+    """An exchange, its database and its processor time so far, which is None if it is not known."""
 
     target: Target
     postgres_uri: str
@@ -24,9 +24,10 @@ class LoadTarget:
 
 @contextmanager
 def load_target(url: str | None, write: Callable[[str], object]) -> Iterator[LoadTarget]:
-    """The exchange at `url` or, without one, on PORT; where there is none, one for as long as the block.
+    """Find the exchange at `url`. Without `url`, find it on PORT, or start one for the block.
 
-    Raises `TargetError` for another machine's address, and `StartError` where the exchange is not healthy.
+    Raises `TargetError` if the address is another machine's, and `StartError` if the exchange is
+    not healthy.
     """
     target = loopback_target(url or f"http://127.0.0.1:{settings.ENVIRONMENT.port}")
     problem = health_problem(target)
@@ -34,7 +35,7 @@ def load_target(url: str | None, write: Callable[[str], object]) -> Iterator[Loa
         yield LoadTarget(target, settings.POSTGRES_URI, lambda: None)
     elif problem.is_exchange:
         raise StartError(
-            f"{problem}. Wait until it is healthy, or name a PORT where none listens to have one started"
+            f"{problem}. Wait until it is healthy, or set PORT to a free port to have one started"
         )
     elif url is not None:
         raise StartError(f"{problem}. Start the exchange with: PORT={target.port} make run")

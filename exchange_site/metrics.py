@@ -1,8 +1,8 @@
-"""GET /metrics: Prometheus text of every process of the exchange.
+"""GET /metrics: the metrics of all processes of the exchange, as Prometheus text.
 
-What processes have counted comes from the files that they share, the state of the partitions from Redis at that
-moment. One text answers all requests of METRICS_SHARED_SECONDS; a thread of its own makes it, so that reading files
-keeps no order waiting.
+The counts of the processes come from the files that they share. The state of the partitions is read
+from Redis for each text. One text answers all requests within METRICS_SHARED_SECONDS. A thread of
+its own makes the text, so that orders do not wait while files are read.
 """
 
 import asyncio
@@ -33,17 +33,17 @@ _thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
 
 
 class MetricsViewSet(AsyncViewSet):
-    """What the processes have counted, and the state of the partitions."""
+    """The counts of all processes and the state of the partitions."""
 
-    schema = None  # no JSON: not in the OpenAPI schema
+    schema = None  # The answer is not JSON, so the OpenAPI document does not describe it.
 
     async def list(self, request: Request) -> HttpResponse:
-        """The metrics in Prometheus's text format, whatever the client accepts."""
+        """Answer in Prometheus's text format, whatever the Accept header says."""
         return HttpResponse(await current_metrics().get(), content_type=CONTENT_TYPE_LATEST)
 
 
 class MetricsText:
-    """Makes the text, on an event loop's own connection to Redis."""
+    """Makes the text. It has its own connection to Redis on the event loop."""
 
     def __init__(self) -> None:
         self._session = RedisSession(connect_redis())
@@ -53,22 +53,22 @@ class MetricsText:
         try:
             async with asyncio.timeout(settings.METRICS_LIVE_SECONDS_MAX):
                 states = await read_partition_states(self._session, await active_partitions())
-        except (RedisError, OSError, Unavailable):  # the timeout's TimeoutError is an OSError
-            live = Live(states=None)
+        except (RedisError, OSError, Unavailable):  # TimeoutError is an OSError.
+            snapshot = MetricsSnapshot(states=None)
         else:
-            live = Live(states=states)
-        return await asyncio.get_running_loop().run_in_executor(_thread, live.text)
+            snapshot = MetricsSnapshot(states=states)
+        return await asyncio.get_running_loop().run_in_executor(_thread, snapshot.text)
 
 
-class Live:
-    """A collector of what is known at this moment, for one text."""
+class MetricsSnapshot:
+    """A Prometheus collector for one text."""
 
     def __init__(self, states: Sequence[PartitionState] | None) -> None:
-        """`states` is None if Redis, which knows them, does not answer."""
+        """`states` is None if Redis does not answer."""
         self._states = states
 
     def text(self) -> bytes:
-        """All metrics. Raises OSError."""
+        """Return all metrics. Raises OSError if the files can't be read."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(self)
         return generate_latest(registry)
@@ -78,7 +78,7 @@ class Live:
         yield _build_info()
         yield _gauge(
             "exchange_partitions_known",
-            "1 if Redis has told the state of the partitions, which the following metrics need, 0 if not",
+            "1 if Redis gives the state of the partitions, 0 if not: then the following metrics are missing",
             self._states is not None,
         )
         if self._states is not None:
@@ -87,14 +87,14 @@ class Live:
 
 def _partitions(states: Sequence[PartitionState]) -> Iterable[Metric]:
     up = GaugeMetricFamily(
-        "exchange_worker_up", "1 if a worker matches the partition: it has a heartbeat", labels=["partition"]
+        "exchange_worker_up", "1 if a worker matches the partition, by its heartbeat", labels=["partition"]
     )
     length = GaugeMetricFamily(
         "exchange_queue_length", "Commands in the stream that are not done", labels=["partition"]
     )
     age = GaugeMetricFamily(
         "exchange_oldest_command_age_seconds",
-        "Since the oldest command that is not done was taken; 0 without any",
+        "Time since the oldest command that is not done was accepted; 0 if there is none",
         labels=["partition"],
     )
     for state in states:
@@ -111,7 +111,9 @@ def _build_info() -> Metric:
         "python": platform.python_version(),
         "django": django.get_version(),
     }
-    info = GaugeMetricFamily("exchange_build_info", "What is running; always 1", labels=list(names))
+    info = GaugeMetricFamily(
+        "exchange_build_info", "The versions of the running software; always 1", labels=list(names)
+    )
     info.add_metric(list(names.values()), 1)
     return info
 
@@ -122,7 +124,7 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
 
 @per_event_loop
 def current_metrics() -> SharedResult[bytes]:
-    """The text that requests on this event loop share."""
+    """Return the text that requests on this event loop share."""
     return SharedResult(
         MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX
     )

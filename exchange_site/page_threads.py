@@ -1,7 +1,7 @@
-"""Django's own pages on threads of their own: as many at a time as there are threads, and never more.
+"""Runs Django's own pages on a fixed number of threads.
 
-Django's ASGI handler makes a thread for each request. A page that was given up goes on until its statement ends, so
-the number of threads would have no bound.
+Django's ASGI handler would start a thread for each request. An abandoned page runs on until
+its statement ends, so the number of threads would have no limit.
 """
 
 import functools
@@ -27,7 +27,10 @@ _THREAD_NAMES = "page"
 
 
 class PageThreads:
-    """An ASGI application: Django's middleware and views on `threads` threads; bodies come in one piece."""
+    """An ASGI application that runs Django's middleware and views on `threads` threads.
+
+    It expects the request's body in one message.
+    """
 
     def __init__(self, threads: int) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=_THREAD_NAMES)
@@ -35,7 +38,7 @@ class PageThreads:
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         body = (await receive()).get("body", b"")
-        # asgiref's, so that views reach this event loop with async_to_sync.
+        # With asgiref's sync_to_async, views can reach this event loop through async_to_sync.
         respond: Any = sync_to_async(self._respond, thread_sensitive=False, executor=self._executor)
         status, headers, content = await respond(scope, body)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -53,7 +56,7 @@ class PageThreads:
         try:
             content = response.content if isinstance(response, HttpResponse) else b"".join(response)
         finally:
-            response.close()  # ends the connection to the database, too
+            response.close()  # This closes the database connection, too.
         headers = [
             (name.lower().encode("latin-1"), text.encode("latin-1")) for name, text in response.items()
         ]
@@ -75,7 +78,7 @@ def _shared_handler() -> BaseHandler:
 
 @receiver(connection_created)
 def _bound_statements(sender: object, connection: Any, **kwargs: object) -> None:
-    """A page's statement ends when nobody waits for the page any more, and its thread is free again."""
+    """Limit a page's statements to PAGE_SECONDS_MAX, so that its thread becomes free again."""
     if threading.current_thread().name.startswith(_THREAD_NAMES):
         with connection.cursor() as cursor:
             milliseconds = str(round(settings.PAGE_SECONDS_MAX * 1000))

@@ -1,9 +1,12 @@
-"""Django's own pages, the admin and the docs: each takes a thread, so that there is room for a few at a time.
+"""Django's own pages: the admin and the documentation. Each takes a thread, so few run at a time.
 
-Three rooms, none of which can take another's threads: one for operators, told by their ticket; one for whoever
-wants to log in, behind `exchange_site.entrance`; and one for the docs and the pages' scripts and styles. A place is
-for Django's work alone: forms are read before it is taken, and answers sent after it was left, however slow the
-client is.
+There are three rooms, and none can take another's threads:
+- One is for operators, which a ticket identifies.
+- One is for logins, behind `exchange_site.entrance`.
+- One is for the documentation and for the scripts and styles of all pages.
+
+A request has its place in a room only while Django works on it. Its form is read before, and the
+answer is sent afterwards, so a slow client does not keep a thread busy.
 """
 
 import asyncio
@@ -38,7 +41,7 @@ from web.handler import (
 )
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
-DOCUMENT_PATH = "/docs/schema"  # is no page: the API answers it from memory
+DOCUMENT_PATH = "/docs/schema"  # Not a page: the API answers it from memory.
 ADMIN_PATH = "/admin"
 
 Message = Mapping[str, Any]
@@ -46,14 +49,15 @@ Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 def is_of_admin(path: str) -> bool:
-    """Whether the admin answers it."""
+    """Return whether the path belongs to the admin."""
     return path == ADMIN_PATH or path.startswith(f"{ADMIN_PATH}/")
 
 
 class Pages:
-    """Serves ASGI applications, one a room; a page has PAGE_SECONDS_MAX with the wait for a place.
+    """Serves one ASGI application for each room.
 
-    Without `operators` and `logins`, `application` serves them all.
+    A page has PAGE_SECONDS_MAX, including the wait for a place. Without `operators` and `logins`,
+    `application` serves their rooms, too.
     """
 
     def __init__(
@@ -66,16 +70,16 @@ class Pages:
         self._application = application
         self._operators = operators or application
         known, unknown = logins or (application, application)
-        self._room = ConcurrencyLimit(settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX)
-        self._operators_room = ConcurrencyLimit(
-            settings.OPERATOR_PAGES_AT_ONCE_MAX, settings.OPERATOR_PAGES_WAITING_MAX
+        self._page_limit = ConcurrencyLimit(settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX)
+        self._operator_page_limit = ConcurrencyLimit(settings.OPERATOR_PAGES_AT_ONCE_MAX, settings.OPERATOR_PAGES_WAITING_MAX)
+        self._by_ticket: Counter[str] = Counter()  # Operators' pages that are running or waiting.
+        self._entrance = Entrance(
+            functools.partial(_run_application, known), functools.partial(_run_application, unknown)
         )
-        self._by_ticket: Counter[str] = Counter()  # of the operators' pages that are asked for now
-        self._entrance = Entrance(functools.partial(_ask, known), functools.partial(_ask, unknown))
         self._refusals = DelayedRefusals()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
-        answer = await self._answer(scope, receive)
+        answer = await self._make_answer(scope, receive)
         if isinstance(answer, HttpResponse):
             if isinstance(answer, ErrorResponse):
                 answer["Connection"] = "close"
@@ -84,7 +88,7 @@ class Pages:
         for message in answer:
             await send(message)
 
-    async def _answer(self, scope: dict[str, Any], receive: Receive) -> list[Message] | HttpResponse:
+    async def _make_answer(self, scope: dict[str, Any], receive: Receive) -> list[Message] | HttpResponse:
         ticket = ticket_of(scope["headers"])
         is_stranger = ticket is None and is_of_admin(scope["path"])
         bytes_max = settings.LOGIN_FORM_BYTES_MAX if is_stranger else settings.PAGE_FORM_BYTES_MAX
@@ -98,56 +102,61 @@ class Pages:
             return payload_too_large(bytes_max)
         try:
             async with asyncio.timeout(settings.PAGE_SECONDS_MAX):
-                return await self._in_room(ticket, is_stranger, scope, body)
+                return await self._serve_within_limit(ticket, is_stranger, scope, body)
         except TimeoutError:
             return page_too_slow()
 
-    async def _in_room(
+    async def _serve_within_limit(
         self, ticket: str | None, is_stranger: bool, scope: dict[str, Any], body: bytes
     ) -> list[Message] | HttpResponse:
         if is_stranger:
             return await self._entrance.answer(scope, body)
         if ticket is not None:
-            return await self._for_operator(ticket, scope, body)
-        if self._room.is_full:
+            return await self._serve_operator(ticket, scope, body)
+        if self._page_limit.is_full:
             return await self._refusals.refuse(too_busy)
-        return await self._room.answer(functools.partial(_ask, self._application, scope, body))
+        return await self._page_limit.answer(functools.partial(_run_application, self._application, scope, body))
 
-    async def _for_operator(
+    async def _serve_operator(
         self, ticket: str, scope: dict[str, Any], body: bytes
     ) -> list[Message] | HttpResponse:
-        """A ticket that is out of hand, or stolen, leaves room for the others."""
-        if self._operators_room.is_full or self._by_ticket[ticket] >= settings.OPERATOR_PAGES_PER_TICKET_MAX:
+        """Limit the pages of each ticket, so that a stolen one can't take all places."""
+        if self._operator_page_limit.is_full or self._by_ticket[ticket] >= settings.OPERATOR_PAGES_PER_TICKET_MAX:
             return await self._refusals.refuse(too_busy)
         self._by_ticket[ticket] += 1
         try:
-            return await self._operators_room.answer(functools.partial(_ask, self._operators, scope, body))
+            return await self._operator_page_limit.answer(
+                functools.partial(_run_application, self._operators, scope, body)
+            )
         finally:
             self._by_ticket[ticket] -= 1
             if not self._by_ticket[ticket]:
                 del self._by_ticket[ticket]
 
 
-async def _ask(application: Application, scope: dict[str, Any], body: bytes) -> list[Message]:
-    """What the application says, as two messages; it hears no more than the request."""
+async def _run_application(application: Application, scope: dict[str, Any], body: bytes) -> list[Message]:
+    """Pass the request to the application, and return its answer as two messages.
+
+    The application receives no message after the request, not even that the client has gone.
+    """
     form = iter([{"type": "http.request", "body": body, "more_body": False}])
-    said: list[Message] = []
+    sent: list[Message] = []
 
     async def receive() -> Message:
         return next(form, None) or await asyncio.get_running_loop().create_future()
 
     async def send(message: Message) -> None:
-        said.append(message)
+        sent.append(message)
 
     await application(scope, receive, send)
-    begin, *parts = said
-    # Whole, so that what a client does not read is the server's to count, and HTTP/1.0 gets no chunks.
+    begin, *parts = sent
+    # The body is one message. So the server can limit unread bytes, and HTTP/1.0 needs no chunks.
     whole = b"".join(part.get("body", b"") for part in parts)
     return [_with_length(begin, len(whole)), {"type": "http.response.body", "body": whole}]
 
 
 def _with_length(begin: Message, length: int) -> Message:
-    """The beginning of an answer, which says how long its body is."""
+    """Return the first message of an answer with a Content-Length, if it may have one."""
     headers = begin.get("headers", [])
     if begin["status"] in (204, 304) or any(name.lower() == b"content-length" for name, _ in headers):
         return begin
@@ -155,7 +164,7 @@ def _with_length(begin: Message, length: int) -> Message:
 
 
 def django_pages() -> Pages:
-    """The rooms with their threads."""
+    """Return the pages with a set of threads for each room."""
     return Pages(
         PageThreads(settings.PAGES_AT_ONCE_MAX),
         operators=PageThreads(settings.OPERATOR_PAGES_AT_ONCE_MAX),

@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says about the site's own views, and the last touches to the whole document."""
+"""The OpenAPI descriptions of the site's own views, and the final steps for the whole document."""
 
 import threading
 from typing import Any, ClassVar
@@ -17,7 +17,7 @@ _HEALTH = record(
         "uptime": {"type": "number", "minimum": 0, "description": "seconds since this process started"},
         "checks": record(
             {
-                part: {**TEXT, "description": "ok, or what is wrong"}
+                part: {**TEXT, "description": "ok, or the problem"}
                 for part in ("database", "redis", "matching")
             }
         ),
@@ -45,10 +45,10 @@ HEALTH: dict[str, Any] = {
         **errors("no_parameters"),
         200: answer(
             _HEALTH,
-            "an order can be taken; `degraded`: in some partitions only, `checks` names the others",
+            "orders can be placed; if `degraded`, in some partitions only: `checks` names the others",
             _HEALTHY_EXAMPLE,
         ),
-        503: answer(_HEALTH, "`checks` says what is wrong", _UNHEALTHY_EXAMPLE),
+        503: answer(_HEALTH, "`checks` names the problems", _UNHEALTHY_EXAMPLE),
     },
 }
 
@@ -75,7 +75,10 @@ _COMPONENTS = {
 
 
 class OneDocument(SchemaGenerator):
-    """The document is made once: it takes a while, and drf-spectacular can't make two at a time at first."""
+    """Makes the document once, because it takes a second.
+
+    The lock is needed because drf-spectacular can't make its first two documents at the same time.
+    """
 
     _made: ClassVar[dict[str, Any] | None] = None
     _making = threading.Lock()
@@ -88,8 +91,10 @@ class OneDocument(SchemaGenerator):
 
 
 def finish_document(result: dict[str, Any], **context: Any) -> dict[str, Any]:
-    """A postprocessing hook: the shared shapes, paths without the slash that is optional, and the one body that
-    must be there.
+    """Finish the OpenAPI document, as a postprocessing hook of drf-spectacular.
+
+    Adds the shared components, removes optional trailing slashes from paths, and marks the body of
+    POST /orders as required.
     """
     result["paths"] = {path.rstrip("/"): operations for path, operations in result["paths"].items()}
     result["paths"]["/orders"]["post"]["requestBody"]["required"] = True

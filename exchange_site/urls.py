@@ -14,18 +14,18 @@ from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, Tra
 from orders.views import InstrumentViewSet, OrderViewSet
 from web.viewset import AsyncViewSet
 
-admin.autodiscover()  # here, so that only processes that serve pages load them
+admin.autodiscover()  # Here, so that only processes that serve pages load the admin's modules.
 
 ORDER_ID = r"(?P<order_id>[^/]+)"
 
 
 def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPattern:
-    """Its name is its path as the documents write it, for GET /metrics."""
+    """Return a URL pattern named after its documented path, which GET /metrics shows."""
     name = "/" + route.replace(ORDER_ID, "{order_id}")
     return re_path(rf"^{route}/?$", viewset.as_view(actions), name=name)
 
 
-READ_ONLY = {"http_method_names": ["get", "head"]}  # this page can't answer OPTIONS as DRF does
+READ_ONLY = {"http_method_names": ["get", "head"]}  # This page can't answer OPTIONS as DRF does.
 
 urlpatterns = [
     endpoint("orders", OrderViewSet, post="create", get="list"),

@@ -1,9 +1,12 @@
-"""Whether this machine's matching worker holds its partition or waits for it: the container's health check.
+"""The container's health check: does this machine's worker hold its partition or wait for it?
 
     python -m exchange_site.worker_health --partition 0
 
-Says which and ends with 0, or what is wrong and 1. It asks the database, which decides who holds a lease, for the
-sessions that come from this machine with this role. Costs a start of Python and one connection: no Django.
+If it does, the command prints which and exits with 0. Otherwise it prints the problem and exits
+with
+1. It reads the lease and the worker's sessions from the database. A session belongs to the worker
+   if it comes from this machine and has the same role. The check costs a start of Python without
+   Django, and one connection.
 """
 
 import sys
@@ -16,9 +19,9 @@ from exchange_site.environment import InvalidEnvironment, read_environment
 from hosting.embedded.locations import Locations
 
 CONNECT_SECONDS_MAX = 3
-SILENT_SECONDS_MAX = 10.0  # a worker that waits asks for the lease far more often, a holder renews it
+SILENT_SECONDS_MAX = 10.0  # A worker asks for the lease, or renews it, far more often.
 
-# A worker's sessions bear its name: see matching/checkpoint.py.
+# The application name of a session contains the worker's name: see matching/checkpoint.py.
 _SESSIONS = """
 SELECT session.application_name = 'exchange-matching ' || held.owner AND held.lease_expires_at > clock_timestamp(),
   session.state = 'active' OR session.state_change > clock_timestamp() - make_interval(secs => %(silent)s)
@@ -29,7 +32,7 @@ WHERE session.application_name LIKE 'exchange-matching %%' AND session.usename =
 
 
 def worker_state(postgres_uri: str, partition: int) -> tuple[bool, str]:
-    """Whether a worker of this machine is well, and a few words about it. Raises psycopg.Error."""
+    """Return whether a worker of this machine is well, and a description. Raises psycopg.Error."""
     connected = psycopg.connect(postgres_uri, connect_timeout=CONNECT_SECONDS_MAX, autocommit=True)
     with closing(connected) as connection:
         rows = connection.execute(
@@ -40,7 +43,7 @@ def worker_state(postgres_uri: str, partition: int) -> tuple[bool, str]:
     if any(talks for _, talks in rows):
         return True, f"waits for partition {partition}, which another worker holds"
     if rows:
-        return False, f"has said nothing to the database for {SILENT_SECONDS_MAX:.0f} s"
+        return False, f"has sent nothing to the database for {SILENT_SECONDS_MAX:.0f} s"
     return False, "no matching worker of this machine is connected to the database"
 
 

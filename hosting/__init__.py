@@ -1,1 +1,1 @@
-"""Runs the exchange on a machine: embedded servers, supervisor, the ASGI server, accounts and roles."""
+"""Runs the exchange on a machine: embedded servers, supervisor, ASGI server, accounts and roles."""

@@ -1,4 +1,4 @@
-"""Giving up root: what `serve`, `run_matching`, `run_api` and `runserver` do if root starts them."""
+"""Gives up root if root starts `serve`, `run_matching`, `run_api`, `run_admin` or `runserver`."""
 
 import logging
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from hosting.embedded.accounts import prepare_account, program_files, reaching
+from hosting.embedded.accounts import prepare_account, program_files, with_needed_capability
 from hosting.embedded.privileges import (
     CAP_NET_BIND_SERVICE,
     CAPABILITY_NAMES,
@@ -18,13 +18,14 @@ from hosting.embedded.privileges import (
 
 logger = logging.getLogger(__name__)
 
-# The commands that go on for long and are started on their own; `serve` gives up root when its servers run.
+# Long-running commands that may be started directly. `serve` gives up root itself, once its servers
+# run.
 LASTING_COMMANDS = frozenset({"run_admin", "run_api", "run_matching", "runserver"})
 FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def leave_root_for(command: str) -> None:
-    """Go on as the data folder's account if we are root and the command is one that lasts.
+    """If root runs a long-running command, change to the data folder's account.
 
     Raises `ProcessError` and `OSError` if there is no such account or the folder can't be used.
     """
@@ -34,20 +35,21 @@ def leave_root_for(command: str) -> None:
 
 
 def leave_root(account: Account | None, *, port: int | None = None) -> Account | None:
-    """Go on as `account`, say so, and keep what a port below 1024 needs until it is listened on.
+    """Change from root to `account`, and log it.
 
-    Returns the account with the capability that its processes keep, if they need one.
+    If `port` is below 1024, the process keeps the capability to listen on it. Returns the account,
+    with a capability if its processes need one to read their files.
     """
     if account is None or os.geteuid() != 0:
         return account
-    account = reaching(account, settings.LOCATIONS.data_dir, *program_files()) or account
+    account = with_needed_capability(account, settings.LOCATIONS.data_dir, *program_files()) or account
     give_up_root(account, and_keep=port_capability(port))
     if account.closed is None:
         logger.info("root is given up: everything runs as user %s", account.name)
     else:
         logger.warning(
-            "root is given up: everything runs as user %s, which can't reach %s, and so keeps %s. It would need no"
-            " capability if project, Python and EXCHANGE_DATA_DIR lay where every user may enter.",
+            "root is given up: everything runs as user %s, which can't reach %s, and so keeps %s. To need no"
+            " capability, put project, Python and EXCHANGE_DATA_DIR into folders that every user may enter.",
             account.name,
             account.closed,
             "no capability that helps"
@@ -58,13 +60,13 @@ def leave_root(account: Account | None, *, port: int | None = None) -> Account |
 
 
 def lowest_port() -> int:
-    """The lower one of PORT and, if there is one, the port of EXCHANGE_ADMIN_BIND."""
+    """Return the lower of PORT and the port of EXCHANGE_ADMIN_BIND, if that is set."""
     environment = settings.ENVIRONMENT
     return min(environment.port, environment.admin_bind[1] if environment.admin_bind else environment.port)
 
 
 def port_capability(port: int | None) -> int:
-    """The mask of the capability that listening on the port takes; 0 for most ports."""
+    """Return the mask of the capability that listening on the port needs. 0 for most ports."""
     if port is None or not LINUX:
         return 0
     try:
@@ -74,6 +76,6 @@ def port_capability(port: int | None) -> int:
     return 1 << CAP_NET_BIND_SERVICE if port < first_free else 0
 
 
-def listening() -> None:
-    """To be called once a server listens: nothing that it needed for that is kept."""
+def give_up_port_capability() -> None:
+    """Give up the capability to listen on low ports. Call it once the server listens."""
     give_up_capability(CAP_NET_BIND_SERVICE)

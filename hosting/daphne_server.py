@@ -1,11 +1,11 @@
-"""Daphne's command line, which gives up the right to listen on ports below 1024 once it listens."""
+"""Daphne's command line. Once it listens, it gives up the right to listen on ports below 1024."""
 
 from typing import Any
 
 from daphne.cli import CommandLineInterface
 from daphne.server import Server
 
-from hosting.authority import listening
+from hosting.authority import give_up_port_capability
 
 
 class ListeningServer(Server):  # type: ignore[misc]
@@ -13,7 +13,7 @@ class ListeningServer(Server):  # type: ignore[misc]
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
-        listening()
+        give_up_port_capability()
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Who may do what in the database of a production: an owner, the API processes and the matching workers.
+"""The roles of a production database: an owner, the API processes and the matching workers.
 
 | role | may |
 |---|---|
-| `exchange_owner` | owns database and tables: migrates, prunes, moves. No superuser: it reads and writes no file |
-| `exchange_api` | reads everything; writes what Django keeps for the admin, and instruments; adds to the audit |
-| `exchange_worker` | reads and writes orders, trades, candles, sequences and its checkpoint; reads instruments |
+| `exchange_owner` | owns database and tables: migrates, prunes, moves. Not a superuser: no files |
+| `exchange_api` | reads all; writes instruments and Django's tables; adds to the audit trail |
+| `exchange_worker` | writes orders, trades, candles, sequences, its checkpoint; reads instruments |
 
-Each right is listed here, table by table. What is not listed is refused, a new table included: a test checks that
-every model is listed. So it is with functions, which PostgreSQL otherwise lets everybody call. Nobody but the owner
-may delete an order or a trade, or change a trade or the audit trail.
+This module lists each right, table by table. An unlisted right is refused, so a test checks that
+every model is listed. The same holds for functions, which PostgreSQL would let every role call.
+Only the owner may delete an order or a trade, or change a trade or the audit trail.
 """
 
 from collections.abc import Mapping
@@ -56,10 +56,10 @@ RIGHTS: dict[str, tuple[str, str]] = {
     "axes_accesslog": (EDIT, NOTHING),
 }
 
-# Function: roles that may call it. Triggers fire without that right.
+# Functions, with the roles that may call them. A trigger needs no such right.
 CALLS = {"operators_fence_partition(integer)": (API,), "operators_refuse_change()": ()}
 
-# Our own functions, without those of extensions.
+# The exchange's own functions, without functions of extensions.
 _FUNCTIONS = (
     "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
     " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')"
@@ -67,15 +67,16 @@ _FUNCTIONS = (
 
 
 def unlisted_tables() -> set[str]:
-    """Tables of installed apps that `RIGHTS` does not mention: nobody but the owner can use them."""
+    """Return the tables of installed apps that `RIGHTS` omits. Only the owner can use them."""
     return {model._meta.db_table for model in apps.get_models(include_auto_created=True)} - RIGHTS.keys()
 
 
 def create_roles(passwords: Mapping[str, str]) -> list[str]:
-    """Create the roles that are missing, set the passwords that are given, and give everything to the owner.
+    """Create the missing roles, set the given passwords, and make the owner own everything.
 
-    Returns the names of the roles that were created. A role without a password can't connect with one. To be run by
-    a superuser, or by a role with CREATEROLE that owns the database. Raises `django.db.Error`.
+    Returns the names of the created roles. A role without a password can't connect with one. The
+    caller must be a superuser, or a role with CREATEROLE that owns the database. Raises
+    `django.db.Error`.
     """
     created = []
     with transaction.atomic(), connection.cursor() as cursor:
@@ -97,7 +98,7 @@ def create_roles(passwords: Mapping[str, str]) -> list[str]:
 
 
 def grant_rights() -> None:
-    """Give each role what `RIGHTS` says and nothing else. To be run by the owner after each migration.
+    """Give each role exactly the rights in `RIGHTS`. The owner runs it after each migration.
 
     Raises `django.db.Error`.
     """
@@ -132,14 +133,13 @@ def _grant_calls(cursor: CursorWrapper, both: sql.Composed) -> None:
 
 
 def _give_to_owner(cursor: CursorWrapper) -> None:
-    """Make the owner the one of database, tables, sequences and functions, whoever has made them."""
+    """Make the owner own the database and all its tables, sequences and functions."""
     execute = cursor.execute
     owner = sql.Identifier(OWNER)
     execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
     if not cursor.fetchone()[0]:
-        execute(
-            sql.SQL("GRANT {} TO CURRENT_USER").format(owner)
-        )  # one gives only to roles one is a member of
+        # A role can give objects only to roles that it is a member of.
+        execute(sql.SQL("GRANT {} TO CURRENT_USER").format(owner))
     execute("SELECT current_database()")
     (database,) = cursor.fetchone()
     execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), owner))
@@ -149,7 +149,7 @@ def _give_to_owner(cursor: CursorWrapper) -> None:
     execute(f"{_FUNCTIONS} AND proowner <> %s::regrole", [OWNER])
     for (function,) in cursor.fetchall():
         execute(sql.SQL("ALTER FUNCTION {} OWNER TO {}").format(sql.SQL(function), owner))
-    # What the owner makes from now on is closed before grant_rights runs, too.
+    # Functions that the owner creates later are closed to others even before grant_rights runs.
     execute(
         sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC").format(owner)
     )

@@ -1,11 +1,12 @@
-"""Makes the secrets of a new deployment, each once: python -m hosting.secret_files FOLDER
+"""Makes the secrets of a new deployment once: python -m hosting.secret_files FOLDER
 
-For docker-compose.yml, which has nobody to choose passwords and publishes no default one. What is there is never
-changed: PostgreSQL keeps the password of its first start. Each file is written whole or not at all, so that a start
-that was cut off leaves nothing half-made. Needs no Django, and reads no settings: they need the secrets.
+docker-compose.yml uses it, so that no passwords need to be chosen and there are no default ones.
+Existing files never change, because PostgreSQL keeps the password of its first start. Each file is
+written completely or not at all, so an interrupted start leaves no partial file. The module needs
+no Django and reads no settings, because the settings need the secrets.
 
-FOLDER itself keeps every secret. Below it each service has a folder, a volume of its own, with copies of what it
-uses: so no other container can read the rest.
+FOLDER contains every secret. It has a subfolder for each service, which is a volume of its own with
+copies of the service's secrets. So a container can read no other service's secrets.
 """
 
 import os
@@ -14,17 +15,18 @@ import sys
 from pathlib import Path
 
 PASSWORD_BYTES = 32
-# The servers run as users of their own, so the files are readable. Only containers that use them have their volume.
+# The servers run as users of their own, so all users may read the files. Only the containers that
+# use them have the volume.
 MODE = 0o644
 
 KEPT = (
-    "postgres_password",  # of the superuser, which only creates the others
+    "postgres_password",  # The superuser's, which only creates the other roles.
     "postgres_owner_password",
     "postgres_api_password",
     "postgres_worker_password",
     "redis_password",
     "django_secret_key",
-    "unused_secret_key",  # for commands that sign nothing: settings ask for one
+    "unused_secret_key",  # For commands that sign nothing. The settings require one.
 )
 SHARES = {
     "postgres": ("postgres_password",),
@@ -44,8 +46,8 @@ SHARES = {
 
 
 def make_secret_files(folder: Path) -> list[str]:
-    """Make the files that are missing and return their names. Raises OSError."""
-    kept = {name: _keep(folder / name) for name in KEPT}
+    """Make the missing files and return their names. Raises OSError."""
+    kept = {name: _read_or_make_secret(folder / name) for name in KEPT}
     redis = kept["redis_password"]
     contents = {
         **kept,
@@ -61,22 +63,25 @@ def make_secret_files(folder: Path) -> list[str]:
     }
     missing = [name for name in contents if not (folder / name).exists()]
     for name in missing:
-        _write(folder / name, contents[name])
+        _write_file(folder / name, contents[name])
     for service, names in SHARES.items():
         (folder / service).mkdir(exist_ok=True)
         for name in names:
             if not (folder / service / name).exists():
-                _write(folder / service / name, contents[name])
+                _write_file(folder / service / name, contents[name])
                 missing.append(f"{service}/{name}")
     return missing
 
 
-def _keep(path: Path) -> str:
-    """The secret in a file, or a new one. Letters, digits, - and _: safe in a URL and in a configuration."""
+def _read_or_make_secret(path: Path) -> str:
+    """Return the secret in a file, or a new one.
+
+    It has only letters, digits, - and _, so it is safe in a URL and in a configuration file.
+    """
     return path.read_text().strip() if path.exists() else secrets.token_urlsafe(PASSWORD_BYTES)
 
 
-def _write(path: Path, text: str) -> None:
+def _write_file(path: Path, text: str) -> None:
     unfinished = path.with_name(f"{path.name}.part")
     with unfinished.open("w") as file:
         os.fchmod(file.fileno(), MODE)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """An option's type: a whole number within bounds, both included."""
+    """Return an option's type: a whole number from `low` to `high`, both included."""
 
     def parse(text: str) -> int:
         if not text.isdecimal() or not low <= int(text) <= high:

@@ -1,7 +1,7 @@
 """One keep-alive connection that carries one request at a time, with callbacks instead of futures.
 
-Callbacks keep the cost of a request near that of its two system calls; `Caller` puts a future around them
-for code that is easier to read as a coroutine and does not count microseconds.
+With callbacks a request costs little more than its two system calls. `Caller` wraps them in a
+future, for code that is easier to read as a coroutine and for which microseconds do not matter.
 """
 
 import asyncio
@@ -11,20 +11,20 @@ from loadtools.wire import Response, ResponseError, ResponseParser, Target
 
 
 class ConnectError(ConnectionError):
-    """Nothing took the connection at the target."""
+    """The target did not accept the connection."""
 
 
 class Owner(Protocol):
-    """Whoever uses a connection hears what happens to it."""
+    """The user of a connection, which is told of its events."""
 
     def answered(self, connection: "Connection", response: Response) -> None: ...
 
     def lost(self, connection: "Connection", reason: str) -> None:
-        """Called once, when the connection is gone; `reason` is a short error kind."""
+        """Called once, when the connection has ended. `reason` is a short error kind."""
 
 
 class Connection(asyncio.Protocol):
-    """At most one request in flight, whose times are `due_ns` and `sent_ns`."""
+    """Has at most one request in flight. `due_ns` and `sent_ns` are its times."""
 
     __slots__ = (
         "_lost_reason",
@@ -43,15 +43,16 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._lost_reason = "connection_lost"
         self.in_flight = False
-        self.proven = False  # it has carried an answer
+        self.proven = False  # Whether it has carried an answer.
         self.due_ns = 0
         self.sent_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own does not inherit from it
+        # uvloop's transport does not inherit from it.
+        self._transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes) -> None:
-        """Raises `ConnectionError` where the peer has hung up meanwhile."""
+        """Send a request. Raises `ConnectionError` if the peer has closed the connection."""
         if self._transport is None:
             raise ConnectionError(self._lost_reason)
         self.in_flight = True
@@ -78,7 +79,7 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     def abort(self, reason: str) -> None:
-        """Drop the connection; the owner is told `reason`."""
+        """Drop the connection, and tell the owner `reason`."""
         self._lost_reason = reason
         if self._transport is not None:
             self._transport.abort()
@@ -89,7 +90,7 @@ class Connection(asyncio.Protocol):
 
 
 async def connect(target: Target, owner: Owner, *, timeout_seconds: float) -> Connection:
-    """A connection to the target. Raises `ConnectError`."""
+    """Connect to the target. Raises `ConnectError`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_seconds):
@@ -97,13 +98,13 @@ async def connect(target: Target, owner: Owner, *, timeout_seconds: float) -> Co
     except (OSError, TimeoutError) as error:
         raise ConnectError(
             f"cannot connect to {target.url} ({error or 'no answer in time'}). Start an exchange there with: "
-            f"PORT={target.port} make run; or set PORT, or --url, to where it runs"
+            f"PORT={target.port} make run; or set PORT or --url to a running exchange"
         ) from None
     return connection
 
 
 class Caller:
-    """Sends a request and waits for its answer; connects where it has no connection."""
+    """Sends a request and waits for its answer. Connects if it has no connection."""
 
     def __init__(
         self, target: Target, *, connect_timeout_seconds: float, answer_timeout_seconds: float
@@ -115,7 +116,10 @@ class Caller:
         self._answer: asyncio.Future[Response] | None = None
 
     async def open(self) -> Connection:
-        """The connection, made where there is none that can be used. Raises `ConnectError`."""
+        """Return the connection.
+
+        Open a new one if there is none that works. Raises `ConnectError`.
+        """
         if self._connection is None or not self._connection.usable:
             self._connection = await connect(
                 self._target, self, timeout_seconds=self._connect_timeout_seconds
@@ -123,7 +127,10 @@ class Caller:
         return self._connection
 
     async def call(self, request: bytes) -> Response:
-        """Raises `ConnectError`, `ConnectionError` where it broke in between, or `TimeoutError`."""
+        """Send a request and return the answer.
+
+        Raises `ConnectError`, `ConnectionError` if the connection broke, or `TimeoutError`.
+        """
         connection = await self.open()
         self._answer = asyncio.get_running_loop().create_future()
         connection.send(request)

@@ -1,4 +1,4 @@
-"""The check behind "an acknowledged order is never lost": every acknowledged id against the orders table."""
+"""Checks that no acknowledged order is lost: looks up every acknowledged id in the orders table."""
 
 import uuid
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ OTHER_DATABASE_ADVICE = (
 
 
 class Acknowledged:
-    """The ids of the orders that were answered with 201, 16 bytes each."""
+    """The ids of all orders that were answered with 201. Each takes 16 bytes."""
 
     def __init__(self) -> None:
         self._ids = bytearray()
 
     def add(self, hexadecimal: bytes) -> None:
-        """Take an id as it stands in the answer. Raises `ValueError` where it is not a UUID."""
+        """Add an id from an answer. Raises `ValueError` if it is not a UUID."""
         order_id = bytes.fromhex(hexadecimal.replace(b"-", b"").decode("ascii"))
         if len(order_id) != ID_BYTES:
             raise ValueError(f"not a UUID: {hexadecimal!r}")
@@ -39,10 +39,10 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Durability:
-    """What the database holds of the acknowledged orders."""
+    """The result of the look-up of acknowledged orders."""
 
     acknowledged: int
-    repeated: int  # one order acknowledged to two requests: one of them is lost
+    repeated: int  # An order that acknowledges two requests: one of the two is lost.
     missing: list[uuid.UUID]
 
     @property
@@ -50,7 +50,7 @@ class Durability:
         return not self.missing and not self.repeated
 
     def report(self) -> list[str]:
-        """The lines to print."""
+        """Return the lines to print."""
         if self.holds:
             return [f"durability   all {self.acknowledged:,} acknowledged orders are in the database"]
         lines = [
@@ -62,7 +62,7 @@ class Durability:
 
 
 def check_durability(acknowledged: Acknowledged, postgres_uri: str) -> Durability:
-    """Compare with the table, in chunks. Raises `psycopg.Error` where the database can't be read."""
+    """Look the orders up in chunks. Raises `psycopg.Error` if the database can't be read."""
     distinct = sorted(set(acknowledged))
     missing: list[uuid.UUID] = []
     with psycopg.connect(

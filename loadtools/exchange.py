@@ -1,8 +1,7 @@
-"""The exchange a load test is aimed at: one that runs already, or one that is started for the test and
-ended.
+"""The exchange of a load test: a running one, or one that is started for the test.
 
-An exchange of one's own is `manage.py serve` with the embedded servers, in a data folder that is thrown
-away, on a free port and without the rate limit.
+A started one is `manage.py serve` with the embedded servers, a temporary data folder and a free
+port, and without the rate limit.
 """
 
 import http.client
@@ -28,25 +27,26 @@ START_TIMEOUT_SECONDS = 90.0
 STOP_TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 15
-REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")  # they belong to another exchange
+# These variables are removed, because they belong to another exchange.
+REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")
 
 
 class StartError(RuntimeError):
-    """The exchange did not become healthy; the message bears the end of its log."""
+    """The exchange did not become healthy. The message contains the end of its log."""
 
 
 class HealthProblem(NamedTuple):
-    """Why there is no healthy exchange."""
+    """The reason why there is no healthy exchange."""
 
     text: str
-    is_exchange: bool  # whether there is one at all
+    is_exchange: bool  # Whether there is an exchange at all.
 
     def __str__(self) -> str:
         return self.text
 
 
 def health_problem(target: Target) -> HealthProblem | None:
-    """Why the exchange at the target can't be used; None where it is healthy."""
+    """Return why the exchange at the target can't be used. None if it is healthy."""
     connection = http.client.HTTPConnection(target.host, target.port, timeout=HEALTH_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/healthz")
@@ -56,7 +56,8 @@ def health_problem(target: Target) -> HealthProblem | None:
         return HealthProblem(f"nothing listens on {target.authority}", is_exchange=False)
     except (OSError, http.client.HTTPException, ValueError) as error:
         text = f"{target.authority} does not answer like an exchange ({type(error).__name__})"
-        return HealthProblem(text, is_exchange=isinstance(error, TimeoutError))  # it may be one that hangs
+        # It may be an exchange that hangs.
+        return HealthProblem(text, is_exchange=isinstance(error, TimeoutError))
     finally:
         connection.close()
     if isinstance(health, dict) and health.get("status") == "healthy":
@@ -72,15 +73,15 @@ class OwnExchange:
     target: Target
     data_dir: Path
     process_id: int
-    log: Path  # of everything; it goes with the exchange
-    environment: Mapping[str, str]  # of its processes
+    log: Path  # Of all its processes. It is deleted with the exchange.
+    environment: Mapping[str, str]  # Of all its processes.
 
     def process_ids(self) -> list[int]:
-        """`serve` and all that it has started, as Linux tells it."""
+        """Return the processes of `serve` and of all its descendants. Only on Linux."""
         return list(process_ticks(self.process_id, named=str(self.data_dir)))
 
     def processor_seconds(self) -> float | None:
-        """Processor time of all its processes so far, in seconds; None where the system does not tell."""
+        """Return the processor time of all processes in seconds. None if it is not Linux."""
         return processor_seconds(self.process_id, named=str(self.data_dir))
 
 
@@ -90,18 +91,18 @@ def own_exchange(
     prepare_child: Callable[[], None] | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[OwnExchange]:
-    """Start an exchange, wait until it is healthy, end it with everything it made. Raises `StartError`.
+    """Start an exchange, wait until it is healthy, and at the end stop it and delete its data.
 
-    For as long, a termination of this process is an interruption, so that the exchange is ended then too;
-    `prepare_child` runs in the child before its program and may see to the case that this process is killed.
-    `variables` are added to its environment.
+    In the block SIGTERM raises KeyboardInterrupt, so the exchange is stopped then, too.
+    `prepare_child` runs in the child before its program. It may make the child end if this process
+    is killed. `variables` are added to its environment. Raises `StartError`.
     """
     handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="load_test-", ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder) / "data"
         log = Path(folder) / "serve.log"
         target = Target("127.0.0.1", free_port())
-        # passed on, not read: what the variables mean is the settings' business
+        # The variables are only passed on. The settings interpret them.
         environment = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
         environment |= {
             "PORT": str(target.port),
@@ -118,18 +119,19 @@ def own_exchange(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=prepare_child,  # noqa: PLW1509 -- this process has no threads yet
-                start_new_session=True,  # Ctrl-C reaches the load test, which ends the exchange in order
+                # Ctrl-C reaches only the load test, which stops the exchange.
+                start_new_session=True,
             )
         try:
             _await_health(process, target, log)
             yield OwnExchange(target, data_dir, process.pid, log, environment)
         finally:
-            _stop(process)
+            _stop_process(process)
             signal.signal(signal.SIGTERM, handler)
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on now."""
+    """Return a free port of the loopback address."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
@@ -147,7 +149,7 @@ def _await_health(process: "subprocess.Popen[bytes]", target: Target, log: Path)
         time.sleep(POLL_SECONDS)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def _stop_process(process: "subprocess.Popen[bytes]") -> None:
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOP_TIMEOUT_SECONDS)

@@ -1,8 +1,8 @@
-"""Files of orders: one body of POST /orders a line, as JSON.
+"""Files of orders. Each line is one body of POST /orders, as JSON.
 
-Writing is reproducible: the same seed and markets give the same bytes. Reading is strict and streams, so a
-file of any length can be checked to its end before anything of it is sent. Every order bears its own
-idempotency key, which is what makes a file safe to send twice.
+Writing is reproducible: the same seed and markets give the same bytes. Reading is strict and keeps
+one line in memory, so a file of any length can be checked completely before it is sent. Each order
+has its own idempotency key, so a file can be sent twice safely.
 """
 
 import itertools
@@ -15,15 +15,15 @@ import msgspec
 
 from loadtools.mix import Market, order_bodies
 
-LINE_BYTES_MAX = 64 * 1024  # what the exchange takes in one request
+LINE_BYTES_MAX = 64 * 1024  # The exchange's limit of a request's body.
 
 
 class FixtureError(ValueError):
-    """A line of a file is not an order; the message names the line and what is wrong."""
+    """A line of a file is not an order. The message has the line's number and the problem."""
 
 
 class FixtureOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a line must hold. Tick, lot and limits are the exchange's to judge."""
+    """An order in a file. The exchange itself checks tick size, lot size and limits."""
 
     idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
     client_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
@@ -42,15 +42,16 @@ class FixtureOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 def fixture_lines(*, orders: int, seed: int, markets: Sequence[Market]) -> Iterator[bytes]:
-    """The lines of a file, each with its newline."""
+    """Return the lines of a file, each with its newline."""
     bodies = order_bodies(seed=seed, key_prefix=f"fixture-{seed}", markets=markets)
     return (body + b"\n" for body in itertools.islice(bodies, orders))
 
 
 def read_fixture(path: Path) -> Iterator[bytes]:
-    """The orders of a file, one after the other, checked on the way; empty lines are passed over.
+    """Check and return the orders of a file one after the other. Empty lines are skipped.
 
-    Raises `FixtureError` at the first line that is not an order, `OSError` where the file can't be read.
+    Raises `FixtureError` at the first line that is not an order, `OSError` if the file can't be
+    read.
     """
     decoder = msgspec.json.Decoder(FixtureOrder)
     with path.open("rb") as file:
@@ -71,5 +72,5 @@ def read_fixture(path: Path) -> Iterator[bytes]:
 
 
 def count_orders(path: Path) -> int:
-    """How many orders a file holds. Raises as `read_fixture` does."""
+    """Return the number of orders in a file. Raises the errors of `read_fixture`."""
     return sum(1 for _ in read_fixture(path))

@@ -1,14 +1,17 @@
 """The load generator: open loop at a given rate, or closed loop with a number of connections.
 
-Open loop: request i is due at start + i / rate, whatever the server does. It leaves on a free connection
-as soon as it is due, and its latency counts from when it was due: a request that had to wait for a stalled
-server counts with its wait (no coordinated omission). Closed loop: each connection sends the next request
-when the last one is answered, and latency counts from sending.
+Open loop: request i is due at start + i / rate, whatever the server does. It is sent on a free
+connection as soon as it is due. Its latency counts from its due time, so the wait for a stalled
+server is included (no coordinated omission).
 
-Everything runs in callbacks of one event loop: 20 microseconds of processor time a request when answers
-come in bunches, up to 60 when each one wakes the process. The loop's timers tick in milliseconds, so an
-otherwise idle generator may send up to 1 ms after the due time; that millisecond is in the latencies. A
-run is bounded in requests and in time and ends by itself, whatever the server does.
+Closed loop: each connection sends its next request when the last one is answered. Latency counts
+from the sending.
+
+Everything runs in callbacks of one event loop. A request takes 20 microseconds of processor time if
+answers arrive together, and up to 60 if each answer wakes the process. The loop's timers have a
+resolution of milliseconds, so an idle generator may send up to 1 ms late. This millisecond is
+included in the latencies. A run has limits of requests and of time, so it ends whatever the server
+does.
 """
 
 import asyncio
@@ -28,12 +31,12 @@ RECONNECT_SECONDS_MIN = 0.1
 RECONNECT_SECONDS_MAX = 1.0
 
 Judge = Callable[[Response], str | None]
-"""Says what is wrong with an answer, as a short error kind; None where it is right."""
+"""Returns the problem of an answer as a short error kind, or None if the answer is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much to send. `rate_per_second` None is the closed loop, which ends in time too."""
+    """The limits of a run. If `rate_per_second` is None, it is a closed loop."""
 
     requests: int
     duration_seconds: float
@@ -44,8 +47,8 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What came of it. Latencies, in microseconds, are those of right answers only."""
+class LoadResult:
+    """The result of a run. Latencies are in microseconds, of right answers only."""
 
     requests: int = 0
     latencies_microseconds: "array[int]" = field(default_factory=lambda: array("Q"))
@@ -59,16 +62,16 @@ class Outcome:
 
     @property
     def settled(self) -> int:
-        """Requests whose fate is known."""
+        """The number of requests whose result is known."""
         return self.right + self.errors.total()
 
 
-def _no_progress(outcome: Outcome) -> None:
+def _no_progress(outcome: LoadResult) -> None:
     pass
 
 
 class LoadGenerator:
-    """One run of a plan; `await run()` once."""
+    """One run of a plan. Call `run` once."""
 
     def __init__(
         self,
@@ -76,7 +79,7 @@ class LoadGenerator:
         plan: Plan,
         requests: Iterator[bytes],
         judge: Judge,
-        on_progress: Callable[[Outcome], None] = _no_progress,
+        on_progress: Callable[[LoadResult], None] = _no_progress,
     ) -> None:
         self._target = target
         self._plan = plan
@@ -84,18 +87,22 @@ class LoadGenerator:
         self._judge = judge
         self._on_progress = on_progress
         self._interval_ns = 1e9 / plan.rate_per_second if plan.rate_per_second else 0.0
-        self._count = plan.requests  # falls to what has been sent once no more may be sent
+        self._count = plan.requests  # Lowered to the requests sent so far when sending stops.
         self._next = 0
         self._start_ns = 0
         self._last_answer_ns = 0
         self._free: list[Connection] = []
         self._connections: set[Connection] = set()
         self._reconnects: set[asyncio.Task[None]] = set()
-        self._outcome = Outcome()
+        self._outcome = LoadResult()
         self._finished = asyncio.Event()
 
-    async def run(self) -> Outcome:
-        """Raises `ConnectError` where nothing listens at the start; later failures are counted."""
+    async def run(self) -> LoadResult:
+        """Run the plan and return its result.
+
+        Raises `ConnectError` if the target can't be reached at the start. Later failures are
+        counted.
+        """
         plan = self._plan
         opened = [
             await connect(self._target, self, timeout_seconds=plan.connect_timeout_seconds)
@@ -105,30 +112,32 @@ class LoadGenerator:
         self._free.extend(opened)
         processor_start = time.process_time()
         self._start_ns = time.perf_counter_ns()
-        self._tick()
-        sweeper = asyncio.create_task(self._sweep())
+        self._send_and_schedule()
+        sweeper = asyncio.create_task(self._check_timeouts())
         try:
             async with asyncio.timeout(plan.duration_seconds + plan.answer_timeout_seconds):
                 await self._finished.wait()
         except TimeoutError:
-            self._give_up()
+            self._count_unfinished()
         sweeper.cancel()
         self._outcome.processor_seconds = time.process_time() - processor_start
         last_ns = self._last_answer_ns or time.perf_counter_ns()
         self._outcome.elapsed_seconds = (last_ns - self._start_ns) / 1e9
         self._outcome.requests = self._next
-        self._hang_up()
+        self._close_connections()
         return self._outcome
 
     # --- sending
 
-    def _tick(self) -> None:
-        """Send what is due, then wake up when the next one is."""
+    def _send_and_schedule(self) -> None:
+        """Send all due requests, and schedule the next call."""
         now = time.perf_counter_ns()
         self._send_due(now)
         if self._next < self._count:
             wait_seconds = (self._due_ns(now) - now) / 1e9
-            asyncio.get_running_loop().call_later(max(wait_seconds, TIMER_SECONDS_MIN), self._tick)
+            asyncio.get_running_loop().call_later(
+                max(wait_seconds, TIMER_SECONDS_MIN), self._send_and_schedule
+            )
 
     def _due_ns(self, now: int) -> int:
         return self._start_ns + int(self._next * self._interval_ns) if self._interval_ns else now
@@ -140,7 +149,7 @@ class LoadGenerator:
                 return
             connection = self._free.pop()
             if not connection.usable:
-                continue  # it is on its way to `lost`, which replaces it
+                continue  # `lost` will be called and will replace it.
             request = next(self._requests, None)
             if request is None:
                 self._stop_sending()
@@ -158,18 +167,18 @@ class LoadGenerator:
         if self._outcome.settled >= self._count:
             self._finished.set()
 
-    # --- what the connections tell
+    # --- events of connections
 
     def answered(self, connection: Connection, response: Response) -> None:
         if self._finished.is_set():
             return
         now = self._last_answer_ns = time.perf_counter_ns()
         outcome = self._outcome
-        wrong = self._judge(response)
-        if wrong is None:
+        error_kind = self._judge(response)
+        if error_kind is None:
             outcome.latencies_microseconds.append((now - connection.due_ns) // 1000)
         else:
-            outcome.errors[wrong] += 1
+            outcome.errors[error_kind] += 1
         self._free.append(connection)
         if self._next < self._count:
             self._send_due(now)
@@ -184,14 +193,14 @@ class LoadGenerator:
             connection.in_flight = False
             self._outcome.errors[reason] += 1
             self._finish_if_settled()
-        task = asyncio.get_running_loop().create_task(self._replace(at_once=connection.proven))
+        task = asyncio.get_running_loop().create_task(self._reconnect(at_once=connection.proven))
         self._reconnects.add(task)
         task.add_done_callback(self._reconnects.discard)
 
-    async def _replace(self, *, at_once: bool) -> None:
-        """Open a connection in the place of a lost one, with growing pauses while nothing listens."""
+    async def _reconnect(self, *, at_once: bool) -> None:
+        """Replace a lost connection. Pauses between attempts grow while nothing listens."""
         pause_seconds = RECONNECT_SECONDS_MIN
-        if not at_once:  # the peer takes connections and drops them: do not spin
+        if not at_once:  # The peer accepts connections and drops them, so do not retry at once.
             await asyncio.sleep(pause_seconds)
         while True:
             try:
@@ -208,8 +217,8 @@ class LoadGenerator:
 
     # --- time limits
 
-    async def _sweep(self) -> None:
-        """Drop connections whose answer is overdue, end a closed loop in time, tell the progress."""
+    async def _check_timeouts(self) -> None:
+        """Drop connections with overdue answers, end a closed loop in time, and report progress."""
         timeout_ns = int(self._plan.answer_timeout_seconds * 1e9)
         end_ns = self._start_ns + int(self._plan.duration_seconds * 1e9)
         sweeps = 0
@@ -225,8 +234,8 @@ class LoadGenerator:
             if sweeps % SWEEPS_PER_PROGRESS == 0:
                 self._on_progress(self._outcome)
 
-    def _give_up(self) -> None:
-        """The time is over: whatever is in flight or has not left is an error of its own kind."""
+    def _count_unfinished(self) -> None:
+        """Count requests that are unanswered or unsent at the end of the time as errors."""
         self._finished.set()
         errors = self._outcome.errors
         in_flight = sum(connection.in_flight for connection in self._connections)
@@ -236,7 +245,7 @@ class LoadGenerator:
                 errors[kind] += count
         self._next = self._count
 
-    def _hang_up(self) -> None:
+    def _close_connections(self) -> None:
         self._finished.set()
         for task in self._reconnects:
             task.cancel()

@@ -1,6 +1,7 @@
 """Latencies as an HdrHistogram: three significant figures from a microsecond to an hour.
 
-Fed after a run, by distinct value: recording in pure Python would cost a request more than sending it.
+Values are recorded after a run and grouped. Recording one in pure Python takes longer than sending
+a request.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 
 class Latencies:
-    """The distribution of one run."""
+    """The latencies of one run."""
 
     def __init__(self, microseconds: Iterable[int]) -> None:
         self.histogram = HdrHistogram(1, MICROSECONDS_MAX, SIGNIFICANT_FIGURES)
@@ -26,11 +27,11 @@ class Latencies:
         return int(self.histogram.get_total_count())
 
     def milliseconds_at(self, percentile: float) -> float:
-        """The latency that `percentile` per cent of the requests did not exceed."""
+        """Return the latency that `percentile` per cent of the requests did not exceed."""
         return int(self.histogram.get_value_at_percentile(percentile)) / 1000
 
     def counted_milliseconds(self) -> list[tuple[float, int]]:
-        """Every recorded value with its count, smallest first."""
+        """Return every recorded value with its count, smallest first."""
         return [
             (item.value_iterated_to / 1000, item.count_added_in_this_iter_step)
             for item in self.histogram.get_recorded_iterator()

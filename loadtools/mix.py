@@ -1,7 +1,7 @@
 """The mix of orders: 70 % limit orders around a middle price, 30 % market orders, seeded.
 
-Pure: the same seed gives the same orders, and a shorter run is the beginning of a longer one. Prices and
-quantities are integers of ticks and lots until they are written, so what is written is exact.
+The same seed gives the same orders, and a shorter run is the beginning of a longer one. Prices and
+quantities are integers of ticks and lots until they are written, so the text is exact.
 """
 
 import random
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 LIMIT_SHARE = 0.7
-SPREAD_PARTS = 1400  # of the middle price: 50.00 around 70000.00
+SPREAD_PARTS = 1400  # Prices differ from the middle by this part of it: 50.00 around 70000.00.
 QUANTITY_STEP_DIGITS = 2
 QUANTITY_STEPS_MIN = 1  # 0.01
 QUANTITY_STEPS_MAX = 51  # 0.51
@@ -19,12 +19,12 @@ DEFAULT_MARKET = "BTC-USD:70000.00"
 
 
 class MarketError(ValueError):
-    """A market's description can't be read."""
+    """A market's description is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Market:
-    """An instrument and the prices to order it at, in ticks of 10 ** -digits."""
+    """An instrument and the range of its orders' prices, in ticks of 10 ** -digits."""
 
     instrument: str
     digits: int
@@ -33,9 +33,9 @@ class Market:
 
 
 def parse_market(text: str) -> Market:
-    """The market that `SYMBOL:PRICE` describes; the decimals of the price give the tick.
+    """Return the market that `SYMBOL:PRICE` describes. The price's decimals give the tick.
 
-    Raises `MarketError` where it is not one, or the price has too few decimals to vary it.
+    Raises `MarketError` if it is invalid, or if the price has too few decimals to vary it.
     """
     instrument, separator, price_text = text.partition(":")
     example = "write SYMBOL:PRICE with the tick's decimals, for example ETH-USD:3500.00"
@@ -56,7 +56,7 @@ def parse_market(text: str) -> Market:
 
 
 def decimal_text(units: int, digits: int) -> str:
-    """`units` of 10 ** -digits, written as an exact decimal."""
+    """Write `units` of 10 ** -digits as an exact decimal."""
     if digits == 0:
         return str(units)
     whole, part = divmod(units, 10**digits)
@@ -64,7 +64,10 @@ def decimal_text(units: int, digits: int) -> str:
 
 
 def order_bodies(*, seed: int, key_prefix: str, markets: Sequence[Market]) -> Iterator[bytes]:
-    """Bodies of POST /orders without end; idempotency keys are the prefix, the instrument and the index."""
+    """Return bodies of POST /orders without end.
+
+    An idempotency key consists of the prefix, the instrument and the index.
+    """
     uniform = random.Random(seed).random  # noqa: S311 -- reproducible on purpose
     index = 0
     while True:

@@ -1,6 +1,6 @@
-"""The latencies of a run as a picture: the percentile curve, and the distribution under it.
+"""Draws the latencies of a run: the percentile curve, and the distribution below it.
 
-Matplotlib is loaded only here: it is a development dependency, and everything else works without it.
+Only this module loads Matplotlib, a development dependency. Everything else works without it.
 """
 
 import math
@@ -17,13 +17,14 @@ GREY = "#666666"
 
 
 class MatplotlibError(RuntimeError):
-    """Matplotlib is not installed; the message says how to get it."""
+    """Matplotlib is not installed. The message says how to install it."""
 
 
 def save_picture(run: LoadRun, path: Path) -> None:
-    """Write a PNG of a run that had a right answer.
+    """Write a PNG of a run that has at least one right answer.
 
-    Raises `MatplotlibError`; `OSError` or `ValueError` where the path can't be written or is not a picture's.
+    Raises `MatplotlibError`, and `OSError` or `ValueError` if the path can't be written or is not a
+    picture's.
     """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
@@ -44,7 +45,8 @@ def save_picture(run: LoadRun, path: Path) -> None:
     latencies = run.latencies
     curve, distribution = figure.subplots(2, 1, height_ratios=[3, 2])
 
-    # The tail is what matters: the axis runs over 1 / (1 - fraction), so each nine takes the same width.
+    # The axis is 1 / (1 - fraction), so that each further nine has the same width: the tail
+    # matters.
     ninths_max = max(math.log10(latencies.count), 2)
     inverses = [10 ** (ninths_max * i / CURVE_POINTS) for i in range(CURVE_POINTS + 1)]
     values = [latencies.milliseconds_at(100 * (1 - 1 / inverse)) for inverse in inverses]
@@ -63,7 +65,7 @@ def save_picture(run: LoadRun, path: Path) -> None:
     for percentile in PERCENTILES:
         x = min(_inverse(percentile), 10**ninths_max)
         curve.plot([x], [latencies.milliseconds_at(percentile)], "o", color=MARK, markersize=5)
-    # One list, in the corner that a rising curve leaves free: labels at the points would lie on each other.
+    # Labels at the points would overlap, so a list is drawn in the corner that is always free.
     curve.text(
         0.015,
         0.97,
@@ -105,12 +107,12 @@ def save_picture(run: LoadRun, path: Path) -> None:
 
 
 def _plain(value: float, position: object) -> str:
-    """A number of an axis as people write it: never 6 x 10 to the power of 1."""
+    """Format a number of an axis without powers of ten."""
     return f"{value:,.10f}".rstrip("0").rstrip(".")
 
 
 def _plain_if_two_or_five(value: float, position: object) -> str:
-    """Between the powers of ten a logarithmic axis has room for two numbers."""
+    """Label only 2 and 5 between powers of ten, because there is room for two labels."""
     return _plain(value, position) if f"{value:e}"[0] in "25" else ""
 
 

@@ -1,26 +1,32 @@
-"""Processor time of a tree of processes, as Linux tells it in /proc (see proc_pid_stat(5))."""
+"""Reads the processor time of a tree of processes from Linux's /proc (see proc_pid_stat(5))."""
 
 import os
 from collections import defaultdict
 from pathlib import Path
 
 PROC = Path("/proc")
-PARENT_FIELD = 1  # of the fields after the command's name
-TIME_FIELDS = slice(11, 15)  # user, system, and both of the children that have ended
+# Positions among the fields after the command's name. The times are user and system time, each of
+# the process and of its ended children.
+PARENT_FIELD = 1
+TIME_FIELDS = slice(11, 15)
 
 
 def processor_seconds(root: int, *, named: str) -> float | None:
-    """What the processes of `process_ticks` have used, in seconds; None without /proc."""
+    """Return the processor time of the processes of `process_ticks` in seconds.
+
+    None without /proc.
+    """
     if not PROC.is_dir():
         return None
     return sum(process_ticks(root, named=named).values()) / os.sysconf("SC_CLK_TCK")
 
 
 def process_ticks(root: int, *, named: str) -> dict[int, int]:
-    """Processor time in the kernel's ticks, by process id.
+    """Return processor times in the kernel's ticks, by process id.
 
-    Of `root`, every process with `named` in its command line, and all their descendants: servers that were
-    started as daemons are nobody's children.
+    The processes are `root`, every process with `named` in its command line, and all their
+    descendants. Servers that run as daemons are not descendants of `root`, so they are found by
+    name.
     """
     children: dict[int, list[int]] = defaultdict(list)
     ticks: dict[int, int] = {}
@@ -31,7 +37,7 @@ def process_ticks(root: int, *, named: str) -> dict[int, int]:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             command = (folder / "cmdline").read_bytes()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # The process has ended.
         children[int(fields[PARENT_FIELD])].append(process)
         ticks[process] = sum(int(field) for field in fields[TIME_FIELDS])
         if named.encode() in command:

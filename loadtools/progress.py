@@ -1,4 +1,4 @@
-"""Progress bars on stderr, redrawn only when told to: a thread that draws would cost a load test latency."""
+"""Progress bars on stderr. No thread redraws them, because it would add latency to a load test."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ REDRAW_SECONDS = 0.5
 
 
 class Bar:
-    """Shows how many of `total` are done."""
+    """A bar that shows how many of `total` are done."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -19,7 +19,7 @@ class Bar:
         self._drawn_at = 0.0
 
     def show(self, completed: int, note: str = "") -> None:
-        """Cheap: draws twice a second at most."""
+        """Show the progress. Draws at most twice a second, so calls are cheap."""
         now = time.monotonic()
         if now - self._drawn_at >= REDRAW_SECONDS:
             self._drawn_at = now
@@ -31,7 +31,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Bar]:
-    """A bar for the time of the block; nothing but its last state where stderr is not a terminal."""
+    """Show a bar during the block. If stderr is not a terminal, only its last state appears."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""One run of a load test: the orders, the sending, what was acknowledged, and the report."""
+"""One run of a load test: its orders, its acknowledgements and its report."""
 
 import itertools
 import re
@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import uvloop
 
 from loadtools.durability import Acknowledged
-from loadtools.generator import LoadGenerator, Outcome, Plan
+from loadtools.generator import LoadGenerator, LoadResult, Plan
 from loadtools.latency import PERCENTILES, Latencies, percentile_name
 from loadtools.mix import DEFAULT_MARKET, order_bodies, parse_market
 from loadtools.wire import Response, Target, encode_post
 
-PREPARED_REQUESTS_MAX = 200_000  # 80 MB; what comes after them is made on the way, 3 microseconds each
+# Requests that are encoded before the run; they take 80 MB. Further ones are encoded during the
+# run, which takes 3 microseconds each.
+PREPARED_REQUESTS_MAX = 200_000
 BUSY_SHARE = 0.9
 ORDER_ID = re.compile(rb'"order_id"\s*:\s*"([0-9a-fA-F-]{36})"')
 ERROR_CODE = re.compile(rb'"code"\s*:\s*"([a-z_]{1,40})"')
@@ -22,11 +24,11 @@ ERROR_CODE = re.compile(rb'"code"\s*:\s*"([a-z_]{1,40})"')
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
-    """What a run gave; `servers_processor_seconds` is None where it is not known."""
+    """The results of a run. `servers_processor_seconds` is None if it is not known."""
 
     target: Target
     plan: Plan
-    outcome: Outcome
+    outcome: LoadResult
     latencies: Latencies
     acknowledged: Acknowledged
     servers_processor_seconds: float | None
@@ -37,11 +39,11 @@ class LoadRun:
 
     @property
     def generator_share(self) -> float:
-        """The part of one core that the generator took."""
+        """The share of one core that the generator used."""
         return self.outcome.processor_seconds / self.outcome.elapsed_seconds
 
     def report(self) -> list[str]:
-        """The lines to print."""
+        """Return the lines to print."""
         outcome, elapsed = self.outcome, self.outcome.elapsed_seconds
         answered = f"{outcome.right:,} of {outcome.requests:,} in {elapsed:.1f} s"
         offered = f"offered {self.plan.rate_per_second:,.0f} orders/s, " if self.plan.rate_per_second else ""
@@ -73,7 +75,7 @@ class LoadRun:
 
 
 class AcknowledgementJudge:
-    """Right is a 201 with an order's id, which is kept; anything else is an error by status and code."""
+    """Accepts a 201 with an order's id, and keeps the id. Counts others by status and code."""
 
     def __init__(self) -> None:
         self.acknowledged = Acknowledged()
@@ -98,10 +100,10 @@ def run_load(
     plan: Plan,
     seed: int,
     servers_processor_seconds: Callable[[], float | None],
-    on_progress: Callable[[Outcome], None],
+    on_progress: Callable[[LoadResult], None],
 ) -> LoadRun:
-    """Send the mix of orders. Raises `ConnectError` where nothing listens."""
-    # keys no run has used before: the exchange would answer a known key with the old order
+    """Send the mix of orders. Raises `ConnectError` if the target can't be reached."""
+    # The keys must be new, because the exchange answers a known key with the old order.
     prefix = f"load-{secrets.token_hex(6)}"
     bodies = order_bodies(seed=seed, key_prefix=prefix, markets=[parse_market(DEFAULT_MARKET)])
     requests = (encode_post(target, "/orders", body) for body in bodies)

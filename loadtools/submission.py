@@ -1,10 +1,10 @@
-"""Sends the orders of a file through the exchange's own door, each until its fate is known.
+"""Sends the orders of a file over the public API, each until its result is known.
 
-A fixed number of workers, each with one connection and one order in flight, take orders from one iterator.
-What can be tried again is tried again with the same body, so with the same idempotency key: 429 and 503
-after the pause that `Retry-After` asks for, 504 and a broken connection after a second. Nothing is created
-twice by that. With more than one connection, the orders arrive in about the order of the file, not
-exactly.
+A fixed number of tasks take orders from one iterator. Each has one connection and one order in
+flight. Orders are retried with the same body and so with the same idempotency key, which creates
+none twice. 429 and 503 are retried after the pause of `Retry-After`, 504 and broken connections
+after a second. With more than one connection, the orders arrive only roughly in the order of the
+file.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ MESSAGE_CHARACTERS_MAX = 300
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionLimits:
-    """`attempts` is for one order, the first included."""
+    """Limits. `attempts` counts all attempts of one order, including the first."""
 
     connections: int
     attempts: int
@@ -33,7 +33,7 @@ class SubmissionLimits:
 
 @dataclass(slots=True)
 class Submission:
-    """The fate of the orders so far. `statuses` counts the last answer to each, 0 where there was none."""
+    """The results so far. `statuses` counts each order's last answer, 0 if there was none."""
 
     created: int = 0
     replayed: int = 0
@@ -63,10 +63,13 @@ async def submit(
     limits: SubmissionLimits,
     on_settled: Callable[[Submission], None],
 ) -> Submission:
-    """Send every body. Raises `ConnectError` where nothing listens, whatever `bodies` raises as well."""
+    """Send every body.
+
+    Raises `ConnectError` if the target can't be reached, and any exception of `bodies`.
+    """
     submission = Submission()
 
-    async def work() -> None:
+    async def send_orders() -> None:
         caller = Caller(
             target,
             connect_timeout_seconds=limits.connect_timeout_seconds,
@@ -74,12 +77,12 @@ async def submit(
         )
         try:
             for body in bodies:
-                await _settle(caller, encode_post(target, "/orders", body), limits, submission)
+                await _send_until_settled(caller, encode_post(target, "/orders", body), limits, submission)
                 on_settled(submission)
         finally:
             caller.close()
 
-    workers = [asyncio.create_task(work()) for _ in range(limits.connections)]
+    workers = [asyncio.create_task(send_orders()) for _ in range(limits.connections)]
     try:
         await asyncio.gather(*workers)
     finally:
@@ -88,8 +91,10 @@ async def submit(
     return submission
 
 
-async def _settle(caller: Caller, request: bytes, limits: SubmissionLimits, submission: Submission) -> None:
-    """Send one order until it is answered for good, or the attempts are used up."""
+async def _send_until_settled(
+    caller: Caller, request: bytes, limits: SubmissionLimits, submission: Submission
+) -> None:
+    """Send one order until it has a final answer or the attempts are used up."""
     response: Response | None = None
     problem = ""
     for attempt in range(limits.attempts):

@@ -1,8 +1,9 @@
-"""Many subscribers of /stream in processes of their own: what each one hears, and how late.
+"""Runs many subscribers of /stream in processes of their own, and counts their messages and delays.
 
-A subscriber is a socket and a parser of the few kinds of frames that a server sends (RFC 6455), so that thousands
-fit beside the exchange on one machine. Lateness runs from the time that a message bears, which the matching worker
-takes before it commits, to the receipt here, by one clock: a little more than from commit to receipt.
+A subscriber is a socket and a parser of the few kinds of frames that a server sends (RFC 6455). So
+thousands of them fit on one machine with the exchange. The delay (lateness) of a message runs from
+its time stamp to its receipt, by one clock. The matching worker takes the time stamp before it
+commits, so the delay is slightly more than the time from commit to receipt.
 """
 
 import json
@@ -23,7 +24,8 @@ from loadtools.wire import Target
 RECEIVE_BYTES = 256 * 1024
 CONNECT_TIMEOUT_SECONDS = 30.0
 POLL_SECONDS = 0.05
-STAMP_BEGINS, STAMP_ENDS = -26, -2  # of a message that ends with its time: ..."2026-01-31T12:00:00.123Z"}
+# Position of the time stamp at the end of a message: ..."2026-01-31T12:00:00.123Z"}
+STAMP_BEGINS, STAMP_ENDS = -26, -2
 STAMPS_KEPT = 10_000
 TEXT, CLOSE, PING = 0x81, 0x88, 0x89
 COUNTED = (b'{"type":"orderbook_delta"', b'{"type":"trade"')
@@ -34,19 +36,18 @@ UPGRADE = (
 
 
 @dataclass(slots=True)
-class Heard:
-    """What some subscribers heard since the last question; lateness in whole milliseconds."""
+class StreamCounts:
+    """Counts of some subscribers since the last call. Lateness is in whole milliseconds."""
 
     messages: int = 0
     received_bytes: int = 0
     closed: int = 0
     lateness: Counter[int] = field(default_factory=Counter)
-    feeds: Counter[tuple[int, int]] = field(
-        default_factory=Counter
-    )  # subscribers by (messages, checksum of all)
+    # Subscribers by their number of messages and the checksum of all messages.
+    feeds: Counter[tuple[int, int]] = field(default_factory=Counter)
     processor_seconds: float = 0.0
 
-    def add(self, other: "Heard") -> None:
+    def add(self, other: "StreamCounts") -> None:
         self.messages += other.messages
         self.received_bytes += other.received_bytes
         self.closed += other.closed
@@ -55,7 +56,7 @@ class Heard:
         self.processor_seconds += other.processor_seconds
 
     def lateness_at(self, percentile: float) -> int:
-        """Milliseconds; 0 where nothing was heard."""
+        """Return the lateness in milliseconds. 0 if there was no message."""
         left = self.lateness.total() * percentile / 100
         for milliseconds in sorted(self.lateness):
             left -= self.lateness[milliseconds]
@@ -65,7 +66,7 @@ class Heard:
 
 
 class Subscribers:
-    """`count` subscribers in `processes` processes; to be used as a context, which ends them."""
+    """A context manager that runs `count` subscribers in `processes` processes."""
 
     def __init__(self, target: Target, count: int, *, processes: int, channels: tuple[str, ...]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -74,12 +75,12 @@ class Subscribers:
             ours, theirs = context.Pipe()
             share = count // processes + (number < count % processes)
             arguments = (theirs, target, share, channels)
-            self._parts.append((context.Process(target=_attend, args=arguments, daemon=True), ours))
+            self._parts.append((context.Process(target=_run_subscribers, args=arguments, daemon=True), ours))
 
     def __enter__(self) -> Self:
         for process, pipe in self._parts:
             process.start()
-            pipe.recv()  # connected, and asked to subscribe
+            pipe.recv()  # All its subscribers have sent their requests.
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -87,9 +88,9 @@ class Subscribers:
             pipe.close()
             process.join()
 
-    def heard(self) -> Heard:
-        """What all heard since the last call."""
-        together = Heard()
+    def take_counts(self) -> StreamCounts:
+        """Return the counts of all subscribers since the last call."""
+        together = StreamCounts()
         for _, pipe in self._parts:
             pipe.send(None)
         for _, pipe in self._parts:
@@ -98,7 +99,7 @@ class Subscribers:
 
 
 class _Subscriber:
-    """One connection; `heard` is shared with the others of its process."""
+    """One connection. The subscribers of a process share their counts."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -106,8 +107,8 @@ class _Subscriber:
         self.checksum = 0
         self._rest = b""
 
-    def receive(self, heard: Heard, stamps: dict[bytes, int]) -> bool:
-        """Take what there is; False where the server has closed."""
+    def receive(self, counts: StreamCounts, stamps: dict[bytes, int]) -> bool:
+        """Read the available bytes. Return False if the server has closed the connection."""
         try:
             data = self.connection.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -117,7 +118,7 @@ class _Subscriber:
         if not data:
             return False
         now = int(time.time() * 1000)
-        heard.received_bytes += len(data)
+        counts.received_bytes += len(data)
         buffer = self._rest + data if self._rest else data
         at, end = 0, len(buffer)
         while end - at >= 2:
@@ -129,7 +130,7 @@ class _Subscriber:
                 break
             at = begins + length
             if kind == TEXT:
-                self._count(buffer[begins:at], now, heard, stamps)
+                self._count(buffer[begins:at], now, counts, stamps)
             elif kind == PING:
                 self.connection.send(client_frame(0x8A, buffer[begins:at]))
             elif kind == CLOSE:
@@ -137,7 +138,7 @@ class _Subscriber:
         self._rest = buffer[at:]
         return True
 
-    def _count(self, text: bytes, now: int, heard: Heard, stamps: dict[bytes, int]) -> None:
+    def _count(self, text: bytes, now: int, counts: StreamCounts, stamps: dict[bytes, int]) -> None:
         if not text.startswith(COUNTED):
             return
         self.messages += 1
@@ -148,12 +149,12 @@ class _Subscriber:
             if len(stamps) >= STAMPS_KEPT:
                 stamps.clear()
             sent = stamps[stamp] = int(datetime.fromisoformat(stamp.decode()).timestamp() * 1000)
-        heard.messages += 1
-        heard.lateness[max(0, now - sent)] += 1
+        counts.messages += 1
+        counts.lateness[max(0, now - sent)] += 1
 
 
 def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None = None) -> socket.socket:
-    """A connection that has asked to subscribe. Raises OSError."""
+    """Open a connection and send a request to subscribe. Raises OSError."""
     connection = socket.socket()
     if receive_buffer_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -171,37 +172,40 @@ def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None
 
 
 def client_frame(kind: int, payload: bytes) -> bytes:
-    """A client's frame of at most 64 KiB, masked with zeros."""
+    """Return a client's frame of at most 64 KiB, masked with zeros."""
     length = bytes([0x80 | len(payload)]) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2)
     return bytes([kind]) + length + bytes(4) + payload
 
 
-def _attend(pipe: Connection, target: Target, count: int, channels: tuple[str, ...]) -> None:
-    """A process of subscribers: tells what they heard whenever it is asked, until the pipe is closed."""
+def _run_subscribers(pipe: Connection, target: Target, count: int, channels: tuple[str, ...]) -> None:
+    """Run one process of subscribers.
+
+    Sends its counts on each request, until the pipe is closed.
+    """
     selector = selectors.DefaultSelector()
     subscribers = [_Subscriber(open_stream(target, *channels)) for _ in range(count)]
     for subscriber in subscribers:
         subscriber.connection.setblocking(False)
         selector.register(subscriber.connection, selectors.EVENT_READ, subscriber)
     selector.register(pipe, selectors.EVENT_READ)
-    heard, stamps = Heard(), dict[bytes, int]()
+    counts, stamps = StreamCounts(), dict[bytes, int]()
     pipe.send(os.getpid())
     used = time.process_time()
     while True:
         for key, _ in selector.select(POLL_SECONDS):
             subscriber = key.data
             if subscriber is not None:
-                if not subscriber.receive(heard, stamps):
+                if not subscriber.receive(counts, stamps):
                     selector.unregister(subscriber.connection)
-                    heard.closed += 1
+                    counts.closed += 1
                 continue
             try:
                 pipe.recv()
             except EOFError:
                 return
-            heard.feeds = Counter((one.messages, one.checksum) for one in subscribers)
-            heard.processor_seconds = time.process_time() - used
-            pipe.send(heard)
-            heard, used = Heard(), time.process_time()
+            counts.feeds = Counter((one.messages, one.checksum) for one in subscribers)
+            counts.processor_seconds = time.process_time() - used
+            pipe.send(counts)
+            counts, used = StreamCounts(), time.process_time()
             for one in subscribers:
                 one.messages = one.checksum = 0

@@ -1,8 +1,8 @@
-"""HTTP/1.1 as far as a load generator needs it: requests encoded ahead, responses split off a byte stream.
+"""The parts of HTTP/1.1 that a load generator needs: encoding requests, and parsing responses.
 
-A general client costs 200 microseconds and more per request, which on a shared machine would be taken from
-the server under test. Known limits: bodies come with Content-Length (no chunked transfer), no TLS, no
-redirects.
+A general client takes 200 microseconds or more per request. On a shared machine the server under
+test would lack this time. Known limits: bodies need Content-Length (no chunked transfer), no TLS,
+no redirects.
 """
 
 import ipaddress
@@ -15,16 +15,16 @@ STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
 class TargetError(ValueError):
-    """The URL names another machine, or is not an http:// URL at all."""
+    """The URL names another machine, or is not an http:// URL."""
 
 
 class ResponseError(ValueError):
-    """The peer sent something that is not a response this parser can read."""
+    """The peer sent bytes that this parser can't read as a response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the requests go: a host that is this machine, and a port."""
+    """The target of the requests: a host, which is this machine, and a port."""
 
     host: str
     port: int
@@ -39,7 +39,7 @@ class Target:
 
 
 def loopback_target(url: str) -> Target:
-    """The target that an URL names. Raises `TargetError` for every address that is not this machine's own."""
+    """Return the target of a URL. Raises `TargetError` if it is not a loopback address."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -60,7 +60,7 @@ def loopback_target(url: str) -> Target:
 
 
 def encode_post(target: Target, path: str, body: bytes) -> bytes:
-    """A whole POST request with a JSON body, ready for the socket."""
+    """Return a whole POST request with a JSON body."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {target.authority}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -69,7 +69,7 @@ def encode_post(target: Target, path: str, body: bytes) -> bytes:
 
 
 def encode_get(target: Target, path: str) -> bytes:
-    """A whole GET request."""
+    """Return a whole GET request."""
     return f"GET {path} HTTP/1.1\r\nHost: {target.authority}\r\n\r\n".encode("ascii")
 
 
@@ -89,7 +89,7 @@ class Response:
 
     @property
     def closes(self) -> bool:
-        """Whether the peer hangs up after this answer."""
+        """Whether the peer closes the connection after this answer."""
         return b"\r\nconnection: close" in self.head
 
     def header(self, name: str) -> str | None:
@@ -97,7 +97,7 @@ class Response:
 
 
 class ResponseParser:
-    """Splits the bytes of one connection into responses, however they are cut; keeps what is incomplete."""
+    """Splits the bytes of one connection into responses. Keeps an incomplete response."""
 
     __slots__ = ("_rest",)
 
@@ -105,9 +105,9 @@ class ResponseParser:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Response]:
-        """The responses that these bytes complete, in order.
+        """Return the responses that these bytes complete, in order.
 
-        Raises `ResponseError` where the bytes can't be a response; the connection is of no use after that.
+        Raises `ResponseError` if the bytes can't be a response. The connection can't be used then.
         """
         if self._rest:
             data = self._rest + data
@@ -124,7 +124,7 @@ class ResponseParser:
 
 
 def _take_response(data: bytes, position: int) -> tuple[Response, int] | None:
-    """The response that begins at `position` and where it ends; None where it is not complete."""
+    """Return the response at `position` and its end. None if it is incomplete."""
     head_end = data.find(b"\r\n\r\n", position)
     start = data[position : position + 9]
     if not (b"HTTP/1.1 ".startswith(start) or b"HTTP/1.0 ".startswith(start)):
@@ -157,7 +157,7 @@ def _content_length(head: bytes, status: int) -> int:
 
 
 def _header(head: bytes, name: bytes) -> str | None:
-    """A header's value in a head that is in lower case."""
+    """Return a header's value. The head must be in lower case."""
     start = head.find(b"\r\n" + name + b":")
     if start < 0:
         return None

@@ -1,1 +1,1 @@
-"""What operators need: the admin, the commands to halt and move instruments, and the trail of their acts."""
+"""The operators' tools: the admin, commands to halt and move instruments, and the audit trail."""

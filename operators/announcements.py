@@ -1,4 +1,4 @@
-"""Tells the workers of a change, from a command or a page's thread."""
+"""Announces changes of instruments to the workers, from a command or a page's thread."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from orders.operations import announce_instruments
 
 
 async def announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
-    """The same as `announce_instruments`, on connections that end with it: for an event loop of its own."""
+    """Call `announce_instruments` and close its connections. For an event loop of its own."""
     try:
         return await announce_instruments(list(partitions))
     finally:
@@ -20,29 +20,35 @@ async def announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
 
 
 def announce_now(partitions: Iterable[int]) -> dict[int, str]:
-    """Tell the workers; returns why those were not told that do not answer. For commands."""
+    """Tell the workers. Return the reason for each partition whose worker did not answer.
+
+    For commands.
+    """
     return asyncio.run(announce_and_close(partitions))
 
 
 def announce(partitions: Iterable[int]) -> list[str]:
-    """The same; returns one sentence for each that could not be told."""
-    return [untold_text(number, reason) for number, reason in announce_now(partitions).items()]
+    """Tell the workers. Return a sentence for each partition whose worker did not answer."""
+    return [unconfirmed_text(number, reason) for number, reason in announce_now(partitions).items()]
 
 
 def inspect(partition: int) -> dict[str, BookState]:
-    """The books of a partition's worker. For commands. Raises Unavailable, OutcomeUnknown."""
+    """Ask a partition's worker for the state of its books. For commands.
 
-    async def ask() -> dict[str, BookState]:
+    Raises Unavailable, OutcomeUnknown.
+    """
+
+    async def inspect_and_close() -> dict[str, BookState]:
         try:
             return await current_desk().inspect_books(partition)
         finally:
             await current_gateway().aclose()
 
-    return asyncio.run(ask())
+    return asyncio.run(inspect_and_close())
 
 
-def untold_text(partition: int, reason: str) -> str:
+def unconfirmed_text(partition: int, reason: str) -> str:
     return (
-        f"Saved, but the matching worker of partition {partition} could not be told: {reason} "
-        f"A running worker takes the change over within {settings.INSTRUMENT_CACHE_SECONDS:g} s anyway."
+        f"Saved, but the matching worker of partition {partition} did not confirm it: {reason} "
+        f"A running worker applies the change within {settings.INSTRUMENT_CACHE_SECONDS:g} s anyway."
     )

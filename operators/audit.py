@@ -1,7 +1,7 @@
-"""Writes the audit trail, and a line in the log for each act.
+"""Writes the audit trail, and a log line for each act.
 
-A record is written in the transaction of the change that it tells of: neither is there without the other. The line
-follows the commit.
+A record is written in the same transaction as the change that it describes, so neither exists
+without the other. The log line is written after the commit.
 """
 
 import json
@@ -29,14 +29,14 @@ _HIDDEN = frozenset({"password", "last_login"})
 
 
 class Actor(NamedTuple):
-    """Who acts, and from where; the address is empty at the command line."""
+    """The user who acts, and the user's address, which is empty at the command line."""
 
     name: str
     address: str = ""
 
 
 class Change(NamedTuple):
-    """An object, and its state before and after an act; None if it did not exist."""
+    """An object with its state before and after an act. A state is None if it did not exist."""
 
     object_type: str
     object: str
@@ -45,23 +45,26 @@ class Change(NamedTuple):
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """The user who sent the request."""
+    """Return the user who sent the request."""
     return Actor(request.user.get_username(), request.META.get("REMOTE_ADDR", ""))
 
 
 def command_line_actor() -> Actor:
-    """The user of the operating system who runs a command; the one that called sudo, if there is one."""
+    """Return the operating system's user that runs the command, with the user that called sudo."""
     user_id = os.getuid()
     try:
         name = pwd.getpwuid(user_id).pw_name
-    except KeyError:  # a container's user may have a number only
+    except KeyError:  # A container's user may have no name.
         name = str(user_id)
     caller = os.environ.get("SUDO_USER", "") if user_id == 0 else ""
     return Actor(f"command line: {name}" + (f" (sudo by {caller})" if caller else ""))
 
 
 def record(actor: Actor, act: Act, changes: Sequence[Change], *, note: str = "") -> None:
-    """Write one record for each object. Raises DatabaseError; then nothing may be done that it tells of."""
+    """Write one record for each object.
+
+    Raises DatabaseError. In that case the caller must not make the changes.
+    """
     AuditRecord.objects.bulk_create(
         AuditRecord(
             actor=_shortened(actor.name),
@@ -75,11 +78,11 @@ def record(actor: Actor, act: Act, changes: Sequence[Change], *, note: str = "")
         )
         for change in changes
     )
-    transaction.on_commit(partial(_log, actor, act, changes, note))
+    transaction.on_commit(partial(_log_act, actor, act, changes, note))
 
 
 def state_of(row: Model) -> dict[str, Any]:
-    """The row's fields and its groups and permissions, as JSON can hold them; secrets are left out."""
+    """Return a row's fields and many-to-many relations as JSON values, without secrets."""
     state: dict[str, Any] = {}
     for field in row._meta.concrete_fields:
         value = field.value_from_object(row)
@@ -92,7 +95,7 @@ def state_of(row: Model) -> dict[str, Any]:
 
 
 def differences(before: State, after: State) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Only what is not the same in both."""
+    """Return the fields that differ: their values before, and their values after."""
     names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return {name: before.get(name) for name in names}, {name: after.get(name) for name in names}
 
@@ -101,8 +104,8 @@ def _shortened(text: str) -> str:
     return text[:TEXT_CHARACTERS_MAX]
 
 
-def _log(actor: Actor, act: Act, changes: Sequence[Change], note: str) -> None:
-    """JSON keeps each record on one line, whatever is in it."""
+def _log_act(actor: Actor, act: Act, changes: Sequence[Change], note: str) -> None:
+    """Log one line for each change. JSON escapes line breaks in its values."""
     for change in changes:
         logger.info(
             "%s%s: %s %s %s: %s -> %s%s",

@@ -1,6 +1,6 @@
-"""Operators' cancels: in the audit trail before the worker is asked, and with what became of them afterwards.
+"""Cancels by operators. The audit trail has one record before and one after the worker is asked.
 
-A crash between the two leaves the first record without a second one; the order itself tells what was done.
+After a crash in between, the second record is missing. The order itself then shows its outcome.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,12 +15,13 @@ from orders.operations import Cancellations, cancel_orders
 
 
 def cancel_for_operator(orders: Sequence[Order], actor: Actor, *, note: str = "") -> Cancellations:
-    """Cancel resting orders, whose instruments must be loaded; on a thread, outside of a transaction.
+    """Cancel resting orders, whose instruments must be loaded.
 
-    Raises DatabaseError if the audit trail can't be written; then nothing is cancelled.
+    Call it on a thread, outside of a transaction. Raises DatabaseError if the audit trail can't be
+    written. In that case nothing is cancelled.
     """
-    asked_for = {"status": OrderStatus.CANCELLED.value}
-    changes = [Change("order", str(order.pk), _state(order), asked_for) for order in orders]
+    requested = {"status": OrderStatus.CANCELLED.value}
+    changes = [Change("order", str(order.pk), _state(order), requested) for order in orders]
     record(actor, Act.CANCEL, changes, note=note)
     result = async_to_sync(cancel_orders)(orders)
     done = {order.pk for order in result.cancelled}

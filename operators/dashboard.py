@@ -1,7 +1,8 @@
-"""The admin's front page: is the exchange healthy, how far are its workers, what do its books look like.
+"""The admin's front page: the exchange's health, the progress of its workers, and its books.
 
-Each part is one bounded question: the check of GET /healthz, one round trip to Redis, a few rows of the database,
-the counts of the metrics files. A part whose source does not answer says so, and the others are shown all the same.
+Each part has one source that takes a limited time: the check of GET /healthz, one round trip to
+Redis, a few rows of the database, and the metrics files. If a source does not answer, its part says
+so, and the other parts are still shown.
 """
 
 import time
@@ -27,20 +28,20 @@ from orders.time_keys import first_key
 
 
 class PartitionState(NamedTuple):
-    """A partition as Redis and the database have it."""
+    """The state of a partition according to Redis and the database."""
 
     number: int
     symbols: str
-    matched: bool | None  # None: Redis does not answer
+    matched: bool | None  # None if Redis does not answer.
     owner: str
     epoch: int | None
-    lease_seconds: float | None  # left; negative since it ran out
+    lease_seconds: float | None  # Time left. Negative if the lease has expired.
     queue_length: int | None
-    oldest_seconds: float | None  # age of the first command in the queue
+    oldest_seconds: float | None  # Age of the first command in the queue.
 
 
 class MarketState(NamedTuple):
-    """An instrument and the top of its book; prices as decimal text."""
+    """An instrument and the top of its book. Prices are decimal text."""
 
     instrument_id: int
     symbol: str
@@ -52,7 +53,7 @@ class MarketState(NamedTuple):
 
 
 class RedisAnswers(NamedTuple):
-    """What one round trip has brought."""
+    """The results of one round trip to Redis."""
 
     matched: dict[int, bool]
     queues: dict[int, tuple[int, float | None]]
@@ -60,14 +61,14 @@ class RedisAnswers(NamedTuple):
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the front page shows, for UNFOLD's DASHBOARD_CALLBACK."""
+    """Add the front page's values to the context, as UNFOLD's DASHBOARD_CALLBACK."""
     user: Any = request.user
     instruments = list(load_instruments().values())
     shown = instruments[: settings.DASHBOARD_INSTRUMENTS_MAX]
     numbers = sorted({instrument.partition for instrument in instruments})[
         : settings.DASHBOARD_PARTITIONS_MAX
     ]
-    answers = _ask_redis(numbers, shown)
+    answers = _read_redis(numbers, shown)
     states = _partition_states(numbers, instruments, answers)
     health = async_to_sync(_check_health)()
     context.update(
@@ -86,8 +87,8 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def _ask_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument]) -> RedisAnswers | None:
-    """None if Redis does not answer in DASHBOARD_SECONDS_MAX."""
+def _read_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument]) -> RedisAnswers | None:
+    """Return None if Redis does not answer within DASHBOARD_SECONDS_MAX."""
     try:
         with redis.Redis.from_url(
             settings.REDIS_URL,
@@ -123,7 +124,7 @@ def _ask_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument]) 
 
 
 def _age(entries: Sequence[tuple[bytes, Any]]) -> float | None:
-    """Seconds since the first entry came, by its id, which begins with Redis' time."""
+    """Return the first entry's age in seconds. Its id begins with Redis' time."""
     if not entries:
         return None
     milliseconds = int(entries[0][0].partition(b"-")[0])
@@ -162,7 +163,7 @@ def _partition_states(
 
 
 async def _check_health() -> Health:
-    """The one that this process shares with GET /healthz."""
+    """Return the health that this process shares with GET /healthz."""
     return await current_health().get()
 
 
@@ -180,7 +181,7 @@ def _market_state(instrument: TradedInstrument, answers: RedisAnswers | None) ->
 
 
 def _orders_per_second() -> float:
-    """Of the last DASHBOARD_RATE_SECONDS, by the keys of the orders, which begin with their times."""
+    """Count orders of the last DASHBOARD_RATE_SECONDS. Keys of orders begin with their times."""
     since = datetime.now(UTC) - timedelta(seconds=settings.DASHBOARD_RATE_SECONDS)
     recent = Order.objects.filter(pk__gte=first_key(since)).order_by()
     return recent[: settings.DASHBOARD_ORDERS_COUNTED_MAX].count() / settings.DASHBOARD_RATE_SECONDS

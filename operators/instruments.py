@@ -1,12 +1,16 @@
-"""What operators do to instruments: halt, resume, move to another partition, delete.
+"""Operators' changes of instruments: halt, resume, move to another partition, delete.
 
-Halts reach a worker as a command in its stream, or within INSTRUMENT_CACHE_SECONDS by itself.
+A worker learns of a halt from a command in its stream, or when it reads the instruments again after
+INSTRUMENT_CACHE_SECONDS.
 
-A book moves with its instrument, and no order may be taken into the old book once the new one is loaded. So a move
-and a delete raise the epoch of the old partition's checkpoint in their own transaction. A worker commits by
-compare-and-set on the epoch: its commit is either before the move, and the new worker loads what it wrote, or it
-fails, and the worker loads its books again, without the instrument. The price: the old partition pauses as long as
-its worker needs to load its books.
+A book moves with its instrument. Once the new worker has loaded the book, no order may enter the
+old one. So a move or a delete raises the epoch of the old partition's checkpoint in the same
+transaction. A worker commits by compare-and-set on the epoch:
+- If it commits before the move, the new worker loads what it wrote.
+- If it commits after the move, the commit fails, and it loads its books again, without the
+  instrument.
+
+The cost: the old partition pauses while its worker loads its books.
 """
 
 from collections.abc import Sequence
@@ -24,18 +28,21 @@ OBJECT_TYPE = "instrument"
 
 
 class InstrumentError(Exception):
-    """An instrument can't be changed in this way; the message says why and what to do."""
+    """An instrument can't be changed in this way. The message says why and what to do."""
 
 
 class StatusChange(NamedTuple):
-    """Instruments whose status was set, and those that had it already."""
+    """Instruments whose status was set, and instruments that had it already."""
 
     changed: list[Instrument]
     unchanged: list[Instrument]
 
 
 def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
-    """Those instruments, locked. Raises InstrumentError if one does not exist; call it in a transaction."""
+    """Lock and return the instruments. Call it in a transaction.
+
+    Raises InstrumentError if one does not exist.
+    """
     found = list(Instrument.objects.select_for_update().filter(symbol__in=symbols).order_by("symbol"))
     unknown = sorted(set(symbols) - {instrument.symbol for instrument in found})
     if unknown:
@@ -49,7 +56,10 @@ def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
 def set_status(
     symbols: Sequence[str], status: Instrument.Status, actor: Actor, *, note: str = ""
 ) -> StatusChange:
-    """Halt or resume. The workers must be told afterwards: `operators.announcements`. Raises InstrumentError."""
+    """Halt or resume instruments. Raises InstrumentError.
+
+    The caller must announce it to the workers afterwards: see `operators.announcements`.
+    """
     act = Act.HALT if status == Instrument.Status.HALTED else Act.RESUME
     with transaction.atomic():
         found = find_instruments(symbols)
@@ -68,9 +78,11 @@ def set_status(
 
 
 def has_orders(instrument: Instrument) -> bool:
-    """Whether anything refers to it. Without an index on instruments the last look may pass over all orders.
+    """Return whether an order, a candle or other history refers to the instrument.
 
-    It ends after OPERATOR_STATEMENT_SECONDS_MAX with OperationalError if the caller has bounded the statement.
+    There is no index of orders by instrument, so the last query may read all orders. If the caller
+    has called `bound_statements`, it ends after OPERATOR_STATEMENT_SECONDS_MAX with
+    OperationalError.
     """
     references: list[Any] = [
         BookSequence.objects.filter(instrument=instrument),
@@ -87,7 +99,7 @@ def delete_unused(instrument: Instrument, actor: Actor, *, note: str = "") -> No
     with transaction.atomic():
         bound_statements()
         _fence(instrument.partition)
-        _lock_where_it_is(instrument)
+        _lock_in_partition(instrument)
         _refuse_if_used(instrument, "deleted. Halt it instead")
         before = state_of(instrument)
         Instrument.objects.filter(pk=instrument.pk)._raw_delete("default")
@@ -95,14 +107,14 @@ def delete_unused(instrument: Instrument, actor: Actor, *, note: str = "") -> No
 
 
 def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: bool, note: str = "") -> None:
-    """Give an instrument to another partition's worker, which loads its book when it is told.
+    """Give an instrument to another partition. Its worker loads the book when it is told.
 
-    With `unused_only` an instrument that has had orders is refused. Raises InstrumentError.
+    Raises InstrumentError, with `unused_only` also if the instrument has had orders.
     """
     with transaction.atomic():
         bound_statements()
         _fence(instrument.partition)
-        _lock_where_it_is(instrument)
+        _lock_in_partition(instrument)
         if unused_only:
             _refuse_if_used(
                 instrument,
@@ -115,7 +127,10 @@ def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: b
 
 
 def bound_statements() -> None:
-    """In this transaction no statement and no wait for a lock takes more than OPERATOR_STATEMENT_SECONDS_MAX."""
+    """Limit each statement and each wait for a lock to OPERATOR_STATEMENT_SECONDS_MAX.
+
+    The limit holds until the transaction ends.
+    """
     milliseconds = str(round(settings.OPERATOR_STATEMENT_SECONDS_MAX * 1000))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -124,28 +139,30 @@ def bound_statements() -> None:
         )
 
 
-def _lock_where_it_is(instrument: Instrument) -> None:
-    """Lock the instrument until the transaction ends, and refuse if somebody has moved or deleted it meanwhile.
+def _lock_in_partition(instrument: Instrument) -> None:
+    """Lock the instrument until the transaction ends.
 
-    Only the partition that the caller knows is fenced. If it were moved again from there, its worker of now would
-    match on beside the next one. The fence comes first: a worker, too, locks its checkpoint before anything else.
+    Raises InstrumentError if the instrument was deleted or moved in the meantime. Only the
+    partition that the caller knows is fenced, so the worker of another partition would go on
+    matching. The fence comes before this lock, because a worker locks its checkpoint before
+    anything else, too.
     """
     now = Instrument.objects.select_for_update().filter(pk=instrument.pk).first()
     if now is None:
-        raise InstrumentError(f"{instrument.symbol} was deleted meanwhile. Nothing was changed.")
+        raise InstrumentError(f"{instrument.symbol} was deleted in the meantime. Nothing was changed.")
     if now.partition != instrument.partition:
         raise InstrumentError(
             f"{instrument.symbol} is in partition {now.partition} now, and no longer in {instrument.partition}. "
-            "Nothing was changed; look again."
+            "Nothing was changed. Reload the instrument."
         )
 
 
-def _refuse_if_used(instrument: Instrument, what: str) -> None:
+def _refuse_if_used(instrument: Instrument, refused_change: str) -> None:
     if has_orders(instrument):
-        raise InstrumentError(f"{instrument.symbol} has had orders, so it can't be {what}.")
+        raise InstrumentError(f"{instrument.symbol} has had orders, so it can't be {refused_change}.")
 
 
 def _fence(partition: int) -> None:
-    """Let the next commit of the partition's worker fail: then it loads its books again."""
+    """Make the next commit of the partition's worker fail, so that it loads its books again."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT operators_fence_partition(%s)", [partition])

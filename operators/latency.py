@@ -1,7 +1,7 @@
-"""The latency of recent orders, out of the counts that the API processes keep for GET /metrics.
+"""The latency of recent orders, from the counts that the API processes keep for GET /metrics.
 
-They count since they were started. So what was read some time ago is remembered, and taken away from what is read
-now; if no order came since then, all orders count.
+The processes count from their start. So earlier readings are kept, and an earlier reading is
+subtracted from the current one. If no order came in between, all orders count.
 """
 
 import threading
@@ -16,20 +16,20 @@ from django.conf import settings
 from base.metrics_files import collect
 
 HISTOGRAM = "exchange_order_latency_seconds"
-STEP_SECONDS = 5.0  # between two readings that are remembered
+STEP_SECONDS = 5.0  # Time between two readings that are kept.
 WINDOW_SECONDS = 300.0
 READINGS_MAX = round(WINDOW_SECONDS / STEP_SECONDS) + 1
 
-Buckets = Mapping[float, float]  # orders of at most so many seconds
+Buckets = Mapping[float, float]  # Orders by the latency in seconds that they did not exceed.
 
 
 class Latency(NamedTuple):
-    """Percentiles in milliseconds; the upper bound of the bucket that they fall into, and so never too good."""
+    """Percentiles in milliseconds. Each is its bucket's upper bound, so none is too low."""
 
     orders: int
     p50: str
     p99: str
-    seconds: float | None  # over which they were counted; None: since the processes were started
+    seconds: float | None  # Counted over this time. None if since the processes' start.
 
 
 _readings: deque[tuple[float, Buckets]] = deque(maxlen=READINGS_MAX)
@@ -37,9 +37,9 @@ _lock = threading.Lock()
 
 
 def recent_latency() -> Latency | None:
-    """None if no order was counted, or the counts can't be read."""
+    """Return None if no order was counted or if the counts can't be read."""
     try:
-        buckets = _read()
+        buckets = _read_buckets()
     except (OSError, ValueError):
         return None
     now = time.monotonic()
@@ -63,7 +63,7 @@ def recent_latency() -> Latency | None:
     )
 
 
-def _read() -> Buckets:
+def _read_buckets() -> Buckets:
     buckets: dict[float, float] = {}
     for metric in collect(Path(settings.ENVIRONMENT_METRICS_DIR)):
         if metric.name == HISTOGRAM:

@@ -1,8 +1,8 @@
-"""Logins: wrong passwords are counted by name and address, then refused for a while; each is told of at a pace.
+"""Counts failed logins and logs them. After too many, a name is locked for a while.
 
-django-axes decides and counts, in the cache in Redis: see AXES_ in the settings. A lock is of one name at one
-address (an IPv6 /64 is one), so that nobody can lock out an operator who sits elsewhere. Without Redis nothing is
-counted.
+django-axes counts in the cache in Redis and decides: see AXES_ in the settings. A lock holds for
+one name at one address, and an IPv6 /64 is one address. So nobody can lock out an operator at
+another address. Without Redis nothing is counted.
 """
 
 import logging
@@ -27,7 +27,10 @@ NAME_CHARACTERS_SHOWN = 40
 
 
 class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
-    """django-axes' counter in the cache, which may be away: then nothing is counted, and nobody is locked."""
+    """django-axes' counter in the cache.
+
+    If the cache is unavailable, it counts and locks nothing.
+    """
 
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         try:
@@ -45,7 +48,7 @@ class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
             OSError,
             TypeError,
             ValueError,
-        ):  # the cache is away, or its answer is not a number
+        ):  # The cache is unavailable, or its answer is not a number.
             return
 
     def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
@@ -56,23 +59,26 @@ class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
 
 
 def client_address(request: HttpRequest) -> str:
-    """The address that the request came from. `exchange_site.pages` has applied the headers of trusted proxies."""
+    """Return the client's address. The headers of trusted proxies have been applied to it."""
     return str(request.META.get("REMOTE_ADDR") or "unknown")
 
 
 def client_party(address: str) -> str:
-    """All addresses that one client can take have one count of failures, and one place in the queue."""
+    """Return the party that an address belongs to: all addresses that one client can use.
+
+    A party has one count of failures, and one turn in the queue of logins.
+    """
     parsed = parse_address(address)
     return address if parsed is None else party_of(parsed)
 
 
 def counted_address(request: HttpRequest) -> str:
-    """What django-axes counts failures by."""
+    """Return the address by which django-axes counts failures."""
     return client_party(client_address(request))
 
 
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """The answer to a login with a name that is locked at this address."""
+    """Answer a login with a name that is locked at this address."""
     seconds = round(settings.LOGIN_LOCK_SECONDS)
     minutes = max(1, round(seconds / 60))
     page = render(
@@ -86,13 +92,13 @@ def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
 
 
 def operator_names() -> frozenset[str]:
-    """The names with which a login can succeed, OPERATOR_NAMES_MAX at most."""
+    """Return the names with which a login can succeed, at most OPERATOR_NAMES_MAX."""
     users = get_user_model().objects.filter(is_active=True, is_staff=True)
     return frozenset(users.values_list("username", flat=True)[: settings.OPERATOR_NAMES_MAX])
 
 
 @receiver(user_login_failed)
-def _tell_of_failure(
+def _log_failure(
     sender: object, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: object
 ) -> None:
     if request is None:
@@ -105,8 +111,8 @@ def _tell_of_failure(
 
 
 @receiver(user_logged_in)
-def _tell_of_login(sender: object, request: HttpRequest | None, user: Any, **kwargs: object) -> None:
-    """And clear away the sessions that have ended: there is one for each login, so never many."""
+def _log_login(sender: object, request: HttpRequest | None, user: Any, **kwargs: object) -> None:
+    """Log the login, and delete expired sessions. There are few: one for each login."""
     if request is None:
         return
     logger.info("login: %s at %s", user.get_username(), client_address(request))

@@ -1,4 +1,4 @@
-"""The audit trail: what operators did, when, from where, and what it changed."""
+"""The audit trail: each act of an operator, with its time, origin and changes."""
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
@@ -8,7 +8,7 @@ TEXT_CHARACTERS_MAX = 255
 
 
 class Act(models.TextChoices):
-    """What an operator did."""
+    """The kind of an act."""
 
     CREATE = "create"
     CHANGE = "change"
@@ -16,15 +16,15 @@ class Act(models.TextChoices):
     HALT = "halt"
     RESUME = "resume"
     MOVE = "move"
-    CANCEL = "cancel"  # asked for; written before the worker is asked
-    CANCEL_OUTCOME = "cancel_outcome"  # what became of it
+    CANCEL = "cancel"  # The request, recorded before the worker is asked.
+    CANCEL_OUTCOME = "cancel_outcome"  # The result of the request.
 
 
 class AuditRecord(models.Model):
     """One act on one object. The database refuses every UPDATE, DELETE and TRUNCATE of this table.
 
-    Django does not manage the table, so that `manage.py flush` and tests, which empty all managed tables, leave it
-    alone; the app's first migration creates it.
+    Django does not manage the table, because `manage.py flush` and tests empty all managed tables.
+    The app's first migration creates it.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,13 +1,14 @@
-"""The steps of a move of an instrument that has orders, from the halt to the loaded book.
+"""Moves an instrument that has orders to another partition, in four steps.
 
-1. Halted. The old worker confirms that it knows.
-2. Drained: API processes forget that it was active within INSTRUMENT_CACHE_SECONDS; after that the old worker
-   confirms once more, behind everything that was in its stream until then.
-3. Moved, in one transaction that fences the old worker: see `operators.instruments`.
-4. Loaded: both workers are told, and the new one shows that it has the book.
+1. Halt: the old worker confirms that it knows of the halt.
+2. Drain: within INSTRUMENT_CACHE_SECONDS all API processes know of the halt, too. Then the old
+   worker confirms once more. Its confirmation follows everything that was in its stream until then.
+3. Move: one transaction changes the partition and fences the old worker. See
+   `operators.instruments`.
+4. Load: both workers are told, and the new one confirms that it has the book.
 
-It may be broken off between any two steps and run again. What an API process sends to the old partition with a copy
-of the instruments that is still older is refused there, and nothing of it is taken.
+The move may be interrupted between any two steps and run again. An API process may have an even
+older copy of the instruments and send commands to the old partition. That partition refuses them.
 """
 
 import time
@@ -27,11 +28,11 @@ DRAIN_MARGIN_SECONDS = 0.5
 
 
 class MoveError(Exception):
-    """The move can't go on; the message says why, what was done, and what to do."""
+    """The move can't go on. The message says why, what was done, and what to do."""
 
 
 class Move:
-    """One instrument's way to another partition."""
+    """The move of one instrument to another partition."""
 
     def __init__(
         self,
@@ -41,19 +42,19 @@ class Move:
         actor: Actor,
         note: str,
         without_workers: bool,
-        tell: Callable[[str], object],
+        report: Callable[[str], object],
     ) -> None:
         self._instrument = instrument
         self._old, self._new = instrument.partition, partition
         self._actor = actor
         self._note = note
         self._without_workers = without_workers
-        self._tell = tell
+        self._report = report
 
     def run(self, *, halt: bool, resume: bool) -> None:
         """Raises MoveError, InstrumentError, DatabaseError."""
         if self._old == self._new:
-            self._tell(f"{self._symbol}: in partition {self._new} already")
+            self._report(f"{self._symbol}: already in partition {self._new}")
         else:
             self._check_workers()
             self._halt(halt)
@@ -63,9 +64,9 @@ class Move:
         if resume:
             self._set_status(Instrument.Status.ACTIVE)
             announce_now([self._new])
-            self._tell(f"{self._symbol}: active")
+            self._report(f"{self._symbol}: active")
         else:
-            self._tell(f"Let it take orders with: manage.py resume {self._symbol}")
+            self._report(f"Resume trading with: manage.py resume {self._symbol}")
 
     @property
     def _symbol(self) -> str:
@@ -87,7 +88,7 @@ class Move:
                     "Nothing was changed."
                 )
             self._set_status(Instrument.Status.HALTED)
-        self._tell(f"{self._symbol}: halted")
+        self._report(f"{self._symbol}: halted")
         self._await_worker()
 
     def _drain(self) -> None:
@@ -95,38 +96,40 @@ class Move:
             settings.INSTRUMENT_CACHE_SECONDS + settings.INSTRUMENT_REFRESH_SECONDS + DRAIN_MARGIN_SECONDS
         )
         self._await_worker()
-        self._tell(f"{self._symbol}: drained, partition {self._old} has no commands of it")
+        self._report(f"{self._symbol}: drained, partition {self._old} has no more commands for it")
 
     def _await_worker(self) -> None:
-        """Returns once the old worker has done everything that was in its stream, and knows the halt."""
-        untold = announce_now([self._old])
-        if untold and not self._without_workers:
+        """Return once the old worker knows of the halt and has done everything in its stream."""
+        unconfirmed = announce_now([self._old])
+        if unconfirmed and not self._without_workers:
             raise MoveError(
                 f"{self._symbol} is halted, but the worker of partition {self._old} does not confirm it: "
-                f"{untold[self._old]} Run this again when it does, or use --without-workers."
+                f"{unconfirmed[self._old]} Run this again when it does, or use --without-workers."
             )
 
     def _move(self) -> None:
         move(self._instrument, self._new, self._actor, unused_only=False, note=self._note)
-        self._tell(f"{self._symbol}: moved from partition {self._old} to {self._new}")
-        untold = announce_now([self._old, self._new])
-        for partition, reason in untold.items():
-            self._tell(f"The worker of partition {partition} could not be told: {reason}")
+        self._report(f"{self._symbol}: moved from partition {self._old} to {self._new}")
+        unconfirmed = announce_now([self._old, self._new])
+        for partition, reason in unconfirmed.items():
+            self._report(f"The worker of partition {partition} did not confirm the move: {reason}")
         partitions.forget_mirror(self._old, self._symbol)
 
     def _confirm_loaded(self) -> None:
-        """The worker loads the book before its next command, which is this question."""
+        """Check that the new worker has the book. It loads the book before this command."""
         try:
             state = inspect(self._new).get(self._symbol)
         except (Unavailable, OutcomeUnknown, RedisError) as error:
             if self._without_workers:
                 return
-            raise MoveError(f"Partition {self._new} does not say yet that it has the book: {error}") from None
+            raise MoveError(
+                f"Partition {self._new} does not confirm yet that it has the book: {error}"
+            ) from None
         if state is None:
             raise MoveError(
-                f"The worker of partition {self._new} has no book of {self._symbol} yet. Look again."
+                f"The worker of partition {self._new} has no book of {self._symbol} yet. Run this again."
             )
-        self._tell(f"{self._symbol}: partition {self._new} has its book, at sequence {state.sequence}")
+        self._report(f"{self._symbol}: partition {self._new} has its book, at sequence {state.sequence}")
 
     def _set_status(self, status: Instrument.Status) -> None:
         set_status([self._symbol], status, self._actor, note=self._note)

@@ -1,4 +1,4 @@
-"""The admin's menu; entries that a user may not see are left out."""
+"""The admin's menu. It omits entries that a user may not see."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,7 @@
-"""Which partitions have a live worker, by their heartbeats in Redis; for threads, not for the event loop."""
+"""Finds the partitions that have a live worker, by heartbeats in Redis.
+
+The functions block, so call them on a thread and not on the event loop.
+"""
 
 from collections.abc import Iterable
 
@@ -13,7 +16,7 @@ UNMATCHED = "no worker matches partition {} now: start one with manage.py run_ma
 
 
 def connect() -> redis.Redis:
-    """A connection of one's own, each step of which takes REDIS_TIMEOUT_SECONDS at most."""
+    """Return a new client. Each of its steps takes at most REDIS_TIMEOUT_SECONDS."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,
@@ -22,14 +25,14 @@ def connect() -> redis.Redis:
 
 
 def matched(partitions: Iterable[int]) -> set[int]:
-    """Those of them that a worker matches. Raises redis.RedisError."""
+    """Return the partitions among these that a worker matches. Raises redis.RedisError."""
     asked = sorted(set(partitions))
     with connect() as client:
         return {partition for partition in asked if client.exists(heartbeat_key(partition))}
 
 
 def why_unmatched(partition: int) -> str | None:
-    """Why orders of this partition would not be matched, or None if a worker is there."""
+    """Return the reason why this partition's orders are not matched. None if a worker is alive."""
     try:
         return None if matched([partition]) else UNMATCHED.format(partition, partition)
     except (redis.RedisError, OSError):
@@ -37,7 +40,10 @@ def why_unmatched(partition: int) -> str | None:
 
 
 def forget_mirror(partition: int, symbol: str) -> None:
-    """Remove the copy of a book that the partition's worker no longer writes. Do nothing if Redis is away."""
+    """Delete a book's mirror that the partition's worker no longer writes.
+
+    Does nothing if Redis does not answer.
+    """
     keys = mirror_keys(partition, symbol)
     try:
         with connect() as client:

@@ -1,7 +1,8 @@
-"""A signed cookie that tells an operator's browser from a stranger's before anything is looked up.
+"""A signed cookie that identifies an operator's browser without any look-up.
 
-It gives no right: sessions and permissions decide what a page shows. It only opens the room with the operators'
-threads, which strangers therefore can't fill. It is verified without a thread, the database or Redis.
+It gives no rights: sessions and permissions decide what a page shows. It only gives access to the
+operators' threads, so that other clients can't take all of them. Checking it needs no thread, no
+database and no Redis.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,13 +20,13 @@ _signer = signing.TimestampSigner(salt="operators.tickets")
 
 
 def ticket_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The valid ticket among a request's headers, as ASGI has them."""
+    """Return the valid ticket in a request's ASGI headers, or None."""
     ticket = cookie_of(headers, COOKIE)
     return ticket if ticket is not None and is_valid(ticket) else None
 
 
 def cookie_of(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
-    """The last value of a cookie, or None."""
+    """Return the last value of a cookie, or None."""
     value = None
     for header, text in headers:
         if header != b"cookie":
@@ -38,7 +39,7 @@ def cookie_of(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
 
 
 def is_valid(ticket: str) -> bool:
-    """Whether we have given it, to a user who logged in at most OPERATOR_SESSION_HOURS_MAX ago."""
+    """Return whether the ticket is genuine and at most OPERATOR_SESSION_HOURS_MAX old."""
     if len(ticket) > TICKET_CHARACTERS_MAX:
         return False
     try:
@@ -49,13 +50,13 @@ def is_valid(ticket: str) -> bool:
 
 
 @receiver(user_logged_in)
-def _issue(sender: object, request: HttpRequest | None, user: object, **kwargs: object) -> None:
+def _issue_ticket(sender: object, request: HttpRequest | None, user: object, **kwargs: object) -> None:
     if request is not None and getattr(user, "is_staff", False):
         request.operator_ticket = _signer.sign(str(getattr(user, "pk", "")))  # type: ignore[attr-defined]
 
 
 @receiver(user_logged_out)
-def _take_back(sender: object, request: HttpRequest | None, **kwargs: object) -> None:
+def _withdraw_ticket(sender: object, request: HttpRequest | None, **kwargs: object) -> None:
     if request is not None:
         request.operator_ticket = ""  # type: ignore[attr-defined]
 

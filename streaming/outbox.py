@@ -2,7 +2,7 @@
 
 Adding a message never waits, so a slow client can't slow the feed. If the queue overflows, or if
 the client reads nothing for too long, the client gets no more market data. The queue has room for
-two of the largest bursts that one commit can cause (see exchange_site/settings.py), so a burst
+two of the largest bursts that one commit can cause (see exchange_site/limits.py), so a burst
 alone does not make a client too slow. A packet larger than half of the byte limit counts as half of
 it, so a book of any size fits into a queue that is half empty.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hosting.supervisor.lock import _runs
+from hosting.supervisor.lock import _may_hold_resources
 from tests.system.exchange import wait_until
 
 # The first thread ends, and another one goes on.
@@ -29,7 +29,7 @@ def test_a_process_runs_until_its_last_thread_has_ended() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             wait_until(lambda: psutil.Process(process.pid).status() == "zombie", "the first thread has ended")
-            assert _runs(process.pid)
+            assert _may_hold_resources(process.pid)
         finally:
             process.kill()
-        wait_until(lambda: not _runs(process.pid), "the other one has ended")
+        wait_until(lambda: not _may_hold_resources(process.pid), "the other one has ended")

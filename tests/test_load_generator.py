@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from loadtools.fixtures import FixtureError, count_orders, fixture_lines, read_fixture
-from loadtools.generator import Judge, LoadGenerator, Outcome, Plan
+from loadtools.generator import Judge, LoadGenerator, LoadResult, Plan
 from loadtools.latency import Latencies
 from loadtools.mix import DEFAULT_MARKET, MarketError, order_bodies, parse_market
 from loadtools.run import AcknowledgementJudge
@@ -159,7 +159,7 @@ PLAN = Plan(
 )
 
 
-async def _run(target: Target, *, judge: Judge, **changes: Any) -> Outcome:
+async def _run(target: Target, *, judge: Judge, **changes: Any) -> LoadResult:
     requests = itertools.repeat(encode_post(target, "/orders", b"{}"))
     return await LoadGenerator(target, replace(PLAN, **changes), requests, judge).run()
 
@@ -172,7 +172,7 @@ def test_open_loop_counts_the_wait_behind_a_stalled_server() -> None:
     """20 requests are due within 190 ms; the server answers nothing before 300 ms have passed."""
     stalled_seconds = 0.3
 
-    async def scenario() -> Outcome:
+    async def scenario() -> LoadResult:
         stalled = True
 
         async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:
@@ -196,7 +196,7 @@ def test_open_loop_counts_the_wait_behind_a_stalled_server() -> None:
 def test_closed_loop_sends_the_next_when_the_last_is_answered() -> None:
     in_flight_max = 0
 
-    async def scenario() -> Outcome:
+    async def scenario() -> LoadResult:
         in_flight = 0
 
         async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:
@@ -216,7 +216,7 @@ def test_closed_loop_sends_the_next_when_the_last_is_answered() -> None:
 
 
 def test_a_server_that_never_answers_ends_the_run_in_time() -> None:
-    async def scenario() -> Outcome:
+    async def scenario() -> LoadResult:
         async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:
             pass
 
@@ -241,7 +241,7 @@ def test_errors_are_counted_by_kind_and_the_run_goes_on() -> None:
     limited = b'{"error":{"code":"rate_limited","message":"slow down"}}'
     created = b'{"order_id": "0198c0de-0000-7000-8000-%012d"}'
 
-    async def scenario() -> tuple[Outcome, AcknowledgementJudge]:
+    async def scenario() -> tuple[LoadResult, AcknowledgementJudge]:
         count = itertools.count()
 
         async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:

@@ -17,7 +17,7 @@ from pytest_django.fixtures import Settings
 from base import metrics_files
 from base.histograms import LATENCY_BUCKETS_SECONDS, SeriesHistogram
 from base.metrics_files import collect, forget_counts, merge_dead_processes
-from exchange_site.metrics import Live
+from exchange_site.metrics import MetricsSnapshot
 from orders.partition_states import PartitionState
 from tests.environment import exchange_variables
 from tests.system.exchange import ROOT, manage, wait_until
@@ -261,7 +261,7 @@ def test_a_folder_that_cannot_be_used_stops_nothing(
 
 def text(folder: Path, settings: Settings, states: list[PartitionState] | None) -> str:
     settings.ENVIRONMENT_METRICS_DIR = str(folder)
-    return Live(states).text().decode()
+    return MetricsSnapshot(states).text().decode()
 
 
 def test_the_state_of_the_partitions_is_that_of_the_moment(folder: Path, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""`python -m chaos.strangers --seconds 12`: exit status 1 if an attack has hurt the honest client."""
+"""`python -m chaos.strangers --seconds 12`: exits with 1 if an attack hurt the honest client."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ from loadtools.exchange import StartError, own_exchange
 from loadtools.progress import progress_bar
 
 SECONDS_MAX = 600
-INTERRUPTED = 130  # the exit status of what Ctrl-C has ended
+INTERRUPTED = 130  # The exit status after Ctrl-C.
 RESULTS = Path("results")
 REPORT_COLUMNS = 180
 

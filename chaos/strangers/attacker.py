@@ -1,6 +1,6 @@
-"""The process of the attackers: `python -m chaos.strangers.attacker URL NAME SECONDS SCALE FACTS`.
+"""The attackers' process: `python -m chaos.strangers.attacker URL NAME SECONDS SCALE FACTS`.
 
-It prints what happened to it as JSON, and ends by itself.
+It prints its counts as JSON, and ends by itself.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from chaos.strangers.attacks import ATTACKS
 from chaos.strangers.stage import Stage
 from loadtools.wire import loopback_target
 
-OVERTIME_SECONDS = 5.0  # for the last answers
+OVERTIME_SECONDS = 5.0  # Additional time for the last answers.
 
 
 async def strike(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
-    """Carry out one attack and return its counts."""
+    """Run one attack and return its counts."""
     attack = next(attack for attack in ATTACKS if attack.name == name)
     stage = Stage(loopback_target(url), seconds=seconds, scale=scale, facts=json.loads(facts))
     with contextlib.suppress(TimeoutError):

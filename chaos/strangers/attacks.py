@@ -1,4 +1,4 @@
-"""The list of attacks: what each one does, what it needs beforehand, and the limits that stop it."""
+"""The list of attacks. Each has its function, its preparation, and the limits that stop it."""
 
 import functools
 from collections.abc import Awaitable, Callable
@@ -15,16 +15,15 @@ LARGE_BOOK = "a book of many levels"
 
 
 class Attack(NamedTuple):
-    """One way to stop the others."""
+    """One kind of attack."""
 
     name: str
     strike: Strike
-    limits: str  # the settings that stop it
-    signs: tuple[
-        str, ...
-    ]  # statuses, or other counts of the attackers, one of which shows that it was carried out
-    needs: str = ""  # one of the preparations of prepare.py
-    excused_seconds: float = 0.0  # at the beginning, in which the latency of orders does not count
+    limits: str  # The settings that stop it.
+    signs: tuple[str, ...]  # Statuses or other counts. At least one shows that the attack has run.
+    needs: str = ""  # Its preparation in prepare.py.
+    # Time at the beginning in which the latency of orders does not count.
+    excused_seconds: float = 0.0
 
 
 def _endless(kind: str) -> Strike:
@@ -106,7 +105,8 @@ ATTACKS = (
         DEEP_LEVEL,
         excused_seconds=1.0,
     ),
-    # They are matched one after the other, and the partition's other instruments wait for all of them.
+    # The sweeps are matched one after the other, and the partition's other instruments wait for
+    # all.
     Attack(
         "sweeps that wait for each other",
         order_attacks.sweeps,

@@ -1,4 +1,4 @@
-"""One attack after the other on one exchange, with the honest client before, during and after each."""
+"""Runs the attacks one after the other, and measures the honest client around each."""
 
 import asyncio
 import contextlib
@@ -17,13 +17,13 @@ from chaos.strangers.verdict import CALM_AGAIN_SECONDS, Result, between, p95, re
 from loadtools.exchange import OwnExchange
 
 MEMORY_SECONDS = 0.5
-ENDS_SECONDS_MAX = 15.0  # for the attackers' process to end by itself
+ENDS_SECONDS_MAX = 15.0  # Additional time in which the attackers' process must end.
 
 
 class Plan(NamedTuple):
-    """How long each phase takes in seconds, and how large the attacks are: 1 is their full size.
+    """The length of each phase in seconds, and the scale of the attacks. 1 is their full size.
 
-    The last phase begins CALM_AGAIN_SECONDS after an attack's end, or at once if nothing is timed.
+    The last phase begins CALM_AGAIN_SECONDS after an attack's end, or at once if `timed` is False.
     """
 
     before: float
@@ -39,14 +39,14 @@ class Plan(NamedTuple):
 
 
 def full_plan(seconds: float, scale: float) -> Plan:
-    """Figures to be quoted."""
+    """Return a plan for figures that may be published."""
     return Plan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
 
 
 SHORT_PLAN = Plan(before=0.3, attack=1.0, after=0.3, scale=0.1, timed=False)
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = {  # by a word of the command line
+PARTS = {  # By a word of the command line.
     "valkey-server": "Valkey",
     "run_matching": "worker",
     "exchange_site": "API",
@@ -64,7 +64,7 @@ async def attack_all(
     plan: Plan,
     note: Callable[[str, int], None],
 ) -> list[Result]:
-    """Run the attacks; `note` is told what goes on, and how many are done."""
+    """Run the attacks. `note` receives the current step and the number of finished attacks."""
     results = []
     facts: dict[str, dict[str, Any]] = {}
     for number, attack in enumerate(attacks):
@@ -72,7 +72,7 @@ async def attack_all(
             show = functools.partial(_note_preparation, note, attack.needs, number)
             facts[attack.needs] = await prepare(exchange.target, attack.needs, plan.scale, show)
         note(attack.name, number)
-        results.append(await _attack(exchange, attack, plan, facts[attack.needs]))
+        results.append(await _measure_attack(exchange, attack, plan, facts[attack.needs]))
     return results
 
 
@@ -81,7 +81,7 @@ def _note_preparation(note: Callable[[str, int], None], needs: str, number: int,
         note(f"preparing {needs}: {done:,}", number)
 
 
-async def _attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> Result:
+async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> Result:
     loop = asyncio.get_running_loop()
     memory: dict[str, float] = {}
     async with Honest(exchange.target) as honest, Followers(exchange.target) as followers:
@@ -89,7 +89,7 @@ async def _attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict
         started = loop.time()
         await asyncio.sleep(plan.before)
         struck = loop.time()
-        counts = await _strike(exchange, attack, plan, facts)
+        counts = await _run_attackers(exchange, attack, plan, facts)
         ended = loop.time()
         await asyncio.sleep(plan.pause + plan.after)
         over = loop.time()
@@ -114,8 +114,10 @@ async def _attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict
     )
 
 
-async def _strike(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> dict[str, int]:
-    """Run the attackers in a process of their own, and return what they have counted."""
+async def _run_attackers(
+    exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]
+) -> dict[str, int]:
+    """Run the attackers in a process of their own, and return their counts."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chaos.strangers.attacker", exchange.target.url, attack.name),
         *(str(plan.attack), str(plan.scale), json.dumps(facts)),
@@ -135,7 +137,7 @@ async def _strike(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict
 
 
 async def _watch_memory(exchange: OwnExchange, memory: dict[str, float]) -> None:
-    """Keep the largest proportional share (PSS) of each part's largest process, in MiB."""
+    """Record the peak memory of each part's largest process: its PSS in MiB."""
     while True:
         for name, mebibytes in await asyncio.to_thread(_process_mebibytes, exchange):
             memory[name] = max(memory.get(name, 0.0), mebibytes)
@@ -145,7 +147,7 @@ async def _watch_memory(exchange: OwnExchange, memory: dict[str, float]) -> None
 def _process_mebibytes(exchange: OwnExchange) -> list[tuple[str, float]]:
     found = []
     for process in exchange.process_ids():
-        with contextlib.suppress(OSError, StopIteration):  # it has ended meanwhile
+        with contextlib.suppress(OSError, StopIteration):  # The process has ended.
             command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             name = next((name for word, name in PARTS.items() if word in command), "others")
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()

@@ -1,6 +1,6 @@
-"""What a crowd of connections does: ask on and on, pour bytes, say nothing, or not read.
+"""The behaviours of many connections: repeat requests, pour bytes, stay silent, or do not read.
 
-Each member works until the stage is over, and connects again if the exchange closes its connection.
+Each member runs until the stage is over, and connects again if the exchange closes its connection.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ Member = Callable[[Stage, int], Awaitable[None]]
 
 
 async def gather_crowd(stage: Stage, members: int, member: Member) -> None:
-    """Run so many members until the stage is over; `member` is called again whenever it has ended."""
+    """Run the members until the stage is over. A member that ends is called again."""
 
-    async def go_on(number: int) -> None:
+    async def repeat(number: int) -> None:
         while not stage.over:
             try:
                 async with asyncio.timeout(stage.seconds_left):
@@ -35,11 +35,11 @@ async def gather_crowd(stage: Stage, members: int, member: Member) -> None:
 
     async with asyncio.TaskGroup() as group:
         for number in range(members):
-            group.create_task(go_on(number))
+            group.create_task(repeat(number))
 
 
 async def ask_on(stage: Stage, requests: Iterable[bytes]) -> None:
-    """Send these requests on one connection, each after the answer to the last one."""
+    """Send these requests on one connection, each after the answer to the one before."""
     caller = Caller(
         stage.target, connect_timeout_seconds=CONNECT_SECONDS_MAX, answer_timeout_seconds=ANSWER_SECONDS_MAX
     )
@@ -55,7 +55,10 @@ async def ask_on(stage: Stage, requests: Iterable[bytes]) -> None:
 
 
 async def pour(stage: Stage, beginning: bytes, piece: bytes, bytes_max: int) -> None:
-    """Send a beginning and then one piece after the other, up to so many bytes; count the answer's status."""
+    """Send a beginning and then one piece after the other, up to `bytes_max`.
+
+    Count the answer's status.
+    """
     reader, writer = await stage.connect()
     answer = asyncio.create_task(reader.read(64))
     try:
@@ -75,7 +78,10 @@ async def pour(stage: Stage, beginning: bytes, piece: bytes, bytes_max: int) -> 
 
 
 async def hold(stage: Stage, beginning: bytes, drip: bytes = b"", drip_seconds: float = 1.0) -> None:
-    """Open a connection, send a beginning, and then only a drip now and then; returns when it is closed."""
+    """Open a connection, send a beginning, and then only a drip every `drip_seconds`.
+
+    Return when the exchange closes the connection.
+    """
     reader, writer = await stage.connect()
     try:
         writer.write(beginning)
@@ -91,5 +97,5 @@ async def hold(stage: Stage, beginning: bytes, drip: bytes = b"", drip_seconds: 
 
 
 def repeated(line: bytes) -> bytes:
-    """A line again and again, about PIECE_BYTES of it."""
+    """Repeat a line up to about PIECE_BYTES."""
     return line * (PIECE_BYTES // len(line))

@@ -1,4 +1,4 @@
-"""Honest followers of the stream, who read all they get: a burst must not cost them their connection."""
+"""Honest subscribers of the stream. They read everything, so a burst must not disconnect them."""
 
 import asyncio
 import json
@@ -9,14 +9,17 @@ from loadtools.subscribers import TEXT, UPGRADE, client_frame
 from loadtools.wire import Target
 
 FOLLOWERS = 20
-INSTRUMENTS = ["BTC-USD", "SOL-USD"]  # those that the attacks touch
+INSTRUMENTS = ["BTC-USD", "SOL-USD"]  # Instruments that the attacks use.
 CHANNELS = ["trades", "orderbook_deltas"]
 READ_BYTES = 1024 * 1024
 OPEN_SECONDS_MAX = 30.0
 
 
 class Followers:
-    """So many connections to /stream, as a context; `lost` counts those that the exchange has closed."""
+    """FOLLOWERS connections to /stream, as a context manager.
+
+    `lost` counts connections that the exchange has closed.
+    """
 
     def __init__(self, target: Target) -> None:
         self.lost = 0

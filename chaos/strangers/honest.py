@@ -1,8 +1,7 @@
-"""The honest client: an order every 50 ms, a cancel of each, and a question whether the exchange lives.
+"""The honest client: it sends an order every 50 ms and a cancel of each, and asks GET /livez.
 
-Orders are due at fixed times whether earlier ones were answered or not, and latency counts from the
-time at which an order was due: an exchange that stands still for a second shows that in twenty
-orders, not in one.
+Orders are due at fixed times, even if earlier ones are not answered. Latency counts from an order's
+due time. So if the exchange stalls for a second, twenty orders show it, and not only one.
 """
 
 import asyncio
@@ -19,14 +18,14 @@ ORDER_SECONDS = 0.05
 ALIVE_SECONDS = 0.25
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 10.0
-CALLERS_MAX = 400  # connections, if nothing is answered
+CALLERS_MAX = 400  # Connections, which are only needed if nothing is answered.
 UNANSWERED = "no answer"
 
 INSTRUMENT = "ETH-USD"
 
 
 class Sample(NamedTuple):
-    """One request: when it was due, on the event loop's clock, how long it took, and its status."""
+    """One request: its due time by the event loop's clock, its latency and its status."""
 
     at: float
     seconds: float
@@ -34,7 +33,7 @@ class Sample(NamedTuple):
 
 
 class Honest:
-    """Trades as long as the context is open; what happened is in `orders`, `cancels` and `alive`."""
+    """Trades during the context. `orders`, `cancels` and `alive` have the results."""
 
     def __init__(self, target: Target) -> None:
         self.orders: list[Sample] = []
@@ -47,7 +46,7 @@ class Honest:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        paces = (self._pace(ORDER_SECONDS, self._trade), self._pace(ALIVE_SECONDS, self._ask))
+        paces = (self._pace(ORDER_SECONDS, self._trade), self._pace(ALIVE_SECONDS, self._check_alive))
         self._pacing = [asyncio.create_task(pace) for pace in paces]
         return self
 
@@ -56,7 +55,8 @@ class Honest:
     ) -> None:
         for pace in self._pacing:
             pace.cancel()
-        await asyncio.gather(*self._pacing, *self._calls, return_exceptions=True)  # the last ones count, too
+        # The last requests count, too.
+        await asyncio.gather(*self._pacing, *self._calls, return_exceptions=True)
         for caller in self._idle:
             caller.close()
 
@@ -71,7 +71,7 @@ class Honest:
             await asyncio.sleep(max(0.0, due - loop.time()))
 
     async def _trade(self, due: float) -> None:
-        """One order that rests far from the market, and its cancel."""
+        """Place an order that rests far from the market, and cancel it."""
         number = len(self.orders)
         order = {
             "client_id": f"honest-{number % 50}",
@@ -90,9 +90,9 @@ class Honest:
         now = asyncio.get_running_loop().time()
         await self._call(self.cancels, now, encode_post(self._target, path, b"{}"))
 
-    async def _ask(self, due: float) -> None:
-        """On a new connection each time, as an operator comes."""
-        caller = self._caller()
+    async def _check_alive(self, due: float) -> None:
+        """Ask GET /livez on a new connection, as an operator does."""
+        caller = self._make_caller()
         try:
             await self._call_on(caller, self.alive, due, encode_get(self._target, "/livez"))
         finally:
@@ -105,7 +105,7 @@ class Honest:
         if self._idle:
             caller = self._idle.pop()
         else:
-            caller = self._caller()
+            caller = self._make_caller()
             self._made += 1
         try:
             return await self._call_on(caller, samples, due, request)
@@ -123,7 +123,7 @@ class Honest:
         samples.append(Sample(due, loop.time() - due, status))
         return response
 
-    def _caller(self) -> Caller:
+    def _make_caller(self) -> Caller:
         return Caller(
             self._target,
             connect_timeout_seconds=CONNECT_SECONDS_MAX,

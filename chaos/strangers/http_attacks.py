@@ -1,4 +1,4 @@
-"""Attacks by requests that ask for nothing of value: too long, never complete, or too many."""
+"""Attacks by HTTP requests that are too long, never complete, or too many."""
 
 import functools
 import itertools
@@ -9,10 +9,11 @@ from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeated
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_get
 
-POURING = 8  # connections
-POUR_BYTES_MAX = 64 * 1024 * 1024  # of one connection
+# Numbers of connections, if not said otherwise.
+POURING = 8
+POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
 SILENT = 16_400
-SILENT_MIN = 2_200  # also in a short run: more than one address may have
+SILENT_MIN = 2_200  # Also in a short run: it must exceed the limit of one address.
 SLOW = 1_000
 ASKING = 400
 MALFORMED = 64
@@ -44,7 +45,7 @@ ENDLESS = {
 
 
 async def endless_input(stage: Stage, kind: str) -> None:
-    """Connections that send one of ENDLESS for as long as the exchange takes it."""
+    """Send one of ENDLESS for as long as the exchange reads it."""
     beginning, line = ENDLESS[kind]
     piece = repeated(line)
 
@@ -55,13 +56,14 @@ async def endless_input(stage: Stage, kind: str) -> None:
 
 
 async def silent_connections(stage: Stage) -> None:
-    """Connections that never say a word."""
+    """Open connections that send nothing."""
     await gather_crowd(stage, max(SILENT_MIN, stage.scaled(SILENT)), lambda stage, number: hold(stage, b""))
 
 
 SLOW_BEGINNINGS = (
-    (_get("/instruments"), b"a: b\r\n"),  # half a head, a line of it now and then
-    (b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b" "),  # half a body
+    (_get("/instruments"), b"a: b\r\n"),  # Half a head, then one line after the other.
+    # Half a body.
+    (b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b" "),
     (b"POST /orders HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
     (b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b"a"),
     (b"GET /stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n", b""),
@@ -69,7 +71,7 @@ SLOW_BEGINNINGS = (
 
 
 async def slow_requests(stage: Stage) -> None:
-    """Half heads, half bodies, half handshakes, each with a few bytes a second."""
+    """Send half heads, half bodies and half handshakes, each with a few bytes a second."""
 
     async def member(stage: Stage, number: int) -> None:
         beginning, drip = SLOW_BEGINNINGS[number % len(SLOW_BEGINNINGS)]
@@ -79,7 +81,7 @@ async def slow_requests(stage: Stage) -> None:
 
 
 async def ask_for(stage: Stage, path: str) -> None:
-    """Many connections that ask for one page on and on."""
+    """Request one page repeatedly on many connections."""
     request = encode_get(stage.target, path)
     await gather_crowd(
         stage, stage.scaled(ASKING), lambda stage, number: ask_on(stage, itertools.repeat(request))
@@ -87,7 +89,7 @@ async def ask_for(stage: Stage, path: str) -> None:
 
 
 MALFORMED_REQUESTS = (
-    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # the beginning of TLS
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # The beginning of TLS.
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"GET /instruments HTTP/1.1\r\nHost: no-such-host.example\r\n\r\n",
     b"GET /admin/ HTTP/1.1\r\nHost: no-such-host.example\r\n\r\n",
@@ -99,7 +101,7 @@ MALFORMED_REQUESTS = (
 
 
 async def malformed_requests(stage: Stage) -> None:
-    """What is no HTTP, or is for another host, or comes from a page whose origin is no origin."""
+    """Send requests that are not HTTP, name another host, or have an invalid origin."""
 
     async def member(stage: Stage, number: int) -> None:
         await pour(stage, MALFORMED_REQUESTS[number % len(MALFORMED_REQUESTS)], b"", 1)
@@ -108,7 +110,7 @@ async def malformed_requests(stage: Stage) -> None:
 
 
 async def login_pages(stage: Stage) -> None:
-    """Connections that ask for the admin's login page on and on."""
+    """Request the admin's login page repeatedly on many connections."""
     request = encode_get(stage.target, "/admin/login/")
     await gather_crowd(
         stage, stage.scaled(LOGINS), lambda stage, number: ask_on(stage, itertools.repeat(request))
@@ -116,7 +118,7 @@ async def login_pages(stage: Stage) -> None:
 
 
 async def password_guesses(stage: Stage) -> None:
-    """Connections that try one password after the other."""
+    """Try one password after the other on several connections."""
     token = secrets.token_hex(16)
     await gather_crowd(stage, stage.scaled(GUESSES), functools.partial(_guess, token=token))
 

@@ -10,7 +10,8 @@ from chaos.strangers.crowd import ask_on, gather_crowd
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_post
 
-RETRYING = 50  # connections
+# Numbers of connections.
+RETRYING = 50
 CANCELLING = 350
 FLOODING = 64
 SWEEPING = 4
@@ -21,7 +22,7 @@ def _order(stage: Stage, **fields: Any) -> bytes:
 
 
 async def retries_beyond_limits(stage: Stage) -> None:
-    """Orders beyond the instrument's limits, with the key of an order that has many fills."""
+    """Send orders beyond the instrument's limits, with the key of an order that has many fills."""
     request = _order(stage, **stage.facts["filled_order"] | {"quantity": "100000000"})
     await gather_crowd(
         stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
@@ -29,7 +30,7 @@ async def retries_beyond_limits(stage: Stage) -> None:
 
 
 async def retries_of_a_filled_order(stage: Stage) -> None:
-    """The same order again and again, whose answer has thousands of fills."""
+    """Repeat one order. Its answer has thousands of fills."""
     request = _order(stage, **stage.facts["filled_order"])
     await gather_crowd(
         stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
@@ -37,7 +38,7 @@ async def retries_of_a_filled_order(stage: Stage) -> None:
 
 
 async def cancels_of_unknown_orders(stage: Stage) -> None:
-    """Cancels of ids that no order has."""
+    """Cancel ids that no order has."""
 
     async def member(stage: Stage, number: int) -> None:
         paths = (f"/orders/{uuid.uuid4()}/cancel" for _ in itertools.count())
@@ -47,7 +48,7 @@ async def cancels_of_unknown_orders(stage: Stage) -> None:
 
 
 async def orders_at_many_prices(stage: Stage) -> None:
-    """One client that rests as many orders at as many prices as it is allowed to."""
+    """Rest as many orders of one client at as many prices as it is allowed to."""
     order = {"client_id": "hoarder", "instrument": "BTC-USD", "side": "buy", "type": "limit"}
     steps = itertools.count(1)
 
@@ -58,8 +59,8 @@ async def orders_at_many_prices(stage: Stage) -> None:
     await gather_crowd(stage, stage.scaled(FLOODING), member)
 
 
-def _sweep(stage: Stage) -> bytes:
-    """A market order that could trade with every resting order of the instrument."""
+def _sweep_request(stage: Stage) -> bytes:
+    """Return a market order that could trade with every resting order of the instrument."""
     return _order(
         stage,
         client_id="sweeper",
@@ -71,14 +72,14 @@ def _sweep(stage: Stage) -> bytes:
 
 
 async def one_sweep(stage: Stage) -> None:
-    """One such order, and then nothing."""
-    await ask_on(stage, [_sweep(stage)])
+    """Send one order that sweeps the book, and then nothing."""
+    await ask_on(stage, [_sweep_request(stage)])
     await asyncio.sleep(stage.seconds_left)
 
 
 async def sweeps(stage: Stage) -> None:
-    """Such orders from several clients at once, until nothing is left to trade with."""
-    request = _sweep(stage)
+    """Send sweeping orders on several connections at once, until the book is empty."""
+    request = _sweep_request(stage)
     await gather_crowd(
         stage, stage.scaled(SWEEPING), lambda stage, number: ask_on(stage, itertools.repeat(request))
     )

@@ -1,4 +1,4 @@
-"""What some attacks need to find: deep levels, large books, an order with many fills. Made by honest orders."""
+"""Prepares attacks with ordinary orders: deep levels, large books, an order with many fills."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from loadtools.wire import Target, encode_post
 CONNECTIONS = 64
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 60.0
-ORDERS_PER_CLIENT = 5_000  # fewer than one client may have open
+ORDERS_PER_CLIENT = 5_000  # Below the limit of a client's open orders.
 
 MAKERS = 30_000
 LEVELS = 40_000
@@ -24,7 +24,10 @@ class NotPrepared(RuntimeError):
 
 
 async def prepare(target: Target, needs: str, scale: float, show: Callable[[int], None]) -> dict[str, Any]:
-    """Make what an attack needs; returns the facts that it must know. Raises NotPrepared, ConnectionError."""
+    """Prepare an attack, and return the facts that it needs.
+
+    Raises NotPrepared, ConnectionError.
+    """
     if needs == DEEP_LEVEL:
         count = _scaled(MAKERS, scale)
         await _place_all(
@@ -43,7 +46,7 @@ async def prepare(target: Target, needs: str, scale: float, show: Callable[[int]
 
 
 async def _fill_one_order(target: Target, fills: int, show: Callable[[int], None]) -> dict[str, Any]:
-    """A resting order that small orders fill one at a time."""
+    """Place a resting order, and fill it with small orders."""
     quantity = f"{fills + 1}"
     order = {
         "client_id": "filled",

@@ -1,4 +1,4 @@
-"""The table of a run, on the screen and as Markdown and JSON."""
+"""The report of a run, printed and as Markdown and JSON."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ COLUMNS = (
 
 
 def cells(result: Result) -> list[str]:
-    """One row."""
+    """Return the cells of one row."""
     refused = sum(result.cancels_refused.values())
     return [
         result.name,
@@ -34,7 +34,7 @@ def cells(result: Result) -> list[str]:
 
 
 def print_report(results: list[Result], console: Console, *, timed: bool) -> None:
-    """The table, and then each breach on a line."""
+    """Print the table, and then a line for each breach."""
     table = Table(title="Strangers", title_justify="left")
     for column in COLUMNS:
         table.add_column(column)
@@ -47,7 +47,7 @@ def print_report(results: list[Result], console: Console, *, timed: bool) -> Non
 
 
 def save(results: list[Result], folder: Path, *, timed: bool) -> None:
-    """As Markdown and as JSON. Raises OSError."""
+    """Save the report as Markdown and as JSON. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [list(COLUMNS), ["---"] * len(COLUMNS), *map(cells, results)]
     lines = [f"| {' | '.join(row)} |" for row in rows]

@@ -1,4 +1,4 @@
-"""What an attack works with: the target, the time at which it ends, and what was prepared for it."""
+"""The context of an attack: its target, its end, and the facts of its preparation."""
 
 import asyncio
 from collections import Counter
@@ -8,12 +8,12 @@ from loadtools.wire import Target
 
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 30.0
-RECONNECT_SECONDS = 0.02  # pause before a connection that was refused or cut off is tried again
+RECONNECT_SECONDS = 0.02  # Pause before the next attempt of a refused or closed connection.
 READ_BYTES = 256 * 1024
 
 
 class Stage:
-    """One attack's view of the exchange. `scale` from 0 to 1 makes it smaller; `counts` tell what happened."""
+    """The context of one attack. `scale`, up to 1, is its size. `counts` has its results."""
 
     def __init__(self, target: Target, *, seconds: float, scale: float, facts: dict[str, Any]) -> None:
         self.target = target
@@ -23,7 +23,7 @@ class Stage:
         self._ends_at = asyncio.get_running_loop().time() + seconds
 
     def scaled(self, count: int) -> int:
-        """So many of what a full attack has `count` of; at least one."""
+        """Scale a number of the full attack. Return at least one."""
         return max(1, round(count * self._scale))
 
     @property
@@ -35,8 +35,8 @@ class Stage:
         return max(0.0, self._ends_at - asyncio.get_running_loop().time())
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A new connection. Raises OSError, TimeoutError."""
+        """Open a new connection. Raises OSError, TimeoutError."""
         self.counts["connections"] += 1
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
-            # A small limit: a reader that nobody reads stops the transport soon.
+            # With a small limit, an unread reader soon stops the transport.
             return await asyncio.open_connection(self.target.host, self.target.port, limit=16 * 1024)

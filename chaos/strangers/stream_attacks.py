@@ -1,4 +1,4 @@
-"""Attacks on /stream: clients that do not read, and clients that ask for more than anyone needs."""
+"""Attacks on /stream: clients that do not read, and clients that send too many requests."""
 
 import asyncio
 import json
@@ -7,16 +7,20 @@ from chaos.strangers.crowd import gather_crowd
 from chaos.strangers.stage import READ_BYTES, Stage
 from loadtools.subscribers import TEXT, UPGRADE, client_frame
 
-NOT_READING = 500  # connections
+# Numbers of connections, if not said otherwise.
+NOT_READING = 500
 PINGING = 1
 PING = 0x89
 PINGS_BYTES_MAX = 150 * 1024 * 1024
 SUBSCRIBING = 20
-SUBSCRIPTIONS_PER_SECOND = 40  # of one connection: fewer than the exchange allows messages
+SUBSCRIPTIONS_PER_SECOND = 40  # Of one connection. Below the limit of messages.
 
 
 async def open_stream(stage: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A WebSocket connection. Raises OSError, asyncio.IncompleteReadError if the exchange refuses it."""
+    """Open a WebSocket connection.
+
+    Raises OSError or asyncio.IncompleteReadError if the exchange refuses it.
+    """
     reader, writer = await stage.connect()
     writer.write(UPGRADE.format(authority=stage.target.authority).encode())
     head = await reader.readuntil(b"\r\n\r\n")
@@ -31,7 +35,7 @@ def _frame(**message: object) -> bytes:
 
 
 async def followers_that_do_not_read(stage: Stage) -> None:
-    """Followers of a large book who take nothing of what they asked for."""
+    """Subscribe to a large book and read nothing."""
     subscribe = _frame(
         type="subscribe", channels=["orderbook_deltas", "trades"], instrument=stage.facts["instrument"]
     )
@@ -49,7 +53,7 @@ async def followers_that_do_not_read(stage: Stage) -> None:
 
 
 async def pings_without_reading(stage: Stage) -> None:
-    """A connection that sends pings without end and does not read the pongs."""
+    """Send pings without end, and do not read the pongs."""
     pings = client_frame(PING, b"p" * 100) * 500
 
     async def member(stage: Stage, number: int) -> None:
@@ -68,7 +72,7 @@ async def pings_without_reading(stage: Stage) -> None:
 
 
 async def subscriptions_again_and_again(stage: Stage) -> None:
-    """Followers of a large book who subscribe and unsubscribe all the time, and read everything."""
+    """Subscribe to a large book and unsubscribe repeatedly, and read everything."""
     selection = {"channels": ["orderbook_deltas"], "instrument": stage.facts["instrument"]}
     turn = _frame(type="subscribe", **selection) + _frame(type="unsubscribe", **selection)
 

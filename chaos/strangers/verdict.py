@@ -1,4 +1,4 @@
-"""What an attack did to the honest client, and whether that is within the bounds."""
+"""Decides whether an attack has hurt the honest client beyond the limits."""
 
 from collections.abc import Sequence
 from statistics import quantiles
@@ -8,16 +8,16 @@ import msgspec
 from chaos.strangers.honest import Sample
 
 ORDER_P95_SECONDS_MAX = 0.25
-ORDER_P95_RATIO_MAX = 5.0  # times the calm value, if that is more
+ORDER_P95_RATIO_MAX = 5.0  # Times the value before the attack, if that is more.
 ALIVE_SECONDS_MAX = 1.0
-CALM_AGAIN_SECONDS = 5.0  # after the attack's end
+CALM_AGAIN_SECONDS = 5.0  # Counted from the attack's end.
 CALM_AGAIN_RATIO_MAX = 2.0
-CALM_AGAIN_SECONDS_SLACK = 0.02  # noise of a shared machine, on top of the ratio
+CALM_AGAIN_SECONDS_SLACK = 0.02  # In addition to the ratio, for noise.
 PROCESS_MIB_MAX = 600.0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of one attack. Times are in seconds, memory in MiB of the largest process."""
+    """Figures of one attack. Times are in seconds. Memory is the largest process's, in MiB."""
 
     name: str
     limits: str
@@ -34,9 +34,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     attackers: dict[str, int]
 
     def breaches(self, *, timed: bool) -> list[str]:
-        """What is out of bounds, in words; empty if the exchange has withstood the attack.
+        """Return the exceeded limits in words. Empty if the exchange has withstood the attack.
 
-        Latencies count only if `timed`: a slow machine must not fail a test.
+        Latencies count only if `timed`, because a slow machine must not fail a test.
         """
         return [*self._refusals(), *(self._delays() if timed else [])]
 
@@ -66,12 +66,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def between(samples: Sequence[Sample], start: float, end: float) -> list[Sample]:
-    """Those that were due in a span of the event loop's clock."""
+    """Return the samples that were due from `start` to `end`, by the event loop's clock."""
     return [sample for sample in samples if start <= sample.at < end]
 
 
 def p95(samples: Sequence[Sample]) -> float:
-    """Seconds; infinite if nothing was sent."""
+    """Return the 95th percentile in seconds. Infinite if there are no samples."""
     seconds = [sample.seconds for sample in samples]
     if len(seconds) < 2:
         return seconds[0] if seconds else float("inf")
@@ -79,6 +79,6 @@ def p95(samples: Sequence[Sample]) -> float:
 
 
 def refused(samples: Sequence[Sample], expected: str) -> dict[str, int]:
-    """How many had another status than expected, by status."""
+    """Count the samples with another status than expected, by status."""
     statuses = [sample.status for sample in samples if sample.status != expected]
     return {status: statuses.count(status) for status in dict.fromkeys(statuses)}

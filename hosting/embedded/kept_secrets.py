@@ -1,4 +1,4 @@
-"""Secrets that are made once and kept in a file for their owner alone."""
+"""Secrets that are generated once and kept in files that only their owner can read."""
 
 import contextlib
 import errno
@@ -13,9 +13,13 @@ SECRET_BYTES = 36
 
 
 def kept_secret(path: Path) -> str:
-    """The secret in a file, which is made if it is missing. Letters, digits, - and _. Raises OSError."""
+    """Return the secret in a file. Generate it first if the file is missing. Raises OSError.
+
+    A generated secret has only letters, digits, - and _.
+    """
     if not path.exists():
-        # Written beside and then linked: it is there whole or not at all, and the first of two writers wins.
+        # Write a temporary file and link it. So the file is always complete, and the first of two
+        # writers wins.
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-") as file:
             file.write(secrets.token_urlsafe(SECRET_BYTES))
             file.flush()
@@ -26,10 +30,11 @@ def kept_secret(path: Path) -> str:
 
 
 def write_private(path: Path, text: str, account: Account | None) -> None:
-    """Write a file that only the account, or we ourselves, may read. Raises OSError.
+    """Write a file that only the account may read, or this process's user if `account` is None.
 
-    As root for an account, only in a folder that is the account's own: its processes may have put a link in the
-    folder's place, and must not have us write where they may not.
+    Root writes for an account only into a folder that belongs to the account. The account's
+    processes may have replaced the folder by a link, and root must not write where they may not.
+    Raises OSError.
     """
     as_root = account is not None and os.geteuid() == 0
     unfinished = f"{path.name}.part"

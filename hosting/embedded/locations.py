@@ -1,9 +1,12 @@
-"""Where the embedded servers keep their files and listen, and their passwords: all made from the data folder.
+"""The embedded servers' files, sockets and passwords. All are derived from the data folder.
 
-Both listen on unix sockets only, so no port can be taken and nobody else on the network can reach them. Both ask
-for a password besides: it is made when an address is first asked for, and kept in a file that only its owner reads.
-A socket's path may be 107 bytes long at most (`sun_path` in unix(7)); where the data folder's is too long,
-the sockets live in a private folder under the system's temporary folder instead, named after the data folder.
+Both servers listen only on unix sockets. So no port is needed, and the network can't reach them.
+Both require a password. It is generated when an address is first needed, and kept in a file that
+only its owner can read.
+
+A socket's path may have at most 107 bytes (`sun_path` in unix(7)). If it would be longer, the
+sockets are in a private folder in the system's temporary folder, which is named after the data
+folder.
 """
 
 import hashlib
@@ -15,11 +18,11 @@ from urllib.parse import quote
 from hosting.embedded.kept_secrets import kept_secret
 
 SOCKET_PATH_BYTES_MAX = 107
-POSTGRES_PORT = 5432  # names the socket's file only; nothing listens on TCP
+POSTGRES_PORT = 5432  # Only a part of the socket's name. Nothing listens on TCP.
 POSTGRES_USER = "exchange"
 POSTGRES_DATABASE = "exchange"
 DATA_DIR_MODE = 0o700
-# Everything that we put into a data folder.
+# The names of everything that the exchange puts into a data folder.
 DATA_NAMES = frozenset(
     {
         "metrics",
@@ -37,12 +40,15 @@ DATA_NAMES = frozenset(
 
 @dataclass(frozen=True)
 class Locations:
-    """Every path of the embedded servers, made from the absolute data folder."""
+    """All paths of the embedded servers. The data folder's path must be absolute."""
 
     data_dir: Path
 
     def make_data_dir(self) -> None:
-        """Make the data folder, for its owner alone; one that is there keeps its mode. Raises OSError."""
+        """Make the data folder, private to its owner.
+
+        An existing one keeps its mode. Raises OSError.
+        """
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         self.data_dir.mkdir(mode=DATA_DIR_MODE, exist_ok=True)
 
@@ -56,7 +62,7 @@ class Locations:
 
     @property
     def sockets(self) -> Path:
-        """The folder of both sockets."""
+        """The folder that contains both sockets."""
         inside = self.data_dir / "sockets"
         longest = len(str(inside / f".s.PGSQL.{POSTGRES_PORT}.lock").encode())
         if longest <= SOCKET_PATH_BYTES_MAX:

@@ -1,14 +1,16 @@
-"""The embedded PostgreSQL: made once, started, given its role and database, stopped.
+"""The embedded PostgreSQL: creates its cluster, role and database once, starts it and stops it.
 
-Durable as any: fsync and synchronous commit are on. Reachable through a unix socket in a private folder only, and
-with a password (see locations.py). The role of the exchange owns its database and is no superuser: it reads and
-writes no file. The superuser only sets the role up. It has no password: the socket tells who comes, and only the
-user that has started us may be it. So when root starts us, nothing that runs later can. Made for a small machine:
-about 64 MB of buffers, few processes.
+- It is durable: fsync and synchronous commit are on.
+- Only a unix socket in a private folder reaches it, with a password (see locations.py).
+- The exchange's role owns its database and is not a superuser, so it reads and writes no files.
+- The superuser only sets up the role. It has no password. Instead the socket identifies the
+  system's user, and only the user that started the exchange may connect as superuser. So if root
+  starts the exchange, no process can do so after root was given up.
+- It is configured for a small machine: 64 MB of buffers and few processes.
 
-A cluster is made beside its final place and renamed, so that a half-made one is never started. The first
-start takes about two seconds, later ones a fraction of one; after a crash PostgreSQL first syncs its files and
-reads up to MAX_WAL_SIZE of its log.
+A cluster is created in a temporary folder and renamed, so an incomplete one is never started. The
+first start takes about two seconds, later ones less than one. After a crash PostgreSQL first syncs
+its files and reads up to MAX_WAL_SIZE of its log.
 """
 
 import contextlib
@@ -46,14 +48,15 @@ START_SECONDS_MAX = 60.0
 START_ATTEMPTS_MAX = 3
 START_RETRY_SECONDS = 1.0
 MAX_WAL_SIZE = "512MB"
-STATUS_LINE = 7  # of postmaster.pid
+STATUS_LINE = 7  # The status is in this line of postmaster.pid, counted from 0.
 
-# pg_hba.conf: what it does not name is refused.
+# The contents of pg_hba.conf. All other connections are refused.
 ACCESS = f"""local all {SUPERUSER} peer map=starter
 local all all scram-sha-256
 """
 
-CONNECTIONS_MAX = 40  # of workers, operators' commands and other programs: API processes have theirs besides
+# Connections of workers, operators' commands and other programs. API processes have further ones.
+CONNECTIONS_MAX = 40
 
 SETTINGS = {
     "listen_addresses": "",
@@ -61,30 +64,30 @@ SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "full_page_writes": "on",
-    # After a crash PostgreSQL syncs all its files before it reads its log: in one call, where there is one, rather
-    # than in a thousand. Linux reports errors of that call since 5.8.
+    # After a crash PostgreSQL syncs all its files before it reads its log. On Linux one call does
+    # so instead of a thousand. Linux reports errors of this call since version 5.8.
     **({"recovery_init_sync_method": "syncfs"} if LINUX else {}),
-    # a small machine
+    # For a small machine.
     "shared_buffers": "64MB",
     "max_wal_size": MAX_WAL_SIZE,
     "min_wal_size": "128MB",
     "jit": "off",
     "autovacuum": "on",
     "max_parallel_workers_per_gather": "0",
-    "io_method": "sync",  # no processes of its own for reading
-    # nobody replicates from it
+    "io_method": "sync",  # No additional processes for reading.
+    # There are no replicas.
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_logical_replication_workers": "0",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m postgres %p ",
-    # Errors reach whoever sent the statement, who logs them; a key that is there already is no news at all.
+    # The client of a failed statement logs the error. Duplicate keys are expected and not logged.
     "log_min_messages": "fatal",
 }
 
-# Fast shutdown ends the sessions and writes a checkpoint; immediate leaves that to the next start. Both keep
-# every committed transaction.
+# SIGINT ends the sessions and writes a checkpoint. SIGQUIT leaves the checkpoint to the next start.
+# Both keep every committed transaction.
 STOP_STEPS = (StopStep(signal.SIGINT, 1.5), StopStep(signal.SIGQUIT, 0.5))
 LEFTOVER_STOP_STEPS = (StopStep(signal.SIGINT, 10.0), StopStep(signal.SIGQUIT, 5.0))
 
@@ -120,25 +123,25 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        """Start the server and return once it answers, with our role and database in place.
+        """Start the server and return once it answers and the role and the database exist.
 
-        Raises `ProcessError` where it does not start, and what `pause` raises.
+        Raises `ProcessError` if it does not start, and any exception of `pause`.
         """
         with data_folder_errors():
             self._stop_leftover()
             if not self.data.exists():
                 self._make_cluster()
             if not self._is_set_up:
-                self._write_access()
+                self._write_access_rules()
         self._start_process()
-        if self._is_set_up:  # and we may have given up root, without which we are no superuser
+        if self._is_set_up:  # This process may have given up root, and then can't be superuser.
             return
         try:
             self._ensure_database()
             self._is_set_up = True
         except psycopg.Error as error:
             raise ProcessError(
-                f"PostgreSQL on {self.data} has started but refuses to work: {error}"
+                f"PostgreSQL on {self.data} has started but can't be set up: {error}"
             ) from error
 
     def is_running(self) -> bool:
@@ -148,7 +151,7 @@ class PostgresServer:
         self.process.stop()
 
     def _command(self) -> list[str]:
-        # The setting is a list: quotes keep a folder with a comma in its name in one piece.
+        # The setting is a list, so a folder with a comma in its name needs quotes.
         folder = str(self.locations.sockets).replace('"', '""')
         settings = {
             **SETTINGS,
@@ -163,17 +166,18 @@ class PostgresServer:
         pid = read_pid(lock)
         if pid is not None:
             stop_leftover(pid, marker=f"-D {self.data} ", steps=LEFTOVER_STOP_STEPS, pause=self.pause)
-            if _exists(pid):
-                # The number now belongs to a stranger, and PostgreSQL would take it for itself and refuse to
-                # start.
+            if _process_exists(pid):
+                # Another program has this process id now. PostgreSQL would take it for a running
+                # server and not start.
                 lock.unlink(missing_ok=True)
         for stale in self.locations.sockets.glob(f".s.PGSQL.{POSTGRES_PORT}*"):
             stale.unlink()
 
     def _make_cluster(self) -> None:
-        """initdb wants a user that has a name. If ours has none it runs as another, for as long as it takes.
+        """Create the cluster with initdb, which needs a user that has a name.
 
-        The folder around it is closed to other processes of that user, and its result is given to our account.
+        If our account has no name, initdb runs as another user. The folder around the cluster is
+        closed to other processes of that user, and the result is given to our account.
         """
         around = self.data.with_name("postgres.unfinished")
         shutil.rmtree(around, ignore_errors=True)
@@ -192,12 +196,12 @@ class PostgresServer:
         around.rmdir()
         folder = os.open(self.data.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the new name is on disk before anything is written under it
+            os.fsync(folder)  # The new name must be on disk before anything is written in it.
         finally:
             os.close(folder)
 
-    def _write_access(self) -> None:
-        """Say who may connect: whoever has a role's password; as superuser, the user that we are now."""
+    def _write_access_rules(self) -> None:
+        """Write the access rules: roles need a password, and only the current user is superuser."""
         try:
             ourselves = pwd.getpwuid(os.geteuid()).pw_name
         except KeyError:
@@ -217,7 +221,7 @@ class PostgresServer:
             "--locale=C",
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
-            "--auth-local=reject",  # until _write_access
+            "--auth-local=reject",  # Changed by _write_access_rules.
             "--auth-host=reject",
             "--no-instructions",
         ]
@@ -231,7 +235,7 @@ class PostgresServer:
                     stderr=log,
                     start_new_session=True,
                     env=_environment(),
-                    # No thread runs where we start children.
+                    # preexec_fn is safe: the process has no other threads when it starts children.
                     preexec_fn=child_setup(account=maker, death_signal=signal.SIGKILL),  # noqa: PLW1509
                 )
             except OSError as error:
@@ -247,8 +251,8 @@ class PostgresServer:
                 process.wait()
         if process.returncode != 0:
             lines = output.read_text(errors="replace").strip().splitlines()
-            told = [line for line in lines if line.startswith("initdb:") or "FATAL:" in line] or lines
-            reason = told[0] if told else f"status {process.returncode}"
+            errors = [line for line in lines if line.startswith("initdb:") or "FATAL:" in line] or lines
+            reason = errors[0] if errors else f"status {process.returncode}"
             raise ProcessError(f"initdb of {self.data} failed: {reason}.{account_hint(maker)}")
         output.unlink()
 
@@ -262,7 +266,7 @@ class PostgresServer:
                         f"PostgreSQL does not start on {self.data}: see its message above."
                         f"{account_hint(self.account)}"
                     )
-                if attempts:  # sessions of one that was killed may take a moment to notice and go
+                if attempts:  # After a kill, sessions of the last run may need a moment to end.
                     self.pause(START_RETRY_SECONDS)
                 self.process.start()
                 attempts += 1
@@ -272,7 +276,10 @@ class PostgresServer:
         raise ProcessError(f"PostgreSQL on {self.data} did not answer within {START_SECONDS_MAX:.0f} s.")
 
     def _is_ready(self) -> bool:
-        """What `pg_ctl` asks too: connecting before the server is ready would put errors into the log."""
+        """Return whether the server is ready, according to the file that `pg_ctl` reads as well.
+
+        Connecting too early would put errors into the log.
+        """
         lock = self.data / "postmaster.pid"
         try:
             lines = lock.read_text().splitlines()
@@ -317,12 +324,12 @@ class PostgresServer:
 
 
 def _environment() -> dict[str, str]:
-    # The operator's PG* and LC_* variables are meant for other servers.
+    # PG* and LC_* variables in the environment are meant for other servers.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _exists(pid: int) -> bool:
+def _process_exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

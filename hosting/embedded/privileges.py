@@ -1,12 +1,13 @@
-"""How root is given up, and what happens in a child between fork and exec.
+"""Gives up root, and prepares a child process between fork and exec.
 
-Started by root, nothing of ours stays root: see accounts.py for the account. It often cannot reach its own files,
-because a folder above them is closed to everybody but root, as `/root` and the folders of `mktemp -d` are. Opening
-a folder that is not ours is out of the question. On Linux a process then keeps one capability: CAP_DAC_READ_SEARCH,
-with which it may enter any folder and read any file, but write none. Containers mostly take that one from root and
-leave CAP_DAC_OVERRIDE, which is kept there instead. docs/adr/0016-an-account-of-our-own.md says why.
+If root starts the exchange, no process stays root: see accounts.py for the account. The account
+often can't reach its own files, because a folder above them is closed to all users but root, such
+as `/root` and the folders of `mktemp -d`. The exchange must not open such a folder to others. So on
+Linux a process then keeps one capability, CAP_DAC_READ_SEARCH. It allows entering any folder and
+reading any file, but not writing. In most containers root lacks it and has CAP_DAC_OVERRIDE, which
+is kept there instead. docs/adr/0016-an-account-of-our-own.md gives the reasons.
 
-Invariant: what runs in the child only makes system calls on objects that the parent has prepared.
+Invariant: the code in the child only makes system calls on objects that the parent has prepared.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ PR_CAP_AMBIENT_RAISE = 2
 SECBIT_NO_SETUID_FIXUP = 1 << 2
 SECBIT_KEEP_CAPS = 1 << 4
 CAPABILITY_VERSION_3 = 0x20080522
-CAPABILITIES = range(32)  # of the first of the two words, which has all that matter here
+CAPABILITIES = range(32)  # In the first of two words, which has all that matter here.
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
 CAP_NET_BIND_SERVICE = 10
@@ -48,12 +49,13 @@ if LINUX:
 
 @dataclass(frozen=True)
 class Account:
-    """An account other than root that our processes run as.
+    """An account other than root that runs our processes.
 
-    `closed` is a path that it cannot reach without `capability`. Both are None if it reaches everything.
+    `closed` is a path that it can't reach without `capability`. Both are None if it reaches all
+    paths.
     """
 
-    name: str  # its number if it has no name
+    name: str  # The number if the account has no name.
     uid: int
     gid: int
     closed: Path | None = None
@@ -65,7 +67,7 @@ class Account:
         return 0 if self.capability is None else 1 << self.capability
 
     def own(self, path: Path) -> None:
-        """Give a file or folder that we made to this account; of a link, the link."""
+        """Give a file or folder to this account. A link is not followed."""
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
 
@@ -85,7 +87,7 @@ _HEADER = _CapabilityHeader(CAPABILITY_VERSION_3, 0)
 
 
 def held_capabilities() -> int:
-    """The capabilities that this process may use, as a mask; 0 on other systems than Linux."""
+    """Return the mask of this process's capabilities. 0 on other systems than Linux."""
     sets = (_CapabilitySet * 2)()
     if not LINUX or LIBC.capget(ctypes.byref(_HEADER), ctypes.byref(sets)) != 0:
         return 0
@@ -93,26 +95,27 @@ def held_capabilities() -> int:
 
 
 def give_up_root(account: Account | None, *, and_keep: int = 0) -> None:
-    """Run as `account` from now on, with its capabilities and those of the mask `and_keep`; no way leads back.
+    """Change from root to `account` for good, and do nothing if this process is not root.
 
-    Does nothing unless we are root. Raises `PermissionError` if root lacks CAP_SETUID or CAP_SETGID. To be called
-    before threads are started, which would keep their capabilities.
+    The process keeps the account's capabilities and the mask `and_keep`. Call it before threads are
+    started, because they would keep their capabilities. Raises `PermissionError` if root lacks
+    CAP_SETUID or CAP_SETGID.
     """
     if account is None or os.geteuid() != 0:
         return
     death_signal = ctypes.c_int(0)
     if LINUX:
         LIBC.prctl(PR_GET_PDEATHSIG, ctypes.addressof(death_signal), 0, 0, 0)
-    _become(account, account.capabilities | and_keep)
-    if LINUX:  # both are lost with the change of account
+    _change_account(account, account.capabilities | and_keep)
+    if LINUX:  # The change of account has reset both settings.
         LIBC.prctl(PR_SET_PDEATHSIG, death_signal.value, 0, 0, 0)
-        LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # what looks into /proc/self goes on to work
+        LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # Code that reads /proc/self needs this.
 
 
 def give_up_capability(capability: int) -> None:
-    """Go on without this capability; harmless if we do not have it."""
+    """Give up this capability, if this process has it."""
     if os.geteuid() != 0:
-        _keep_only(~(1 << capability))
+        _keep_capabilities(~(1 << capability))
 
 
 def child_setup(
@@ -122,11 +125,12 @@ def child_setup(
     cpu: int | None = None,
     and_keep: int = 0,
 ) -> Callable[[], None]:
-    """What a child of the calling process runs before its program: become `account`, stay on `cpu`, die with us.
+    """Return the function that a child runs before its program.
 
-    `death_signal` is what Linux sends the child when the thread that started it is gone, `kill -9` included.
-    Other systems have no such thing; there the next start finds what was left over. A child of an account keeps
-    its capabilities and those of the mask `and_keep`, and no other.
+    The child changes to `account` and stays on `cpu`. On Linux it gets `death_signal` when the
+    thread that started it ends, even by `kill -9`. On other systems the next start stops remaining
+    processes. A child of an account keeps the account's capabilities and the mask `and_keep`, and
+    no others.
     """
     parent = os.getpid()
 
@@ -134,38 +138,39 @@ def child_setup(
         if account is not None:
             kept = account.capabilities | and_keep
             if os.geteuid() == 0:
-                _become(account, kept)
+                _change_account(account, kept)
             else:
-                _keep_only(kept)
+                _keep_capabilities(kept)
         if LINUX and cpu is not None:
-            with contextlib.suppress(OSError):  # taken away since it was chosen: slower, but right
+            # The CPU may be unavailable by now. This is only slower.
+            with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, {cpu})
-        if LINUX:  # after the change of account, which clears it
+        if LINUX:  # This must follow the change of account, which clears the signal.
             LIBC.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
-            if os.getppid() != parent:  # it died before we asked to be told
+            if os.getppid() != parent:  # The parent died before the signal was set.
                 os._exit(1)
 
     return run
 
 
-def _become(account: Account, kept: int) -> None:
+def _change_account(account: Account, kept: int) -> None:
     if LINUX and kept:
         LIBC.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        # Without this access(2), by which initdb looks for its programs, takes no account of capabilities.
+        # Without this, access(2) ignores capabilities. initdb finds its programs with access(2).
         LIBC.prctl(PR_SET_SECUREBITS, SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(account.gid)
     os.setuid(account.uid)
     if LINUX:
         LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-        _keep_only(kept)
+        _keep_capabilities(kept)
 
 
-def _keep_only(mask: int) -> None:
-    """Keep what we have of these capabilities, also through exec, and no other.
+def _keep_capabilities(mask: int) -> None:
+    """Keep the held capabilities of this mask, also through exec, and no others.
 
-    Failure is not an error here: the files may be in reach without them. If they are not, the exec or the server
-    itself fails, and the message says what to do.
+    A failure is not an error here, because the files may be readable without them. If they are not,
+    the exec or the server itself fails, and its message says what to do.
     """
     if not LINUX:
         return

@@ -1,7 +1,7 @@
-"""Processes that we start, and those that an earlier run of us has left behind.
+"""Processes that this process starts, and processes that an earlier run has left behind.
 
-Each process leads a session and process group of its own, so that Ctrl-C in the terminal reaches us alone and
-we stop the others in order. Whatever it has started itself is in its group, and gone when it is gone.
+Each process leads its own session and process group. So Ctrl-C in the terminal reaches only this
+process, which stops the others in order. Children of a process are in its group and end with it.
 """
 
 import contextlib
@@ -22,18 +22,17 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.02
 KILL_WAIT_SECONDS = 1.0
 
-# Waits for so many seconds between two looks at something. The caller's may raise, to leave the wait for
-# good.
+# A function that waits for the given seconds between two checks. It may raise to end the waiting.
 Pause = Callable[[float], None]
 
 
 class ProcessError(RuntimeError):
-    """A process could not be started or did not do its work; the message is one line and says what to do."""
+    """A process could not start or failed. The message is one line and says what to do."""
 
 
 @dataclass(frozen=True)
 class StopStep:
-    """A signal, and how long to wait for the process to end before the next step."""
+    """A signal, and the time in which the process must end before the next step."""
 
     signal: signal.Signals
     seconds: float
@@ -41,24 +40,28 @@ class StopStep:
 
 @contextlib.contextmanager
 def data_folder_errors() -> Iterator[None]:
-    """Turn an `OSError` about a file of ours into a `ProcessError` that says what to do."""
+    """Turn an `OSError` about a file into a `ProcessError` that says what to do."""
     try:
         yield
     except OSError as error:
         raise ProcessError(
             f"the data folder can't be used: {error.strerror}: {error.filename}. "
-            "Make it yours, or set EXCHANGE_DATA_DIR to another folder."
+            "Change its owner to this user, or set EXCHANGE_DATA_DIR to another folder."
         ) from error
 
 
 def make_private(folder: Path, account: Account | None) -> None:
-    """Make a folder for its owner alone. One that is there must be ours: anybody may make folders in /tmp."""
+    """Make a folder that only its owner can open.
+
+    An existing folder must have the right owner and mode, because any user may make folders in
+    /tmp.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     owners = {os.geteuid()} | ({account.uid} if account else set())
     if not stat.S_ISDIR(found.st_mode) or found.st_uid not in owners or found.st_mode & 0o077:
         raise ProcessError(
-            f"{folder} must be a folder of ours that nobody else can open, and is not: remove it, "
+            f"{folder} must be a folder that only its owner can open, and the owner must be this user: remove it, "
             "or set EXCHANGE_DATA_DIR to a folder with a shorter path."
         )
     if account and found.st_uid != account.uid:
@@ -66,7 +69,7 @@ def make_private(folder: Path, account: Account | None) -> None:
 
 
 class OwnedProcess:
-    """A program that we start, look after and stop."""
+    """A program that this process starts, watches and stops."""
 
     def __init__(
         self,
@@ -82,10 +85,10 @@ class OwnedProcess:
         folder: Path | None = None,
         together: Sequence["OwnedProcess"] = (),
     ) -> None:
-        """`together` are asked to stop when this one is: the time of each begins then, so that all take no longer
-        than the one that takes longest.
+        """`together` are processes that are asked to stop at the same time as this one.
 
-        `and_keep` are capabilities that it needs beyond those of its account, as a mask.
+        The stop times of all begin then, so stopping them takes only as long as the slowest.
+        `and_keep` is a mask of capabilities that it needs in addition to its account's.
         """
         self.name = name
         self.together = together
@@ -98,12 +101,12 @@ class OwnedProcess:
         self.environment = environment
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        self._asked_at: float | None = None  # to stop; of the monotonic clock
+        self._asked_at: float | None = None  # When it was asked to stop, by the monotonic clock.
 
     def start(self) -> None:
-        """Start the program, after ending what is left of its last run. Its output goes to our stderr.
+        """Start the program, after killing what remains of its last run.
 
-        Raises `ProcessError` where it can't be executed.
+        Its output goes to this process's stderr. Raises `ProcessError` if it can't be executed.
         """
         self.kill()
         try:
@@ -114,7 +117,7 @@ class OwnedProcess:
                 start_new_session=True,
                 cwd=self.folder,
                 env=dict(self.environment) if self.environment is not None else None,
-                # No thread runs where we start children.
+                # preexec_fn is safe: the process has no other threads when it starts children.
                 preexec_fn=child_setup(  # noqa: PLW1509
                     account=self.account,
                     death_signal=self.death_signal,
@@ -136,7 +139,7 @@ class OwnedProcess:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End the process and its group: the steps one after the other, then SIGKILL."""
+        """End the process and its group: run the steps in order, then send SIGKILL."""
         if self._process is None:
             return
         for each in (self, *self.together):
@@ -146,7 +149,7 @@ class OwnedProcess:
             if not self.is_running():
                 break
             if number:
-                _send(self._process.pid, step.signal)
+                _send_signal(self._process.pid, step.signal)
             deadline += step.seconds
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(max(0.0, deadline - time.monotonic()))
@@ -155,45 +158,46 @@ class OwnedProcess:
         self.kill()
 
     def _ask_to_stop(self) -> None:
-        """Send the signal of the first step, once."""
+        """Send the signal of the first step, if it was not sent before."""
         if self._process is not None and self._asked_at is None and self.is_running():
             self._asked_at = time.monotonic()
-            _send(self._process.pid, self.stop_steps[0].signal)
+            _send_signal(self._process.pid, self.stop_steps[0].signal)
 
     def kill(self) -> None:
         """End the process and its group at once."""
         if self._process is None:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: not permitted on a dead group
+        # macOS raises PermissionError for a dead group.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._process = None
         self._asked_at = None
 
 
-def _send(pid: int, number: signal.Signals) -> None:
+def _send_signal(pid: int, number: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-        os.kill(pid, signal.SIGCONT)  # one that is suspended would not notice
+        os.kill(pid, signal.SIGCONT)  # A suspended process would not handle the signal.
 
 
 def account_hint(account: Account | None) -> str:
-    """A sentence for messages about a failure that the change of account may have caused."""
+    """Return a sentence for messages about a failure that the change of account may have caused."""
     if account is None:
         return ""
     return (
-        f" As we are root it runs as {account.name}, which must be able to reach that path:"
-        " run as an ordinary user, or set POSTGRES_URI and REDIS_URL to use other servers."
+        f" Started by root, it runs as {account.name}, which must be able to reach that path:"
+        " start as an ordinary user, or set POSTGRES_URI and REDIS_URL to use other servers."
     )
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process; empty where there is no such process, or only its zombie."""
+    """Return a process's command line, or an empty text if it does not exist or is a zombie."""
     try:
         if Path("/proc/self/cmdline").exists():
             return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        listed = subprocess.run(  # noqa: S603 - a number is all that we pass
-            ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607 - wherever the system keeps it
+        listed = subprocess.run(  # noqa: S603 - the only input is a number
+            ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607 - found through PATH
             capture_output=True,
             text=True,
             check=False,
@@ -204,7 +208,7 @@ def command_line(pid: int) -> str:
 
 
 def read_pid(path: Path) -> int | None:
-    """The process id in the first line of a file; None where there is no file or no number in it."""
+    """Return the process id in the first line of a file. None if there is no file or no number."""
     try:
         lines = path.read_text().splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
@@ -213,14 +217,14 @@ def read_pid(path: Path) -> int | None:
 
 
 def stop_leftover(pid: int, *, marker: str, steps: Sequence[StopStep], pause: Pause) -> None:
-    """Stop a process that is not our child, if its command line contains `marker`.
+    """Stop a process that is not a child, if its command line contains `marker`.
 
-    The marker tells it from a stranger that has been given the number of a dead process of ours.
+    Without the marker, it is another program that got the process id of a dead process.
     """
     for step in (*steps, StopStep(signal.SIGKILL, KILL_WAIT_SECONDS)):
         if marker not in command_line(pid):
             return
-        _send(pid, step.signal)
+        _send_signal(pid, step.signal)
         deadline = time.monotonic() + step.seconds
         while marker in command_line(pid) and time.monotonic() < deadline:
             pause(POLL_SECONDS)

@@ -1,10 +1,10 @@
-"""The embedded servers together: what `serve` and the tests start and stop."""
+"""Both embedded servers together, as `serve` and the tests start and stop them."""
 
 import time
 from pathlib import Path
 from types import TracebackType
 
-from hosting.embedded.accounts import prepare_account, reaching
+from hosting.embedded.accounts import prepare_account, with_needed_capability
 from hosting.embedded.binaries import postgres_program, valkey_program
 from hosting.embedded.locations import Locations
 from hosting.embedded.postgres import PostgresServer
@@ -14,12 +14,13 @@ from hosting.embedded.valkey import VALKEY_MEGABYTES_DEFAULT, ValkeyServer
 
 
 class EmbeddedServers:
-    """PostgreSQL and Valkey on one data folder, either or both; also a context manager.
+    """PostgreSQL, Valkey or both on one data folder. Also a context manager.
 
-    One at a time per data folder: what an earlier run has left running there is stopped first.
-    `pause(seconds)` is called while waiting, and may raise to give up. Valkey stays on `valkey_cpu` and takes
-    `valkey_megabytes` of memory at most. PostgreSQL has `api_connections` for API processes, beside
-    those for everything else; with `creates_databases`, which tests need, the exchange's role may create databases.
+    A data folder has one running server of each kind, so servers of an earlier run are stopped
+    first. `pause(seconds)` is called while waiting, and may raise to end the waiting. Valkey stays
+    on `valkey_cpu` and uses at most `valkey_megabytes` of memory. PostgreSQL has `api_connections`
+    for API processes, in addition to all others. With `creates_databases`, which tests need, the
+    exchange's role may create databases.
     """
 
     def __init__(
@@ -48,8 +49,8 @@ class EmbeddedServers:
     def start(self) -> None:
         """Start the servers and return once they answer.
 
-        Raises `ProcessError` where a server does not start or a folder is not ours to use, and what `pause`
-        raises. In both cases nothing is left running.
+        Raises `ProcessError` if a server does not start or a folder has another owner, and any
+        exception of `pause`. In all these cases no server is left running.
         """
         try:
             self.prepare()
@@ -60,14 +61,14 @@ class EmbeddedServers:
             raise
 
     def stop(self) -> None:
-        """Stop the servers in reverse order; what is not running is left alone."""
+        """Stop the running servers in reverse order."""
         for server in reversed(self.servers):
             server.stop()
 
     def prepare(self, *folders: Path) -> None:
-        """Make the data folder and the sockets' private folder, and decide as whom the servers run.
+        """Make the data folder and the sockets' private folder, and choose the servers' account.
 
-        `folders` are given to the same account. Raises `ProcessError` if it can't be done.
+        `folders` are given to the same account. Raises `ProcessError` if a folder can't be used.
         """
         with data_folder_errors():
             self.account = prepare_account(self.locations, *folders)
@@ -76,7 +77,7 @@ class EmbeddedServers:
             self.servers.append(
                 PostgresServer(
                     self.locations,
-                    self._reaching(postgres_program("postgres")),
+                    self._account_for(postgres_program("postgres")),
                     self._pause,
                     api_connections=self._api_connections,
                     creates_databases=self._creates_databases,
@@ -86,18 +87,18 @@ class EmbeddedServers:
             self.servers.append(
                 ValkeyServer(
                     self.locations,
-                    self._reaching(valkey_program()),
+                    self._account_for(valkey_program()),
                     self._pause,
                     cpu=self._valkey_cpu,
                     megabytes=self._valkey_megabytes,
                 )
             )
         processes = [server.process for server in self.servers]
-        for process in processes:  # neither needs the other for its end
+        for process in processes:  # Neither needs the other to stop.
             process.together = processes
 
-    def _reaching(self, program: Path) -> Account | None:
-        return reaching(self.account, self.locations.data_dir, program)
+    def _account_for(self, program: Path) -> Account | None:
+        return with_needed_capability(self.account, self.locations.data_dir, program)
 
     def __enter__(self) -> "EmbeddedServers":
         self.start()

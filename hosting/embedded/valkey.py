@@ -1,9 +1,9 @@
-"""The embedded Valkey: started, awaited, stopped.
+"""The embedded Valkey: starts it, waits for its answer, and stops it.
 
-It writes nothing to disk, on purpose. An order is acknowledged after its commit in PostgreSQL and never
-before, so whatever Valkey loses was never acknowledged, and the book's mirror and the channel layer are
-rebuilt from the database. Full memory is an error for the writer (noeviction): a stream of orders from which
-entries vanish would be worse.
+It intentionally writes nothing to disk. An order is acknowledged only after its commit in
+PostgreSQL, so no acknowledged order is lost with Valkey. The books' mirrors and the channel layer
+are rebuilt. If its memory is full, writes fail (noeviction), because a stream of orders must not
+lose entries.
 """
 
 import signal
@@ -40,7 +40,7 @@ SETTINGS = {
     "maxmemory-policy": "noeviction",
     "maxclients": "1000",
     "daemonize": "no",
-    "set-proc-title": "no",  # the command line goes on to name the data folder
+    "set-proc-title": "no",  # The command line must keep the data folder.
     "loglevel": "warning",
 }
 
@@ -63,13 +63,12 @@ class ValkeyServer:
         self.locations = locations
         self.data = locations.valkey_data
         self.account = account
-        # A file of its own: Valkey warns about settings of the kernel that only matter to one that saves to
-        # disk.
+        # Valkey has its own log file, because it warns about kernel settings that matter only for
+        # saving to disk.
         self.log = self.data / "valkey.log"
         self.megabytes = megabytes
-        self.configuration = (
-            self.data / "valkey.conf"
-        )  # the password: command lines are for everybody to read
+        # The password is in a file, because every user can read command lines.
+        self.configuration = self.data / "valkey.conf"
         self.pid_file = self.data / "valkey.pid"
         self.process = OwnedProcess(
             self.name, self._command(), stop_steps=STOP_STEPS, account=account, cpu=cpu
@@ -78,7 +77,7 @@ class ValkeyServer:
     def start(self) -> None:
         """Start the server and return once it answers.
 
-        Raises `ProcessError` where it does not start, and what `pause` raises.
+        Raises `ProcessError` if it does not start, and any exception of `pause`.
         """
         with data_folder_errors():
             make_private(self.data, self.account)
@@ -120,12 +119,12 @@ class ValkeyServer:
                 else:
                     return
         raise ProcessError(
-            f"Valkey does not start on {self.data}: {self._last_words()}{account_hint(self.account)}"
+            f"Valkey does not start on {self.data}: {self._last_log_line()}{account_hint(self.account)}"
         )
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         try:
             lines = self.log.read_text(errors="replace").strip().splitlines()
         except FileNotFoundError:
             lines = []
-        return lines[-1] if lines else "its message is above."
+        return lines[-1] if lines else "see its message above."

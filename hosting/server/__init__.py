@@ -1,10 +1,13 @@
-"""The edge: what a connection may send, for how long, and how its answers leave. For uvicorn.
+"""The server's edge: limits what connections send, and sends their answers. Runs in uvicorn.
 
     bytes -> http (RequestProtocol): heads, bodies, deadlines -> uvicorn's cycle -> exchange_site.asgi
                 |                                                                        |
                 +-> websocket (StreamProtocol): frames  <- answers (HeldAnswer, Unread) <-+
 
-`ends` has a connection's phases, and how it ends; `cycle` is one request with its answer. `connections` counts
-connections and what they keep, and enforces deadlines. `heads`, `parser`, `chunks` and `frames` read bytes and know
-no connection. Nothing is built from bytes that are beyond a bound.
+- `ends` has the phases of a connection, and its end.
+- `cycle` is one request with its answer.
+- `connections` counts connections and their memory, and enforces deadlines.
+- `heads`, `parser`, `chunks` and `frames` read bytes and do not know connections.
+
+Bytes beyond a limit are never parsed.
 """

@@ -1,4 +1,4 @@
-"""How answers leave: in one packet, and bounded together if clients do not read them."""
+"""Sends each answer in one packet, and limits the memory of answers that clients do not read."""
 
 import asyncio
 import logging
@@ -13,36 +13,37 @@ logger = logging.getLogger(__name__)
 
 
 class Unread:
-    """Answers that clients of this process have not taken: if there are too many, the oldest are given up.
+    """Answers that clients of this process have not read.
 
-    The size of what a client still has to take is read again only then, and at its next answer.
+    If there are too many, clients are cut off. The client that has not read for the longest time is
+    the first. A client's unread bytes are measured with each of its answers, and when there are too
+    many in all.
     """
 
     def __init__(self) -> None:
-        self._transports: dict[
-            asyncio.Transport, None
-        ] = {}  # the client that has not read for longest is first
-        self._bytes = 0  # at most
+        # The first transport is the one whose client has not read for the longest time.
+        self._transports: dict[asyncio.Transport, None] = {}
+        self._bytes = 0  # An upper bound.
 
     def look_at(self, transport: asyncio.Transport, written: int) -> None:
         """Call this after `written` bytes were written to a transport."""
         waiting = transport.get_write_buffer_size()
         if not waiting:
             return
-        if waiting <= written:  # all before it was taken
+        if waiting <= written:  # The client has read all earlier answers.
             self._transports.pop(transport, None)
         self._transports.setdefault(transport)
         self._bytes += waiting
         if self._bytes > settings.API_UNREAD_BYTES_MAX or len(self._transports) > settings.API_CONCURRENT_MAX:
-            self._count()
+            self._count_again()
 
-    def _count(self) -> None:
+    def _count_again(self) -> None:
         sizes = {transport: transport.get_write_buffer_size() for transport in self._transports}
         self._transports = {transport: None for transport, size in sizes.items() if size}
         self._bytes = sum(sizes.values())
         if self._bytes <= settings.API_UNREAD_BYTES_MAX:
             return
-        logger.warning("%d clients do not read their answers: the first are cut off", len(self._transports))
+        logger.warning("%d clients do not read their answers: the oldest are cut off", len(self._transports))
         for transport in list(self._transports):
             if self._bytes <= settings.API_UNREAD_BYTES_MAX // 2:
                 break
@@ -52,18 +53,19 @@ class Unread:
 
 
 class HeldAnswer:
-    """A transport that keeps what is written until the event loop has come round: one packet for head and body.
+    """A transport that keeps written bytes until the end of the event loop's turn.
 
-    uvicorn writes them one after the other and uvloop sends what is written at once, so that the client wakes up
-    twice. Replies come many at a time: all their answers leave in one go, when the last of them is made.
+    So head and body leave in one packet. uvicorn writes them separately, and uvloop sends each
+    write at once, which would wake the client twice. The worker's replies come many at a time. All
+    their answers are sent together once the last is made.
 
-    `on_close` runs in place of closing the transport, after everything was written.
+    `on_close` runs instead of closing the transport, after everything was written.
     """
 
     def __init__(self, transport: asyncio.Transport, on_close: Callable[[], object] | None = None) -> None:
         self.transport = transport
         self._on_close = on_close or transport.close
-        self.parts: list[bytes] = []  # written, and not sent yet
+        self.parts: list[bytes] = []  # Written but not sent yet.
 
     def write(self, data: bytes) -> None:
         if not self.parts:
@@ -71,7 +73,7 @@ class HeldAnswer:
         self.parts.append(data)
 
     def send(self) -> None:
-        """Write what is kept now; the client may have left meanwhile."""
+        """Send the kept bytes, if the client is still connected."""
         data, self.parts = b"".join(self.parts), []
         if data and not self.transport.is_closing():
             self.transport.write(data)
@@ -89,7 +91,7 @@ def _send_all(answers: list[HeldAnswer]) -> None:
     for answer in answers:
         try:
             answer.send()
-        except Exception:  # the others' answers must leave all the same
+        except Exception:  # The other answers must still be sent.
             logger.exception("an answer could not be sent")
             answer.transport.abort()
 

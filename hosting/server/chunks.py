@@ -1,4 +1,4 @@
-"""A body in chunks (RFC 9112, section 7.1), read strictly and with a bound on everything that is not content."""
+"""Reads chunked bodies (RFC 9112, section 7.1) strictly, and limits all bytes besides content."""
 
 import re
 
@@ -9,7 +9,7 @@ _TRAILER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n"
 
 
 class InvalidChunk(Exception):
-    """These bytes are not a chunked body."""
+    """The bytes are not a valid chunked body."""
 
 
 class ChunkOverhead(Exception):
@@ -19,20 +19,24 @@ class ChunkOverhead(Exception):
 class ChunkedBody:
     """Reads one body, in pieces of any size. Trailers are checked and dropped.
 
-    Each byte that is not content counts against REQUEST_CHUNK_OVERHEAD_BYTES_MAX, so that the line kept between two
-    pieces is bounded, and each trailer against REQUEST_HEADERS_MAX: short lines cost more time than their bytes do.
+    REQUEST_CHUNK_OVERHEAD_BYTES_MAX limits all bytes besides content, and so also the partial line
+    kept between two pieces. REQUEST_HEADERS_MAX limits the trailers, because many short lines take
+    more time than their bytes suggest.
     """
 
     def __init__(self) -> None:
         self.is_complete = False
-        self._left = 0  # bytes of the current chunk's content
-        self._line = b""  # the beginning of a line whose end has not come
+        self._left = 0  # Bytes of the current chunk's content that are still to come.
+        self._line = b""  # The beginning of an incomplete line.
         self._overhead = 0
         self._in_chunk = self._in_trailers = False
         self._trailers = 0
 
     def read(self, data: bytes) -> tuple[bytes, bytes]:
-        """The content in the data, and the bytes behind the body's end. Raises InvalidChunk, ChunkOverhead."""
+        """Return the content in the data, and the bytes after the body's end.
+
+        Raises InvalidChunk, ChunkOverhead.
+        """
         content: list[bytes] = []
         position, end = 0, len(data)
         while position < end and not self.is_complete:
@@ -46,7 +50,7 @@ class ChunkedBody:
         return b"".join(content), data[position:]
 
     def _read_line(self, data: bytes, position: int) -> int:
-        """Read to the end of a line, or keep what there is of it; the position behind."""
+        """Read to the end of a line, or keep the partial line. Return the position after it."""
         line_end = data.find(b"\n", position) + 1
         behind = line_end or len(data)
         self._overhead += behind - position
@@ -61,7 +65,7 @@ class ChunkedBody:
         return behind
 
     def _take_line(self, line: bytes) -> None:
-        if self._in_chunk:  # the end of the chunk's content
+        if self._in_chunk:  # The line ends the chunk's content.
             if line != b"\r\n":
                 raise InvalidChunk
             self._in_chunk = False

@@ -1,8 +1,10 @@
-"""The connections of an API process: how many there may be, what they may hold, and until when each must act.
+"""Limits the number, the memory and the time of an API process's connections.
 
-A connection waits (for its client to send a whole request) or works (on a request that is complete). Only waiting
-ones have a deadline, and only they are closed for others: the one that has waited longest first. WebSockets work
-as long as they are open. All steps take constant time; once a second all deadlines are read, which takes a
+A connection either waits for its client to send a complete request, or works on a complete request.
+Only waiting connections have a deadline. Only they are closed to make room for others, beginning
+with the one that has waited longest. A WebSocket works as long as it is open.
+
+All operations take constant time. Once a second all deadlines are checked, which takes a
 millisecond for 16,000 connections.
 """
 
@@ -21,21 +23,21 @@ from hosting.server.peers import Peers
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
-WEBSOCKETS_SHARE_MAX = 3 / 4  # of all connections
+WEBSOCKETS_SHARE_MAX = 3 / 4  # Share of all connections that may be WebSockets.
 NEVER = float("inf")
 
 
 class Closable(Protocol):
-    """What is known of a connection here."""
+    """The methods of a connection that this module calls."""
 
     def give_way(self) -> None:
-        """Close now: another connection, or the others' memory, needs the place."""
+        """Close the connection at once, to free its place or memory for others."""
 
     def drop_received(self) -> None:
-        """Give up what was received and is not worked on: the others' memory needs the room."""
+        """Drop received bytes that no request is worked on for, to free memory for others."""
 
     def miss_deadline(self) -> None:
-        """The client did not send in time."""
+        """The client did not send a request in time."""
 
 
 class Peer:
@@ -50,7 +52,7 @@ class Peer:
 
 
 class Place:
-    """One connection's place among all."""
+    """The place of one connection."""
 
     __slots__ = ("_connections", "bytes_held", "deadline", "is_websocket", "owner", "peer")
 
@@ -58,12 +60,12 @@ class Place:
         self._connections = connections
         self.owner = owner
         self.peer = peer
-        self.deadline = NEVER  # in the event loop's time
+        self.deadline = NEVER  # By the event loop's clock.
         self.bytes_held = 0
         self.is_websocket = False
 
     def work(self) -> None:
-        """A request is complete: the connection is not closed for another one."""
+        """Note that a request is complete, so the connection is not closed for others."""
         connections = self._connections
         connections.waiting.pop(self, None)
         if self.bytes_held:
@@ -72,21 +74,24 @@ class Place:
             self.peer.waiting.pop(self, None)
 
     def wait(self) -> None:
-        """The last request is answered. The caller sets the deadline."""
+        """Note that the last request is answered. The caller sets the deadline."""
         self._connections.waiting[self] = None
         if self.peer is not None:
             self.peer.waiting[self] = None
 
     def become_websocket(self) -> bool:
-        """From now on it counts in total only. False if there are too many: then nothing has changed."""
+        """Count the connection as a WebSocket, and no longer for its address.
+
+        Return False and change nothing if there are too many WebSockets.
+        """
         return self._connections.take_websocket(self)
 
     def hold(self, size: int) -> None:
-        """So many bytes that the connection has received are kept, for it or for its request."""
+        """Set how many received bytes are kept for the connection and its request."""
         self._connections.hold(self, size)
 
     def leave(self) -> None:
-        """The connection is closed. May be called more than once."""
+        """Free the place of a closed connection. May be called more than once."""
         self._connections.remove(self)
 
 
@@ -95,7 +100,8 @@ class Connections:
 
     def __init__(self, *, peers: Peers, total_max: int, per_address_max: int, bytes_max: int) -> None:
         self.waiting: OrderedDict[Place, None] = OrderedDict()
-        self.holding: OrderedDict[Place, None] = OrderedDict()  # bytes that may be given up
+        # Places with bytes that may be dropped.
+        self.holding: OrderedDict[Place, None] = OrderedDict()
         self._places: set[Place] = set()
         self._websockets = 0
         self._peers_of: dict[str, Peer] = {}
@@ -104,13 +110,13 @@ class Connections:
         self._per_address_max = per_address_max
         self._bytes = 0
         self._bytes_max = bytes_max
-        self._closed = self._refused = 0  # for want of room, since the last sweep
+        self._closed = self._refused = 0  # Because of a limit, since the last sweep.
 
     def __len__(self) -> int:
         return len(self._places)
 
     def admit(self, owner: Closable, address: str) -> Place | None:
-        """Return a place for a new connection, or None if all are taken: then close the connection."""
+        """Return a place for a new connection, or None if the caller must close it."""
         key = self._peers.key(address)
         peer = None
         if key is not None:
@@ -151,7 +157,7 @@ class Connections:
             del self._peers_of[peer.key]
 
     def take_websocket(self, place: Place) -> bool:
-        """WebSockets never give way, so that they may not take all places."""
+        """Count a WebSocket. They never give way, so they may not take all places."""
         if self._websockets >= self._total_max * WEBSOCKETS_SHARE_MAX:
             return False
         self._websockets += 1
@@ -172,7 +178,7 @@ class Connections:
             self.holding.pop(place, None)
 
     def sweep(self, now: float) -> None:
-        """Tell the connections whose deadline has passed, and the log how many had to go for others."""
+        """End connections that missed their deadline, and log how many were closed for others."""
         for place in [place for place in self.waiting if place.deadline <= now]:
             place.owner.miss_deadline()
         if self._closed or self._refused:
@@ -183,7 +189,10 @@ class Connections:
             self._closed = self._refused = 0
 
     def _close_one(self, waiting: "OrderedDict[Place, None]") -> bool:
-        """Close the connection that has gone longest without a complete request, if any is waiting."""
+        """Close the connection that has waited longest for a request.
+
+        Return False if none waits.
+        """
         for place in waiting:
             self.remove(place)
             place.owner.give_way()
@@ -193,9 +202,9 @@ class Connections:
         return False
 
     def _make_room(self) -> None:
-        """What is not worked on is given up, oldest first, until a quarter of the room is free.
+        """Drop bytes of unfinished requests, oldest first, until a quarter of the memory is free.
 
-        Requests that are worked on keep what they hold: their number is bounded (web/concurrency.py).
+        Complete requests keep their bytes. web/concurrency.py limits their number.
         """
         logger.warning("unfinished requests hold %d bytes: the oldest are cut off", self._bytes)
         while self.holding and self._bytes > self._bytes_max * 3 // 4:
@@ -208,14 +217,14 @@ class Connections:
 
 
 def _total_max() -> int:
-    """Bounded by the files that the process may open, too."""
+    """Return the limit of connections. The limit of open files may lower it."""
     open_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(settings.API_CONNECTIONS_MAX, open_files - settings.API_OPEN_FILES_RESERVED))
 
 
 @per_event_loop
 def current_connections() -> Connections:
-    """Those of the running event loop, whose deadlines are read from now on."""
+    """Return the running event loop's connections, and start to check their deadlines."""
     loop = asyncio.get_running_loop()
     total_max = _total_max()
     connections = Connections(
@@ -224,16 +233,16 @@ def current_connections() -> Connections:
         per_address_max=max(1, min(settings.API_CONNECTIONS_PER_ADDRESS_MAX, total_max // 2)),
         bytes_max=settings.API_RECEIVED_BYTES_MAX,
     )
-    _every(SWEEP_SECONDS, loop, lambda: connections.sweep(loop.time()))
+    _run_periodically(SWEEP_SECONDS, loop, lambda: connections.sweep(loop.time()))
     return connections
 
 
-def _every(seconds: float, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+def _run_periodically(seconds: float, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
     def run() -> None:
         loop.call_later(seconds, run)
         try:
             action()
         except Exception:
-            logger.exception("deadlines of connections could not be read")
+            logger.exception("deadlines of connections could not be checked")
 
     loop.call_later(seconds, run)

@@ -1,7 +1,8 @@
-"""One request and its answer: uvicorn's cycle, but a whole answer is written in one go.
+"""One request and its answer: uvicorn's cycle, but a whole answer is one write.
 
-Applications send an answer as two messages, its beginning and its body. uvicorn looks at each header with two
-regular expressions and makes two packets of them, which costs more than all else that a server does for an order.
+An application sends an answer as two messages, its start and its body. uvicorn checks each header
+with two regular expressions and makes two packets. This costs more than the rest of the server's
+work for an order.
 """
 
 from typing import Any, cast
@@ -15,16 +16,16 @@ WITHOUT_BODY = (204, 304)
 
 
 class WholeAnswerCycle(RequestResponseCycle):
-    """An answer in more than two messages is uvicorn's to send."""
+    """Writes answers of two messages. uvicorn writes all others."""
 
-    _begin: Any = None  # the beginning of an answer whose body has not come
-    _has_given = False  # the body's end to the application
+    _begin: Any = None  # The start of an answer whose body is still to come.
+    _body_delivered = False  # Whether the application has received the body's end.
 
     async def receive(self) -> ASGIReceiveEvent:
-        """A body that is whole is handed out at once. Everything else is uvicorn's to wait for."""
-        if self.more_body or self._has_given or self.disconnected or self.response_complete:
+        """Return a complete body at once. uvicorn waits for everything else."""
+        if self.more_body or self._body_delivered or self.disconnected or self.response_complete:
             return await super().receive()
-        self._has_given = True
+        self._body_delivered = True
         self.message_event.clear()
         self.flow.resume_reading()
         body, self.body = bytes(self.body), bytearray()
@@ -42,15 +43,18 @@ class WholeAnswerCycle(RequestResponseCycle):
                 if self.flow.write_paused and not self.disconnected:
                     await self.flow.drain()
                 if not self.disconnected:
-                    self._write(begin["status"], begin.get("headers", ()), message.get("body", b""))
+                    self._write_answer(begin["status"], begin.get("headers", ()), message.get("body", b""))
                 return
             await super().send(begin)
         await super().send(message)
 
-    def _write(self, status: int, headers: Any, body: bytes) -> None:
-        """Raises RuntimeError for an answer that a client would misread; then nothing was written."""
+    def _write_answer(self, status: int, headers: Any, body: bytes) -> None:
+        """Write a whole answer.
+
+        Raises RuntimeError for an answer that a client would misread, and writes nothing then.
+        """
         parts = [STATUS_LINE[status]]
-        headers = [*self.default_headers, *headers]  # the date
+        headers = [*self.default_headers, *headers]  # The default header is the date.
         length: int | None = None
         closes = False
         for name, value in headers:
@@ -85,7 +89,7 @@ class WholeAnswerCycle(RequestResponseCycle):
         self.on_response()
 
     async def send_500_response(self) -> None:
-        """In the shape of all errors."""
+        """Answer 500 in the format of all errors."""
         self._begin = None
         answer = internal_error()
         headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.items()]

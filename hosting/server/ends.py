@@ -1,12 +1,14 @@
-"""How an HTTP connection ends: refused, too slow, in favour of another one, or after its last answer.
+"""Ends HTTP connections: refused, too slow, closed for another one, or after the last answer.
 
 A connection is in one of six phases:
 
-    HEAD     bytes are kept until a head is whole; then the parser sees it, in one piece
-    BODY     so many bytes are still to come; CHUNKS: a chunked body is
-    WORKING  a request is complete; what the client sends meanwhile (pipelining) waits, and reading stops
-    UNREAD   the client has not taken the answers so far; what it sends meanwhile waits likewise
-    LINGER   the last answer was sent; what still comes is thrown away for a while, so that the client can read it
+    HEAD     bytes are kept until a head is complete; then the parser gets it in one piece
+    BODY     a known number of bytes of a body is still to come
+    CHUNKS   a chunked body is still to come
+    WORKING  a request is complete; bytes that follow (pipelining) are kept, and reading stops
+    UNREAD   the client has not read its answers; bytes that follow are kept likewise
+    LINGER   the last answer was sent; bytes that follow are discarded for a while, so that the
+             client can read the answer
 """
 
 import asyncio
@@ -35,12 +37,12 @@ class Phase(enum.IntEnum):
     LINGER = 5
 
 
-# Global names: a look-up in the enum takes longer, and each request needs several.
+# Global names are faster than look-ups in the enum, and each request needs several.
 HEAD, BODY, CHUNKS, WORKING, UNREAD, LINGER = Phase
 
 
 class OneAtATime(FlowControl):
-    """Reading stays paused while `is_full`, although uvicorn resumes it whenever the application asks for more."""
+    """Keeps reading paused while `is_full`, even if uvicorn resumes it for the application."""
 
     is_full = False
 
@@ -50,7 +52,7 @@ class OneAtATime(FlowControl):
 
 
 class EndingProtocol(HttpToolsProtocol):
-    """One connection's place among all, its deadline, and its end. Requests are the subclass's."""
+    """One connection's place, deadline and end. The subclass handles requests."""
 
     _place: Place | None = None
     _held: HeldAnswer
@@ -61,11 +63,11 @@ class EndingProtocol(HttpToolsProtocol):
         super().connection_made(cast("asyncio.Transport", self._held))
         self.flow = OneAtATime(self._held)  # type: ignore[arg-type]
         self._phase: Phase = HEAD
-        self._head = bytearray()  # of the next request, not whole yet
-        self._later: bytes = b""  # came while a request is worked on, or answers are not taken
-        self._left = 0  # bytes of the body, or of what may be thrown away
-        self._request_bytes = 0  # that head and body of the request take in memory
-        self._client_is_done = False  # it has shut down its sending side
+        self._head = bytearray()  # The incomplete head of the next request.
+        self._later: bytes = b""  # Bytes kept in the phases WORKING and UNREAD.
+        self._left = 0  # Bytes of the body still to come, or that may be discarded.
+        self._request_bytes = 0  # Memory of the request's head and body.
+        self._client_is_done = False  # The client has shut down its sending side.
         address = self.client[0] if self.client else ""
         self._place = current_connections().admit(self, address)
         if self._place is None:
@@ -81,26 +83,29 @@ class EndingProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more. It still gets its answers: true keeps our side open."""
+        """Note that the client sends no more.
+
+        Return True to keep the connection open for answers.
+        """
         self._client_is_done = True
-        self._held.send()  # if we return false, the transport closes itself
+        self._held.send()  # Send now, because the transport closes itself if this returns False.
         if self._place is None or self._phase == LINGER:
             return False
         if self._phase in (WORKING, UNREAD):
-            self._last_request_has_come()
+            self._mark_last_answer()
             return self._phase == WORKING or bool(self._later)
         if self._phase == HEAD and not self._head:
             return False
         self._refuse(incomplete_request())
         return True
 
-    def _last_request_has_come(self) -> None:
-        """If the client is done, and nothing waits, then the answer to come is the last one, and says so."""
+    def _mark_last_answer(self) -> None:
+        """Mark the next answer as the last one, if the client is done and no request is kept."""
         if self._client_is_done and self._phase == WORKING and not self._later:
             self.cycle.keep_alive = False
 
     def _refuse(self, answer: ErrorResponse) -> None:
-        """Answer in place of the application, and close."""
+        """Answer instead of the application, and close."""
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             cycle.disconnected = True
@@ -115,23 +120,23 @@ class EndingProtocol(HttpToolsProtocol):
         self._held.send()
 
     def _close(self) -> None:
-        """Close after the last answer; a client that is still sending gets time to read it."""
+        """Close after the last answer. A client that is still sending gets time to read it."""
         self._held.send()
         transport = self._held.transport
         if self._phase == LINGER or transport.is_closing():
             return
         if self._phase == HEAD and not self._head and not self._client_is_done:
-            transport.close()  # it is idle
+            transport.close()  # The connection is idle.
         elif self._client_is_done or (self._phase == WORKING and not self.flow.read_paused):
             transport.close()
         else:
             self._linger()
 
     def _linger(self) -> None:
-        """Tell the client that no more comes, and read on without looking at it.
+        """Tell the client that there is no further answer, and discard further bytes.
 
-        Closing while there is something to read makes the system reset the connection, and the client may lose
-        the answer.
+        If the connection were closed with unread bytes, the system would reset it, and the client
+        might lose the answer.
         """
         self._phase = LINGER
         self._left = settings.DISCARDED_BODY_BYTES_MAX
@@ -152,20 +157,20 @@ class EndingProtocol(HttpToolsProtocol):
         else:
             self.flow.resume_reading()
 
-    def _throw_away(self, data: bytes) -> None:
+    def _discard(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
             self._held.transport.abort()
 
     def shutdown(self) -> None:
-        """The server stops: a request that is under way is answered first."""
+        """Close for the server's stop, after answering a request that is in progress."""
         if self._phase in (HEAD, UNREAD, LINGER):
             self._held.close()
             self._held.transport.close()
         else:
             self.cycle.keep_alive = False
 
-    # What the place asks for
+    # Called for the place
 
     def give_way(self) -> None:
         self._place = None
@@ -173,11 +178,11 @@ class EndingProtocol(HttpToolsProtocol):
         self._held.transport.abort()
 
     def drop_received(self) -> None:
-        """The request that is worked on is answered. Those behind it are not, and the answer says so."""
+        """Drop the requests behind the current one. The current answer closes the connection."""
         if self._phase == WORKING and not self.cycle.response_started:
             self.cycle.keep_alive = False
             self._later = b""
-            self._hold(self._request_bytes)
+            self._count_held(self._request_bytes)
         else:
             self._held.transport.abort()
 
@@ -195,7 +200,7 @@ class EndingProtocol(HttpToolsProtocol):
         if self._place is not None:
             self._place.deadline = self.loop.time() + seconds
 
-    def _hold(self, size: int) -> None:
+    def _count_held(self, size: int) -> None:
         if self._place is not None:
             self._place.hold(size)
 

@@ -1,22 +1,25 @@
-"""Counts WebSocket frames before anything is made of them (RFC 6455, section 5.2)."""
+"""Counts WebSocket frames before they are parsed (RFC 6455, section 5.2)."""
 
 from collections import deque
 
 
 class FrameCounter:
-    """Of one connection's bytes, how many may be read on: at most `frames_max` frames begin within a second.
+    """Limits a connection to `frames_max` new frames in a second.
 
-    Every frame counts: messages, their further pieces, pings, pongs and closes. Only heads of frames are looked at.
+    Every frame counts: messages, continuations, pings, pongs and closes. Only frame heads are read.
     """
 
     def __init__(self, frames_max: int) -> None:
         self.is_exceeded = False
         self._begun_at: deque[float] = deque(maxlen=frames_max)
-        self._head = b""  # the beginning of a frame's head that has not come whole
-        self._left = 0  # bytes of the current frame, behind its head
+        self._head = b""  # The beginning of an incomplete frame head.
+        self._left = 0  # Bytes of the current frame after its head that are still to come.
 
     def allow(self, data: bytes, now: float) -> int:
-        """How many of the bytes belong to frames that are allowed. `now` is in seconds, and never goes back."""
+        """Return how many of the bytes belong to allowed frames.
+
+        `now` is in seconds, and never goes back.
+        """
         position, end = 0, len(data)
         while position < end and not self.is_exceeded:
             if self._left:
@@ -24,7 +27,7 @@ class FrameCounter:
                 self._left -= step
                 position += step
                 continue
-            if not self._head and not self._count(now):
+            if not self._head and not self._allow_frame(now):
                 return position
             missing = _head_bytes(self._head + data[position : position + 2]) - len(self._head)
             self._head += data[position : position + missing]
@@ -34,7 +37,7 @@ class FrameCounter:
                 self._head = b""
         return position
 
-    def _count(self, now: float) -> bool:
+    def _allow_frame(self, now: float) -> bool:
         recent = self._begun_at
         if len(recent) == recent.maxlen and now - recent[0] < 1.0:
             self.is_exceeded = True
@@ -44,7 +47,7 @@ class FrameCounter:
 
 
 def _head_bytes(head: bytes) -> int:
-    """The length of a head that begins so; 2 if that can't be told yet."""
+    """Return the length of a frame head that begins like this. 2 if it is not known yet."""
     if len(head) < 2:
         return 2
     extended = {126: 2, 127: 8}.get(head[1] & 0x7F, 0)

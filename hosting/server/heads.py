@@ -1,8 +1,9 @@
-"""The head of a request: its bounds, and what RFC 9112 and 9110 ask of it beyond the parser's own checks.
+"""Checks a request's head: its limits, and the rules of RFC 9112 and 9110 that the parser omits.
 
-The parser (llhttp) refuses what is no header line: spaces before the colon, folded lines, lines that end without
-CR, control characters, a repeated Content-Length, Transfer-Encoding beside Content-Length. What it lets through is
-refused here: other versions and protocols, more than one space in the request line, Host, codings, expectations.
+The parser (llhttp) refuses invalid header lines: spaces before the colon, folded lines, lines that
+end without CR, control characters, a repeated Content-Length, or Transfer-Encoding with
+Content-Length. This module refuses other versions and protocols, more than one space in the request
+line, and invalid Host, Transfer-Encoding and Expect headers.
 """
 
 import functools
@@ -22,17 +23,16 @@ from web.errors import (
     uri_too_long,
 )
 
-# Looked up once: django.conf.settings takes half a microsecond each time.
+# These are read once, because reading django.conf.settings takes half a microsecond.
 _HEAD_BYTES_MAX = settings.REQUEST_HEAD_BYTES_MAX
 _HEADERS_MAX = settings.REQUEST_HEADERS_MAX
 _URL_BYTES_MAX = settings.REQUEST_URL_BYTES_MAX
 
 HOSTS_REMEMBERED_MAX = 1_000
-REQUEST_LINE_EXTRA_BYTES = 64  # of a request line, for method, version and spaces
+REQUEST_LINE_EXTRA_BYTES = 64  # For the method, the version and spaces in a request line.
 METHOD_BYTES_MAX = 32
-HEAD_CHECKED = (
-    "exchange.head_checked"  # in a scope: the server below has kept the bounds and rules of this module
-)
+# A scope with this key comes from a server that has applied this module's checks.
+HEAD_CHECKED = "exchange.head_checked"
 VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 # uri-host [ ":" port ], RFC 9110, section 7.2. Lists, paths and user names are not allowed.
@@ -47,8 +47,8 @@ class Refused(Exception):
 
 
 def check_beginning(head: bytes | bytearray) -> None:
-    """Raises Refused for the beginning of a head that can't become a request, however it goes on."""
-    if not 65 <= head[0] <= 90:  # methods are in capitals: TLS, for example, begins otherwise
+    """Raise Refused if no valid head can begin like this."""
+    if not 65 <= head[0] <= 90:  # Methods are in capitals. TLS, for example, is not.
         raise Refused(malformed_request())
     if len(head) > METHOD_BYTES_MAX and head.find(b" ", 0, METHOD_BYTES_MAX) < 0:
         raise Refused(malformed_request())
@@ -60,7 +60,10 @@ def check_beginning(head: bytes | bytearray) -> None:
 
 
 def check_bounds(head: bytes) -> tuple[bytes, str]:
-    """The target and the version of a whole head, with the empty line that ends it. Raises Refused."""
+    """Check a whole head, including its final empty line. Return its target and version.
+
+    Raises Refused.
+    """
     if len(head) > _HEAD_BYTES_MAX:
         check_beginning(head)
     line_end = head.find(b"\r\n")
@@ -78,19 +81,22 @@ def check_bounds(head: bytes) -> tuple[bytes, str]:
 
 
 class Framing(NamedTuple):
-    """How the body of a request comes."""
+    """The framing of a request's body."""
 
     length: int
     chunked: bool
     expects_continue: bool
 
 
-# Header lines that say how a request is framed. `read_framing` looks at no others.
+# The headers that define a request's framing. `read_framing` reads only these.
 FRAMING_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
 def read_framing(version: str, headers: list[tuple[bytes, bytes]]) -> Framing:
-    """From the FRAMING_HEADERS of a request, in lower case. Raises Refused."""
+    """Return the framing from a request's FRAMING_HEADERS.
+
+    Names are in lower case. Raises Refused.
+    """
     hosts = lengths = length = 0
     chunked = expects_continue = False
     for name, value in headers:
@@ -124,29 +130,35 @@ def _is_host(value: bytes) -> bool:
 
 
 def head_refusal(scope: Mapping[str, Any]) -> ErrorResponse | None:
-    """What to answer to a request of a server that does not check heads itself; None if it may go on."""
+    """Check a request from a server that does not check heads itself.
+
+    Return the refusal, or None if the request is valid.
+    """
     headers = scope["headers"]
     if len(headers) > _HEADERS_MAX:
-        return _closing(too_many_headers())
+        return _with_close(too_many_headers())
     if len(scope["path"]) + len(scope.get("query_string", b"")) > _URL_BYTES_MAX:
-        return _closing(uri_too_long())
+        return _with_close(uri_too_long())
     try:
         framing_headers = [(name, value) for name, value in headers if name in FRAMING_HEADERS]
         read_framing(scope.get("http_version", "1.1"), framing_headers)
     except Refused as refused:
-        return _closing(refused.answer)
+        return _with_close(refused.answer)
     except ValueError:
-        return _closing(malformed_request("Content-Length is not a number."))
+        return _with_close(malformed_request("Content-Length is not a number."))
     return None
 
 
-def _closing(answer: ErrorResponse) -> ErrorResponse:
+def _with_close(answer: ErrorResponse) -> ErrorResponse:
     answer["Connection"] = "close"
     return answer
 
 
 def split_target(url: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a request's target, in origin form, absolute form, or an asterisk. Raises Refused."""
+    """Return path and query of a request's target. Raises Refused.
+
+    The target may be in origin form, in absolute form, or an asterisk.
+    """
     if b"#" in url:
         raise Refused(malformed_request("A fragment (#) does not belong into a request."))
     path, _, query = url.partition(b"?")

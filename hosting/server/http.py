@@ -1,9 +1,10 @@
-"""One HTTP connection's requests: bounded heads and bodies, deadlines, one request at a time.
+"""One HTTP connection's requests: limited heads and bodies, deadlines, one request at a time.
 
-hosting/server/ends.py tells the phases of a connection, and how it ends.
+hosting/server/ends.py has the phases of a connection, and its end.
 
-Only the first four bytes that are missing to a head's end are looked for again with each packet, so that a head in
-single bytes costs what it weighs. What is kept of a request is counted; once it is answered, nothing is kept.
+With each packet the search for a head's end goes back by three bytes only, so a head sent in single
+bytes takes linear time. The kept bytes of a request are counted. Once it is answered, none are
+kept.
 """
 
 import asyncio
@@ -21,23 +22,28 @@ from hosting.server.parser import HeadParser
 from web.errors import chunk_overhead, head_too_large, incomplete_request, too_busy
 
 HEAD_END = b"\r\n\r\n"
-WEBSOCKET_LINE_BYTES_MAX = 8_000  # of a header of a handshake; the library takes 8,192 with name and line end
-SMALL_BYTES = 6 * 1024  # a request that came whole and takes no more is not counted among what is held
-HEADER_BYTES = 200  # that a header line takes in memory, beside its text
-_BODY_WAITS_BYTES_MAX = 64 * 1024  # of a body, until the application takes some
-_KEEP_ALIVE_SECONDS = settings.API_KEEP_ALIVE_SECONDS  # looked up once: a look-up takes half a microsecond
+# Name and value of a handshake's header. The library allows 8,192 bytes with separator and line
+# end.
+WEBSOCKET_LINE_BYTES_MAX = 8_000
+# A complete request up to this size is not counted among the kept bytes.
+SMALL_BYTES = 6 * 1024
+HEADER_BYTES = 200  # Memory of a header line, besides its text.
+# If more of a body waits for the application, reading is paused.
+_BODY_WAITS_BYTES_MAX = 64 * 1024
+# This is read once, because reading a setting takes half a microsecond.
+_KEEP_ALIVE_SECONDS = settings.API_KEEP_ALIVE_SECONDS
 
 
 class RequestProtocol(EndingProtocol):
-    """uvicorn's, whose requests come bounded and one at a time."""
+    """uvicorn's protocol with limits. It handles one request at a time."""
 
     parser: HeadParser  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.parser = HeadParser()
-        self._empty_bytes = 0  # of empty lines before a head
-        self._chunks = _NO_CHUNKS  # each body gets its own
-        self._has_asked = False  # at least one request was complete
+        self._empty_bytes = 0  # Bytes of empty lines before a head.
+        self._chunks = _NO_CHUNKS  # Each chunked body gets its own.
+        self._has_had_request = False  # Whether a request was complete.
         self._opens_websocket = False
         super().connection_made(transport)
 
@@ -45,7 +51,7 @@ class RequestProtocol(EndingProtocol):
         self.parser.close()
         super().connection_lost(exc)
 
-    # What comes
+    # Received bytes
 
     def data_received(self, data: bytes) -> None:
         if self._place is None:
@@ -60,7 +66,7 @@ class RequestProtocol(EndingProtocol):
                 elif phase == CHUNKS:
                     data = self._take_chunks(data)
                 elif phase == LINGER:
-                    self._throw_away(data)
+                    self._discard(data)
                     return
                 else:
                     self._keep_for_later(data)
@@ -71,13 +77,13 @@ class RequestProtocol(EndingProtocol):
                     return
 
     def _take_head(self, data: bytes) -> bytes:
-        """Take what belongs to the next head, and begin its request if it is whole. Returns the rest."""
+        """Read the next head, and begin its request if it is complete. Return the rest."""
         if self._held.parts:
-            self._held.send()  # which tells whether the client takes its answers
+            self._held.send()  # This finds out whether the client reads its answers.
             if self._phase != HEAD:
                 return data
         if not self._head:
-            if data[0] in HEAD_END:  # empty lines between requests are allowed (RFC 9112, section 2.2)
+            if data[0] in HEAD_END:  # RFC 9112, section 2.2, allows empty lines between requests.
                 size = len(data)
                 data = data.lstrip(HEAD_END)
                 self._empty_bytes += size - len(data)
@@ -90,14 +96,15 @@ class RequestProtocol(EndingProtocol):
                 whole = end == len(data)
                 self._begin_request(data if whole else data[:end])
                 return self._after_head(b"" if whole else data[end:])
-            if self._has_asked:  # the first head's deadline runs from the connection's beginning
+            # The first head's deadline was set when the connection opened.
+            if self._has_had_request:
                 self._wait_until(settings.REQUEST_HEAD_SECONDS_MAX)
         searched = max(0, len(self._head) - len(HEAD_END) + 1)
         self._head += data
         end = self._head.find(HEAD_END, searched) + len(HEAD_END)
         if end < len(HEAD_END):
             check_beginning(self._head)
-            self._hold(len(self._head))
+            self._count_held(len(self._head))
             return b""
         head, rest = bytes(self._head[:end]), bytes(self._head[end:])
         self._head.clear()
@@ -117,7 +124,7 @@ class RequestProtocol(EndingProtocol):
         text = path.decode("ascii")
         self._request_bytes = size = len(head) + HEADER_BYTES * len(parser.headers)
         if size > SMALL_BYTES:
-            self._hold(size)
+            self._count_held(size)
         self.cycle = WholeAnswerCycle(
             scope={
                 "type": "http",
@@ -155,13 +162,13 @@ class RequestProtocol(EndingProtocol):
         self._start_asgi_task(self.cycle, self.app)
 
     def _after_head(self, rest: bytes) -> bytes:
-        """Go on behind a head: with a body, with the work, or as a WebSocket."""
+        """Continue after a head: read the body, complete the request, or open a WebSocket."""
         if self._opens_websocket:
             self._become_websocket(rest)
             return b""
         if self._phase == HEAD:
             self._complete_request()
-        elif self._phase == BODY and self._left == len(rest) <= SMALL_BYTES:  # an order, as a rule
+        elif self._phase == BODY and self._left == len(rest) <= SMALL_BYTES:  # Usually an order.
             self.parser.skip_body(rest)
             self.cycle.waiting_for_100_continue = False
             self.cycle.body += rest
@@ -197,23 +204,23 @@ class RequestProtocol(EndingProtocol):
         return rest
 
     def _deliver(self, content: bytes) -> None:
-        """Hand a part of the body to the application."""
+        """Pass a part of the body to the application."""
         cycle = self.cycle
-        cycle.waiting_for_100_continue = False  # the client did not wait for it
+        cycle.waiting_for_100_continue = False  # The client did not wait for 100.
         if cycle.response_complete:
             return
-        # What is beyond the largest form is thrown away.
+        # Bytes beyond the largest form are discarded, so they take no memory.
         self._request_bytes = min(self._request_bytes + len(content), settings.PAGE_FORM_BYTES_MAX)
         cycle.body += content
         if len(cycle.body) > _BODY_WAITS_BYTES_MAX:
             self.flow.pause_reading()
         if self._request_bytes > SMALL_BYTES:
-            self._hold(self._request_bytes)
+            self._count_held(self._request_bytes)
         cycle.message_event.set()
 
     def _complete_request(self) -> None:
         self._phase = WORKING
-        self._has_asked = True
+        self._has_had_request = True
         cycle = self.cycle
         cycle.more_body = False
         cycle.message_event.set()
@@ -221,18 +228,18 @@ class RequestProtocol(EndingProtocol):
             self._place.deadline = NEVER
             self._place.work()
 
-    # What comes too early
+    # Bytes that arrive too early
 
     def _keep_for_later(self, data: bytes) -> None:
-        """The next requests wait until this one is answered; nothing more is read meanwhile."""
+        """Keep the next requests until this one is answered, and stop reading."""
         if self._phase == UNREAD or self.cycle.keep_alive:
             self._later += data
-            self._hold(len(self._later) + self._request_bytes)
+            self._count_held(len(self._later) + self._request_bytes)
         self.flow.pause_reading()
         self.flow.is_full = True
 
-    def _go_on(self) -> None:
-        """With what the client sent too early, and with reading."""
+    def _resume_requests(self) -> None:
+        """Continue with the kept bytes, and resume reading."""
         data, self._later = self._later, b""
         self.flow.is_full = False
         self.data_received(data)
@@ -244,10 +251,10 @@ class RequestProtocol(EndingProtocol):
         elif self._phase in (HEAD, BODY, CHUNKS):
             self._refuse(incomplete_request())
         else:
-            self._last_request_has_come()
+            self._mark_last_answer()
 
     def pause_writing(self) -> None:
-        """The client has not taken what was written: no further answer is made for it until it has."""
+        """Handle no further request until the client has read the written bytes."""
         super().pause_writing()
         if self._phase == HEAD:
             self._phase = UNREAD
@@ -256,7 +263,7 @@ class RequestProtocol(EndingProtocol):
         super().resume_writing()
         if self._phase == UNREAD:
             self._phase = HEAD
-            self._go_on()
+            self._resume_requests()
 
     # The answer
 
@@ -267,12 +274,12 @@ class RequestProtocol(EndingProtocol):
             return
         is_closing = self._held.transport.is_closing()
         if self._phase != WORKING and not is_closing:
-            self._close()  # it was answered before it had come: what follows can't be told from it
+            self._close()  # It was answered before its end, so the next request can't be found.
             return
         place.deadline = self.loop.time() + _KEEP_ALIVE_SECONDS
         place.wait()
         if is_closing:
-            return  # it ends when the client has taken the answer
+            return  # The connection ends once the client has read the answer.
         self.cycle = None  # type: ignore[assignment]
         self.parser.forget()
         self._request_bytes = 0
@@ -282,7 +289,7 @@ class RequestProtocol(EndingProtocol):
         if self._later:
             self._held.send()
             if self._phase == HEAD:
-                self._go_on()
+                self._resume_requests()
         elif self.flow.read_paused:
             self.flow.is_full = False
             self.flow.resume_reading()
@@ -290,16 +297,16 @@ class RequestProtocol(EndingProtocol):
     # WebSockets
 
     def _is_handshake(self) -> bool:
-        """Whether the library can take it; other requests that name the protocol are ordinary ones.
+        """Return whether the WebSocket library can handle the request.
 
-        An ordinary one that offers another protocol is answered as what it is (RFC 9110, section 7.8).
+        Other requests with an Upgrade header are answered as HTTP (RFC 9110, section 7.8).
         """
         parser = self.parser
         if (parser.method, parser.version) != ("GET", "1.1"):
             return False
         if parser.framing.chunked or parser.framing.length:
             return False
-        self.headers = parser.headers  # uvicorn looks for the protocol there
+        self.headers = parser.headers  # uvicorn looks for the protocol there.
         is_websocket = self._should_upgrade()
         self.headers = []
         return is_websocket

@@ -1,7 +1,8 @@
-"""The parser of requests' heads: llhttp, for the requests of one connection, one after the other.
+"""Parses the heads of one connection's requests with llhttp, one after the other.
 
-llhttp gets each head in one piece, and only if its size is within the bounds. It calls back for header lines and at
-their end. The request line is read here, because llhttp is more lenient.
+llhttp gets each head in one piece, and only if its size is within the limits. It calls a method for
+each header line and one after the last. The request line is checked here, because llhttp is more
+lenient.
 """
 
 import httptools
@@ -11,7 +12,7 @@ from web.errors import malformed_request
 
 
 class HeadParser:
-    """After `parse`, the attributes are those of that request."""
+    """Parses heads. After `parse`, the attributes describe that request."""
 
     __slots__ = (
         "_framing_headers",
@@ -28,16 +29,19 @@ class HeadParser:
     def __init__(self) -> None:
         self.url = b""
         self.method = self.version = ""
-        self.headers: list[tuple[bytes, bytes]] = []  # names in lower case
+        self.headers: list[tuple[bytes, bytes]] = []  # Names are in lower case.
         self._framing_headers: list[tuple[bytes, bytes]] = []
         self.framing = Framing(length=0, chunked=False, expects_continue=False)
         self.keeps_alive = True
-        self.offers_protocol = False  # another one than HTTP/1.1, with the header Upgrade
+        self.offers_protocol = False  # Whether the header Upgrade names another protocol.
         self._llhttp: httptools.HttpRequestParser | None = None
 
     def parse(self, head: bytes) -> None:
-        """A whole head with the empty line that ends it. Raises Refused; then nothing more can be parsed."""
-        if not 65 <= head[0] <= 90:  # methods are in capitals
+        """Parse a whole head, including its final empty line.
+
+        Raises Refused. Nothing more can be parsed then.
+        """
+        if not 65 <= head[0] <= 90:  # Methods are in capitals.
             raise Refused(malformed_request())
         self.url, self.version = check_bounds(head)
         self.headers = []
@@ -55,24 +59,24 @@ class HeadParser:
         self.method = llhttp.get_method().decode("ascii")
         self.framing = read_framing(self.version, self._framing_headers)
         if self.offers_protocol or self.framing.chunked:
-            self._llhttp = None  # it waits for what does not come to it
+            self._llhttp = None  # It would wait for a body that it never gets.
 
     def skip_body(self, part: bytes) -> None:
-        """Behind the body of a Content-Length, llhttp expects the next head."""
+        """Pass a part of a body with Content-Length to llhttp, which then expects the next head."""
         if self._llhttp is not None:
             self._llhttp.feed_data(part)
 
     def forget(self) -> None:
-        """The request is answered: an idle connection keeps nothing of it."""
+        """Forget an answered request, so that an idle connection keeps no memory for it."""
         self.url = b""
         self.headers = []
         self._framing_headers = []
 
     def close(self) -> None:
-        """It and llhttp refer to each other."""
+        """Break the reference cycle with llhttp."""
         self._llhttp = None
 
-    # llhttp's word
+    # Called by llhttp
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -81,5 +85,5 @@ class HeadParser:
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Once `feed_data` has returned, llhttp has forgotten this."""
+        """Read the keep-alive flag now. After `feed_data` llhttp has forgotten it."""
         self.keeps_alive = self._llhttp.should_keep_alive()  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Which peers count together, and which are proxies that speak for many clients."""
+"""Groups peers that are counted together, and finds proxies that have many clients."""
 
 import functools
 import ipaddress
@@ -12,14 +12,17 @@ ADDRESSES_REMEMBERED_MAX = 1_000
 
 
 class Peers:
-    """Maps an address to the key that its connections are counted under."""
+    """Maps an address to the key under which its connections are counted."""
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = trusted
         self.key = functools.lru_cache(ADDRESSES_REMEMBERED_MAX)(self._key)
 
     def _key(self, text: str) -> str | None:
-        """None for a trusted proxy, and for what is no address (a Unix socket): such peers are not counted."""
+        """Return None for a trusted proxy, and for a Unix socket, which has no address.
+
+        Such peers are not counted.
+        """
         address = parse_address(text)
         if address is None or any(address in network for network in self._trusted):
             return None

@@ -1,4 +1,4 @@
-"""One WebSocket connection: a bounded number of frames a second, bounded output, refusals in our shape."""
+"""One WebSocket connection. Limits its frames per second and output, and formats its refusals."""
 
 import asyncio
 from typing import Any, cast
@@ -19,13 +19,13 @@ from streaming.unread import unread
 from web.errors import ErrorResponse, handshake_refused, internal_error, upgrade_required
 
 DROPPED_BYTES_MAX = 1024 * 1024
-MESSAGE_FRAMES_MAX = 1_000  # that one message may come in
-FRAME_BYTES = 60  # that a frame of a message takes in memory, beside its content
-CLOSING_SECONDS_MAX = 2.0  # for a client that was closed for its frames to take the close
+MESSAGE_FRAMES_MAX = 1_000  # Frames of one message.
+FRAME_BYTES = 60  # Memory of one frame of a message, besides its content.
+CLOSING_SECONDS_MAX = 2.0  # A client with too many frames has this time to read the close.
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's. No more waits for a client in the server than one packet: the rest waits in its outbox."""
+    """uvicorn's protocol with limits. One packet at most waits here, the others in the outbox."""
 
     place: Place | None = None
 
@@ -33,38 +33,38 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().__init__(*args, **kwargs)
         self.conn.reject = _reject  # type: ignore[method-assign]
         self._frames = FrameCounter(settings.STREAM_MESSAGES_PER_SECOND_MAX)
-        self._dropped_bytes = 0  # behind the frames that were allowed
-        self._queued_bytes = 0  # of messages that wait for the application
-        self._late_pong = b""  # to the last ping of a client that does not read
+        self._dropped_bytes = 0  # Bytes after the allowed frames.
+        self._queued_bytes = 0  # Bytes of messages that wait for the application.
+        self._late_pong = b""  # Answer to the last ping of a client that does not read.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._unread: list[Packet] = []  # written, and not taken by the client yet
+        self._unread: list[Packet] = []  # Written but not read by the client yet.
         super().connection_made(transport)
         cast("asyncio.Transport", transport).set_write_buffer_limits(high=settings.API_UNSENT_BYTES)
 
     def open(self, head: bytes) -> None:
-        """Begin with the request that asks for a WebSocket, whose bounds were checked."""
+        """Start with the handshake request, whose limits were checked."""
         super().data_received(head)
-        if not self.handshake_initiated:  # the library could make nothing of it
+        if not self.handshake_initiated:  # The library could not parse it.
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         if self._frames.is_exceeded:
-            self._drop(len(data))
-            return  # a close is on its way, and nothing else is answered
+            self._discard(len(data))
+            return  # A close was sent, so there is no further answer.
         allowed = self._frames.allow(data, self.loop.time())
         if allowed:
             super().data_received(data if allowed == len(data) else data[:allowed])
         if allowed < len(data):
-            # The application hears it behind what came before, and answers that first.
+            # The application receives this after the earlier messages, and answers them first.
             self.queue.put_nowait(
                 cast("Any", {"type": "websocket.receive", "text": "", TOO_MANY_FRAMES: True})
             )
-            self._drop(len(data) - allowed)
+            self._discard(len(data) - allowed)
         self._count_unfinished()
 
     def _count_unfinished(self) -> None:
-        """Count what waits for the application, or for a message's end, with that of all connections."""
+        """Count the bytes that wait for the application or for a message's end."""
         size = len(self.conn.reader.buffer) + self._queued_bytes
         if self.frames:
             size += sum(FRAME_BYTES + len(frame) for frame in self.frames)
@@ -72,25 +72,25 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.place.hold(size)
 
     def drop_received(self) -> None:
-        """An unfinished message is given up, and the client with it."""
+        """Cut the client off, because its unfinished message takes too much memory."""
         self.transport.abort()
 
     def give_way(self) -> None:
-        """WebSockets do not wait, so that nobody asks."""
+        """Never called, because WebSockets do not wait."""
 
     def miss_deadline(self) -> None:
-        """They have no deadline."""
+        """Never called, because WebSockets have no deadline."""
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) >= MESSAGE_FRAMES_MAX and not event.fin:
-            self._fail(CloseCode.MESSAGE_TOO_BIG)
+            self._close_invalid(CloseCode.MESSAGE_TOO_BIG)
         else:
             super().handle_cont(event)
 
     def send_receive_event_to_app(self) -> None:
-        """uvicorn shows a stack trace of what is not UTF-8."""
+        """Close on invalid UTF-8, for which uvicorn would log a stack trace."""
         if self.curr_msg_data_type == "text" and not _is_text(self.frames):
-            self._fail(CloseCode.INVALID_DATA)
+            self._close_invalid(CloseCode.INVALID_DATA)
         else:
             self._queued_bytes += sum(map(len, self.frames))
             super().send_receive_event_to_app()
@@ -102,15 +102,15 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self._count_unfinished()
         return event
 
-    def _fail(self, code: CloseCode) -> None:
-        """Close for what the client sent."""
+    def _close_invalid(self, code: CloseCode) -> None:
+        """Close because of an invalid message."""
         self.frames = []
         if not self.close_sent:
             self.conn.send_close(code)
             self.handle_parser_exception()
 
-    def _drop(self, size: int) -> None:
-        """Read on for a while, to see the client's end, but not for as long as it sends."""
+    def _discard(self, size: int) -> None:
+        """Discard bytes, to see the client's end, but stop reading after DROPPED_BYTES_MAX."""
         self._dropped_bytes += size
         is_too_much = self._dropped_bytes > DROPPED_BYTES_MAX
         if is_too_much and not self.read_paused and not self.transport.is_closing():
@@ -125,7 +125,10 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     def handle_ping(self) -> None:
-        """Answer; of a client that does not read, the last ping only (RFC 6455, section 5.5.3)."""
+        """Answer a ping.
+
+        If the client does not read, answer only its last (RFC 6455, section 5.5.3).
+        """
         pongs = self.conn.data_to_send()
         if self.writable.is_set():
             self.transport.write(b"".join(pongs))
@@ -144,10 +147,10 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         await super().run_asgi()
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send a message, or a packet of them; a packet's time ends when the client has taken it.
+        """Send a message or a packet of messages. A packet is done once the client has read it.
 
-        The last message is queued behind pending data. A client that keeps reading receives it. The application
-        does not wait.
+        The last message is queued behind pending data. A client that keeps reading receives it. The
+        application does not wait.
         """
         packet = cast("Packet | None", message.get(PACKET))
         if packet is not None:
@@ -160,7 +163,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
                 unread.was_told(self.transport)
         await super().send(message)
         if closes and self._frames.is_exceeded and not self.transport.is_closing():
-            # Its further frames are not looked at, so its own close would not be found among them.
+            # The client's close would not be found, because its further frames are not parsed.
             self.transport.write_eof()
             self.loop.call_later(CLOSING_SECONDS_MAX, self.transport.abort)
 
@@ -188,7 +191,7 @@ def _is_text(frames: list[bytes]) -> bool:
 
 
 def _reject(status: int, text: str) -> Response:
-    """The answer to a handshake that is refused, in the shape of all errors."""
+    """Return the answer to a refused handshake in the format of all errors."""
     answer: ErrorResponse
     if status == 403:
         answer = handshake_refused()

@@ -1,1 +1,1 @@
-"""What `serve` is made of: the embedded servers, the worker and the API as children of one process."""
+"""The parts of `serve`: one process with the embedded servers, workers and the API as children."""

@@ -10,22 +10,28 @@ ADMIN_APPLICATION = "exchange_site.asgi:admin_application"
 
 
 def worker_command(partition: int) -> list[str]:
-    """A partition's matching worker, unbuffered so that its log comes in time."""
+    """Return a partition's matching worker.
+
+    Its output is unbuffered, so that log lines appear at once.
+    """
     return [sys.executable, "-u", "manage.py", "run_matching", f"--partition={partition}"]
 
 
 def api_command() -> list[str]:
-    """The ASGI server that EXCHANGE_ASGI_SERVER names, on EXCHANGE_BIND and PORT."""
+    """Return the server that EXCHANGE_ASGI_SERVER names, on EXCHANGE_BIND and PORT."""
     return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](APPLICATION)
 
 
 def admin_command() -> list[str]:
-    """The same server with the admin alone; `admin_variables` tell it where to listen."""
+    """Return the same server with only the admin. It needs the variables of `admin_variables`."""
     return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](ADMIN_APPLICATION)
 
 
 def admin_variables() -> dict[str, str]:
-    """EXCHANGE_ADMIN_BIND as the variables that say where a server listens. Raises ValueError if it is not set."""
+    """Return the variables with which a server listens on EXCHANGE_ADMIN_BIND.
+
+    Raises ValueError if it is not set.
+    """
     bind = settings.ENVIRONMENT.admin_bind
     if bind is None:
         raise ValueError("EXCHANGE_ADMIN_BIND is not set")

@@ -1,4 +1,4 @@
-"""The whole exchange as one process and its children, from the first check to the last stop."""
+"""The whole exchange as one process with its children, from the first check to the last stop."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Exchange:
-    """Starts everything, opens, and looks after it until a signal asks to stop."""
+    """Starts all processes and supervises them until a signal requests a stop."""
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self.write = write
@@ -32,12 +32,12 @@ class Exchange:
         self.lock = FolderLock(settings.LOCATIONS.data_dir)
         self.worker_cpu = startup.worker_cpu()
         self.account: Account | None = None
-        # Those of each list stop together.
+        # The processes of each list stop together.
         self.workers: list[OwnedProcess] = []
-        self.listeners: list[OwnedProcess] = []  # the API first
+        self.listeners: list[OwnedProcess] = []  # The API is the first one.
 
     def serve(self) -> None:
-        """Serve until SIGINT or SIGTERM. Raises `ProcessError` where the exchange can't be opened."""
+        """Serve until SIGINT or SIGTERM. Raises `ProcessError` if the exchange can't start."""
         self.lock.acquire()
         self.signals.install()
         try:
@@ -48,12 +48,12 @@ class Exchange:
             startup.clear_metrics()
             if self.worker_cpu is not None:
                 logger.info(
-                    "CPU %d is the worker's, and its session's and Valkey's where they are embedded",
+                    "CPU %d is used by the worker, and by its database session and Valkey if they are embedded",
                     self.worker_cpu,
                 )
             self._open()
             while True:
-                self.signals.pause(self.supervisor.tend())
+                self.signals.pause(self.supervisor.restart_dead())
         except StopRequested:
             logger.info("stopping")
         finally:
@@ -84,7 +84,7 @@ class Exchange:
                 f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
             )
         for partition in partitions:
-            self.workers.append(self._worker(partition))
+            self.workers.append(self._make_worker(partition))
             self.supervisor.start(self.workers[-1])
         self._start_listener("API", api_command(), port=environment.port)
         if environment.admin_bind is not None:
@@ -95,22 +95,23 @@ class Exchange:
 
     def _await_health(self) -> None:
         deadline = time.monotonic() + settings.HEALTHY_WITHIN_SECONDS
-        while problem := startup.health_problem() or startup.silent_admin():
+        while problem := startup.health_problem() or startup.admin_problem():
             if time.monotonic() > deadline:
-                late = f"not healthy within {settings.HEALTHY_WITHIN_SECONDS} s: {problem.text}"
+                message = f"not healthy within {settings.HEALTHY_WITHIN_SECONDS} s: {problem.text}"
                 if not problem.is_degraded:
-                    raise ProcessError(late)
-                logger.warning("%s. The other partitions are open.", late)
+                    raise ProcessError(message)
+                logger.warning("%s. The other partitions are open.", message)
                 return
             if not self.listeners[0].is_running():
-                startup.ensure_port_is_free()  # it may have been taken after we looked
-            self.supervisor.tend()
+                # Another process may have taken it since the first check.
+                startup.ensure_port_is_free()
+            self.supervisor.restart_dead()
             self.signals.pause(settings.HEALTH_POLL_SECONDS)
 
     def _announce(self) -> None:
         environment = settings.ENVIRONMENT
-        address = _shown(environment.exchange_bind, environment.port)
-        admin_address = _shown(*environment.admin_bind) if environment.admin_bind else address
+        address = _address_text(environment.exchange_bind, environment.port)
+        admin_address = _address_text(*environment.admin_bind) if environment.admin_bind else address
         self.write(f"The exchange is open. Data: {settings.LOCATIONS.data_dir}")
         for name, url in {
             "API": f"http://{address}/orderbook",
@@ -122,9 +123,9 @@ class Exchange:
             self.write(f"  {name:8} {url}")
         self.write("Ctrl-C stops it.")
 
-    def _worker(self, partition: int) -> OwnedProcess:
-        """The processor is for one chain; the others' go where the system puts them."""
-        return self._child(
+    def _make_worker(self, partition: int) -> OwnedProcess:
+        """Return a partition's worker. Only the worker of partition 0 stays on `worker_cpu`."""
+        return self._make_child(
             f"matching worker{f' of partition {partition}' if partition else ''}",
             worker_command(partition),
             StopStep(signal.SIGTERM, settings.WORKER_STOP_SECONDS),
@@ -135,7 +136,7 @@ class Exchange:
     def _start_listener(
         self, name: str, command: list[str], *, port: int, variables: Mapping[str, str] | None = None
     ) -> None:
-        listener = self._child(
+        listener = self._make_child(
             name,
             command,
             StopStep(signal.SIGTERM, settings.API_STOP_SECONDS),
@@ -147,7 +148,7 @@ class Exchange:
         self.listeners.append(listener)
         self.supervisor.start(listener)
 
-    def _child(
+    def _make_child(
         self,
         name: str,
         command: list[str],
@@ -173,7 +174,7 @@ class Exchange:
         )
 
 
-def _shown(bind: str, port: int) -> str:
-    """An address for a browser on this machine."""
+def _address_text(bind: str, port: int) -> str:
+    """Return an address for a browser on this machine."""
     host = "localhost" if bind in startup.ANY_ADDRESS or bind == "127.0.0.1" else bind
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

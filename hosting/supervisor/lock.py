@@ -1,4 +1,4 @@
-"""One `serve` per data folder, and an end to what a killed one has left behind."""
+"""Allows one `serve` for each data folder, and kills remaining children of an earlier one."""
 
 import contextlib
 import fcntl
@@ -11,19 +11,22 @@ from hosting.embedded.processes import POLL_SECONDS, Pause, ProcessError, data_f
 
 LEFTOVER_SECONDS_MAX = 5.0
 
-# The children of `serve` bear this variable, with the data folder as its value, and pass it on to their own.
+# The children of `serve` and their children have this variable. Its value is the data folder.
 MARKER = "EXCHANGE_SERVED_FROM"
 
 
 class FolderLock:
-    """A lock on the data folder that the system releases when its holder ends, however it ends."""
+    """A lock on the data folder. The system releases it when its holder ends in any way."""
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises `ProcessError` where another process holds it or the folder can't be used."""
+        """Take the lock.
+
+        Raises `ProcessError` if another process holds it or the folder can't be used.
+        """
         path = self.data_dir / "serve.lock"
         with data_folder_errors():
             self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -41,14 +44,15 @@ class FolderLock:
 
 
 def stop_leftovers(data_dir: Path, pause: Pause) -> None:
-    """Kill the worker and API processes of an earlier `serve` on this folder; the caller holds its lock.
+    """Kill the worker and API processes of an earlier `serve` on this folder.
 
-    They may be killed at any moment by design. Only Linux shows what variables a process has; on other
-    systems they have to be stopped by hand where `serve` was killed.
+    The caller holds the lock. By design these processes may be killed at any moment. Only Linux
+    shows the variables of other processes. On other systems, if `serve` was killed, they must be
+    stopped by hand.
     """
     deadline = time.monotonic() + LEFTOVER_SECONDS_MAX
     killed: set[int] = set()
-    while (marked := _marked(data_dir)) or any(map(_runs, killed)):
+    while (marked := _find_marked(data_dir)) or any(map(_may_hold_resources, killed)):
         if time.monotonic() > deadline:
             raise ProcessError(
                 f"processes of an earlier serve do not end: {sorted(marked | killed)}. Kill them."
@@ -60,10 +64,11 @@ def stop_leftovers(data_dir: Path, pause: Pause) -> None:
         pause(POLL_SECONDS)
 
 
-def _runs(pid: int) -> bool:
-    """Whether it may still hold files and ports: a process that ends loses its variables before them.
+def _may_hold_resources(pid: int) -> bool:
+    """Return whether a process may still hold files and ports.
 
-    Its first thread may end before the others, which hold them until they have ended, too.
+    A process that ends loses its variables before its files. Its first thread may end before the
+    others, and the files stay open until the last thread has ended.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -73,11 +78,11 @@ def _runs(pid: int) -> bool:
     return state not in ("Z", "X") or threads > 1
 
 
-def _marked(data_dir: Path) -> set[int]:
+def _find_marked(data_dir: Path) -> set[int]:
     wanted = f"{MARKER}={data_dir}".encode()
     found = set()
     for path in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # gone, or somebody else's
+        with contextlib.suppress(OSError):  # The process has ended, or belongs to another user.
             if wanted in path.read_bytes().split(b"\0"):
                 found.add(int(path.parent.name))
     return found - {os.getpid()}

@@ -1,8 +1,8 @@
-"""Signals of the supervisor, without races and without busy waiting.
+"""Handles the supervisor's signals without races and without busy waiting.
 
-A signal's handler only takes a note and wakes whoever waits in `pause`, so that no code is left half-way: a
-child that has just been forked is always known. Long calls into other code run under `interruptible`, where a
-request to stop raises at once.
+A signal handler only sets a flag and wakes `pause`. So it interrupts no code: a child that was just
+forked, for example, is always known. Long calls into other code run in `interruptible`, which
+raises at once if a stop is requested.
 """
 
 import contextlib
@@ -16,11 +16,14 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequested(BaseException):
-    """SIGINT, SIGTERM or SIGHUP has come. Not an Exception: nobody is to handle it on the way out."""
+    """SIGINT, SIGTERM or SIGHUP was received.
+
+    Not an Exception, so that no handler on the way out catches it.
+    """
 
 
 class Signals:
-    """From `install` on, the signals of this process."""
+    """The signals of this process, once `install` was called."""
 
     def __init__(self) -> None:
         self.stop_requested = False
@@ -30,15 +33,16 @@ class Signals:
         self._sender.setblocking(False)
 
     def install(self) -> None:
-        """Take over the signals that stop us, and wake up whenever a child ends."""
+        """Handle the stop signals of this process, and wake `pause` whenever a child ends."""
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         for number in STOP_SIGNALS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup stays in force
+            # Respect nohup.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
 
     def pause(self, seconds: float | None) -> None:
-        """Wait until a signal comes or so many seconds are over; None waits for a signal alone.
+        """Wait for a signal, but at most so many seconds. None means without a limit.
 
         Raises `StopRequested` once a stop has been requested.
         """
@@ -56,7 +60,7 @@ class Signals:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """A request to stop raises `StopRequested` out of whatever runs in here."""
+        """Raise `StopRequested` out of the block at once if a stop is requested."""
         self._interruptible = True
         try:
             self.check()

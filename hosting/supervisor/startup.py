@@ -1,4 +1,4 @@
-"""The steps of `serve` before the exchange is open: port, servers, database, first user, first answer."""
+"""The steps of `serve` before the exchange is open: ports, servers, database, user, health."""
 
 import contextlib
 import errno
@@ -36,7 +36,7 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 
 
 def ensure_port_is_free() -> None:
-    """Raise `ProcessError` where somebody listens on PORT already."""
+    """Raise `ProcessError` if another process listens on PORT."""
     _ensure_free(
         settings.ENVIRONMENT.exchange_bind,
         settings.ENVIRONMENT.port,
@@ -46,7 +46,7 @@ def ensure_port_is_free() -> None:
 
 
 def ensure_admin_port_is_free() -> None:
-    """The same of EXCHANGE_ADMIN_BIND if it is set."""
+    """Raise `ProcessError` if EXCHANGE_ADMIN_BIND is set and can't be listened on."""
     bind = settings.ENVIRONMENT.admin_bind
     if bind is not None:
         remedy = "Set EXCHANGE_ADMIN_BIND to an address of this machine and a free port"
@@ -59,9 +59,8 @@ def _ensure_free(host: str, port: int, *, busy: str, otherwise: str) -> None:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # connections that are closing do not count
+            # Connections that are closing do not make a port busy.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
         remedy = busy if error.errno in (errno.EADDRINUSE, errno.EACCES) else otherwise
@@ -69,11 +68,12 @@ def _ensure_free(host: str, port: int, *, busy: str, otherwise: str) -> None:
 
 
 def worker_cpu() -> int | None:
-    """The CPU for the matching worker, its database session and Valkey; None: wherever the system puts them.
+    """Return the CPU for the worker, its database session and Valkey. None if the system chooses.
 
-    Most of the time only one of them runs, on what another has just written. One is chosen only where all are ours.
-    The first CPU is left to others, as it mostly has the devices' interrupts; exchanges spread over the rest.
-    Raises `ProcessError` where EXCHANGE_WORKER_CPU names one that can't be used.
+    Most of the time only one of them runs, and it reads what another has just written. A CPU is
+    chosen automatically only if both servers are embedded. It is never the first one, which mostly
+    handles the devices' interrupts. Different exchanges get different CPUs of the rest. Raises
+    `ProcessError` if EXCHANGE_WORKER_CPU names a CPU that can't be used.
     """
     wanted = settings.ENVIRONMENT.exchange_worker_cpu
     if wanted == "off":
@@ -85,7 +85,8 @@ def worker_cpu() -> int | None:
         others = usable[1:]
         if not ours or not others:
             return None
-        place = f"{socket.gethostname()} {settings.LOCATIONS.data_dir}"  # containers have the same folders
+        # Containers have different host names, but the same folder.
+        place = f"{socket.gethostname()} {settings.LOCATIONS.data_dir}"
         return others[zlib.crc32(os.fsencode(place)) % len(others)]
     if int(wanted) in usable:
         return int(wanted)
@@ -94,7 +95,7 @@ def worker_cpu() -> int | None:
 
 
 def raise_open_files_limit() -> None:
-    """Let the children have as many connections as the system allows, each of which is an open file."""
+    """Raise the limit of open files for the children. Each connection is an open file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = settings.OPEN_FILES_MAX if hard == resource.RLIM_INFINITY else min(settings.OPEN_FILES_MAX, hard)
     if soft < wanted:
@@ -102,44 +103,48 @@ def raise_open_files_limit() -> None:
 
 
 def clear_metrics() -> None:
-    """Remove the counts of processes that are gone."""
+    """Remove the metrics files of ended processes."""
     with data_folder_errors():
         forget_counts(Path(settings.ENVIRONMENT_METRICS_DIR))
 
 
 def await_servers(pause: Pause) -> None:
-    """Wait until PostgreSQL and Redis answer. Raises `ProcessError` after SERVERS_TIMEOUT_SECONDS."""
+    """Wait until PostgreSQL and Redis answer.
+
+    Raises `ProcessError` after SERVERS_TIMEOUT_SECONDS.
+    """
     _await_answer("PostgreSQL", "POSTGRES_URI", settings.POSTGRES_URI, connection.ensure_connection, pause)
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=settings.REDIS_TIMEOUT_SECONDS) as client:
         _await_answer("Redis", "REDIS_URL", settings.REDIS_URL, client.ping, pause)
 
 
-def _await_answer(server: str, variable: str, url: str, ask: Callable[[], object], pause: Pause) -> None:
+def _await_answer(server: str, variable: str, url: str, ping: Callable[[], object], pause: Pause) -> None:
     deadline = time.monotonic() + settings.SERVERS_TIMEOUT_SECONDS
-    told = False
+    is_logged = False
     while True:
         try:
-            ask()
+            ping()
         except (OperationalError, redis.RedisError, OSError) as error:
             if time.monotonic() > deadline:
                 parts = urlsplit(url)
-                where = f"{parts.hostname or parts.path}:{parts.port or 'default'}"  # without the password
+                # The URL may have a password, so the message has only its host and port.
+                where = f"{parts.hostname or parts.path}:{parts.port or 'default'}"
                 reason = " ".join(str(error).split())
                 raise ProcessError(
                     f"{server} at {where} does not answer: {reason}. See {variable}."
                 ) from error
-            if not told:
+            if not is_logged:
                 logger.info("waiting for %s", server)
-                told = True
+                is_logged = True
             pause(settings.HEALTH_POLL_SECONDS)
         else:
             return
 
 
 def prepare_database() -> str | None:
-    """Migrate, create the default instruments and, where the database is embedded, the first admin.
+    """Migrate, create the default instruments and, if the database is embedded, the first admin.
 
-    Returns the new admin's password, None where there is one already. Raises `ProcessError` where the
+    Returns the new admin's password, or None if none was created. Raises `ProcessError` if the
     database refuses.
     """
     try:
@@ -156,7 +161,10 @@ def prepare_database() -> str | None:
 
 
 def partitions() -> list[int]:
-    """Those that have instruments. Raises `ProcessError` where the database refuses."""
+    """Return the partitions that have instruments.
+
+    Raises `ProcessError` if the database refuses.
+    """
     try:
         found = Instrument.objects.order_by("partition").values_list("partition", flat=True).distinct()
         return list(found)
@@ -177,14 +185,14 @@ def _create_admin() -> str | None:
 
 
 class Problem(NamedTuple):
-    """Why an exchange is not healthy."""
+    """The reason why an exchange is not healthy."""
 
     text: str
-    is_degraded: bool  # whether it takes orders all the same, in some partitions
+    is_degraded: bool  # Whether some partitions take orders.
 
 
 def health_problem() -> Problem | None:
-    """Ask the exchange how it is: None if it is healthy, otherwise what is wrong, in one line."""
+    """Ask the exchange for its health. Return None if it is healthy, otherwise the problem."""
     host = ANY_ADDRESS.get(settings.ENVIRONMENT.exchange_bind, settings.ENVIRONMENT.exchange_bind)
     client = http.client.HTTPConnection(
         host, settings.ENVIRONMENT.port, timeout=settings.HEALTH_TIMEOUT_SECONDS
@@ -204,8 +212,8 @@ def health_problem() -> Problem | None:
     return None if status == "healthy" else Problem(json.dumps(checks), is_degraded=status == "degraded")
 
 
-def silent_admin() -> Problem | None:
-    """None if the admin's own listener takes connections, or there is to be none."""
+def admin_problem() -> Problem | None:
+    """Return None if the admin's own listener accepts connections, or if there is none."""
     bind = settings.ENVIRONMENT.admin_bind
     if bind is None:
         return None
@@ -220,6 +228,6 @@ def silent_admin() -> Problem | None:
 
 
 def _host_header() -> str:
-    """A host that the exchange answers to, whatever EXCHANGE_ALLOWED_HOSTS says."""
+    """Return a host that EXCHANGE_ALLOWED_HOSTS allows."""
     named = [host.lstrip(".") for host in settings.ALLOWED_HOSTS if host != "*"]
     return named[0] if named else "localhost"

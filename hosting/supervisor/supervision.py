@@ -1,4 +1,4 @@
-"""Children that are started in order, restarted when they die, and stopped in reverse order."""
+"""Starts children in order, restarts dead ones, and stops all in reverse order."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Service(Protocol):
-    """Something that runs in a process of its own."""
+    """A program that runs in its own process."""
 
     name: str
 
@@ -25,63 +25,63 @@ class Service(Protocol):
 
 
 @dataclass
-class Charge:
-    """A service under supervision. Times are of the monotonic clock, in seconds."""
+class SupervisedService:
+    """A service under supervision. Times are in seconds of the monotonic clock."""
 
     service: Service
     started_at: float
-    failures: int = 0  # in a row
+    failures: int = 0  # Consecutive ones.
     restart_at: float | None = None
 
 
 class Supervisor:
-    """Looks after services.
+    """Keeps services running.
 
-    A service that dies is started again at once; one that dies again and again waits between the starts, up
-    to RESTART_BACKOFF_SECONDS_MAX.
+    A service that dies is restarted at once. If it dies repeatedly, the supervisor waits before
+    each restart, at most RESTART_BACKOFF_SECONDS_MAX.
     """
 
     def __init__(self) -> None:
-        self._charges: list[Charge] = []
+        self._supervised: list[SupervisedService] = []
 
     def start(self, service: Service) -> None:
-        """Start a service and look after it from now on. Raises what its start raises."""
-        self._charges.append(
-            Charge(service, time.monotonic())
-        )  # first: a start that fails half-way is stopped
+        """Start a service and supervise it. Raises any exception of its start."""
+        # Add the service first, so that `stop` also stops one whose start has failed.
+        self._supervised.append(SupervisedService(service, time.monotonic()))
         service.start()
 
-    def tend(self) -> float | None:
-        """Start again what has died; returns the seconds until more is due, None if nothing is."""
+    def restart_dead(self) -> float | None:
+        """Restart dead services. Return the seconds until the next restart, None if none is due."""
         now = time.monotonic()
-        for charge in self._charges:
-            if charge.service.is_running():
+        for supervised in self._supervised:
+            if supervised.service.is_running():
                 continue
-            if charge.restart_at is None:
-                self._note_death(charge, now)
-            if charge.restart_at is not None and charge.restart_at <= now:
-                self._restart(charge)
-        due = [charge.restart_at for charge in self._charges if charge.restart_at is not None]
+            if supervised.restart_at is None:
+                self._note_death(supervised, now)
+            if supervised.restart_at is not None and supervised.restart_at <= now:
+                self._restart(supervised)
+        due = [supervised.restart_at for supervised in self._supervised if supervised.restart_at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def stop(self) -> None:
-        """Stop everything, the last one first. Takes no longer than the services' own limits together."""
-        for charge in reversed(self._charges):
-            charge.service.stop()
+        """Stop all services in reverse order. Takes at most the sum of the services' limits."""
+        for supervised in reversed(self._supervised):
+            supervised.service.stop()
 
-    def _note_death(self, charge: Charge, now: float) -> None:
-        if now - charge.started_at >= settings.RESTART_BACKOFF_RESET_SECONDS:
-            charge.failures = 0
+    def _note_death(self, supervised: SupervisedService, now: float) -> None:
+        if now - supervised.started_at >= settings.RESTART_BACKOFF_RESET_SECONDS:
+            supervised.failures = 0
         shortest, longest = settings.RESTART_BACKOFF_SECONDS_MIN, settings.RESTART_BACKOFF_SECONDS_MAX
-        delay = min(shortest * 2 ** (charge.failures - 1), longest) if charge.failures else 0.0
-        charge.failures = min(charge.failures + 1, 100)  # the power stays a float
-        charge.restart_at = now + delay
-        logger.warning("%s has died and is started again in %.1f s", charge.service.name, delay)
+        delay = min(shortest * 2 ** (supervised.failures - 1), longest) if supervised.failures else 0.0
+        # So the power below remains a float.
+        supervised.failures = min(supervised.failures + 1, 100)
+        supervised.restart_at = now + delay
+        logger.warning("%s has died and is restarted in %.1f s", supervised.service.name, delay)
 
-    def _restart(self, charge: Charge) -> None:
-        charge.restart_at = None
-        charge.started_at = time.monotonic()
+    def _restart(self, supervised: SupervisedService) -> None:
+        supervised.restart_at = None
+        supervised.started_at = time.monotonic()
         try:
-            charge.service.start()
+            supervised.service.start()
         except ProcessError as error:
             logger.error("%s", error)

@@ -1,4 +1,4 @@
-"""The admin: Django finds what the modules here register."""
+"""The admin's pages. Importing the modules registers them."""
 
 from django.contrib import admin
 

@@ -1,4 +1,4 @@
-"""Admin of the audit trail: only shown, newest first."""
+"""The admin's page of the audit trail: read-only, newest first."""
 
 import json
 from typing import Any
@@ -17,19 +17,19 @@ from operators.models import AuditRecord
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(ReadOnlyAdmin):
-    """Who did what, when, from where, and what it changed."""
+    """Each act with its actor, time, origin and changes."""
 
     list_display = ("time", "actor", "address", "act", "on", "change", "note_start")
     list_filter = ("act", "object_type")
     search_fields = ("object", "actor")
-    search_help_text = "The symbol, id or name of an object, or who acted; exactly."
+    search_help_text = "The exact symbol, id or name of an object, or the exact actor."
     fields = ("time", "actor", "address", "act", ("object_type", "object"), "was", "became", "note")
     readonly_fields = ("time", "was", "became")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditRecord], search_term: str
     ) -> tuple[QuerySet[AuditRecord], bool]:
-        """Exact, so that each part goes through its index."""
+        """Match exactly, so that both conditions use their indexes."""
         text = search_term.strip()
         return (queryset.filter(Q(object=text) | Q(actor=text)) if text else queryset), False
 
@@ -61,7 +61,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 
 
 def change_text(record: AuditRecord) -> str:
-    """`status: active → halted`, the first few fields."""
+    """Return the first few changed fields, such as `status: active → halted`."""
     before, after = record.before or {}, record.after or {}
     if record.before is not None and record.after is not None:
         parts = [

@@ -1,4 +1,7 @@
-"""A base for admins whose every addition, change and deletion goes into the audit trail, with it or not at all."""
+"""A base for admin classes that records every addition, change and deletion in the audit trail.
+
+The record and the change are in one transaction.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +17,14 @@ from operators.models import Act
 if TYPE_CHECKING:
     _Base = admin.ModelAdmin[Any]
 else:
-    _Base = object  # Django's admin of users must come before the theme's base class
+    _Base = object  # Django's UserAdmin must come before the theme's base class.
 
 
 class Audited(_Base):
-    """Comes before an admin class. Django calls the `log_` methods in the transaction of the change."""
+    """A mixin for an admin class. Django calls the `log_` methods in the change's transaction."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Deleting what was selected is one transaction here, as the other pages' changes are."""
+        """Delete the selected objects in one transaction. Django has none here."""
         with transaction.atomic():
             return super().changelist_view(request, extra_context)
 
@@ -66,5 +69,5 @@ class AuditedAdmin(Audited, ModelAdmin):  # type: ignore[misc]
 
 
 def _note(message: Any) -> str:
-    """What Django has to say where no field shows it, as of a new password."""
+    """Return Django's message if it is text, such as for a new password, which no field shows."""
     return message if isinstance(message, str) else ""

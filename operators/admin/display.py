@@ -1,4 +1,4 @@
-"""How ids, times and links are shown: short enough for a table, exact in a title."""
+"""Formats ids, times and links: short in a table, with the full value as the title."""
 
 from datetime import datetime
 
@@ -22,20 +22,20 @@ _TONES = {
 
 
 def short_id(key: object) -> SafeString:
-    """A UUID of version 7 begins with its time; the end tells it from others of that minute."""
+    """Shorten a UUID of version 7 to its time and its end, which differs within that minute."""
     text = str(key)
     return format_html('<span class="mono" title="{}">{}…{}</span>', text, text[:8], text[-6:])
 
 
 def shortened(text: str) -> SafeString:
-    """Text that a client has chosen; the whole of it is in the title."""
+    """Shorten a text that a client has chosen. The title has the full text."""
     if len(text) <= SHORT_TEXT_CHARACTERS:
         return format_html("{}", text)
     return format_html('<span title="{}">{}…</span>', text, text[:SHORT_TEXT_CHARACTERS])
 
 
 def moment(time: datetime | None) -> SafeString | None:
-    """RFC 3339 in UTC, with milliseconds."""
+    """Format a time as RFC 3339 in UTC, with milliseconds."""
     if time is None:
         return None
     day, _, rest = time_text(time).partition("T")
@@ -47,7 +47,7 @@ def status_tag(status: str, label: str | None = None) -> SafeString:
 
 
 def admin_link(model: type[Model], key: object, text: object) -> SafeString:
-    """A link to a row's page."""
+    """Return a link to a row's page."""
     options = model._meta
     url = reverse(f"admin:{options.app_label}_{options.model_name}_change", args=[key])
     return format_html('<a href="{}">{}</a>', url, text)

@@ -1,7 +1,7 @@
-"""Admin of instruments: their workers are told of changes after the commit.
+"""The admin's pages of instruments. Workers are told of each change after its commit.
 
-Each change goes into the audit trail in its own transaction. Tick and lot size are fixed; an instrument that never
-had an order can be moved to another partition, and deleted.
+Each change is recorded in the audit trail in its own transaction. Tick size and lot size are fixed.
+An instrument that never had an order can be moved to another partition, or deleted.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from base.numbers import decimal_text
 from operators import partitions
 from operators.admin.audited import Audited, AuditedAdmin
 from operators.admin.display import status_tag
-from operators.announcements import untold_text
+from operators.announcements import unconfirmed_text
 from operators.audit import Change, actor_of, differences, record, state_of
 from operators.instruments import (
     OBJECT_TYPE,
@@ -41,29 +41,31 @@ from orders.operations import announce_instruments
 
 CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
 _WHY_FIXED = (
-    "Fixed once the instrument exists. Resting orders are counted in its ticks and lots, trades and clients refer "
-    "to its symbol, and its orders wait in the stream of its partition. Halt it and create another one instead; "
-    "manage.py move_instrument gives it to another partition."
+    "Fixed once the instrument exists. Resting orders are stored in its ticks and lots, trades and clients refer "
+    "to its symbol, and its orders wait in the stream of its partition. Halt it and create another one instead. "
+    "manage.py move_instrument moves it to another partition."
 )
 _WHY_MOVABLE = (
     "Fixed once the instrument exists. It has had no orders, so it can still be moved to another partition, "
     "or deleted."
 )
-_WHY_CHOSEN_WELL = "The symbol and the grid can't be changed later; the partition until the first order."
+_WHY_CHOSEN_WELL = (
+    "The symbol and the grid can't be changed later. The partition can be changed until the first order."
+)
 _ON_THE_LIMITS = (
-    "A halted instrument takes no orders, but cancels. Limits hold for new orders, not for resting ones."
+    "A halted instrument accepts cancels, but no new orders. Limits apply to new orders, not to resting ones."
 )
 
 
 class ExactFormField(forms.DecimalField):
-    """Shows 0.00000001 as it is, not as 1E-8."""
+    """Shows small numbers as 0.00000001 and not as 1E-8."""
 
     def prepare_value(self, value: Any) -> Any:
         return decimal_text(value) if hasattr(value, "as_tuple") else value
 
 
 class InstrumentForm(ModelForm):  # type: ignore[type-arg]
-    """Asks again before it gives an instrument to a partition that no worker matches."""
+    """Asks for a confirmation before it uses a partition that no worker matches."""
 
     confirm_unmatched = forms.BooleanField(
         required=False,
@@ -78,7 +80,7 @@ class InstrumentForm(ModelForm):  # type: ignore[type-arg]
             self.fields[name].required = False
 
     def _with_defaults(self) -> list[str]:
-        """Fields that may be left out: they stay as they are, or have their defaults."""
+        """Return the optional fields. An omitted field keeps its value or gets its default."""
         options = self._meta.model._meta
         return [
             field.name
@@ -96,13 +98,13 @@ class InstrumentForm(ModelForm):  # type: ignore[type-arg]
         if partition is not None and is_new and not self.cleaned_data.get("confirm_unmatched"):
             reason = partitions.why_unmatched(partition)
             if reason:
-                self.add_error("partition", f"{reason[0].upper()}{reason[1:]}; or tick the box to go on.")
+                self.add_error("partition", f"{reason[0].upper()}{reason[1:]}. Or tick the box to go on.")
         return cleaned
 
 
 @admin.register(Instrument)
 class InstrumentAdmin(AuditedAdmin):
-    """Changes reach the worker at once and the API within INSTRUMENT_CACHE_SECONDS."""
+    """Changes reach the worker at once, and the API within INSTRUMENT_CACHE_SECONDS."""
 
     form = InstrumentForm
     list_display = ("symbol", "state", "tick", "lot", "partition", "orders_link")
@@ -135,22 +137,25 @@ class InstrumentAdmin(AuditedAdmin):
         return ("symbol", "tick", "lot") + (() if _is_unused(request, obj) else ("partition",))
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """One is deleted at a time, on its page."""
+        """Remove the deletion of selected instruments. Each is deleted on its own page."""
         actions = super().get_actions(request)
         actions.pop("delete_selected", None)
         return actions
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Not in one transaction: workers are told after the commits, and what they could not be told is shown."""
+        """Do not use one transaction, because workers are told after each commit.
+
+        The page then shows which workers did not confirm it.
+        """
         response: HttpResponse = super(Audited, self).changelist_view(request, extra_context)
         return response
 
     def has_delete_permission(self, request: HttpRequest, obj: Instrument | None = None) -> bool:
-        """Not of one that has had orders: they would lose their instrument. Halt it instead."""
+        """Refuse if the instrument has had orders, because they refer to it."""
         return bool(super().has_delete_permission(request, obj)) and (obj is None or _is_unused(request, obj))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Nothing refers to one that may be deleted, so that no large table is searched."""
+        """Search no tables: nothing refers to an instrument that may be deleted."""
         return [str(instrument) for instrument in objs], {"instruments": len(objs)}, set(), []
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
@@ -176,7 +181,9 @@ class InstrumentAdmin(AuditedAdmin):
             self._tell_workers(request, [obj.partition])
             transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
             obj.partition = new
-        if change:  # nothing but what the form has changed: a halt or a move may have come between
+        if change:
+            # Save only changed fields, because there may have been a halt or a move in the
+            # meantime.
             columns = {field.name for field in Instrument._meta.concrete_fields}
             obj.save(update_fields=columns.intersection(form.changed_data))
         else:
@@ -202,7 +209,7 @@ class InstrumentAdmin(AuditedAdmin):
         return super(Audited, self).log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """A halt by the form is a halt as well; a move has its record already."""
+        """Record a changed status as a halt or a resume. A move has its own record already."""
         before, after = differences(getattr(request, "audited_state", {}), state_of(obj))
         for state in (before, after):
             state.pop("partition", None)
@@ -217,13 +224,13 @@ class InstrumentAdmin(AuditedAdmin):
         return super(Audited, self).log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> Any:
-        return super(Audited, self).log_deletions(request, queryset)  # `delete_unused` writes the record
+        return super(Audited, self).log_deletions(request, queryset)  # `delete_unused` records it.
 
-    @admin.action(description="Halt: take no orders, but cancels", permissions=["change"])
+    @admin.action(description="Halt: accept cancels, but no new orders", permissions=["change"])
     def halt(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
         self._set_status(request, queryset, Instrument.Status.HALTED)
 
-    @admin.action(description="Resume: take orders again", permissions=["change"])
+    @admin.action(description="Resume: accept orders again", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
         self._set_status(request, queryset, Instrument.Status.ACTIVE)
 
@@ -243,12 +250,12 @@ class InstrumentAdmin(AuditedAdmin):
             self.message_user(request, f"Nothing to do: {status.label.lower()} already.", messages.INFO)
 
     def _tell_workers(self, request: HttpRequest, numbers: Sequence[int]) -> None:
-        """After the commit: a worker that reads earlier would read the old values."""
+        """Tell the workers after the commit. Before it they would read the old values."""
         transaction.on_commit(partial(self._announce, request, numbers))
 
     def _announce(self, request: HttpRequest, numbers: Sequence[int]) -> None:
         for number, reason in async_to_sync(announce_instruments)(numbers).items():
-            self.message_user(request, untold_text(number, reason), messages.WARNING)
+            self.message_user(request, unconfirmed_text(number, reason), messages.WARNING)
 
     @admin.display(description="status", ordering="status")
     def state(self, instrument: Instrument) -> SafeString:
@@ -269,7 +276,10 @@ class InstrumentAdmin(AuditedAdmin):
 
 
 def _is_unused(request: HttpRequest, instrument: Instrument) -> bool:
-    """Asked for once a request; an instrument that can't be looked at in time counts as used."""
+    """Return whether the instrument never had an order, with one query for each request.
+
+    An instrument counts as used if the query does not end in time.
+    """
     known: dict[int, bool] = request.__dict__.setdefault("unused_instruments", {})
     if instrument.pk not in known:
         try:

@@ -1,8 +1,8 @@
-"""Admin pages for tables of many millions of rows: read-only, and never a query that passes over all of them.
+"""Read-only admin pages for tables of many millions of rows. Queries do not read whole tables.
 
-Counting stops at ADMIN_ROWS_MAX, sorting is by primary key alone, and the drill-down by date, where keys grow
-with time (UUID version 7), goes through the key's index. Rows further back are reached by filter, search and
-date. Known limit: a filter that matches next to nothing still has to look at every row.
+Counting stops at ADMIN_ROWS_MAX, and rows are sorted only by primary key. If keys grow with time
+(UUID version 7), the drill-down by date uses the key's index. Filters, search and dates reach older
+rows. Known limit: a filter that matches almost nothing still reads every row.
 """
 
 from datetime import datetime
@@ -20,7 +20,7 @@ from orders.time_keys import CLOCK_DIFFERENCE_MAX, first_key
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts ADMIN_ROWS_MAX rows at most, and so shows no more."""
+    """Counts at most ADMIN_ROWS_MAX rows, and so shows no more."""
 
     @cached_property
     def count(self) -> int:
@@ -29,7 +29,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
-    """Shows what the matching worker wrote; nobody else may write it."""
+    """Shows rows that only the matching worker may write."""
 
     ordering = ("-pk",)
     sortable_by = ()
@@ -50,7 +50,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 class TimeKeyAdmin(ReadOnlyAdmin):
-    """For rows whose keys are UUIDs of version 7 and whose time is `date_hierarchy`."""
+    """For rows with keys that are UUIDs of version 7. Their time is `date_hierarchy`."""
 
     change_list_template = "admin/time_key_change_list.html"
 
@@ -59,7 +59,7 @@ class TimeKeyAdmin(ReadOnlyAdmin):
 
 
 class TimeKeyChangeList(ChangeList):
-    """Where a year, month or day is chosen, looks at the keys of that time only."""
+    """If a year, month or day is chosen, reads only the keys of that time."""
 
     def get_filters(self, request: HttpRequest) -> Any:
         filters: Any = super().get_filters(request)

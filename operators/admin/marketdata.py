@@ -1,4 +1,4 @@
-"""Admin of trades, candles, the books' sequences and what was pruned: all only shown here."""
+"""The admin's read-only pages of trades, candles, books' sequences and pruned history."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from orders.models import Instrument, Order
 
 @admin.register(Trade)
 class TradeAdmin(TimeKeyAdmin):
-    """Prints, with links to both orders."""
+    """Trades, with links to both orders."""
 
     list_display = (
         "short",
@@ -46,7 +46,7 @@ class TradeAdmin(TimeKeyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Trade], search_term: str
     ) -> tuple[QuerySet[Trade], bool]:
-        """Exact, so that each part goes through its index."""
+        """Match exactly, so that each condition uses its index."""
         text = search_term.strip()
         if not text:
             return queryset, False
@@ -85,7 +85,7 @@ class TradeAdmin(TimeKeyAdmin):
 
 @admin.register(Candle)
 class CandleAdmin(ReadOnlyAdmin):
-    """One-minute candles, as they were written."""
+    """Candles of one minute, as they are stored."""
 
     list_display = ("instrument", "minute", "opened", "highest", "lowest", "closed", "traded", "trade_count")
     list_filter = ("instrument",)
@@ -119,7 +119,7 @@ class CandleAdmin(ReadOnlyAdmin):
 
 @admin.register(BookSequence)
 class BookSequenceAdmin(ReadOnlyAdmin):
-    """How far each book has come."""
+    """The last sequence of each book."""
 
     list_display = ("instrument", "sequence")
     list_select_related = ("instrument",)
@@ -130,7 +130,7 @@ class BookSequenceAdmin(ReadOnlyAdmin):
 
 @admin.register(PrunedHistory)
 class PrunedHistoryAdmin(ReadOnlyAdmin):
-    """Up to where `prune` has taken history out."""
+    """The time and sequence up to which `prune` has deleted history."""
 
     list_display = ("instrument", "up_to", "sequence")
     list_select_related = ("instrument",)

@@ -1,4 +1,4 @@
-"""Admin of the checkpoints: where each partition's worker is, only shown."""
+"""The admin's read-only page of the checkpoints: the position of each partition's worker."""
 
 from django.contrib import admin
 from django.utils.safestring import SafeString

@@ -1,4 +1,7 @@
-"""Admin of orders. They are the matching worker's: they are only shown here, and cancelled through the worker."""
+"""The admin's pages of orders: read-only, because only the matching worker writes orders.
+
+The action to cancel orders sends cancels to the worker.
+"""
 
 from collections import Counter
 from typing import Any
@@ -28,7 +31,7 @@ CLIENTS_SHOWN_MAX = 20
 
 @admin.register(Order)
 class OrderAdmin(TimeKeyAdmin):
-    """Orders as the worker left them."""
+    """Orders as the worker has stored them."""
 
     list_display = (
         "short",
@@ -61,7 +64,10 @@ class OrderAdmin(TimeKeyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Order], search_term: str
     ) -> tuple[QuerySet[Order], bool]:
-        """The first reading of the text that finds something; all but the last go through an index."""
+        """Try the meanings of the text in turn, until one finds an order.
+
+        All but the last use an index.
+        """
         text = search_term.strip()
         if not text:
             return queryset, False
@@ -82,7 +88,10 @@ class OrderAdmin(TimeKeyAdmin):
 
     @admin.action(description="Cancel selected orders", permissions=["cancel"])
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        """First a page that says what is about to be cancelled; then, of these, what is still open."""
+        """Show a page with the orders to be cancelled.
+
+        Once it is confirmed, cancel the open ones.
+        """
         confirmed = request.POST.get("confirm") == "yes"
         if confirmed and "orders" in request.POST:
             ids = [text for text in request.POST["orders"].split(",") if is_uuid(text)]
@@ -110,7 +119,7 @@ class OrderAdmin(TimeKeyAdmin):
         return None
 
     def _ask_to_confirm(self, request: HttpRequest, orders: list[Order], *, more: bool) -> HttpResponse:
-        """The page sends the ids that it was made for: what has come since then is not cancelled."""
+        """Show the page that asks. It sends the ids back, so newer orders are not cancelled."""
         counts = Counter((str(order.instrument), order.client_id, order.side) for order in orders)
         context = {
             **self.admin_site.each_context(request),
@@ -141,7 +150,7 @@ class OrderAdmin(TimeKeyAdmin):
 
     @admin.display(description="trades")
     def trades_link(self, order: Order) -> SafeString:
-        """The model of trades lives on the floor above; the relation knows its name."""
+        """Link to the trades. Their model is found through the relation, not imported."""
         trades = Order._meta.get_field("taker_trades").related_model._meta
         url = reverse(f"admin:{trades.app_label}_{trades.model_name}_changelist")
         return format_html('<a href="{}?q={}">The trades of this order</a>', url, order.order_id)

@@ -1,4 +1,4 @@
-"""What `halt` and `resume` have in common."""
+"""The common base of the commands `halt` and `resume`."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -14,7 +14,7 @@ from orders.models import Instrument
 
 
 class StatusCommand(BaseCommand):
-    """Exit status 0 if all instruments have the status afterwards, whether their workers could be told or not."""
+    """Exits with 0 if all instruments have the status, even if their workers do not confirm it."""
 
     status: Instrument.Status
     verb: str
@@ -46,6 +46,7 @@ class StatusCommand(BaseCommand):
             self.stdout.write(f"{instrument.symbol}: {label} already")
         for instrument in result.changed:
             self.stdout.write(f"{instrument.symbol}: {label}")
-        # Told in any case: an earlier call may have saved the status without reaching the worker.
+        # An earlier call may have saved the status without reaching the worker, so tell it in any
+        # case.
         for sentence in announce(row.partition for row in [*result.changed, *result.unchanged]):
             self.stderr.write(sentence)

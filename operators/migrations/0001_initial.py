@@ -1,8 +1,8 @@
-"""The audit trail, which can only grow; and the fence that takes an instrument away from a worker.
+"""Creates the append-only audit trail, and the function that fences a partition's worker.
 
-operators_fence_partition() lets a role that may not write checkpoints end a worker's lease: its next commit fails,
-and it loads its books again. The function runs as its owner, does nothing else, and takes no temporary table for
-the checkpoints.
+operators_fence_partition() lets a role that may not write checkpoints raise a partition's epoch. Then
+the next commit of the partition's worker fails, and the worker loads its books again. The function
+runs as its owner, does nothing else, and can't be misled by a temporary table.
 """
 
 import django.core.serializers.json

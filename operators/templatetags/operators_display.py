@@ -1,4 +1,4 @@
-"""Times and statuses in templates as the lists show them."""
+"""Template filters that show times and statuses as the lists do."""
 
 from django import template
 

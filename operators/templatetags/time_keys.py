@@ -1,7 +1,8 @@
-"""The drill-down by date, for tables whose keys grow with time.
+"""The drill-down by date, for tables with keys that grow with time.
 
-Django's own asks for the least and the greatest date and for every distinct one: each a pass over the table.
-Here the first and the last row by key tell the range, and every year, month or day in it is offered.
+Django's own drill-down queries the first, the last and every distinct date. Each of these queries
+reads the whole table. Here the first and the last row by key give the range, and every year, month
+or day in it is offered.
 """
 
 from calendar import monthrange
@@ -20,7 +21,7 @@ PARTS = ("year", "month", "day")
 
 @register.inclusion_tag("admin/date_hierarchy.html")
 def time_key_hierarchy(cl: ChangeList) -> dict[str, Any]:
-    """Context for Django's own template: the way back, and the periods within the one that is shown."""
+    """Return the context for Django's own template: a link back and the periods to choose."""
     name = cl.date_hierarchy
     times = cl.model._default_manager.values_list(name, flat=True)
     first, last = times.order_by("pk").first(), times.order_by("-pk").first()
@@ -45,13 +46,13 @@ def time_key_hierarchy(cl: ChangeList) -> dict[str, Any]:
 
 
 def _chosen(cl: ChangeList, name: str) -> tuple[int, ...]:
-    """(), (year,), (year, month) or (year, month, day); the change list has checked them."""
+    """Return (), (year,), (year, month) or (year, month, day). The change list has checked them."""
     values = (cl.params.get(f"{name}__{part}") for part in PARTS)
     return tuple(int(value) for value in takewhile(bool, values) if value)
 
 
 def _within(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
-    """The periods one step finer than the chosen one, from the first row's to the last row's."""
+    """Return the periods within the chosen one that lie between the first and the last row."""
     size = len(chosen) + 1
     low, high = (first.year, first.month, first.day)[:size], (last.year, last.month, last.day)[:size]
     if size == 1:

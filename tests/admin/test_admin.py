@@ -237,7 +237,7 @@ def test_without_a_worker_a_halt_is_saved_with_a_warning(
         worker.resume()
     assert halted.messages["success"] == "SOL-USD: halted."
     assert "No matching worker is running" in halted.messages["warning"]
-    assert "takes the change over within 1 s anyway" in halted.messages["warning"]
+    assert "applies the change within 1 s anyway" in halted.messages["warning"]
     assert failed.messages["error"].startswith("0 cancelled, 0 no longer open, 1 failed: No matching worker")
     wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy again")
     wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "halted")

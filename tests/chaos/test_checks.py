@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from chaos.breaches import Breaches, Kind
-from chaos.checks import check_told
+from chaos.checks import check_journal
 from chaos.journal import Cancelled, Entry, Journal, NotOpen, Placed, Printed, Refused
 from chaos.traffic import ONCE_PREFIX
 from hosting.embedded.locations import Locations
@@ -51,7 +51,7 @@ class Market:
         with Journal(self._folder / "journal.jsonl") as journal:
             for entry in entries:
                 journal.write(entry)
-            check_told(journal, Locations(self._exchange.data_dir).postgres_uri, found)
+            check_journal(journal, Locations(self._exchange.data_dir).postgres_uri, found)
         assert sum(found.counts.values()) == len(found.listed)
         return dict(found.counts)
 

@@ -11,8 +11,8 @@ import pytest
 
 from chaos import traffic
 from chaos.breaches import Breaches, Kind
+from chaos.client_log import ClientLog
 from chaos.journal import Entry, Journal, Placed, Refused
-from chaos.told import Told
 from chaos.traffic import REQUESTS_PER_CLIENT_AND_SECOND, Traffic
 from loadtools.wire import Target
 from tests.patience import PATIENCE_SECONDS
@@ -73,7 +73,9 @@ def trade(
         stand_in = StandIn(replies)
         server = await asyncio.start_server(stand_in.serve, "127.0.0.1", 0)
         target = Target("127.0.0.1", server.sockets[0].getsockname()[1])
-        async with Traffic(target, rate=REQUESTS_PER_CLIENT_AND_SECOND, seed=1, told=told) as clients:
+        async with Traffic(
+            target, rate=REQUESTS_PER_CLIENT_AND_SECOND, seed=1, client_log=client_log
+        ) as clients:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await stand_in.settled.wait()
             await clients.finish()
@@ -82,9 +84,9 @@ def trade(
 
     breaches = Breaches()
     with Journal(folder / "journal.jsonl") as journal:
-        told = Told(journal, breaches)
+        client_log = ClientLog(journal, breaches)
         orders = asyncio.run(run())
-        return orders, list(journal.entries()), breaches, told.counts
+        return orders, list(journal.entries()), breaches, client_log.counts
 
 
 @pytest.fixture

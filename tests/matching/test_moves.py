@@ -47,7 +47,7 @@ def find(symbol: str) -> Instrument:
 
 def moving(symbol: str, partition: int, told: list[str], **options: bool) -> Callable[[], None]:
     def run() -> None:
-        Move(find(symbol), partition, actor=OPERATOR, note="", without_workers=False, tell=told.append).run(
+        Move(find(symbol), partition, actor=OPERATOR, note="", without_workers=False, report=told.append).run(
             **{"halt": False, "resume": False, **options}
         )
 

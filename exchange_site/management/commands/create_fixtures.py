@@ -20,7 +20,7 @@ from loadtools.progress import progress_bar
 
 
 class Command(BaseCommand):
-    """A file is written beside its place and renamed: one that is there is a whole one."""
+    """Writes to a temporary file and renames it, so an existing output file is always complete."""
 
     help = "Write N reproducible orders as JSON lines: the same options give the same bytes."
     requires_system_checks = []
@@ -46,7 +46,7 @@ class Command(BaseCommand):
             raise CommandError(f"--instrument {error}") from None
         lines = fixture_lines(orders=orders, seed=options["seed"], markets=markets)
         if output is None:
-            with contextlib.suppress(BrokenPipeError):  # who reads has enough
+            with contextlib.suppress(BrokenPipeError):  # The reader has stopped reading.
                 _write(lines, orders, sys.stdout.buffer)
             return
         unfinished = output.with_name(f"{output.name}.part")
@@ -71,7 +71,7 @@ def _write(lines: Iterable[bytes], orders: int, file: BinaryIO) -> None:
 
 
 def _load_command(output: Path) -> str:
-    """What to type here to send the file to the exchange on PORT."""
+    """Return the shell command that sends the file to the exchange on PORT."""
     python = Path(sys.executable)
     if python.is_relative_to(Path.cwd()):
         python = python.relative_to(Path.cwd())

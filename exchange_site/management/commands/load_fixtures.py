@@ -17,16 +17,16 @@ from loadtools.wire import TargetError, loopback_target
 
 
 class Command(BaseCommand):
-    """Nothing is sent before the whole file has been checked."""
+    """Checks the whole file before it sends anything."""
 
-    help = "Send a file of orders to the running exchange; a second time, it creates nothing twice."
+    help = "Send a file of orders to the running exchange. Sent again, it creates no order twice."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         connections = whole_number(1, settings.LOAD_CONNECTIONS_MAX)
         url = f"http://127.0.0.1:{settings.ENVIRONMENT.port}"
         parser.add_argument("file", type=Path)
-        parser.add_argument("--url", default=url, help=f"an exchange that runs (default: PORT's, {url})")
+        parser.add_argument("--url", default=url, help=f"a running exchange (default: PORT's, {url})")
         parser.add_argument("--connections", type=connections, default=settings.FIXTURE_CONNECTIONS)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -49,8 +49,10 @@ class Command(BaseCommand):
         except FixtureError as error:
             raise CommandError(f"{error}. Nothing was sent: correct the line and run this again") from None
         except OSError as error:
-            what = str(error) if isinstance(error, ConnectError) else f"cannot read {path}: {error.strerror}"
-            raise CommandError(what) from None
+            problem = (
+                str(error) if isinstance(error, ConnectError) else f"cannot read {path}: {error.strerror}"
+            )
+            raise CommandError(problem) from None
         except TargetError as error:
             raise CommandError(f"--url {error}") from None
         self._report(submission)
@@ -65,6 +67,6 @@ class Command(BaseCommand):
         if submission.failed:
             raise CommandError(
                 f"{submission.failed:,} orders were not taken, the first with: {submission.first_failure}\n"
-                "Mend what that says (for 429: start the exchange with EXCHANGE_RATE_LIMIT=off) and run this"
-                " again: orders that are there already are not created twice"
+                "Fix the cause (for 429: start the exchange with EXCHANGE_RATE_LIMIT=off) and run this again:"
+                " existing orders are not created twice"
             )

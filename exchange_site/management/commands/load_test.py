@@ -1,4 +1,4 @@
-"""`manage.py load_test`: an open-loop run against the exchange, and whether what it acknowledged is there."""
+"""`manage.py load_test`: an open-loop load test that then looks up every acknowledged order."""
 
 from argparse import ArgumentParser
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from loadtools.wire import TargetError
 
 
 class Command(BaseCommand):
-    """Exit status 1 where there was an error or an acknowledged order is missing."""
+    """Exits with 1 if there was an error or if an acknowledged order is missing."""
 
     help = "Send orders at a steady rate, print latencies, check that every acknowledged order is kept."
     requires_system_checks = []
@@ -34,19 +34,20 @@ class Command(BaseCommand):
         parser.add_argument("--duration", type=amount, default=settings.LOAD_TEST_SECONDS, help="or DURATION")
         parser.add_argument("--connections", type=connections, default=settings.LOAD_TEST_CONNECTIONS)
         parser.add_argument("--seed", type=int, default=42)
-        parser.add_argument("--url", help="an exchange that runs (default: PORT's, else one of its own)")
+        parser.add_argument("--url", help="a running exchange (default: PORT's, else one of its own)")
         parser.add_argument(
             "--output", type=Path, help="the picture's path (default results/load_test-TIME.png)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        plan = self._plan(options["rps"], options["duration"], options["connections"])
+        plan = self._make_plan(options["rps"], options["duration"], options["connections"])
         output = (
             options["output"] or Path("results") / f"load_test-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}.png"
         )
         try:
             with load_target(options["url"], self.stdout.write) as aim:
-                check_durability(Acknowledged(), aim.postgres_uri)  # before orders are placed for good
+                # Find out that the database can be read before permanent orders are placed.
+                check_durability(Acknowledged(), aim.postgres_uri)
                 self.stdout.write(
                     f"{plan.requests:,} orders in {plan.duration_seconds:g} s to {aim.target.url}"
                 )
@@ -68,11 +69,11 @@ class Command(BaseCommand):
             raise CommandError(f"cannot look the orders up: {error}\n{OTHER_DATABASE_ADVICE}") from None
         except KeyboardInterrupt:
             raise CommandError("interrupted", returncode=130) from None
-        self._picture(run, output)
+        self._save_picture(run, output)
         if run.outcome.errors.total() or not durability.holds:
             raise CommandError("the load test failed: see errors and durability above")
 
-    def _plan(self, rps: int, duration: int, connections: int) -> Plan:
+    def _make_plan(self, rps: int, duration: int, connections: int) -> Plan:
         if rps * duration > settings.LOAD_TEST_REQUESTS_MAX:
             limit = settings.LOAD_TEST_REQUESTS_MAX
             raise CommandError(
@@ -87,7 +88,7 @@ class Command(BaseCommand):
             connect_timeout_seconds=settings.LOAD_CONNECT_TIMEOUT_SECONDS,
         )
 
-    def _picture(self, run: LoadRun, output: Path) -> None:
+    def _save_picture(self, run: LoadRun, output: Path) -> None:
         if not run.outcome.right:
             return
         try:

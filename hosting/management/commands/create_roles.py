@@ -1,4 +1,4 @@
-"""manage.py create_roles: the database's roles of a production, once, as a superuser."""
+"""manage.py create_roles: creates a production database's roles once, as a superuser."""
 
 from argparse import ArgumentParser
 from pathlib import Path
@@ -11,7 +11,7 @@ from hosting.database_roles import API, OWNER, ROLES, WORKER, create_roles
 
 
 class Command(BaseCommand):
-    help = f"Create the roles {', '.join(ROLES)}; POSTGRES_URI names a superuser. Harmless if repeated."
+    help = f"Create the roles {', '.join(ROLES)}. POSTGRES_URI must name a superuser. May be repeated."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:

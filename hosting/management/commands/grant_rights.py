@@ -1,4 +1,7 @@
-"""manage.py grant_rights: what API and workers may do in the database, after each migration, as the owner."""
+"""manage.py grant_rights: grants the database rights of API and workers.
+
+The owner runs it after each migration.
+"""
 
 from typing import Any
 
@@ -9,7 +12,7 @@ from hosting.database_roles import API, WORKER, grant_rights, unlisted_tables
 
 
 class Command(BaseCommand):
-    help = f"Give {API} and {WORKER} their rights, and take all others; POSTGRES_URI names the tables' owner."
+    help = f"Give {API} and {WORKER} exactly their rights. POSTGRES_URI must name the tables' owner."
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -21,5 +24,5 @@ class Command(BaseCommand):
                 f"{reason}. Run create_roles first, and let POSTGRES_URI name the owner."
             ) from error
         for table in sorted(unlisted_tables()):
-            self.stderr.write(f"nobody but the owner may use {table}: list it in hosting/database_roles.py")
+            self.stderr.write(f"only the owner may use {table}: list it in hosting/database_roles.py")
         self.stdout.write("rights granted")

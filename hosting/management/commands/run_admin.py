@@ -1,4 +1,7 @@
-"""manage.py run_admin: the admin alone, on EXCHANGE_ADMIN_BIND, for production; `serve` starts the same command."""
+"""manage.py run_admin: serves only the admin, on EXCHANGE_ADMIN_BIND, for production.
+
+`serve` starts the same program.
+"""
 
 import os
 from typing import Any
@@ -11,7 +14,7 @@ from hosting.supervisor.startup import raise_open_files_limit
 
 
 class Command(BaseCommand):
-    help = "Serve the admin alone on EXCHANGE_ADMIN_BIND until SIGTERM or Ctrl-C."
+    help = "Serve only the admin on EXCHANGE_ADMIN_BIND until SIGTERM or Ctrl-C."
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:

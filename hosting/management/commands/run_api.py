@@ -1,4 +1,4 @@
-"""manage.py run_api: the API server alone, for production; `serve` starts the same command."""
+"""manage.py run_api: runs only the API server, for production. `serve` starts the same program."""
 
 import os
 from typing import Any

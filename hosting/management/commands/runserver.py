@@ -1,4 +1,4 @@
-"""manage.py runserver: Django's own, on Daphne, for development; at PORT where no address is given."""
+"""manage.py runserver: Django's development server on Daphne. The default port is PORT."""
 
 from daphne.management.commands.runserver import Command as DaphneCommand
 from django.conf import settings

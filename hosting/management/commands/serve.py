@@ -10,8 +10,8 @@ from hosting.supervisor.exchange import Exchange
 
 
 class Command(BaseCommand):
-    help = "Start everything: PostgreSQL, Valkey, the matching worker and the API; until Ctrl-C"
-    requires_system_checks = []  # a busy port is told in one line and at once
+    help = "Start PostgreSQL, Valkey, the matching workers and the API, and serve until Ctrl-C"
+    requires_system_checks = []  # So a busy port is reported at once and in one line.
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -1,10 +1,10 @@
-"""`manage.py halt BTC-USD`: the operator's switch that needs no web page."""
+"""`manage.py halt BTC-USD`: halts instruments without the web."""
 
 from operators.management.switch import StatusCommand
 from orders.models import Instrument
 
 
 class Command(StatusCommand):
-    help = "Halt instruments: they take no orders, but cancels. Needs the database only."
+    help = "Halt instruments: they accept cancels, but no new orders. Needs only the database."
     status = Instrument.Status.HALTED
     verb = "halt"

@@ -1,4 +1,4 @@
-"""`manage.py move_instrument ETH-USD --partition 1`: gives an instrument, with its book, to another worker."""
+"""`manage.py move_instrument ETH-USD --partition 1`: moves an instrument to another partition."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -14,7 +14,7 @@ from orders.models import PARTITION_MAX, Instrument
 
 
 class Command(BaseCommand):
-    help = "Move a halted instrument to another partition: its commands are awaited, its book goes with it."
+    help = "Move a halted instrument with its book to another partition, after its last commands."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 actor=command_line_actor(),
                 note=options["note"],
                 without_workers=options["without_workers"],
-                tell=self.stdout.write,
+                report=self.stdout.write,
             )
             move.run(halt=options["halt"], resume=options["resume"])
         except (InstrumentError, MoveError) as error:

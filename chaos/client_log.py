@@ -1,4 +1,4 @@
-"""What clients have been told so far: written to the journal, counted, and noted where it is no proper answer."""
+"""Records the answers that clients receive: in the journal, as counts, or as breaches."""
 
 import asyncio
 import time
@@ -11,18 +11,18 @@ from chaos.breaches import Breaches, Kind
 from chaos.journal import Cancelled, Journal, NotOpen, Order, Placed, Refused, decode_order
 
 
-class Told:
-    """Shared by all clients; times are of the event loop's clock."""
+class ClientLog:
+    """The log that all clients share. Times are by the event loop's clock."""
 
     def __init__(self, journal: Journal, breaches: Breaches) -> None:
         self.journal = journal
         self.breaches = breaches
         self.counts: Counter[str] = Counter()
-        self._newest_sent_at = 0.0  # of the requests whose orders were acknowledged as new
+        self._newest_sent_at = 0.0  # Of all requests with newly acknowledged orders.
         self._acknowledged = asyncio.Event()
 
     def placed(self, body: bytes, *, sent_at: float, is_new: bool) -> Order | None:
-        """An order was acknowledged; None where the answer bears none."""
+        """Record an acknowledged order, and return it. None if the answer has no valid order."""
         try:
             order = decode_order(body)
         except msgspec.DecodeError as error:
@@ -41,11 +41,11 @@ class Told:
         self.journal.write(NotOpen(time.time(), order_id))
 
     def refused(self, client_id: str) -> None:
-        """That client has sent one order, and was told that it was not taken."""
+        """Record that a client's only order was answered as not taken."""
         self.journal.write(Refused(time.time(), client_id))
 
-    async def acknowledgement_of_what_is_sent_after(self, moment: float) -> None:
-        """Return once a new order that was sent after that moment is acknowledged."""
+    async def wait_for_acknowledgement(self, moment: float) -> None:
+        """Return once a new order that was sent after `moment` is acknowledged."""
         while self._newest_sent_at <= moment:
             self._acknowledged.clear()
             await self._acknowledged.wait()
