@@ -71,7 +71,9 @@ class Pages:
         self._operators = operators or application
         known, unknown = logins or (application, application)
         self._page_limit = ConcurrencyLimit(settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX)
-        self._operator_page_limit = ConcurrencyLimit(settings.OPERATOR_PAGES_AT_ONCE_MAX, settings.OPERATOR_PAGES_WAITING_MAX)
+        self._operator_page_limit = ConcurrencyLimit(
+            settings.OPERATOR_PAGES_AT_ONCE_MAX, settings.OPERATOR_PAGES_WAITING_MAX
+        )
         self._by_ticket: Counter[str] = Counter()  # Operators' pages that are running or waiting.
         self._entrance = Entrance(
             functools.partial(_run_application, known), functools.partial(_run_application, unknown)
@@ -115,13 +117,18 @@ class Pages:
             return await self._serve_operator(ticket, scope, body)
         if self._page_limit.is_full:
             return await self._refusals.refuse(too_busy)
-        return await self._page_limit.answer(functools.partial(_run_application, self._application, scope, body))
+        return await self._page_limit.answer(
+            functools.partial(_run_application, self._application, scope, body)
+        )
 
     async def _serve_operator(
         self, ticket: str, scope: dict[str, Any], body: bytes
     ) -> list[Message] | HttpResponse:
         """Limit the pages of each ticket, so that a stolen one can't take all places."""
-        if self._operator_page_limit.is_full or self._by_ticket[ticket] >= settings.OPERATOR_PAGES_PER_TICKET_MAX:
+        if (
+            self._operator_page_limit.is_full
+            or self._by_ticket[ticket] >= settings.OPERATOR_PAGES_PER_TICKET_MAX
+        ):
             return await self._refusals.refuse(too_busy)
         self._by_ticket[ticket] += 1
         try:

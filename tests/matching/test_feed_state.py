@@ -17,8 +17,8 @@ from orders.instruments import TradedInstrument
 from streaming.feed import Feed
 from streaming.tape import Tape
 from streaming.topics import Channel, Topic
-from tests.marketdata.feeds import BOOK, TRADES, Listener, change, heartbeat, write_mirror
 from tests.patience import PATIENCE_SECONDS
+from tests.streaming.feeds import BOOK, TRADES, Listener, change, heartbeat, write_mirror
 
 SYMBOL = "BTC-USD"
 ORDERS = Topic(Channel.ORDERS, client_id="owner")

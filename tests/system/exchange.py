@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_INSTALLED = Path(__file__).with_name("not_installed")
 START_SECONDS_MAX = PATIENCE_SECONDS
 STOP_SECONDS_MAX = (
-    10.0  # promised: what has not ended by itself is killed before; see tests/test_processes.py
+    10.0  # promised: what has not ended by itself is killed before; see tests/hosting/test_processes.py
 )
 COMMAND_SECONDS_MAX = 300
 POLL_SECONDS = 0.02

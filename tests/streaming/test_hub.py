@@ -9,9 +9,9 @@ from pytest_django.fixtures import Settings
 
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from streaming.hub import Hub
-from tests.marketdata.feeds import TRADES, Listener, instrument
 from tests.patience import PATIENCE_SECONDS
 from tests.road import SilentRoad
+from tests.streaming.feeds import TRADES, Listener, instrument
 
 SYMBOL = "HUB-USD"
 PREFIX = "tests-of-the-hub"

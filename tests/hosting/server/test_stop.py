@@ -14,7 +14,7 @@ from tests.contract.edge import listen
 from tests.environment import exchange_variables
 from tests.system.exchange import ROOT, wait_until
 
-APPLICATION = "tests.server.application:application"
+APPLICATION = "tests.hosting.server.application:application"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -12,7 +12,7 @@ from marketdata.candles import CANDLE_INTERVALS
 from marketdata.messages import Minute
 from streaming.candle_audience import CandleAudience
 from streaming.tape import Tape
-from tests.marketdata.feeds import Listener, instrument
+from tests.streaming.feeds import Listener, instrument
 
 SYMBOL = "CANDLE-USD"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -14,8 +14,8 @@ from redis import Redis
 from base.redis import connect_redis
 from marketdata.messages import MarketBatch
 from streaming.feed import Feed
-from tests.marketdata.feeds import BOOK, Listener, change, heartbeat, instrument, write_mirror
 from tests.patience import PATIENCE_SECONDS
+from tests.streaming.feeds import BOOK, Listener, change, heartbeat, instrument, write_mirror
 
 SYMBOL = "FEED-USD"
 

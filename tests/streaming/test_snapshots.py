@@ -14,7 +14,7 @@ from redis import Redis
 from streaming import metrics
 from streaming.feed import Feed
 from tests.contract.stream import LocalBook
-from tests.marketdata.feeds import BOOK, Listener, change, instrument, write_mirror
+from tests.streaming.feeds import BOOK, Listener, change, instrument, write_mirror
 
 SYMBOL = "SNAPSHOT-USD"
 LEVELS = 5_000

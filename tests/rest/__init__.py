@@ -1,1 +1,0 @@
-"""Tests of the floor under the REST views."""
