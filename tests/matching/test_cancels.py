@@ -279,7 +279,7 @@ def test_a_cancel_that_nobody_answers_says_that_it_may_be_sent_again(settings: S
             await redis.delete("exchange:{0}:heartbeat")
         return unknown.value.message
 
-    assert "Send the cancel again" in run_scenario(scenario())
+    assert "send the cancel again" in run_scenario(scenario())
 
 
 def test_no_cancel_waits_for_the_instruments(settings: Settings) -> None:
