@@ -30,7 +30,7 @@ from hosting.embedded.servers import EmbeddedServers
 
 PROCESSES = 4  # of one run; each has servers of its own
 ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # a parameter of tests on either
-LONGEST = ("tests/system/", "tests/simulation/")
+LONGEST = ("tests/contract/", "tests/simulation/", "tests/system/", "tests/admin/")
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
 PORTS = range(12_000, 32_000)  # below those of outgoing connections, which begin at 32,768 on Linux
@@ -108,16 +108,20 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files come first, so that the processes end at about the same time."""
+    """The longest groups come first, so that the processes end at about the same time."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 class SharedExchangeScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """A process runs all tests of an ASGI server, which share an exchange; other tests stay with their file."""
+    """One process runs all tests of a folder on one ASGI server, which share an exchange.
+
+    Other tests stay together with those of their file.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
+        file, _, _ = nodeid.partition("::")
         server = ASGI_SERVER.search(nodeid)
-        return server[1] if server else nodeid.partition("::")[0]
+        return f"{file.rpartition('/')[0]} on {server[1]}" if server else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedExchangeScheduling:
