@@ -11,6 +11,7 @@ import contextlib
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
@@ -48,16 +49,25 @@ class DatabaseReader:
     """Runs selectors on `threads` threads. At most `places_max` selectors run or wait.
 
     A read may take `seconds_max`, including its wait for a thread. Each of its statements may take
-    `statement_seconds_max`.
+    `statement_seconds_max`. After each read, no other one begins for `pause_ratio` times as long as
+    it took: large results then leave the processor to everything else for most of the time.
     """
 
     def __init__(
-        self, *, threads: int, places_max: int, seconds_max: float, statement_seconds_max: float
+        self,
+        *,
+        threads: int,
+        places_max: int,
+        seconds_max: float,
+        statement_seconds_max: float,
+        pause_ratio: float = 0.0,
     ) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="database")
         self._places = threading.BoundedSemaphore(places_max)
         self._seconds_max = seconds_max
         self._statement_milliseconds_max = round(statement_seconds_max * 1000)
+        self._pause_ratio = pause_ratio
+        self._pause_ends_at = 0.0  # of the monotonic clock
 
     async def __call__(
         self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -68,9 +78,8 @@ class DatabaseReader:
         """
         if not self._places.acquire(blocking=False):
             raise Unavailable("Too many requests are waiting for the database. Try again after Retry-After.")
-        wanted = threading.Event()
-        wanted.set()
-        call = functools.partial(self._run, wanted, functools.partial(selector, *args, **kwargs))
+        request = _ReadRequest()
+        call = functools.partial(self._run, request, functools.partial(selector, *args, **kwargs))
         reading = asyncio.get_running_loop().run_in_executor(self._threads, call)
         reading.add_done_callback(_ignore_error)
         try:
@@ -79,7 +88,8 @@ class DatabaseReader:
             _outage.ended()
             return result
         except TimeoutError:
-            _outage.failed(f"no answer within {self._seconds_max:g} s")
+            if request.has_begun:
+                _outage.failed(f"no answer within {self._seconds_max:g} s")
             raise Unavailable("The database did not answer in time. Try again after Retry-After.") from None
         except (DatabaseError, InterfaceError) as error:
             if isinstance(error, ProgrammingError):
@@ -88,13 +98,21 @@ class DatabaseReader:
                 _outage.failed(error)
             raise Unavailable("The database is not answering. Try again after Retry-After.") from error
         finally:
-            wanted.clear()
+            request.is_wanted = False
 
-    def _run(self, wanted: threading.Event, call: Callable[[], Result]) -> Result:
+    def _run(self, request: "_ReadRequest", call: Callable[[], Result]) -> Result:
         try:
-            if not wanted.is_set():
+            if request.is_wanted and self._pause_ratio:
+                time.sleep(max(0.0, self._pause_ends_at - time.monotonic()))
+            if not request.is_wanted:
                 raise Unavailable
-            return self._read(call)
+            request.has_begun = True
+            began_at = time.monotonic()
+            try:
+                return self._read(call)
+            finally:
+                now = time.monotonic()
+                self._pause_ends_at = now + self._pause_ratio * (now - began_at)
         finally:
             self._places.release()
 
@@ -119,6 +137,16 @@ class DatabaseReader:
             cursor.execute(
                 "SELECT set_config('statement_timeout', %s, false)", [str(self._statement_milliseconds_max)]
             )
+
+
+class _ReadRequest:
+    """What the caller of a read and the thread that runs it tell each other."""
+
+    __slots__ = ("has_begun", "is_wanted")
+
+    def __init__(self) -> None:
+        self.is_wanted = True  # False once the caller has stopped waiting.
+        self.has_begun = False
 
 
 @contextlib.contextmanager

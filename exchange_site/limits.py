@@ -107,6 +107,9 @@ DESK_READERS = 5
 DESK_THREADS_PER_READER = 1
 # Repeated orders whose fills are being read, or wait to be read.
 DESK_REPLAYS_MAX = 32
+# After such a read, the next one waits so many times as long as it took. An order may have
+# thousands of fills, and clients that repeat it without a pause would slow all other orders.
+DESK_REPLAY_PAUSE_RATIO = 2.0
 # Look-ups that wait. The limit applies twice: to refused orders, and to cancels that met no open
 # order.
 LOOK_UPS_WAITING_MAX = 500

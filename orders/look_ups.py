@@ -101,17 +101,18 @@ class DeskReads(NamedTuple):
     refused_cancels: RowReader[str]  # finds an order that no worker has open, by its id
 
 
-def _reader(places_max: int) -> DatabaseReader:
+def _reader(places_max: int, pause_ratio: float = 0.0) -> DatabaseReader:
     return DatabaseReader(
         threads=settings.DESK_THREADS_PER_READER,
         places_max=places_max,
         seconds_max=settings.DESK_READ_SECONDS_MAX,
         statement_seconds_max=settings.DESK_READ_SECONDS_MAX,
+        pause_ratio=pause_ratio,
     )
 
 
 _orders = _reader(settings.DATABASE_READS_MAX)
-_replays = _reader(settings.DESK_REPLAYS_MAX)
+_replays = _reader(settings.DESK_REPLAYS_MAX, settings.DESK_REPLAY_PAUSE_RATIO)
 _cancelled = _reader(settings.DATABASE_READS_MAX)
 _refused_orders = _reader(2)
 _refused_cancels = _reader(2)

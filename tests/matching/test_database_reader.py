@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -109,3 +110,35 @@ def test_a_connection_that_was_ended_is_made_anew() -> None:
         assert await reader(select_one) == 1
 
     with_reader(scenario)
+
+
+def test_after_a_read_the_thread_pauses_in_proportion() -> None:
+    times: list[float] = []
+
+    def slow() -> None:
+        times.append(time.monotonic())
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.05)")
+        times.append(time.monotonic())
+
+    async def scenario(reader: DatabaseReader) -> None:
+        await reader(select_one)  # connects
+        await asyncio.gather(reader(slow), reader(slow))
+        first_began, first_ended, second_began, _ = times
+        assert second_began - first_ended >= 2 * (first_ended - first_began)
+
+    with_reader(scenario, pause_ratio=3.0)
+
+
+def test_a_read_that_has_not_begun_says_nothing_of_the_database(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario(reader: DatabaseReader) -> None:
+        release = threading.Event()
+        reader._threads.submit(release.wait)  # another read, as far as the thread knows
+        try:
+            with pytest.raises(Unavailable, match="in time"):
+                await reader(select_one)
+        finally:
+            release.set()
+        assert not [record for record in caplog.records if "no answer" in record.getMessage()]
+
+    with_reader(scenario, seconds_max=0.3)
