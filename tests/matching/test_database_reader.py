@@ -141,4 +141,4 @@ def test_a_read_that_has_not_begun_says_nothing_of_the_database(caplog: pytest.L
             release.set()
         assert not [record for record in caplog.records if "no answer" in record.getMessage()]
 
-    with_reader(scenario, seconds_max=0.3)
+    with_reader(scenario, seconds_max=2.0)
