@@ -38,9 +38,7 @@ ATTACKS = (
     Attack("an endless header name", _endless("an endless header name"), _HEAD, ("431",)),
     Attack("an endless URL", _endless("an endless URL"), "REQUEST_URL_BYTES_MAX", ("414",)),
     Attack("an endless query", _endless("an endless query"), "REQUEST_URL_BYTES_MAX", ("414",)),
-    Attack(
-        "endless trailers", _endless("endless trailers"), "REQUEST_CHUNK_OVERHEAD_BYTES_MAX", ("400", "431")
-    ),
+    Attack("endless trailers", _endless("endless trailers"), "REQUEST_HEADERS_MAX", ("400", "431")),
     Attack(
         "an endless chunk extension",
         _endless("an endless chunk extension"),
@@ -62,19 +60,19 @@ ATTACKS = (
     Attack(
         "questions about health",
         functools.partial(http_attacks.ask_for, path="/healthz"),
-        "HEALTH_SHARED_SECONDS",
+        "SHARED_ANSWERS_AT_ONCE, HEALTH_SHARED_SECONDS",
         ("200",),
     ),
     Attack(
         "questions about metrics",
         functools.partial(http_attacks.ask_for, path="/metrics"),
-        "METRICS_SHARED_SECONDS",
+        "SHARED_ANSWERS_AT_ONCE, METRICS_SHARED_SECONDS",
         ("200",),
     ),
     Attack(
         "questions about the schema",
         functools.partial(http_attacks.ask_for, path="/docs/schema"),
-        "an answer from memory",
+        "DOCUMENTS_AT_ONCE",
         ("200",),
     ),
     Attack("malformed requests", http_attacks.malformed_requests, "LOG_LINES_MAX", ("400",)),
@@ -125,7 +123,7 @@ ATTACKS = (
     Attack(
         "retries of an order with many fills",
         order_attacks.retries_of_a_filled_order,
-        "DESK_REPLAYS_MAX",
+        "DESK_REPLAYS_MAX, DESK_REPLAY_PAUSE_RATIO",
         ("200",),
         FILLED_ORDER,
     ),
