@@ -5,8 +5,9 @@ Only this module loads Matplotlib, a development dependency. Everything else wor
 
 import math
 from pathlib import Path
+from typing import Any
 
-from loadtools.latency import PERCENTILES, percentile_name
+from loadtools.latency import PERCENTILES, Latencies, percentile_name
 from loadtools.run import LoadRun
 
 CURVE_POINTS = 400
@@ -42,9 +43,15 @@ def save_picture(run: LoadRun, path: Path) -> None:
         f"{run.outcome.requests:,} orders, {run.outcome.errors.total():,} errors",
         fontsize=11,
     )
-    latencies = run.latencies
     curve, distribution = figure.subplots(2, 1, height_ratios=[3, 2])
+    _draw_percentiles(curve, run.latencies)
+    _draw_distribution(distribution, run.latencies)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
 
+
+def _draw_percentiles(curve: Any, latencies: Latencies) -> None:
+    """Draw the latency of each percentile into an empty plot."""
     # The axis is 1 / (1 - fraction), so that each further nine has the same width: the tail
     # matters.
     ninths_max = max(math.log10(latencies.count), 2)
@@ -88,6 +95,9 @@ def save_picture(run: LoadRun, path: Path) -> None:
     curve.tick_params(axis="y", which="minor", labelsize=8, labelcolor=GREY)
     curve.grid(visible=True, which="both", alpha=0.25)
 
+
+def _draw_distribution(distribution: Any, latencies: Latencies) -> None:
+    """Draw how many requests had which latency into an empty plot."""
     counted = latencies.counted_milliseconds()
     low, high = counted[0][0], max(counted[-1][0], counted[0][0] * 1.1)
     edges = [low * (high / low) ** (i / BARS) for i in range(BARS + 1)]
@@ -102,8 +112,6 @@ def save_picture(run: LoadRun, path: Path) -> None:
     distribution.yaxis.set_major_formatter(_plain)
     distribution.tick_params(axis="x", which="minor", labelsize=8, labelcolor=GREY)
     distribution.grid(visible=True, axis="y", alpha=0.25)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
 
 
 def _plain(value: float, position: object) -> str:
