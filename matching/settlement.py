@@ -28,6 +28,7 @@ from matching.batch import SIDE_NAMES, Batch, Key, NewOrder
 from matching.checkpoint import Lease, LeaseLost
 from matching.placement import move_session_to_own_processors
 from matching.statements import PreparedStatement, text_array
+from orders.keys import FOUND_BY_KEY
 
 
 class SettlementMismatch(Exception):
@@ -67,11 +68,7 @@ class Settled(NamedTuple):
 
 _FIND_KEYS = PreparedStatement(
     "find_keys",
-    """
-SELECT found.client_id, found.idempotency_key, found.order_id
-FROM unnest(%(client_ids)s::text[], %(keys)s::text[]) AS wanted (client_id, key)
-JOIN orders_order AS found ON found.client_id = wanted.client_id AND found.idempotency_key = wanted.key
-""",
+    f"SELECT found.client_id, found.idempotency_key, found.order_id {FOUND_BY_KEY}",
     *("client_ids", "keys"),
 )
 

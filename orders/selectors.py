@@ -11,6 +11,7 @@ from django.db.models import Count
 
 from base.numbers import json_number
 from orders.documents import FillDocument, OrderDocument, stored_state
+from orders.keys import FOUND_BY_KEY
 from orders.models import Order
 from orders.pages import list_order_rows
 
@@ -44,12 +45,12 @@ def find_order_rows(order_ids: Collection[str]) -> dict[str, Order]:
 
 def find_order_rows_by_key(keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], Order]:
     """Return the rows of the orders with these pairs of client id and idempotency key, by pair."""
-    found = Order.objects.select_related("instrument").order_by()
-    rows = found.filter(
-        client_id__in={client_id for client_id, _ in keys}, idempotency_key__in={key for _, key in keys}
-    )
-    by_key = {(row.client_id, str(row.idempotency_key)): row for row in rows}
-    return {key: by_key[key] for key in keys if key in by_key}
+    client_ids, idempotency_keys = [client_id for client_id, _ in keys], [key for _, key in keys]
+    rows = Order.objects.raw(
+        f"SELECT found.* {FOUND_BY_KEY}",
+        {"client_ids": client_ids, "keys": idempotency_keys},
+    ).prefetch_related("instrument")
+    return {(row.client_id, str(row.idempotency_key)): row for row in rows}
 
 
 def list_orders(

@@ -48,8 +48,12 @@ def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
 
 @pytest.fixture(scope="session")
 def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
-    """Opened before the first test, so that the one that waits for a heartbeat has little to wait for."""
-    with Stream(shared_exchange.ws_url) as connected:
+    """Opened before the first test, so that the one that waits for a heartbeat has little to wait for.
+
+    However long that takes, the heartbeats until then find room: with its usual bound the client would stop reading
+    after sixteen of them, hear no pong, and close.
+    """
+    with Stream(shared_exchange.ws_url, max_queue=None) as connected:
         yield connected
 
 

@@ -2,11 +2,13 @@
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 from tests.contract.client import Answer, Client
+from tests.patience import PATIENCE_SECONDS
 
 Acted = TypeVar("Acted")
 
@@ -27,10 +29,13 @@ class Crowd:
             client.close()
 
     def post(self, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
-        """Place orders, dealt out to the clients like cards; all begin at the same moment."""
+        """Place orders, dealt out to the clients like cards; all begin at the same moment.
+
+        A slow machine may answer some 503. They send again, as that answer asks them to.
+        """
 
         def send(number: int, client: Client) -> list[Answer]:
-            return [client.post("/orders", body) for body in bodies[number :: len(self._clients)]]
+            return [_place(client, body) for body in bodies[number :: len(self._clients)]]
 
         return list(itertools.chain.from_iterable(self._at_once(send)))
 
@@ -47,3 +52,10 @@ class Crowd:
             return act(number, client)
 
         return list(self._threads.map(begin, range(len(self._clients)), self._clients))
+
+
+def _place(client: Client, body: dict[str, Any]) -> Answer:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (answer := client.post("/orders", body)).status == 503 and time.monotonic() < deadline:
+        time.sleep(float(answer.headers["Retry-After"] or 0))
+    return answer

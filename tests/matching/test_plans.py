@@ -46,6 +46,20 @@ def plan() -> str:
     return "\n".join(lines)
 
 
+def test_keys_are_found_by_their_index_whatever_the_statistics_say_of_a_client() -> None:
+    """If each client has one order, another index would do as well. Then one client sends thousands."""
+    session = Settlement.of_this_thread()
+    add_orders(300)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE orders_order SET client_id = order_id::text")
+        cursor.execute("ANALYZE orders_order")
+    add_orders(300)
+    session.forget_plans()
+    assert len(session.find_keys([(CLIENT, KEY.format(400))])) == 1
+    assert "order_idempotency_key" in plan()
+    assert "order_list_by_client" not in plan()
+
+
 def test_keys_are_found_by_their_index_when_the_table_has_grown() -> None:
     session = Settlement.of_this_thread()
     add_orders(150)
