@@ -8,8 +8,9 @@
 SHELL := /bin/sh
 
 python := .venv/bin/python
-# What running needs, and what tests, checks and measurements need beside it.
+# What running needs, what the examples need in addition, and what tests, checks and measurements need.
 stamp := .venv/installed
+examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
 # Install the requirements of the file $(1). pip says by itself what it is doing, so nobody sits before a silent
 # terminal. It is .venv's own or, as making one takes as long as many packages, the one of the interpreter below it.
@@ -46,7 +47,7 @@ help:
 run: $(stamp)
 	@exec $(python) manage.py serve
 
-demo: $(stamp)
+demo: $(examples_stamp)
 	@exec $(python) examples/python/demo.py
 
 test: $(dev_stamp)
@@ -128,9 +129,15 @@ $(stamp): pyproject.toml constraints.txt
 	@$(compile) || true # a file that can't be compiled is compiled, or told about, when it is imported
 	@touch $(stamp)
 
+$(examples_stamp): $(stamp)
+	@echo "Installing what the examples need, too:" >&2
+	@$(python) -c "$$list_requirements" embedded examples > .venv/requirements-examples.txt
+	$(call install,.venv/requirements-examples.txt)
+	@touch $(examples_stamp)
+
 $(dev_stamp): $(stamp)
 	@echo "Installing what tests and checks need, too:" >&2
-	@$(python) -c "$$list_requirements" embedded dev > .venv/requirements-dev.txt
+	@$(python) -c "$$list_requirements" embedded examples dev > .venv/requirements-dev.txt
 	$(call install,.venv/requirements-dev.txt)
 	@$(compile) || true
 	@touch $(dev_stamp)

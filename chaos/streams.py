@@ -152,7 +152,7 @@ class Listeners:
                 task.result()
 
     async def _difference(self, listener: Listener, symbol: str, probe: Probe) -> str:
-        """Return the difference between a local book and GET /orderbook, empty if there is none."""
+        """Return the difference between a local book and GET /orderbook, or "" if they are equal."""
         try:
             shown = await probe.get(f"/orderbook?instrument={symbol}&levels={LEVELS_MAX}")
         except (ConnectionError, TimeoutError) as error:

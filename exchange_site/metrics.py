@@ -94,7 +94,7 @@ def _partitions(states: Sequence[PartitionState]) -> Iterable[Metric]:
     )
     age = GaugeMetricFamily(
         "exchange_oldest_command_age_seconds",
-        "Time since the oldest command that is not done was accepted; 0 if there is none",
+        "Time since the oldest pending command was accepted; 0 if no command is pending",
         labels=["partition"],
     )
     for state in states:

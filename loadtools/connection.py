@@ -118,7 +118,7 @@ class Caller:
     async def open(self) -> Connection:
         """Return the connection.
 
-        Open a new one if there is none that works. Raises `ConnectError`.
+        Open a new connection if no open one works. Raises `ConnectError`.
         """
         if self._connection is None or not self._connection.usable:
             self._connection = await connect(

@@ -217,7 +217,7 @@ TICKER: dict[str, Any] = {
     "responses": {
         200: answer(
             _TICKER,
-            "the market now; bid, ask and last price are null if there is none",
+            "the market now; bid and ask are null if that side is empty, the last price before the first trade",
             {
                 "instrument": "BTC-USD",
                 "sequence": 42,

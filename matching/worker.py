@@ -253,7 +253,7 @@ class MatchingWorker:
     async def _fail_commands(self, commands: list[StreamedCommand], position: str) -> None:
         """Answer commands as failed, and commit the position after them.
 
-        There is at most one command. There is none if all entries were dead letters.
+        There is at most one command, and no command if all entries were dead letters.
         """
         metrics.failed.inc(len(commands))
 

@@ -1,10 +1,15 @@
 """examples/python/exchange_client.py: which books it takes, and when it asks again."""
 
+import ast
 import asyncio
 import json
+import re
+import sys
+import tomllib
 import zlib
 from decimal import Decimal
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ from websockets.http11 import Request, Response
 from tests.examples import exchange_client as client
 from tests.patience import PATIENCE_SECONDS
 
+ROOT = Path(__file__).resolve().parents[1]
 SECONDS_MAX = PATIENCE_SECONDS
 SNAPSHOT = {
     "sequence": 7,
@@ -150,3 +156,21 @@ def test_a_book_in_doubt_is_asked_for_again() -> None:
 def test_a_market_that_is_not_there_is_told() -> None:
     with pytest.raises(client.Refused, match="No such"):
         follow([[{"type": "error", "code": "instrument_not_found", "message": "No such instrument."}]])
+
+
+def test_make_demo_installs_whatever_the_examples_import() -> None:
+    """An environment of `make run` has no development packages."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["examples"]]
+    installed = {re.match(r"[\w-]+", requirement)[0] for requirement in wanted}  # type: ignore[index]
+    examples = list((ROOT / "examples" / "python").glob("*.py"))
+    imported = set()
+    for path in examples:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(str(node.module).partition(".")[0])
+    theirs = imported - sys.stdlib_module_names - {path.stem for path in examples}
+    assert theirs >= {"httpx", "websockets"}
+    assert theirs <= installed

@@ -213,7 +213,7 @@ def health_problem() -> Problem | None:
 
 
 def admin_problem() -> Problem | None:
-    """Return None if the admin's own listener accepts connections, or if there is none."""
+    """Return None if the admin has no listener of its own, or if its listener accepts connections."""
     bind = settings.ENVIRONMENT.admin_bind
     if bind is None:
         return None

@@ -107,7 +107,7 @@ class Mirror:
         self._mirrored = 0  # the mirror's sequence in the last attempt
 
     def compare(self, redis: Redis, runner: asyncio.Runner, *, last: bool) -> str | None:
-        """Return the difference, "" if there is none, and None if it can't be told yet.
+        """Return the difference, "" if both are equal, and None if they can't be compared yet.
 
         The mirror is read during a snapshot of the database. If their sequences are the same, the
         book is read from that snapshot, so trading does not matter. Raises Skipped and RedisError.
@@ -153,7 +153,7 @@ def _stored_book(instrument: TradedInstrument) -> Book:
 
 
 def _level_difference(mirror: Book, stored: Book, grid: Grid) -> str:
-    """Return the first difference between two books of one sequence, or "" if there is none."""
+    """Return the first difference between two books of one sequence, or "" if they are equal."""
     sides = {"bids": (mirror.bids, stored.bids), "asks": (mirror.asks, stored.asks)}
     for side, (theirs, ours) in sides.items():
         for there, here in zip_longest(theirs, ours):

@@ -1,4 +1,4 @@
-"""The reckoning finds every kind of breach, and none where there is none: on a real exchange's database."""
+"""The checks find every kind of breach, and report nothing of a correct run. The database is a real exchange's."""
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal

@@ -80,7 +80,7 @@ MALFORMED = {
     "no Host": b"GET / HTTP/1.1\r\n\r\n",
     "two Hosts": GET + b"Host: x\r\n\r\n",
     "two Hosts in 1.0": b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
-    "a Host that is none": b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+    "an invalid Host": b"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
     "a Host with a user": b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n",
     "Transfer-Encoding in 1.0": b"POST /orders HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "both framings": POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -114,7 +114,7 @@ MALFORMED = {
     "a chunk of no size": CHUNKED + b";\r\n{}\r\n0\r\n\r\n",
     "a chunk's sign": CHUNKED + b"+2\r\n{}\r\n0\r\n\r\n",
     "a chunk in LF": CHUNKED + b"2\n{}\n0\n\n",
-    "a trailer that is none": CHUNKED + b"2\r\n{}\r\n0\r\nn\r\n\r\n",
+    "an invalid trailer": CHUNKED + b"2\r\n{}\r\n0\r\nn\r\n\r\n",
 }
 
 

@@ -7,10 +7,11 @@ import pytest
 from marketdata.messages import decode_batch, encode_batch
 from matching.batch import Batch
 from matching.documents import market_batches, order_documents
-from matching.engine import INTEGER_MAX, OrderBook
+from matching.engine import INTEGER_MAX, CancelReason, OrderBook
 from matching.recovery import MarketBook
 from matching.settlement import Settled
 from orders.instruments import TradedInstrument
+from orders.models import Reason
 from streaming.book_copy import BookCopy
 from tests.matching.partition import place
 
@@ -29,3 +30,8 @@ def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedI
         copy.apply(decode_batch(encode_batch(message)).levels, message.sequence)
         (level,) = copy.documents(copy.levels("buy"))
         assert bytes(level.quantity).decode() == instrument.grid.quantity.text(orders * INTEGER_MAX)
+
+
+def test_every_reason_of_the_engine_is_a_reason_of_an_order() -> None:
+    """An event carries it into the order's row as it is."""
+    assert {reason.value for reason in CancelReason} <= set(Reason.values)

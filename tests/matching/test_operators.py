@@ -1,4 +1,4 @@
-"""What operators do reaches the worker: halted and new instruments, cancels; nothing of it where there is none."""
+"""Acts of operators reach the worker: halts, new instruments, cancels. Without a worker nothing changes."""
 
 import asyncio
 from typing import Any

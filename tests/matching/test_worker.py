@@ -60,7 +60,7 @@ POISON: dict[str, dict[str, Any]] = {
     "a quantity of zero": {"quantity_lots": 0},
     "a limit order without a price": {"price_ticks": 0},
     "a price beyond 64 bits": {"price_ticks": 2**63},
-    "an id that is none": {"order_id": "not-a-uuid"},
+    "an id that is not a UUID": {"order_id": "not-a-uuid"},
     "a text that PostgreSQL can't hold": {"client_id": "nul\x00"},
     "an instrument that is not there": {"instrument": "DOGE-USD"},
 }

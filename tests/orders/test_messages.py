@@ -1,4 +1,4 @@
-"""What crosses the stream comes out as it went in; what is none of it is refused."""
+"""Messages survive encoding and decoding unchanged. Bytes that are no such message are refused."""
 
 import msgspec
 import pytest

@@ -183,7 +183,7 @@ class RunningExchange:
             return []
 
     def child(self, word: str) -> psutil.Process | None:
-        """The topmost process below `serve` with that word in its command line, None where there is none."""
+        """Return the topmost process below `serve` with that word in its command line, or None."""
         for process in self.processes()[1:]:
             with contextlib.suppress(psutil.Error):
                 if word in " ".join(process.cmdline()) and not is_gone(process):
