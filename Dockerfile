@@ -32,6 +32,7 @@ WORKDIR /app
 COPY manage.py ./
 COPY base base
 COPY web web
+COPY instruments instruments
 COPY orders orders
 COPY marketdata marketdata
 COPY streaming streaming

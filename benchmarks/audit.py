@@ -39,7 +39,7 @@ SELECT number, instrument.id AS instrument_id, 10 * number + number / 2 AS befor
   instrument.id * 100000000 + number * 20 AS ids,
   date_trunc('minute', now()) - number * 1000 / %(groups)s * interval '1 minute' AS time,
   70000 + number %% 100 * 0.01 AS ask, 69990 - number %% 1000 * 0.01 AS bid
-FROM generate_series(0, %(groups)s - 1) AS number, orders_instrument AS instrument
+FROM generate_series(0, %(groups)s - 1) AS number, instruments_instrument AS instrument
 WHERE instrument.symbol = %(symbol)s
 """
 ORDERS_OF_GROUPS = """
@@ -64,7 +64,7 @@ FROM groups CROSS JOIN LATERAL (VALUES
 ) AS placed (place, side, type, price, quantity, filled, traded_at, status, reason, priority, sequence)
 """
 TRADES_OF_GROUPS = """
-INSERT INTO marketdata_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
+INSERT INTO orders_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
   taker_order_id, timestamp)
 SELECT lpad(to_hex(ids + sequence), 32, '0')::uuid, instrument_id, before + sequence, price, 0.01, taker_side,
   lpad(to_hex(ids + maker), 32, '0')::uuid, lpad(to_hex(ids + taker), 32, '0')::uuid, time
@@ -82,7 +82,7 @@ INSERT INTO marketdata_candle (instrument_id, time, open, high, low, close, volu
 SELECT DISTINCT instrument_id, timestamp, first_value(price) OVER minute, max(price) OVER minute,
   min(price) OVER minute, last_value(price) OVER minute, sum(quantity) OVER minute,
   sum(price * quantity) OVER minute, count(*) OVER minute
-FROM marketdata_trade
+FROM orders_trade
 WINDOW minute AS (PARTITION BY instrument_id, timestamp ORDER BY sequence
   ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
 """

@@ -35,12 +35,12 @@ SELECT gen_random_uuid(), 'client-' || number %% 1000, instrument.id,
   CASE number %% 2 WHEN 0 THEN 'buy' ELSE 'sell' END, 'limit',
   CASE number %% 2 WHEN 0 THEN 69999.99 - (number / 2 %% 5000) * 0.01 ELSE 70000 + (number / 2 %% 5000) * 0.01 END,
   0.01 + number %% 50 * 0.01, 0, 0, 'open', 'memory-' || number, number, number, now(), now()
-FROM generate_series(1, %(orders)s) AS number, orders_instrument AS instrument
+FROM generate_series(1, %(orders)s) AS number, instruments_instrument AS instrument
 WHERE instrument.symbol = 'BTC-USD'
 """
 SET_SEQUENCE = """
 INSERT INTO marketdata_booksequence (instrument_id, sequence)
-SELECT id, %(orders)s FROM orders_instrument WHERE symbol = 'BTC-USD'
+SELECT id, %(orders)s FROM instruments_instrument WHERE symbol = 'BTC-USD'
 ON CONFLICT (instrument_id) DO UPDATE SET sequence = excluded.sequence
 """
 

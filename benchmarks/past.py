@@ -15,7 +15,7 @@ from psycopg import sql
 
 TRADES_PER_GROUP = 10
 EVENTS_PER_GROUP = 1 + TRADES_PER_GROUP
-LARGE_TABLES = ("orders_order", "marketdata_trade")
+LARGE_TABLES = ("orders_order", "orders_trade")
 
 _GROUPS = """
 CREATE TEMPORARY TABLE groups AS
@@ -26,7 +26,7 @@ SELECT number, time, date_trunc('minute', time) AS minute, instrument.id AS inst
 FROM (
   SELECT number, now() - (%(groups)s - number) * %(days)s * interval '1 day' / %(groups)s AS time
   FROM generate_series(0, %(groups)s - 1) AS number
-) AS spread, orders_instrument AS instrument
+) AS spread, instruments_instrument AS instrument
 WHERE instrument.symbol = 'BTC-USD'
 """
 # Place 0 is the sell order. An order's key ends with the number of its event, which is unique.
@@ -42,7 +42,7 @@ FROM groups, LATERAL (SELECT place, CASE place WHEN 0 THEN {trades} ELSE 1 END *
                       FROM generate_series(0, {trades}) AS place) AS placed
 """
 _TRADES = """
-INSERT INTO marketdata_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
+INSERT INTO orders_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
   taker_order_id, timestamp)
 SELECT (key || lpad(to_hex(before + place), 12, '0'))::uuid, instrument_id, before + 1 + place, price, 0.01, 'buy',
   (key || lpad(to_hex(before), 12, '0'))::uuid, (key || lpad(to_hex(before + place), 12, '0'))::uuid, time
@@ -64,12 +64,12 @@ SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70
   CASE number %% 2 WHEN 0 THEN 69499.99 - number / 2 %% 5000 * 0.01 ELSE 70500.01 + number / 2 %% 5000 * 0.01 END,
   0.01 + number %% 50 * 0.01, 0, 0, 'open', 'resting-' || number, %(before)s + number, %(before)s + number, now(),
   now()
-FROM generate_series(1, %(resting)s) AS number, orders_instrument AS instrument
+FROM generate_series(1, %(resting)s) AS number, instruments_instrument AS instrument
 WHERE instrument.symbol = 'BTC-USD'
 """
 _SEQUENCE = """
 INSERT INTO marketdata_booksequence (instrument_id, sequence)
-SELECT id, %(sequence)s FROM orders_instrument WHERE symbol = 'BTC-USD'
+SELECT id, %(sequence)s FROM instruments_instrument WHERE symbol = 'BTC-USD'
 """
 # Constraints and indexes besides primary keys. Rebuilding them is faster than updating them row by
 # row.

@@ -23,11 +23,11 @@ TERMS = ("client_id", "instrument", "side", "type", "price", "quantity", "idempo
 _ORDERS = """
 SELECT stored.order_id, stored.client_id, instrument.symbol AS instrument, stored.side, stored.type, stored.price,
   stored.quantity, stored.filled_quantity, stored.status, stored.idempotency_key
-FROM orders_order AS stored JOIN orders_instrument AS instrument ON instrument.id = stored.instrument_id
+FROM orders_order AS stored JOIN instruments_instrument AS instrument ON instrument.id = stored.instrument_id
 WHERE stored.order_id = ANY(%s)
 """
 _TRADES = """
-SELECT trade_id, price, quantity, maker_order_id, taker_order_id FROM marketdata_trade WHERE trade_id = ANY(%s)
+SELECT trade_id, price, quantity, maker_order_id, taker_order_id FROM orders_trade WHERE trade_id = ANY(%s)
 """
 _PLACED_THOUGH_REFUSED = "SELECT client_id, order_id FROM orders_order WHERE client_id = ANY(%s)"
 _KEYS_WITH_SEVERAL = """

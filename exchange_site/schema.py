@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
 
+from instruments.schema import INSTRUMENT
 from marketdata.schema import CANDLE, LEVEL, TRADE
-from orders.schema import FILL, INSTRUMENT, ORDER
+from orders.schema import FILL, ORDER
 from streaming.description import describe_stream
 from web.schema import ERROR, OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, errors, record
 

@@ -10,8 +10,9 @@ from drf_spectacular.views import SpectacularSwaggerView
 from exchange_site.documents import DocumentViewSet
 from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
+from instruments.views import InstrumentViewSet
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
-from orders.views import InstrumentViewSet, OrderViewSet
+from orders.views import OrderViewSet
 from web.viewset import AsyncViewSet
 
 admin.autodiscover()  # Here, so that only processes that serve pages load the admin's modules.

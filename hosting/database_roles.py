@@ -30,12 +30,12 @@ EDIT = "SELECT, INSERT, UPDATE, DELETE"
 # Table: rights of the API, rights of the worker.
 RIGHTS: dict[str, tuple[str, str]] = {
     # the exchange's
-    "orders_instrument": (EDIT, READ),
+    "instruments_instrument": (EDIT, READ),
     "orders_order": (READ, WRITE),
-    "marketdata_trade": (READ, ADD),
+    "orders_trade": (READ, ADD),
     "marketdata_candle": (READ, WRITE),
     "marketdata_booksequence": (READ, WRITE),
-    "marketdata_prunedhistory": (READ, READ),
+    "matching_prunedhistory": (READ, READ),
     "matching_checkpoint": (READ, WRITE),
     "operators_auditrecord": (ADD, NOTHING),
     # Django's, for the admin

@@ -1,1 +1,1 @@
-"""Public market data: trades, candles, tickers and the order book by price level."""
+"""Public market data: lists of trades, candles, tickers and the order book by price level."""

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from base.database import read_database
 from base.loops import per_event_loop
 from base.redis import connect_redis
-from orders.instruments import TradedInstrument
+from instruments.directory import TradedInstrument
 from orders.models import RESTING_STATUSES, Side
 
 logger = logging.getLogger(__name__)

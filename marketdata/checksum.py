@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Protocol
 from zlib import crc32
 
-from orders.grid import Grid
+from instruments.grid import Grid
 
 CHECKSUM_LEVELS = 10  # of each side
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from django.conf import settings
 
+from instruments.directory import DEFAULT_SYMBOL
+from instruments.schema import INSTRUMENT_NOT_FOUND
 from marketdata.candles import CANDLE_INTERVALS
 from marketdata.selectors import WINDOW_PATTERN
-from orders.instruments import DEFAULT_SYMBOL
 from orders.models import Side
-from orders.schema import INSTRUMENT_NOT_FOUND
 from web.schema import (
     COUNT,
     CURSOR_PARAMETER,

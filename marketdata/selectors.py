@@ -25,7 +25,7 @@ WINDOW_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedel
 
 _TRADES_SQL = """
 SELECT trade_id::text, sequence, trim_scale(price)::text, trim_scale(quantity)::text, taker_side, timestamp
-FROM marketdata_trade
+FROM orders_trade
 WHERE instrument_id = %(instrument)s AND sequence < %(before)s
 ORDER BY sequence DESC LIMIT %(limit)s
 """

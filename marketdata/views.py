@@ -11,13 +11,13 @@ from base.database import read_database
 from base.numbers import json_number, json_optional_decimal
 from base.refusals import InvalidRequest
 from base.times import now_text, parse_time, time_text
+from instruments.directory import DEFAULT_SYMBOL, TradedInstrument, directory
+from instruments.grid import Grid
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
 from marketdata.candles import CANDLE_INTERVALS, CandleSpan, list_candles, list_candles_filled
 from marketdata.documents import statistics_fields
 from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, list_trades, read_ticker, trade_statistics
-from orders.grid import Grid
-from orders.instruments import DEFAULT_SYMBOL, TradedInstrument, directory
 from web.content import JSONResponse
 from web.pagination import CursorQuery, invalid_cursor, read_limit
 from web.schema import operation

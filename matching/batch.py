@@ -13,12 +13,12 @@ import msgspec
 import uuid_utils
 from django.conf import settings
 
+from instruments.directory import TradedInstrument
+from instruments.grid import Grid
 from matching import engine
 from matching.bounds import Bounds
 from matching.recovery import MarketBook
 from orders import messages
-from orders.grid import Grid
-from orders.instruments import TradedInstrument
 from orders.messages import Reply, ReplyKind
 from orders.models import OrderStatus, OrderType, Reason
 from orders.models import Side as OrderSide

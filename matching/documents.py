@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from base.encoding import encode_json
 from base.numbers import Number
 from base.times import time_text
+from instruments.grid import Grid
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
 from matching import engine
@@ -13,7 +14,6 @@ from matching.batch import SIDE_NAMES, Batch, BookChange, NewOrder, TradeRow
 from matching.recovery import MarketBook
 from matching.settlement import ChangedOrder, Settled
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
-from orders.grid import Grid
 from orders.messages import CancelOrder, Reply, ReplyKind
 
 TRADES_IN_UPDATE_MAX = 50

@@ -13,12 +13,12 @@ from typing import ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, connection
 
+from instruments.directory import TradedInstrument, load_instruments
 from matching import checkpoint
 from matching.batch import Batch, Key
 from matching.checkpoint import Lease
 from matching.recovery import MarketBook, load_books
 from matching.settlement import Settled, Settlement
-from orders.instruments import TradedInstrument, load_instruments
 
 # Orders that this worker has committed when the statements are planned again for the first time.
 REPLAN_ORDERS_MIN = 500

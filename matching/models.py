@@ -1,6 +1,8 @@
-"""A partition's position in its stream, and the lease of the worker that may write it."""
+"""The position and the lease of each partition, and up to where `prune` has deleted history."""
 
 from django.db import models
+
+from instruments.models import Instrument
 
 
 class Checkpoint(models.Model):
@@ -20,3 +22,19 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"partition {self.partition} at {self.position}"
+
+
+class PrunedHistory(models.Model):
+    """The sequence and time up to which `prune` may have deleted orders and trades."""
+
+    instrument = models.OneToOneField(
+        Instrument, on_delete=models.PROTECT, primary_key=True, related_name="pruned_history"
+    )
+    sequence = models.BigIntegerField(help_text="the greatest sequence of a deleted order")
+    time = models.DateTimeField(help_text="the latest change of a deleted order")
+
+    class Meta:
+        verbose_name_plural = "pruned history"
+
+    def __str__(self) -> str:
+        return f"{self.instrument} up to {self.sequence}"

@@ -21,7 +21,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from marketdata.models import PrunedHistory
+from matching.models import PrunedHistory
 from orders.models import RESTING_STATUSES
 from orders.time_keys import CLOCK_DIFFERENCE_MAX, first_key
 
@@ -57,7 +57,7 @@ WITH gone AS (
   WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
   RETURNING *
 ), marked AS (
-  INSERT INTO marketdata_prunedhistory AS pruned (instrument_id, sequence, time)
+  INSERT INTO matching_prunedhistory AS pruned (instrument_id, sequence, time)
   SELECT instrument_id, max(sequence), max(updated_at) FROM gone GROUP BY instrument_id
   ON CONFLICT (instrument_id) DO UPDATE
   SET sequence = greatest(pruned.sequence, excluded.sequence), time = greatest(pruned.time, excluded.time)
@@ -66,10 +66,10 @@ SELECT CASE WHEN %(archived)s THEN json_build_object('order', gone)::text END FR
 """  # noqa: S608
 
 _COUNT_TRADES = """
-SELECT count(*) FROM marketdata_trade WHERE instrument_id = %(instrument)s AND sequence <= %(end_sequence)s
+SELECT count(*) FROM orders_trade WHERE instrument_id = %(instrument)s AND sequence <= %(end_sequence)s
 """
 _PAGE_OF_TRADES = """
-SELECT sequence FROM marketdata_trade
+SELECT sequence FROM orders_trade
 WHERE instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(end_sequence)s
 ORDER BY sequence LIMIT %(rows)s
 """
@@ -80,9 +80,9 @@ instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(last)s
     AND NOT ({_OLD.format(order="kept")})
 )
 """
-_FIND_TRADES = f"SELECT count(*) FROM marketdata_trade AS trade WHERE {_TRADES}"  # noqa: S608
+_FIND_TRADES = f"SELECT count(*) FROM orders_trade AS trade WHERE {_TRADES}"  # noqa: S608
 _DELETE_TRADES = f"""
-WITH gone AS (DELETE FROM marketdata_trade AS trade WHERE {_TRADES} RETURNING *)
+WITH gone AS (DELETE FROM orders_trade AS trade WHERE {_TRADES} RETURNING *)
 SELECT CASE WHEN %(archived)s THEN json_build_object('trade', gone)::text END FROM gone
 """  # noqa: S608
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from django.db import connection
 
 from base.database import snapshot
+from instruments.directory import TradedInstrument, load_instruments
 from marketdata.models import BookSequence
 from matching.engine import OpenOrders, OrderBook, Side
-from orders.instruments import TradedInstrument, load_instruments
 from orders.models import RESTING_STATUSES, Order
 from orders.models import Side as OrderSide
 
@@ -49,7 +49,7 @@ SELECT resting.order_id::text, resting.client_id, resting.side, instrument.symbo
        div(resting.quantity - resting.filled_quantity, instrument.lot_size)::bigint,
        mod(resting.price, instrument.tick_size) = 0
          AND mod(resting.quantity - resting.filled_quantity, instrument.lot_size) = 0
-FROM orders_order resting JOIN orders_instrument instrument ON instrument.id = resting.instrument_id
+FROM orders_order resting JOIN instruments_instrument instrument ON instrument.id = resting.instrument_id
 WHERE resting.status = ANY(%s) AND instrument.id = ANY(%s)
 ORDER BY resting.instrument_id, resting.priority
 """

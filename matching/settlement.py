@@ -89,7 +89,7 @@ WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
     priority bigint, sequence bigint)
   RETURNING 1
 ), traded AS (
-  INSERT INTO marketdata_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
+  INSERT INTO orders_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
     taker_order_id, timestamp)
   SELECT trade.*, %(now)s::timestamptz FROM json_to_recordset(%(trades)s) AS trade (
     trade_id uuid, instrument_id bigint, sequence bigint, price numeric, quantity numeric, taker_side text,

@@ -15,13 +15,13 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.http import HttpRequest
 
+from instruments.directory import TradedInstrument, load_instruments
 from marketdata.book import BookLevel, mirror_keys
 from matching.models import Checkpoint
 from operators.admin.audit import change_text
 from operators.latency import recent_latency
 from operators.models import AuditRecord
 from orders.health import Health, current_health
-from orders.instruments import TradedInstrument, load_instruments
 from orders.messages import heartbeat_key, stream_key
 from orders.models import Order
 from orders.time_keys import first_key

@@ -19,10 +19,12 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.db import connection, transaction
 
-from marketdata.models import BookSequence, Candle, PrunedHistory
+from instruments.models import Instrument
+from marketdata.models import BookSequence, Candle
+from matching.models import PrunedHistory
 from operators.audit import Actor, Change, record, state_of
 from operators.models import Act
-from orders.models import RESTING_STATUSES, Instrument, Order
+from orders.models import RESTING_STATUSES, Order
 
 OBJECT_TYPE = "instrument"
 

@@ -18,11 +18,11 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from base.refusals import OutcomeUnknown, Unavailable
+from instruments.models import Instrument
 from operators import partitions
 from operators.announcements import announce_now, inspect
 from operators.audit import Actor
 from operators.instruments import move, set_status
-from orders.models import Instrument
 
 DRAIN_MARGIN_SECONDS = 0.5
 

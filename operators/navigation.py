@@ -27,9 +27,9 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": "Trading",
             "items": [
                 {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
-                _entry("Instruments", "currency_exchange", "orders.instrument"),
+                _entry("Instruments", "currency_exchange", "instruments.instrument"),
                 _entry("Orders", "receipt_long", "orders.order"),
-                _entry("Trades", "swap_horiz", "marketdata.trade"),
+                _entry("Trades", "swap_horiz", "orders.trade"),
                 _entry("Candles", "candlestick_chart", "marketdata.candle"),
             ],
         },
@@ -38,7 +38,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _entry("Checkpoints", "flag", "matching.checkpoint"),
                 _entry("Sequences", "format_list_numbered", "marketdata.booksequence"),
-                _entry("Pruned history", "content_cut", "marketdata.prunedhistory"),
+                _entry("Pruned history", "content_cut", "matching.prunedhistory"),
             ],
         },
         {

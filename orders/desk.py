@@ -18,15 +18,16 @@ from django.conf import settings
 from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
+from instruments.directory import InstrumentDirectory, TradedInstrument, directory
+from instruments.refusals import InstrumentHalted
 from orders import messages
 from orders.documents import OrderDocument, stored_state
 from orders.gateway import GatewayReply, OrderGateway, RefusedByQueue, current_gateway
-from orders.instruments import InstrumentDirectory, TradedInstrument, directory
 from orders.look_ups import DeskReads, desk_reads
 from orders.messages import NOT_OWNER, CancelOrder, PlaceOrder, Reply, ReplyKind
 from orders.models import RESTING_STATUSES, Order, OrderStatus
 from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
-from orders.refusals import BeyondLimits, IdempotencyKeyReused, InstrumentHalted, OrderNotFound, OrderNotOpen
+from orders.refusals import BeyondLimits, IdempotencyKeyReused, OrderNotFound, OrderNotOpen
 from orders.selectors import find_order, find_order_row, find_order_rows_by_key
 from orders.serializers import to_grid
 

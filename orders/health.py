@@ -21,8 +21,8 @@ from base.redis import RedisSession, connect_redis
 from base.refusals import Unavailable
 from base.shared import SharedResult
 from base.times import time_text
+from instruments.directory import directory
 from orders.gateway import current_gateway
-from orders.instruments import directory
 from orders.partition_states import read_partition_states
 
 OK = "ok"
@@ -158,7 +158,7 @@ async def _check_database() -> str:
 
 def _select_one() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM orders_instrument LIMIT 1")
+        cursor.execute("SELECT 1 FROM instruments_instrument LIMIT 1")
 
 
 @per_event_loop

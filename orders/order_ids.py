@@ -31,11 +31,11 @@ from uuid import UUID
 
 import uuid_utils
 
-INSTRUMENT_HINT_BITS = 12
+from instruments.directory import HINT_BITS, HINT_MASK
+
 CLIENT_BUCKET_BITS = 20
-_HINT_MASK = (1 << INSTRUMENT_HINT_BITS) - 1
 _BUCKET_MASK = (1 << CLIENT_BUCKET_BITS) - 1
-_REPLACED_DIGITS = (INSTRUMENT_HINT_BITS + CLIENT_BUCKET_BITS) // 4
+_REPLACED_DIGITS = (HINT_BITS + CLIENT_BUCKET_BITS) // 4
 
 
 def new_order_id(*, instrument_id: int, client_id: str) -> str:
@@ -45,7 +45,7 @@ def new_order_id(*, instrument_id: int, client_id: str) -> str:
 
 @functools.lru_cache(maxsize=10_000)
 def _last_digits(instrument_id: int, client_id: str) -> str:
-    low = client_bucket(client_id) << INSTRUMENT_HINT_BITS | instrument_id & _HINT_MASK
+    low = client_bucket(client_id) << HINT_BITS | instrument_id & HINT_MASK
     return f"{low:0{_REPLACED_DIGITS}x}"
 
 
@@ -56,14 +56,9 @@ def client_bucket(client_id: str) -> int:
 
 def bucket_of(order_id: UUID) -> int:
     """Return the bucket of the client that placed this order. Only correct for ids made here."""
-    return order_id.int >> INSTRUMENT_HINT_BITS & _BUCKET_MASK
-
-
-def instrument_hint(instrument_id: int) -> int:
-    """Return the last bits of the ids of this instrument's orders."""
-    return instrument_id & _HINT_MASK
+    return order_id.int >> HINT_BITS & _BUCKET_MASK
 
 
 def hint_of(order_id: UUID) -> int:
     """Return the hint of this order's instrument. Only correct for ids made here."""
-    return order_id.int & _HINT_MASK
+    return order_id.int & HINT_MASK

@@ -36,7 +36,7 @@ class RowPage(NamedTuple):
 _CHOSEN_LISTS = """
 list AS MATERIALIZED (
   SELECT instrument.id AS instrument_id, chosen.status::varchar
-  FROM orders_instrument AS instrument, unnest(%(statuses)s::varchar[]) AS chosen(status)
+  FROM instruments_instrument AS instrument, unnest(%(statuses)s::varchar[]) AS chosen(status)
   WHERE %(instrument)s::bigint IS NULL OR instrument.id = %(instrument)s
 )
 """

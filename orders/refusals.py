@@ -12,21 +12,10 @@ class OrderNotFound(NotFound):
     default_message = "No order has this id."
 
 
-class InstrumentNotFound(NotFound):
-    code = "instrument_not_found"
-    default_message = "No instrument has this symbol. GET /instruments lists them."
-
-
 class OrderNotOpen(Refusal):
     kind = RefusalKind.CONFLICT
     code = "order_not_open"
     default_message = "The order is already filled, cancelled or rejected."
-
-
-class InstrumentHalted(Refusal):
-    kind = RefusalKind.CONFLICT
-    code = "instrument_halted"
-    default_message = "Trading in this instrument is halted. Cancels are still processed."
 
 
 class IdempotencyKeyReused(Refusal):

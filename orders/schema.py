@@ -1,15 +1,15 @@
-"""OpenAPI descriptions of the views of orders and instruments."""
+"""OpenAPI descriptions of the views of orders."""
 
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
-from orders.models import Instrument, OrderStatus, OrderType, Reason, Side
-from orders.refusals import IdempotencyKeyReused, InstrumentHalted, OrderNotFound, OrderNotOpen
+from instruments.schema import INSTRUMENT_HALTED, INSTRUMENT_NOT_FOUND
+from orders.models import OrderStatus, OrderType, Reason, Side
+from orders.refusals import IdempotencyKeyReused, OrderNotFound, OrderNotOpen
 from orders.serializers import CLIENT_ID_PATTERN, IDEMPOTENCY_KEY_CHARACTERS_MAX
 from web.schema import (
     CURSOR_PARAMETER,
-    MARKET_TAG,
     NUMBER,
     ORDERS_TAG,
     RETRY_AFTER,
@@ -34,16 +34,10 @@ from web.schema import (
     symbols,
 )
 
-INSTRUMENT_NOT_FOUND = "instrument_not_found"
-
 describe_errors(
     {
         "order_not_found": ErrorExample(404, OrderNotFound.default_message),
-        INSTRUMENT_NOT_FOUND: ErrorExample(
-            404, "No instrument has this symbol: 'NO-USD'. GET /instruments lists them."
-        ),
         "order_not_open": ErrorExample(409, OrderNotOpen.default_message),
-        "instrument_halted": ErrorExample(409, InstrumentHalted.default_message),
         "idempotency_key_reused": ErrorExample(422, IdempotencyKeyReused.default_message),
     }
 )
@@ -90,28 +84,6 @@ ORDER = record(
         "created_at": TIME,
         "updated_at": TIME,
         "trades": array(reference("Fill")),
-    }
-)
-
-INSTRUMENT = record(
-    {
-        "symbol": TEXT,
-        "tick_size": NUMBER,
-        "lot_size": NUMBER,
-        "min_quantity": NUMBER,
-        "max_quantity": NUMBER,
-        "min_price": NUMBER,
-        "max_price": NUMBER,
-        "min_notional": {
-            **nullable(NUMBER),
-            "description": "the minimum price * quantity of a limit order, or null for no minimum",
-        },
-        "open_orders_max": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "the maximum number of resting orders of one client",
-        },
-        "status": choice(Instrument.Status.values),
     }
 )
 
@@ -212,18 +184,6 @@ _TRADED_EXAMPLE = {
     "trades": [_FILL_EXAMPLE],
 }
 _CANCELLED_EXAMPLE = {**_TRADED_EXAMPLE, "status": "cancelled", "reason": "client_request"}
-_INSTRUMENT_EXAMPLE = {
-    "symbol": "BTC-USD",
-    "tick_size": 0.01,
-    "lot_size": 0.00000001,
-    "min_quantity": 0.00000001,
-    "max_quantity": 10000,
-    "min_price": 0.01,
-    "max_price": 10000000,
-    "min_notional": None,
-    "open_orders_max": 10000,
-    "status": "active",
-}
 
 PLACE_ORDER: dict[str, Any] = {
     "operation_id": "place_order",
@@ -260,7 +220,7 @@ PLACE_ORDER: dict[str, Any] = {
             _TRADED_EXAMPLE,
         ),
         **errors(
-            *("invalid_request", "not_json", "instrument_halted", "unsupported_media_type"),
+            *("invalid_request", "not_json", INSTRUMENT_HALTED, "unsupported_media_type"),
             *("forbidden", "idempotency_key_reused", "rate_limited", "outcome_unknown"),
         ),
     },
@@ -318,20 +278,6 @@ LIST_ORDERS: dict[str, Any] = {
             "newest first; a page is only empty if nothing more follows",
             {"orders": [_TRADED_EXAMPLE], "next_cursor": None},
         ),
-        **errors("unknown_parameter", "instrument_not_found"),
-    },
-}
-LIST_INSTRUMENTS: dict[str, Any] = {
-    "operation_id": "list_instruments",
-    "summary": "List the instruments",
-    "tags": [MARKET_TAG],
-    "parameters": [RETRY_AFTER],
-    "responses": {
-        200: answer(
-            page("instruments", reference("Instrument")),
-            "by symbol",
-            {"instruments": [_INSTRUMENT_EXAMPLE], "next_cursor": None},
-        ),
-        **errors("no_parameters"),
+        **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }

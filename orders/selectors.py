@@ -108,10 +108,10 @@ _FILLS_SQL = """
 SELECT order_id, sequence, trade_id::text, trim_scale(price)::text, trim_scale(quantity)::text, taker_side,
        liquidity, to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 FROM (
-  SELECT taker_order_id AS order_id, 'taker' AS liquidity, trade.* FROM marketdata_trade AS trade
+  SELECT taker_order_id AS order_id, 'taker' AS liquidity, trade.* FROM orders_trade AS trade
   WHERE taker_order_id = ANY(%(order_ids)s)
   UNION ALL
-  SELECT maker_order_id, 'maker', trade.* FROM marketdata_trade AS trade WHERE maker_order_id = ANY(%(order_ids)s)
+  SELECT maker_order_id, 'maker', trade.* FROM orders_trade AS trade WHERE maker_order_id = ANY(%(order_ids)s)
 ) AS fill
 ORDER BY sequence
 """

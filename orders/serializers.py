@@ -14,8 +14,8 @@ from rest_framework.fields import empty
 
 from base.numbers import EXACT, decimal_text, parse_decimal
 from base.refusals import InvalidRequest
-from orders.grid import OffGrid
-from orders.instruments import TradedInstrument
+from instruments.directory import TradedInstrument
+from instruments.grid import OffGrid
 from orders.models import OrderType, Side
 from orders.refusals import BeyondLimits
 

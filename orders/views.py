@@ -1,4 +1,4 @@
-"""REST views of orders and instruments."""
+"""REST views of orders."""
 
 import re
 import time
@@ -8,13 +8,12 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from base.database import read_database
-from base.numbers import json_decimal, json_optional_decimal
 from base.refusals import InvalidRequest
+from instruments.directory import directory
+from instruments.refusals import InstrumentNotFound
 from orders import metrics, schema
 from orders.desk import OrderRequest, OrderResult, current_desk, no_such_order
-from orders.instruments import directory
 from orders.models import OrderStatus
-from orders.refusals import InstrumentNotFound
 from orders.selectors import find_order, list_orders
 from orders.serializers import CLIENT_ID_PATTERN, CLIENT_ID_RULE, CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
@@ -80,35 +79,6 @@ class OrderViewSet(AsyncViewSet):
             {
                 "orders": page.orders,
                 "next_cursor": None if page.after is None else cursors.encode(str(page.after)),
-            }
-        )
-
-
-class InstrumentViewSet(AsyncViewSet):
-    """The instruments of the exchange."""
-
-    @operation(**schema.LIST_INSTRUMENTS)
-    async def list(self, request: Request) -> JSONResponse:
-        """All instruments with their grids and limits."""
-        instruments = (await directory.all()).values()
-        return JSONResponse(
-            {
-                "instruments": [
-                    {
-                        "symbol": instrument.symbol,
-                        "tick_size": json_decimal(instrument.grid.price.size),
-                        "lot_size": json_decimal(instrument.grid.quantity.size),
-                        "min_quantity": json_decimal(instrument.min_quantity),
-                        "max_quantity": json_decimal(instrument.max_quantity),
-                        "min_price": json_decimal(instrument.min_price),
-                        "max_price": json_decimal(instrument.max_price),
-                        "min_notional": json_optional_decimal(instrument.min_notional),
-                        "open_orders_max": instrument.open_orders_max,
-                        "status": "halted" if instrument.halted else "active",
-                    }
-                    for instrument in sorted(instruments, key=lambda instrument: instrument.symbol)
-                ],
-                "next_cursor": None,
             }
         )
 

@@ -8,10 +8,10 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 from base.numbers import Number, json_number, uncached_units_text
+from instruments.grid import Grid
 from marketdata.book import Book, BookLevel
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import LevelChange, LevelDocument, LevelState
-from orders.grid import Grid
 from orders.models import Side
 
 LevelKey = tuple[str, int]  # side, price in ticks

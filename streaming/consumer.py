@@ -13,8 +13,8 @@ from django.conf import settings
 
 from base.encoding import encode_json
 from base.refusals import Refusal, Unavailable
+from instruments.directory import TradedInstrument, directory
 from marketdata.messages import error_text
-from orders.instruments import TradedInstrument, directory
 from streaming import LAST_WORDS, PACKET, TOO_MANY_FRAMES, metrics
 from streaming.hub import Hub, current_hub
 from streaming.outbox import Outbox

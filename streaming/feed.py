@@ -23,10 +23,10 @@ from django.conf import settings
 
 from base.encoding import encode_json
 from base.refusals import Unavailable
+from instruments.directory import TradedInstrument
 from marketdata.book import Book, read_book
 from marketdata.messages import MarketBatch, Minute, Resumed, error_text
 from orders.documents import order_update
-from orders.instruments import TradedInstrument
 from streaming import metrics
 from streaming.attempts import attempt_until_done
 from streaming.audiences import Audience, StateAudience

@@ -24,8 +24,8 @@ from redis.exceptions import RedisError
 from base.loops import per_event_loop
 from base.outages import Outage
 from base.refusals import Unavailable
+from instruments.directory import TradedInstrument
 from marketdata.messages import decode_batch, group_name
-from orders.instruments import TradedInstrument
 from streaming import metrics
 from streaming.feed import Feed
 from streaming.outbox import Outbox

@@ -9,10 +9,10 @@ from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.refusals import Unavailable
 from base.times import now_text
+from instruments.directory import TradedInstrument
 from marketdata.messages import MarketBatch, OrdersSnapshot
 from marketdata.selectors import list_open_orders
 from orders.documents import OrderState, stored_state
-from orders.instruments import TradedInstrument
 from streaming import metrics
 from streaming.attempts import attempt_until_done
 from streaming.audiences import Audience

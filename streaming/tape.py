@@ -16,11 +16,11 @@ import msgspec
 
 from base.database import read_database
 from base.numbers import EXACT
+from instruments.directory import TradedInstrument
 from marketdata.candles import candle_start
 from marketdata.documents import Statistics
 from marketdata.messages import Minute
 from marketdata.selectors import TICKER_WINDOW, DayOfTrading, read_day, window_start
-from orders.instruments import TradedInstrument
 from streaming.attempts import attempt_until_done
 
 NO_TRADING = Statistics(0, Decimal(0), Decimal(0), None, None, None, None)

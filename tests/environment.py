@@ -41,6 +41,7 @@ SOURCES = (
     "chaos",
     "exchange_site",
     "hosting",
+    "instruments",
     "loadtools",
     "marketdata",
     "matching",

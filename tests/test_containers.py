@@ -27,6 +27,7 @@ OUR_PACKAGES = {
     *(
         "base",
         "web",
+        "instruments",
         "orders",
         "marketdata",
         "streaming",

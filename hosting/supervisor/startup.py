@@ -26,8 +26,8 @@ from django.db.migrations.executor import MigrationExecutor
 from base.metrics_files import forget_counts
 from hosting.embedded.privileges import LINUX
 from hosting.embedded.processes import Pause, ProcessError, data_folder_errors
-from orders.defaults import load_default_instruments
-from orders.models import Instrument
+from instruments.defaults import load_default_instruments
+from instruments.models import Instrument
 
 logger = logging.getLogger(__name__)
 

@@ -45,7 +45,7 @@ TERMS = DatabaseCheck(
     name="terms",
     promise="An order's instrument is known, and its price and quantity are on the grid.",
     rows="""orders_order AS placed
-        LEFT JOIN orders_instrument AS instrument ON instrument.id = placed.instrument_id""",
+        LEFT JOIN instruments_instrument AS instrument ON instrument.id = placed.instrument_id""",
     subject="'order ' || placed.order_id",
     order="placed.order_id",
     details="""concat_ws(' ', placed.side, placed.type, trim_scale(placed.quantity), 'at', trim_scale(placed.price),
@@ -125,9 +125,9 @@ FILLS = DatabaseCheck(
         LEFT JOIN (
             SELECT order_id, sum(quantity) AS quantity, sum(price * quantity) AS notional, max(sequence) AS sequence
             FROM (
-                SELECT maker_order_id AS order_id, price, quantity, sequence FROM marketdata_trade
+                SELECT maker_order_id AS order_id, price, quantity, sequence FROM orders_trade
                 UNION ALL
-                SELECT taker_order_id, price, quantity, sequence FROM marketdata_trade
+                SELECT taker_order_id, price, quantity, sequence FROM orders_trade
             ) AS fill
             GROUP BY order_id
         ) AS traded ON traded.order_id = placed.order_id""",
@@ -155,11 +155,11 @@ FILLS = DatabaseCheck(
 TRADES = DatabaseCheck(
     name="trades",
     promise="A trade is at the maker's price, between opposite orders of one instrument.",
-    rows="""marketdata_trade AS trade
+    rows="""orders_trade AS trade
         LEFT JOIN orders_order AS maker ON maker.order_id = trade.maker_order_id
         LEFT JOIN orders_order AS taker ON taker.order_id = trade.taker_order_id
-        LEFT JOIN orders_instrument AS instrument ON instrument.id = trade.instrument_id
-        LEFT JOIN marketdata_prunedhistory AS pruned ON pruned.instrument_id = trade.instrument_id""",
+        LEFT JOIN instruments_instrument AS instrument ON instrument.id = trade.instrument_id
+        LEFT JOIN matching_prunedhistory AS pruned ON pruned.instrument_id = trade.instrument_id""",
     subject="'trade ' || trade.trade_id",
     order="trade.instrument_id, trade.sequence",
     details="""concat_ws(' ', instrument.symbol, 'sequence', trade.sequence, 'taker', trade.taker_side,
@@ -204,9 +204,9 @@ SEQUENCES = DatabaseCheck(
                 lead(event.sequence, 1, coalesce(book.sequence, 0) + 1)
                     OVER (PARTITION BY event.instrument_id ORDER BY event.sequence) AS next
             FROM (
-                SELECT id AS instrument_id, 0 AS sequence FROM orders_instrument
+                SELECT id AS instrument_id, 0 AS sequence FROM instruments_instrument
                 UNION ALL
-                SELECT instrument_id, sequence FROM marketdata_trade
+                SELECT instrument_id, sequence FROM orders_trade
                 UNION ALL
                 SELECT instrument_id, priority FROM orders_order WHERE priority IS NOT NULL
                 UNION ALL
@@ -215,8 +215,8 @@ SEQUENCES = DatabaseCheck(
             ) AS event
             LEFT JOIN marketdata_booksequence AS book ON book.instrument_id = event.instrument_id
         ) AS event
-        LEFT JOIN orders_instrument AS instrument ON instrument.id = event.instrument_id
-        LEFT JOIN marketdata_prunedhistory AS pruned ON pruned.instrument_id = event.instrument_id""",  # noqa: S608 - of our own text
+        LEFT JOIN instruments_instrument AS instrument ON instrument.id = event.instrument_id
+        LEFT JOIN matching_prunedhistory AS pruned ON pruned.instrument_id = event.instrument_id""",  # noqa: S608 - of our own text
     subject=f"concat({_SYMBOL.format(table='event')}, ' sequence ', event.sequence)",
     order="event.instrument_id, event.sequence",
     details="concat('the next is ', event.next, ', the book is at ', event.last)",
@@ -239,14 +239,14 @@ CANDLES = DatabaseCheck(
                 (min(ARRAY[sequence, price]))[2] AS open, max(price) AS high, min(price) AS low,
                 (max(ARRAY[sequence, price]))[2] AS close, sum(quantity) AS volume,
                 sum(price * quantity) AS notional, count(*) AS trade_count
-            FROM marketdata_trade
+            FROM orders_trade
             GROUP BY 1, 2
         ) AS traded
         FULL JOIN marketdata_candle AS candle
             ON candle.instrument_id = traded.instrument_id AND candle.time = traded.time
-        LEFT JOIN orders_instrument AS instrument
+        LEFT JOIN instruments_instrument AS instrument
             ON instrument.id = coalesce(traded.instrument_id, candle.instrument_id)
-        LEFT JOIN marketdata_prunedhistory AS pruned
+        LEFT JOIN matching_prunedhistory AS pruned
             ON pruned.instrument_id = coalesce(traded.instrument_id, candle.instrument_id)
             AND coalesce(traded.time, candle.time) <= pruned.time""",
     subject="""concat('candle ', instrument.symbol, ' ',
@@ -297,7 +297,7 @@ CROSSED = DatabaseCheck(
             WHERE status IN ('open', 'partially_filled')
             GROUP BY 1
         ) AS best
-        LEFT JOIN orders_instrument AS instrument ON instrument.id = best.instrument_id""",
+        LEFT JOIN instruments_instrument AS instrument ON instrument.id = best.instrument_id""",
     subject=_SYMBOL.format(table="best"),
     order="best.instrument_id",
     details="concat_ws(' ', 'bid', trim_scale(best.bid), 'ask', trim_scale(best.ask))",
@@ -312,7 +312,7 @@ CHECKPOINTS = DatabaseCheck(
     rows="""(
             SELECT instrument.partition, string_agg(instrument.symbol, ' ' ORDER BY instrument.symbol) AS symbols
             FROM marketdata_booksequence AS book
-            JOIN orders_instrument AS instrument ON instrument.id = book.instrument_id
+            JOIN instruments_instrument AS instrument ON instrument.id = book.instrument_id
             GROUP BY 1
         ) AS moved
         LEFT JOIN matching_checkpoint AS checkpoint ON checkpoint.partition = moved.partition""",

@@ -14,12 +14,12 @@ from redis.exceptions import RedisError
 from base.database import snapshot
 from base.redis import connect_redis
 from base.refusals import OutcomeUnknown, Unavailable
+from instruments.directory import TradedInstrument, load_instruments
+from instruments.grid import Grid
 from marketdata.book import Book, BookLevel, read_book_from_database, read_mirror
 from marketdata.models import BookSequence
 from matching.audit.results import BREACHES_LISTED_MAX, CheckResult
 from matching.inspection import compare_with_worker
-from orders.grid import Grid
-from orders.instruments import TradedInstrument, load_instruments
 from orders.messages import heartbeat_key
 
 MIRRORS, WORKERS = "mirrors", "workers"

@@ -21,6 +21,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from base.numbers import decimal_text
+from instruments.models import ExactField, Instrument
 from operators import partitions
 from operators.admin.audited import Audited, AuditedAdmin
 from operators.admin.display import status_tag
@@ -36,7 +37,6 @@ from operators.instruments import (
     set_status,
 )
 from operators.models import Act
-from orders.models import ExactField, Instrument
 from orders.operations import announce_instruments
 
 CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
@@ -163,7 +163,7 @@ class InstrumentAdmin(AuditedAdmin):
             response: HttpResponse = super().delete_view(request, object_id, extra_context)
         except (InstrumentError, DatabaseError) as error:
             self.message_user(request, str(error), messages.ERROR)
-            return HttpResponseRedirect(reverse("admin:orders_instrument_change", args=[object_id]))
+            return HttpResponseRedirect(reverse("admin:instruments_instrument_change", args=[object_id]))
         return response
 
     def delete_model(self, request: HttpRequest, obj: Instrument) -> None:

@@ -1,9 +1,9 @@
-"""The admin's read-only page of the checkpoints: the position of each partition's worker."""
+"""The admin's read-only pages of checkpoints and pruned history."""
 
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from matching.models import Checkpoint
+from matching.models import Checkpoint, PrunedHistory
 from operators.admin.display import moment, short_id
 from operators.admin.large_tables import ReadOnlyAdmin
 
@@ -24,3 +24,15 @@ class CheckpointAdmin(ReadOnlyAdmin):
     @admin.display(description="lease until")
     def lease(self, checkpoint: Checkpoint) -> SafeString | None:
         return moment(checkpoint.lease_expires_at)
+
+
+@admin.register(PrunedHistory)
+class PrunedHistoryAdmin(ReadOnlyAdmin):
+    """The time and sequence up to which `prune` has deleted history."""
+
+    list_display = ("instrument", "up_to", "sequence")
+    list_select_related = ("instrument",)
+
+    @admin.display(description="time")
+    def up_to(self, pruned: PrunedHistory) -> SafeString | None:
+        return moment(pruned.time)

@@ -19,11 +19,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from base.numbers import decimal_text
+from instruments.models import Instrument
 from operators.admin.display import admin_link, moment, short_id, shortened, status_tag
 from operators.admin.large_tables import TimeKeyAdmin
 from operators.audit import actor_of
 from operators.cancels import cancel_for_operator
-from orders.models import RESTING_STATUSES, Instrument, Order
+from orders.models import RESTING_STATUSES, Order
 
 NOTE_CHARACTERS_MAX = 500
 CLIENTS_SHOWN_MAX = 20
@@ -150,9 +151,7 @@ class OrderAdmin(TimeKeyAdmin):
 
     @admin.display(description="trades")
     def trades_link(self, order: Order) -> SafeString:
-        """Link to the trades. Their model is found through the relation, not imported."""
-        trades = Order._meta.get_field("taker_trades").related_model._meta
-        url = reverse(f"admin:{trades.app_label}_{trades.model_name}_changelist")
+        url = reverse("admin:orders_trade_changelist")
         return format_html('<a href="{}?q={}">The trades of this order</a>', url, order.order_id)
 
     @admin.display(description="order")

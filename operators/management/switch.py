@@ -7,10 +7,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from base.database import database_advice
+from instruments.models import Instrument
 from operators.announcements import announce
 from operators.audit import command_line_actor
 from operators.instruments import InstrumentError, set_status
-from orders.models import Instrument
 
 
 class StatusCommand(BaseCommand):

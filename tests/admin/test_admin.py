@@ -15,12 +15,12 @@ pytestmark = ON_UVICORN
 
 READ_ONLY = (
     "orders/order/",
-    "marketdata/trade/",
+    "orders/trade/",
     "marketdata/candle/",
     "marketdata/booksequence/",
     "matching/checkpoint/",
 )
-ORDERS, TRADES, INSTRUMENTS = "orders/order/", "marketdata/trade/", "orders/instrument/"
+ORDERS, TRADES, INSTRUMENTS = "orders/order/", "orders/trade/", "instruments/instrument/"
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +132,10 @@ def test_a_date_leads_down_to_its_rows(browser: Browser, traded: dict[str, Any])
 
 def test_orders_trades_and_instruments_lead_to_each_other(browser: Browser, traded: dict[str, Any]) -> None:
     order_id, trade_id = traded["maker"]["order_id"], traded["trade_id"]
-    instrument = f"/admin/orders/instrument/{instrument_key(browser, 'ETH-USD')}/change/"
+    instrument = f"/admin/instruments/instrument/{instrument_key(browser, 'ETH-USD')}/change/"
     order = browser.get(f"{ORDERS}{order_id}/change/")
     assert instrument in order.links
-    assert f"/admin/marketdata/trade/?q={order_id}" in order.links
+    assert f"/admin/orders/trade/?q={order_id}" in order.links
     assert "70000.5" in order.text
     trade = browser.get(f"{TRADES}{trade_id}/change/")
     assert {

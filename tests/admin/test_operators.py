@@ -15,7 +15,7 @@ from tests.system.exchange import RunningExchange, manage, wait_until
 
 pytestmark = ON_UVICORN
 
-ORDERS, INSTRUMENTS, AUDIT = "orders/order/", "orders/instrument/", "operators/auditrecord/"
+ORDERS, INSTRUMENTS, AUDIT = "orders/order/", "instruments/instrument/", "operators/auditrecord/"
 FORM = {
     "tick_size": "0.05",
     "lot_size": "1",

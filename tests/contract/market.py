@@ -17,7 +17,7 @@ from tests.system.exchange import RunningExchange, wait_until
 LISTED_AT_ONCE = 30
 LEVELS_AT_ONCE = 10_000
 _LIST_SQL = """
-INSERT INTO orders_instrument (symbol, tick_size, lot_size, min_quantity, max_quantity, min_price, max_price,
+INSERT INTO instruments_instrument (symbol, tick_size, lot_size, min_quantity, max_quantity, min_price, max_price,
                                status, partition)
 VALUES (%s, 0.01, 0.00000001, 0.00000001, 10000, 0.01, 10000000, 'active', 0)
 """
@@ -89,24 +89,28 @@ class Market:
     def halt_all_handed_out(self) -> None:
         """Halt the instruments of the tests so far, and those that wait to be handed out."""
         self._unused = []
-        self.database.execute("UPDATE orders_instrument SET status = 'halted' WHERE symbol LIKE 'T%-USD'")
+        self.database.execute(
+            "UPDATE instruments_instrument SET status = 'halted' WHERE symbol LIKE 'T%-USD'"
+        )
         self.reload_worker()
 
     def set_status(self, symbol: str, status: str) -> None:
         """Change it in the database, as the admin does; the processes learn of it by and by."""
-        self.database.execute("UPDATE orders_instrument SET status = %s WHERE symbol = %s", (status, symbol))
+        self.database.execute(
+            "UPDATE instruments_instrument SET status = %s WHERE symbol = %s", (status, symbol)
+        )
 
     def set_quantity_max(self, symbol: str, quantity: int) -> None:
         """The same of the largest order."""
         self.database.execute(
-            "UPDATE orders_instrument SET max_quantity = %s WHERE symbol = %s", (quantity, symbol)
+            "UPDATE instruments_instrument SET max_quantity = %s WHERE symbol = %s", (quantity, symbol)
         )
 
     def set_bounds(self, symbol: str, **bounds: object) -> None:
         """Change columns of the instrument, such as `open_orders_max`, and wait until API and worker know them."""
         for name, value in bounds.items():
             self.database.execute(
-                SQL("UPDATE orders_instrument SET {} = %s WHERE symbol = %s").format(Identifier(name)),
+                SQL("UPDATE instruments_instrument SET {} = %s WHERE symbol = %s").format(Identifier(name)),
                 (value, symbol),
             )
         self.reload_worker()

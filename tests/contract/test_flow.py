@@ -6,8 +6,8 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from instruments.grid import Grid
 from matching.engine import CancelOrder, CommandRejected, OrderType, PlaceOrder, Side, Trade
-from orders.grid import Grid
 from tests.contract.client import Client, order_body
 from tests.contract.market import Market
 from tests.contract.stream import LocalBook, Stream

@@ -14,7 +14,7 @@ from tests.contract.market import Market
 CANDLE_FIELDS = {"time", "open", "high", "low", "close", "volume", "trade_count", "closed"}
 _CANDLE_SQL = """
 INSERT INTO marketdata_candle (instrument_id, time, open, high, low, close, volume, notional, trade_count)
-SELECT id, %s, %s, %s, %s, %s, %s, 1, %s FROM orders_instrument WHERE symbol = %s
+SELECT id, %s, %s, %s, %s, %s, %s, 1, %s FROM instruments_instrument WHERE symbol = %s
 """
 
 
@@ -159,7 +159,7 @@ def test_statistics_forget_what_is_older_than_the_window(
     two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
     market.database.execute(
         "UPDATE marketdata_candle SET time = date_trunc('minute', %s::timestamptz) WHERE instrument_id = "
-        "(SELECT id FROM orders_instrument WHERE symbol = %s)",
+        "(SELECT id FROM instruments_instrument WHERE symbol = %s)",
         (two_hours_ago, instrument),
     )
     trade(client, instrument, 50, 1)

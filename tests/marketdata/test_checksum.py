@@ -5,9 +5,9 @@ from zlib import crc32
 
 import pytest
 
+from instruments.grid import Grid
 from marketdata.book import Book, BookLevel
 from marketdata.checksum import levels_checksum
-from orders.grid import Grid
 from streaming.book_copy import BookCopy
 
 # The example of https://docs.kraken.com/api/docs/guides/spot-ws-book-v2: BTC/USD has 1 decimal of price and 8 of

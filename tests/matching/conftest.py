@@ -11,11 +11,11 @@ from pytest_django import DjangoDbBlocker
 from redis import Redis
 
 from base.database import DatabaseReader, read_database
+from instruments import directory as instruments_module
+from instruments.defaults import load_default_instruments
+from instruments.directory import TradedInstrument, load_instruments
 from matching import inspection
-from orders import instruments as instruments_module
 from orders import look_ups
-from orders.defaults import load_default_instruments
-from orders.instruments import TradedInstrument, load_instruments
 
 
 @pytest.fixture(scope="session", autouse=True)

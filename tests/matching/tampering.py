@@ -17,8 +17,8 @@ class Tampering(NamedTuple):
     also: tuple[str, ...] = ()
 
 
-BTC = "(SELECT id FROM orders_instrument WHERE symbol = 'BTC-USD')"
-ETH = "(SELECT id FROM orders_instrument WHERE symbol = 'ETH-USD')"
+BTC = "(SELECT id FROM instruments_instrument WHERE symbol = 'BTC-USD')"
+ETH = "(SELECT id FROM instruments_instrument WHERE symbol = 'ETH-USD')"
 UNKNOWN = "999999"
 
 # Kinds of orders
@@ -44,8 +44,8 @@ def order(kind: str, change: str) -> tuple[str]:
 
 
 def trade(change: str) -> tuple[str]:
-    first = f"(SELECT min(sequence) FROM marketdata_trade WHERE instrument_id = {BTC})"
-    return (f"UPDATE marketdata_trade SET {change} WHERE instrument_id = {BTC} AND sequence = {first}",)
+    first = f"(SELECT min(sequence) FROM orders_trade WHERE instrument_id = {BTC})"
+    return (f"UPDATE orders_trade SET {change} WHERE instrument_id = {BTC} AND sequence = {first}",)
 
 
 def candle(change: str) -> tuple[str]:
@@ -73,7 +73,7 @@ def swap_priorities(first: str, second: str) -> tuple[str, str]:
         f"WITH pair AS (SELECT order_id, priority FROM orders_order WHERE order_id IN ({first}, {second})) "
         "UPDATE orders_order AS changed SET priority = other.priority FROM pair AS other "
         f"WHERE changed.order_id IN ({first}, {second}) AND other.order_id <> changed.order_id",
-        "UPDATE orders_order SET sequence = greatest(priority, (SELECT max(trade.sequence) FROM marketdata_trade "
+        "UPDATE orders_order SET sequence = greatest(priority, (SELECT max(trade.sequence) FROM orders_trade "
         "AS trade WHERE order_id IN (maker_order_id, taker_order_id))) "
         "WHERE status IN ('open', 'partially_filled', 'filled')",
     )
@@ -191,7 +191,7 @@ TAMPERINGS = (
         "trades",
         "its taker rested before it",
         swap_priorities(
-            one(f"{PARTIAL} AND order_id IN (SELECT taker_order_id FROM marketdata_trade)"),
+            one(f"{PARTIAL} AND order_id IN (SELECT taker_order_id FROM orders_trade)"),
             one(OPEN, "priority"),
         ),
     ),

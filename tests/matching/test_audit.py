@@ -11,10 +11,10 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import F
 from django.test import override_settings
 
+from instruments.directory import TradedInstrument
 from matching.audit.database import run_check
 from matching.audit.database_checks import DATABASE_CHECKS
 from matching.audit.results import BREACHES_LISTED_MAX
-from orders.instruments import TradedInstrument
 from orders.models import Order, OrderStatus, Reason
 from tests.engine.flows import SHAPES, Shape
 from tests.matching.partition import Partition, cancel, place, random_commands
@@ -27,7 +27,7 @@ BATCH_TIME = timedelta(seconds=20)  # so that a candle has several batches
 COMMANDS_PER_BATCH = 23
 GUARDS = """
 SELECT 'ALTER TABLE ' || conrelid::regclass || ' DROP CONSTRAINT ' || conname FROM pg_constraint
-WHERE contype IN ('c', 'u') AND conrelid IN ('orders_order'::regclass, 'marketdata_trade'::regclass,
+WHERE contype IN ('c', 'u') AND conrelid IN ('orders_order'::regclass, 'orders_trade'::regclass,
   'marketdata_candle'::regclass)
 UNION ALL
 SELECT 'DROP INDEX order_idempotency_key'

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 from django.test import override_settings
 
+from instruments.directory import TradedInstrument
 from matching.batch import Batch
 from matching.recovery import load_books
-from orders.instruments import TradedInstrument
 from orders.messages import PlaceOrder
 from orders.models import Order
 from tests.engine.flows import SHAPES

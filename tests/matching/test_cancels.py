@@ -13,14 +13,15 @@ from base.database import read_database
 from base.encoding import encode_json
 from base.redis import connect_redis
 from base.refusals import NotFound, OutcomeUnknown, RateLimited, Unavailable
+from instruments.directory import InstrumentDirectory
+from instruments.models import Instrument
 from operators.audit import Actor
 from operators.instruments import move
 from orders.desk import OrderDesk, OrderResult
 from orders.gateway import OrderGateway
-from orders.instruments import InstrumentDirectory
 from orders.look_ups import DeskReads, desk_reads
 from orders.messages import PlaceOrder, ReplyKind, stream_key
-from orders.models import Instrument, Order
+from orders.models import Order
 from orders.order_ids import client_bucket, new_order_id
 from orders.refusals import OrderNotOpen
 from orders.selectors import find_order

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from hosting.database_roles import API, CALLS, OWNER, RIGHTS, ROLES, WORKER, unlisted_tables
 from hosting.embedded.postgres import SUPERUSER
-from orders.instruments import TradedInstrument
+from instruments.directory import TradedInstrument
 
 STATEMENTS = {
     "SELECT": "SELECT FROM {table} LIMIT 1",

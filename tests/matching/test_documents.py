@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from instruments.directory import TradedInstrument
 from marketdata.messages import decode_batch, encode_batch
 from matching.batch import Batch
 from matching.documents import market_batches, order_documents
 from matching.engine import INTEGER_MAX, CancelReason, OrderBook
 from matching.recovery import MarketBook
 from matching.settlement import Settled
-from orders.instruments import TradedInstrument
 from orders.models import Reason
 from streaming.book_copy import BookCopy
 from tests.matching.partition import place

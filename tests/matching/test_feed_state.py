@@ -11,9 +11,9 @@ from pytest_django.fixtures import Settings
 from redis import Redis
 
 from base.database import read_database
+from instruments.directory import TradedInstrument
 from marketdata.messages import MarketBatch, Minute
 from marketdata.models import BookSequence
-from orders.instruments import TradedInstrument
 from streaming.feed import Feed
 from streaming.tape import Tape
 from streaming.topics import Channel, Topic

@@ -14,13 +14,13 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from base.redis import connect_redis
 from base.refusals import Unavailable
+from instruments.directory import TradedInstrument
 from marketdata.book import mirror_keys, read_book, read_book_from_database, read_mirror
 from matching.engine import OrderBook, OrderType, PlaceOrder, Side
 from matching.mirror import MirrorWriter
 from matching.publishing import HEARTBEAT
 from matching.recovery import MarketBook
 from orders.desk import current_desk
-from orders.instruments import TradedInstrument
 from orders.messages import Command, ReplyKind, dead_letters_key, encode, heartbeat_key, stream_key
 from orders.models import Order
 from tests.matching.live import document, live_worker, mine, run_scenario, submit

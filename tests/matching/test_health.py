@@ -13,10 +13,10 @@ from redis import Redis
 
 from base.database import read_database
 from base.redis import RedisSession, connect_redis
+from instruments.directory import directory
+from instruments.models import Instrument
 from orders import health, messages
 from orders.health import Health, HealthCheck, current_health
-from orders.instruments import directory
-from orders.models import Instrument
 from orders.partition_states import PartitionState, read_partition_states
 from tests.matching.live import live_worker, run_scenario
 from tests.matching.partition import place

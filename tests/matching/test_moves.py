@@ -10,13 +10,14 @@ from django.contrib.admin import site
 from django.db import connection
 from django.test import RequestFactory
 
+from instruments.models import Instrument
 from operators.audit import Actor
 from operators.instruments import InstrumentError, delete_unused, move, set_status
 from operators.models import AuditRecord
 from operators.moving import Move, MoveError
 from orders.gateway import current_gateway
 from orders.messages import Command, Reply, ReplyKind
-from orders.models import Instrument, Order
+from orders.models import Order
 from tests.matching.live import document, live_worker, mine, run_scenario
 from tests.matching.partition import cancel, place
 

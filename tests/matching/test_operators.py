@@ -9,10 +9,11 @@ from pytest_django.fixtures import Settings
 from base.database import read_database
 from base.redis import connect_redis
 from base.refusals import RateLimited, Unavailable
+from instruments.models import PARTITION_MAX, Instrument
 from operators.partitions import matched, why_unmatched
 from orders.desk import current_desk
 from orders.messages import ReloadInstruments, Reply, ReplyKind, heartbeat_key
-from orders.models import PARTITION_MAX, Instrument, Order
+from orders.models import Order
 from orders.operations import announce_instruments, cancel_orders
 from orders.refusals import OrderNotOpen
 from tests.matching.live import document, live_worker, mine, run_scenario, submit

@@ -27,7 +27,7 @@ def test_an_order_that_trades_between_two_reads_is_shown_as_it_was_at_the_first(
     def trade_once(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
         """The first query for trades finds more of them than the order's row counts."""
         nonlocal further
-        if "marketdata_trade" in sql and not further:
+        if "orders_trade" in sql and not further:
             further = True
             partition.run(place("buy", 100, 2))
         return execute(sql, *rest)

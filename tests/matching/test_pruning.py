@@ -16,15 +16,16 @@ from django.db import connection
 from pytest_django import Settings
 
 from base.times import time_text
-from marketdata.models import Candle, PrunedHistory, Trade
+from instruments.directory import TradedInstrument
+from marketdata.models import Candle
 from marketdata.selectors import last_price
 from matching.audit.database import run_check
 from matching.audit.database_checks import DATABASE_CHECKS
+from matching.models import PrunedHistory
 from matching.pruning import prune
 from matching.recovery import load_books
-from orders.instruments import TradedInstrument
 from orders.messages import CancelOrder, Command, PlaceOrder
-from orders.models import RESTING_STATUSES, Order
+from orders.models import RESTING_STATUSES, Order, Trade
 from orders.selectors import find_order
 from orders.time_keys import first_key
 from tests.engine.flows import SHAPES
@@ -156,7 +157,7 @@ def test_the_last_price_outlives_its_trade(instruments: dict[str, TradedInstrume
 
 def test_what_goes_is_in_the_archive(tmp_path: Path) -> None:
     rows: dict[str, dict[str, Any]] = {}
-    for table, key in (("orders_order", "order_id"), ("marketdata_trade", "trade_id")):
+    for table, key in (("orders_order", "order_id"), ("orders_trade", "trade_id")):
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT {key}::text, to_json(stored) FROM {table} AS stored")
             rows |= {

@@ -9,10 +9,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from base.database import read_database
+from instruments.models import Instrument
 from marketdata.book import read_book_from_database
 from matching.management.commands.run_matching import partition_of
 from matching.recovery import count_resting_orders, load_books
-from orders.models import Instrument, Order
+from orders.models import Order
 from tests.engine.flows import SHAPES, Shape
 from tests.matching.live import live_worker, run_scenario, submit
 from tests.matching.partition import Partition, cancel, place, random_commands

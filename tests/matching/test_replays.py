@@ -13,12 +13,13 @@ from base.database import read_database
 from base.encoding import encode_json
 from base.redis import connect_redis
 from base.refusals import OutcomeUnknown, RateLimited, Unavailable
+from instruments.directory import InstrumentDirectory, load_instruments
+from instruments.refusals import InstrumentHalted
 from orders.desk import OrderDesk, OrderRequest
 from orders.gateway import OrderGateway
 from orders.gateway.link import RedisLink
-from orders.instruments import InstrumentDirectory, load_instruments
 from orders.look_ups import DeskReads, desk_reads
-from orders.refusals import BeyondLimits, IdempotencyKeyReused, InstrumentHalted
+from orders.refusals import BeyondLimits, IdempotencyKeyReused
 from orders.selectors import find_order
 from tests.matching.live import live_worker, run_scenario
 from tests.patience import PATIENCE_SECONDS

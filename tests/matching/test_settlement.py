@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 from pytest_django.fixtures import Settings
 
-from marketdata.models import BookSequence, Candle, Trade
+from marketdata.models import BookSequence, Candle
 from matching import checkpoint, settlement
 from matching.batch import Batch
 from matching.checkpoint import LeaseLost
@@ -21,7 +21,7 @@ from matching.models import Checkpoint
 from matching.recovery import load_books
 from matching.settlement import KeysTaken, SettlementMismatch
 from orders.messages import Command, ReplyKind
-from orders.models import Order
+from orders.models import Order, Trade
 from tests.engine.flows import SHAPES
 from tests.matching.partition import Partition, acquire, cancel, place, random_commands
 from tests.patience import PATIENCE_SECONDS
@@ -336,13 +336,13 @@ CONSTRAINTS = [
     ("UPDATE orders_order SET status = 'open' WHERE status = 'filled'", "order_status_matches_fills"),
     ("UPDATE orders_order SET client_id = 'one', idempotency_key = 'key'", "order_idempotency_key"),
     ("UPDATE orders_order SET order_id = '00000000-0000-7000-8000-000000000000'", "orders_order_pkey"),
-    ("UPDATE marketdata_trade SET price = 0", "trade_price_and_quantity_positive"),
-    ("UPDATE marketdata_trade SET quantity = 0", "trade_price_and_quantity_positive"),
-    ("UPDATE marketdata_trade SET maker_order_id = taker_order_id", "trade_of_two_orders"),
-    ("UPDATE marketdata_trade SET sequence = 1", "trade_sequence"),
+    ("UPDATE orders_trade SET price = 0", "trade_price_and_quantity_positive"),
+    ("UPDATE orders_trade SET quantity = 0", "trade_price_and_quantity_positive"),
+    ("UPDATE orders_trade SET maker_order_id = taker_order_id", "trade_of_two_orders"),
+    ("UPDATE orders_trade SET sequence = 1", "trade_sequence"),
     ("UPDATE marketdata_candle SET low = high + 1", "candle_prices_ordered"),
-    ("UPDATE orders_instrument SET tick_size = 0", "instrument_steps_positive"),
-    ("UPDATE orders_instrument SET max_price = min_price / 2", "instrument_limits_ordered"),
+    ("UPDATE instruments_instrument SET tick_size = 0", "instrument_steps_positive"),
+    ("UPDATE instruments_instrument SET max_price = min_price / 2", "instrument_limits_ordered"),
 ]
 
 

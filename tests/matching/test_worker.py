@@ -14,6 +14,7 @@ from pytest_django.fixtures import Settings
 
 from base.redis import connect_redis
 from base.times import parse_time
+from instruments.models import Instrument
 from matching.ledger import Ledger
 from matching.publishing import Publisher
 from matching.recovery import load_books
@@ -25,7 +26,7 @@ from orders.messages import (
     dead_letters_key,
     stream_key,
 )
-from orders.models import Instrument, Order
+from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
 from tests.matching.partition import new_id, place, random_commands

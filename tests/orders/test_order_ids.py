@@ -7,7 +7,8 @@ import uuid_utils
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orders.order_ids import bucket_of, client_bucket, hint_of, instrument_hint, new_order_id
+from instruments.directory import instrument_hint
+from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
 
 IDS = 200_000
 

@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 
 from base.refusals import NotFound, OutcomeUnknown, Unavailable
+from instruments.directory import TradedInstrument
 from orders.desk import OrderRequest
-from orders.instruments import TradedInstrument
 from orders.refusals import OrderNotOpen
 from tests.simulation.database import GRID
 from tests.simulation.process import ProcessDied

@@ -15,13 +15,13 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
 
+from instruments.directory import TradedInstrument
+from instruments.grid import Grid
 from matching.batch import Batch, Key, TradeRow
 from matching.checkpoint import Lease, LeaseLost
 from matching.engine import OrderBook, Side
 from matching.recovery import MarketBook
 from matching.settlement import KeysTaken, Settled, SettlementMismatch
-from orders.grid import Grid
-from orders.instruments import TradedInstrument
 from orders.models import RESTING_STATUSES
 from tests.simulation.process import Process
 

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from base.refusals import Unavailable
 from base.times import time_text
+from instruments.directory import TradedInstrument, instrument_hint
 from matching.batch import SIDE_NAMES
 from matching.command_stream import CommandStream
 from matching.ledger import Ledger
@@ -16,9 +17,7 @@ from orders.desk import OrderDesk
 from orders.documents import FillDocument, OrderDocument, stored_state
 from orders.gateway.gateway import OrderGateway
 from orders.gateway.link import RedisLink
-from orders.instruments import TradedInstrument
 from orders.look_ups import DeskReads, PacedRows
-from orders.order_ids import instrument_hint
 from orders.selectors import find_order, find_order_row, find_order_rows, find_order_rows_by_key
 from tests.simulation.database import GRID, Database, Row, SimulatedLedger
 from tests.simulation.process import Process

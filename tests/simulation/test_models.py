@@ -15,6 +15,7 @@ from django.db import IntegrityError
 from pytest_django.fixtures import Settings
 
 from base.redis import RedisSession, connect_redis
+from instruments.directory import load_instruments
 from marketdata.book import mirror_keys
 from matching.batch import Batch, keys_of
 from matching.checkpoint import Lease, LeaseLost
@@ -33,7 +34,6 @@ from orders.gateway.admission import (
     Applicant,
     Verdict,
 )
-from orders.instruments import load_instruments
 from orders.messages import Command, PlaceOrder, heartbeat_key
 from tests.engine.flows import SHAPES
 from tests.matching.partition import cancel, place, random_commands

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from base.redis import connect_redis
+from instruments.directory import TradedInstrument
+from instruments.grid import Grid
 from marketdata.book import mirror_keys
 from marketdata.messages import MarketBatch
-from orders.grid import Grid
-from orders.instruments import TradedInstrument
 from streaming.outbox import Outbox
 from streaming.packet import Packet
 from streaming.topics import Channel, Topic

@@ -23,7 +23,7 @@ from tests.system.exchange import ROOT, START_SECONDS_MAX, RunningExchange, froz
 CALLERS = 50
 CALLS = 10
 OTHER_PARTITION = """
-INSERT INTO orders_instrument (symbol, tick_size, lot_size, min_quantity, max_quantity, min_price, max_price,
+INSERT INTO instruments_instrument (symbol, tick_size, lot_size, min_quantity, max_quantity, min_price, max_price,
                                status, partition)
 VALUES ('XRP-USD', 0.01, 0.00000001, 0.00000001, 10000, 0.01, 10000000, 'active', 1)
 """

@@ -231,7 +231,7 @@ def test_every_partition_with_instruments_has_a_worker() -> None:
     exchange = RunningExchange(variables={"EXCHANGE_API_PROCESSES": "2"})
     locations = Locations(exchange.data_dir)
     with EmbeddedServers(locations, valkey=False), psycopg.connect(locations.postgres_uri) as connection:
-        connection.execute("UPDATE orders_instrument SET partition = 3 WHERE symbol = 'ETH-USD'")
+        connection.execute("UPDATE instruments_instrument SET partition = 3 WHERE symbol = 'ETH-USD'")
     with exchange:
         with psycopg.connect(locations.postgres_uri) as connection:
             assert connection.execute("SHOW max_connections").fetchone() == ("80",)

@@ -10,9 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from base.database import database_advice
-from marketdata.models import Trade
 from matching.audit import CHECK_NAMES, CheckResult, run_audit
-from orders.models import Order
+from orders.models import Order, Trade
 
 
 class Command(BaseCommand):

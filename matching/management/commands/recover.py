@@ -12,9 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from base.database import database_advice
 from base.refusals import OutcomeUnknown, Unavailable
+from instruments.models import Instrument
 from matching.inspection import BookReport, compare_with_worker, report
 from matching.recovery import MarketBook, count_resting_orders, load_books
-from orders.models import Instrument
 
 
 class Command(BaseCommand):

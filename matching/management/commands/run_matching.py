@@ -15,8 +15,8 @@ from base.database import database_advice
 from base.memory import settle_memory
 from base.metrics_files import share_counts
 from base.process_metrics import watch_this_process
+from instruments.models import PARTITION_MAX, Instrument
 from matching.worker import MatchingWorker
-from orders.models import PARTITION_MAX, Instrument
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """`manage.py halt BTC-USD`: halts instruments without the web."""
 
+from instruments.models import Instrument
 from operators.management.switch import StatusCommand
-from orders.models import Instrument
 
 
 class Command(StatusCommand):

@@ -7,10 +7,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
 from base.database import database_advice
+from instruments.models import PARTITION_MAX, Instrument
 from operators.audit import command_line_actor
 from operators.instruments import InstrumentError
 from operators.moving import Move, MoveError
-from orders.models import PARTITION_MAX, Instrument
 
 
 class Command(BaseCommand):

@@ -1,7 +1,7 @@
 """`manage.py resume BTC-USD`: lets halted instruments take orders again."""
 
+from instruments.models import Instrument
 from operators.management.switch import StatusCommand
-from orders.models import Instrument
 
 
 class Command(StatusCommand):

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from orders.defaults import DEFAULT_INSTRUMENTS, load_default_instruments
+from instruments.defaults import DEFAULT_INSTRUMENTS, load_default_instruments
 
 
 class Command(BaseCommand):

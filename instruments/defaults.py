@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from orders.models import Instrument
+from instruments.models import Instrument
 
 DEFAULT_INSTRUMENTS = {
     "BTC-USD": {

@@ -9,12 +9,13 @@ import msgspec
 from django.conf import settings
 
 from base.database import DatabaseReader
-from orders.grid import Grid
-from orders.models import OPEN_ORDERS_MAX, Instrument
-from orders.order_ids import instrument_hint
-from orders.refusals import InstrumentNotFound
+from instruments.grid import Grid
+from instruments.models import OPEN_ORDERS_MAX, Instrument
+from instruments.refusals import InstrumentNotFound
 
 DEFAULT_SYMBOL = "BTC-USD"
+HINT_BITS = 12  # the bits of an order's id that name its instrument: see orders/order_ids.py
+HINT_MASK = (1 << HINT_BITS) - 1
 
 
 class TradedInstrument(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,11 @@ def load_instruments() -> dict[str, TradedInstrument]:
         )
         for row in Instrument.objects.all()
     }
+
+
+def instrument_hint(instrument_id: int) -> int:
+    """Return the hint of this instrument in the ids of its orders. Instruments may share a hint."""
+    return instrument_id & HINT_MASK
 
 
 # A separate reader: orders wait for the instruments, and must not wait behind other reads.

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from base.numbers import average_text
-from orders.grid import Grid, OffGrid, Scale
+from instruments.grid import Grid, OffGrid, Scale
 
 sizes = st.builds(
     lambda units, decimals: Decimal(units).scaleb(-decimals),
