@@ -6,6 +6,7 @@ import sys
 
 from django.core.management import execute_from_command_line
 from django.db import OperationalError
+from django.db.migrations.exceptions import InconsistentMigrationHistory
 
 
 def main() -> None:
@@ -14,7 +15,8 @@ def main() -> None:
         _leave_root(sys.argv[1])
     try:
         execute_from_command_line(sys.argv)
-    except OperationalError as error:  # of a command of Django's: ours say what to do by themselves
+    # Django's own commands raise these errors. Most of ours report a missing database by themselves.
+    except (OperationalError, InconsistentMigrationHistory) as error:
         from base.database import database_advice  # noqa: PLC0415 - it needs the settings
 
         if "--traceback" in sys.argv:

@@ -25,6 +25,7 @@ from django.db import (
     connection,
     transaction,
 )
+from django.db.migrations.exceptions import InconsistentMigrationHistory
 
 from base.outages import Outage
 from base.refusals import Unavailable
@@ -185,6 +186,11 @@ read_database = DatabaseReader(
 
 def database_advice(error: Exception) -> str:
     """Return a message for an operator whose command could not use the database."""
+    if isinstance(error, InconsistentMigrationHistory):
+        return (
+            "the database has data of an earlier, unreleased version, which this version can't use. Set"
+            " EXCHANGE_DATA_DIR to another folder, or POSTGRES_URI to another database, or remove the old one."
+        )
     first, *_ = str(error).splitlines() or [""]
     return (
         f"the database can't be used: {first.rstrip(' .?')}. Start the exchange, or set its POSTGRES_URI or"

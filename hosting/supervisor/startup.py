@@ -21,8 +21,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connection, connections
+from django.db.migrations.exceptions import InconsistentMigrationHistory
 from django.db.migrations.executor import MigrationExecutor
 
+from base.database import database_advice
 from base.metrics_files import forget_counts
 from hosting.embedded.privileges import LINUX
 from hosting.embedded.processes import Pause, ProcessError, data_folder_errors
@@ -145,7 +147,7 @@ def prepare_database() -> str | None:
     """Migrate, create the default instruments and, if the database is embedded, the first admin.
 
     Returns the new admin's password, or None if none was created. Raises `ProcessError` if the
-    database refuses.
+    database refuses, or has the data of an earlier, unreleased version.
     """
     try:
         executor = MigrationExecutor(connection)
@@ -156,6 +158,8 @@ def prepare_database() -> str | None:
     except DatabaseError as error:
         reason = " ".join(str(error).split())
         raise ProcessError(f"the database could not be prepared: {reason}. See POSTGRES_URI.") from error
+    except InconsistentMigrationHistory as error:
+        raise ProcessError(database_advice(error)) from error
     finally:
         connections.close_all()
 

@@ -21,6 +21,13 @@ from tests.system.exchange import ROOT, manage
 
 NOWHERE = "postgres://nobody:secret-word@127.0.0.1:1/nothing"
 NEVER_MIGRATED = "never_migrated"
+# Of a version that had no app `instruments`.
+EARLIER_HISTORY = """
+CREATE TABLE django_migrations (id bigint PRIMARY KEY, app text, name text, applied timestamptz);
+INSERT INTO django_migrations VALUES (1, 'orders', '0001_initial', now());
+CREATE TABLE matching_checkpoint (partition smallint PRIMARY KEY, position text, epoch bigint, owner text,
+  lease_expires_at timestamptz);
+"""
 
 
 @pytest.mark.parametrize("partition", ["-1", "one", "32768"])
@@ -106,6 +113,23 @@ def empty_database() -> Iterator[str]:
         session.execute(f"CREATE DATABASE {NEVER_MIGRATED}")
         yield uri._replace(path=f"/{NEVER_MIGRATED}").geturl()
         session.execute(f"DROP DATABASE {NEVER_MIGRATED} WITH (FORCE)")
+
+
+@pytest.mark.parametrize("command", ["migrate", "serve", "run_matching"])
+def test_data_of_an_earlier_version_is_reported_in_one_line(
+    command: str, empty_database: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(empty_database) as session:
+        session.execute(EARLIER_HISTORY)
+    servers = {"POSTGRES_URI": empty_database}
+    if command != "serve":  # It starts a server of its own.
+        servers["REDIS_URL"] = django_settings.REDIS_URL
+    finished = manage({**exchange_variables(tmp_path), **servers}, command)
+    assert finished.returncode == 1
+    lines = [line for line in finished.stderr.splitlines() if " INFO " not in line]
+    (line,) = [line for line in lines if "root is given up" not in line]
+    assert "the database has data of an earlier, unreleased version" in line
+    assert "Set EXCHANGE_DATA_DIR to another folder" in line
 
 
 @pytest.mark.parametrize("arguments", [(), ("--instruments", "BTC-USD")], ids=["partition", "instruments"])

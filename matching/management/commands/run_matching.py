@@ -9,7 +9,8 @@ from typing import Any
 
 import uvloop
 from django.core.management.base import BaseCommand, CommandError
-from django.db import ProgrammingError
+from django.db import ProgrammingError, connection
+from django.db.migrations.loader import MigrationLoader
 
 from base.database import database_advice
 from base.memory import settle_memory
@@ -42,6 +43,8 @@ class Command(BaseCommand):
                 partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
             uvloop.run(match(partition))
         except ProgrammingError as error:  # a table or column is missing or not accessible
+            # Raises InconsistentMigrationHistory for data of an earlier version. manage.py reports it.
+            MigrationLoader(connection).check_consistent_history(connection)
             raise CommandError(database_advice(error)) from error
 
 
