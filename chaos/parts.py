@@ -26,7 +26,7 @@ from loadtools.exchange import OwnExchange
 MANAGE_PY = Path(__file__).resolve().parents[1] / "manage.py"
 PARTITION = 0
 FOUND_SECONDS_MAX = 20.0  # Time in which a part must appear or end.
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.05
 STANDBY_POLL_SECONDS = 0.25
 STANDBY_STOP_SECONDS = 5.0
 CONNECT_SECONDS_MAX = 5

@@ -13,7 +13,7 @@ import pytest
 
 from tests.admin.browser import Browser
 from tests.environment import free_port
-from tests.system.exchange import RunningExchange
+from tests.system.exchange import RunningExchange, prepared_log
 
 PASSWORD = re.compile(r"the password (\S+): shown")
 
@@ -23,20 +23,16 @@ Place = Callable[..., Any]
 
 
 @pytest.fixture(scope="session", params=["uvicorn", "daphne"])
-def exchange(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningExchange]:
-    """On a new data folder: the admin's password is told once."""
-    folder = tmp_path_factory.mktemp("admin")
-    with RunningExchange(folder, {"EXCHANGE_ASGI_SERVER": request.param}) as running:
+def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
+    with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": request.param}) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def password(exchange: RunningExchange) -> str:
-    """The admin's, as `serve` told it."""
-    told = PASSWORD.search(exchange.log())
-    assert told is not None, exchange.log()
+def password() -> str:
+    """The admin's password, as `serve` printed it at the first start on the data folder."""
+    told = PASSWORD.search(prepared_log())
+    assert told is not None, prepared_log()
     return told[1]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from base.logs import LineFormatter, PacedHandler
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_what_operators_do_is_all_there(logger: logging.Logger, stream: io.Strin
 
 
 def test_the_count_comes_without_another_line(stream: io.StringIO) -> None:
-    handler = PacedHandler(lines_max=1, seconds=0.05, stream=stream)
+    handler = PacedHandler(lines_max=1, seconds=1.0, stream=stream)
     handler.setFormatter(LineFormatter("%(message)s"))
     logger = logging.getLogger("tests.count")
     logger.propagate = False
@@ -63,7 +64,7 @@ def test_the_count_comes_without_another_line(stream: io.StringIO) -> None:
         for _ in range(3):
             logger.warning("again")
         assert handler._timer is not None
-        handler._timer.join(10.0)
+        handler._timer.join(PATIENCE_SECONDS)
     finally:
         logger.removeHandler(handler)
     assert stream.getvalue().splitlines() == ["again", "again … and 1 more like it in the last 1 s"]

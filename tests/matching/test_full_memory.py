@@ -25,9 +25,9 @@ from orders.messages import Command, ReplyKind, dead_letters_key, encode, heartb
 from orders.models import Order
 from tests.matching.live import document, live_worker, mine, run_scenario, submit
 from tests.matching.partition import cancel, place
+from tests.patience import PATIENCE_SECONDS
 
 SYMBOL = "BTC-USD"
-SECONDS_MAX = 20.0
 APPEND = "#!lua flags=allow-oom\nreturn redis.call('XADD', KEYS[1], '*', 'c', ARGV[1])"
 
 
@@ -50,7 +50,7 @@ async def append(redis: AsyncRedis, command: Command | bytes) -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(SECONDS_MAX):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not await condition():  # noqa: ASYNC110 - the servers tell nobody
             await asyncio.sleep(0.02)
 

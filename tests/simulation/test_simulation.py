@@ -1,4 +1,4 @@
-"""The promises hold in 2,000 seeded runs full of faults; and each protection is missed where it is switched off."""
+"""The promises hold in 1,000 seeded runs full of faults. If a protection is switched off, the runs find it."""
 
 import pytest
 
@@ -6,7 +6,8 @@ from tests.simulation.controls import CONTROLS
 from tests.simulation.seeds import first_found, run_everywhere
 from tests.simulation.world import simulate
 
-SEEDS = 2_000
+SEEDS = 1_000
+CONTROL_SEEDS_MAX = 2_000
 
 
 def test_no_promise_is_broken() -> None:
@@ -21,7 +22,7 @@ def test_no_promise_is_broken() -> None:
 
 @pytest.mark.parametrize("name", [control.name for control in CONTROLS])
 def test_each_protection_is_missed_where_it_is_switched_off(name: str) -> None:
-    assert first_found(name, SEEDS) is not None
+    assert first_found(name, CONTROL_SEEDS_MAX) is not None
 
 
 def test_a_seed_is_the_same_run_every_time() -> None:

@@ -14,11 +14,11 @@ from redis import Redis
 from streaming import metrics
 from streaming.feed import Feed
 from tests.contract.stream import LocalBook
+from tests.patience import PATIENCE_SECONDS
 from tests.streaming.feeds import BOOK, Listener, change, instrument, write_mirror
 
 SYMBOL = "SNAPSHOT-USD"
 LEVELS = 5_000
-SECONDS_MAX = 10.0
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def test_a_book_that_moves_while_its_snapshot_is_made(throttle_milliseconds: int
                     for level in feed._copy.levels("buy")
                 }
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
 
 def test_large_and_small_snapshots_look_the_same(settings: Settings) -> None:
@@ -93,7 +93,7 @@ def test_large_and_small_snapshots_look_the_same(settings: Settings) -> None:
         settings.STREAM_SNAPSHOT_LEVELS_AT_ONCE = 7
         return at_once, await snapshot()
 
-    at_once, in_slices = asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+    at_once, in_slices = asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
     for message in (at_once, in_slices):
         message.pop("timestamp")
     assert at_once == in_slices
@@ -121,7 +121,7 @@ def test_a_loss_while_a_snapshot_is_made_gives_another_one() -> None:
             client.outbox.put('{"type":"end"}')
             await client.expect("end")
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
 
 def test_many_that_wait_are_served_with_one_text(settings: Settings) -> None:
@@ -146,7 +146,7 @@ def test_many_that_wait_are_served_with_one_text(settings: Settings) -> None:
             assert len(texts) == 1
             assert made() - before == 1
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
 
 def test_snapshots_of_small_books_share_a_budget(settings: Settings) -> None:
@@ -167,7 +167,7 @@ def test_snapshots_of_small_books_share_a_budget(settings: Settings) -> None:
         assert 2 <= made() - before <= 8
         assert sequence > 100
 
-    asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX))
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
 
 def test_one_client_has_a_bounded_amount_of_snapshots(settings: Settings) -> None:
@@ -186,4 +186,4 @@ def test_one_client_has_a_bounded_amount_of_snapshots(settings: Settings) -> Non
                 received += 1
         return received
 
-    assert asyncio.run(asyncio.wait_for(scenario(), SECONDS_MAX)) == 3
+    assert asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS)) == 3

@@ -32,15 +32,24 @@ STOP_SECONDS_MAX = (
 )
 COMMAND_SECONDS_MAX = 300
 POLL_SECONDS = 0.02
+PAUSE_RATIO = 5  # of a pause to the time that the condition before it took
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds_max: float = PATIENCE_SECONDS) -> None:
-    """Return once the condition holds; fail where it does not within so many seconds."""
+    """Return when the condition holds. Fail if it does not hold within `seconds_max`.
+
+    A condition may be expensive: some list all processes of the machine. The pauses between its calls
+    are long enough that most of the processor is left to the exchange that the test waits for.
+    """
     deadline = time.monotonic() + seconds_max
-    while not condition():
-        if time.monotonic() > deadline:
+    while True:
+        asked = time.monotonic()
+        if condition():
+            return
+        now = time.monotonic()
+        if now > deadline:
             raise AssertionError(f"not within {seconds_max:.0f} s: {what}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(max(POLL_SECONDS, PAUSE_RATIO * (now - asked)))
 
 
 def manage(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -80,27 +89,43 @@ def frozen(*parts: psutil.Process) -> Iterator[None]:
 
 @functools.cache
 def prepared_folder() -> Path:
-    """A data folder that an exchange has been opened on: copies of it are open in half the time.
+    """Return a data folder that an exchange has been opened on. Copies of it are open in half the time.
 
     The first process of a test run that needs it makes it, and the others wait for that.
     """
-    folder, finished = SHARED_DIR / "prepared", SHARED_DIR / "prepared-finished"
+    folder, log = SHARED_DIR / "prepared", SHARED_DIR / "prepared.log"
     with (SHARED_DIR / "prepared-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not finished.exists():
+        if not log.exists():
             shutil.rmtree(folder, ignore_errors=True)  # of a process that has failed
             with RunningExchange(folder) as exchange:
                 assert exchange.stop() == 0, exchange.log()
-            finished.touch()
+                log.write_text(exchange.log())
     return folder
 
 
-def prepared_copy() -> Path:
-    """A new data folder without a trade. Whoever copies it must remove it."""
-    folder = Path(tempfile.mkdtemp(prefix="exchange-system-"))
-    # Not shutil, which forgets who owns what.
-    subprocess.run(["cp", "-a", f"{prepared_folder()}/.", folder], check=True)
-    return folder
+def prepared_log() -> str:
+    """Return what the exchange has printed that made the prepared folder."""
+    return prepared_folder().with_suffix(".log").read_text()
+
+
+def copy_prepared_folder(to: Path) -> Path:
+    """Make a data folder without a trade, and return it."""
+    to.mkdir(parents=True, exist_ok=True)
+    # shutil would not copy the owners.
+    subprocess.run(["cp", "-a", f"{prepared_folder()}/.", to], check=True)
+    return to
+
+
+def _child_setup() -> Callable[[], None]:
+    prepare = child_setup(account=None, death_signal=signal.SIGTERM)
+
+    def prepare_serve() -> None:
+        prepare()
+        # Programs started under nohup ignore a hangup, by which tests stop `serve`, too.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    return prepare_serve
 
 
 class RunningExchange:
@@ -113,7 +138,9 @@ class RunningExchange:
     """
 
     def __init__(self, data_dir: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
-        self._made = None if data_dir else prepared_copy()
+        self._made = (
+            None if data_dir else copy_prepared_folder(Path(tempfile.mkdtemp(prefix="exchange-system-")))
+        )
         self.data_dir = data_dir or self._made or Path()
         self.environment = exchange_variables(self.data_dir)
         for name in ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY"):
@@ -162,7 +189,7 @@ class RunningExchange:
             stdout=self._append(),
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=child_setup(account=None, death_signal=signal.SIGTERM),  # noqa: PLW1509
+            preexec_fn=_child_setup(),  # noqa: PLW1509
         )
 
     def is_open(self) -> bool:

@@ -30,7 +30,7 @@ from hosting.embedded.privileges import (
 from hosting.embedded.servers import EmbeddedServers
 from tests.environment import exchange_variables
 from tests.patience import PATIENCE_SECONDS
-from tests.system.exchange import ROOT, RunningExchange, wait_until
+from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, wait_until
 from tests.system.test_serve import place_order
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has nothing to give up")
@@ -148,7 +148,7 @@ def test_the_exchanges_role_is_no_superuser(exchange: RunningExchange, statement
 @as_root
 def test_below_a_closed_folder_it_works_and_says_what_that_takes(tmp_path: Path) -> None:
     """pytest's own folder is closed, as /root is. No server may write where its account may not."""
-    with RunningExchange(tmp_path / "data") as exchange:
+    with RunningExchange(copy_prepared_folder(tmp_path / "data")) as exchange:
         place_order(exchange)
         for part in PARTS:
             assert capabilities(exchange.part(part)) == 1 << CAP_DAC_READ_SEARCH

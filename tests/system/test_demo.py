@@ -10,13 +10,12 @@ from pathlib import Path
 
 import httpx
 import psycopg
-import pytest
 
 from hosting.embedded.locations import Locations
 from hosting.embedded.servers import EmbeddedServers
 from tests.environment import free_port
 from tests.patience import PATIENCE_SECONDS
-from tests.system.exchange import ROOT, wait_until
+from tests.system.exchange import ROOT, copy_prepared_folder, wait_until
 
 MOVING_SECONDS_MAX = PATIENCE_SECONDS
 STOP_SECONDS_MAX = PATIENCE_SECONDS
@@ -36,14 +35,9 @@ def open_orders(data_dir: Path) -> int:
     return int(count)
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """There is nothing in it the first time; the second demo goes on where the first one has ended."""
-    return tmp_path_factory.mktemp("demo") / "data"
-
-
-@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM])
-def test_the_demo_trades_and_stops(data_dir: Path, tmp_path: Path, ends: signal.Signals) -> None:
+def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
+    """It goes on with the data of an exchange that was there before."""
+    data_dir = copy_prepared_folder(tmp_path / "data")
     port = free_port()
     environment = {**os.environ, "PORT": str(port), "EXCHANGE_DATA_DIR": str(data_dir)}
     environment["REDIS_URL"] = f"redis://127.0.0.1:{free_port()}/0"  # of another exchange: not for the demo
@@ -75,7 +69,7 @@ def test_the_demo_trades_and_stops(data_dir: Path, tmp_path: Path, ends: signal.
         assert httpx.get(f"{url}/candles").json()["candles"]
         wait_until(lambda: re.search(r"last \d", printed.read_text()), "the ticker is printed")
     finally:
-        demo.send_signal(ends)
+        demo.send_signal(signal.SIGINT)
         demo.wait(STOP_SECONDS_MAX)
     assert demo.returncode == 0, printed.read_text()
     assert "Traceback" not in printed.read_text()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.patience import PATIENCE_SECONDS
-from tests.system.exchange import ROOT, RunningExchange, wait_until
+from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, wait_until
 
 DISK = "size=400m,mode=0755"
 BLOCK_BYTES = 64 * 1024
@@ -56,7 +56,7 @@ def place(http: httpx.Client, key: str) -> httpx.Response:
 
 def test_a_full_disk(disk: Path) -> None:
     with (
-        RunningExchange(disk / "data") as exchange,
+        RunningExchange(copy_prepared_folder(disk / "data")) as exchange,
         httpx.Client(base_url=exchange.url, timeout=PATIENCE_SECONDS) as http,
     ):
         answer = place(http, "before")

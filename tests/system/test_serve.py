@@ -22,7 +22,7 @@ from hosting.embedded.locations import Locations
 from hosting.embedded.servers import EmbeddedServers
 from hosting.supervisor import startup
 from tests.patience import PATIENCE_SECONDS
-from tests.system.exchange import ROOT, RunningExchange, wait_until
+from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, wait_until
 
 ALL_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
@@ -204,26 +204,26 @@ def test_an_idle_exchange_is_small(exchange: RunningExchange) -> None:
     assert resident < 500 * 1024 * 1024
 
 
-@pytest.mark.parametrize(
-    ("numbers", "folder"),
-    [
-        ((signal.SIGTERM, signal.SIGHUP), "a folder with spaces"),
-        ((signal.SIGINT, signal.SIGTERM), "a-name-too-long-for-the-path-of-a-socket-" * 3),
-    ],
-)
-def test_a_signal_stops_every_process(
-    tmp_path: Path, numbers: tuple[signal.Signals, signal.Signals], folder: str
-) -> None:
-    with RunningExchange(tmp_path / folder / "data") as exchange:
+def test_a_signal_stops_every_process(tmp_path: Path) -> None:
+    """On a new data folder, whose path has spaces."""
+    with RunningExchange(tmp_path / "a folder with spaces" / "data") as exchange:
         assert "the password" in exchange.log()
         order = place_order(exchange)
-        assert exchange.stop(numbers[0]) == 0
+        assert exchange.stop(signal.SIGTERM) == 0
         assert "Traceback" not in exchange.log()
         exchange.start()
         assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
         assert health_status(exchange) == 200
         assert "the password" not in exchange.log()
-        assert exchange.stop(numbers[1]) == 0
+        assert exchange.stop(signal.SIGHUP) == 0
+        assert "Traceback" not in exchange.log()
+
+
+def test_the_path_of_the_folder_may_be_too_long_for_a_socket(tmp_path: Path) -> None:
+    folder = tmp_path / ("a-name-too-long-for-the-path-of-a-socket-" * 3)
+    with RunningExchange(copy_prepared_folder(folder / "data")) as exchange:
+        place_order(exchange)
+        assert exchange.stop(signal.SIGINT) == 0
         assert "Traceback" not in exchange.log()
 
 
@@ -296,30 +296,32 @@ def test_a_part_that_is_killed_comes_back(exchange: RunningExchange, word: str) 
     wait_until(lambda: health_status(exchange) == 200, f"healthy again\n{exchange.log()}")
 
 
-def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged() -> None:
-    with RunningExchange() as exchange:
-        acknowledged = []
-        for kill in (exchange.kill, exchange.kill_serve, exchange.kill):
-            acknowledged.append(place_order(exchange))
-            kill()
-            exchange.start()
-            assert health_status(exchange) == 200
-            for order in acknowledged:
-                assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
-        book = httpx.get(f"{exchange.url}/orderbook").json()
-        assert [level["orders"] for level in book["bids"]] == [len(acknowledged)]
+def count_bids(exchange: RunningExchange) -> int:
+    return sum(level["orders"] for level in httpx.get(f"{exchange.url}/orderbook").json()["bids"])
 
 
-def test_what_a_killed_serve_left_behind_is_stopped() -> None:
-    """A frozen child can't notice that its parent is gone: the next start must end it."""
-    with RunningExchange() as exchange:
-        frozen = [exchange.part("bin/postgres"), exchange.part("exchange_site.asgi")]
-        for process in frozen:
-            process.suspend()
-        assert exchange.process is not None
-        exchange.process.kill()
-        exchange.process.wait()
+def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged(exchange: RunningExchange) -> None:
+    before = count_bids(exchange)
+    acknowledged = []
+    for kill in (exchange.kill, exchange.kill_serve, exchange.kill):
+        acknowledged.append(place_order(exchange))
+        kill()
         exchange.start()
         assert health_status(exchange) == 200
-        new = {process.pid for process in exchange.processes()}
-        assert not {process.pid for process in frozen} & new
+        for order in acknowledged:
+            assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
+    assert count_bids(exchange) == before + len(acknowledged)
+
+
+def test_what_a_killed_serve_left_behind_is_stopped(exchange: RunningExchange) -> None:
+    """A frozen child can't notice that its parent has ended. The next start must end the child."""
+    frozen = [exchange.part("bin/postgres"), exchange.part("exchange_site.asgi")]
+    for process in frozen:
+        process.suspend()
+    assert exchange.process is not None
+    exchange.process.kill()
+    exchange.process.wait()
+    exchange.start()
+    assert health_status(exchange) == 200
+    new = {process.pid for process in exchange.processes()}
+    assert not {process.pid for process in frozen} & new

@@ -9,6 +9,7 @@ from instruments.defaults import DEFAULT_INSTRUMENTS, load_default_instruments
 
 class Command(BaseCommand):
     help = "Create the missing default instruments. Existing instruments are not changed."
+    requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         created = load_default_instruments()

@@ -18,6 +18,7 @@ class Command(BaseCommand):
     """Never writes. It can run at any time, whether the exchange is running or not."""
 
     help = "Check the exchange's promises in the database and the live books; exit 1 if one is broken."
+    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

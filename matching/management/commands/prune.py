@@ -28,6 +28,7 @@ class Command(BaseCommand):
     """Can run at any time, also beside a running exchange. After an interruption, run it again."""
 
     help = "Delete orders that finished before a time, and trades that have no order left."
+    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         when = parser.add_mutually_exclusive_group(required=True)

@@ -21,6 +21,7 @@ class Command(BaseCommand):
     """Never writes. It can run at any time, whether the exchange is running or not."""
 
     help = "Rebuild the order books from the database and show a summary of each."
+    requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--partition", type=int, help="one partition (default: all with instruments)")

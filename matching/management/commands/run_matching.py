@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 class Command(BaseCommand):
     help = "Match one partition's orders until SIGTERM or Ctrl-C; a second worker waits as standby."
+    requires_system_checks = []  # They import the whole site, which takes longer than the rest of the start.
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
