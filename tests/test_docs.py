@@ -236,7 +236,7 @@ def test_links_resolve(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_are_named_exist(document: Path) -> None:
-    """Paths in code quotes, as `matching/worker.py`."""
+    """Paths in code quotes, as `matching/worker/worker.py`."""
     for named in re.findall(r"`([\w./-]+\.(?:py|lua|toml|txt|yml|md))`", document.read_text()):
         places = [ROOT / named, document.parent / named]
         assert any(place.exists() for place in places), f"{document.name}: {named}"

@@ -7,11 +7,13 @@ from uuid import UUID
 
 import uuid_utils
 
-from matching import checkpoint, engine
-from matching.batch import SIDE_NAMES, Batch, keys_of
-from matching.checkpoint import Lease
+from matching import engine
+from matching.batch.batch import Batch, keys_of
+from matching.batch.effects import SIDE_NAMES
+from matching.commit import checkpoint
+from matching.commit.checkpoint import Lease
+from matching.commit.session import Settled, Settlement
 from matching.recovery import load_books
-from matching.settlement import Settled, Settlement
 from orders.messages import CancelOrder, Command, PlaceOrder
 from tests.engine.flows import Shape, flow
 

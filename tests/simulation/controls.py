@@ -12,10 +12,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from matching import documents
-from matching.publishing import CommittedBatch
-from matching.settlement import Settled
-from matching.worker import MatchingWorker
+from matching.commit.session import Settled
+from matching.publish import documents
+from matching.publish.publisher import CommittedBatch
+from matching.worker.worker import MatchingWorker
 from orders.gateway.appender import Appender
 from tests.simulation.processes import ApiProcess
 
@@ -80,7 +80,7 @@ def _keep_the_counts_after_a_refusal(worker: Any) -> None:
             batch, position = match(known_keys)
 
             def undo_the_books_alone() -> None:
-                for market, events in reversed(batch._events):
+                for market, events in reversed(batch.events):
                     market.book.undo(events)
 
             batch.undo = undo_the_books_alone

@@ -1,6 +1,6 @@
 """A model of the database: rows, one lock, transactions that happen whole or not at all.
 
-It keeps what the statements of matching/settlement.py and matching/checkpoint.py rely on PostgreSQL for: the
+It keeps what the statements of matching/commit/session.py and matching/commit/checkpoint.py rely on PostgreSQL for: the
 checkpoint's row lock, the compare-and-set, unique order ids and keys, fills within quantities, sessions that can
 be ended. Amounts are ticks and lots.
 """
@@ -17,11 +17,12 @@ from django.db import IntegrityError, OperationalError
 
 from instruments.directory import TradedInstrument
 from instruments.grid import Grid
-from matching.batch import Batch, Key, TradeRow
-from matching.checkpoint import Lease, LeaseLost
+from matching.batch.batch import Batch, Key
+from matching.batch.effects import TradeRow
+from matching.batch.market_book import MarketBook
+from matching.commit.checkpoint import Lease, LeaseLost
+from matching.commit.session import KeysTaken, Settled, SettlementMismatch
 from matching.engine import OrderBook, Side
-from matching.recovery import MarketBook
-from matching.settlement import KeysTaken, Settled, SettlementMismatch
 from orders.models import RESTING_STATUSES
 from tests.simulation.process import Process
 
@@ -247,7 +248,7 @@ class Database:
 
 
 class SimulatedLedger:
-    """`matching.ledger.Ledger` on the model, in steps."""
+    """`matching.worker.partition_store.Ledger` on the model, in steps."""
 
     def __init__(self, process: Process, database: Database) -> None:
         self._process = process

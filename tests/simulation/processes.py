@@ -6,12 +6,11 @@ from typing import Any, cast
 
 from base.refusals import Unavailable
 from base.times import time_text
-from instruments.directory import TradedInstrument, instrument_hint
-from matching.batch import SIDE_NAMES
-from matching.command_stream import CommandStream
-from matching.ledger import Ledger
-from matching.publishing import Publisher
-from matching.worker import MatchingWorker
+from matching.batch.effects import SIDE_NAMES
+from matching.publish.publisher import Publisher
+from matching.worker.command_stream import CommandStream
+from matching.worker.partition_store import Ledger
+from matching.worker.worker import MatchingWorker
 from orders import messages
 from orders.desk import OrderDesk
 from orders.documents import FillDocument, OrderDocument, stored_state

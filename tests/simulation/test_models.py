@@ -17,14 +17,14 @@ from pytest_django.fixtures import Settings
 from base.redis import RedisSession, connect_redis
 from instruments.directory import load_instruments
 from marketdata.book import mirror_keys
-from matching.batch import Batch, keys_of
-from matching.checkpoint import Lease, LeaseLost
-from matching.command_stream import CommandStream
+from matching.batch.batch import Batch, keys_of
+from matching.batch.market_book import MarketBook
+from matching.commit.checkpoint import Lease, LeaseLost
+from matching.commit.session import KeysTaken, SettlementMismatch
 from matching.engine import OrderBook
-from matching.ledger import Ledger
-from matching.mirror import MirrorWriter
-from matching.recovery import MarketBook
-from matching.settlement import KeysTaken, SettlementMismatch
+from matching.publish.mirror import MirrorWriter
+from matching.worker.command_stream import CommandStream
+from matching.worker.partition_store import Ledger
 from orders.gateway.admission import (
     COUNT_CANCEL,
     COUNT_ORDER,

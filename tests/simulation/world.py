@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from marketdata.book import mirror_keys
 from marketdata.messages import decode_batch
-from matching.worker import MatchingWorker
+from matching.worker.worker import MatchingWorker
 from tests.simulation.checks import Breach, check_database, check_told, mirror_of, require
 from tests.simulation.clients import SimulatedClient, Told
 from tests.simulation.controls import Control
