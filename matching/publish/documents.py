@@ -13,7 +13,8 @@ from matching import engine
 from matching.batch.batch import Batch
 from matching.batch.effects import SIDE_NAMES, BookChange, NewOrder, TradeRow
 from matching.batch.market_book import MarketBook
-from matching.commit.session import ChangedOrder, Settled
+from matching.commit.orders import ChangedOrder
+from matching.commit.statement import CommitResult
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
 from orders.messages import CancelOrder, Reply, ReplyKind
 
@@ -30,14 +31,14 @@ def order_documents(batch: Batch) -> dict[str, bytes]:
     }
 
 
-def replies(batch: Batch, orders: dict[str, bytes], settled: Settled) -> dict[str, list[Reply]]:
+def replies(batch: Batch, orders: dict[str, bytes], result: CommitResult) -> dict[str, list[Reply]]:
     """Return all replies of a batch, by API process. `orders` comes from `order_documents`."""
     grouped = {process: list(its_replies) for process, its_replies in batch.replies.items()}
     for order_id, order in batch.orders.items():
         reply = Reply(order_id, ReplyKind.PLACED, orders[order_id])
         grouped.setdefault(order.command.reply_to, []).append(reply)
     if batch.cancelled:
-        changed = {row.order_id: row for row in settled.changed}
+        changed = {row.order_id: row for row in result.changed}
         for command in batch.cancelled:
             body = orders.get(command.order_id) or _cancelled_document(command, changed)
             reply = Reply(command.request_id, ReplyKind.CANCELLED, body)
@@ -56,7 +57,7 @@ def _cancelled_document(command: CancelOrder, changed: dict[str, ChangedOrder]) 
     return encode_json(OrderDocument(**stored_state(row, command.instrument), trades=[]))
 
 
-def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
+def market_batches(result: CommitResult, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
     """Return the messages of each book that changed, or whose orders did, in order of sequence.
 
     `orders` comes from `order_documents`. A book has one message for each of its BookChanges, and
@@ -67,7 +68,7 @@ def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> 
     messages: dict[int, list[MarketBatch]] = {}  # by instrument
     for change in batch.book_changes:
         messages.setdefault(change.instrument.instrument_id, []).append(_book_batch(change, timestamp))
-    for instrument_id, minute in settled.minutes.items():
+    for instrument_id, minute in result.minutes.items():
         messages[instrument_id][-1].minute = minute
     for order_id, order in batch.orders.items():
         instrument = order.instrument
@@ -80,7 +81,7 @@ def market_batches(settled: Settled, batch: Batch, orders: dict[str, bytes]) -> 
             document = encode_json(_without_trades(order, timestamp))
         message = _first_reaching(book_messages, order.sequence)
         message.orders.append((order.command.client_id, order.sequence, document))
-    for row in settled.changed:
+    for row in result.changed:
         message = _first_reaching(messages[row.instrument_id], row.sequence)
         state = encode_json(OrderState(**stored_state(row, message.instrument)))
         message.orders.append((row.client_id, row.sequence, state))

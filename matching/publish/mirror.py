@@ -8,7 +8,6 @@ If Redis has no memory for both, the old mirror is dropped first. If that is not
 has no mirror for MIRROR_RETRY_SECONDS: its readers use the database, and matching goes on.
 """
 
-import asyncio
 import logging
 import uuid
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from django.conf import settings
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from base.loops import loop_seconds
 from base.redis import Command
 from marketdata.book import MirrorKeys, mirror_keys
 from matching.batch.effects import BookChange
@@ -85,7 +85,7 @@ class MirrorWriter:
 
     def is_given_up(self, symbol: str) -> bool:
         """Return whether Redis had no room for the mirror, and it is too early to try again."""
-        return _now() < self._retry_at.get(symbol, 0.0)
+        return loop_seconds() < self._retry_at.get(symbol, 0.0)
 
     async def is_current(self, market: MarketBook) -> bool:
         """Return whether the mirror has the book's sequence, and was written under this lease."""
@@ -112,7 +112,7 @@ class MirrorWriter:
                     "the mirror of %s (%d orders) has no room in Redis, reads go to the database: %s",
                     *(symbol, len(market.book), error),
                 )
-            self._retry_at[symbol] = _now() + settings.MIRROR_RETRY_SECONDS
+            self._retry_at[symbol] = loop_seconds() + settings.MIRROR_RETRY_SECONDS
         else:
             if self._retry_at.pop(symbol, None) is not None:
                 logger.info("the mirror of %s has room again", symbol)
@@ -163,11 +163,6 @@ def _staged_keys(keys: MirrorKeys) -> _StagedKeys:
 
 def _epoch_key(keys: MirrorKeys) -> str:
     return f"{keys.sequence}:epoch"
-
-
-def _now() -> float:
-    """The event loop's clock, in seconds."""
-    return asyncio.get_running_loop().time()
 
 
 def _level_pieces(levels: Iterable[Level]) -> Iterator[list[Any]]:

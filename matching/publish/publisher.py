@@ -1,8 +1,8 @@
 """Publishes each committed batch to the mirror, then to waiting requests, then to the stream."""
 
 import logging
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from django.conf import settings
@@ -12,24 +12,15 @@ from base.redis import Command, RedisSession
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from matching.batch.batch import Batch
 from matching.batch.market_book import MarketBook
-from matching.publish.documents import heartbeat_batch
+from matching.commit.statement import CommitResult
+from matching.publish import documents
 from matching.publish.mirror import MirrorWriter
 from matching.scripts import read_script
-from matching.worker.command_stream import CommandStream, Entry, entries_of
 from orders import messages
-from orders.messages import Reply
 
 logger = logging.getLogger(__name__)
 
 HEARTBEAT = read_script("heartbeat")
-
-
-class CommittedBatch(NamedTuple):
-    """A committed batch, with the messages that announce it."""
-
-    batch: Batch
-    replies: dict[str, list[Reply]]  # by API process
-    market_batches: list[MarketBatch]
 
 
 class Publisher:
@@ -44,7 +35,6 @@ class Publisher:
         self,
         redis: Redis,
         session: RedisSession,
-        stream: CommandStream,
         layer: RedisPubSubChannelLayer,
         *,
         partition: int,
@@ -52,10 +42,9 @@ class Publisher:
     ) -> None:
         self._redis = redis
         self._session = session
-        self._stream = stream
         self._partition = partition
         self._owner = owner
-        self._mirror = MirrorWriter(redis)
+        self.mirror = MirrorWriter(redis)
         self._layer = layer
         self._heartbeat = redis.register_script(HEARTBEAT)
         self.is_mirror_lost = False  # True until the next heartbeat, which rebuilds the mirror
@@ -65,33 +54,35 @@ class Publisher:
 
         `epoch` is the lease's.
         """
-        self._mirror.epoch = epoch
-        await self._mirror.load_script()
+        self.mirror.epoch = epoch
+        await self.mirror.load_script()
         for market in books:
-            await self._mirror.rebuild(market)
+            await self.mirror.rebuild(market)
 
-    async def publish(self, committed: CommittedBatch, *, done: str, read_max: int) -> list[Entry]:
-        """Publish a committed batch whose last stream entry is `done`.
+    async def publish(self, batch: Batch, result: CommitResult, *, then: Sequence[Command]) -> Sequence[Any]:
+        """Publish a committed batch, and run the commands `then` in the same round trip.
 
-        Returns up to `read_max` entries after it. The mirror moves before the replies leave, so a
-        client that has its reply finds the effects in the mirror. All of this takes one round trip.
-        If a mirror could not be moved, `is_mirror_lost` is set: the caller must send a heartbeat.
+        Returns the answers to `then`. The mirror moves before the replies leave, so a client that
+        has its reply finds the effects in the mirror. If a mirror could not be moved,
+        `is_mirror_lost` is set: the caller must send a heartbeat.
         """
-        changes = committed.batch.book_changes
+        orders = documents.order_documents(batch)
+        replies = documents.replies(batch, orders, result)
+        market_batches = documents.market_batches(result, batch, orders)
+        changes = batch.book_changes
         answers = await self._session.run(
-            *(self._mirror.move_command(change) for change in changes),
+            *(self.mirror.move_command(change) for change in changes),
             *(
-                ("PUBLISH", messages.reply_channel(process_id), messages.encode(replies))
-                for process_id, replies in committed.replies.items()
+                ("PUBLISH", messages.reply_channel(process_id), messages.encode(its_replies))
+                for process_id, its_replies in replies.items()
             ),
-            *(self._market_batch_command(message) for message in committed.market_batches),
-            self._stream.trim_command(done),
-            self._stream.read_command(done, count=read_max),
+            *(self._market_batch_command(message) for message in market_batches),
+            *then,
         )
         for change, moved in zip(changes, answers, strict=False):
-            if not moved and not self._mirror.is_given_up(change.instrument.symbol):
+            if not moved and not self.mirror.is_given_up(change.instrument.symbol):
                 self.is_mirror_lost = True
-        return entries_of(answers[-1])
+        return answers[len(answers) - len(then) :]
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
         """Announce that this partition is matched and each book's sequence.
@@ -105,10 +96,10 @@ class Publisher:
         self.is_mirror_lost = False
         for market in books:
             symbol = market.instrument.symbol
-            if not self._mirror.is_given_up(symbol) and not await self._mirror.is_current(market):
+            if not self.mirror.is_given_up(symbol) and not await self.mirror.is_current(market):
                 logger.warning("the mirror of %s was lost; rebuilding it", symbol)
-                await self._mirror.rebuild(market)
-            await self._session.run(self._market_batch_command(heartbeat_batch(market)))
+                await self.mirror.rebuild(market)
+            await self._session.run(self._market_batch_command(documents.heartbeat_batch(market)))
 
     async def end_heartbeat(self) -> None:
         """Remove this worker's heartbeat, so that order entry is refused at once."""
@@ -117,9 +108,8 @@ class Publisher:
             await self._redis.delete(key)
 
     async def aclose(self) -> None:
-        """Close the connections to Redis, including the stream's."""
+        """Close the connections to Redis."""
         await self._session.disconnect()
-        await self._stream.aclose()
         await self._redis.aclose()
 
     def _market_batch_command(self, message: MarketBatch) -> Command:

@@ -11,23 +11,24 @@ from collections.abc import AsyncIterator
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
+from base.loops import loop_seconds
 from base.outages import Outage
 from matching.batch.batch import Batch
 from matching.commit.checkpoint import Lease, LeaseLost
-from matching.commit.session import Settled
-from matching.worker.partition_store import Ledger
+from matching.commit.statement import CommitResult
+from matching.worker.partition_store import PartitionStore
 
 
 class LeaseKeeper:
     """One partition's lease, for one worker.
 
-    Methods that use the database raise the errors that the ledger raises.
+    Methods that use the database raise the errors that the store raises.
     """
 
-    def __init__(self, partition: int, *, owner: str, ledger: Ledger, outage: Outage) -> None:
+    def __init__(self, partition: int, *, owner: str, store: PartitionStore, outage: Outage) -> None:
         self.partition = partition
         self.owner = owner
-        self._ledger = ledger
+        self._store = store
         self._outage = outage  # of the database
         self._lease: Lease | None = None
         self._renewed_at = 0.0  # loop time at which the last renewing statement began
@@ -41,29 +42,29 @@ class LeaseKeeper:
 
     async def acquire(self) -> bool:
         """Take the lease with a new epoch; returns False while another worker holds it."""
-        lease = await self._ledger.acquire(self.owner)
+        lease = await self._store.acquire(self.owner)
         if lease is None:
             return False
         self._lease = lease
         return True
 
-    async def settle(self, batch: Batch, position: str) -> Settled:
+    async def commit(self, batch: Batch, position: str) -> CommitResult:
         """Commit a batch with the position after it, which renews the lease.
 
         The lease counts from the beginning of the statement, so after a long statement the lease is
         renewed once more. Raises KeysTaken and LeaseLost.
         """
-        began = _now()
-        self._lease, settled = await self._ledger.settle(batch, self.held, position)
+        began = loop_seconds()
+        self._lease, result = await self._store.commit(batch, self.held, position)
         self._renewed_at = began
-        if _now() - began > settings.WORKER_HEARTBEAT_SECONDS:
+        if loop_seconds() - began > settings.WORKER_HEARTBEAT_SECONDS:
             await self.renew()
-        return settled
+        return result
 
     async def renew(self) -> None:
         """Renew the lease. Raises LeaseLost."""
-        began = _now()
-        self._lease = await self._ledger.renew(self.held)
+        began = loop_seconds()
+        self._lease = await self._store.renew(self.held)
         self._renewed_at = began
 
     async def renew_if_due(self) -> None:
@@ -71,7 +72,7 @@ class LeaseKeeper:
 
         If this is called at each heartbeat, a lease is at most one and a half intervals old.
         """
-        if _now() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
+        if loop_seconds() - self._renewed_at > settings.WORKER_HEARTBEAT_SECONDS / 2:
             await self.renew()
 
     @contextlib.asynccontextmanager
@@ -82,7 +83,7 @@ class LeaseKeeper:
             while True:
                 await asyncio.sleep(settings.WORKER_HEARTBEAT_SECONDS)
                 try:
-                    await self._ledger.renew_on_second_connection(self.held)
+                    await self._store.renew_on_second_connection(self.held)
                 except (OperationalError, InterfaceError) as error:
                     self._outage.failed(error)
 
@@ -96,9 +97,4 @@ class LeaseKeeper:
     async def release(self) -> None:
         """End a held lease now, so that a standby worker need not wait until it expires."""
         if self._lease is not None:
-            await self._ledger.release(self._lease)
-
-
-def _now() -> float:
-    """The event loop's clock, in seconds."""
-    return asyncio.get_running_loop().time()
+            await self._store.release(self._lease)

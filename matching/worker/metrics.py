@@ -29,7 +29,7 @@ batch_size = Histogram(
 )
 commit_seconds = Histogram(
     "exchange_commit_seconds",
-    "Matching a batch and settling it in the database",
+    "Matching a batch and committing it to the database",
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5),
 )
 

@@ -18,7 +18,8 @@ from matching.batch.batch import Batch, Key
 from matching.batch.market_book import MarketBook
 from matching.commit import checkpoint
 from matching.commit.checkpoint import Lease
-from matching.commit.session import Settled, Settlement
+from matching.commit.session import CommitSession
+from matching.commit.statement import CommitResult
 from matching.recovery import load_books
 
 # Orders that this worker has committed when the statements are planned again for the first time.
@@ -31,7 +32,7 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
-class Ledger:
+class PartitionStore:
     """Reads and writes one partition.
 
     Every method raises django.db.OperationalError or InterfaceError if the database does not
@@ -40,59 +41,59 @@ class Ledger:
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
-        self._orders_settled = 0
+        self._orders_committed = 0
         self._replan_at = REPLAN_ORDERS_MIN
-        self._settlement: Settlement | None = None  # on the connection of `_settling`
-        self._settling = ThreadPoolExecutor(1, thread_name_prefix="settlement")
+        self._session: CommitSession | None = None  # on the connection of `_committing`
+        self._committing = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._renewing = ThreadPoolExecutor(1, thread_name_prefix="lease")
 
     async def acquire(self, owner: str) -> Lease | None:
         """Take the lease, with a new epoch; returns None while another worker holds it."""
-        return await _run_in(self._settling, checkpoint.acquire, self._partition, owner)
+        return await _run_in(self._committing, checkpoint.acquire, self._partition, owner)
 
     async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
         """Return the partition's books of these symbols, or all, as of one moment, by symbol.
 
         Raises ValueError if the resting orders are no valid book.
         """
-        return await _run_in(self._settling, load_books, self._partition, symbols=symbols)
+        return await _run_in(self._committing, load_books, self._partition, symbols=symbols)
 
     async def load_instruments(self) -> dict[str, TradedInstrument]:
         """Return all instruments of the exchange, by symbol."""
-        return await _run_in(self._settling, load_instruments)
+        return await _run_in(self._committing, load_instruments)
 
     async def find_keys(self, keys: Sequence[Key]) -> dict[Key, str]:
         """Return the ids of the orders that have these idempotency keys already.
 
         Blocks the event loop.
         """
-        return (await self._opened_settlement()).find_keys(keys)
+        return (await self._opened_session()).find_keys(keys)
 
-    async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
+    async def commit(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, CommitResult]:
         """Commit the batch with the position after it. Blocks the event loop.
 
         Raises KeysTaken, and LeaseLost if another worker owns the partition. After any other error
         it is not known whether the batch was committed.
         """
-        settlement = await self._opened_settlement()
-        self._replan_if_due(settlement)
-        advanced, settled = settlement.settle(batch, lease, position)
-        self._orders_settled += len(batch.orders)
-        return advanced, settled
+        session = await self._opened_session()
+        self._replan_if_due(session)
+        advanced, result = session.commit(batch, lease, position)
+        self._orders_committed += len(batch.orders)
+        return advanced, result
 
-    async def _opened_settlement(self) -> Settlement:
-        if self._settlement is None:
-            self._settlement = await _run_in(self._settling, Settlement.of_this_thread)
-        return self._settlement
+    async def _opened_session(self) -> CommitSession:
+        if self._session is None:
+            self._session = await _run_in(self._committing, CommitSession.of_this_thread)
+        return self._session
 
-    def _replan_if_due(self, settlement: Settlement) -> None:
-        if self._orders_settled >= self._replan_at:
-            self._replan_at = REPLAN_FACTOR * self._orders_settled
-            settlement.forget_plans()
+    def _replan_if_due(self, session: CommitSession) -> None:
+        if self._orders_committed >= self._replan_at:
+            self._replan_at = REPLAN_FACTOR * self._orders_committed
+            session.forget_plans()
 
     async def renew(self, lease: Lease) -> Lease:
         """Renew the lease. Raises LeaseLost."""
-        return await _run_in(self._settling, checkpoint.advance, lease, lease.position)
+        return await _run_in(self._committing, checkpoint.advance, lease, lease.position)
 
     async def renew_on_second_connection(self, lease: Lease) -> None:
         """Renew the lease on the second connection, which is replaced if it broke.
@@ -107,17 +108,17 @@ class Ledger:
 
     async def release(self, lease: Lease) -> None:
         """End the lease now, so that a standby worker need not wait until it expires."""
-        await _run_in(self._settling, checkpoint.release, lease)
+        await _run_in(self._committing, checkpoint.release, lease)
 
     async def disconnect(self) -> None:
         """Close both connections. The next call opens new ones."""
-        self._settlement = None
-        for thread in (self._settling, self._renewing):
+        self._session = None
+        for thread in (self._committing, self._renewing):
             await _run_in(thread, _close_connection)
 
     async def aclose(self) -> None:
         await self.disconnect()
-        for thread in (self._settling, self._renewing):
+        for thread in (self._committing, self._renewing):
             thread.shutdown()
 
 

@@ -12,6 +12,8 @@ from redis import Redis
 
 from base.database import DatabaseReader, read_database
 from instruments import directory as instruments_module
+from instruments.defaults import load_default_instruments
+from instruments.directory import TradedInstrument, load_instruments
 from matching.operations import inspection
 from orders import look_ups
 

@@ -12,9 +12,8 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from matching.commit.session import Settled
-from matching.publish import documents
-from matching.publish.publisher import CommittedBatch
+from matching.batch.batch import Batch
+from matching.commit.statement import CommitResult
 from matching.worker.worker import MatchingWorker
 from orders.gateway.appender import Appender
 from tests.simulation.processes import ApiProcess
@@ -35,71 +34,62 @@ class Control:
 
 
 def _answer_before_the_commit(worker: Any) -> None:
-    async def commit(keys: Any, match: Any) -> Any:
+    async def publish_and_commit(keys: Any, match: Any) -> Any:
         batch, position = match({})
-        orders = documents.order_documents(batch)
-        unsettled = Settled([], {})
-        news = documents.market_batches(unsettled, batch, orders)
-        committed = CommittedBatch(batch, documents.replies(batch, orders, unsettled), news)
-        await worker._publisher.publish(committed, done=position, read_max=1)
-        await worker._lease.settle(batch, position)
-        return batch
+        arrived = await worker.runner.publish_batch(batch, CommitResult([], {}), position)
+        await worker.lease.commit(batch, position)
+        return batch, arrived
 
-    worker._commit_and_publish = commit
+    worker.runner.commit_and_publish = publish_and_commit
 
 
 def _keep_the_books_after_a_doubt(worker: Any) -> None:
-    load = worker._load_books
+    load = worker.books.load
 
     async def load_once() -> None:
-        if not worker._books:
+        if not worker.books.by_symbol:
             await load()
 
-    worker._load_books = load_once
+    worker.books.load = load_once
+
+
+def _undo(worker: Any, undo: Callable[[Batch], None]) -> None:
+    """Take refused batches back in this way."""
+    committer = worker.runner.committer
+    match_and_commit = committer.match_and_commit
+
+    async def commit(keys: Any, match: Any) -> Any:
+        def match_weakly(known_keys: Any) -> Any:
+            batch, position = match(known_keys)
+            batch.undo = lambda: undo(batch)
+            return batch, position
+
+        return await match_and_commit(keys, match_weakly)
+
+    committer.match_and_commit = commit
 
 
 def _keep_the_books_after_a_refusal(worker: Any) -> None:
-    settle = worker._match_and_commit
-
-    async def settle_without_undo(keys: Any, match: Any) -> Any:
-        def match_for_good(known_keys: Any) -> Any:
-            batch, position = match(known_keys)
-            batch.undo = lambda: None
-            return batch, position
-
-        return await settle(keys, match_for_good)
-
-    worker._match_and_commit = settle_without_undo
+    _undo(worker, lambda batch: None)
 
 
 def _keep_the_counts_after_a_refusal(worker: Any) -> None:
-    settle = worker._match_and_commit
+    def undo_the_books_alone(batch: Batch) -> None:
+        for market, events in reversed(batch.events):
+            market.book.undo(events)
 
-    async def settle_with_half_an_undo(keys: Any, match: Any) -> Any:
-        def match_and_keep_counts(known_keys: Any) -> Any:
-            batch, position = match(known_keys)
-
-            def undo_the_books_alone() -> None:
-                for market, events in reversed(batch.events):
-                    market.book.undo(events)
-
-            batch.undo = undo_the_books_alone
-            return batch, position
-
-        return await settle(keys, match_and_keep_counts)
-
-    worker._match_and_commit = settle_with_half_an_undo
+    _undo(worker, undo_the_books_alone)
 
 
 def _do_not_align(worker: Any) -> None:
     async def align(position: str) -> None:
         """Trust the ids of a server that came back."""
 
-    worker._stream.align = align
+    worker.stream.align = align
 
 
 def _never_rebuild_a_mirror(worker: Any) -> None:
-    mirror = worker._publisher._mirror
+    mirror = worker.publisher.mirror
     rebuild = mirror.rebuild
     built: set[str] = set()
 
@@ -112,12 +102,12 @@ def _never_rebuild_a_mirror(worker: Any) -> None:
 
 
 def _write_mirrors_of_any_epoch(worker: Any) -> None:
-    prepare = worker._publisher.prepare
+    prepare = worker.publisher.prepare
 
     async def prepare_as_the_last(books: Any, epoch: int) -> None:
         await prepare(books, 10**9)
 
-    worker._publisher.prepare = prepare_as_the_last
+    worker.publisher.prepare = prepare_as_the_last
 
 
 class _AppendAgain(Appender):

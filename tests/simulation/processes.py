@@ -6,10 +6,11 @@ from typing import Any, cast
 
 from base.refusals import Unavailable
 from base.times import time_text
+from instruments.directory import TradedInstrument, instrument_hint
 from matching.batch.effects import SIDE_NAMES
 from matching.publish.publisher import Publisher
 from matching.worker.command_stream import CommandStream
-from matching.worker.partition_store import Ledger
+from matching.worker.partition_store import PartitionStore
 from matching.worker.worker import MatchingWorker
 from orders import messages
 from orders.desk import OrderDesk
@@ -18,7 +19,7 @@ from orders.gateway.gateway import OrderGateway
 from orders.gateway.link import RedisLink
 from orders.look_ups import DeskReads, PacedRows
 from orders.selectors import find_order, find_order_row, find_order_rows, find_order_rows_by_key
-from tests.simulation.database import GRID, Database, Row, SimulatedLedger
+from tests.simulation.database import GRID, Database, Row, SimulatedStore
 from tests.simulation.process import Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession
 from tests.simulation.redis_model import GROUPS, Client, Server
@@ -41,9 +42,9 @@ def worker_of(process: Process, database: Database, server: Server) -> MatchingW
     redis = cast("Any", client)
     session = cast("Any", SimulatedSession(client))
     stream = CommandStream(redis, session, 0)
-    publisher = Publisher(redis, session, stream, cast("Any", Layer()), partition=0, owner=process.name)
-    ledger = cast("Ledger", SimulatedLedger(process, database))
-    return MatchingWorker(0, owner=process.name, ledger=ledger, stream=stream, publisher=publisher)
+    publisher = Publisher(redis, session, cast("Any", Layer()), partition=0, owner=process.name)
+    store = cast("PartitionStore", SimulatedStore(process, database))
+    return MatchingWorker(0, owner=process.name, store=store, stream=stream, publisher=publisher)
 
 
 class Link:

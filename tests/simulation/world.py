@@ -147,7 +147,7 @@ class World:
             bids, asks = (sorted(self.server.sets.get(key, {})) for key in (keys.bids, keys.asks))
             if (sequence and int(sequence), bids, asks) != mirror_of(self.database, symbol):
                 return f"the mirror of {symbol}"
-            live = owner.books.get(symbol)
+            live = owner.books.by_symbol.get(symbol)
             if live is None or live.book.state_hash() != market.book.state_hash():
                 return f"the worker's book of {symbol}"
         return ""

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from django.test import override_settings
 
+from instruments.directory import TradedInstrument
 from matching.batch.batch import Batch
 from matching.recovery import load_books
 from orders.messages import PlaceOrder
@@ -56,9 +57,9 @@ def test_a_rejected_order_is_never_filled_and_leaves_the_book_as_it_was(partitio
     rest(partition, 200, side="sell", client_id="bob")
     before = partition.state_hashes()
     crossing = place("buy", 200, 5, client_id="ann", idempotency_key="once")
-    batch, settled = partition.run(crossing)
+    batch, result = partition.run(crossing)
     assert outcome(crossing) == TOO_MANY_ORDERS
-    assert (batch.trades, batch.book_changes, settled.changed) == ([], [], [])
+    assert (batch.trades, batch.book_changes, result.changed) == ([], [], [])
     assert partition.state_hashes() == before
     again = place("buy", 200, 5, client_id="ann", idempotency_key="once")
     batch, _ = partition.run(again)

@@ -12,7 +12,7 @@ from marketdata.messages import MarketBatch
 from matching.batch.batch import Batch
 from matching.publish.documents import TRADES_IN_UPDATE_MAX, market_batches, order_documents
 from matching.recovery import load_books
-from matching.worker.partition_store import Ledger
+from matching.worker.partition_store import PartitionStore
 from orders.desk import current_desk
 from orders.messages import Command, Reply, ReplyKind, dead_letters_key
 from orders.models import Order
@@ -27,15 +27,15 @@ pytestmark = pytest.mark.usefixtures("instruments", "redis")
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """Commands and trades of each batch that was committed, if it had commands."""
     committed: list[tuple[int, int]] = []
-    settle = Ledger.settle
+    commit = PartitionStore.commit
 
-    async def note(ledger: Ledger, batch: Batch, *others: Any) -> Any:
-        result = await settle(ledger, batch, *others)
+    async def note(store: PartitionStore, batch: Batch, *others: Any) -> Any:
+        result = await commit(store, batch, *others)
         if batch.commands:
             committed.append((batch.commands, len(batch.trades)))
         return result
 
-    monkeypatch.setattr(Ledger, "settle", note)
+    monkeypatch.setattr(PartitionStore, "commit", note)
     return committed
 
 
@@ -103,8 +103,8 @@ def test_a_sweep_is_told_in_messages_that_join(settings: Settings) -> None:
     copy = copy_of(partition)
     sweep = place("buy", 200, 2 * (TRADES_IN_UPDATE_MAX + 5) + 1)
     late = place("sell", 600, 1)
-    batch, settled = partition.run(sweep, late)
-    messages = messages_of(batch, settled)
+    batch, result = partition.run(sweep, late)
+    messages = messages_of(batch, result)
     assert len(messages) > 5
     assert messages[0].previous_sequence == copy.sequence
     assert all(before.sequence == after.previous_sequence for before, after in pairwise(messages))
@@ -127,8 +127,8 @@ def test_a_sweep_is_told_in_messages_that_join(settings: Settings) -> None:
     assert [message.minute is not None for message in messages] == [False] * (len(messages) - 1) + [True]
 
 
-def messages_of(batch: Batch, settled: Any) -> list[MarketBatch]:
-    return market_batches(settled, batch, order_documents(batch))
+def messages_of(batch: Batch, result: Any) -> list[MarketBatch]:
+    return market_batches(result, batch, order_documents(batch))
 
 
 def apply(copy: BookCopy, messages: list[MarketBatch]) -> None:
@@ -154,10 +154,10 @@ def test_a_maximal_batch_is_committed_and_told(settings: Settings) -> None:
         orders = min(500, trades + 1 - start)
         partition.run(*(place("sell", 1_000 + start + n, 1, client_id=f"c{n}") for n in range(orders)))
     sweep = place("buy", 0, trades + 10)
-    batch, settled = partition.run(sweep, now=datetime.now(UTC))
-    assert (len(batch.trades), len(settled.changed)) == (trades, trades)
+    batch, result = partition.run(sweep, now=datetime.now(UTC))
+    assert (len(batch.trades), len(result.changed)) == (trades, trades)
     stored = Order.objects.get(order_id=sweep.order_id)
     assert (stored.status, stored.reason) == ("cancelled", "too_many_trades")
-    messages = messages_of(batch, settled)
+    messages = messages_of(batch, result)
     assert max(len(message.trades) for message in messages) == settings.MARKET_MESSAGE_CHANGES_MAX
     assert len(partition.books["BTC-USD"].book) == 1

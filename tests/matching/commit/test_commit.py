@@ -1,4 +1,4 @@
-"""Settlement on a real database: one transaction a batch, and what the database itself refuses."""
+"""The commit on a real database: one transaction a batch, and what the database itself refuses."""
 
 import threading
 from collections import defaultdict
@@ -14,9 +14,9 @@ from pytest_django.fixtures import Settings
 
 from marketdata.models import BookSequence, Candle
 from matching.batch.batch import Batch
-from matching.commit import checkpoint
+from matching.commit import checkpoint, session
 from matching.commit.checkpoint import LeaseLost
-from matching.commit.session import KeysTaken, SettlementMismatch
+from matching.commit.session import KeysTaken, OrdersMissing
 from matching.models import Checkpoint
 from matching.publish.documents import order_documents, replies
 from matching.recovery import load_books
@@ -64,9 +64,9 @@ def test_orders_are_inserted_by_their_keys() -> None:
 def test_an_order_filled_in_its_own_batch_is_written_once() -> None:
     partition = Partition()
     maker, taker = place("sell", 7_000_000, 5), place("buy", 7_000_100, 8, client_id="client-B")
-    _, settled = partition.run(maker, taker)
+    _, result = partition.run(maker, taker)
     assert row_versions() == [1, 2]
-    assert settled.changed == []
+    assert result.changed == []
     assert (stored(maker.order_id).status, stored(maker.order_id).filled_quantity) == ("filled", 5 * LOT)
     order = stored(taker.order_id)
     assert (order.status, order.filled_quantity) == ("partially_filled", 5 * LOT)
@@ -86,11 +86,11 @@ def test_a_resting_order_is_changed_by_what_each_batch_adds() -> None:
     partition.run(maker)
     created_at = stored(maker.order_id).created_at
     for filled in (3, 6):
-        _, settled = partition.run(place("buy", 100, 1), place("buy", 0, 2))
+        _, result = partition.run(place("buy", 100, 1), place("buy", 0, 2))
         order = stored(maker.order_id)
         assert (order.status, order.filled_quantity) == ("partially_filled", filled * LOT)
         assert order.filled_notional == 100 * TICK * filled * LOT
-        assert [(row.order_id, row.filled_quantity) for row in settled.changed] == [
+        assert [(row.order_id, row.filled_quantity) for row in result.changed] == [
             (maker.order_id, filled * LOT)
         ]
     partition.run(cancel(maker))
@@ -231,7 +231,7 @@ def test_an_order_that_is_missing_undoes_the_whole_batch() -> None:
     partition.run(maker)
     Order.objects.all().delete()
     before, position = counts(), partition.lease.position
-    with pytest.raises(SettlementMismatch, match=maker.order_id):
+    with pytest.raises(OrdersMissing, match=maker.order_id):
         partition.run(place("buy", 100, 4), place("buy", 50, 1))
     assert counts() == before
     assert Checkpoint.objects.get().position == position
@@ -253,13 +253,13 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
     for command in commands:
         batch.run(command)
     with pytest.raises(KeysTaken):
-        partition.settlement.settle(batch, partition.lease, "2-0")
+        partition.session.commit(batch, partition.lease, "2-0")
     assert counts() == before
     assert Checkpoint.objects.get().position == "1-0"
     batch.undo()
     assert partition.state_hashes() == books
-    again, settled = partition.run(*commands)
-    told = replies(again, order_documents(again), settled)["tests"]
+    again, result = partition.run(*commands)
+    told = replies(again, order_documents(again), result)["tests"]
     bodies = {reply.kind: reply.body for reply in told}
     assert bodies.keys() == {ReplyKind.PLACED, ReplyKind.CANCELLED, ReplyKind.DUPLICATE}
     assert bodies[ReplyKind.DUPLICATE] == first.order_id.encode()
@@ -295,9 +295,9 @@ def test_a_taken_key_is_refused_before_anything_else_is_done(forbid_changes: Cal
     batch.run(place("buy", 100, 3, idempotency_key="used"))
     forbid_changes()
     with pytest.raises(KeysTaken):
-        partition.settlement.settle(batch, partition.lease, "2-0")
+        partition.session.commit(batch, partition.lease, "2-0")
     with pytest.raises(LeaseLost):
-        partition.settlement.settle(batch, partition.lease._replace(epoch=0), "2-0")
+        partition.session.commit(batch, partition.lease._replace(epoch=0), "2-0")
     batch.undo()
     with pytest.raises(DatabaseError, match="changed"):  # the control
         partition.run(place("buy", 100, 3))
@@ -309,7 +309,7 @@ def test_an_error_of_the_system_is_an_outage(monkeypatch: pytest.MonkeyPatch) ->
     def fail(driver: Any) -> None:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(settlement, "move_session_to_own_processors", fail)
+    monkeypatch.setattr(session, "move_session_to_own_processors", fail)
     with pytest.raises(OperationalError, match="too many"):
         Partition().run(place("buy", 100, 3))
 
@@ -317,7 +317,7 @@ def test_an_error_of_the_system_is_an_outage(monkeypatch: pytest.MonkeyPatch) ->
 def test_statements_are_prepared_anew_where_that_went_wrong_in_the_middle() -> None:
     """A time limit met while one table was locked: the connection lives on, and knows a part of them."""
     connection.ensure_connection()
-    settlement._FIND_KEYS.prepare(connection.connection)
+    session.FIND_KEYS.prepare(connection.connection)
     Partition().run(place("buy", 100, 3, idempotency_key="k"))
     assert Order.objects.get().idempotency_key == "k"
 

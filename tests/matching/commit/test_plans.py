@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from django.db import connection
 
-from matching.commit.session import Settlement
+from matching.commit.session import CommitSession
 from orders.models import Order
 from tests.matching.partition import new_id
 
@@ -48,7 +48,7 @@ def plan() -> str:
 
 def test_keys_are_found_by_their_index_whatever_the_statistics_say_of_a_client() -> None:
     """If each client has one order, another index would do as well. Then one client sends thousands."""
-    session = Settlement.of_this_thread()
+    session = CommitSession.of_this_thread()
     add_orders(300)
     with connection.cursor() as cursor:
         cursor.execute("UPDATE orders_order SET client_id = order_id::text")
@@ -61,7 +61,7 @@ def test_keys_are_found_by_their_index_whatever_the_statistics_say_of_a_client()
 
 
 def test_keys_are_found_by_their_index_when_the_table_has_grown() -> None:
-    session = Settlement.of_this_thread()
+    session = CommitSession.of_this_thread()
     add_orders(150)
     for _ in range(10):  # PostgreSQL keeps a plan after some
         assert len(session.find_keys(KEYS)) == 1

@@ -1,8 +1,8 @@
 """Ways to spoil an honest database, one for each fault that the audit knows.
 
-They expect the flow of `tests/matching/operations/test_audit.py`, which leaves orders of every kind in the book of BTC-USD,
-and a database whose constraints are gone. Some promises overlap, so that a fault breaks others too: `also` names
-the checks that must find it as well; no other check may.
+They expect the flow of `tests/matching/operations/test_audit.py`, which leaves orders of every kind in the book of
+BTC-USD, and a database whose constraints are gone. Some promises overlap, so that a fault breaks others too:
+`also` names the checks that must find it as well; no other check may.
 """
 
 from typing import NamedTuple

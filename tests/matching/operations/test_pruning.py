@@ -19,6 +19,7 @@ from base.times import time_text
 from instruments.directory import TradedInstrument
 from marketdata.models import Candle
 from marketdata.selectors import last_price
+from matching.models import PrunedHistory
 from matching.operations.audit.database import run_check
 from matching.operations.audit.database_checks import DATABASE_CHECKS
 from matching.operations.pruning import prune

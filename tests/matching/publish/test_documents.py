@@ -8,7 +8,7 @@ from instruments.directory import TradedInstrument
 from marketdata.messages import decode_batch, encode_batch
 from matching.batch.batch import Batch
 from matching.batch.market_book import MarketBook
-from matching.commit.session import Settled
+from matching.commit.statement import CommitResult
 from matching.engine import INTEGER_MAX, CancelReason, OrderBook
 from matching.publish.documents import market_batches, order_documents
 from orders.models import Reason
@@ -26,7 +26,7 @@ def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedI
     for orders in range(1, 5):
         batch = Batch(books, {}, datetime.now(UTC))
         batch.run(place("buy", 100, INTEGER_MAX))
-        (message,) = market_batches(Settled([], {}), batch, order_documents(batch))
+        (message,) = market_batches(CommitResult([], {}), batch, order_documents(batch))
         copy.apply(decode_batch(encode_batch(message)).levels, message.sequence)
         (level,) = copy.documents(copy.levels("buy"))
         assert bytes(level.quantity).decode() == instrument.grid.quantity.text(orders * INTEGER_MAX)

@@ -1,11 +1,11 @@
-"""The ledger's connections break, and it goes on with new ones."""
+"""The store's connections break, and it goes on with new ones."""
 
 import asyncio
 
 import pytest
 from django.db import InterfaceError, OperationalError, connection
 
-from matching.worker.partition_store import Ledger
+from matching.worker.partition_store import PartitionStore
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -26,7 +26,7 @@ def end_sessions_but(kept: list[int]) -> None:
                 " WHERE datname = current_database() AND pid <> ALL(%s || pg_backend_pid())",
                 [kept],
             )
-            assert cursor.rowcount == 2  # the ledger's
+            assert cursor.rowcount == 2  # the store's
     finally:
         connection.close()
 
@@ -35,16 +35,16 @@ def test_the_lease_is_renewed_again_after_the_connection_for_that_broke() -> Non
     others = sessions()
 
     async def scenario() -> None:
-        ledger = Ledger(0)
+        store = PartitionStore(0)
         try:
-            lease = await ledger.acquire("tests")
+            lease = await store.acquire("tests")
             assert lease is not None
-            await ledger.renew_on_second_connection(lease)
+            await store.renew_on_second_connection(lease)
             await asyncio.to_thread(end_sessions_but, others)
             with pytest.raises((OperationalError, InterfaceError)):
-                await ledger.renew_on_second_connection(lease)
-            await ledger.renew_on_second_connection(lease)
+                await store.renew_on_second_connection(lease)
+            await store.renew_on_second_connection(lease)
         finally:
-            await ledger.aclose()
+            await store.aclose()
 
     asyncio.run(scenario())

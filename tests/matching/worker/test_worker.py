@@ -14,9 +14,10 @@ from pytest_django.fixtures import Settings
 
 from base.redis import connect_redis
 from base.times import parse_time
+from instruments.models import Instrument
 from matching.publish.publisher import Publisher
 from matching.recovery import load_books
-from matching.worker.partition_store import Ledger
+from matching.worker.partition_store import PartitionStore
 from orders.desk import current_desk
 from orders.messages import (
     BookState,
@@ -221,13 +222,13 @@ def test_keys_are_looked_up_after_one_was_used_again(
     """The book goes back to where it was, and is the database's in the end."""
     settings.WORKER_LOOK_UP_SECONDS = 0.0
     looked_up: list[str | None] = []
-    find_keys = Ledger.find_keys
+    find_keys = PartitionStore.find_keys
 
-    async def note(ledger: Ledger, keys: Any) -> Any:
+    async def note(store: PartitionStore, keys: Any) -> Any:
         looked_up.extend(key for _, key in keys)
-        return await find_keys(ledger, keys)
+        return await find_keys(store, keys)
 
-    monkeypatch.setattr(Ledger, "find_keys", note)
+    monkeypatch.setattr(PartitionStore, "find_keys", note)
 
     async def scenario() -> tuple[list[Reply], dict[str, BookState]]:
         async with live_worker() as gateway:
@@ -253,16 +254,16 @@ def test_a_key_that_another_partition_takes_meanwhile_is_found_too(
 ) -> None:
     """The database refuses one key, and the other one once the first is looked up."""
     settings.WORKER_LOOK_UP_SECONDS = 0.0
-    find_keys = Ledger.find_keys
+    find_keys = PartitionStore.find_keys
     others = [uuid.uuid4(), uuid.uuid4()]
 
-    async def take_another(ledger: Ledger, keys: Any) -> Any:
-        found = await find_keys(ledger, keys)
+    async def take_another(store: PartitionStore, keys: Any) -> Any:
+        found = await find_keys(store, keys)
         if len(others) == 1:
             await asyncio.to_thread(store_order, others.pop(), "b")
         return found
 
-    monkeypatch.setattr(Ledger, "find_keys", take_another)
+    monkeypatch.setattr(PartitionStore, "find_keys", take_another)
 
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
@@ -306,7 +307,7 @@ def test_times_go_back_with_a_clock_that_was_set_back(monkeypatch: pytest.Monkey
         def now(cls, tz: Any = None) -> Any:
             return datetime.now(tz) + ahead[-1]
 
-    monkeypatch.setattr("matching.worker.worker.datetime", Clock)
+    monkeypatch.setattr("matching.worker.batch_clock.datetime", Clock)
 
     async def scenario() -> list[datetime]:
         async with live_worker() as gateway:
@@ -358,14 +359,14 @@ def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
 
         monkeypatch.setattr(cls, name, note)
 
-    noted(Ledger, "settle")
-    noted(Ledger, "renew")
+    noted(PartitionStore, "commit")
+    noted(PartitionStore, "renew")
     noted(Publisher, "heartbeat")
 
     async def scenario() -> None:
         async with live_worker() as gateway:
             await submit(mine(gateway.process_id, place("buy", 100, 3)))
-            committed = events.index("settle")
+            committed = events.index("commit")
             while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
             assert "renew" in events[committed : events.index("heartbeat", committed)]
