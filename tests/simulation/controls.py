@@ -16,7 +16,6 @@ from matching.batch.batch import Batch
 from matching.commit.statement import CommitResult
 from matching.worker.worker import MatchingWorker
 from orders.gateway.appender import Appender
-from tests.simulation.processes import ApiProcess
 
 
 def _nothing(part: Any) -> None:
@@ -30,7 +29,7 @@ class Control:
     name: str
     against: str = ""
     weaken_worker: Callable[[MatchingWorker], None] = _nothing
-    weaken_api: Callable[[ApiProcess], None] = _nothing
+    appender: type[Appender] = Appender
 
 
 def _answer_before_the_commit(worker: Any) -> None:
@@ -113,40 +112,25 @@ def _write_mirrors_of_any_epoch(worker: Any) -> None:
 class _AppendAgain(Appender):
     """Sends what may have been appended once more."""
 
-    async def _append(self, batch: Any) -> None:
-        await super()._append(batch)
+    async def append(self, batch: Any) -> None:
+        await super().append(batch)
         if any(waiting.sent and waiting.admission is None for waiting in batch):
-            await super()._append(batch)
+            await super().append(batch)
 
 
 class _AppendLate(Appender):
     """Sends what was refused in the meantime."""
 
-    async def _append(self, batch: Any) -> None:
+    async def append(self, batch: Any) -> None:
         try:
-            await self._script.connect()
-            admissions = await self._script.admit([one.applicant for one in batch])
+            await self.script.connect()
+            admissions = await self.script.admit([one.applicant for one in batch])
         except (RedisError, OSError):
             return
         for waiting, admission in zip(batch, admissions, strict=True):
             waiting.sent = True
             waiting.admission = admission
-            self._on_admission(waiting, admission)
-
-
-def _appender(kind: type[Appender]) -> Callable[[ApiProcess], None]:
-    def weaken(api: Any) -> None:
-        gateway = api.desk._gateway
-        put = gateway._appenders.__class__
-
-        class Appenders(put):  # type: ignore[misc,valid-type]
-            def __setitem__(self, partition: int, appender: Appender) -> None:
-                appender.__class__ = kind
-                super().__setitem__(partition, appender)
-
-        gateway._appenders = Appenders()
-
-    return weaken
+            self.on_admission(waiting, admission)
 
 
 CONTROLS = [
@@ -160,6 +144,6 @@ CONTROLS = [
     Control("stream aligned with the position", against="empty redis", weaken_worker=_do_not_align),
     Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
     Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),
-    Control("an append is never repeated", against="empty redis", weaken_api=_appender(_AppendAgain)),
-    Control("what was refused is not sent", against="freeze", weaken_api=_appender(_AppendLate)),
+    Control("an append is never repeated", against="empty redis", appender=_AppendAgain),
+    Control("what was refused is not sent", against="freeze", appender=_AppendLate),
 ]

@@ -15,6 +15,7 @@ from matching.worker.worker import MatchingWorker
 from orders import messages
 from orders.desk import OrderDesk
 from orders.documents import FillDocument, OrderDocument, stored_state
+from orders.gateway.appender import Appender
 from orders.gateway.gateway import OrderGateway
 from orders.gateway.link import RedisLink
 from orders.look_ups import DeskReads, PacedRows
@@ -136,9 +137,11 @@ def document(row: Row) -> OrderDocument:
 class ApiProcess:
     """A gateway and a desk, and the requests that they serve."""
 
-    def __init__(self, process: Process, database: Database, server: Server) -> None:
+    def __init__(
+        self, process: Process, database: Database, server: Server, *, appender: type[Appender]
+    ) -> None:
         self.process = process
-        gateway = OrderGateway(cast("RedisLink", Link(process, server)))
+        gateway = OrderGateway(cast("RedisLink", Link(process, server)), make_appender=appender)
         read = cast("Any", Reads(process, database))
         reads = DeskReads(
             orders=read,

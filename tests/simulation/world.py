@@ -167,8 +167,7 @@ class World:
     async def supervise_api(self, number: int) -> None:
         while not self.ended:
             process = self.begin_process(f"api-{number}-{len(self.processes)}")
-            api = ApiProcess(process, self.database, self.server)
-            self.control.weaken_api(api)
+            api = ApiProcess(process, self.database, self.server, appender=self.control.appender)
             self.apis[number] = api
             await process.died.wait()
             self.apis[number] = None
