@@ -77,7 +77,10 @@ STEPS = {
         ("look keys up", ("find_keys",)),
         ("match", ("Batch.run", "matching/engine/")),
         ("rows", ("parameters (matching/commit/statement.py",)),
-        ("commit: the statement's client side", ("commit (matching/commit/session.py", "matching/commit/prepared.py")),
+        (
+            "commit: the statement's client side",
+            ("commit (matching/commit/session.py", "matching/commit/prepared.py"),
+        ),
         ("market data: encode", ("_market_batch_command",)),
         ("describe: replies and market data", ("matching/publish/documents.py",)),
         ("tell: mirror, replies, market data; trim, read", ("Publisher.publish",)),

@@ -133,8 +133,12 @@ class OrderBook(RestingOrders):
         while True:
             level = makers.levels[makers.keys[0]]
             remaining_lots = self._match_level(taker, level, remaining_lots, last_sequence, events)
-            if level.first is None:
+            first = level.first
+            if first is None:
+                level.last = None
                 makers.drop_best()
+            else:
+                first.previous = None
             if not remaining_lots or self.sequence == last_sequence:
                 return remaining_lots
             keys = makers.keys
@@ -149,17 +153,12 @@ class OrderBook(RestingOrders):
         last_sequence: int,
         events: list[Event],
     ) -> int:
-        """Trade with the orders of one level, until `last_sequence` is reached.
+        """Trade with one level's orders, up to `last_sequence`, and add the trades to `events`.
 
-        Adds the trades to `events`, and returns the taker's remaining lots. If no order is left,
-        the level must be dropped.
+        Returns the taker's remaining lots. `level.first` is the first order that is left, or None.
         """
-        taker_order_id = taker.order_id
-        taker_client_id = taker.client_id
-        taker_side = taker.side
         orders = self._orders
         sequence = self.sequence
-        price_ticks = level.price_ticks
         level_quantity_lots = level.quantity_lots
         level_orders = level.orders
         maker = level.first
@@ -181,10 +180,10 @@ class OrderBook(RestingOrders):
                     sequence,
                     maker.order_id,
                     maker.client_id,
-                    taker_order_id,
-                    taker_client_id,
-                    taker_side,
-                    price_ticks,
+                    taker.order_id,
+                    taker.client_id,
+                    taker.side,
+                    level.price_ticks,
                     quantity_lots,
                     maker_remaining_lots,
                     level_quantity_lots,
@@ -202,12 +201,8 @@ class OrderBook(RestingOrders):
                 if sequence >= last_sequence:
                     break
         level.first = maker
-        if maker is None:
-            level.last = None
-        else:
-            maker.previous = None
-            level.quantity_lots = level_quantity_lots
-            level.orders = level_orders
+        level.quantity_lots = level_quantity_lots
+        level.orders = level_orders
         self.sequence = sequence
         return remaining_lots
 
