@@ -10,6 +10,11 @@ Resource = TypeVar("Resource")
 Item = TypeVar("Item")
 
 
+def loop_seconds() -> float:
+    """Return the time of the running event loop, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
 def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
     """Decorate a factory of connections, queues and other objects that belong to one event loop.
 

@@ -21,7 +21,7 @@ from hosting.embedded.locations import Locations
 CONNECT_SECONDS_MAX = 3
 SILENT_SECONDS_MAX = 10.0  # A worker asks for the lease, or renews it, far more often.
 
-# The application name of a session contains the worker's name: see matching/checkpoint.py.
+# The application name of a session contains the worker's name: see matching/commit/checkpoint.py.
 _SESSIONS = """
 SELECT session.application_name = 'exchange-matching ' || held.owner AND held.lease_expires_at > clock_timestamp(),
   session.state = 'active' OR session.state_change > clock_timestamp() - make_interval(secs => %(silent)s)

@@ -5,42 +5,20 @@ chunk of rows is in memory.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 
 from django.db import connection
 
 from base.database import snapshot
-from instruments.directory import TradedInstrument, load_instruments
+from instruments.directory import load_instruments
 from marketdata.models import BookSequence
-from matching.engine import OpenOrders, OrderBook, Side
+from matching.batch.market_book import MarketBook
+from matching.engine import OrderBook, Side
 from orders.models import RESTING_STATUSES, Order
 from orders.models import Side as OrderSide
 
 ROWS_PER_CHUNK = 10_000
 
 Progress = Callable[[int], None]
-
-
-@dataclass(slots=True)
-class MarketBook:
-    """An instrument, its book in memory, and the number of each client's orders in the book."""
-
-    instrument: TradedInstrument
-    book: OrderBook
-    open_orders: OpenOrders = field(default_factory=OpenOrders)
-
-    def restore(
-        self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
-    ) -> None:
-        """Put a resting order back, and count it. Raises ValueError as `OrderBook.restore` does."""
-        self.book.restore(
-            order_id=order_id,
-            client_id=client_id,
-            side=side,
-            price_ticks=price_ticks,
-            remaining_lots=remaining_lots,
-        )
-        self.open_orders.add(client_id)
 
 
 _RESTING_SQL = """

@@ -197,7 +197,7 @@ def test_every_command_is_described(command: str) -> None:
 
 
 def test_every_metric_is_described() -> None:
-    sources = [path.read_text() for path in ROOT.glob("*/*metrics*.py")]
+    sources = [path.read_text() for path in ROOT.glob("[!.]*/**/*metrics*.py")]
     names = set(re.findall(r'"(exchange_[a-z_]+)"', "".join(sources)))
     operations = (ROOT / "docs/operations.md").read_text()
     assert len(names) >= 30
@@ -236,7 +236,7 @@ def test_links_resolve(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_are_named_exist(document: Path) -> None:
-    """Paths in code quotes, as `matching/worker.py`."""
+    """Paths in code quotes, as `matching/worker/worker.py`."""
     for named in re.findall(r"`([\w./-]+\.(?:py|lua|toml|txt|yml|md))`", document.read_text()):
         places = [ROOT / named, document.parent / named]
         assert any(place.exists() for place in places), f"{document.name}: {named}"

@@ -16,8 +16,6 @@ ids are unique over time.
 """
 
 from collections.abc import Sequence
-from hashlib import sha256
-from itertools import islice
 
 from matching.engine.book_side import BookSide
 from matching.engine.commands import (
@@ -39,7 +37,8 @@ from matching.engine.events import (
     RemainderCancelled,
     Trade,
 )
-from matching.engine.level import Level, RestingOrder
+from matching.engine.level import PriceLevel
+from matching.engine.resting_orders import RestingOrders
 
 _BUY = Side.BUY  # Enum members are looked up once, because that is slow: see commands.py.
 _LIMIT = OrderType.LIMIT
@@ -47,27 +46,10 @@ _MARKET = OrderType.MARKET
 _TOO_MANY_TRADES = CancelReason.TOO_MANY_TRADES
 
 
-class OrderBook:
-    """All resting orders of one instrument. `sequence` is the last change's, or 0 in a new book."""
+class OrderBook(RestingOrders):
+    """Carries out commands, and takes them back."""
 
-    __slots__ = ("_asks", "_bids", "_orders", "sequence")
-
-    def __init__(self, *, sequence: int = 0) -> None:
-        self._bids = BookSide(Side.BUY)
-        self._asks = BookSide(Side.SELL)
-        self._orders: dict[str, RestingOrder] = {}
-        if type(sequence) is not int or sequence < 0:
-            raise ValueError(f"sequence={sequence!r}: expected an integer from 0")
-        self.sequence = sequence
-
-    def __del__(self) -> None:
-        # Orders refer to their neighbours, and the garbage collector does not track them (see
-        # level.py). Without this, a book that is dropped would never free its orders.
-        self._bids.unlink()
-        self._asks.unlink()
-
-    # --- commands
-    # ------------------------------------------------------------------------------------------
+    __slots__ = ()
 
     def process(self, command: PlaceOrder | CancelOrder, trades_max: int = INTEGER_MAX) -> list[Event]:
         """Carry out one command and return its events in order.
@@ -80,10 +62,14 @@ class OrderBook:
         Raises ValueError, before any change, if the command is impossible: it has another type, or
         a price or quantity that is not a positive integer.
         """
-        if type(command) is not PlaceOrder:
-            if type(command) is not CancelOrder:
-                raise ValueError(f"command={command!r}: expected PlaceOrder or CancelOrder")
+        if type(command) is PlaceOrder:
+            return self._place(command, trades_max)
+        if type(command) is CancelOrder:
             return self._cancel(command)
+        raise ValueError(f"command={command!r}: expected PlaceOrder or CancelOrder")
+
+    def _place(self, command: PlaceOrder, trades_max: int) -> list[Event]:
+        """Trade with the other side, and rest the remainder of a limit order."""
         order_id = command.order_id
         client_id = command.client_id
         side = command.side
@@ -135,23 +121,90 @@ class OrderBook:
             events.append(RemainderCancelled(order_id, client_id, remaining_lots))
         return events
 
-    def restore(
-        self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
-    ) -> None:
-        """Put a resting order back during recovery. Call this in the time priority of the orders.
+    def _match(
+        self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event], trades_max: int
+    ) -> int:
+        """Trade with the best levels up to `worst_key`, of which there is at least one.
 
-        Returns no event and does not change `sequence`. Raises ValueError, before any change, if
-        the order is impossible, rests already or would trade: then the loaded orders are no valid
-        book.
+        Adds the trades to `events`, and returns the taker's remaining lots.
         """
-        check_place_order(PlaceOrder(order_id, client_id, side, OrderType.LIMIT, price_ticks, remaining_lots))
-        if order_id in self._orders:
-            raise ValueError(f"order_id={order_id!r}: rests in the book already")
-        own, opposite = self._sides(side)
-        best = opposite.best_price_ticks
-        if best is not None and (best <= price_ticks if side is _BUY else best >= price_ticks):
-            raise ValueError(f"price_ticks={price_ticks!r}: crosses the other side's best price {best}")
-        self._orders[order_id] = own.append(order_id, client_id, price_ticks, remaining_lots)
+        remaining_lots = taker.quantity_lots
+        last_sequence = self.sequence + trades_max
+        while True:
+            level = makers.levels[makers.keys[0]]
+            remaining_lots = self._match_level(taker, level, remaining_lots, last_sequence, events)
+            first = level.first
+            if first is None:
+                level.last = None
+                makers.drop_best()
+            else:
+                first.previous = None
+            if not remaining_lots or self.sequence == last_sequence:
+                return remaining_lots
+            keys = makers.keys
+            if not keys or keys[0] > worst_key:
+                return remaining_lots
+
+    def _match_level(
+        self,
+        taker: PlaceOrder,
+        level: PriceLevel,
+        remaining_lots: int,
+        last_sequence: int,
+        events: list[Event],
+    ) -> int:
+        """Trade with one level's orders, up to `last_sequence`, and add the trades to `events`.
+
+        Returns the taker's remaining lots. `level.first` is the first order that is left, or None.
+        """
+        orders = self._orders
+        sequence = self.sequence
+        level_quantity_lots = level.quantity_lots
+        level_orders = level.orders
+        maker = level.first
+        while remaining_lots and maker is not None:
+            quantity_lots = maker.remaining_lots
+            filled_maker = quantity_lots <= remaining_lots
+            if filled_maker:
+                level_orders -= 1
+                maker_remaining_lots = 0
+            else:
+                maker_remaining_lots = quantity_lots - remaining_lots
+                quantity_lots = remaining_lots
+                maker.remaining_lots = maker_remaining_lots
+            sequence += 1
+            remaining_lots -= quantity_lots
+            level_quantity_lots -= quantity_lots
+            events.append(
+                Trade(
+                    sequence,
+                    maker.order_id,
+                    maker.client_id,
+                    taker.order_id,
+                    taker.client_id,
+                    taker.side,
+                    level.price_ticks,
+                    quantity_lots,
+                    maker_remaining_lots,
+                    level_quantity_lots,
+                    level_orders,
+                )
+            )
+            if filled_maker:
+                del orders[maker.order_id]
+                following = maker.next
+                # Unlink in both directions: a chain of filled orders would be freed by recursion.
+                maker.next = None
+                if following is not None:
+                    following.previous = None
+                maker = following
+                if sequence >= last_sequence:
+                    break
+        level.first = maker
+        level.quantity_lots = level_quantity_lots
+        level.orders = level_orders
+        self.sequence = sequence
+        return remaining_lots
 
     def undo(self, events: Sequence[Event]) -> None:
         """Take back the latest changes of the book, given their events in order.
@@ -193,81 +246,6 @@ class OrderBook:
                 trade.maker_order_id, trade.maker_client_id, trade.price_ticks, trade.quantity_lots, None
             )
 
-    def _match(
-        self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event], trades_max: int
-    ) -> int:
-        """Trade with the best levels up to `worst_key`, and add the trades to `events`.
-
-        Returns the taker's remaining lots.
-        """
-        taker_order_id = taker.order_id
-        taker_client_id = taker.client_id
-        taker_side = taker.side
-        remaining_lots = taker.quantity_lots
-        orders = self._orders
-        sequence = self.sequence
-        last_sequence = sequence + trades_max
-        while (
-            remaining_lots
-            and sequence < last_sequence
-            and (keys := makers.keys)
-            and (key := keys[0]) <= worst_key
-        ):
-            level = makers.levels[key]
-            price_ticks = level.price_ticks
-            level_quantity_lots = level.quantity_lots
-            level_orders = level.orders
-            maker = level.first
-            while remaining_lots and maker is not None:
-                quantity_lots = maker.remaining_lots
-                filled_maker = quantity_lots <= remaining_lots
-                if filled_maker:
-                    level_orders -= 1
-                    maker_remaining_lots = 0
-                else:
-                    maker_remaining_lots = quantity_lots - remaining_lots
-                    quantity_lots = remaining_lots
-                    maker.remaining_lots = maker_remaining_lots
-                sequence += 1
-                remaining_lots -= quantity_lots
-                level_quantity_lots -= quantity_lots
-                events.append(
-                    Trade(
-                        sequence,
-                        maker.order_id,
-                        maker.client_id,
-                        taker_order_id,
-                        taker_client_id,
-                        taker_side,
-                        price_ticks,
-                        quantity_lots,
-                        maker_remaining_lots,
-                        level_quantity_lots,
-                        level_orders,
-                    )
-                )
-                if filled_maker:
-                    del orders[maker.order_id]
-                    following = maker.next
-                    # Unlink in both directions: a chain of filled orders would be freed by
-                    # recursion.
-                    maker.next = None
-                    if following is not None:
-                        following.previous = None
-                    maker = following
-                    if sequence >= last_sequence:
-                        break
-            level.first = maker
-            if maker is None:
-                level.last = None
-                makers.drop_best()
-            else:
-                maker.previous = None
-                level.quantity_lots = level_quantity_lots
-                level.orders = level_orders
-        self.sequence = sequence
-        return remaining_lots
-
     def _cancel(self, command: CancelOrder) -> list[Event]:
         order_id = command.order_id
         client_id = command.client_id
@@ -298,88 +276,3 @@ class OrderBook:
                 command.reason,
             )
         ]
-
-    def _sides(self, side: Side) -> tuple[BookSide, BookSide]:
-        """Return the side on which an order rests, and the side with which it trades."""
-        return (self._bids, self._asks) if side is _BUY else (self._asks, self._bids)
-
-    # --- questions
-    # -----------------------------------------------------------------------------------------
-
-    @property
-    def best_bid(self) -> int | None:
-        """The highest price of the bids, in ticks; None if there are no bids. O(1)."""
-        return self._bids.best_price_ticks
-
-    @property
-    def best_ask(self) -> int | None:
-        """The lowest price of the asks, in ticks; None if there are no asks. O(1)."""
-        return self._asks.best_price_ticks
-
-    def __len__(self) -> int:
-        """The number of resting orders."""
-        return len(self._orders)
-
-    def order_count(self, side: Side) -> int:
-        """Return the number of resting orders on one side. O(levels)."""
-        own, _ = self._sides(side)
-        return sum(level.orders for level in own.levels.values())
-
-    def level_count(self, side: Side) -> int:
-        """Return the number of prices with resting orders on one side. O(1)."""
-        own = self._bids if side is _BUY else self._asks
-        return len(own.keys) - own.vacant_levels
-
-    def opens_level(self, side: Side, price_ticks: int) -> bool:
-        """Return whether no order of this side rests at the price. O(1)."""
-        own, _ = self._sides(side)
-        level = own.levels.get(price_ticks * own.key_sign)
-        return level is None or not level.orders
-
-    def improves(self, side: Side, price_ticks: int) -> bool:
-        """Return whether the price is better than the best price of this side. O(1)."""
-        own, _ = self._sides(side)
-        return not own.keys or price_ticks * own.key_sign < own.keys[0]
-
-    def contains(self, order_id: str) -> bool:
-        """Return whether the order rests in the book. O(1)."""
-        return order_id in self._orders
-
-    def owner(self, order_id: str) -> str | None:
-        """Return the client id of a resting order, or None if no such order rests. O(1)."""
-        order = self._orders.get(order_id)
-        return None if order is None else order.client_id
-
-    def depth(self, levels: int | None = None) -> tuple[list[Level], list[Level]]:
-        """Return bids and asks, best level first: all, or `levels` of each.
-
-        O(levels log levels).
-        """
-        if levels is not None and (type(levels) is not int or levels < 0):
-            raise ValueError(f"levels={levels!r}: expected an integer from 0, or None for all")
-        return _rows(self._bids, levels), _rows(self._asks, levels)
-
-    def state_hash(self) -> str:
-        """Return the SHA-256 hash of the book as text, in hexadecimal. O(orders).
-
-        Two books are equal exactly if their hashes are. The text is in UTF-8, and each line ends
-        with a line feed. The first line is `sequence=N`. Then each resting order has a line: bids
-        before asks, the best level first, and the oldest order of a level first:
-
-            B|S price_ticks remaining_lots order_id client_id
-
-        B stands for bids and S for asks.
-        """
-        digest = sha256(f"sequence={self.sequence}\n".encode())
-        for letter, own in (("B", self._bids), ("S", self._asks)):
-            for level in own.in_order():
-                prefix = f"{letter} {level.price_ticks}"
-                for order in level:
-                    line = f"{prefix} {order.remaining_lots} {order.order_id} {order.client_id}\n"
-                    digest.update(line.encode())
-        return digest.hexdigest()
-
-
-def _rows(side: BookSide, levels: int | None) -> list[Level]:
-    rows = (Level(level.price_ticks, level.quantity_lots, level.orders) for level in side.in_order())
-    return list(islice(rows, levels))

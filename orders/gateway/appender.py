@@ -82,11 +82,11 @@ class Appender:
     def __init__(
         self, script: AdmissionScript, on_admission: Callable[[WaitingCommand, Admission], None]
     ) -> None:
-        self._script = script
+        self.script = script
         # Read once, because every order needs these and each look-up in the settings costs time.
         self._orders_max = settings.GATEWAY_PENDING_MAX
         self._others_max = settings.GATEWAY_PENDING_CANCELS_MAX
-        self._on_admission = on_admission
+        self.on_admission = on_admission
         self._pending: list[WaitingCommand] = []
         self._orders_pending = 0
         self._appending: asyncio.Task[None] | None = None
@@ -108,11 +108,11 @@ class Appender:
         if self._appending is not None:
             self._appending.cancel()
             await asyncio.gather(self._appending, return_exceptions=True)
-        await self._script.disconnect()
+        await self.script.disconnect()
 
     async def disconnect(self) -> None:
         """Close the connection, which may be broken. The next append makes a new one."""
-        await self._script.disconnect()
+        await self.script.disconnect()
 
     async def _append_pending(self) -> None:
         try:
@@ -120,13 +120,14 @@ class Appender:
                 batch = self._pending[: settings.GATEWAY_BATCH_COMMANDS_MAX]
                 del self._pending[: len(batch)]
                 self._orders_pending -= sum([waiting.is_order for waiting in batch])
-                await self._append(batch)
+                await self.append(batch)
         finally:
             self._appending = None
 
-    async def _append(self, batch: list[WaitingCommand]) -> None:
+    async def append(self, batch: list[WaitingCommand]) -> None:
+        """Append commands in one round trip, and record the result of each."""
         try:
-            await self._script.connect()
+            await self.script.connect()
         except (RedisError, OSError) as error:
             # Nothing was sent, so the commands can be refused. After a send, only a reply tells the
             # result.
@@ -142,7 +143,7 @@ class Appender:
         for waiting in batch:
             waiting.sent = waiting.appending = True
         try:
-            admissions = await self._script.admit([waiting.applicant for waiting in batch])
+            admissions = await self.script.admit([waiting.applicant for waiting in batch])
         except (RedisError, OSError) as error:
             self._outage.failed(error)
             for waiting in batch:
@@ -151,4 +152,4 @@ class Appender:
         self._outage.ended()
         for waiting, admission in zip(batch, admissions, strict=True):
             waiting.end_append(admission)
-            self._on_admission(waiting, admission)
+            self.on_admission(waiting, admission)

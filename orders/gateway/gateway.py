@@ -56,9 +56,10 @@ class GatewayReply(msgspec.Struct, frozen=True):
 class OrderGateway:
     """Sends commands to the matching workers of their partitions, and waits for the replies."""
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, *, make_appender: type[Appender] = Appender) -> None:
         self.process_id = uuid.uuid4().hex
         self._link = link
+        self._make_appender = make_appender
         # Read once, because every order needs these and each look-up in the settings costs time.
         self._orders_max = settings.GATEWAY_WAITING_MAX
         self._others_max = settings.GATEWAY_WAITING_CANCELS_MAX
@@ -136,7 +137,8 @@ class OrderGateway:
     async def _submit(self, applicant: Applicant, request_id: str, partition: int) -> GatewayReply:
         appender = self._appenders.get(partition)
         if appender is None:
-            appender = self._appenders[partition] = Appender(self._link.admission(partition), _on_admission)
+            appender = self._make_appender(self._link.admission(partition), _on_admission)
+            self._appenders[partition] = appender
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reply_timeout_seconds
         waiting = WaitingCommand(applicant, loop.create_future(), deadline)

@@ -12,7 +12,7 @@ from tests.engine.test_properties import Command, flows
 
 
 def count(open_orders: OpenOrders, events: list[Event]) -> None:
-    """As matching/batch.py does it."""
+    """As matching/batch/batch.py does it."""
     for event in events:
         if isinstance(event, OrderRested):
             open_orders.add(event.client_id)

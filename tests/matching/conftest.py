@@ -14,7 +14,7 @@ from base.database import DatabaseReader, read_database
 from instruments import directory as instruments_module
 from instruments.defaults import load_default_instruments
 from instruments.directory import TradedInstrument, load_instruments
-from matching import inspection
+from matching.operations import inspection
 from orders import look_ups
 
 

@@ -9,7 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from base.redis import connect_redis
-from matching.worker import MatchingWorker
+from matching.worker.worker import MatchingWorker
 from orders.gateway import OrderGateway, current_gateway
 from orders.messages import Command, Reply, ReplyKind, encode, heartbeat_key, stream_key
 from tests.patience import PATIENCE_SECONDS

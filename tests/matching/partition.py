@@ -7,11 +7,14 @@ from uuid import UUID
 
 import uuid_utils
 
-from matching import checkpoint, engine
-from matching.batch import SIDE_NAMES, Batch, keys_of
-from matching.checkpoint import Lease
+from matching import engine
+from matching.batch.batch import Batch, keys_of
+from matching.batch.effects import SIDE_NAMES
+from matching.commit import checkpoint
+from matching.commit.checkpoint import Lease
+from matching.commit.session import CommitSession
+from matching.commit.statement import CommitResult
 from matching.recovery import load_books
-from matching.settlement import Settled, Settlement
 from orders.messages import CancelOrder, Command, PlaceOrder
 from tests.engine.flows import Shape, flow
 
@@ -62,17 +65,17 @@ class Partition:
     def __init__(self) -> None:
         self.lease = acquire()
         self.books = load_books(0)
-        self.settlement = Settlement.of_this_thread()
+        self.session = CommitSession.of_this_thread()
         self._batches = 0
 
-    def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, Settled]:
+    def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, CommitResult]:
         """Match and commit one batch."""
-        batch = Batch(self.books, self.settlement.find_keys(keys_of(commands)), now or datetime.now(UTC))
+        batch = Batch(self.books, self.session.find_keys(keys_of(commands)), now or datetime.now(UTC))
         for command in commands:
             batch.run(command)
         self._batches += 1
-        self.lease, settled = self.settlement.settle(batch, self.lease, f"{self._batches}-0")
-        return batch, settled
+        self.lease, result = self.session.commit(batch, self.lease, f"{self._batches}-0")
+        return batch, result
 
     def state_hashes(self) -> dict[str, str]:
         return {symbol: market.book.state_hash() for symbol, market in self.books.items()}

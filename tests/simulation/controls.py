@@ -12,12 +12,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from matching import documents
-from matching.publishing import CommittedBatch
-from matching.settlement import Settled
-from matching.worker import MatchingWorker
+from matching.batch.batch import Batch
+from matching.commit.statement import CommitResult
+from matching.worker.worker import MatchingWorker
 from orders.gateway.appender import Appender
-from tests.simulation.processes import ApiProcess
 
 
 def _nothing(part: Any) -> None:
@@ -31,75 +29,66 @@ class Control:
     name: str
     against: str = ""
     weaken_worker: Callable[[MatchingWorker], None] = _nothing
-    weaken_api: Callable[[ApiProcess], None] = _nothing
+    appender: type[Appender] = Appender
 
 
 def _answer_before_the_commit(worker: Any) -> None:
-    async def commit(keys: Any, match: Any) -> Any:
+    async def publish_and_commit(keys: Any, match: Any) -> Any:
         batch, position = match({})
-        orders = documents.order_documents(batch)
-        unsettled = Settled([], {})
-        news = documents.market_batches(unsettled, batch, orders)
-        committed = CommittedBatch(batch, documents.replies(batch, orders, unsettled), news)
-        await worker._publisher.publish(committed, done=position, read_max=1)
-        await worker._lease.settle(batch, position)
-        return batch
+        arrived = await worker.runner.publish_batch(batch, CommitResult([], {}), position)
+        await worker.lease.commit(batch, position)
+        return batch, arrived
 
-    worker._commit_and_publish = commit
+    worker.runner.commit_and_publish = publish_and_commit
 
 
 def _keep_the_books_after_a_doubt(worker: Any) -> None:
-    load = worker._load_books
+    load = worker.books.load
 
     async def load_once() -> None:
-        if not worker._books:
+        if not worker.books.by_symbol:
             await load()
 
-    worker._load_books = load_once
+    worker.books.load = load_once
+
+
+def _undo(worker: Any, undo: Callable[[Batch], None]) -> None:
+    """Take refused batches back in this way."""
+    committer = worker.runner.committer
+    match_and_commit = committer.match_and_commit
+
+    async def commit(keys: Any, match: Any) -> Any:
+        def match_weakly(known_keys: Any) -> Any:
+            batch, position = match(known_keys)
+            batch.undo = lambda: undo(batch)
+            return batch, position
+
+        return await match_and_commit(keys, match_weakly)
+
+    committer.match_and_commit = commit
 
 
 def _keep_the_books_after_a_refusal(worker: Any) -> None:
-    settle = worker._match_and_commit
-
-    async def settle_without_undo(keys: Any, match: Any) -> Any:
-        def match_for_good(known_keys: Any) -> Any:
-            batch, position = match(known_keys)
-            batch.undo = lambda: None
-            return batch, position
-
-        return await settle(keys, match_for_good)
-
-    worker._match_and_commit = settle_without_undo
+    _undo(worker, lambda batch: None)
 
 
 def _keep_the_counts_after_a_refusal(worker: Any) -> None:
-    settle = worker._match_and_commit
+    def undo_the_books_alone(batch: Batch) -> None:
+        for market, events in reversed(batch.events):
+            market.book.undo(events)
 
-    async def settle_with_half_an_undo(keys: Any, match: Any) -> Any:
-        def match_and_keep_counts(known_keys: Any) -> Any:
-            batch, position = match(known_keys)
-
-            def undo_the_books_alone() -> None:
-                for market, events in reversed(batch._events):
-                    market.book.undo(events)
-
-            batch.undo = undo_the_books_alone
-            return batch, position
-
-        return await settle(keys, match_and_keep_counts)
-
-    worker._match_and_commit = settle_with_half_an_undo
+    _undo(worker, undo_the_books_alone)
 
 
 def _do_not_align(worker: Any) -> None:
     async def align(position: str) -> None:
         """Trust the ids of a server that came back."""
 
-    worker._stream.align = align
+    worker.stream.align = align
 
 
 def _never_rebuild_a_mirror(worker: Any) -> None:
-    mirror = worker._publisher._mirror
+    mirror = worker.publisher.mirror
     rebuild = mirror.rebuild
     built: set[str] = set()
 
@@ -112,51 +101,36 @@ def _never_rebuild_a_mirror(worker: Any) -> None:
 
 
 def _write_mirrors_of_any_epoch(worker: Any) -> None:
-    prepare = worker._publisher.prepare
+    prepare = worker.publisher.prepare
 
     async def prepare_as_the_last(books: Any, epoch: int) -> None:
         await prepare(books, 10**9)
 
-    worker._publisher.prepare = prepare_as_the_last
+    worker.publisher.prepare = prepare_as_the_last
 
 
 class _AppendAgain(Appender):
     """Sends what may have been appended once more."""
 
-    async def _append(self, batch: Any) -> None:
-        await super()._append(batch)
+    async def append(self, batch: Any) -> None:
+        await super().append(batch)
         if any(waiting.sent and waiting.admission is None for waiting in batch):
-            await super()._append(batch)
+            await super().append(batch)
 
 
 class _AppendLate(Appender):
     """Sends what was refused in the meantime."""
 
-    async def _append(self, batch: Any) -> None:
+    async def append(self, batch: Any) -> None:
         try:
-            await self._script.connect()
-            admissions = await self._script.admit([one.applicant for one in batch])
+            await self.script.connect()
+            admissions = await self.script.admit([one.applicant for one in batch])
         except (RedisError, OSError):
             return
         for waiting, admission in zip(batch, admissions, strict=True):
             waiting.sent = True
             waiting.admission = admission
-            self._on_admission(waiting, admission)
-
-
-def _appender(kind: type[Appender]) -> Callable[[ApiProcess], None]:
-    def weaken(api: Any) -> None:
-        gateway = api.desk._gateway
-        put = gateway._appenders.__class__
-
-        class Appenders(put):  # type: ignore[misc,valid-type]
-            def __setitem__(self, partition: int, appender: Appender) -> None:
-                appender.__class__ = kind
-                super().__setitem__(partition, appender)
-
-        gateway._appenders = Appenders()
-
-    return weaken
+            self.on_admission(waiting, admission)
 
 
 CONTROLS = [
@@ -170,6 +144,6 @@ CONTROLS = [
     Control("stream aligned with the position", against="empty redis", weaken_worker=_do_not_align),
     Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
     Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),
-    Control("an append is never repeated", against="empty redis", weaken_api=_appender(_AppendAgain)),
-    Control("what was refused is not sent", against="freeze", weaken_api=_appender(_AppendLate)),
+    Control("an append is never repeated", against="empty redis", appender=_AppendAgain),
+    Control("what was refused is not sent", against="freeze", appender=_AppendLate),
 ]

@@ -1,8 +1,8 @@
 """A model of the database: rows, one lock, transactions that happen whole or not at all.
 
-It keeps what the statements of matching/settlement.py and matching/checkpoint.py rely on PostgreSQL for: the
-checkpoint's row lock, the compare-and-set, unique order ids and keys, fills within quantities, sessions that can
-be ended. Amounts are ticks and lots.
+It keeps what the statements of matching/commit/ rely on PostgreSQL for: the checkpoint's row lock, the
+compare-and-set, unique order ids and keys, fills within quantities, sessions that can be ended. Amounts are ticks
+and lots.
 """
 
 import asyncio
@@ -17,11 +17,13 @@ from django.db import IntegrityError, OperationalError
 
 from instruments.directory import TradedInstrument
 from instruments.grid import Grid
-from matching.batch import Batch, Key, TradeRow
-from matching.checkpoint import Lease, LeaseLost
+from matching.batch.batch import Batch, Key
+from matching.batch.effects import TradeRow
+from matching.batch.market_book import MarketBook
+from matching.commit.checkpoint import Lease, LeaseLost
+from matching.commit.session import KeysTaken, OrdersMissing
+from matching.commit.statement import CommitResult
 from matching.engine import OrderBook, Side
-from matching.recovery import MarketBook
-from matching.settlement import KeysTaken, Settled, SettlementMismatch
 from orders.models import RESTING_STATUSES
 from tests.simulation.process import Process
 
@@ -168,7 +170,7 @@ class Database:
     def write(self, batch: Batch) -> list[Row]:
         """The batch's rows that were there before.
 
-        Raises IntegrityError, KeysTaken, SettlementMismatch and changes nothing where one can't be written.
+        Raises IntegrityError, KeysTaken, OrdersMissing and changes nothing where one can't be written.
         """
         for order in batch.orders.values():
             key = (order.command.client_id, order.command.idempotency_key)
@@ -179,7 +181,7 @@ class Database:
         for order_id, change in batch.changes.items():
             row = self.orders.get(order_id)
             if row is None:
-                raise SettlementMismatch(f"no resting order {order_id}")
+                raise OrdersMissing(f"no resting order {order_id}")
             if row.filled_lots + change.filled_lots > row.quantity_lots:
                 raise IntegrityError(f"order {order_id} filled above its quantity")
         self._insert(batch)
@@ -246,8 +248,8 @@ class Database:
         return books
 
 
-class SimulatedLedger:
-    """`matching.ledger.Ledger` on the model, in steps."""
+class SimulatedStore:
+    """`matching.worker.partition_store.PartitionStore` on the model, in steps."""
 
     def __init__(self, process: Process, database: Database) -> None:
         self._process = process
@@ -291,7 +293,7 @@ class SimulatedLedger:
         await self._end(session)
         return {} if database.without == "keys" else known
 
-    async def settle(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, Settled]:
+    async def commit(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, CommitResult]:
         database = self._database
         session = await self._begin()
         await database.lock(session)
@@ -308,10 +310,10 @@ class SimulatedLedger:
         await self._end(session)
         if database.without == "position in the transaction":
             database.position = position
-        return lease._replace(position=position), Settled(changed, {})
+        return lease._replace(position=position), CommitResult(changed, {})
 
     async def renew(self, lease: Lease) -> Lease:
-        return await self._renew(lease, "settling")
+        return await self._renew(lease, "committing")
 
     async def renew_on_second_connection(self, lease: Lease) -> None:
         await self._renew(lease, "renewing")
@@ -345,7 +347,7 @@ class SimulatedLedger:
     def _extend(self) -> None:
         self._database.expires_at = self._database.now() + settings.WORKER_LEASE_SECONDS
 
-    async def _begin(self, connection: str = "settling") -> Session:
+    async def _begin(self, connection: str = "committing") -> Session:
         """A statement on its way to the server."""
         await self._process.step()
         session = self._sessions.get(connection)

@@ -7,19 +7,20 @@ from typing import Any, cast
 from base.refusals import Unavailable
 from base.times import time_text
 from instruments.directory import TradedInstrument, instrument_hint
-from matching.batch import SIDE_NAMES
-from matching.command_stream import CommandStream
-from matching.ledger import Ledger
-from matching.publishing import Publisher
-from matching.worker import MatchingWorker
+from matching.batch.effects import SIDE_NAMES
+from matching.publish.publisher import Publisher
+from matching.worker.command_stream import CommandStream
+from matching.worker.partition_store import PartitionStore
+from matching.worker.worker import MatchingWorker
 from orders import messages
 from orders.desk import OrderDesk
 from orders.documents import FillDocument, OrderDocument, stored_state
+from orders.gateway.appender import Appender
 from orders.gateway.gateway import OrderGateway
 from orders.gateway.link import RedisLink
 from orders.look_ups import DeskReads, PacedRows
 from orders.selectors import find_order, find_order_row, find_order_rows, find_order_rows_by_key
-from tests.simulation.database import GRID, Database, Row, SimulatedLedger
+from tests.simulation.database import GRID, Database, Row, SimulatedStore
 from tests.simulation.process import Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession
 from tests.simulation.redis_model import GROUPS, Client, Server
@@ -42,9 +43,9 @@ def worker_of(process: Process, database: Database, server: Server) -> MatchingW
     redis = cast("Any", client)
     session = cast("Any", SimulatedSession(client))
     stream = CommandStream(redis, session, 0)
-    publisher = Publisher(redis, session, stream, cast("Any", Layer()), partition=0, owner=process.name)
-    ledger = cast("Ledger", SimulatedLedger(process, database))
-    return MatchingWorker(0, owner=process.name, ledger=ledger, stream=stream, publisher=publisher)
+    publisher = Publisher(redis, session, cast("Any", Layer()), partition=0, owner=process.name)
+    store = cast("PartitionStore", SimulatedStore(process, database))
+    return MatchingWorker(0, owner=process.name, store=store, stream=stream, publisher=publisher)
 
 
 class Link:
@@ -136,9 +137,11 @@ def document(row: Row) -> OrderDocument:
 class ApiProcess:
     """A gateway and a desk, and the requests that they serve."""
 
-    def __init__(self, process: Process, database: Database, server: Server) -> None:
+    def __init__(
+        self, process: Process, database: Database, server: Server, *, appender: type[Appender]
+    ) -> None:
         self.process = process
-        gateway = OrderGateway(cast("RedisLink", Link(process, server)))
+        gateway = OrderGateway(cast("RedisLink", Link(process, server)), make_appender=appender)
         read = cast("Any", Reads(process, database))
         reads = DeskReads(
             orders=read,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import OutOfMemoryError
 
-from matching import command_stream, mirror, publishing
+from matching.publish import mirror, publisher
+from matching.worker import command_stream
 
 if TYPE_CHECKING:
     from tests.simulation.redis_model import Server
@@ -101,6 +102,6 @@ SCRIPTS: dict[str, Callable[[Server, list[str], list[Any]], Any]] = {
     mirror.ADD_FEW: add,
     mirror.FINISH: finish,
     mirror.DROP: drop,
-    publishing.HEARTBEAT: heartbeat,
+    publisher.HEARTBEAT: heartbeat,
     command_stream.APPEND: append,
 }

@@ -17,14 +17,14 @@ from pytest_django.fixtures import Settings
 from base.redis import RedisSession, connect_redis
 from instruments.directory import load_instruments
 from marketdata.book import mirror_keys
-from matching.batch import Batch, keys_of
-from matching.checkpoint import Lease, LeaseLost
-from matching.command_stream import CommandStream
+from matching.batch.batch import Batch, keys_of
+from matching.batch.market_book import MarketBook
+from matching.commit.checkpoint import Lease, LeaseLost
+from matching.commit.session import KeysTaken, OrdersMissing
 from matching.engine import OrderBook
-from matching.ledger import Ledger
-from matching.mirror import MirrorWriter
-from matching.recovery import MarketBook
-from matching.settlement import KeysTaken, SettlementMismatch
+from matching.publish.mirror import MirrorWriter
+from matching.worker.command_stream import CommandStream
+from matching.worker.partition_store import PartitionStore
 from orders.gateway.admission import (
     COUNT_CANCEL,
     COUNT_ORDER,
@@ -37,7 +37,7 @@ from orders.gateway.admission import (
 from orders.messages import Command, PlaceOrder, heartbeat_key
 from tests.engine.flows import SHAPES
 from tests.matching.partition import cancel, place, random_commands
-from tests.simulation.database import Database, SimulatedLedger
+from tests.simulation.database import Database, SimulatedStore
 from tests.simulation.process import Faults, Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedSession
 from tests.simulation.redis_model import Client, Server
@@ -53,19 +53,19 @@ def process() -> Process:
 
 
 @pytest.fixture(params=["postgres", "model"])
-def make_ledger(request: pytest.FixtureRequest, instruments: Any) -> Callable[[], Any]:
-    """Makes ledgers of one database, each with its own connection."""
+def make_store(request: pytest.FixtureRequest, instruments: Any) -> Callable[[], Any]:
+    """Makes stores of one database, each with its own connection."""
     if request.param == "postgres":
-        return lambda: Ledger(0)
+        return lambda: PartitionStore(0)
     database = Database(list(load_instruments().values()))
-    return lambda: SimulatedLedger(process(), database)
+    return lambda: SimulatedStore(process(), database)
 
 
 class Partition:
-    """Books, lease and position on a ledger, as the worker has them."""
+    """Books, lease and position on a store, as the worker has them."""
 
-    def __init__(self, ledger: Any, lease: Lease, books: dict[str, MarketBook]) -> None:
-        self.ledger = ledger
+    def __init__(self, store: Any, lease: Lease, books: dict[str, MarketBook]) -> None:
+        self.store = store
         self.lease = lease
         self.books = books
         self.count = 0
@@ -73,16 +73,16 @@ class Partition:
     async def commit(self, *commands: Command, known: bool = True) -> tuple[Batch, list[Any]]:
         """Without `known` keys are not looked up: only the database itself can refuse them."""
 
-        known_keys = await self.ledger.find_keys(keys_of(commands)) if known else {}
+        known_keys = await self.store.find_keys(keys_of(commands)) if known else {}
         batch = Batch(self.books, known_keys, datetime.now(UTC))
         for command in commands:
             batch.run(command)
         self.count += 1
-        self.lease, settled = await self.ledger.settle(batch, self.lease, f"{self.count}-0")
-        return batch, settled.changed
+        self.lease, result = await self.store.commit(batch, self.lease, f"{self.count}-0")
+        return batch, result.changed
 
     async def stored_hashes(self) -> dict[str, str]:
-        books = await self.ledger.load_books()
+        books = await self.store.load_books()
         return {symbol: market.book.state_hash() for symbol, market in books.items()}
 
     def hashes(self) -> dict[str, str]:
@@ -90,18 +90,18 @@ class Partition:
 
 
 @asynccontextmanager
-async def partition_on(ledger: Any, owner: str = "one") -> AsyncIterator[Partition]:
+async def partition_on(store: Any, owner: str = "one") -> AsyncIterator[Partition]:
     try:
-        lease = await ledger.acquire(owner)
+        lease = await store.acquire(owner)
         assert lease is not None
-        yield Partition(ledger, lease, await ledger.load_books())
+        yield Partition(store, lease, await store.load_books())
     finally:
-        await ledger.aclose()
+        await store.aclose()
 
 
-def test_batches_are_stored_as_the_books_have_them(make_ledger: Callable[[], Any]) -> None:
+def test_batches_are_stored_as_the_books_have_them(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
-        async with partition_on(make_ledger()) as partition:
+        async with partition_on(make_store()) as partition:
             commands = list(random_commands(SHAPES[0], seed=5, commands=200))
             filled: dict[str, Any] = {}
             for start in range(0, len(commands), BATCH_COMMANDS):
@@ -117,9 +117,9 @@ def test_batches_are_stored_as_the_books_have_them(make_ledger: Callable[[], Any
     asyncio.run(scenario())
 
 
-def test_a_key_is_found_and_refused_the_second_time(make_ledger: Callable[[], Any]) -> None:
+def test_a_key_is_found_and_refused_the_second_time(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
-        async with partition_on(make_ledger()) as partition:
+        async with partition_on(make_store()) as partition:
             first = place("buy", 100, 1, idempotency_key="once")
             await partition.commit(first)
             batch, _ = await partition.commit(place("buy", 100, 1, idempotency_key="once"))
@@ -132,9 +132,9 @@ def test_a_key_is_found_and_refused_the_second_time(make_ledger: Callable[[], An
     asyncio.run(scenario())
 
 
-def test_an_order_id_is_refused_the_second_time(make_ledger: Callable[[], Any]) -> None:
+def test_an_order_id_is_refused_the_second_time(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
-        async with partition_on(make_ledger()) as partition:
+        async with partition_on(make_store()) as partition:
             order = place("buy", 100, 1)
             await partition.commit(order)
             await partition.commit(cancel(order))
@@ -146,48 +146,48 @@ def test_an_order_id_is_refused_the_second_time(make_ledger: Callable[[], Any]) 
     asyncio.run(scenario())
 
 
-def test_a_fill_of_what_is_not_stored_undoes_the_batch(make_ledger: Callable[[], Any]) -> None:
+def test_a_fill_of_what_is_not_stored_undoes_the_batch(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
-        async with partition_on(make_ledger()) as partition:
+        async with partition_on(make_store()) as partition:
             phantom: PlaceOrder = place("sell", 100, 5)
             Batch(partition.books, {}, datetime.now(UTC)).run(phantom)  # in the book, never committed
-            with pytest.raises(SettlementMismatch):
+            with pytest.raises(OrdersMissing):
                 await partition.commit(place("buy", 90, 1), place("buy", 100, 1))
-            assert all(not len(market.book) for market in (await partition.ledger.load_books()).values())
+            assert all(not len(market.book) for market in (await partition.store.load_books()).values())
 
     asyncio.run(scenario())
 
 
-def test_only_the_owner_at_its_position_commits(make_ledger: Callable[[], Any], settings: Settings) -> None:
+def test_only_the_owner_at_its_position_commits(make_store: Callable[[], Any], settings: Settings) -> None:
     settings.WORKER_LEASE_SECONDS = 0.2
 
     async def scenario() -> None:
-        async with partition_on(make_ledger()) as first:
+        async with partition_on(make_store()) as first:
             await first.commit(place("buy", 100, 1))
-            second_ledger = make_ledger()
+            second_store = make_store()
             try:
-                assert await second_ledger.acquire("two") is None
-                await first.ledger.renew(first.lease)
-                lease = await _acquire_when_free(second_ledger)
+                assert await second_store.acquire("two") is None
+                await first.store.renew(first.lease)
+                lease = await _acquire_when_free(second_store)
                 assert (lease.epoch, lease.position) == (first.lease.epoch + 1, first.lease.position)
-                await first.ledger.disconnect()  # its session was ended
+                await first.store.disconnect()  # its session was ended
                 before = await first.stored_hashes()
                 with pytest.raises(LeaseLost):
                     await first.commit(place("buy", 101, 1))
                 with pytest.raises(LeaseLost):
-                    await first.ledger.renew(first.lease)
+                    await first.store.renew(first.lease)
                 assert await first.stored_hashes() == before
-                await second_ledger.release(lease)
-                assert await first.ledger.acquire("one") is not None  # at once
+                await second_store.release(lease)
+                assert await first.store.acquire("one") is not None  # at once
             finally:
-                await second_ledger.aclose()
+                await second_store.aclose()
 
     asyncio.run(scenario())
 
 
-async def _acquire_when_free(ledger: Any) -> Lease:
+async def _acquire_when_free(store: Any) -> Lease:
     async with asyncio.timeout(10):
-        while (lease := await ledger.acquire("two")) is None:  # noqa: ASYNC110 - on another machine, as it were
+        while (lease := await store.acquire("two")) is None:  # noqa: ASYNC110 - on another machine, as it were
             await asyncio.sleep(0.01)
     assert isinstance(lease, Lease)
     return lease

@@ -11,7 +11,7 @@ from django.test import override_settings
 
 from marketdata.book import mirror_keys
 from marketdata.messages import decode_batch
-from matching.worker import MatchingWorker
+from matching.worker.worker import MatchingWorker
 from tests.simulation.checks import Breach, check_database, check_told, mirror_of, require
 from tests.simulation.clients import SimulatedClient, Told
 from tests.simulation.controls import Control
@@ -147,7 +147,7 @@ class World:
             bids, asks = (sorted(self.server.sets.get(key, {})) for key in (keys.bids, keys.asks))
             if (sequence and int(sequence), bids, asks) != mirror_of(self.database, symbol):
                 return f"the mirror of {symbol}"
-            live = owner.books.get(symbol)
+            live = owner.books.by_symbol.get(symbol)
             if live is None or live.book.state_hash() != market.book.state_hash():
                 return f"the worker's book of {symbol}"
         return ""
@@ -167,8 +167,7 @@ class World:
     async def supervise_api(self, number: int) -> None:
         while not self.ended:
             process = self.begin_process(f"api-{number}-{len(self.processes)}")
-            api = ApiProcess(process, self.database, self.server)
-            self.control.weaken_api(api)
+            api = ApiProcess(process, self.database, self.server, appender=self.control.appender)
             self.apis[number] = api
             await process.died.wait()
             self.apis[number] = None

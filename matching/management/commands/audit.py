@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from base.database import database_advice
-from matching.audit import CHECK_NAMES, CheckResult, run_audit
+from matching.operations.audit import CHECK_NAMES, CheckResult, run_audit
 from orders.models import Order, Trade
 
 

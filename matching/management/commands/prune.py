@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from base.database import database_advice
 from base.times import parse_time, time_text
-from matching.pruning import Archive, Page, find_prunable, prune
+from matching.operations.pruning import Archive, Page, find_prunable, prune
 
 AGE = timedelta(hours=settings.PRUNE_AGE_HOURS_MIN)
 DAYS_MAX = 36_500

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from base.database import database_advice
 from base.refusals import OutcomeUnknown, Unavailable
 from instruments.models import Instrument
-from matching.inspection import BookReport, compare_with_worker, report
-from matching.recovery import MarketBook, count_resting_orders, load_books
+from matching.batch.market_book import MarketBook
+from matching.operations.inspection import BookReport, compare_with_worker, report
+from matching.recovery import count_resting_orders, load_books
 
 
 class Command(BaseCommand):

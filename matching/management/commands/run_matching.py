@@ -17,7 +17,7 @@ from base.memory import settle_memory
 from base.metrics_files import share_counts
 from base.process_metrics import watch_this_process
 from instruments.models import PARTITION_MAX, Instrument
-from matching.worker import MatchingWorker
+from matching.worker.worker import MatchingWorker
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""Runs a batch of commands through the books and collects what follows. Nothing here does I/O."""

@@ -1,0 +1,77 @@
+"""The statement that commits a batch and its stream position, in one transaction and one round trip.
+
+The rows of each table are sent as one JSON array, which PostgreSQL expands. This is faster than
+COPY, which needs extra round trips, and takes half the processor time in this process
+(docs/adr/0010-commit-statement.md has the figures). All parts of the statement see the database as
+it was before the statement, so no part may touch a row that another part writes: an order that is
+placed in a batch is not also changed in it.
+
+The checkpoint's compare-and-set is a part of the statement: a worker that has lost its lease
+changes nothing.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+from psycopg.pq.abc import PGresult
+
+from marketdata.messages import Minute
+from matching.batch.batch import Batch
+from matching.commit import candles, checkpoint, orders, sequences, trades
+from matching.commit.checkpoint import Lease
+from matching.commit.orders import ChangedOrder
+from matching.commit.prepared import PreparedStatement
+from matching.commit.rows import encode_rows
+
+
+class CommitResult(NamedTuple):
+    """Rows after a batch that the database can show, but the books in memory can't."""
+
+    changed: list[ChangedOrder]
+    minutes: dict[int, Minute]  # whole candles of the batch's minute, by instrument id
+
+
+# The statement divides by zero, so that nothing is written, if the lease was lost or a resting
+# order is missing. The checkpoint comes first, so that a worker without a lease holds no other
+# row's lock while it waits for the checkpoint's. The new orders come next, so that a taken key ends
+# the statement before the rest is done.
+COMMIT = PreparedStatement(
+    "commit_batch",
+    f"""
+WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
+), placed AS ({orders.INSERT}), traded AS ({trades.INSERT}), minutes AS ({candles.UPSERT}
+), sequences AS ({sequences.UPSERT}), changed AS ({orders.UPDATE})
+SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
+  (SELECT json_agg({orders.CHANGED}) FROM changed)::text,
+  (SELECT json_object_agg(instrument_id, {candles.MINUTE}) FROM minutes)::text,
+  1 / ((SELECT count(*) FROM changed) = %(changes_count)s)::integer
+""",  # noqa: S608 - joined of statements of our own
+    *("partition", "epoch", "position", "next", "lease", "now"),
+    *("orders", "trades", "candles", "books", "changes", "changes_count"),
+)
+
+_decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
+_decode_minutes = msgspec.json.Decoder(dict[int, Minute]).decode
+
+
+def parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
+    """Return the parameters of `COMMIT` for a batch that ends at the position."""
+    advance = checkpoint.advance_parameters(lease, position)
+    return {
+        **{name: str(value).encode() for name, value in advance.items()},
+        "now": batch.now.isoformat().encode(),
+        "orders": encode_rows(orders.new_rows(batch)),
+        "trades": encode_rows(trades.rows(batch)),
+        "candles": encode_rows(candles.rows(batch)),
+        "books": encode_rows(sequences.rows(batch)),
+        "changes": encode_rows(orders.change_rows(batch)),
+        "changes_count": b"%d" % len(batch.changes),
+    }
+
+
+def read_result(row: PGresult) -> CommitResult:
+    """Decode the row that `COMMIT` returns."""
+    changed, minutes = row.get_value(0, 2), row.get_value(0, 3)
+    return CommitResult(
+        _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}
+    )

@@ -1,0 +1,1 @@
+"""What operators do with a partition's data: compare books, audit, prune."""

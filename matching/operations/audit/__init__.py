@@ -1,0 +1,31 @@
+"""The checks of `manage.py audit`: compares all stored data with the exchange's promises.
+
+database_checks.py lists the promises that can be checked by one statement each. database.py runs
+them in one snapshot. live.py compares the database with the mirrors in Redis and with the matching
+workers. The audit never writes.
+
+Cost: a few passes over orders and trades. This process holds the books that it compares with a
+worker's; otherwise its memory does not grow with the tables. The database writes to disk what
+exceeds WORK_MEMORY.
+"""
+
+from collections.abc import Iterator
+
+from matching.operations.audit.database import audit_database
+from matching.operations.audit.database_checks import DATABASE_CHECKS
+from matching.operations.audit.live import MIRRORS, WORKERS, audit_mirrors, audit_workers
+from matching.operations.audit.results import CheckResult
+
+__all__ = ["CHECK_NAMES", "CheckResult", "run_audit"]
+
+CHECK_NAMES = (*(check.name for check in DATABASE_CHECKS), MIRRORS, WORKERS)
+
+
+def run_audit() -> Iterator[CheckResult]:
+    """Run the checks in the order of CHECK_NAMES, one for each step of the iterator.
+
+    Raises django.db.Error.
+    """
+    yield from audit_database()
+    yield audit_mirrors()
+    yield audit_workers()

@@ -1,0 +1,1 @@
+"""Tells the world about a committed batch: mirrors of the books, replies, and market data."""

@@ -1,0 +1,184 @@
+"""Encodes a committed batch: replies to the API processes, and market data for the stream."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+from base.encoding import encode_json
+from base.numbers import Number
+from base.times import time_text
+from instruments.grid import Grid
+from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
+from marketdata.messages import MarketBatch, TradeMessage
+from matching import engine
+from matching.batch.batch import Batch
+from matching.batch.effects import SIDE_NAMES, BookChange, NewOrder, TradeRow
+from matching.batch.market_book import MarketBook
+from matching.commit.orders import ChangedOrder
+from matching.commit.statement import CommitResult
+from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
+from orders.messages import CancelOrder, Reply, ReplyKind
+
+TRADES_IN_UPDATE_MAX = 50
+"""The most trades of an order that its update to the stream may carry, although the stream leaves
+them out. If an order has more, it is cheaper to encode a second document without its trades."""
+
+
+def order_documents(batch: Batch) -> dict[str, bytes]:
+    """Return the JSON of a batch's new orders, as REST shows them after the batch, by order id."""
+    timestamp = time_text(batch.now)
+    return {
+        order_id: encode_json(_order_document(order, timestamp)) for order_id, order in batch.orders.items()
+    }
+
+
+def replies(batch: Batch, orders: dict[str, bytes], result: CommitResult) -> dict[str, list[Reply]]:
+    """Return all replies of a batch, by API process. `orders` comes from `order_documents`."""
+    grouped = {process: list(its_replies) for process, its_replies in batch.replies.items()}
+    for order_id, order in batch.orders.items():
+        reply = Reply(order_id, ReplyKind.PLACED, orders[order_id])
+        grouped.setdefault(order.command.reply_to, []).append(reply)
+    if batch.cancelled:
+        changed = {row.order_id: row for row in result.changed}
+        for command in batch.cancelled:
+            body = orders.get(command.order_id) or _cancelled_document(command, changed)
+            reply = Reply(command.request_id, ReplyKind.CANCELLED, body)
+            grouped.setdefault(command.reply_to, []).append(reply)
+    return grouped
+
+
+def _cancelled_document(command: CancelOrder, changed: dict[str, ChangedOrder]) -> bytes:
+    """Return an order of an earlier batch as REST shows it.
+
+    Returns empty bytes if the order has fills, because only the database knows its trades.
+    """
+    row = changed.get(command.order_id)
+    if row is None or row.filled_quantity:
+        return b""
+    return encode_json(OrderDocument(**stored_state(row, command.instrument), trades=[]))
+
+
+def market_batches(result: CommitResult, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
+    """Return the messages of each book that changed, or whose orders did, in order of sequence.
+
+    `orders` comes from `order_documents`. A book has one message for each of its BookChanges, and
+    each message starts at the sequence at which the one before it ended. An order's update is in
+    the message that reaches the order's last change.
+    """
+    timestamp = time_text(batch.now)
+    messages: dict[int, list[MarketBatch]] = {}  # by instrument
+    for change in batch.book_changes:
+        messages.setdefault(change.instrument.instrument_id, []).append(_book_batch(change, timestamp))
+    for instrument_id, minute in result.minutes.items():
+        messages[instrument_id][-1].minute = minute
+    for order_id, order in batch.orders.items():
+        instrument = order.instrument
+        book_messages = messages.get(instrument.instrument_id)
+        if book_messages is None:  # the batch did not change the book
+            unchanged = BookChange(instrument, order.sequence, order.sequence)
+            book_messages = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
+        document = orders[order_id]
+        if len(order.trades) > TRADES_IN_UPDATE_MAX:
+            document = encode_json(_without_trades(order, timestamp))
+        message = _first_reaching(book_messages, order.sequence)
+        message.orders.append((order.command.client_id, order.sequence, document))
+    for row in result.changed:
+        message = _first_reaching(messages[row.instrument_id], row.sequence)
+        state = encode_json(OrderState(**stored_state(row, message.instrument)))
+        message.orders.append((row.client_id, row.sequence, state))
+    return [message for book_messages in messages.values() for message in book_messages]
+
+
+def _first_reaching(messages: list[MarketBatch], sequence: int) -> MarketBatch:
+    """Return the first of a book's messages that reaches the sequence. O(log messages)."""
+    if len(messages) == 1:
+        return messages[0]
+    return messages[bisect_left(messages, sequence, key=lambda message: message.sequence)]
+
+
+def heartbeat_batch(market: MarketBook) -> MarketBatch:
+    """Return a message with the sequence that feeds should have reached, and its checksum."""
+    sequence = market.book.sequence
+    bids, asks = market.book.depth(CHECKSUM_LEVELS)
+    return MarketBatch(
+        instrument=market.instrument.symbol,
+        previous_sequence=sequence,
+        sequence=sequence,
+        checksum=levels_checksum(bids, asks, market.instrument.grid),
+    )
+
+
+def _book_batch(change: BookChange, timestamp: str) -> MarketBatch:
+    return MarketBatch(
+        instrument=change.instrument.symbol,
+        previous_sequence=change.previous_sequence,
+        sequence=change.sequence,
+        timestamp=timestamp,
+        levels=[
+            (SIDE_NAMES[side], ticks, lots if lots <= engine.INTEGER_MAX else str(lots), orders)
+            for (side, ticks), (lots, orders) in change.levels.items()
+        ],
+        trades=[encode_json(_trade_message(trade, timestamp)).decode() for trade in change.trades],
+        orders=[],
+    )
+
+
+def _trade_message(trade: TradeRow, timestamp: str) -> TradeMessage:
+    event, grid = trade.event, trade.instrument.grid
+    return TradeMessage(
+        instrument=trade.instrument.symbol,
+        trade_id=trade.trade_id,
+        sequence=event.sequence,
+        price=grid.price.number(event.price_ticks),
+        quantity=grid.quantity.number(event.quantity_lots),
+        side=SIDE_NAMES[event.taker_side],
+        timestamp=timestamp,
+    )
+
+
+def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
+    grid = order.instrument.grid
+    for trade in order.trades:
+        event = trade.event
+        yield FillDocument(
+            trade_id=trade.trade_id,
+            price=grid.price.number(event.price_ticks),
+            quantity=grid.quantity.number(event.quantity_lots),
+            side=SIDE_NAMES[event.taker_side],
+            liquidity="taker" if event.taker_order_id == order.command.order_id else "maker",
+            timestamp=timestamp,
+        )
+
+
+def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
+    command, grid = order.command, order.instrument.grid
+    return OrderDocument(
+        order_id=command.order_id,
+        client_id=command.client_id,
+        instrument=order.instrument.symbol,
+        side=command.side,
+        order_type=command.type,
+        price=grid.price.number(command.price_ticks) if command.price_ticks else None,
+        quantity=grid.quantity.number(command.quantity_lots),
+        filled_quantity=grid.quantity.number(order.filled_lots),
+        remaining_quantity=grid.quantity.number(command.quantity_lots - order.filled_lots),
+        average_price=_average_price(order, grid),
+        status=order.status,
+        reason=order.reason,
+        idempotency_key=command.idempotency_key,
+        created_at=timestamp,
+        updated_at=timestamp,
+        trades=list(_fills(order, timestamp)) if order.trades else [],
+    )
+
+
+def _without_trades(order: NewOrder, timestamp: str) -> OrderState:
+    document = _order_document(order, timestamp)
+    return OrderState(**{name: getattr(document, name) for name in OrderState.__struct_fields__})
+
+
+def _average_price(order: NewOrder, grid: Grid) -> Number | None:
+    if not order.filled_lots:
+        return None
+    if len(order.trades) == 1:
+        return grid.price.number(order.trades[0].event.price_ticks)
+    return grid.average_price(order.filled_notional, order.filled_lots)

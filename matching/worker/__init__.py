@@ -1,0 +1,1 @@
+"""The matching worker of one partition. worker.py is its main loop."""

@@ -1,0 +1,142 @@
+"""Runs stream entries as batches: match, commit, publish.
+
+A batch that fails is run again one command at a time, with books from the database. A command that
+fails alone is answered as failed.
+"""
+
+import logging
+
+from django.conf import settings
+
+from base.loops import loop_seconds
+from matching.batch.batch import Batch, Key, keys_of
+from matching.commit.statement import CommitResult
+from matching.publish.publisher import Publisher
+from matching.worker import metrics
+from matching.worker.batch_clock import BatchClock
+from matching.worker.command_stream import CommandStream, Entry, entries_of
+from matching.worker.committer import Committer, Match
+from matching.worker.counting import BatchCounter
+from matching.worker.decoding import StreamedCommand, decode_commands
+from matching.worker.lease_keeper import LeaseKeeper
+from matching.worker.live_books import LiveBooks
+from matching.worker.outages import is_outage
+
+logger = logging.getLogger(__name__)
+
+
+class BatchRunner:
+    """Runs one batch after the other. The methods raise outages: see outages.py."""
+
+    def __init__(
+        self,
+        *,
+        books: LiveBooks,
+        committer: Committer,
+        lease: LeaseKeeper,
+        stream: CommandStream,
+        publisher: Publisher,
+        counter: BatchCounter,
+    ) -> None:
+        self.committer = committer
+        self._books = books
+        self._lease = lease
+        self._stream = stream
+        self._publisher = publisher
+        self._counter = counter
+        self._clock = BatchClock(lease.partition)
+        self._suspects_left = 0  # commands of a failed batch that are still to be run one at a time
+
+    @property
+    def read_max(self) -> int:
+        """The largest number of commands in the next batch."""
+        return 1 if self._suspects_left else settings.WORKER_BATCH_COMMANDS_MAX
+
+    async def load_books(self) -> None:
+        """Replace the books by what the database has."""
+        await self._books.load()
+        # Clients may repeat orders that were not answered, and a batch that failed because a key
+        # was taken must not fail for that key again. So look keys up first for a while.
+        self.committer.look_keys_up_for_a_while()
+
+    async def run(self, entries: list[Entry]) -> list[Entry]:
+        """Run the entries as a batch; returns the entries that arrived meanwhile.
+
+        If the batch fails, reload the books and isolate the command that is at fault.
+        """
+        position_before = self._lease.held.position
+        commands, position = await decode_commands(entries, self._stream, position_before)
+        try:
+            arrived = await self._run_commands(commands, position)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            logger.exception("a batch of %d commands failed: %s", len(commands), commands[:1])
+            await self.load_books()
+            if self._lease.held.position != position_before:
+                return []  # The batch was committed. API processes find its results in the database.
+            if len(commands) > 1:
+                self._suspects_left = len(entries)
+                return []
+            self._suspects_left = max(0, self._suspects_left - 1)
+            return await self._fail_commands(commands, position)
+        self._suspects_left = max(0, self._suspects_left - len(entries))
+        return arrived
+
+    async def _run_commands(self, commands: list[StreamedCommand], position: str) -> list[Entry]:
+        """Run commands until the batch is full. The rest stays in the stream and is read again."""
+
+        def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
+            batch, reached = self._new_batch(known_keys), position
+            for command, reached in commands:  # noqa: B007 - the last position is returned
+                batch.run(command)
+                if batch.is_full:
+                    break
+            return batch, reached
+
+        batch, arrived = await self.commit_and_publish(keys_of([command for command, _ in commands]), match)
+        if batch.instruments_changed:
+            await self._books.reload_instruments()
+        return arrived
+
+    async def _fail_commands(self, commands: list[StreamedCommand], position: str) -> list[Entry]:
+        """Answer commands as failed, and commit the position after them.
+
+        There is at most one command, and no command if all entries were dead letters.
+        """
+        metrics.failed.inc(len(commands))
+
+        def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
+            batch, reached = self._new_batch(known_keys), position
+            for command, reached in commands:  # noqa: B007
+                batch.fail(command, "It could not be processed and was not taken; nothing was changed.")
+            return batch, reached
+
+        _, arrived = await self.commit_and_publish([], match)
+        return arrived
+
+    def _new_batch(self, known_keys: dict[Key, str]) -> Batch:
+        return Batch(self._books.by_symbol, known_keys, self._clock.now())
+
+    async def commit_and_publish(self, keys: list[Key], match: Match) -> tuple[Batch, list[Entry]]:
+        """Match a batch with these keys, commit it, and only then publish it.
+
+        Returns it, and the entries that arrived meanwhile.
+        """
+        started = loop_seconds()
+        batch, result, position = await self.committer.match_and_commit(keys, match)
+        metrics.commit_seconds.observe(loop_seconds() - started)
+        return batch, await self.publish_batch(batch, result, position)
+
+    async def publish_batch(self, batch: Batch, result: CommitResult, position: str) -> list[Entry]:
+        """Publish a batch, and read the entries after its position in the same round trip."""
+        self._counter.count(batch)
+        *_, answer = await self._publisher.publish(
+            batch,
+            result,
+            then=(
+                self._stream.trim_command(position),
+                self._stream.read_command(position, count=self.read_max),
+            ),
+        )
+        return entries_of(answer)

@@ -1,0 +1,120 @@
+"""Who takes a lease over: from an owner that froze in the middle of a commit, not from one that is at work."""
+
+import contextlib
+import threading
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection
+from pytest_django.fixtures import Settings
+
+from matching.commit import checkpoint
+from tests.system.exchange import wait_until
+
+pytestmark = pytest.mark.usefixtures("instruments")
+
+ROUNDS = 30
+LEASE_SECONDS = 0.01
+STATEMENT_SECONDS_MAX = 5
+GATE = 7  # an advisory lock
+
+
+def session_of(owner: str, *, autocommit: bool = False) -> "psycopg.Connection[Any]":
+    """A worker's session, as `checkpoint` knows it."""
+    parameters = {
+        name: value
+        for name, value in connection.get_connection_params().items()
+        if name not in ("cursor_factory", "context")
+    }
+    parameters |= {"autocommit": autocommit, "application_name": f"exchange-matching {owner}"}
+    return psycopg.connect(**parameters)
+
+
+def test_a_lease_that_runs_out_while_it_is_asked_for_is_taken_over() -> None:
+    """Asked for again and again, until it has run out: also between two statements of one call."""
+    checkpoint.acquire(0, "nobody")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{STATEMENT_SECONDS_MAX}s"])
+    try:
+        for number in range(ROUNDS):
+            with session_of("frozen") as frozen:
+                frozen.execute(
+                    "UPDATE matching_checkpoint SET owner = 'frozen',"
+                    " lease_expires_at = clock_timestamp() + make_interval(secs => %s)",
+                    [LEASE_SECONDS],
+                )
+                frozen.commit()
+                frozen.execute("UPDATE matching_checkpoint SET position = '1-0'")
+                while (lease := checkpoint.acquire(0, f"taker {number}")) is None:
+                    pass
+                with pytest.raises(psycopg.OperationalError):
+                    frozen.execute("SELECT")
+            assert lease.owner == f"taker {number}"
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("at_work", "expected"), [(60.0, None), (0.0, "taker")], ids=["allowed", "for too long"]
+)
+def test_who_is_at_work_on_a_batch_keeps_a_lease_that_ran_out(
+    settings: Settings, at_work: float, expected: str | None
+) -> None:
+    settings.WORKER_STATEMENT_SECONDS_MAX = at_work
+    held = checkpoint.acquire(0, "busy")
+    assert held is not None
+    gate = connection.cursor()
+    gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
+    with session_of("busy", autocommit=True) as busy:
+
+        def work() -> None:
+            """A statement that has the checkpoint's row, and lasts until the gate is open or it is cut off."""
+            with contextlib.suppress(psycopg.OperationalError):
+                busy.execute(
+                    "WITH advanced AS (UPDATE matching_checkpoint SET lease_expires_at = clock_timestamp()"
+                    " RETURNING 1) SELECT pg_advisory_lock(%s) FROM advanced",
+                    [GATE],
+                )
+
+        checkpoint.release(held)
+        working = threading.Thread(target=work)
+        working.start()
+        try:
+            wait_until(lambda: is_at_work(busy.info.backend_pid), "the statement waits at the gate")
+            lease = checkpoint.acquire(0, "taker")
+        finally:
+            gate.execute("SELECT pg_advisory_unlock(%s)", [GATE])
+            working.join()
+    assert (lease and lease.owner) == expected
+    assert checkpoint.acquire(0, "taker") is not None  # it has nothing more to do
+
+
+def is_at_work(backend_id: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", [backend_id])
+        return bool(cursor.fetchone() == ("Lock",))
+
+
+def test_a_lease_from_a_clock_that_was_set_back_is_taken_over() -> None:
+    held = checkpoint.acquire(0, "dead")
+    with connection.cursor() as cursor:
+        assert checkpoint.acquire(0, "taker") is None
+        cursor.execute(
+            "UPDATE matching_checkpoint SET lease_expires_at = clock_timestamp() + interval '1 hour'"
+        )
+    taken = checkpoint.acquire(0, "taker")
+    assert held is not None
+    assert taken is not None
+    assert taken.epoch == held.epoch + 1
+
+
+def test_nobody_waits_for_the_row_of_a_lease() -> None:
+    held = checkpoint.acquire(0, "dead")
+    assert held is not None
+    checkpoint.release(held)
+    with session_of("another") as other:
+        other.execute("SELECT FROM matching_checkpoint FOR UPDATE")
+        assert checkpoint.acquire(0, "taker") is None
+        other.rollback()
+        assert checkpoint.acquire(0, "taker") is not None

@@ -1,0 +1,254 @@
+"""Redis without free memory: the worker goes on, so cancels make room; orders come back by themselves."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pytest_django.fixtures import Settings
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from base.redis import connect_redis
+from base.refusals import Unavailable
+from instruments.directory import TradedInstrument
+from marketdata.book import mirror_keys, read_book, read_book_from_database, read_mirror
+from matching.batch.market_book import MarketBook
+from matching.engine import OrderBook, OrderType, PlaceOrder, Side
+from matching.publish.mirror import MirrorWriter
+from matching.publish.publisher import HEARTBEAT
+from orders.desk import current_desk
+from orders.messages import Command, ReplyKind, dead_letters_key, encode, heartbeat_key, stream_key
+from orders.models import Order
+from tests.matching.live import document, live_worker, mine, run_scenario, submit
+from tests.matching.partition import cancel, place
+from tests.patience import PATIENCE_SECONDS
+
+SYMBOL = "BTC-USD"
+APPEND = "#!lua flags=allow-oom\nreturn redis.call('XADD', KEYS[1], '*', 'c', ARGV[1])"
+
+
+@pytest.fixture
+def memory(redis: Redis) -> Iterator[Redis]:
+    """A server whose memory a test may fill."""
+    before = str(redis.config_get("maxmemory")["maxmemory"])
+    yield redis
+    redis.config_set("maxmemory", before)
+
+
+async def fill(redis: AsyncRedis) -> None:
+    await redis.config_set("maxmemory", "1")
+
+
+async def append(redis: AsyncRedis, command: Command | bytes) -> None:
+    """As an admission that lets cancels pass."""
+    payload = command if isinstance(command, bytes) else encode(command)
+    await redis.eval(APPEND, 1, stream_key(0), payload)
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110 - the servers tell nobody
+            await asyncio.sleep(0.02)
+
+
+async def status_of(order_id: str) -> str:
+    return str((await asyncio.to_thread(Order.objects.get, order_id=order_id)).status)
+
+
+def test_the_worker_goes_on_while_memory_is_full(
+    instruments: dict[str, TradedInstrument], memory: Redis, settings: Settings
+) -> None:
+    """It says that it is alive, sets garbage aside, takes orders off, and moves its mirrors."""
+    settings.WORKER_HEARTBEAT_EXPIRY_SECONDS = 1.0
+
+    async def scenario() -> None:
+        async with connect_redis() as redis, live_worker() as gateway:
+            resting = mine(gateway.process_id, place("buy", 100, 4))
+            await submit(resting)
+            await fill(redis)
+            with pytest.raises(Unavailable):
+                await submit(mine(gateway.process_id, place("buy", 99, 4)))
+            started = time.monotonic()
+            await append(redis, b"\xc1 no msgpack")
+            await append(redis, mine(gateway.process_id, cancel(resting)))
+
+            async def is_cancelled() -> bool:
+                return await status_of(resting.order_id) == "cancelled"
+
+            async def is_mirrored() -> bool:
+                book = await read_mirror(redis, instruments[SYMBOL])
+                return book is not None and (book.sequence, book.bids) == (2, [])
+
+            await until(is_cancelled)
+            await until(is_mirrored)
+            assert await redis.xlen(dead_letters_key(0)) == 1
+            while time.monotonic() - started < 2 * settings.WORKER_HEARTBEAT_EXPIRY_SECONDS:
+                assert await redis.exists(heartbeat_key(0))
+                await asyncio.sleep(0.05)
+            await redis.config_set("maxmemory", "0")
+            (reply,) = await submit(mine(gateway.process_id, place("buy", 98, 4)))
+            assert document(reply)["status"] == "open"
+
+    run_scenario(scenario())
+
+
+def test_a_worker_starts_while_memory_is_full(
+    instruments: dict[str, TradedInstrument], memory: Redis
+) -> None:
+    async def scenario() -> None:
+        async with connect_redis() as redis:
+            async with live_worker() as gateway:
+                resting = mine(gateway.process_id, place("buy", 100, 4))
+                await submit(resting)
+            await redis.delete(*mirror_keys(0, SYMBOL))
+            await fill(redis)
+            async with live_worker():
+                assert (await read_mirror(redis, instruments[SYMBOL])) is not None
+                await append(redis, cancel(resting))
+
+                async def is_cancelled() -> bool:
+                    return await status_of(resting.order_id) == "cancelled"
+
+                await until(is_cancelled)
+
+    run_scenario(scenario())
+
+
+def large_book(instrument: TradedInstrument, levels: int) -> MarketBook:
+    market = MarketBook(instrument, OrderBook())
+    for number in range(levels):
+        side, price = (Side.BUY, 1_000 - number) if number % 2 else (Side.SELL, 1_001 + number)
+        market.book.process(PlaceOrder(f"{number}", "c", side, OrderType.LIMIT, price, 1))
+    return market
+
+
+def test_a_mirror_without_room_is_left_out_and_comes_back(
+    instruments: dict[str, TradedInstrument], memory: Redis, settings: Settings
+) -> None:
+    """Until then nothing of it is there, so that readers use the database."""
+    settings.MIRROR_LEVELS_PER_COMMAND = 10
+    settings.MIRROR_RETRY_SECONDS = 60.0
+
+    async def scenario() -> None:
+        async with connect_redis() as redis:
+            writer, market = MirrorWriter(redis), large_book(instruments[SYMBOL], 100)
+            writer.epoch = 1
+            await writer.rebuild(market)
+            assert await writer.is_current(market)
+            await fill(redis)
+            await writer.rebuild(market)
+            assert writer.is_given_up(SYMBOL)
+            assert await read_mirror(redis, instruments[SYMBOL]) is None
+            left = [key async for key in redis.scan_iter("exchange:*book*")]
+            assert left == [f"{mirror_keys(0, SYMBOL).sequence}:epoch".encode()]
+            await redis.config_set("maxmemory", "0")
+            settings.MIRROR_RETRY_SECONDS = 0.0
+            await writer.rebuild(market)
+            assert not writer.is_given_up(SYMBOL)
+            assert await writer.is_current(market)
+
+    asyncio.run(scenario())
+
+
+def test_readers_see_the_old_book_or_the_new_one_while_a_mirror_is_built(
+    instruments: dict[str, TradedInstrument], redis: Redis, settings: Settings
+) -> None:
+    settings.MIRROR_LEVELS_PER_COMMAND = 7
+    old, new = large_book(instruments[SYMBOL], 200), large_book(instruments[SYMBOL], 301)
+
+    async def scenario() -> None:
+        async with connect_redis() as client, connect_redis() as reader:
+            writer = MirrorWriter(client)
+            await writer.rebuild(old)
+            building = asyncio.create_task(writer.rebuild(new))
+            seen = []
+            while not building.done():
+                book = await read_mirror(reader, instruments[SYMBOL])
+                assert book is not None
+                seen.append((book.sequence, len(book.bids), len(book.asks)))
+            await building
+            assert set(seen) <= {(200, 100, 100), (301, 150, 151)}
+            assert len(seen) > 5
+            book = await read_mirror(reader, instruments[SYMBOL])
+            assert book is not None
+            assert (book.sequence, len(book.bids), len(book.asks)) == (301, 150, 151)
+            keys = [key.decode() async for key in reader.scan_iter("exchange:*book*")]
+            assert not [key for key in keys if "staged" in key or "build" in key]
+            for key in mirror_keys(0, SYMBOL):
+                assert await reader.ttl(key) == -1
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("lost", ["build", "level"])
+def test_a_build_that_redis_has_lost_a_part_of_is_never_shown(
+    instruments: dict[str, TradedInstrument], redis: Redis, settings: Settings, lost: str
+) -> None:
+    """As after a restart of Redis from an older state."""
+    settings.MIRROR_LEVELS_PER_COMMAND = 10
+    keys = mirror_keys(0, SYMBOL)
+
+    async def scenario() -> None:
+        async with connect_redis() as client:
+            writer = MirrorWriter(client)
+            market = large_book(instruments[SYMBOL], 100)
+            finish = writer._finish
+
+            async def lose_a_part(**arguments: Any) -> Any:
+                if lost == "build":
+                    await client.delete(f"{keys.sequence}:build")
+                else:
+                    await client.zpopmin(f"{keys.bids}:staged")
+                return await finish(**arguments)
+
+            writer._finish = lose_a_part  # type: ignore[assignment]
+            with pytest.raises(Exception, match="was lost while it was built"):
+                await writer.rebuild(market)
+            assert await read_mirror(client, instruments[SYMBOL]) is None
+            writer._finish = finish
+            await writer.rebuild(market)
+            assert await writer.is_current(market)
+
+    asyncio.run(scenario())
+
+
+def test_a_move_that_fails_half_way_is_not_read_and_mended(
+    instruments: dict[str, TradedInstrument], redis: Redis
+) -> None:
+    """A key that is something else must not keep anybody from cancelling."""
+
+    async def scenario() -> None:
+        async with connect_redis() as client, live_worker() as gateway:
+            resting = mine(gateway.process_id, place("buy", 100, 4))
+            await submit(resting)
+            bids = mirror_keys(0, SYMBOL).bids
+            await client.delete(bids)
+            await client.set(bids, "no sorted set")
+            (reply,) = await submit(mine(gateway.process_id, cancel(resting)))
+            assert reply.kind is ReplyKind.CANCELLED
+
+            async def is_mirrored() -> bool:
+                with contextlib.suppress(ResponseError):  # until it is rebuilt
+                    book = await read_mirror(client, instruments[SYMBOL])
+                    return book is not None and book.sequence == 2
+                return False
+
+            await until(is_mirrored)
+            assert await current_desk().inspect_books(0)
+            book = await read_book(instruments[SYMBOL])
+            stored = await asyncio.to_thread(read_book_from_database, instruments[SYMBOL])
+            assert book == stored
+
+    run_scenario(scenario())
+
+
+def test_the_flag_is_what_lets_the_heartbeat_pass(redis: Redis, memory: Redis) -> None:
+    """The control: the same command without it is denied."""
+    memory.config_set("maxmemory", "1")
+    with pytest.raises(OutOfMemoryError):
+        redis.set(heartbeat_key(0), "worker", px=1_000)
+    assert redis.eval(HEARTBEAT, 1, heartbeat_key(0), "worker", 1_000) == b"OK"

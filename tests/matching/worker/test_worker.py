@@ -1,0 +1,391 @@
+"""The worker on real servers: what it answers, what it sets aside, what it survives."""
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from pytest_django.fixtures import Settings
+
+from base.redis import connect_redis
+from base.times import parse_time
+from instruments.models import Instrument
+from matching.publish.publisher import Publisher
+from matching.recovery import load_books
+from matching.worker.partition_store import PartitionStore
+from orders.desk import current_desk
+from orders.messages import (
+    BookState,
+    Reply,
+    ReplyKind,
+    dead_letters_key,
+    stream_key,
+)
+from orders.models import Order
+from tests.engine.flows import SHAPES
+from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
+from tests.matching.partition import new_id, place, random_commands
+
+pytestmark = pytest.mark.usefixtures("instruments", "redis")
+
+
+def stored_books() -> dict[str, BookState]:
+    """What the worker must say of its books."""
+    return {
+        symbol: BookState(market.book.sequence, market.book.state_hash())
+        for symbol, market in load_books(0).items()
+    }
+
+
+def test_orders_of_one_batch_are_answered_as_they_stand_after_it() -> None:
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            return await submit(mine(to, place("sell", 100, 10)), mine(to, place("buy", 100, 4)))
+
+    maker, taker = map(document, run_scenario(scenario()))
+    assert taker["status"] == "filled"
+    assert [fill["liquidity"] for fill in taker["trades"]] == ["taker"]
+    assert maker["status"] in ("open", "partially_filled")  # open where they were two batches
+    assert Order.objects.get(order_id=maker["order_id"]).status == "partially_filled"
+
+
+POISON: dict[str, dict[str, Any]] = {
+    "an unknown side": {"side": "sideways"},
+    "an unknown type": {"type": "stop"},
+    "a quantity of zero": {"quantity_lots": 0},
+    "a limit order without a price": {"price_ticks": 0},
+    "a price beyond 64 bits": {"price_ticks": 2**63},
+    "an id that is not a UUID": {"order_id": "not-a-uuid"},
+    "a text that PostgreSQL can't hold": {"client_id": "nul\x00"},
+    "an instrument that is not there": {"instrument": "DOGE-USD"},
+}
+
+
+@pytest.mark.parametrize("what", POISON)
+def test_a_command_that_fails_is_answered_and_the_next_one_is_matched(what: str) -> None:
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            return await submit(
+                mine(to, place("sell", 100, 10)),
+                mine(to, place("sell", 101, 10), **POISON[what]),
+                mine(to, place("buy", 100, 4)),
+            )
+
+    first, poison, last = run_scenario(scenario())
+    assert poison.kind is ReplyKind.FAILED
+    assert poison.body
+    assert document(first)["status"] in ("open", "partially_filled")
+    assert document(last)["status"] == "filled"
+    assert Order.objects.count() == 2
+
+
+SLOW_ORDERS = """
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_id = 'slow')
+  EXECUTE FUNCTION sleep();
+"""
+NO_SLOW_ORDERS = "DROP TRIGGER slow ON orders_order; DROP FUNCTION sleep();"
+
+
+@contextlib.contextmanager
+def slow_orders() -> Iterator[None]:
+    """Those of the client `slow` take longer than the database allows."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW_ORDERS)
+        cursor.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
+            cursor.execute(NO_SLOW_ORDERS)
+
+
+def test_a_command_that_takes_the_database_too_long_is_answered_and_the_others_are_matched() -> None:
+    """Where the operator's PostgreSQL limits statements, a batch beyond that must not be tried again for ever."""
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            orders = [place("sell", 100 + number, 1) for number in range(3)]
+            return await submit(
+                *(mine(to, order) for order in orders[:2]), mine(to, orders[2], client_id="slow")
+            )
+
+    with slow_orders():
+        *others, slow = run_scenario(scenario())
+    assert slow.kind is ReplyKind.FAILED
+    assert [document(reply)["status"] for reply in others] == ["open", "open"]
+    assert Order.objects.count() == 2
+
+
+def test_an_order_id_that_was_used_is_refused() -> None:
+    """Resting, filled, and in the same batch."""
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            resting, filled = mine(to, place("sell", 100, 10)), mine(to, place("buy", 100, 4))
+            placed = await submit(resting, filled)
+            return (
+                placed
+                + await submit(resting)
+                + await submit(filled)
+                + await submit(mine(to, place("buy", 100, 1)))
+            )
+
+    replies = run_scenario(scenario())
+    kinds = [reply.kind for reply in replies]
+    assert kinds == [ReplyKind.PLACED] * 2 + [ReplyKind.FAILED] * 2 + [ReplyKind.PLACED]
+    assert sorted(Order.objects.values_list("status", flat=True)) == ["filled", "filled", "partially_filled"]
+
+
+def test_entries_that_are_no_commands_are_set_aside() -> None:
+    garbage = [{b"c": b"\xc1 no msgpack"}, {b"other": b"field"}, {b"c": b"\x92\xa5place\x01"}, {b"c": b""}]
+
+    async def scenario() -> tuple[list[Reply], list[Any], int]:
+        async with connect_redis() as redis:
+            await append(redis, *garbage)
+            async with live_worker() as gateway:
+                await append(redis, *garbage)
+                replies = await submit(mine(gateway.process_id, place("buy", 100, 4)))
+                aside: Any = await redis.xrange(dead_letters_key(0))
+                return replies, aside, await redis.xlen(stream_key(0))
+
+    replies, aside, waiting = run_scenario(scenario())
+    assert document(replies[0])["status"] == "open"
+    assert [fields[b"payload"] for _, fields in aside] == [fields.get(b"c", b"") for fields in garbage] * 2
+    assert all(fields[b"reason"] for _, fields in aside)
+    assert waiting == 0
+
+
+def test_a_key_is_used_once_in_a_batch_and_after_a_restart() -> None:
+    order = place("buy", 100, 4, idempotency_key="once")
+
+    async def scenario() -> list[Reply]:
+        replies = []
+        for _ in range(2):
+            async with live_worker() as gateway:
+                to = gateway.process_id
+                replies += await submit(*(mine(to, order, order_id=new_id()) for _ in range(3)))
+        return replies
+
+    first, *others = run_scenario(scenario())
+    placed = document(first)["order_id"]
+    assert {(reply.kind, reply.body.decode()) for reply in others} == {(ReplyKind.DUPLICATE, placed)}
+    assert str(Order.objects.get().order_id) == placed
+
+
+def test_what_waits_in_the_stream_is_matched_after_a_restart_once() -> None:
+    orders = [place("buy", 100 + number, 1) for number in range(20)]
+
+    async def scenario() -> dict[str, Any]:
+        async with connect_redis() as redis:
+            await append(redis, *map(command_fields, orders))
+            for _ in range(2):
+                async with live_worker():
+                    states = await current_desk().inspect_books(0)
+            return dict(states)
+
+    states = run_scenario(scenario())
+    assert states["BTC-USD"].sequence == len(orders) == Order.objects.count()
+
+
+def test_the_workers_books_are_the_databases() -> None:
+    commands = list(random_commands(SHAPES[0], seed=21, commands=500))
+
+    async def scenario() -> Any:
+        async with live_worker() as gateway:
+            to = gateway.process_id
+            await submit(*(mine(to, command) for command in commands))
+            return await current_desk().inspect_books(0)
+
+    states = run_scenario(scenario())
+    assert states == stored_books()
+    assert states["BTC-USD"].sequence > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.0, "a"), (60.0, "acde")], ids=["for no time", "for a while"]
+)
+def test_keys_are_looked_up_after_one_was_used_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: str
+) -> None:
+    """The book goes back to where it was, and is the database's in the end."""
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
+    looked_up: list[str | None] = []
+    find_keys = PartitionStore.find_keys
+
+    async def note(store: PartitionStore, keys: Any) -> Any:
+        looked_up.extend(key for _, key in keys)
+        return await find_keys(store, keys)
+
+    monkeypatch.setattr(PartitionStore, "find_keys", note)
+
+    async def scenario() -> tuple[list[Reply], dict[str, BookState]]:
+        async with live_worker() as gateway:
+            settings.WORKER_LOOK_UP_SECONDS = seconds
+            replies = [
+                await submit(mine(gateway.process_id, place(side, 100, 2, idempotency_key=key)))
+                for side, key in zip(("sell", *4 * ["buy"], "sell"), "abacde", strict=True)
+            ]
+            return [reply for (reply,) in replies], await current_desk().inspect_books(0)
+
+    replies, books = run_scenario(scenario())
+    assert [reply.kind for reply in replies] == [
+        *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.DUPLICATE),
+        *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.PLACED),
+    ]
+    assert "".join(key or "" for key in looked_up) == expected
+    assert Order.objects.count() == 5
+    assert books == stored_books()
+
+
+def test_a_key_that_another_partition_takes_meanwhile_is_found_too(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database refuses one key, and the other one once the first is looked up."""
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
+    find_keys = PartitionStore.find_keys
+    others = [uuid.uuid4(), uuid.uuid4()]
+
+    async def take_another(store: PartitionStore, keys: Any) -> Any:
+        found = await find_keys(store, keys)
+        if len(others) == 1:
+            await asyncio.to_thread(store_order, others.pop(), "b")
+        return found
+
+    monkeypatch.setattr(PartitionStore, "find_keys", take_another)
+
+    async def scenario() -> list[Reply]:
+        async with live_worker() as gateway:
+            await asyncio.to_thread(store_order, others.pop(), "a")
+            orders = [place("sell", 100, 1, client_id="two", idempotency_key=key) for key in "abc"]
+            return await submit(*(mine(gateway.process_id, order) for order in orders))
+
+    stored = dict(zip("ab", reversed(others), strict=True))
+    replies = run_scenario(scenario())
+    assert [reply.kind for reply in replies] == [ReplyKind.DUPLICATE, ReplyKind.DUPLICATE, ReplyKind.PLACED]
+    assert [reply.body.decode() for reply in replies[:2]] == [str(order_id) for order_id in stored.values()]
+
+
+def store_order(order_id: uuid.UUID, key: str) -> None:
+    """An order of client two, cancelled, as the worker of another partition would leave it."""
+    now = datetime.now(UTC)
+    Order.objects.create(
+        order_id=order_id,
+        client_id="two",
+        instrument_id=Instrument.objects.get(symbol="ETH-USD").pk,
+        side="buy",
+        type="limit",
+        price=1,
+        quantity=1,
+        status="cancelled",
+        reason="client_request",
+        idempotency_key=key,
+        sequence=1,
+        created_at=now,
+        updated_at=now,
+    )
+    connection.close()
+
+
+def test_times_go_back_with_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not with one that is put right by a little."""
+    ahead = [timedelta()]
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + ahead[-1]
+
+    monkeypatch.setattr("matching.worker.batch_clock.datetime", Clock)
+
+    async def scenario() -> list[datetime]:
+        async with live_worker() as gateway:
+            times = []
+            for minutes in (0.0, 0.01, 0.0, 180.0, 0.0):
+                ahead.append(timedelta(minutes=minutes))
+                (reply,) = await submit(mine(gateway.process_id, place("sell", 100, 1)))
+                times.append(parse_time(json.loads(reply.body)["created_at"]))
+            return times
+
+    first, later, same, far, back = run_scenario(scenario())
+    assert first < later <= same
+    assert timedelta(hours=2) < far - same
+    assert abs(back - same) < timedelta(minutes=1)
+
+
+def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> None:
+    """Sent again it would take the database too long, once; then its key is looked up."""
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
+
+    async def send(times: int) -> list[Reply]:
+        async with live_worker() as gateway:
+            settings.WORKER_LOOK_UP_SECONDS = 60.0  # from the first failure on
+            orders = [place("sell", 100, 1, client_id="slow", idempotency_key="k") for _ in range(times)]
+            return [reply for order in orders for reply in await submit(mine(gateway.process_id, order))]
+
+    (first,) = run_scenario(send(1))
+    settings.WORKER_LOOK_UP_SECONDS = 0.0
+    with slow_orders():
+        failed, found = run_scenario(send(2))
+    assert failed.kind is ReplyKind.FAILED
+    assert (found.kind, found.body.decode()) == (ReplyKind.DUPLICATE, first.request_id)
+
+
+def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a slow one the heartbeat renews it at once: half of it may be over."""
+    settings.WORKER_HEARTBEAT_SECONDS = 0.1
+    events: list[str] = []
+
+    def noted(cls: type, name: str) -> None:
+        call = getattr(cls, name)
+
+        async def note(*args: Any, **kwargs: Any) -> Any:
+            result = await call(*args, **kwargs)
+            events.append(name)
+            return result
+
+        monkeypatch.setattr(cls, name, note)
+
+    noted(PartitionStore, "commit")
+    noted(PartitionStore, "renew")
+    noted(Publisher, "heartbeat")
+
+    async def scenario() -> None:
+        async with live_worker() as gateway:
+            await submit(mine(gateway.process_id, place("buy", 100, 3)))
+            committed = events.index("commit")
+            while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+            assert "renew" in events[committed : events.index("heartbeat", committed)]
+
+    with slow_inserts(3 * settings.WORKER_HEARTBEAT_SECONDS):
+        run_scenario(scenario())
+
+
+@contextlib.contextmanager
+def slow_inserts(seconds: float) -> Iterator[None]:
+    """Statements that place orders take so long."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql"
+            f" AS 'BEGIN PERFORM pg_sleep({seconds:f}); RETURN NULL; END'"
+        )
+        cursor.execute("CREATE TRIGGER slow AFTER INSERT ON orders_order EXECUTE FUNCTION slow()")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION slow CASCADE")
