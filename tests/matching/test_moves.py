@@ -11,6 +11,7 @@ from django.db import connection
 from django.test import RequestFactory
 
 from instruments.models import Instrument
+from operators import admin  # noqa: F401 - registers the pages that a test looks up
 from operators.audit import Actor
 from operators.instruments import InstrumentError, delete_unused, move, set_status
 from operators.models import AuditRecord
