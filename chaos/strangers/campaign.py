@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chaos.strangers.attacks import Attack
-from chaos.strangers.followers import Followers
 from chaos.strangers.honest import Honest
 from chaos.strangers.prepare import prepare
+from chaos.strangers.subscribers import subscribe
 from chaos.strangers.verdict import CALM_AGAIN_SECONDS, Result, between, p95, refused
 from loadtools.exchange import OwnExchange
+from loadtools.tasks import run_beside
 
 MEMORY_SECONDS = 0.5
 ENDS_SECONDS_MAX = 15.0  # Additional time in which the attackers' process must end.
@@ -84,8 +85,11 @@ def _note_preparation(note: Callable[[str, int], None], needs: str, number: int,
 async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> Result:
     loop = asyncio.get_running_loop()
     memory: dict[str, float] = {}
-    async with Honest(exchange.target) as honest, Followers(exchange.target) as followers:
-        watching = asyncio.create_task(_watch_memory(exchange, memory))
+    async with (
+        Honest(exchange.target) as honest,
+        subscribe(exchange.target) as subscribers,
+        run_beside(_watch_memory(exchange, memory)),
+    ):
         started = loop.time()
         await asyncio.sleep(plan.before)
         struck = loop.time()
@@ -93,8 +97,6 @@ async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, fac
         ended = loop.time()
         await asyncio.sleep(plan.pause + plan.after)
         over = loop.time()
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
     during = between(honest.orders, struck + attack.excused_seconds, ended)
     largest = max(memory, key=lambda name: memory[name], default="")
     return Result(
@@ -107,7 +109,7 @@ async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, fac
         cancels_refused=refused(honest.cancels, "200"),
         orders_refused=refused(during, "201"),
         alive_max=max((sample.seconds for sample in honest.alive), default=float("inf")),
-        followers_lost=followers.lost,
+        subscribers_lost=subscribers.lost,
         largest_process=largest,
         largest_mib=memory.get(largest, 0.0),
         attackers=counts,

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from types import TracebackType
 
 from hosting.embedded.accounts import prepare_account, with_needed_capability
 from hosting.embedded.binaries import postgres_program, valkey_program
@@ -104,7 +103,5 @@ class EmbeddedServers:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
