@@ -15,6 +15,7 @@ from chaos.strangers.prepare import prepare
 from chaos.strangers.subscribers import subscribe
 from chaos.strangers.verdict import CALM_AGAIN_SECONDS, Result, between, p95, refused
 from loadtools.exchange import OwnExchange
+from loadtools.processes import mebibytes, part_of
 from loadtools.tasks import run_beside
 
 MEMORY_SECONDS = 0.5
@@ -47,15 +48,6 @@ def full_plan(seconds: float, scale: float) -> Plan:
 SHORT_PLAN = Plan(before=0.3, attack=1.0, after=0.3, scale=0.1, timed=False)
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = {  # By a word of the command line.
-    "valkey-server": "Valkey",
-    "run_matching": "worker",
-    "exchange_site": "API",
-    "daphne": "API",
-    "manage.py serve": "serve",
-    "postgres": "PostgreSQL",
-}
-KIB_PER_MIB = 1024
 PREPARED_PER_NOTE = 1_000
 
 
@@ -141,18 +133,14 @@ async def _run_attackers(
 async def _watch_memory(exchange: OwnExchange, memory: dict[str, float]) -> None:
     """Record the peak memory of each part's largest process: its PSS in MiB."""
     while True:
-        for name, mebibytes in await asyncio.to_thread(_process_mebibytes, exchange):
-            memory[name] = max(memory.get(name, 0.0), mebibytes)
+        for name, size in await asyncio.to_thread(_process_mebibytes, exchange):
+            memory[name] = max(memory.get(name, 0.0), size)
         await asyncio.sleep(MEMORY_SECONDS)
 
 
 def _process_mebibytes(exchange: OwnExchange) -> list[tuple[str, float]]:
     found = []
     for process in exchange.process_ids():
-        with contextlib.suppress(OSError, StopIteration):  # The process has ended.
-            command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            name = next((name for word, name in PARTS.items() if word in command), "others")
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            kibibytes = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-            found.append((name, kibibytes / KIB_PER_MIB))
+        with contextlib.suppress(OSError):  # The process has ended.
+            found.append((part_of(process), mebibytes(process)))
     return found
