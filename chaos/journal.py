@@ -18,8 +18,8 @@ class Fill(msgspec.Struct):
     liquidity: str
 
 
-class Order(msgspec.Struct):
-    """An order as clients see it."""
+class OrderState(msgspec.Struct):
+    """An order without its trades, as clients see it."""
 
     order_id: UUID
     client_id: str
@@ -31,6 +31,11 @@ class Order(msgspec.Struct):
     filled_quantity: Decimal
     status: str
     idempotency_key: str | None
+
+
+class Order(OrderState):
+    """An order as clients see it."""
+
     trades: list[Fill]
 
 

@@ -20,6 +20,7 @@ import psycopg
 
 from hosting.embedded.locations import Locations
 from hosting.embedded.privileges import child_setup
+from hosting.embedded.processes import command_line
 from loadtools.exchange import OwnExchange
 
 MANAGE_PY = Path(__file__).resolve().parents[1] / "manage.py"
@@ -138,7 +139,7 @@ class Parts:
     async def api(self) -> list[psutil.Process]:
         """Return the API's processes, with their supervisor first. Raises PartMissing."""
         master = await self._find_child("exchange_site.asgi:application")
-        return [master, *(child for child in master.children() if "spawn_main" in " ".join(child.cmdline()))]
+        return [master, *(child for child in master.children() if "spawn_main" in command_line(child.pid))]
 
     async def valkey(self) -> psutil.Process:
         """Return Valkey's process. Raises PartMissing."""
@@ -164,7 +165,7 @@ class Parts:
 
     async def _find_child(self, word: str) -> psutil.Process:
         async def look() -> psutil.Process | None:
-            return next((child for child in self._children() if word in _command_line(child)), None)
+            return next((child for child in self._children() if word in command_line(child.pid)), None)
 
         return await until(look, f"{word} runs")
 
@@ -173,7 +174,7 @@ class Parts:
 
     def _running_workers(self) -> list[psutil.Process]:
         ours = [psutil.Process(self._standby.pid)] if self._standby and self._standby.poll() is None else []
-        return [*ours, *(child for child in self._children() if "run_matching" in _command_line(child))]
+        return [*ours, *(child for child in self._children() if "run_matching" in command_line(child.pid))]
 
     def _worker_of(self, epoch: int) -> int | None:
         with self.exchange.log.open("rb") as log:
@@ -204,11 +205,3 @@ class Parts:
             await asyncio.sleep(STANDBY_POLL_SECONDS)
             if self._standby is None or self._standby.poll() is not None:
                 self._start_standby()
-
-
-def _command_line(process: psutil.Process) -> str:
-    """Return a process's command line. Empty if the process has ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""

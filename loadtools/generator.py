@@ -43,7 +43,7 @@ class Plan:
     duration_seconds: float
     rate_per_second: float | None
     connections: int
-    answer_timeout_seconds: float = 10.0
+    answer_timeout_seconds: float = 10.0  # Longer than the exchange needs to answer 504.
     connect_timeout_seconds: float = 5.0
 
     @classmethod
@@ -77,10 +77,6 @@ class LoadResult:
         return self.right + self.errors.total()
 
 
-def _no_progress(outcome: LoadResult) -> None:
-    pass
-
-
 class LoadGenerator:
     """One run of a plan. Call `run` once."""
 
@@ -90,7 +86,7 @@ class LoadGenerator:
         plan: Plan,
         requests: Iterator[bytes],
         judge: Judge,
-        on_progress: Callable[[LoadResult], None] = _no_progress,
+        on_progress: Callable[[LoadResult], None] = lambda outcome: None,
     ) -> None:
         self._target = target
         self._plan = plan
