@@ -33,7 +33,7 @@ CONNECT_SECONDS_MAX = 5
 
 Found = TypeVar("Found")
 
-_LOADED = re.compile(rb" (\d+) matching\.worker: partition \d+: epoch (\d+),")
+_LOADED = re.compile(rb" (\d+) matching\.worker\.live_books: partition \d+: epoch (\d+),")
 _EPOCH = "SELECT epoch FROM matching_checkpoint WHERE partition = %s"
 _WAITING = """
 SELECT count(*) FROM pg_stat_activity AS session JOIN matching_checkpoint AS held ON held.partition = %s
