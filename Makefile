@@ -72,7 +72,6 @@ bench: $(dev_stamp)
 	@$(python) -m benchmarks.http
 	@$(python) -m benchmarks.recovery
 	@$(python) -m benchmarks.growth
-	@$(python) -m benchmarks.memory
 
 profile: $(dev_stamp)
 	@exec $(python) -m benchmarks.profile

@@ -17,7 +17,6 @@ import sys
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -27,9 +26,9 @@ from benchmarks.report import print_heading
 from loadtools.arguments import whole_number
 from loadtools.connection import Caller
 from loadtools.exchange import own_exchange
+from loadtools.tasks import run_beside
 from loadtools.wire import Response, Target, encode_post
 
-SECONDS_MAX = 10.0  # Time for connecting, and for an answer.
 WARM_UP_PAIRS = 50
 ORDER = {
     "client_id": "canceller",
@@ -88,8 +87,8 @@ async def measure(target: Target, pairs: int, strangers: int) -> Medians:
     """Measure alternating orders and cancels on one connection."""
     orders: list[float] = []
     cancels: list[float] = []
-    caller = open_caller(target)
-    async with crowd(target, strangers):
+    caller = Caller(target)
+    async with run_beside(*(cancel_unknown(target, number) for number in range(strangers))):
         for _ in range(pairs):
             placed = await timed(caller, encode_post(target, "/orders", json.dumps(ORDER).encode()), orders)
             check(placed, 201)
@@ -99,10 +98,6 @@ async def measure(target: Target, pairs: int, strangers: int) -> Medians:
     return Medians(
         statistics.median(orders), statistics.median(cancels), statistics.quantiles(cancels, n=20)[-1]
     )
-
-
-def open_caller(target: Target) -> Caller:
-    return Caller(target, connect_timeout_seconds=SECONDS_MAX, answer_timeout_seconds=SECONDS_MAX)
 
 
 async def timed(caller: Caller, request: bytes, milliseconds: list[float]) -> Response:
@@ -117,28 +112,14 @@ def check(response: Response, status: int) -> None:
         sys.exit(f"answered {response.status}, expected {status}: {response.body[:300]!r}")
 
 
-@contextlib.asynccontextmanager
-async def crowd(target: Target, strangers: int) -> AsyncIterator[None]:
-    """Run connections that cancel unknown orders during the block."""
-    tasks = [asyncio.create_task(cancel_unknown(target, number)) for number in range(strangers)]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
 async def cancel_unknown(target: Target, number: int) -> None:
-    caller = open_caller(target)
-    try:
+    """Cancel unknown orders until cancelled."""
+    with contextlib.closing(Caller(target)) as caller:
         for _ in itertools.count():
             order_id = str(uuid.uuid4())
             if number % 2:
                 order_id = order_id[:-3] + "001"  # Like an order of the first instrument.
             await caller.call(encode_post(target, f"/orders/{order_id}/cancel", b"{}"))
-    finally:
-        caller.close()
 
 
 if __name__ == "__main__":

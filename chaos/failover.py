@@ -8,13 +8,11 @@ answered it. Exits with 1 if the time exceeds its target or if a promise was bro
 import asyncio
 import signal
 import sys
-from argparse import ArgumentParser
-from pathlib import Path
 from typing import NamedTuple
 
 from chaos.campaign import Campaign, Market
 from chaos.probe import RECOVERY_SECONDS_MAX, NotRecovered
-from chaos.stage import RATE_MAX, RESULTS, SEED_MAX, perform
+from chaos.stage import option_parser, perform
 from loadtools.arguments import whole_number
 
 REPETITIONS_MAX = 100
@@ -37,16 +35,11 @@ WORKER_FAULTS = (
 
 
 def main() -> int:
-    parser = ArgumentParser(
+    parser = option_parser(
         prog="chaos.failover", description="Measure how long a standby takes to take over."
     )
     repetitions = whole_number(1, REPETITIONS_MAX)
     parser.add_argument("--repetitions", type=repetitions, default=5, help="of each (default: 5)")
-    parser.add_argument(
-        "--rate", type=whole_number(1, RATE_MAX), default=300, help="requests/s (default: 300)"
-    )
-    parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
     options = parser.parse_args()
     faults = [fault for fault in WORKER_FAULTS for _ in range(options.repetitions)]
 
@@ -62,9 +55,7 @@ def main() -> int:
         name="failover",
         title=f"Failover of the matching worker, {options.rate} requests/s",
         length=len(faults),
-        rate=options.rate,
-        seed=options.seed,
-        results=options.results,
+        options=options,
         targets={fault.name: fault.target_seconds for fault in WORKER_FAULTS},
     )
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from uuid import UUID
 
@@ -19,8 +18,8 @@ class Fill(msgspec.Struct):
     liquidity: str
 
 
-class Order(msgspec.Struct):
-    """An order as clients see it."""
+class OrderState(msgspec.Struct):
+    """An order without its trades, as clients see it."""
 
     order_id: UUID
     client_id: str
@@ -32,6 +31,11 @@ class Order(msgspec.Struct):
     filled_quantity: Decimal
     status: str
     idempotency_key: str | None
+
+
+class Order(OrderState):
+    """An order as clients see it."""
+
     trades: list[Fill]
 
 
@@ -91,9 +95,7 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._file.close()
 
     def write(self, entry: Entry) -> None:

@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 import psutil
@@ -21,6 +20,7 @@ import psycopg
 
 from hosting.embedded.locations import Locations
 from hosting.embedded.privileges import child_setup
+from hosting.embedded.processes import command_line
 from loadtools.exchange import OwnExchange
 
 MANAGE_PY = Path(__file__).resolve().parents[1] / "manage.py"
@@ -33,7 +33,7 @@ CONNECT_SECONDS_MAX = 5
 
 Found = TypeVar("Found")
 
-_LOADED = re.compile(rb" (\d+) matching\.worker: partition \d+: epoch (\d+),")
+_LOADED = re.compile(rb" (\d+) matching\.worker\.live_books: partition \d+: epoch (\d+),")
 _EPOCH = "SELECT epoch FROM matching_checkpoint WHERE partition = %s"
 _WAITING = """
 SELECT count(*) FROM pg_stat_activity AS session JOIN matching_checkpoint AS held ON held.partition = %s
@@ -86,9 +86,7 @@ class Parts:
         self._keeping = asyncio.create_task(self._keep_standby())
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
@@ -141,7 +139,7 @@ class Parts:
     async def api(self) -> list[psutil.Process]:
         """Return the API's processes, with their supervisor first. Raises PartMissing."""
         master = await self._find_child("exchange_site.asgi:application")
-        return [master, *(child for child in master.children() if "spawn_main" in " ".join(child.cmdline()))]
+        return [master, *(child for child in master.children() if "spawn_main" in command_line(child.pid))]
 
     async def valkey(self) -> psutil.Process:
         """Return Valkey's process. Raises PartMissing."""
@@ -167,7 +165,7 @@ class Parts:
 
     async def _find_child(self, word: str) -> psutil.Process:
         async def look() -> psutil.Process | None:
-            return next((child for child in self._children() if word in _command_line(child)), None)
+            return next((child for child in self._children() if word in command_line(child.pid)), None)
 
         return await until(look, f"{word} runs")
 
@@ -176,7 +174,7 @@ class Parts:
 
     def _running_workers(self) -> list[psutil.Process]:
         ours = [psutil.Process(self._standby.pid)] if self._standby and self._standby.poll() is None else []
-        return [*ours, *(child for child in self._children() if "run_matching" in _command_line(child))]
+        return [*ours, *(child for child in self._children() if "run_matching" in command_line(child.pid))]
 
     def _worker_of(self, epoch: int) -> int | None:
         with self.exchange.log.open("rb") as log:
@@ -207,11 +205,3 @@ class Parts:
             await asyncio.sleep(STANDBY_POLL_SECONDS)
             if self._standby is None or self._standby.poll() is not None:
                 self._start_standby()
-
-
-def _command_line(process: psutil.Process) -> str:
-    """Return a process's command line. Empty if the process has ended."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""

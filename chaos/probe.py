@@ -2,8 +2,7 @@
 
 import asyncio
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -26,7 +25,7 @@ class NotRecovered(RuntimeError):
 
 
 class Probe:
-    """Sends requests on its own connection. Also a context manager."""
+    """Sends requests on its own connection."""
 
     def __init__(self, target: Target, client_log: ClientLog) -> None:
         self._target = target
@@ -35,12 +34,7 @@ class Probe:
             target, connect_timeout_seconds=CONNECT_SECONDS_MAX, answer_timeout_seconds=ANSWER_SECONDS_MAX
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._caller.close()
 
     async def recovered(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import signal
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +17,13 @@ from rich.console import Console
 from chaos.campaign import Campaign
 from chaos.parts import MANAGE_PY
 from chaos.report import Report
-from chaos.streams import LISTENERS
+from chaos.streams import SUBSCRIBERS, SUBSCRIBERS_MAX
 from hosting.embedded.locations import Locations
 from hosting.embedded.privileges import child_setup
+from loadtools.arguments import whole_number
 from loadtools.exchange import StartError, own_exchange
 from loadtools.progress import Bar, progress_bar
+from loadtools.tasks import run_beside
 
 API_PROCESSES = 2
 VARIABLES = {
@@ -38,29 +41,45 @@ SEED_MAX = 2**32
 Run = Callable[[Campaign], Coroutine[None, None, None]]
 
 
+def option_parser(*, prog: str, description: str) -> ArgumentParser:
+    """Return a parser of the options that all runs have."""
+    parser = ArgumentParser(prog=prog, description=description)
+    parser.add_argument(
+        "--rate", type=whole_number(1, RATE_MAX), default=300, help="requests/s (default: 300)"
+    )
+    parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
+    parser.add_argument(
+        "--subscribers",
+        type=whole_number(1, SUBSCRIBERS_MAX),
+        default=SUBSCRIBERS,
+        help=f"stream clients that keep their own books (default: {SUBSCRIBERS})",
+    )
+    return parser
+
+
 def perform(
     run: Run,
     *,
     name: str,
     title: str,
     length: float,
-    rate: int,
-    seed: int,
-    results: Path,
-    listeners: int = LISTENERS,
+    options: Namespace,
     targets: dict[str, float] | None = None,
 ) -> int:
     """Start an exchange, run against it, print and save the report. Return the exit status.
 
-    `length` is the final value of `Campaign.done`. `targets` are the report's. The report is a
-    folder in `results`. If a promise was broken, the folder also has the exchange's logs and the
-    journal.
+    `length` is the final value of `Campaign.done`. `options` are those of `option_parser`.
+    `targets` are the report's. The report is a folder in `--results`. If a promise was broken, the
+    folder also has the exchange's logs and the journal.
     """
-    folder = results / f"{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
+    folder = options.results / f"{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
     prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
     try:
         with own_exchange(MANAGE_PY, prepare_child, VARIABLES) as exchange:
-            campaign = Campaign(exchange, rate=rate, seed=seed, listeners=listeners)
+            campaign = Campaign(
+                exchange, rate=options.rate, seed=options.seed, subscribers=options.subscribers
+            )
             try:
                 with progress_bar(name, round(length)) as bar:
                     asyncio.run(_run_and_show(run, campaign, bar))
@@ -89,11 +108,8 @@ async def _run_and_show(run: Run, campaign: Campaign, bar: Bar) -> None:
             bar.show(round(campaign.done), campaign.now)
             await asyncio.sleep(SHOW_SECONDS)
 
-    showing = asyncio.create_task(show_forever())
-    try:
+    async with run_beside(show_forever()):
         await run(campaign)
-    finally:
-        showing.cancel()
 
 
 def _keep_evidence(campaign: Campaign, folder: Path) -> Path:

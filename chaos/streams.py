@@ -5,8 +5,8 @@ They connect again after each lost connection.
 
 import asyncio
 import contextlib
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,11 +17,13 @@ from chaos.breaches import Kind
 from chaos.client_log import ClientLog
 from chaos.journal import Printed
 from chaos.probe import Probe, decode_json
+from chaos.traffic import MIDDLE_PRICES
+from loadtools.local_book import BookError, LocalBook
+from loadtools.tasks import run_beside
 from loadtools.wire import Target
-from tests.contract.stream import LocalBook
 
-LISTENERS = 2
-LISTENERS_MAX = 100
+SUBSCRIBERS = 2
+SUBSCRIBERS_MAX = 100
 RECONNECT_SECONDS = 0.2
 OPEN_SECONDS_MAX = 5.0
 # Time in which local books must equal the exchange's once trading has ended.
@@ -30,13 +32,12 @@ AGREE_POLL_SECONDS = 0.1
 LEVELS_MAX = 1_000  # The limit of GET /orderbook.
 
 
-class Listener:
-    """Follows books and trades of some instruments."""
+class Subscriber:
+    """Follows books and trades of the traffic's instruments."""
 
-    def __init__(self, target: Target, symbols: list[str], client_log: ClientLog) -> None:
+    def __init__(self, target: Target, client_log: ClientLog) -> None:
         self.books: dict[str, LocalBook] = {}  # Books without a gap since their snapshot.
         self._url = f"ws://{target.authority}/stream"
-        self._symbols = symbols
         self._client_log = client_log
 
     async def run(self) -> None:
@@ -54,7 +55,7 @@ class Listener:
     async def _follow(self, connection: ClientConnection) -> None:
         """Handle messages until the connection ends or the subscription is refused."""
         newest: dict[str, int] = {}  # Latest sequence on this connection, by symbol.
-        await self._subscribe(connection, self._symbols)
+        await self._subscribe(connection, list(MIDDLE_PRICES))
         async for text in connection:
             message = decode_json(text)
             match message["type"]:
@@ -79,7 +80,7 @@ class Listener:
     def _start_book(self, snapshot: Any) -> None:
         try:
             self.books[snapshot["instrument"]] = LocalBook(snapshot)
-        except AssertionError as error:
+        except BookError as error:
             self._client_log.breaches.add(Kind.STREAM, f"{snapshot['instrument']}: snapshot: {error}")
         self._client_log.counts["checksums"] += 1
 
@@ -96,7 +97,7 @@ class Listener:
             return False
         try:
             book.apply(delta)
-        except AssertionError as error:
+        except BookError as error:
             self._client_log.breaches.add(Kind.STREAM, f"{delta['instrument']}: delta: {error}")
         self._client_log.counts["checksums"] += 1
         return True
@@ -110,58 +111,44 @@ class Listener:
         newest[symbol] = sequence
 
 
-class Listeners:
-    """Runs `count` listeners during the block."""
-
-    def __init__(self, target: Target, symbols: list[str], client_log: ClientLog, count: int) -> None:
-        self._symbols = symbols
-        self._client_log = client_log
-        self._listeners = [Listener(target, symbols, client_log) for _ in range(count)]
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(listener.run()) for listener in self._listeners]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def compare(self, probe: Probe) -> None:
-        """Wait until every local book equals GET /orderbook. If one never does, that is a breach.
-
-        Raises the exception of a failed listener.
-        """
-        for symbol in self._symbols:
-            for number, listener in enumerate(self._listeners):
-                different = "nothing was compared"
-                try:
-                    async with asyncio.timeout(AGREE_SECONDS_MAX):
-                        while True:
-                            different = await self._difference(listener, symbol, probe)
-                            if not different:
-                                break
-                            await asyncio.sleep(AGREE_POLL_SECONDS)
-                except TimeoutError:
-                    self._client_log.breaches.add(Kind.STREAM, f"listener {number}, {symbol}: {different}")
-        for task in self._tasks:
+@contextlib.asynccontextmanager
+async def subscribe(target: Target, client_log: ClientLog, count: int) -> AsyncIterator[Sequence[Subscriber]]:
+    """Run `count` subscribers during the block. Raises the exception of a failed one at its end."""
+    subscribers = [Subscriber(target, client_log) for _ in range(count)]
+    async with run_beside(*(subscriber.run() for subscriber in subscribers)) as tasks:
+        yield subscribers
+        for task in tasks:
             if task.done():
                 task.result()
 
-    async def _difference(self, listener: Listener, symbol: str, probe: Probe) -> str:
-        """Return the difference between a local book and GET /orderbook, or "" if they are equal."""
-        try:
-            shown = await probe.get(f"/orderbook?instrument={symbol}&levels={LEVELS_MAX}")
-        except (ConnectionError, TimeoutError) as error:
-            return f"GET /orderbook: {error}"
-        book = listener.books.get(symbol)
-        if book is None:
-            return "no local book"
-        if book.sequence != shown["sequence"]:
-            return f"sequence {book.sequence} here, {shown['sequence']} in GET /orderbook"
-        if book.levels() != LocalBook(shown).levels():
-            return f"other levels at sequence {book.sequence}: {book.levels()}"
-        return ""
+
+async def compare_books(subscribers: Sequence[Subscriber], probe: Probe, client_log: ClientLog) -> None:
+    """Wait until every local book equals GET /orderbook. If one never does, that is a breach."""
+    for symbol in MIDDLE_PRICES:
+        for number, subscriber in enumerate(subscribers):
+            different = "nothing was compared"
+            try:
+                async with asyncio.timeout(AGREE_SECONDS_MAX):
+                    while True:
+                        different = await _difference(subscriber, symbol, probe)
+                        if not different:
+                            break
+                        await asyncio.sleep(AGREE_POLL_SECONDS)
+            except TimeoutError:
+                client_log.breaches.add(Kind.STREAM, f"subscriber {number}, {symbol}: {different}")
+
+
+async def _difference(subscriber: Subscriber, symbol: str, probe: Probe) -> str:
+    """Return the difference between a local book and GET /orderbook, or "" if they are equal."""
+    try:
+        shown = await probe.get(f"/orderbook?instrument={symbol}&levels={LEVELS_MAX}")
+    except (ConnectionError, TimeoutError) as error:
+        return f"GET /orderbook: {error}"
+    book = subscriber.books.get(symbol)
+    if book is None:
+        return "no local book"
+    if book.sequence != shown["sequence"]:
+        return f"sequence {book.sequence} here, {shown['sequence']} in GET /orderbook"
+    if book.levels() != LocalBook(shown).levels():
+        return f"other levels at sequence {book.sequence}: {book.levels()}"
+    return ""

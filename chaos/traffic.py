@@ -9,9 +9,10 @@
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from random import Random
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -20,10 +21,10 @@ from chaos.breaches import Kind
 from chaos.client_log import ClientLog
 from chaos.journal import Order
 from loadtools.connection import Caller, ConnectError
+from loadtools.tasks import run_beside
 from loadtools.wire import Target, encode_post
 
 REQUESTS_PER_CLIENT_AND_SECOND = 5
-CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
 FINISH_SECONDS_MAX = 60.0  # Time for open requests at the end, when the exchange is healthy again.
 
@@ -65,14 +66,7 @@ class Trader:
         self._interval_seconds = 1 / rate
         self._target = target
         self._client_log = client_log
-        self._callers = [
-            Caller(
-                target,
-                connect_timeout_seconds=CONNECT_SECONDS_MAX,
-                answer_timeout_seconds=ANSWER_SECONDS_MAX,
-            )
-            for _ in range(2)
-        ]
+        self._callers = [Caller(target, answer_timeout_seconds=ANSWER_SECONDS_MAX) for _ in range(2)]
         self._resting: deque[UUID] = deque(maxlen=RESTING_MAX)
         self._orders = 0
         self._due = 0.0
@@ -197,7 +191,7 @@ class Trader:
 
 
 class Traffic:
-    """Runs enough clients during the block to send `rate` requests per second in all."""
+    """Enough clients to send `rate` requests per second in all."""
 
     def __init__(self, target: Target, *, rate: int, seed: int, client_log: ClientLog) -> None:
         self._client_log = client_log
@@ -208,16 +202,11 @@ class Traffic:
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> Self:
-        self._tasks = [asyncio.create_task(trader.run()) for trader in self._traders]
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Run the clients during the block."""
+        async with run_beside(*(trader.run() for trader in self._traders)) as self._tasks:
+            yield
 
     async def finish(self) -> None:
         """Stop the clients, and wait until they know the results of all their requests."""

@@ -329,9 +329,5 @@ LOAD_TEST_CONNECTIONS = 128
 # Requests of one run. The final look-up of their orders takes 150 bytes of memory for each.
 LOAD_TEST_REQUESTS_MAX = 10_000_000
 LOAD_CONNECTIONS_MAX = 1_000
-LOAD_CONNECT_TIMEOUT_SECONDS = 5.0
-LOAD_ANSWER_TIMEOUT_SECONDS = 10.0  # Longer than the exchange needs to answer 504.
 FIXTURE_ORDERS_MAX = 10_000_000
 FIXTURE_CONNECTIONS = 32
-FIXTURE_ATTEMPTS_MAX = 20  # Attempts to place one order.
-FIXTURE_RETRY_AFTER_SECONDS_MAX = 60

@@ -175,8 +175,8 @@ AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
 
 UNFOLD = {
-    "SITE_TITLE": "Exchange",
-    "SITE_HEADER": "Exchange",
+    "SITE_TITLE": "Tradepost",
+    "SITE_HEADER": "Tradepost",
     "SITE_SUBHEADER": "Operations",
     "SITE_SYMBOL": "candlestick_chart",
     "SITE_URL": None,
@@ -216,7 +216,7 @@ REST_FRAMEWORK = {
 }
 
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Exchange",
+    "TITLE": "Tradepost",
     "DESCRIPTION": "Orders in over REST, matched by price-time priority, committed before they are acknowledged.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,

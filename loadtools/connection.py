@@ -107,7 +107,7 @@ class Caller:
     """Sends a request and waits for its answer. Connects if it has no connection."""
 
     def __init__(
-        self, target: Target, *, connect_timeout_seconds: float, answer_timeout_seconds: float
+        self, target: Target, *, connect_timeout_seconds: float = 5.0, answer_timeout_seconds: float = 30.0
     ) -> None:
         self._target = target
         self._connect_timeout_seconds = connect_timeout_seconds

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtools.processor import process_ticks, processor_seconds
+from loadtools.processes import process_ticks, processor_seconds
 from loadtools.wire import Target
 
 HEALTH_TIMEOUT_SECONDS = 5.0

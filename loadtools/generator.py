@@ -20,6 +20,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
 from loadtools.connection import ConnectError, Connection, connect
 from loadtools.wire import Response, Target
@@ -42,8 +43,18 @@ class Plan:
     duration_seconds: float
     rate_per_second: float | None
     connections: int
-    answer_timeout_seconds: float
-    connect_timeout_seconds: float
+    answer_timeout_seconds: float = 10.0  # Longer than the exchange needs to answer 504.
+    connect_timeout_seconds: float = 5.0
+
+    @classmethod
+    def open_loop(cls, rate: int, seconds: int, *, connections: int = 32) -> Self:
+        """Return a plan of so many requests per second."""
+        return cls(
+            requests=rate * seconds,
+            duration_seconds=seconds,
+            rate_per_second=float(rate),
+            connections=connections,
+        )
 
 
 @dataclass(slots=True)
@@ -66,10 +77,6 @@ class LoadResult:
         return self.right + self.errors.total()
 
 
-def _no_progress(outcome: LoadResult) -> None:
-    pass
-
-
 class LoadGenerator:
     """One run of a plan. Call `run` once."""
 
@@ -79,7 +86,7 @@ class LoadGenerator:
         plan: Plan,
         requests: Iterator[bytes],
         judge: Judge,
-        on_progress: Callable[[LoadResult], None] = _no_progress,
+        on_progress: Callable[[LoadResult], None] = lambda outcome: None,
     ) -> None:
         self._target = target
         self._plan = plan

@@ -98,9 +98,9 @@ def run_load(
     *,
     target: Target,
     plan: Plan,
-    seed: int,
-    servers_processor_seconds: Callable[[], float | None],
-    on_progress: Callable[[LoadResult], None],
+    seed: int = 1,
+    servers_processor_seconds: Callable[[], float | None] = lambda: None,
+    on_progress: Callable[[LoadResult], None] = lambda outcome: None,
 ) -> LoadRun:
     """Send the mix of orders. Raises `ConnectError` if the target can't be reached."""
     # The keys must be new, because the exchange answers a known key with the old order.

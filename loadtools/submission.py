@@ -25,10 +25,10 @@ class SubmissionLimits:
     """Limits. `attempts` counts all attempts of one order, including the first."""
 
     connections: int
-    attempts: int
-    retry_after_seconds_max: float
-    answer_timeout_seconds: float
-    connect_timeout_seconds: float
+    attempts: int = 20
+    retry_after_seconds_max: float = 60.0
+    answer_timeout_seconds: float = 10.0  # Longer than the exchange needs to answer 504.
+    connect_timeout_seconds: float = 5.0
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The parts of HTTP/1.1 that a load generator needs: encoding requests, and parsing responses.
+"""The parts of HTTP/1.1 that a load generator needs: encoding requests, and responses from llhttp.
 
 A general client takes 200 microseconds or more per request. On a shared machine the server under
 test would lack this time. Known limits: bodies need Content-Length (no chunked transfer), no TLS,
@@ -8,6 +8,8 @@ no redirects.
 import ipaddress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import httptools
 
 HEAD_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 4 * 1024 * 1024
@@ -74,93 +76,70 @@ def encode_get(target: Target, path: str) -> bytes:
 
 
 class Response:
-    """One answer. `head` is the status line and the headers in lower case."""
+    """One answer. The names of its headers are in lower case."""
 
-    __slots__ = ("body", "head", "status")
+    __slots__ = ("_headers", "body", "closes", "status")
 
-    def __init__(self, status: int, head: bytes, body: bytes) -> None:
+    def __init__(self, status: int, headers: dict[bytes, bytes], body: bytes, *, closes: bool) -> None:
         self.status = status
-        self.head = head
         self.body = body
+        self.closes = closes  # Whether the peer closes the connection after this answer.
+        self._headers = headers
 
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
 
-    @property
-    def closes(self) -> bool:
-        """Whether the peer closes the connection after this answer."""
-        return b"\r\nconnection: close" in self.head
-
     def header(self, name: str) -> str | None:
-        return _header(self.head, name.lower().encode("ascii"))
+        value = self._headers.get(name.lower().encode("ascii"))
+        return None if value is None else value.decode("latin-1")
 
 
 class ResponseParser:
-    """Splits the bytes of one connection into responses. Keeps an incomplete response."""
+    """Splits the bytes of one connection into responses, with llhttp."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_body", "_head_bytes", "_headers", "_llhttp", "_responses")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._llhttp = httptools.HttpResponseParser(self)
+        self._responses: list[Response] = []
+        self._headers: dict[bytes, bytes] = {}
+        self._head_bytes = 0  # Received bytes of an incomplete head.
+        self._body = b""
 
     def feed(self, data: bytes) -> list[Response]:
         """Return the responses that these bytes complete, in order.
 
         Raises `ResponseError` if the bytes can't be a response. The connection can't be used then.
         """
-        if self._rest:
-            data = self._rest + data
-        responses = []
-        position = 0
-        while position < len(data):
-            taken = _take_response(data, position)
-            if taken is None:
-                break
-            response, position = taken
-            responses.append(response)
-        self._rest = data[position:] if position else data
+        self._head_bytes += len(data)
+        try:
+            self._llhttp.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise ResponseError(f"{error.__context__ or error}: {data[:40]!r}") from None
+        if self._head_bytes > HEAD_BYTES_MAX:
+            raise ResponseError(f"the response's head is longer than {HEAD_BYTES_MAX} bytes")
+        responses, self._responses = self._responses, []
         return responses
 
+    # Called by llhttp
 
-def _take_response(data: bytes, position: int) -> tuple[Response, int] | None:
-    """Return the response at `position` and its end. None if it is incomplete."""
-    head_end = data.find(b"\r\n\r\n", position)
-    start = data[position : position + 9]
-    if not (b"HTTP/1.1 ".startswith(start) or b"HTTP/1.0 ".startswith(start)):
-        raise ResponseError(f"not an HTTP response: {data[position : position + 40]!r}")
-    if head_end < 0:
-        if len(data) - position > HEAD_BYTES_MAX:
-            raise ResponseError(f"the response's head is longer than {HEAD_BYTES_MAX} bytes")
-        return None
-    head = data[position:head_end].lower()
-    digits = head[9:12]
-    if not digits.isdigit():
-        raise ResponseError(f"no status in {head[:40]!r}")
-    status = int(digits)
-    body_start = head_end + 4
-    body_end = body_start + _content_length(head, status)
-    if body_end > len(data):
-        return None
-    return Response(status, head, data[body_start:body_end]), body_end
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
 
+    def on_headers_complete(self) -> None:
+        status, length = self._llhttp.get_status_code(), self._headers.get(b"content-length")
+        if length is None and status not in STATUSES_WITHOUT_BODY:
+            raise ResponseError("a response without Content-Length")
+        if length is not None and int(length) > BODY_BYTES_MAX:
+            raise ResponseError(f"Content-Length {int(length)} is more than {BODY_BYTES_MAX}")
 
-def _content_length(head: bytes, status: int) -> int:
-    text = _header(head, b"content-length")
-    if text is None:
-        if status in STATUSES_WITHOUT_BODY:
-            return 0
-        raise ResponseError(f"a response without Content-Length: {head[:80]!r}")
-    if not text.isdigit() or int(text) > BODY_BYTES_MAX:
-        raise ResponseError(f"Content-Length {text!r} is not a number up to {BODY_BYTES_MAX}")
-    return int(text)
+    def on_body(self, part: bytes) -> None:
+        self._body += part
+        self._head_bytes = 0
 
-
-def _header(head: bytes, name: bytes) -> str | None:
-    """Return a header's value. The head must be in lower case."""
-    start = head.find(b"\r\n" + name + b":")
-    if start < 0:
-        return None
-    start += len(name) + 3
-    end = head.find(b"\r\n", start)
-    return head[start : end if end >= 0 else len(head)].strip().decode("latin-1")
+    def on_message_complete(self) -> None:
+        closes = not self._llhttp.should_keep_alive()
+        status = self._llhttp.get_status_code()
+        self._responses.append(Response(status, self._headers, self._body, closes=closes))
+        self._headers, self._body, self._head_bytes = {}, b"", 0

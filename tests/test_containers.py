@@ -214,7 +214,7 @@ def test_services_have_bounds(name: str) -> None:
 
 
 def test_what_is_built_once_has_one_name() -> None:
-    assert {SERVICES[name]["image"] for name in OURS} == {"exchange:local"}
+    assert {SERVICES[name]["image"] for name in OURS} == {"tradepost:local"}
     assert {SERVICES[name]["build"] for name in OURS} == {"."}
 
 

@@ -55,6 +55,14 @@ def test_parser_reads_byte_by_byte_and_several_at_once() -> None:
     assert at_once[0].header("Retry-After") is None
 
 
+def test_parser_reads_a_body_longer_than_a_head_may_be() -> None:
+    parser = ResponseParser()
+    piece = b"x" * 20_000
+    assert parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n") == parser.feed(piece) == []
+    (response,) = parser.feed(piece)
+    assert response.body == piece * 2
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

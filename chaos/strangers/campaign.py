@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chaos.strangers.attacks import Attack
-from chaos.strangers.followers import Followers
 from chaos.strangers.honest import Honest
 from chaos.strangers.prepare import prepare
+from chaos.strangers.subscribers import subscribe
 from chaos.strangers.verdict import CALM_AGAIN_SECONDS, Result, between, p95, refused
 from loadtools.exchange import OwnExchange
+from loadtools.processes import mebibytes, part_of
+from loadtools.tasks import run_beside
 
 MEMORY_SECONDS = 0.5
 ENDS_SECONDS_MAX = 15.0  # Additional time in which the attackers' process must end.
@@ -46,15 +48,6 @@ def full_plan(seconds: float, scale: float) -> Plan:
 SHORT_PLAN = Plan(before=0.3, attack=1.0, after=0.3, scale=0.1, timed=False)
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = {  # By a word of the command line.
-    "valkey-server": "Valkey",
-    "run_matching": "worker",
-    "exchange_site": "API",
-    "daphne": "API",
-    "manage.py serve": "serve",
-    "postgres": "PostgreSQL",
-}
-KIB_PER_MIB = 1024
 PREPARED_PER_NOTE = 1_000
 
 
@@ -84,8 +77,11 @@ def _note_preparation(note: Callable[[str, int], None], needs: str, number: int,
 async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> Result:
     loop = asyncio.get_running_loop()
     memory: dict[str, float] = {}
-    async with Honest(exchange.target) as honest, Followers(exchange.target) as followers:
-        watching = asyncio.create_task(_watch_memory(exchange, memory))
+    async with (
+        Honest(exchange.target) as honest,
+        subscribe(exchange.target) as subscribers,
+        run_beside(_watch_memory(exchange, memory)),
+    ):
         started = loop.time()
         await asyncio.sleep(plan.before)
         struck = loop.time()
@@ -93,8 +89,6 @@ async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, fac
         ended = loop.time()
         await asyncio.sleep(plan.pause + plan.after)
         over = loop.time()
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
     during = between(honest.orders, struck + attack.excused_seconds, ended)
     largest = max(memory, key=lambda name: memory[name], default="")
     return Result(
@@ -107,7 +101,7 @@ async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, fac
         cancels_refused=refused(honest.cancels, "200"),
         orders_refused=refused(during, "201"),
         alive_max=max((sample.seconds for sample in honest.alive), default=float("inf")),
-        followers_lost=followers.lost,
+        subscribers_lost=subscribers.lost,
         largest_process=largest,
         largest_mib=memory.get(largest, 0.0),
         attackers=counts,
@@ -139,18 +133,14 @@ async def _run_attackers(
 async def _watch_memory(exchange: OwnExchange, memory: dict[str, float]) -> None:
     """Record the peak memory of each part's largest process: its PSS in MiB."""
     while True:
-        for name, mebibytes in await asyncio.to_thread(_process_mebibytes, exchange):
-            memory[name] = max(memory.get(name, 0.0), mebibytes)
+        for name, size in await asyncio.to_thread(_process_mebibytes, exchange):
+            memory[name] = max(memory.get(name, 0.0), size)
         await asyncio.sleep(MEMORY_SECONDS)
 
 
 def _process_mebibytes(exchange: OwnExchange) -> list[tuple[str, float]]:
     found = []
     for process in exchange.process_ids():
-        with contextlib.suppress(OSError, StopIteration):  # The process has ended.
-            command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            name = next((name for word, name in PARTS.items() if word in command), "others")
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            kibibytes = next(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-            found.append((name, kibibytes / KIB_PER_MIB))
+        with contextlib.suppress(OSError):  # The process has ended.
+            found.append((part_of(process), mebibytes(process)))
     return found

@@ -7,13 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 
-from chaos.strangers.stage import (
-    ANSWER_SECONDS_MAX,
-    CONNECT_SECONDS_MAX,
-    READ_BYTES,
-    RECONNECT_SECONDS,
-    Stage,
-)
+from chaos.strangers.stage import READ_BYTES, RECONNECT_SECONDS, Stage
 from loadtools.connection import Caller
 
 PIECE_BYTES = 64 * 1024
@@ -40,18 +34,13 @@ async def gather_crowd(stage: Stage, members: int, member: Member) -> None:
 
 async def ask_on(stage: Stage, requests: Iterable[bytes]) -> None:
     """Send these requests on one connection, each after the answer to the one before."""
-    caller = Caller(
-        stage.target, connect_timeout_seconds=CONNECT_SECONDS_MAX, answer_timeout_seconds=ANSWER_SECONDS_MAX
-    )
-    try:
+    with contextlib.closing(Caller(stage.target)) as caller:
         for request in requests:
             if stage.over:
                 return
             stage.counts["requests"] += 1
             response = await caller.call(request)
             stage.counts[str(response.status)] += 1
-    finally:
-        caller.close()
 
 
 async def pour(stage: Stage, beginning: bytes, piece: bytes, bytes_max: int) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Coroutine
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from loadtools.connection import Caller
@@ -16,7 +15,6 @@ from loadtools.wire import Response, Target, encode_get, encode_post
 
 ORDER_SECONDS = 0.05
 ALIVE_SECONDS = 0.25
-CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 10.0
 CALLERS_MAX = 400  # Connections, which are only needed if nothing is answered.
 UNANSWERED = "no answer"
@@ -50,9 +48,7 @@ class Honest:
         self._pacing = [asyncio.create_task(pace) for pace in paces]
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         for pace in self._pacing:
             pace.cancel()
         # The last requests count, too.
@@ -124,8 +120,4 @@ class Honest:
         return response
 
     def _make_caller(self) -> Caller:
-        return Caller(
-            self._target,
-            connect_timeout_seconds=CONNECT_SECONDS_MAX,
-            answer_timeout_seconds=ANSWER_SECONDS_MAX,
-        )
+        return Caller(self._target, answer_timeout_seconds=ANSWER_SECONDS_MAX)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any
 
 from chaos.strangers.attacks import DEEP_LEVEL, FILLED_ORDER, LARGE_BOOK
@@ -10,8 +11,6 @@ from loadtools.connection import Caller
 from loadtools.wire import Target, encode_post
 
 CONNECTIONS = 64
-CONNECT_SECONDS_MAX = 5.0
-ANSWER_SECONDS_MAX = 60.0
 ORDERS_PER_CLIENT = 5_000  # Below the limit of a client's open orders.
 
 MAKERS = 30_000
@@ -84,18 +83,13 @@ async def _place_all(target: Target, orders: Iterable[dict[str, Any]], show: Cal
 
     async def place() -> None:
         nonlocal done
-        caller = Caller(
-            target, connect_timeout_seconds=CONNECT_SECONDS_MAX, answer_timeout_seconds=ANSWER_SECONDS_MAX
-        )
-        try:
+        with closing(Caller(target)) as caller:
             for order in left:
                 response = await caller.call(encode_post(target, "/orders", json.dumps(order).encode()))
                 if response.status != 201:
                     raise NotPrepared(f"{order}: {response.status} {response.body[:300]!r}")
                 done += 1
                 show(done)
-        finally:
-            caller.close()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CONNECTIONS):

@@ -7,7 +7,6 @@ from typing import Any
 from loadtools.wire import Target
 
 CONNECT_SECONDS_MAX = 5.0
-ANSWER_SECONDS_MAX = 30.0
 RECONNECT_SECONDS = 0.02  # Pause before the next attempt of a refused or closed connection.
 READ_BYTES = 256 * 1024
 

@@ -28,7 +28,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     cancels_refused: dict[str, int]
     orders_refused: dict[str, int]
     alive_max: float
-    followers_lost: int
+    subscribers_lost: int
     largest_process: str
     largest_mib: float
     attackers: dict[str, int]
@@ -46,8 +46,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"orders not placed: {self.orders_refused}")
         if self.cancels_refused or not self.cancels:
             found.append(f"cancels: {self.cancels} sent, {self.cancels_refused or 'none answered'}")
-        if self.followers_lost:
-            found.append(f"{self.followers_lost} followers that read were closed")
+        if self.subscribers_lost:
+            found.append(f"{self.subscribers_lost} subscribers that read were closed")
         if self.largest_mib > PROCESS_MIB_MAX:
             found.append(f"{self.largest_process} takes {self.largest_mib:.0f} MiB")
         return found

@@ -12,7 +12,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from hosting.embedded.privileges import Account, child_setup
@@ -68,40 +68,29 @@ def make_private(folder: Path, account: Account | None) -> None:
         account.own(folder)
 
 
+@dataclass(eq=False, repr=False)
 class OwnedProcess:
-    """A program that this process starts, watches and stops."""
+    """A program that this process starts, watches and stops.
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str],
-        *,
-        stop_steps: Sequence[StopStep],
-        death_signal: signal.Signals = signal.SIGKILL,
-        account: Account | None = None,
-        and_keep: int = 0,
-        cpu: int | None = None,
-        environment: Mapping[str, str] | None = None,
-        folder: Path | None = None,
-        together: Sequence["OwnedProcess"] = (),
-    ) -> None:
-        """`together` are processes that are asked to stop at the same time as this one.
+    `together` are processes that are asked to stop at the same time as this one. The stop times of
+    all begin then, so stopping them takes only as long as the slowest. `and_keep` is a mask of
+    capabilities that it needs in addition to its account's.
+    """
 
-        The stop times of all begin then, so stopping them takes only as long as the slowest.
-        `and_keep` is a mask of capabilities that it needs in addition to its account's.
-        """
-        self.name = name
-        self.together = together
-        self.command = list(command)
-        self.stop_steps = stop_steps
-        self.death_signal = death_signal
-        self.account = account
-        self.and_keep = and_keep
-        self.cpu = cpu
-        self.environment = environment
-        self.folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-        self._asked_at: float | None = None  # When it was asked to stop, by the monotonic clock.
+    name: str
+    command: Sequence[str]
+    _: KW_ONLY
+    stop_steps: Sequence[StopStep]
+    death_signal: signal.Signals = signal.SIGKILL
+    account: Account | None = None
+    and_keep: int = 0
+    cpu: int | None = None
+    environment: Mapping[str, str] | None = None
+    folder: Path | None = None
+    together: Sequence["OwnedProcess"] = ()
+    _process: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
+    # When it was asked to stop, by the monotonic clock.
+    _asked_at: float | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Start the program, after killing what remains of its last run.

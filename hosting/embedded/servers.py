@@ -1,8 +1,8 @@
 """Both embedded servers together, as `serve` and the tests start and stop them."""
 
 import time
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from types import TracebackType
 
 from hosting.embedded.accounts import prepare_account, with_needed_capability
 from hosting.embedded.binaries import postgres_program, valkey_program
@@ -13,6 +13,7 @@ from hosting.embedded.processes import Pause, data_folder_errors, make_private
 from hosting.embedded.valkey import VALKEY_MEGABYTES_DEFAULT, ValkeyServer
 
 
+@dataclass(eq=False)
 class EmbeddedServers:
     """PostgreSQL, Valkey or both on one data folder. Also a context manager.
 
@@ -23,28 +24,17 @@ class EmbeddedServers:
     exchange's role may create databases.
     """
 
-    def __init__(
-        self,
-        locations: Locations,
-        *,
-        postgres: bool = True,
-        valkey: bool = True,
-        valkey_cpu: int | None = None,
-        valkey_megabytes: int = VALKEY_MEGABYTES_DEFAULT,
-        api_connections: int = 20,
-        creates_databases: bool = False,
-        pause: Pause = time.sleep,
-    ) -> None:
-        self.locations = locations
-        self.account: Account | None = None
-        self.servers: list[PostgresServer | ValkeyServer] = []
-        self._postgres = postgres
-        self._valkey = valkey
-        self._valkey_cpu = valkey_cpu
-        self._valkey_megabytes = valkey_megabytes
-        self._api_connections = api_connections
-        self._creates_databases = creates_databases
-        self._pause = pause
+    locations: Locations
+    _: KW_ONLY
+    postgres: bool = True
+    valkey: bool = True
+    valkey_cpu: int | None = None
+    valkey_megabytes: int = VALKEY_MEGABYTES_DEFAULT
+    api_connections: int = 20
+    creates_databases: bool = False
+    pause: Pause = time.sleep
+    account: Account | None = field(default=None, init=False)
+    servers: list[PostgresServer | ValkeyServer] = field(default_factory=list, init=False)
 
     def start(self) -> None:
         """Start the servers and return once they answer.
@@ -73,24 +63,24 @@ class EmbeddedServers:
         with data_folder_errors():
             self.account = prepare_account(self.locations, *folders)
             make_private(self.locations.sockets, self.account)
-        if self._postgres:
+        if self.postgres:
             self.servers.append(
                 PostgresServer(
                     self.locations,
                     self._account_for(postgres_program("postgres")),
-                    self._pause,
-                    api_connections=self._api_connections,
-                    creates_databases=self._creates_databases,
+                    self.pause,
+                    api_connections=self.api_connections,
+                    creates_databases=self.creates_databases,
                 )
             )
-        if self._valkey:
+        if self.valkey:
             self.servers.append(
                 ValkeyServer(
                     self.locations,
                     self._account_for(valkey_program()),
-                    self._pause,
-                    cpu=self._valkey_cpu,
-                    megabytes=self._valkey_megabytes,
+                    self.pause,
+                    cpu=self.valkey_cpu,
+                    megabytes=self.valkey_megabytes,
                 )
             )
         processes = [server.process for server in self.servers]
@@ -104,7 +94,5 @@ class EmbeddedServers:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from operators.admin.display import moment, shortened
+from operators.admin.display import cell, moment, shortened
 from operators.admin.large_tables import ReadOnlyAdmin
 from operators.models import AuditRecord
 
@@ -33,9 +33,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         text = search_term.strip()
         return (queryset.filter(Q(object=text) | Q(actor=text)) if text else queryset), False
 
-    @admin.display(description="time")
-    def time(self, record: AuditRecord) -> SafeString | None:
-        return moment(record.recorded_at)
+    time = cell("time", lambda record: moment(record.recorded_at))
 
     @admin.display(description="object")
     def on(self, record: AuditRecord) -> SafeString:
@@ -43,21 +41,10 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         shown = f"{record.object[:8]}…" if is_long else record.object
         return format_html('{} <span title="{}">{}</span>', record.object_type, record.object, shown)
 
-    @admin.display(description="change")
-    def change(self, record: AuditRecord) -> SafeString:
-        return format_html('<span class="wraps">{}</span>', change_text(record))
-
-    @admin.display(description="note")
-    def note_start(self, record: AuditRecord) -> SafeString:
-        return shortened(record.note)
-
-    @admin.display(description="before")
-    def was(self, record: AuditRecord) -> SafeString:
-        return _as_json(record.before)
-
-    @admin.display(description="after")
-    def became(self, record: AuditRecord) -> SafeString:
-        return _as_json(record.after)
+    change = cell("change", lambda record: format_html('<span class="wraps">{}</span>', change_text(record)))
+    note_start = cell("note", lambda record: shortened(record.note))
+    was = cell("before", lambda record: _as_json(record.before))
+    became = cell("after", lambda record: _as_json(record.after))
 
 
 def change_text(record: AuditRecord) -> str:

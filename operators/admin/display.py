@@ -1,7 +1,10 @@
 """Formats ids, times and links: short in a table, with the full value as the title."""
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
+from django.contrib import admin
 from django.db.models import Model
 from django.urls import reverse
 from django.utils.html import format_html
@@ -19,6 +22,16 @@ _TONES = {
     "rejected": "bad",
     "cancelled": "dim",
 }
+
+
+def cell(description: str, show: Callable[[Any], Any]) -> Any:
+    """Return a method of an admin class, for a column or a field that shows `show(row)`."""
+
+    @admin.display(description=description)
+    def method(page: Any, row: Any) -> Any:
+        return show(row)
+
+    return method
 
 
 def short_id(key: object) -> SafeString:

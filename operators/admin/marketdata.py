@@ -4,11 +4,10 @@ from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
 from base.numbers import decimal_text
 from marketdata.models import BookSequence, Candle
-from operators.admin.display import moment
+from operators.admin.display import cell, moment
 from operators.admin.large_tables import ReadOnlyAdmin
 
 
@@ -21,29 +20,12 @@ class CandleAdmin(ReadOnlyAdmin):
     list_select_related = ("instrument",)
     date_hierarchy = "time"
 
-    @admin.display(description="minute")
-    def minute(self, candle: Candle) -> SafeString | None:
-        return moment(candle.time)
-
-    @admin.display(description="open")
-    def opened(self, candle: Candle) -> str:
-        return decimal_text(candle.open)
-
-    @admin.display(description="high")
-    def highest(self, candle: Candle) -> str:
-        return decimal_text(candle.high)
-
-    @admin.display(description="low")
-    def lowest(self, candle: Candle) -> str:
-        return decimal_text(candle.low)
-
-    @admin.display(description="close")
-    def closed(self, candle: Candle) -> str:
-        return decimal_text(candle.close)
-
-    @admin.display(description="volume")
-    def traded(self, candle: Candle) -> str:
-        return decimal_text(candle.volume)
+    minute = cell("minute", lambda candle: moment(candle.time))
+    opened = cell("open", lambda candle: decimal_text(candle.open))
+    highest = cell("high", lambda candle: decimal_text(candle.high))
+    lowest = cell("low", lambda candle: decimal_text(candle.low))
+    closed = cell("close", lambda candle: decimal_text(candle.close))
+    traded = cell("volume", lambda candle: decimal_text(candle.volume))
 
 
 @admin.register(BookSequence)

@@ -1,10 +1,9 @@
 """The admin's read-only pages of checkpoints and pruned history."""
 
 from django.contrib import admin
-from django.utils.safestring import SafeString
 
 from matching.models import Checkpoint, PrunedHistory
-from operators.admin.display import moment, short_id
+from operators.admin.display import cell, moment, short_id
 from operators.admin.large_tables import ReadOnlyAdmin
 
 
@@ -17,13 +16,8 @@ class CheckpointAdmin(ReadOnlyAdmin):
     readonly_fields = ("lease",)
     ordering = ("partition",)
 
-    @admin.display(description="owner")
-    def owned_by(self, checkpoint: Checkpoint) -> SafeString | None:
-        return short_id(checkpoint.owner) if checkpoint.owner else None
-
-    @admin.display(description="lease until")
-    def lease(self, checkpoint: Checkpoint) -> SafeString | None:
-        return moment(checkpoint.lease_expires_at)
+    owned_by = cell("owner", lambda checkpoint: short_id(checkpoint.owner) if checkpoint.owner else None)
+    lease = cell("lease until", lambda checkpoint: moment(checkpoint.lease_expires_at))
 
 
 @admin.register(PrunedHistory)
@@ -33,6 +27,4 @@ class PrunedHistoryAdmin(ReadOnlyAdmin):
     list_display = ("instrument", "up_to", "sequence")
     list_select_related = ("instrument",)
 
-    @admin.display(description="time")
-    def up_to(self, pruned: PrunedHistory) -> SafeString | None:
-        return moment(pruned.time)
+    up_to = cell("time", lambda pruned: moment(pruned.time))

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString
 
 from base.numbers import decimal_text
 from instruments.models import Instrument
-from operators.admin.display import admin_link, moment, short_id, shortened, status_tag
+from operators.admin.display import admin_link, cell, moment, short_id, shortened, status_tag
 from operators.admin.large_tables import TimeKeyAdmin
 from operators.audit import actor_of
 from operators.cancels import cancel_for_operator
@@ -138,9 +138,9 @@ class OrderAdmin(TimeKeyAdmin):
         }
         return TemplateResponse(request, "operators/confirm_cancels.html", context)
 
-    @admin.display(description="instrument")
-    def instrument_link(self, order: Order) -> SafeString:
-        return admin_link(Instrument, order.instrument_id, order.instrument)
+    instrument_link = cell(
+        "instrument", lambda order: admin_link(Instrument, order.instrument_id, order.instrument)
+    )
 
     @admin.display(description="client")
     def client(self, order: Order) -> SafeString:
@@ -154,9 +154,7 @@ class OrderAdmin(TimeKeyAdmin):
         url = reverse("admin:orders_trade_changelist")
         return format_html('<a href="{}?q={}">The trades of this order</a>', url, order.order_id)
 
-    @admin.display(description="order")
-    def short(self, order: Order) -> SafeString:
-        return short_id(order.order_id)
+    short = cell("order", lambda order: short_id(order.order_id))
 
     @admin.display(description="status")
     def state(self, order: Order) -> SafeString:
@@ -168,33 +166,16 @@ class OrderAdmin(TimeKeyAdmin):
         price = self.limit_price(order) or ""
         return format_html('<span class="{}">{}</span> {} {}', order.side, order.side, order.type, price)
 
-    @admin.display(description="filled / quantity")
-    def filled_of(self, order: Order) -> str:
-        return f"{decimal_text(order.filled_quantity)} / {decimal_text(order.quantity)}"
-
-    @admin.display(description="created")
-    def created(self, order: Order) -> SafeString | None:
-        return moment(order.created_at)
-
-    @admin.display(description="updated")
-    def updated(self, order: Order) -> SafeString | None:
-        return moment(order.updated_at)
-
-    @admin.display(description="price")
-    def limit_price(self, order: Order) -> str | None:
-        return None if order.price is None else decimal_text(order.price)
-
-    @admin.display(description="quantity")
-    def ordered(self, order: Order) -> str:
-        return decimal_text(order.quantity)
-
-    @admin.display(description="filled")
-    def filled(self, order: Order) -> str:
-        return decimal_text(order.filled_quantity)
-
-    @admin.display(description="filled notional")
-    def notional(self, order: Order) -> str:
-        return decimal_text(order.filled_notional)
+    filled_of = cell(
+        "filled / quantity",
+        lambda order: f"{decimal_text(order.filled_quantity)} / {decimal_text(order.quantity)}",
+    )
+    created = cell("created", lambda order: moment(order.created_at))
+    updated = cell("updated", lambda order: moment(order.updated_at))
+    limit_price = cell("price", lambda order: None if order.price is None else decimal_text(order.price))
+    ordered = cell("quantity", lambda order: decimal_text(order.quantity))
+    filled = cell("filled", lambda order: decimal_text(order.filled_quantity))
+    notional = cell("filled notional", lambda order: decimal_text(order.filled_notional))
 
 
 def is_uuid(text: str) -> bool:

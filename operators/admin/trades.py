@@ -3,11 +3,10 @@
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.utils.safestring import SafeString
 
 from base.numbers import decimal_text
 from instruments.models import Instrument
-from operators.admin.display import admin_link, moment, short_id
+from operators.admin.display import admin_link, cell, moment, short_id
 from operators.admin.large_tables import TimeKeyAdmin
 from operators.admin.orders import is_uuid
 from orders.models import Order, Trade
@@ -52,30 +51,16 @@ class TradeAdmin(TimeKeyAdmin):
             return queryset.none(), False
         return queryset.filter(Q(trade_id=text) | Q(maker_order_id=text) | Q(taker_order_id=text)), False
 
-    @admin.display(description="trade")
-    def short(self, trade: Trade) -> SafeString:
-        return short_id(trade.trade_id)
-
-    @admin.display(description="time")
-    def time(self, trade: Trade) -> SafeString | None:
-        return moment(trade.timestamp)
-
-    @admin.display(description="instrument")
-    def instrument_link(self, trade: Trade) -> SafeString:
-        return admin_link(Instrument, trade.instrument_id, trade.instrument)
-
-    @admin.display(description="maker's order")
-    def maker(self, trade: Trade) -> SafeString:
-        return admin_link(Order, trade.maker_order_id, short_id(trade.maker_order_id))
-
-    @admin.display(description="taker's order")
-    def taker(self, trade: Trade) -> SafeString:
-        return admin_link(Order, trade.taker_order_id, short_id(trade.taker_order_id))
-
-    @admin.display(description="price")
-    def trade_price(self, trade: Trade) -> str:
-        return decimal_text(trade.price)
-
-    @admin.display(description="quantity")
-    def traded(self, trade: Trade) -> str:
-        return decimal_text(trade.quantity)
+    short = cell("trade", lambda trade: short_id(trade.trade_id))
+    time = cell("time", lambda trade: moment(trade.timestamp))
+    instrument_link = cell(
+        "instrument", lambda trade: admin_link(Instrument, trade.instrument_id, trade.instrument)
+    )
+    maker = cell(
+        "maker's order", lambda trade: admin_link(Order, trade.maker_order_id, short_id(trade.maker_order_id))
+    )
+    taker = cell(
+        "taker's order", lambda trade: admin_link(Order, trade.taker_order_id, short_id(trade.taker_order_id))
+    )
+    trade_price = cell("price", lambda trade: decimal_text(trade.price))
+    traded = cell("quantity", lambda trade: decimal_text(trade.quantity))

@@ -51,7 +51,7 @@ def test_the_login_page_lets_only_the_admin_in(exchange: RunningExchange, passwo
     with Browser(exchange.url) as stranger:
         page = stranger.get(ORDERS)
         assert page.path == "/admin/login/"
-        assert "Exchange" in page.text
+        assert "Tradepost" in page.text
         assert stranger.log_in("admin", "wrong").path == "/admin/login/"
         assert stranger.log_in("admin", password).path == "/admin/"
 

@@ -73,9 +73,8 @@ def trade(
         stand_in = StandIn(replies)
         server = await asyncio.start_server(stand_in.serve, "127.0.0.1", 0)
         target = Target("127.0.0.1", server.sockets[0].getsockname()[1])
-        async with Traffic(
-            target, rate=REQUESTS_PER_CLIENT_AND_SECOND, seed=1, client_log=client_log
-        ) as clients:
+        clients = Traffic(target, rate=REQUESTS_PER_CLIENT_AND_SECOND, seed=1, client_log=client_log)
+        async with clients.run():
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await stand_in.settled.wait()
             await clients.finish()

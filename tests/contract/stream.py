@@ -1,12 +1,9 @@
-"""A client of /stream, and the book that it builds from what it hears."""
+"""A client of /stream."""
 
-import heapq
 import json
 import socket
 import struct
-import zlib
 from collections.abc import Callable
-from decimal import Decimal
 from typing import Any, Self
 
 import pytest
@@ -98,64 +95,6 @@ class Stream:
     def _receive_forever(self) -> None:
         while True:
             self.receive()
-
-
-class LocalBook:
-    """The book of one instrument, from a snapshot and the deltas that continue it.
-
-    `tick_size` and `lot_size` are the instrument's: the checksum has as many decimals. Those of BTC-USD, ETH-USD
-    and of the instruments that tests list are the default.
-    """
-
-    def __init__(self, snapshot: Any, *, tick_size: str = "0.01", lot_size: str = "0.00000001") -> None:
-        self.sequence: int = snapshot["sequence"]
-        self._price_step = last_decimal(tick_size)
-        self._quantity_step = last_decimal(lot_size)
-        self._sides: dict[str, dict[Any, tuple[Any, int]]] = {
-            side: {level["price"]: (level["quantity"], level["orders"]) for level in snapshot[name]}
-            for side, name in (("buy", "bids"), ("sell", "asks"))
-        }
-        expected = snapshot.get("checksum", self.checksum())  # GET /orderbook has none
-        assert self.checksum() == expected, f"another checksum at sequence {self.sequence}"
-
-    def apply(self, delta: Any) -> None:
-        """Fails where the delta does not continue the book."""
-        assert delta["type"] == "orderbook_delta"
-        assert delta["previous_sequence"] == self.sequence < delta["sequence"]
-        self.sequence = delta["sequence"]
-        for change in delta["changes"]:
-            levels = self._sides[change["side"]]
-            assert (change["quantity"] == 0) == (change["orders"] == 0)
-            if change["orders"]:
-                levels[change["price"]] = (change["quantity"], change["orders"])
-            else:
-                levels.pop(change["price"], None)
-        assert self.checksum() == delta["checksum"], f"another checksum at sequence {self.sequence}"
-
-    def checksum(self) -> int:
-        """As docs/api.md describes it."""
-        bids, asks = self._sides["buy"], self._sides["sell"]
-        best = [(price, asks[price]) for price in heapq.nsmallest(10, asks)]
-        best += [(price, bids[price]) for price in heapq.nlargest(10, bids)]
-        return zlib.crc32(
-            "".join(
-                format(Decimal(number).quantize(step), "f").replace(".", "").lstrip("0")
-                for price, (quantity, _) in best
-                for number, step in ((price, self._price_step), (quantity, self._quantity_step))
-            ).encode()
-        )
-
-    def levels(self) -> tuple[list[tuple[Any, Any, int]], list[tuple[Any, Any, int]]]:
-        """Bids and asks as (price, quantity, orders), best first, as `Client.levels` gives them."""
-        bids, asks = (
-            sorted((price, *level) for price, level in self._sides[side].items()) for side in ("buy", "sell")
-        )
-        return bids[::-1], asks
-
-
-def last_decimal(size: str) -> Decimal:
-    """One unit of the last decimal that a tick or lot size needs: 0.01 of 0.05, 1 of 5 and of 10."""
-    return Decimal(1).scaleb(min(0, int(Decimal(size).normalize().as_tuple().exponent)))
 
 
 def meet(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:

@@ -7,10 +7,11 @@ from random import Random
 from typing import Any
 
 from instruments.grid import Grid
+from loadtools.local_book import LocalBook
 from matching.engine import CancelOrder, CommandRejected, OrderType, PlaceOrder, Side, Trade
 from tests.contract.client import Client, order_body
 from tests.contract.market import Market
-from tests.contract.stream import LocalBook, Stream
+from tests.contract.stream import Stream
 from tests.engine.flows import SHAPES, Shape, flow
 from tests.engine.reference import ReferenceBook
 from tests.system.exchange import RunningExchange

@@ -7,10 +7,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from loadtools.local_book import LocalBook
 from tests.contract.client import TIME, Client, order_body
 from tests.contract.crowd import Crowd
 from tests.contract.market import Market
-from tests.contract.stream import LocalBook, Stream, meet, open_connections
+from tests.contract.stream import Stream, meet, open_connections
 from tests.system.exchange import RunningExchange, wait_until
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import psutil
 import pytest
 
+from loadtools.local_book import LocalBook
 from tests.contract.client import Client, order_body
 from tests.contract.market import Market
-from tests.contract.stream import LocalBook, Stream, metric, slow_consumers
+from tests.contract.stream import Stream, metric, slow_consumers
 from tests.system.exchange import RunningExchange, wait_until
 
 MAKERS = 5_000  # that one order may trade with

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from loadtools.local_book import LocalBook
 from tests.contract.client import Client
-from tests.contract.stream import LocalBook, Stream, meet
+from tests.contract.stream import Stream, meet
 
 DEPTH_LEVELS = 20
 MESSAGES = 5  # that are timed

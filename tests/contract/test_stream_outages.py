@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtools.local_book import LocalBook
 from tests.contract.client import Client, order_body
-from tests.contract.stream import LocalBook, Stream, meet
+from tests.contract.stream import Stream, meet
 from tests.system.exchange import RunningExchange, frozen, is_gone, wait_until
 
 INSTRUMENT = "BTC-USD"

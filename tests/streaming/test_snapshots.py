@@ -11,9 +11,9 @@ from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 from redis import Redis
 
+from loadtools.local_book import LocalBook
 from streaming import metrics
 from streaming.feed import Feed
-from tests.contract.stream import LocalBook
 from tests.patience import PATIENCE_SECONDS
 from tests.streaming.feeds import BOOK, Listener, change, instrument, write_mirror
 

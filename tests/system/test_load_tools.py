@@ -23,7 +23,7 @@ from pytest_django.fixtures import Settings
 from hosting.embedded.locations import Locations
 from loadtools.durability import Acknowledged, check_durability
 from loadtools.exchange import StartError, health_problem, own_exchange
-from loadtools.processor import processor_seconds
+from loadtools.processes import processor_seconds
 from loadtools.wire import Target
 from tests.environment import exchange_variables, free_port
 from tests.system.exchange import ROOT, RunningExchange, frozen, manage, wait_until

@@ -31,13 +31,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         path: Path = options["file"]
-        limits = SubmissionLimits(
-            connections=options["connections"],
-            attempts=settings.FIXTURE_ATTEMPTS_MAX,
-            retry_after_seconds_max=settings.FIXTURE_RETRY_AFTER_SECONDS_MAX,
-            answer_timeout_seconds=settings.LOAD_ANSWER_TIMEOUT_SECONDS,
-            connect_timeout_seconds=settings.LOAD_CONNECT_TIMEOUT_SECONDS,
-        )
+        limits = SubmissionLimits(connections=options["connections"])
         try:
             target = loopback_target(options["url"])
             orders = count_orders(path)

@@ -79,14 +79,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{rps} orders/s for {duration} s are more than {limit}: lower --rps or --duration"
             )
-        return Plan(
-            requests=rps * duration,
-            duration_seconds=duration,
-            rate_per_second=rps,
-            connections=connections,
-            answer_timeout_seconds=settings.LOAD_ANSWER_TIMEOUT_SECONDS,
-            connect_timeout_seconds=settings.LOAD_CONNECT_TIMEOUT_SECONDS,
-        )
+        return Plan.open_loop(rps, duration, connections=connections)
 
     def _save_picture(self, run: LoadRun, output: Path) -> None:
         if not run.outcome.right:

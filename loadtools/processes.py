@@ -1,4 +1,8 @@
-"""Reads the processor time of a tree of processes from Linux's /proc (see proc_pid_stat(5))."""
+"""Reads processor time and memory of processes from Linux's /proc (see proc_pid_stat(5)).
+
+Memory is the proportional set size (PSS), which counts shared pages once, such as PostgreSQL's
+buffers.
+"""
 
 import os
 from collections import defaultdict
@@ -9,6 +13,15 @@ PROC = Path("/proc")
 # the process and of its ended children.
 PARENT_FIELD = 1
 TIME_FIELDS = slice(11, 15)
+KIB_PER_MIB = 1024
+# Parts of the exchange. The first of these words in a process's command line decides.
+PARTS = {
+    "run_matching": "matching worker",
+    "exchange_site.asgi": "API process",
+    "valkey": "Valkey",
+    "postgres": "PostgreSQL",
+    "manage.py serve": "serve",
+}
 
 
 def processor_seconds(root: int, *, named: str) -> float | None:
@@ -49,3 +62,17 @@ def process_ticks(root: int, *, named: str) -> dict[int, int]:
             found[process] = ticks[process]
             pending.extend(children[process])
     return found
+
+
+def part_of(process: int) -> str:
+    """Return the part of the exchange that a process belongs to. Raises OSError if it has ended."""
+    command = (PROC / str(process) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return next((part for word, part in PARTS.items() if word in command), "others")
+
+
+def mebibytes(process: int, *, file: str = "smaps_rollup", field: str = "Pss:") -> float:
+    """Return a process's memory in MiB. Raises OSError if it has ended."""
+    for line in (PROC / str(process) / file).read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / KIB_PER_MIB
+    raise ProcessLookupError(process)  # A zombie has no memory.
