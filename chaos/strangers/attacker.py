@@ -8,6 +8,7 @@ import contextlib
 import json
 import resource
 import sys
+from collections import Counter
 
 import uvloop
 
@@ -16,16 +17,26 @@ from chaos.strangers.stage import Stage
 from loadtools.wire import loopback_target
 
 OVERTIME_SECONDS = 5.0  # Additional time for the last answers.
+REPEATED_SECONDS_MAX = 16.0  # Length of an attack that is the last one even if it shows no sign.
 
 
 async def strike(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
-    """Run one attack and return its counts."""
+    """Run one attack and return its counts.
+
+    On a slow machine a short attack may end before one of its signs shows. It is then repeated, each
+    time for twice as long.
+    """
     attack = next(attack for attack in ATTACKS if attack.name == name)
-    stage = Stage(loopback_target(url), seconds=seconds, scale=scale, facts=json.loads(facts))
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds + OVERTIME_SECONDS):
-            await attack.strike(stage)
-    return dict(stage.counts)
+    counts: Counter[str] = Counter()
+    while True:
+        stage = Stage(loopback_target(url), seconds=seconds, scale=scale, facts=json.loads(facts))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds + OVERTIME_SECONDS):
+                await attack.strike(stage)
+        counts += stage.counts
+        seconds *= 2
+        if any(counts[sign] for sign in attack.signs) or seconds > REPEATED_SECONDS_MAX:
+            return dict(counts)
 
 
 def main() -> None:

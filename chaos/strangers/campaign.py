@@ -19,7 +19,7 @@ from loadtools.processes import mebibytes, part_of
 from loadtools.tasks import run_beside
 
 MEMORY_SECONDS = 0.5
-ENDS_SECONDS_MAX = 15.0  # Additional time in which the attackers' process must end.
+ENDS_SECONDS_MAX = 90.0  # Additional time in which the attackers' process must end.
 
 
 class Plan(NamedTuple):
@@ -45,7 +45,7 @@ def full_plan(seconds: float, scale: float) -> Plan:
     return Plan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
 
 
-SHORT_PLAN = Plan(before=0.3, attack=1.0, after=0.3, scale=0.1, timed=False)
+SHORT_PLAN = Plan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
 
 ROOT = Path(__file__).resolve().parents[2]
 PREPARED_PER_NOTE = 1_000
