@@ -169,7 +169,7 @@ class RunningExchange:
         self._clean()
 
     def start(self) -> None:
-        """Start, and return once the exchange says that it is open. If it ends first, fail with its log."""
+        """Start, and return once the exchange is open. If it ends before that, fail with its log."""
         self.launch()
         started = self.process
         assert started is not None

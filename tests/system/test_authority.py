@@ -112,7 +112,7 @@ def test_no_password_is_in_a_command_line(exchange: RunningExchange) -> None:
 @needs_root
 @pytest.mark.parametrize("user", ["ours", "another"])
 def test_only_root_can_connect_as_the_superuser(exchange: RunningExchange, user: str) -> None:
-    """A superuser can write files, so neither the exchange's account nor any other may connect as it."""
+    """A superuser can write files, so no other account may connect as it, not even the exchange's."""
     number = exchange.part("bin/postgres").uids().real if user == "ours" else 65_534
     script = f"""
 import os, psycopg

@@ -38,7 +38,8 @@ def health_status(exchange: RunningExchange) -> int | None:
 def place_order(exchange: RunningExchange, instrument: str = "BTC-USD") -> dict[str, object]:
     """Place an order that rests, and return it as it was acknowledged.
 
-    A part may just have been killed. An order that is answered with 503 or 504 is sent again with its key.
+    A part may just have been killed. After an answer with 503 or 504, the order is sent again with its
+    key.
     """
     order = {
         "client_id": "patient",

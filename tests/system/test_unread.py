@@ -1,4 +1,4 @@
-"""The bounds of all stream clients together, on subscriptions and unread bytes, made low for the test."""
+"""The common bounds of all stream clients, on subscriptions and unread bytes, made low for the tests."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from tests.contract.test_stream_limits import LONG_PING, LONG_PINGS_A_SECOND, na
 from tests.system.exchange import RunningExchange, wait_until
 from tests.system.tight_settings import STREAM_SUBSCRIPTIONS_OF_ALL_MAX, STREAM_UNREAD_BYTES_MAX
 
-# Each client leaves 2.7 MB unread. That is within its own bound; all together exceed the common bound.
+# Each client leaves 2.7 MB unread, within its own bound. All together exceed the common bound.
 CLIENTS = 8
 INSTRUMENT = "BTC-USD"
 
