@@ -53,7 +53,7 @@ class Page:
 class Browser:
     """One session, from an address of this machine. Paths are relative to /admin/.
 
-    `claims` are headers that are added to each request, such as X-Forwarded-For.
+    `extra_headers` are added to each request, for example X-Forwarded-For.
     """
 
     def __init__(self, url: str, *, address: str = "127.0.0.1") -> None:
@@ -63,11 +63,11 @@ class Browser:
         )
 
     @property
-    def claims(self) -> Mapping[str, str]:
+    def extra_headers(self) -> Mapping[str, str]:
         return self._http.headers
 
-    @claims.setter
-    def claims(self, headers: Mapping[str, str]) -> None:
+    @extra_headers.setter
+    def extra_headers(self, headers: Mapping[str, str]) -> None:
         self._http.headers.update(headers)
 
     def __enter__(self) -> Self:

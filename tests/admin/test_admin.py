@@ -151,9 +151,9 @@ def test_the_worker_cancels_the_selected_orders(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
     resting = [place(client_id="many", price=50_000 + number).json()["order_id"] for number in range(30)]
-    gone = place(client_id="many", type="market", price=None, side="sell", instrument="SOL-USD").json()
-    assert gone["status"] == "cancelled"
-    page = browser.cancel([*resting, gone["order_id"]], q="many")
+    unfilled = place(client_id="many", type="market", price=None, side="sell", instrument="SOL-USD").json()
+    assert unfilled["status"] == "cancelled"
+    page = browser.cancel([*resting, unfilled["order_id"]], q="many")
     assert page.messages == {"success": "30 cancelled, 0 no longer open, 0 failed."}
     orders = httpx.get(f"{exchange.url}/orders", params={"client_id": "many", "limit": 100}).json()["orders"]
     assert {order["order_id"] for order in orders if order["status"] == "cancelled"} >= set(resting)
@@ -224,7 +224,7 @@ def test_a_new_instrument_can_be_traded(browser: Browser, place: Place) -> None:
     wait_until(lambda: place(instrument="XRP-USD", price=0.15).status_code == 201, "an order is accepted")
 
 
-def test_without_a_worker_a_halt_is_saved_with_a_warning(
+def test_a_halt_without_a_worker_is_saved_with_a_warning(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
     key = instrument_key(browser, "SOL-USD")
@@ -241,7 +241,9 @@ def test_without_a_worker_a_halt_is_saved_with_a_warning(
     assert "No matching worker is running" in halted.messages["warning"]
     assert "applies the change within 1 s anyway" in halted.messages["warning"]
     assert failed.messages["error"].startswith("0 cancelled, 0 no longer open, 1 failed: No matching worker")
-    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy again")
+    wait_until(
+        lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy again"
+    )
     wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "SOL-USD is halted")
     assert status_of(exchange, resting) == "open"
     assert "warning" not in browser.act(INSTRUMENTS, "resume", [key]).messages

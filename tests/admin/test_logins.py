@@ -46,7 +46,7 @@ def test_a_lock_applies_only_to_its_address(exchange: RunningExchange, password:
 def test_a_forged_x_forwarded_for_evades_no_lock(exchange: RunningExchange, password: str) -> None:
     with Browser(exchange.url, address="127.0.0.11") as guesser:
         for number in range(LOCK_AFTER):
-            guesser.claims = {"X-Forwarded-For": f"10.0.0.{number}"}
+            guesser.extra_headers = {"X-Forwarded-For": f"10.0.0.{number}"}
             last = guesser.log_in("admin", f"guess-{number}")
     assert last.status == 429
 
@@ -151,7 +151,10 @@ def test_only_a_ticket_with_our_signature_is_valid() -> None:
     ],
 )
 def test_all_addresses_that_one_client_can_use_count_as_one(one: str, other: str, together: bool) -> None:
-    """An IPv6 client can use 2^64 addresses. Counted singly, they would make its guesses unbounded."""
+    """An IPv6 client can use 2^64 addresses.
+
+    If they counted singly, its guesses and its places in the queue would have no bound.
+    """
     first, second = (
         counted_address(RequestFactory(REMOTE_ADDR=address).post("/admin/login/")) for address in (one, other)
     )

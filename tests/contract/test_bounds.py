@@ -19,7 +19,7 @@ def bounded_instrument(market: Market, instrument: str) -> str:
     return instrument
 
 
-def test_orders_beyond_the_bound_are_rejected_until_one_is_gone(
+def test_orders_of_a_client_with_too_many_open_orders_are_rejected(
     client: Client, bounded_instrument: str
 ) -> None:
     orders = [client.place(bounded_instrument, "buy", 1, 10 + number) for number in range(3)]
@@ -36,7 +36,7 @@ def test_orders_beyond_the_bound_are_rejected_until_one_is_gone(
     assert client.place(bounded_instrument, "sell", 1, 30)["status"] == "open"
 
 
-def test_the_bound_holds_for_limit_orders_that_would_trade_but_not_for_market_orders(
+def test_a_client_with_too_many_open_orders_can_place_only_market_orders(
     client: Client, bounded_instrument: str
 ) -> None:
     client.place(bounded_instrument, "sell", 5, 50, client_id="client-B")
@@ -65,7 +65,7 @@ def test_a_rejection_is_sent_to_the_stream_and_found_by_its_key(
     assert (again.status, again.json) == (200, refused.json)
 
 
-def test_a_lower_bound_leaves_resting_orders_alone(
+def test_a_lower_bound_on_open_orders_keeps_the_resting_orders(
     client: Client, market: Market, bounded_instrument: str
 ) -> None:
     orders = [client.place(bounded_instrument, "buy", 1, 10 + number) for number in range(3)]

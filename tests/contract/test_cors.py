@@ -135,7 +135,7 @@ def test_the_stream_refuses_other_origins(strict_exchange: RunningExchange, orig
     assert "Traceback" not in strict_exchange.log()[before:]
 
 
-def test_no_answer_has_these_headers_without_the_variable(client: Client) -> None:
+def test_no_answer_has_cors_headers_without_the_variable(client: Client) -> None:
     answer = client.send("GET", "/orderbook", headers={"Origin": LISTED})
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"], answer.headers["Vary"]) == (
         200,

@@ -96,7 +96,7 @@ def test_a_repeated_request_may_write_the_same_order_in_another_way(
     client: Client, instrument: str, key: str
 ) -> None:
     first = client.place(instrument, "buy", 1, 10.5, idempotency_key=key)
-    header = {"Idempotency-Key": key.encode().decode("latin-1")}  # http.client sends the key's bytes
+    header = {"Idempotency-Key": key.encode().decode("latin-1")}  # sent as the key's UTF-8 bytes
     again = client.post("/orders", order_body(instrument, "buy", "1.000", "10.50"), header)
     assert (again.status, again.json) == (200, first)
 
@@ -191,7 +191,7 @@ def test_an_order_beyond_new_limits_is_found_by_its_key(
 
 @pytest.fixture(scope="module")
 def two_processes() -> Iterator[RunningExchange]:
-    """An exchange with two API processes, of which tests kill parts."""
+    """An exchange with two API processes, whose worker and data in Redis these tests remove."""
     with RunningExchange(variables={"EXCHANGE_API_PROCESSES": "2"}) as running:
         yield running
 
@@ -242,7 +242,7 @@ def test_a_key_holds_across_a_restart_of_the_worker(
     psutil.Process(killed).kill()
     again = client_of_two_processes.post("/orders", body)
     assert (again.status, again.json) == (200, order)  # found in the database, without a worker
-    wait_until(lambda: accepts_orders(client_of_two_processes), "orders are taken again")
+    wait_until(lambda: accepts_orders(client_of_two_processes), "orders are accepted again")
     assert two_processes.worker_pid() != killed
     with Crowd(two_processes.url, CLIENTS) as crowd:
         answers = crowd.post([body] * CLIENTS)
@@ -263,7 +263,7 @@ def test_a_key_holds_after_redis_has_lost_everything(
         operator.close()
     again = client_of_two_processes.post("/orders", body)
     assert (again.status, again.json) == (200, order)
-    wait_until(lambda: accepts_orders(client_of_two_processes), "orders are taken again")
+    wait_until(lambda: accepts_orders(client_of_two_processes), "orders are accepted again")
     with Crowd(two_processes.url, CLIENTS) as crowd:
         answers = crowd.post([body] * CLIENTS)
     assert [(answer.status, answer.json) for answer in answers] == [(200, order)] * CLIENTS

@@ -91,7 +91,9 @@ def test_orders_trades_and_cancels_are_counted_by_instrument(client: Client, ins
         return [series(client, f"exchange_{name}_total").get(labels, 0) for name in names]
 
     wait_until(lambda: counted() == [4, 1, 1, 0], "the worker has counted")
-    wait_until(lambda: series(client, "exchange_resting_orders")[labels] == 1, "the worker's heartbeat")
+    wait_until(
+        lambda: series(client, "exchange_resting_orders")[labels] == 1, "the worker has sent its heartbeat"
+    )
 
 
 @pytest.mark.parametrize(

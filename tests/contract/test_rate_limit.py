@@ -75,7 +75,7 @@ def test_every_answer_gives_the_remaining_allowance(limited: Client, newcomer: s
         remaining_before = remaining
 
 
-def test_other_clients_are_not_affected(limited: Client, newcomer: str) -> None:
+def test_a_client_without_allowance_does_not_affect_others(limited: Client, newcomer: str) -> None:
     use_up_allowance(limited, newcomer)
     answer = place(limited, newcomer + "-friend")
     assert answer.status == 201
@@ -149,7 +149,7 @@ def test_reads_and_invalid_orders_do_not_count(limited: Client, newcomer: str) -
     assert allowance(place(limited, newcomer))[1] == LIMIT - 1
 
 
-def test_answers_to_repeated_orders_have_the_headers_too(limited: Client, newcomer: str) -> None:
+def test_answers_to_repeated_orders_have_rate_limit_headers_too(limited: Client, newcomer: str) -> None:
     for status in (201, 200):
         answer = place(limited, newcomer, idempotency_key="key")
         assert answer.status == status
@@ -159,6 +159,6 @@ def test_answers_to_repeated_orders_have_the_headers_too(limited: Client, newcom
     assert allowance(answer)[0] == LIMIT
 
 
-def test_without_a_limit_there_are_no_headers(client: Client, instrument: str) -> None:
+def test_answers_without_a_rate_limit_have_no_rate_limit_headers(client: Client, instrument: str) -> None:
     answer = client.post("/orders", order_body(instrument, "buy", 1, 10))
     assert [name for name in answer.headers if name.lower().startswith("ratelimit")] == []

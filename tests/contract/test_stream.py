@@ -190,10 +190,10 @@ def test_updates_show_the_order_as_rest_does(stream: Stream, client: Client, ins
     stream.expect("orders_snapshot")
     resting = client.place(instrument, "buy", 1, 10, client_id="taker")
     cancelled = client.cancel(resting["order_id"])
-    (opened, gone) = stream.expect("order_update", "order_update")
+    (opened, ended) = stream.expect("order_update", "order_update")
     assert opened == as_update(resting, sequence=3)
-    assert gone == as_update(cancelled, sequence=4)
-    assert (gone["status"], gone["reason"]) == ("cancelled", "client_request")
+    assert ended == as_update(cancelled, sequence=4)
+    assert (ended["status"], ended["reason"]) == ("cancelled", "client_request")
     assert taker["status"] == "filled"
 
 

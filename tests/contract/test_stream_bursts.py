@@ -146,7 +146,7 @@ def test_clients_that_do_not_read_share_the_text_of_a_large_book(
         )
         used = api.memory_info().rss - before
         made = metric(client, "exchange_websocket_snapshots_total") - made_before
-        assert made <= SILENT_CLIENTS // 4  # one text serves many
+        assert made <= SILENT_CLIENTS // 4  # many clients share one snapshot
         assert used < SILENT_MIB_MAX * 2**20, f"{used / 2**20:.0f} MiB"
 
 

@@ -1,4 +1,4 @@
-"""The limits of a /stream connection: when the exchange closes it, with which code, and its traces."""
+"""The limits of a /stream connection. Beyond them, the exchange closes it and forgets the client."""
 
 import json
 import socket

@@ -60,7 +60,7 @@ def expect_stale(stream: Stream) -> None:
 
 
 def expect_delta(stream: Stream, book: LocalBook, client: Client) -> None:
-    """Place an order. Fail unless the next message is its delta, after which the book is right."""
+    """Place an order. Fail unless the next message is its delta, which makes the book like REST's."""
     client.place(INSTRUMENT, "buy", 1, 10)
     book.apply(*stream.expect("orderbook_delta"))
     assert book.levels() == client.levels(INSTRUMENT)

@@ -61,7 +61,7 @@ def test_no_process_is_root_once_the_exchange_is_open(exchange: RunningExchange)
     assert set(others) == {user}
     assert user in NUMBERS
     with pytest.raises(KeyError):
-        pwd.getpwuid(user)  # the account is in no file that other software reads
+        pwd.getpwuid(user)  # the number belongs to no account of the system
     for process in exchange.processes():
         assert status(process, "Groups") == ""
         assert status(process, "NoNewPrivs") == "1"
@@ -170,9 +170,9 @@ def test_an_exchange_in_a_closed_folder_works_and_logs_its_capability(tmp_path: 
 
 
 def downgrade_data_folder(data_dir: Path) -> None:
-    """Change a data folder to what the previous version left.
+    """Give a data folder the owners and rights that it had in the previous version.
 
-    Root owned the folder, and a shared account owned the servers' folders. The servers trusted every
+    Root owned the folder, and a shared account owned the servers' folders. PostgreSQL trusted every
     local user, and there were no passwords.
     """
     shared = next(entry for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody"))
@@ -222,8 +222,8 @@ def running_command(environment: dict[str, str], *command: str) -> Iterator[psut
 
 
 @pytest.fixture(scope="module")
-def production() -> Iterator[dict[str, dict[str, str]]]:
-    """Servers with separate roles, as in production. Gives each role's environment variables."""
+def role_environments() -> Iterator[dict[str, dict[str, str]]]:
+    """Each role's environment variables, for servers with separate roles as in production."""
     data_dir = Path(tempfile.mkdtemp(prefix="exchange-roles-"))
     locations = Locations(data_dir)
     servers = EmbeddedServers(locations, creates_databases=True)
@@ -257,18 +257,20 @@ def production() -> Iterator[dict[str, dict[str, str]]]:
         shutil.rmtree(data_dir)
 
 
-def test_an_exchange_with_a_role_for_each_process_trades(production: dict[str, dict[str, str]]) -> None:
+def test_an_exchange_with_a_role_for_each_process_trades(
+    role_environments: dict[str, dict[str, str]],
+) -> None:
     """Orders, cancels and reads work.
 
     The worker's health check says whether a worker holds the partition: before the worker starts, while
     it runs, after a standby took over, and when both have stopped.
     """
-    url = f"http://127.0.0.1:{production['api']['PORT']}"
-    uri = production["worker"]["POSTGRES_URI"]
+    url = f"http://127.0.0.1:{role_environments['api']['PORT']}"
+    uri = role_environments["worker"]["POSTGRES_URI"]
     assert worker_state(uri, 0) == (False, "no matching worker of this machine is connected to the database")
     with (
-        running_command(production["api"], "run_api") as api,
-        running_command(production["worker"], "run_matching") as worker,
+        running_command(role_environments["api"], "run_api") as api,
+        running_command(role_environments["worker"], "run_matching") as worker,
     ):
 
         def is_healthy() -> bool:
@@ -290,7 +292,7 @@ def test_an_exchange_with_a_role_for_each_process_trades(production: dict[str, d
             for process in (api, worker):
                 assert process.uids().real in NUMBERS
                 assert capabilities(process) in (0, 1 << CAP_DAC_READ_SEARCH)
-        with running_command(production["worker"], "run_matching"):
+        with running_command(role_environments["worker"], "run_matching"):
             worker.suspend()
             wait_until(
                 lambda: worker_state(uri, 0) == (True, "holds partition 0"), "the standby has taken over"
@@ -309,11 +311,15 @@ def test_an_exchange_with_a_role_for_each_process_trades(production: dict[str, d
     ids=["run_api", "run_admin"],
 )
 def test_a_process_listens_on_a_low_port_and_gives_up_the_right_to_it(
-    production: dict[str, dict[str, str]], server: str, command: str, variables: dict[str, str], path: str
+    role_environments: dict[str, dict[str, str]],
+    server: str,
+    command: str,
+    variables: dict[str, str],
+    path: str,
 ) -> None:
     if not held_capabilities() >> CAP_NET_BIND_SERVICE & 1:
         pytest.skip("root may not listen on low ports here")
-    environment = {**production["api"], **variables, "EXCHANGE_ASGI_SERVER": server}
+    environment = {**role_environments["api"], **variables, "EXCHANGE_ASGI_SERVER": server}
     with running_command(environment, command) as api:
 
         def listens() -> bool:

@@ -22,7 +22,7 @@ STOP_SECONDS_MAX = PATIENCE_SECONDS
 
 
 @contextlib.contextmanager
-def chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def run_chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """Start a run of the tool. If it is still running when the block ends, kill it and its exchange."""
     process = subprocess.Popen(
         [sys.executable, "-m", "chaos", *options, f"--results={folder / 'results'}"],
@@ -41,7 +41,7 @@ def chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_the_exchange_keeps_its_promises_while_parts_are_killed_frozen_and_emptied(tmp_path: Path) -> None:
-    with chaos(tmp_path, "--minutes=0.5", "--rate=150", "--seed=4") as process:
+    with run_chaos(tmp_path, "--minutes=0.5", "--rate=150", "--seed=4") as process:
         output, _ = process.communicate(timeout=RUN_SECONDS_MAX)
     assert process.returncode == 0, output
     assert "0 acknowledged orders lost, 0 double, audit clean\n" in output
@@ -69,7 +69,7 @@ def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
     seed = next(
         seed for seed in itertools.count() if "SIGSTOP PostgreSQL" in next(fault_sequence(seed))[0].name
     )
-    with chaos(tmp_path, "--minutes=1", "--rate=50", f"--seed={seed}") as process:
+    with run_chaos(tmp_path, "--minutes=1", "--rate=50", f"--seed={seed}") as process:
         started: list[psutil.Process] = []
 
         def is_frozen() -> bool:
@@ -87,7 +87,7 @@ def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
     "options", [("--minutes=0",), ("--rate=0",), ("--minutes=1440", "--rate=2000"), ("--only=rain",)]
 )
 def test_options_out_of_bounds_are_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
-    with chaos(tmp_path, *options) as process:
+    with run_chaos(tmp_path, *options) as process:
         output, _ = process.communicate(timeout=STOP_SECONDS_MAX)
     assert process.returncode == 2
     assert "chaos: error: " in output

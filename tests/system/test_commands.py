@@ -36,7 +36,7 @@ def test_an_invalid_partition_is_refused(partition: str) -> None:
         call_command("run_matching", f"--partition={partition}")
 
 
-def test_a_refusal_is_one_line_and_status_2(tmp_path: Path) -> None:
+def test_an_invalid_partition_ends_the_command_with_status_2(tmp_path: Path) -> None:
     finished = manage(exchange_variables(tmp_path), "run_matching", "--partition=-1")
     assert finished.returncode == 2
     assert "'-1' is not a whole number from 0 to 32767" in finished.stderr

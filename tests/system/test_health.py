@@ -179,7 +179,7 @@ def test_health_names_a_partition_without_a_worker_and_the_others_trade(
         )
         wait_until(lambda: metric(http, "exchange_resting_orders", **accepted) == 1, "the order rests")
         exchange.part("run_matching").send_signal(signal.SIGSTOP)
-        wait_until(lambda: "partition 0:" in json.dumps(health(http)[1]["checks"]), "its freeze is noticed")
+        wait_until(lambda: "partition 0:" in json.dumps(health(http)[1]["checks"]), "its worker is missed")
         assert health(http)[0] == 200
     finally:
         worker.kill()

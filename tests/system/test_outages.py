@@ -69,11 +69,11 @@ def place_until_taken(http: httpx.Client, key: str) -> httpx.Response:
     """Place an order as a client should: send it again with its key while the answer is 503 or 504."""
     answers: list[httpx.Response] = []
 
-    def is_taken() -> bool:
+    def is_accepted() -> bool:
         answers.append(place(http, key))
         return answers[-1].status_code not in (503, 504)
 
-    wait_until(is_taken, f"the order {key} is accepted", BACK_SECONDS_MAX)
+    wait_until(is_accepted, f"the order {key} is accepted", BACK_SECONDS_MAX)
     return answers[-1]
 
 

@@ -52,11 +52,11 @@ def place_order(exchange: RunningExchange, instrument: str = "BTC-USD") -> dict[
     }
     answers: list[httpx.Response] = []
 
-    def is_taken() -> bool:
+    def is_accepted() -> bool:
         answers.append(httpx.post(f"{exchange.url}/orders", json=order, timeout=PATIENCE_SECONDS))
         return answers[-1].status_code not in (503, 504)
 
-    wait_until(is_taken, f"an order is accepted\n{exchange.log()}")
+    wait_until(is_accepted, f"an order is accepted\n{exchange.log()}")
     assert answers[-1].status_code in (200, 201), answers[-1].text
     acknowledged: dict[str, object] = answers[-1].json()
     return acknowledged
@@ -127,7 +127,7 @@ def affinities(exchange: RunningExchange) -> dict[str, list[int]]:
 
 @pytest.mark.skipif(len(ALL_CPUS) < 2, reason="needs two CPUs and a system with CPU affinity")
 @pytest.mark.parametrize("killed", [None, "run_matching", "valkey-server", "bin/postgres"])
-def test_worker_and_servers_share_one_cpu_and_other_parts_may_use_all(
+def test_the_worker_its_session_and_valkey_share_one_cpu_and_other_parts_use_all(
     exchange: RunningExchange, killed: str | None
 ) -> None:
     if killed is not None:
