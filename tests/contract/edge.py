@@ -19,7 +19,7 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX)
 
 
-def talk(port: int, *parts: bytes, half_close: bool = False, method: str = "GET") -> Received:
+def send_and_listen(port: int, *parts: bytes, half_close: bool = False, method: str = "GET") -> Received:
     """Send all parts, and return what the server sends until it closes or a read times out.
 
     With `half_close`, tell the server after the parts that no more bytes will follow.

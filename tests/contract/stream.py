@@ -97,7 +97,7 @@ class Stream:
             self.receive()
 
 
-def meet(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:
+def make_trade(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:
     """Let a maker sell one unit to a taker, and return both orders."""
     maker = client.place(instrument, "sell", 1, price, client_id="maker")
     return maker, client.place(instrument, "buy", 1, price, client_id="taker", **more)
@@ -108,7 +108,7 @@ def frame(message: object) -> bytes:
     return Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True)
 
 
-def reset(connection: socket.socket) -> None:
+def reset_connection(connection: socket.socket) -> None:
     """Close the connection as a crash does: with a reset, and without a closing frame."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.contract.client import ANSWER_SECONDS_MAX, Client, order_body
-from tests.contract.edge import connect, listen, talk
+from tests.contract.edge import connect, listen, send_and_listen
 from tests.contract.stream import UPGRADE_REQUEST, frame
 from tests.system.exchange import RunningExchange, wait_until
 
@@ -25,7 +25,7 @@ def _uvicorn_only(asgi_server: str) -> None:
         pytest.skip("Daphne's server, Twisted, has other bounds and answers")
 
 
-TOO_MUCH = {
+TOO_LONG = {
     "lines": (GET + b"a:b\r\n" * 500_000 + b"\r\n", 431, "request_header_fields_too_large"),
     "101 lines": (GET + b"a:b\r\n" * 100 + b"\r\n", 431, "request_header_fields_too_large"),
     "endless lines": (GET + b"a:b\r\n" * 50_000, 431, "request_header_fields_too_large"),
@@ -53,10 +53,10 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("kind", TOO_MUCH)
+@pytest.mark.parametrize("kind", TOO_LONG)
 def test_input_that_is_too_long_is_refused_before_its_end(exchange: RunningExchange, kind: str) -> None:
-    sent, status, code = TOO_MUCH[kind]
-    received = talk(exchange.port, sent)
+    sent, status, code = TOO_LONG[kind]
+    received = send_and_listen(exchange.port, sent)
     (answer,) = received.answers
     answer.error(status, code)
     assert received.closed
@@ -66,14 +66,14 @@ def test_requests_within_the_limits_are_accepted(exchange: RunningExchange) -> N
     lines = b"".join(b"n%d: %s\r\n" % (number, b"v" * 200) for number in range(98))
     query = b"GET /instruments?limit=" + b"0" * 7_000 + b"1 HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n"
     for sent in (GET + CLOSE + lines + b"\r\n", b"\r\n\r\n" + GET + CLOSE + b"\r\n", query):
-        (answer,) = talk(exchange.port, sent).answers
+        (answer,) = send_and_listen(exchange.port, sent).answers
         # The view, not the edge, answers 400 to a number with so many digits.
         assert answer.status in (200, 400), answer.text
 
 
 def test_a_head_may_be_sent_byte_by_byte(exchange: RunningExchange) -> None:
     request = GET + CLOSE + b"\r\n"
-    (answer,) = talk(exchange.port, *(request[at : at + 1] for at in range(len(request)))).answers
+    (answer,) = send_and_listen(exchange.port, *(request[at : at + 1] for at in range(len(request)))).answers
     assert answer.status == 200
 
 
@@ -124,7 +124,7 @@ def test_a_malformed_request_is_answered_once_and_the_connection_closed(
     exchange: RunningExchange, kind: str
 ) -> None:
     """A valid request that follows in the same packet is ignored."""
-    received = talk(exchange.port, MALFORMED[kind], GET + b"\r\n", half_close=kind == "SSH")
+    received = send_and_listen(exchange.port, MALFORMED[kind], GET + b"\r\n", half_close=kind == "SSH")
     (answer,) = received.answers
     answer.error(400, "invalid_request")
     assert answer.headers["Connection"] == "close"
@@ -132,13 +132,15 @@ def test_a_malformed_request_is_answered_once_and_the_connection_closed(
 
 @pytest.mark.parametrize("coding", [b"gzip, chunked", b"br, chunked", b"identity, chunked"])
 def test_other_transfer_codings_are_refused(exchange: RunningExchange, coding: bytes) -> None:
-    (answer,) = talk(exchange.port, POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n").answers
+    (answer,) = send_and_listen(
+        exchange.port, POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
+    ).answers
     answer.error(501, "not_implemented")
 
 
 @pytest.mark.parametrize("expectation", [b"200-ok", b"100-continue, x", b""])
 def test_other_expectations_are_refused(exchange: RunningExchange, expectation: bytes) -> None:
-    (answer,) = talk(
+    (answer,) = send_and_listen(
         exchange.port, POST + b"Expect: " + expectation + b"\r\nContent-Length: 2\r\n\r\n{}"
     ).answers
     answer.error(417, "expectation_failed")
@@ -154,14 +156,16 @@ def test_100_continue_is_sent_if_the_body_is_wanted(exchange: RunningExchange) -
 
 
 def test_100_continue_is_not_sent_for_a_body_that_is_refused(exchange: RunningExchange) -> None:
-    received = talk(exchange.port, POST + b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
+    received = send_and_listen(
+        exchange.port, POST + b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
+    )
     (answer,) = received.answers
     answer.error(413, "payload_too_large")
 
 
 def test_an_http_1_0_answer_has_no_chunks_and_closes_the_connection(exchange: RunningExchange) -> None:
     for path in (b"/instruments", b"/docs", b"/static/admin/css/base.css"):
-        received = talk(exchange.port, b"GET " + path + b" HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        received = send_and_listen(exchange.port, b"GET " + path + b" HTTP/1.0\r\nHost: localhost\r\n\r\n")
         (answer,) = received.answers
         assert answer.status == 200
         assert "Transfer-Encoding" not in answer.headers
@@ -171,19 +175,19 @@ def test_an_http_1_0_answer_has_no_chunks_and_closes_the_connection(exchange: Ru
 def test_an_offer_of_another_protocol_is_ignored(exchange: RunningExchange) -> None:
     """Java's client offers HTTP/2 with every request, also with one that has a body."""
     offer = b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n"
-    (answer,) = talk(exchange.port, POST + offer + b"Content-Length: 2\r\n\r\n{}").answers
+    (answer,) = send_and_listen(exchange.port, POST + offer + b"Content-Length: 2\r\n\r\n{}").answers
     assert answer.error(400, "invalid_request")["fields"]
 
 
 def test_a_request_may_name_its_target_in_full(exchange: RunningExchange) -> None:
     request = b"GET http://x:80/trades?limit=1 HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n"
-    (answer,) = talk(exchange.port, request).answers
+    (answer,) = send_and_listen(exchange.port, request).answers
     assert answer.json.keys() == {"trades", "next_cursor"}
 
 
 @pytest.mark.parametrize("requests", [1, 2, 30])
 def test_a_client_that_sends_no_more_gets_its_answers(exchange: RunningExchange, requests: int) -> None:
-    received = talk(exchange.port, (GET + b"\r\n") * requests, half_close=True)
+    received = send_and_listen(exchange.port, (GET + b"\r\n") * requests, half_close=True)
     assert [answer.status for answer in received.answers] == [200] * requests
     assert received.closed
 
@@ -195,7 +199,7 @@ def test_an_order_of_a_client_that_sends_no_more_is_answered(
 
     body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
     request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    received = talk(exchange.port, request, request, half_close=True)
+    received = send_and_listen(exchange.port, request, request, half_close=True)
     assert [answer.status for answer in received.answers] == [201, 201]
     assert client.book(instrument)["sequence"] == 2
 
@@ -206,7 +210,7 @@ def test_an_order_of_a_client_that_sends_no_more_is_answered(
 def test_half_a_request_is_refused_when_the_client_sends_no_more(
     exchange: RunningExchange, part: bytes
 ) -> None:
-    received = talk(exchange.port, part, half_close=True)
+    received = send_and_listen(exchange.port, part, half_close=True)
     assert [answer.status for answer in received.answers] == [400]
     assert received.closed
 
@@ -214,7 +218,7 @@ def test_half_a_request_is_refused_when_the_client_sends_no_more(
 def test_pipelined_requests_are_answered_in_order(exchange: RunningExchange) -> None:
     paths = [b"/instruments", b"/nothing", b"/trades", b"/orderbook?instrument=NO", b"/candles"] * 20
     requests = [b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths]
-    received = talk(exchange.port, b"".join(requests) + b"BAD\r\n\r\n" + requests[0])
+    received = send_and_listen(exchange.port, b"".join(requests) + b"BAD\r\n\r\n" + requests[0])
     assert [answer.status for answer in received.answers] == [200, 404, 200, 404, 200] * 20 + [400]
 
 
@@ -301,9 +305,11 @@ BAD_ORIGINS = [
 
 @pytest.mark.parametrize("origin", BAD_ORIGINS)
 def test_invalid_and_foreign_origins_are_refused(exchange: RunningExchange, origin: bytes) -> None:
-    (answer,) = talk(exchange.port, UPGRADE_REQUEST[:-2] + b"Origin: " + origin + b"\r\n\r\n").answers
+    (answer,) = send_and_listen(
+        exchange.port, UPGRADE_REQUEST[:-2] + b"Origin: " + origin + b"\r\n\r\n"
+    ).answers
     answer.error(403, "forbidden")
-    (answer,) = talk(
+    (answer,) = send_and_listen(
         exchange.port, POST + CLOSE + b"Origin: " + origin + b"\r\nContent-Length: 2\r\n\r\n{}"
     ).answers
     answer.error(403, "forbidden")
@@ -322,21 +328,21 @@ def test_invalid_handshakes_are_refused_in_the_common_error_format(
 ) -> None:
     request = UPGRADE_REQUEST.replace(*change)
     assert request != UPGRADE_REQUEST
-    (answer,) = talk(exchange.port, request).answers
+    (answer,) = send_and_listen(exchange.port, request).answers
     answer.error(426, "upgrade_required")
 
 
-def masked(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
+def client_frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
     """Return a client's frame, with a mask of zeros, which does not change the payload."""
     return bytes([opcode | (0x80 if final else 0), 0x80 | len(payload)]) + bytes(4) + payload
 
 
 PING, PONG, TEXT, CONTINUATION = 9, 10, 1, 0
 FLOODS = {
-    "pings": masked(PING, b"x") * 60,
-    "pongs": masked(PONG) * 60,
-    "pieces": masked(TEXT, b"{", final=False) + masked(CONTINUATION, b" ", final=False) * 60,
-    "messages and pings": (frame({"type": "ping", "id": 1}) + masked(PING)) * 30,
+    "pings": client_frame(PING, b"x") * 60,
+    "pongs": client_frame(PONG) * 60,
+    "pieces": client_frame(TEXT, b"{", final=False) + client_frame(CONTINUATION, b" ", final=False) * 60,
+    "messages and pings": (frame({"type": "ping", "id": 1}) + client_frame(PING)) * 30,
 }
 
 
@@ -359,7 +365,7 @@ def test_pings_of_a_client_that_does_not_read_use_bounded_memory(
         sent = 0
         try:
             while sent < 150_000_000:
-                sent += connection.send(masked(PING, b"x" * 100) * 1_000)
+                sent += connection.send(client_frame(PING, b"x" * 100) * 1_000)
         except OSError:
             pass  # the exchange has closed the connection, or does not read
         assert sent < 150_000_000  # the exchange has stopped reading
@@ -386,7 +392,7 @@ def test_wrong_requests_do_not_fill_the_log(exchange: RunningExchange) -> None:
         POST + b"Content-Length: x\r\n\r\n",
     ]
     for request in wrong * 30:
-        talk(exchange.port, request)
+        send_and_listen(exchange.port, request)
     lines = exchange.log()[before:].splitlines()
     assert all(line[:4].isdigit() and " WARNING " in line for line in lines), lines
     assert len(lines) < 60

@@ -149,7 +149,7 @@ def test_deltas_and_rest_give_the_same_book_at_every_sequence(
     exchange: RunningExchange, client: Client, instrument: str
 ) -> None:
     failures: list[BaseException] = []
-    polled: dict[int, Levels] = {}
+    recorded: dict[int, Levels] = {}
     with Stream(exchange.ws_url) as stream:
         stream.subscribe("orderbook_deltas", instrument=instrument)
         follower = Follower(stream, *stream.expect("orderbook_snapshot"))
@@ -161,19 +161,19 @@ def test_deltas_and_rest_give_the_same_book_at_every_sequence(
         for trader in traders:
             trader.start()
         while any(trader.is_alive() for trader in traders):
-            poll(client, instrument, polled)
-        follower.last_sequence = poll(client, instrument, polled) + 1
+            record_book(client, instrument, recorded)
+        follower.last_sequence = record_book(client, instrument, recorded) + 1
         # The follower checks `last_sequence` after each delta, so it needs one more.
         client.place(instrument, "buy", 1, "0.01")
         follower.join()
     assert failures == []
     assert follower.failure is None
-    assert len(polled) > 20
-    for sequence, levels in polled.items():
+    assert len(recorded) > 20
+    for sequence, levels in recorded.items():
         assert follower.history[sequence] == levels, f"sequence {sequence}"
 
 
-def poll(client: Client, instrument: str, polled: dict[int, Levels]) -> int:
+def record_book(client: Client, instrument: str, recorded: dict[int, Levels]) -> int:
     """Store the book that REST shows now, and return its sequence. One sequence has only one book."""
     book = client.book(instrument)
     bids, asks = (
@@ -181,5 +181,5 @@ def poll(client: Client, instrument: str, polled: dict[int, Levels]) -> int:
         for side in ("bids", "asks")
     )
     sequence: int = book["sequence"]
-    assert polled.setdefault(sequence, (bids, asks)) == (bids, asks)
+    assert recorded.setdefault(sequence, (bids, asks)) == (bids, asks)
     return sequence

@@ -18,7 +18,7 @@ SELECT id, %s, %s, %s, %s, %s, %s, 1, %s FROM instruments_instrument WHERE symbo
 """
 
 
-def trade(client: Client, instrument: str, price: object, quantity: object, side: str = "buy") -> Any:
+def make_trade(client: Client, instrument: str, price: object, quantity: object, side: str = "buy") -> Any:
     """Make a trade whose taker is on that side, and return the taker's order."""
     client.place(instrument, "sell" if side == "buy" else "buy", quantity, price)
     taker = client.place(instrument, side, quantity, price)
@@ -85,8 +85,8 @@ def test_btc_usd_is_the_default_and_unknown_instruments_are_not_found(client: Cl
 
 def test_trades_are_listed_newest_first(client: Client, instrument: str) -> None:
     takers = [
-        trade(client, instrument, "100.5", "0.1"),
-        trade(client, instrument, "100.25", "0.2", side="sell"),
+        make_trade(client, instrument, "100.5", "0.1"),
+        make_trade(client, instrument, "100.25", "0.2", side="sell"),
     ]
     answer = client.get("/trades", instrument=instrument)
     assert answer.number("price") == "100.25"
@@ -130,7 +130,7 @@ def test_pages_of_trades_do_not_move_while_new_trades_arrive(client: Client, ins
 
 def test_statistics_are_computed_from_the_trades_of_the_window(client: Client, instrument: str) -> None:
     for price, quantity in (("100", "1"), ("104", "0.5"), ("98", "0.25"), ("102", "0.25")):
-        trade(client, instrument, price, quantity)
+        make_trade(client, instrument, price, quantity)
     answer = client.get("/trades/stats", instrument=instrument)
     assert answer.json == {
         "instrument": instrument,
@@ -155,14 +155,14 @@ def test_statistics_are_computed_from_the_trades_of_the_window(client: Client, i
 def test_statistics_leave_out_trades_before_the_window(
     client: Client, market: Market, instrument: str
 ) -> None:
-    trade(client, instrument, 100, 1)
+    make_trade(client, instrument, 100, 1)
     two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
     market.database.execute(
         "UPDATE marketdata_candle SET time = date_trunc('minute', %s::timestamptz) WHERE instrument_id = "
         "(SELECT id FROM instruments_instrument WHERE symbol = %s)",
         (two_hours_ago, instrument),
     )
-    trade(client, instrument, 50, 1)
+    make_trade(client, instrument, 50, 1)
     stats = client.get("/trades/stats", instrument=instrument, window="1h").json
     assert (stats["trade_count"], stats["open"], stats["high"], stats["change"]) == (1, 50, 50, 0)
     stats = client.get("/trades/stats", instrument=instrument, window="3h").json
@@ -183,7 +183,7 @@ def test_statistics_without_a_trade_are_zero_or_null(client: Client, instrument:
 
 def test_trades_make_the_candle_of_this_minute(client: Client, instrument: str) -> None:
     for price, quantity in (("100.5", "1"), ("104", "0.5"), ("98", "0.25"), ("102.25", "0.25")):
-        trade(client, instrument, price, quantity)
+        make_trade(client, instrument, price, quantity)
     answer = client.get("/candles", instrument=instrument)
     assert answer.json["next_cursor"] is None
     candles = answer.json["candles"]
@@ -292,7 +292,7 @@ def test_a_start_without_an_end_gives_the_first_candles_after_it(client: Client,
 def test_a_candle_is_closed_once_its_interval_is_over(
     client: Client, market: Market, day_of_candles: str
 ) -> None:
-    trade(client, day_of_candles, 10, 1)
+    make_trade(client, day_of_candles, 10, 1)
     # A worker whose clock is ahead could make this candle.
     tomorrow = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(days=1)
     market.database.execute(_CANDLE_SQL, (tomorrow, 10, 12, 9, 11, 1, 2, day_of_candles))

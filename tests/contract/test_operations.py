@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.contract.client import TIME, Client
-from tests.contract.stream import meet
+from tests.contract.stream import make_trade
 from tests.system.exchange import wait_until
 
 
@@ -53,7 +53,7 @@ def metrics(client: Client) -> dict[str, float]:
 def test_metrics_count_orders_trades_and_cancels(client: Client, instrument: str) -> None:
     before = metrics(client)
     assert set(METRICS) <= set(before)
-    meet(client, instrument)
+    make_trade(client, instrument)
     client.cancel(client.place(instrument, "buy", 1, 10)["order_id"])
     assert client.post("/orders", {}).status == 400
 
@@ -81,7 +81,7 @@ def series(client: Client, name: str) -> dict[str, float]:
 
 
 def test_orders_trades_and_cancels_are_counted_by_instrument(client: Client, instrument: str) -> None:
-    meet(client, instrument)
+    make_trade(client, instrument)
     client.cancel(client.place(instrument, "buy", 1, 10)["order_id"])
     client.place(instrument, "sell", 1, 20)
     labels = f'instrument="{instrument}",partition="0"'

@@ -11,7 +11,7 @@ from loadtools.local_book import LocalBook
 from tests.contract.client import TIME, Client, order_body
 from tests.contract.crowd import Crowd
 from tests.contract.market import Market
-from tests.contract.stream import Stream, meet, open_connections
+from tests.contract.stream import Stream, make_trade, open_connections
 from tests.system.exchange import RunningExchange, wait_until
 
 
@@ -102,7 +102,7 @@ def test_an_unknown_instrument_is_answered_with_an_error(
 ) -> None:
     stream.send({"type": "subscribe", "channels": ["trades"], "instrument": [instrument, "NO-USD"]})
     stream.expect_error("instrument_not_found")
-    meet(client, instrument)
+    make_trade(client, instrument)
     stream.ping("nothing was subscribed")
 
 
@@ -169,7 +169,7 @@ def test_a_market_order_without_a_fill_makes_no_delta(
 
 def test_a_trade_is_sent_without_its_clients(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("trades", instrument=instrument)
-    meet(client, instrument, "70150.5")
+    make_trade(client, instrument, "70150.5")
     (trade,) = stream.expect("trade")
     assert '"price":70150.5,"quantity":1,' in stream.text
     (row,) = client.get("/trades", instrument=instrument).json["trades"]
@@ -181,7 +181,7 @@ def test_a_trade_is_sent_without_its_clients(stream: Stream, client: Client, ins
 def test_updates_show_the_order_as_rest_does(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("orders", instrument=instrument, client_id="maker")
     stream.expect("orders_snapshot")
-    maker, taker = meet(client, instrument, "70150.5", idempotency_key=f"key of {instrument}")
+    maker, taker = make_trade(client, instrument, "70150.5", idempotency_key=f"key of {instrument}")
     (opened, filled) = stream.expect("order_update", "order_update")
     assert opened == as_update(maker, sequence=1)
     assert filled == as_update(client.order(maker["order_id"]), sequence=2)
@@ -208,7 +208,7 @@ def test_updates_are_sent_only_to_followers_of_their_client(
 ) -> None:
     stream.subscribe("orders", instrument=instrument, client_id="client-B")
     stream.expect("orders_snapshot")
-    meet(client, instrument)
+    make_trade(client, instrument)
     order = client.place(instrument, "buy", 1, 10, client_id="client-B")
     (update,) = stream.expect("order_update")
     assert update["order_id"] == order["order_id"]
@@ -239,7 +239,7 @@ def test_a_subscription_without_an_instrument_follows_all_active_ones(
     answer = stream.subscribe("trades")
     assert sorted(answer["instruments"]) == [row["symbol"] for row in rows if row["status"] == "active"]
     assert halted not in answer["instruments"]
-    meet(client, active)
+    make_trade(client, active)
     (trade,) = stream.expect("trade")
     assert trade["instrument"] == active
 
@@ -260,7 +260,7 @@ def test_an_unsubscribe_without_an_instrument_includes_halted_ones(
     market.set_status(followed, "active")
     wait_until(lambda: market.is_seen_by_api(followed, "active"), "the API knows of the resume")
     market.reload_worker()
-    meet(client, followed)
+    make_trade(client, followed)
     stream.ping("no trade was sent")
 
 
@@ -269,13 +269,13 @@ def test_an_unsubscribe_ends_only_its_channel(stream: Stream, client: Client, in
     stream.expect("orderbook_snapshot")
     stream.send({"type": "unsubscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
     stream.expect("unsubscribed")
-    meet(client, instrument)
+    make_trade(client, instrument)
     stream.expect("trade")
     stream.subscribe("orderbook_deltas", instrument=instrument)
     stream.expect("orderbook_snapshot")
     stream.send({"type": "unsubscribe", "channels": ["trades"]})
     stream.expect("unsubscribed")
-    meet(client, instrument)
+    make_trade(client, instrument)
     stream.receive_until(lambda message: message["type"] == "orderbook_delta" and message["sequence"] == 4)
     stream.ping("no trade was sent")
 
@@ -305,7 +305,7 @@ def test_all_clients_get_the_same_messages(
             stream.subscribe("orderbook_deltas", "trades", instrument=instrument)
             stream.expect("orderbook_snapshot")
         for _ in range(10):
-            meet(client, instrument)
+            make_trade(client, instrument)
         received = [
             stream.receive_until(lambda message: message["sequence"] == 20 and "changes" in message)
             for stream in streams

@@ -11,7 +11,7 @@ import pytest
 
 from loadtools.local_book import LocalBook
 from tests.contract.client import Client
-from tests.contract.stream import Stream, meet
+from tests.contract.stream import Stream, make_trade
 
 DEPTH_LEVELS = 20
 MESSAGES = 5  # throttled messages whose time is measured
@@ -33,8 +33,8 @@ def test_the_ticker_shows_prices_and_statistics_as_they_change(
     (empty,) = stream.expect("ticker")
     assert (empty["bid"], empty["ask"], empty["last"], empty["change"]) == (None, None, None, None)
     assert (empty["volume"], empty["trade_count"]) == (0, 0)
-    meet(client, instrument, 10)
-    meet(client, instrument, 12)
+    make_trade(client, instrument, 10)
+    make_trade(client, instrument, 12)
     client.place(instrument, "buy", "0.5", 11)
     client.place(instrument, "sell", 2, 13)
     ticker = receive_first(stream, "ticker", ask=13, trade_count=2)
@@ -58,9 +58,9 @@ def test_the_open_candle_is_sent_as_it_changes(
     chosen = {} if interval is None else {"interval": interval}
     answer = stream.subscribe("candles", instrument=instrument, **chosen)
     assert answer.get("interval") == interval
-    meet(client, instrument, 10)
+    make_trade(client, instrument, 10)
     first = receive_first(stream, "candle", trade_count=1)
-    meet(client, instrument, 12)
+    make_trade(client, instrument, 12)
     second = receive_first(stream, "candle", close=12)
     if first["time"] == second["time"]:  # both trades were in one interval
         assert (second["open"], second["high"], second["low"]) == (10, 12, 10)
@@ -136,7 +136,7 @@ def test_unsubscribed_channels_send_nothing_more(stream: Stream, client: Client,
     stream.expect("ticker", "depth")
     stream.send({"type": "unsubscribe", "channels": channels, "instrument": instrument})
     stream.expect("unsubscribed")
-    meet(client, instrument)
+    make_trade(client, instrument)
     stream.subscribe("depth", instrument=instrument)
     stream.expect("depth")
     # Three messages take 0.3 s. Messages of the unsubscribed channels would have come after 0.1 s.

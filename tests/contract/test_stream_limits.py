@@ -13,9 +13,9 @@ from tests.contract.stream import (
     UPGRADE_REQUEST,
     Stream,
     frame,
-    meet,
+    make_trade,
     open_connections,
-    reset,
+    reset_connection,
     slow_consumers,
 )
 from tests.system.exchange import RunningExchange, wait_until
@@ -122,13 +122,13 @@ def test_a_slow_client_is_told_and_closed_and_does_not_disturb_others(
             for _ in range(LONG_PINGS_A_SECOND):
                 slow.send(LONG_PING)
             while time.monotonic() < next_second:
-                meet(client, instrument)
+                make_trade(client, instrument)
                 other.expect("trade")
         # The exchange forgets the slow client at once. The client gets the error when it reads.
         wait_until(lambda: open_connections(client) == 2, "the slow client is forgotten")
         assert slow.close_code() == 1013
         assert json.loads(slow.text)["code"] == "slow_consumer"
-        meet(client, instrument)
+        make_trade(client, instrument)
         other.expect("trade")
 
 
@@ -147,7 +147,7 @@ def test_a_slow_client_that_vanishes_when_it_is_told_is_forgotten(
         next_second = time.monotonic() + 1.05
         slow.sendall(burst)
         wait_until(lambda end=next_second: time.monotonic() > end, "a second has passed")  # type: ignore[misc]
-    reset(slow)
+    reset_connection(slow)
     await_no_clients(client)
 
 
@@ -174,7 +174,7 @@ def test_clients_that_vanish_at_the_handshake_are_forgotten(
     for _ in range(300):
         connection = socket.create_connection(("127.0.0.1", exchange.port))
         connection.sendall(UPGRADE_REQUEST)
-        reset(connection)
+        reset_connection(connection)
     with Stream(exchange.ws_url) as stream:
         stream.ping("served after the other clients")
     await_no_clients(client)

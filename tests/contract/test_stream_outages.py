@@ -6,7 +6,7 @@ import pytest
 
 from loadtools.local_book import LocalBook
 from tests.contract.client import Client, order_body
-from tests.contract.stream import Stream, meet
+from tests.contract.stream import Stream, make_trade
 from tests.system.exchange import RunningExchange, frozen, is_gone, wait_until
 
 INSTRUMENT = "BTC-USD"
@@ -101,7 +101,7 @@ def test_followers_are_told_when_a_book_may_be_stale_and_when_updates_resume(
             assert LocalBook(snapshot).levels() == book.levels()
         wait_until(lambda: client.get("/healthz").status == 200, "the exchange is healthy")
         place_as_soon_as_possible(client, f"after {word}")
-        meet(client, INSTRUMENT, 20)
+        make_trade(client, INSTRUMENT, 20)
         listener.expect("trade")
         sequence = client.book(INSTRUMENT)["sequence"]
         for follower in (stream, late):

@@ -21,7 +21,7 @@ from tests.system.exchange import ROOT, manage
 
 NOWHERE = "postgres://nobody:secret-word@127.0.0.1:1/nothing"
 NEVER_MIGRATED = "never_migrated"
-# Of a version that had no app `instruments`.
+# The tables of a version that had no app `instruments`.
 EARLIER_HISTORY = """
 CREATE TABLE django_migrations (id bigint PRIMARY KEY, app text, name text, applied timestamptz);
 INSERT INTO django_migrations VALUES (1, 'orders', '0001_initial', now());
@@ -123,7 +123,7 @@ def test_data_of_an_earlier_version_is_reported_in_one_line(
     with psycopg.connect(empty_database) as session:
         session.execute(EARLIER_HISTORY)
     servers = {"POSTGRES_URI": empty_database}
-    if command != "serve":  # It starts a server of its own.
+    if command != "serve":  # `serve` starts a Redis of its own.
         servers["REDIS_URL"] = django_settings.REDIS_URL
     finished = manage({**exchange_variables(tmp_path), **servers}, command)
     assert finished.returncode == 1

@@ -1,4 +1,4 @@
-"""The common bounds of all stream clients, on subscriptions and unread bytes, made low for the tests."""
+"""The common bounds of all stream clients, on subscriptions and unread bytes, set low for tests."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.client import Client
-from tests.contract.stream import Stream, meet, metric, slow_consumers
+from tests.contract.stream import Stream, make_trade, metric, slow_consumers
 from tests.contract.test_stream_limits import LONG_PING, LONG_PINGS_A_SECOND, narrow_socket
 from tests.system.exchange import RunningExchange, wait_until
 from tests.system.tight_settings import STREAM_SUBSCRIPTIONS_OF_ALL_MAX, STREAM_UNREAD_BYTES_MAX
@@ -34,7 +34,7 @@ def test_beyond_the_common_bound_the_clients_silent_longest_are_told_and_closed(
         for number, stream in enumerate(silent):
             for _ in range(LONG_PINGS_A_SECOND):
                 stream.send(LONG_PING)
-            meet(client, INSTRUMENT)
+            make_trade(client, INSTRUMENT)
             reader.expect("trade")
             assert metric(client, "exchange_websocket_unread_bytes") <= 1.5 * STREAM_UNREAD_BYTES_MAX
             if number == 0:
@@ -43,7 +43,7 @@ def test_beyond_the_common_bound_the_clients_silent_longest_are_told_and_closed(
         assert slow_consumers(client) < CLIENTS  # clients within half of the bound stay
         assert silent[0].close_code() == 1013
         assert json.loads(silent[0].text)["code"] == "slow_consumer"
-        meet(client, INSTRUMENT)
+        make_trade(client, INSTRUMENT)
         reader.expect("trade")
         for stream in silent[1:]:
             stream._connection.socket.close()
