@@ -1,1 +1,1 @@
-"""Tests of the admin, through a browser's requests to a running exchange."""
+"""Tests of the admin. They send a browser's requests to a running exchange."""

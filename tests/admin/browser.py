@@ -1,4 +1,4 @@
-"""The admin as an operator's browser uses it: a session, forms with their tokens, messages."""
+"""A minimal browser for the admin: one session, forms with their CSRF tokens, and messages."""
 
 import html
 import re
@@ -15,7 +15,7 @@ LINK = re.compile(r'href="([^"]+)"')
 
 
 class Page:
-    """An answer, read as a person would."""
+    """An HTML answer, with its messages, rows, links and form inputs."""
 
     def __init__(self, response: httpx.Response) -> None:
         self.status = response.status_code
@@ -24,12 +24,12 @@ class Page:
 
     @property
     def messages(self) -> dict[str, str]:
-        """The texts of the messages, by level."""
+        """The texts of Django's messages, by level."""
         return {level: re.sub(r"<[^>]+>", "", text).strip() for level, text in MESSAGE.findall(self.text)}
 
     @property
     def rows(self) -> list[str]:
-        """The keys of the rows that can be selected."""
+        """The primary keys of the rows that can be selected."""
         return SELECTABLE.findall(self.text)
 
     @property
@@ -41,7 +41,7 @@ class Page:
         return 'name="_save"' in self.text
 
     def inputs(self) -> dict[str, str]:
-        """Names and values of the form's inputs."""
+        """Return the names and values of the form's inputs."""
         found = {}
         for tag in INPUT.findall(self.text):
             name, value = re.search(r' name="([^"]*)"', tag), re.search(r' value="([^"]*)"', tag)
@@ -51,7 +51,10 @@ class Page:
 
 
 class Browser:
-    """One session, from an address of this machine. Paths are below /admin/; `claims` are further headers."""
+    """One session, from an address of this machine. Paths are relative to /admin/.
+
+    `extra_headers` are added to each request, for example X-Forwarded-For.
+    """
 
     def __init__(self, url: str, *, address: str = "127.0.0.1") -> None:
         transport = httpx.HTTPTransport(local_address=address)
@@ -60,11 +63,11 @@ class Browser:
         )
 
     @property
-    def claims(self) -> Mapping[str, str]:
+    def extra_headers(self) -> Mapping[str, str]:
         return self._http.headers
 
-    @claims.setter
-    def claims(self, headers: Mapping[str, str]) -> None:
+    @extra_headers.setter
+    def extra_headers(self, headers: Mapping[str, str]) -> None:
         self._http.headers.update(headers)
 
     def __enter__(self) -> Self:
@@ -77,7 +80,7 @@ class Browser:
         return Page(self._http.get(path, params=query or None))
 
     def post(self, path: str, data: Mapping[str, Any], **query: Any) -> Page:
-        """Send a form, with the token of the page that holds it."""
+        """Load the page, and send its form with its CSRF token."""
         token = TOKEN.search(self._http.get(path, params=query or None).text)
         form = {**data, "csrfmiddlewaretoken": token[1] if token else ""}
         return Page(self._http.post(path, params=query or None, data=form))
@@ -86,7 +89,10 @@ class Browser:
         return self.post("login/", {"username": name, "password": password, "next": "/admin/"})
 
     def cancel(self, rows: Sequence[str], **query: Any) -> Page:
-        """Cancel orders: what the confirmation page asks for is sent; without such a page, its own answer."""
+        """Cancel orders, and confirm it. Return the last page.
+
+        If the admin shows no confirmation page, return the page that it shows instead.
+        """
         path = "orders/order/"
         page = self.act(path, "cancel_selected", rows, **query)
         if 'name="confirm"' not in page.text:
@@ -96,5 +102,5 @@ class Browser:
         return Page(self._http.post(path, params=query or None, data=form))
 
     def act(self, path: str, action: str, rows: Sequence[str], **query: Any) -> Page:
-        """Carry out an action of a list page on some of its rows."""
+        """Run an action of a list page on some of its rows."""
         return self.post(path, {"action": action, "_selected_action": list(rows), "index": "0"}, **query)

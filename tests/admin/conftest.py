@@ -1,7 +1,8 @@
-"""A running exchange on each ASGI server, with a little trading in it, and the operator's browser.
+"""Fixtures: a running exchange on each ASGI server, a way to place orders, and an operator's browser.
 
-What the pages show and do is the same code on either server: tests of that run on uvicorn alone, by ON_UVICORN.
-Logins are tried on both: what a server says of addresses, connections and cookies matters to them.
+The code of the admin's pages is the same on both servers, so most tests are marked ON_UVICORN and
+run on uvicorn alone. Tests of logins run on both servers, because logins depend on how a server
+passes on addresses, connections and cookies.
 """
 
 import re
@@ -30,15 +31,15 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
 
 @pytest.fixture(scope="session")
 def password() -> str:
-    """The admin's password, as `serve` printed it at the first start on the data folder."""
-    told = PASSWORD.search(prepared_log())
-    assert told is not None, prepared_log()
-    return told[1]
+    """The admin's password. `serve` printed it at the first start on the data folder."""
+    printed = PASSWORD.search(prepared_log())
+    assert printed is not None, prepared_log()
+    return printed[1]
 
 
 @pytest.fixture(scope="session")
 def place(exchange: RunningExchange) -> Iterator[Place]:
-    """Place an order over REST: a resting bid, unless told otherwise."""
+    """A function that places an order over REST: a resting bid, unless `changes` say otherwise."""
     with httpx.Client(base_url=exchange.url, timeout=30) as http:
 
         def send(**changes: Any) -> httpx.Response:
@@ -50,7 +51,7 @@ def place(exchange: RunningExchange) -> Iterator[Place]:
 
 @pytest.fixture(scope="session")
 def browser(exchange: RunningExchange, password: str) -> Iterator[Browser]:
-    """Logged in."""
+    """A browser that is logged in as the admin."""
     with Browser(exchange.url) as session:
         assert session.log_in("admin", password).path == "/admin/"
         yield session
@@ -58,6 +59,6 @@ def browser(exchange: RunningExchange, password: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def free_admin() -> dict[str, Any]:
-    """A free address for the admin alone, and the variable that names it."""
+    """A free address for the admin's own listener, and the environment variable that sets it."""
     bind = f"127.0.0.1:{free_port()}"
     return {"bind": bind, "variables": {"EXCHANGE_ADMIN_BIND": bind}}

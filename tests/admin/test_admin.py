@@ -1,4 +1,4 @@
-"""The admin: what it shows, what it lets nobody change, and that its actions reach the matching worker."""
+"""The admin's pages: lists, searches and filters, read-only rows, and actions of the worker."""
 
 import re
 from typing import Any
@@ -25,7 +25,7 @@ ORDERS, TRADES, INSTRUMENTS = "orders/order/", "orders/trade/", "instruments/ins
 
 @pytest.fixture(scope="module")
 def traded(place: Place) -> dict[str, Any]:
-    """A maker and the taker that filled it in part."""
+    """A maker, the taker that filled it in part, and the id of their trade."""
     maker = place(side="sell", price=70_000.5, quantity=3, instrument="ETH-USD", client_id="maker").json()
     taker = place(
         price=70_001,
@@ -47,7 +47,7 @@ def instrument_key(browser: Browser, symbol: str) -> str:
     return key
 
 
-def test_the_login_page_lets_only_the_admin_in(exchange: RunningExchange, password: str) -> None:
+def test_the_login_page_lets_in_only_the_right_password(exchange: RunningExchange, password: str) -> None:
     with Browser(exchange.url) as stranger:
         page = stranger.get(ORDERS)
         assert page.path == "/admin/login/"
@@ -56,14 +56,14 @@ def test_the_login_page_lets_only_the_admin_in(exchange: RunningExchange, passwo
         assert stranger.log_in("admin", password).path == "/admin/"
 
 
-def test_the_index_leads_to_everything(browser: Browser, traded: dict[str, Any]) -> None:
+def test_the_index_links_to_every_list(browser: Browser, traded: dict[str, Any]) -> None:
     links = browser.get("").links
     for path in (*READ_ONLY, INSTRUMENTS):
         assert f"/admin/{path}" in links
 
 
 @pytest.mark.parametrize("path", READ_ONLY)
-def test_nothing_that_the_worker_wrote_can_be_changed(
+def test_rows_that_the_worker_wrote_are_read_only(
     browser: Browser, traded: dict[str, Any], path: str
 ) -> None:
     page = browser.get(path)
@@ -96,7 +96,7 @@ def test_nothing_that_the_worker_wrote_can_be_changed(
         ({"q": "7 OR 1=1"}, set()),
     ],
 )
-def test_orders_are_filtered_and_found(
+def test_orders_can_be_filtered_and_searched(
     browser: Browser, traded: dict[str, Any], query: dict[str, str], found: set[str]
 ) -> None:
     query = {**query, "instrument__id__exact": instrument_key(browser, "ETH-USD")}
@@ -105,7 +105,7 @@ def test_orders_are_filtered_and_found(
     assert set(page.rows) == {traded[name]["order_id"] for name in found}
 
 
-def test_orders_and_trades_are_found_by_id(browser: Browser, traded: dict[str, Any]) -> None:
+def test_a_search_finds_orders_and_trades_by_id(browser: Browser, traded: dict[str, Any]) -> None:
     order_id, trade_id = traded["maker"]["order_id"], traded["trade_id"]
     assert browser.get(ORDERS, q=order_id).rows == [order_id]
     assert browser.get(ORDERS, q=trade_id).rows == []
@@ -114,7 +114,7 @@ def test_orders_and_trades_are_found_by_id(browser: Browser, traded: dict[str, A
     assert trade_id not in browser.get(TRADES, q="nothing").text
 
 
-def test_a_date_leads_down_to_its_rows(browser: Browser, traded: dict[str, Any]) -> None:
+def test_lists_can_be_narrowed_down_to_a_date(browser: Browser, traded: dict[str, Any]) -> None:
     year, month, day = (int(part) for part in traded["maker"]["created_at"][:10].split("-"))
     order_id = traded["maker"]["order_id"]
     for path, field, key in (
@@ -127,10 +127,11 @@ def test_a_date_leads_down_to_its_rows(browser: Browser, traded: dict[str, Any])
         assert any(f"{field}__day={day}" in link for link in page.links), path
         assert key in browser.get(path, **date, **{f"{field}__day": day}).text
         assert 'id="result_list"' not in browser.get(path, **{f"{field}__year": year - 1}).text
-    assert browser.get(ORDERS, created_at__year="x").status == 200  # Django's: back to the whole list
+    # Django redirects from an invalid filter to the whole list.
+    assert browser.get(ORDERS, created_at__year="x").status == 200
 
 
-def test_orders_trades_and_instruments_lead_to_each_other(browser: Browser, traded: dict[str, Any]) -> None:
+def test_orders_trades_and_instruments_link_to_each_other(browser: Browser, traded: dict[str, Any]) -> None:
     order_id, trade_id = traded["maker"]["order_id"], traded["trade_id"]
     instrument = f"/admin/instruments/instrument/{instrument_key(browser, 'ETH-USD')}/change/"
     order = browser.get(f"{ORDERS}{order_id}/change/")
@@ -146,13 +147,13 @@ def test_orders_trades_and_instruments_lead_to_each_other(browser: Browser, trad
     assert f"/admin/{ORDERS}{order_id}/change/" in listed.links
 
 
-def test_selected_orders_are_cancelled_through_the_worker(
+def test_the_worker_cancels_the_selected_orders(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
     resting = [place(client_id="many", price=50_000 + number).json()["order_id"] for number in range(30)]
-    gone = place(client_id="many", type="market", price=None, side="sell", instrument="SOL-USD").json()
-    assert gone["status"] == "cancelled"
-    page = browser.cancel([*resting, gone["order_id"]], q="many")
+    unfilled = place(client_id="many", type="market", price=None, side="sell", instrument="SOL-USD").json()
+    assert unfilled["status"] == "cancelled"
+    page = browser.cancel([*resting, unfilled["order_id"]], q="many")
     assert page.messages == {"success": "30 cancelled, 0 no longer open, 0 failed."}
     orders = httpx.get(f"{exchange.url}/orders", params={"client_id": "many", "limit": 100}).json()["orders"]
     assert {order["order_id"] for order in orders if order["status"] == "cancelled"} >= set(resting)
@@ -164,13 +165,13 @@ def test_selected_orders_are_cancelled_through_the_worker(
     assert "Cancelled through the matching worker." in history.text
 
 
-def test_a_halt_holds_until_the_resume(exchange: RunningExchange, browser: Browser, place: Place) -> None:
+def test_a_halt_lasts_until_the_resume(exchange: RunningExchange, browser: Browser, place: Place) -> None:
     key = instrument_key(browser, "SOL-USD")
     resting = place(instrument="SOL-USD", price=5).json()["order_id"]
     page = browser.act(INSTRUMENTS, "halt", [key])
     assert page.messages == {"success": "SOL-USD: halted."}
     refused = place(instrument="SOL-USD", price=5)
-    if refused.status_code == 201:  # the API did not know yet, the worker did
+    if refused.status_code == 201:  # the worker knew of the halt before the API process
         assert (refused.json()["status"], refused.json()["reason"]) == ("rejected", "instrument_halted")
     else:
         assert refused.status_code == 409
@@ -179,13 +180,14 @@ def test_a_halt_holds_until_the_resume(exchange: RunningExchange, browser: Brows
     assert place(price=60_001).json()["status"] == "open"  # other instruments trade on
     assert browser.act(INSTRUMENTS, "halt", [key]).messages == {"info": "Nothing to do: halted already."}
     assert browser.act(INSTRUMENTS, "resume", [key]).messages == {"success": "SOL-USD: active."}
-    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 201, "orders taken again")
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 201, "orders are accepted again")
 
 
-def test_the_form_changes_status_and_limits_but_not_the_grid(
+def test_the_form_changes_an_instruments_status_and_limits_but_not_its_grid(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
-    assert place(instrument="SOL-USD", price=5).status_code == 201  # from now on it can't be moved
+    # An instrument that has orders can't be moved to another partition.
+    assert place(instrument="SOL-USD", price=5).status_code == 201
     path = f"{INSTRUMENTS}{instrument_key(browser, 'SOL-USD')}/change/"
     page = browser.get(path)
     assert "Fixed once the instrument exists." in page.text
@@ -194,18 +196,18 @@ def test_the_form_changes_status_and_limits_but_not_the_grid(
     fixed = {"symbol": "AAA-USD", "tick_size": "1", "lot_size": "1", "partition": "9"}
     saved = browser.post(path, {**form, **fixed, "status": "halted", "min_price": "2", "_save": "Save"})
     assert "was changed successfully" in saved.messages["success"]
-    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "halted")
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "SOL-USD is halted")
     instruments = httpx.get(f"{exchange.url}/instruments").json()["instruments"]
     (changed,) = [one for one in instruments if one["symbol"] == "SOL-USD"]
     assert (changed["status"], changed["min_price"], changed["tick_size"]) == ("halted", 2, 0.001)
     wrong = browser.post(path, {**form, "status": "active", "min_price": "0.0005", "_save": "Save"})
     assert "Must be a multiple of tick_size" in wrong.text
     browser.post(path, {**form, "status": "active", "_save": "Save"})
-    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 201, "orders taken again")
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 201, "orders are accepted again")
     assert browser.post(path.replace("change", "delete"), {"post": "yes"}).status == 403
 
 
-def test_a_new_instrument_is_traded(browser: Browser, place: Place) -> None:
+def test_a_new_instrument_can_be_traded(browser: Browser, place: Place) -> None:
     form = {
         "symbol": "XRP-USD",
         "tick_size": "0.05",
@@ -219,10 +221,10 @@ def test_a_new_instrument_is_traded(browser: Browser, place: Place) -> None:
         "_save": "Save",
     }
     assert "was added successfully" in browser.post(f"{INSTRUMENTS}add/", form).messages["success"]
-    wait_until(lambda: place(instrument="XRP-USD", price=0.15).status_code == 201, "traded")
+    wait_until(lambda: place(instrument="XRP-USD", price=0.15).status_code == 201, "an order is accepted")
 
 
-def test_without_a_worker_a_halt_is_saved_with_a_warning(
+def test_a_halt_without_a_worker_is_saved_with_a_warning(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
     key = instrument_key(browser, "SOL-USD")
@@ -230,7 +232,7 @@ def test_without_a_worker_a_halt_is_saved_with_a_warning(
     worker = psutil.Process(exchange.worker_pid())
     worker.suspend()
     try:
-        wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 503, "nobody matches")
+        wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 503, "no worker matches")
         halted = browser.act(INSTRUMENTS, "halt", [key])
         failed = browser.cancel([resting], q=resting)
     finally:
@@ -239,7 +241,9 @@ def test_without_a_worker_a_halt_is_saved_with_a_warning(
     assert "No matching worker is running" in halted.messages["warning"]
     assert "applies the change within 1 s anyway" in halted.messages["warning"]
     assert failed.messages["error"].startswith("0 cancelled, 0 no longer open, 1 failed: No matching worker")
-    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy again")
-    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "halted")
+    wait_until(
+        lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy again"
+    )
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "SOL-USD is halted")
     assert status_of(exchange, resting) == "open"
     assert "warning" not in browser.act(INSTRUMENTS, "resume", [key]).messages

@@ -1,4 +1,4 @@
-"""Strangers at the admin's entrance: guesses are locked, floods keep no operator out, tickets can't be made."""
+"""Logins under attack: guesses are locked, floods keep no operator out, tickets can't be forged."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,9 @@ LOCK_AFTER = 5
 
 @ON_UVICORN
 @pytest.mark.parametrize("name", ["admin", "nobody-at-all"])
-def test_a_name_is_locked_at_an_address_after_some_guesses(exchange: RunningExchange, name: str) -> None:
+def test_an_address_is_locked_out_of_a_name_after_five_wrong_guesses(
+    exchange: RunningExchange, name: str
+) -> None:
     with Browser(exchange.url, address="127.0.0.9") as guesser:
         pages = [guesser.log_in(name, f"guess-{number}") for number in range(LOCK_AFTER + 1)]
     assert [page.status for page in pages[: LOCK_AFTER - 1]] == [200] * (LOCK_AFTER - 1)
@@ -33,23 +35,25 @@ def test_a_name_is_locked_at_an_address_after_some_guesses(exchange: RunningExch
     assert f"login failed at 127.0.0.9: '{name}'" in exchange.log()
 
 
-def test_a_lock_holds_at_its_address_alone(exchange: RunningExchange, password: str) -> None:
+def test_a_lock_applies_only_to_its_address(exchange: RunningExchange, password: str) -> None:
     with Browser(exchange.url, address="127.0.0.10") as guesser, Browser(exchange.url) as operator:
         for number in range(LOCK_AFTER):
             guesser.log_in("admin", f"guess-{number}")
-        assert guesser.log_in("admin", password).status == 429  # right, but too late
+        assert guesser.log_in("admin", password).status == 429  # the right password, after the lock
         assert operator.log_in("admin", password).path == "/admin/"
 
 
-def test_nobody_can_claim_to_be_elsewhere(exchange: RunningExchange, password: str) -> None:
+def test_a_forged_x_forwarded_for_evades_no_lock(exchange: RunningExchange, password: str) -> None:
     with Browser(exchange.url, address="127.0.0.11") as guesser:
         for number in range(LOCK_AFTER):
-            guesser.claims = {"X-Forwarded-For": f"10.0.0.{number}"}
+            guesser.extra_headers = {"X-Forwarded-For": f"10.0.0.{number}"}
             last = guesser.log_in("admin", f"guess-{number}")
     assert last.status == 429
 
 
-def test_a_flood_keeps_no_operator_out(exchange: RunningExchange, password: str, place: Place) -> None:
+def test_an_operator_can_log_in_during_a_flood_of_guesses(
+    exchange: RunningExchange, password: str, place: Place
+) -> None:
     form = "username=x&password=y&csrfmiddlewaretoken=" + "a" * 32
     guess = (
         "POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nCookie: csrftoken=" + "a" * 32 + "\r\n"
@@ -62,22 +66,22 @@ def test_a_flood_keeps_no_operator_out(exchange: RunningExchange, password: str,
     async def scenario() -> None:
         async with crowd(exchange.port, [look, guess, index]):
 
-            def work() -> None:
+            def log_in_and_work() -> None:
                 with Browser(exchange.url) as operator:
                     assert operator.log_in("admin", password).path == "/admin/"
                     assert operator.get("orders/order/").status == 200
                 assert place(client_id="flooded").status_code == 201
 
-            await asyncio.to_thread(work)
+            await asyncio.to_thread(log_in_and_work)
 
     asyncio.run(scenario())
 
 
 @contextlib.asynccontextmanager
 async def crowd(port: int, requests: list[bytes]) -> AsyncIterator[None]:
-    """Connections that send these requests on and on, without a wait for the answers to be good."""
+    """Keep CROWD connections open, each of which repeats one of the requests, whatever the answer."""
 
-    async def one(request: bytes) -> None:
+    async def repeat(request: bytes) -> None:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -89,7 +93,7 @@ async def crowd(port: int, requests: list[bytes]) -> AsyncIterator[None]:
                 finally:
                     writer.transport.abort()
 
-    tasks = [asyncio.create_task(one(requests[number % len(requests)])) for number in range(CROWD)]
+    tasks = [asyncio.create_task(repeat(requests[number % len(requests)])) for number in range(CROWD)]
     try:
         yield
     finally:
@@ -98,7 +102,7 @@ async def crowd(port: int, requests: list[bytes]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def test_a_form_without_its_token_is_refused_in_words(exchange: RunningExchange) -> None:
+def test_a_form_without_its_token_is_refused_with_an_explanation(exchange: RunningExchange) -> None:
     answer = httpx.post(f"{exchange.url}/admin/login/", data={"username": "admin", "password": "x"})
     assert answer.status_code == 403
     assert "GET /admin/login/ first" in answer.json()["error"]["message"]
@@ -114,7 +118,7 @@ def test_a_form_without_its_token_is_refused_in_words(exchange: RunningExchange)
         ("/admin/login/?next=/admin/login/", "/admin/"),
     ],
 )
-def test_a_login_leads_where_the_browser_wanted_below_the_admin(
+def test_a_login_leads_only_to_pages_of_the_admin(
     exchange: RunningExchange, password: str, asked: str, leads_to: str
 ) -> None:
     with httpx.Client(base_url=exchange.url, follow_redirects=True, timeout=30) as http:
@@ -126,7 +130,7 @@ def test_a_login_leads_where_the_browser_wanted_below_the_admin(
     assert (answer.status_code, answer.url.path) == (200, leads_to)
 
 
-def test_only_a_ticket_of_ours_is_valid() -> None:
+def test_only_a_ticket_with_our_signature_is_valid() -> None:
     signer = signing.TimestampSigner(salt="operators.tickets")
     good = signer.sign("1")
     foreign = signing.TimestampSigner(salt="another").sign("1")
@@ -146,8 +150,11 @@ def test_only_a_ticket_of_ours_is_valid() -> None:
         ("unknown", "unknown", True),
     ],
 )
-def test_all_addresses_that_one_guesser_can_take_count_together(one: str, other: str, together: bool) -> None:
-    """An IPv6 client has 2^64 of them: guesses, and places in the queue, would have no bound."""
+def test_all_addresses_that_one_client_can_use_count_as_one(one: str, other: str, together: bool) -> None:
+    """An IPv6 client can use 2^64 addresses.
+
+    If they counted singly, its guesses and its places in the queue would have no bound.
+    """
     first, second = (
         counted_address(RequestFactory(REMOTE_ADDR=address).post("/admin/login/")) for address in (one, other)
     )
@@ -157,7 +164,7 @@ def test_all_addresses_that_one_guesser_can_take_count_together(one: str, other:
     )
 
 
-def test_addresses_take_turns() -> None:
+def test_addresses_take_turns_in_the_queue() -> None:
     async def scenario() -> list[str]:
         queue, served = FairQueue(), []
 
@@ -176,7 +183,7 @@ def test_addresses_take_turns() -> None:
     assert asyncio.run(scenario()) == ["many", "many", "one", "many", "many"]
 
 
-def test_the_admin_may_have_a_listener_of_its_own(free_admin: dict[str, Any]) -> None:
+def test_the_admin_can_have_a_listener_of_its_own(free_admin: dict[str, Any]) -> None:
     variables, bind = free_admin["variables"], free_admin["bind"]
     with RunningExchange(variables=variables) as exchange:
         assert f"http://localhost:{bind.rpartition(':')[2]}/admin/" in exchange.log()
@@ -186,7 +193,7 @@ def test_the_admin_may_have_a_listener_of_its_own(free_admin: dict[str, Any]) ->
         assert httpx.get(f"http://{bind}/admin/login/").status_code == 200
         assert httpx.get(f"http://{bind}/instruments").status_code == 404
         exchange.part("admin_application").kill()
-        wait_until(lambda: _answers(f"http://{bind}/admin/login/"), "the admin is started again")
+        wait_until(lambda: _answers(f"http://{bind}/admin/login/"), "the admin has been started again")
 
 
 def _answers(url: str) -> bool:

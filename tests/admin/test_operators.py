@@ -1,4 +1,7 @@
-"""What operators do: confirmed, in the audit trail, in the log; and instruments that are moved and deleted."""
+"""Operators' actions: confirmation, audit trail and log. Also how instruments are moved and deleted.
+
+Most actions go through the admin. The commands `halt` and `resume` are tested here, too.
+"""
 
 import re
 from typing import Any
@@ -29,7 +32,7 @@ FORM = {
 
 
 def trail(exchange: RunningExchange) -> list[dict[str, Any]]:
-    """The audit trail, newest first."""
+    """Return the audit trail, newest record first."""
     with psycopg.connect(
         Locations(exchange.data_dir).postgres_uri, row_factory=psycopg.rows.dict_row
     ) as database:
@@ -49,32 +52,34 @@ def delete(browser: Browser, symbol: str) -> Page:
     return browser.post(f"{INSTRUMENTS}{instrument_key(browser, symbol)}/delete/", {"post": "yes"})
 
 
-def test_a_cancel_is_confirmed_and_kept_in_the_trail(
+def test_a_cancel_is_confirmed_first_and_recorded_in_the_trail(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
-    mine = [place(client_id="confirmed", price=40_000 + number).json()["order_id"] for number in range(3)]
-    asked = browser.act(ORDERS, "cancel_selected", mine, q="confirmed")
-    assert "Cancel 3 open orders?" in asked.text
-    assert "confirmed" in asked.text
-    for order_id in mine:
+    selected = [place(client_id="confirmed", price=40_000 + number).json()["order_id"] for number in range(3)]
+    confirmation = browser.act(ORDERS, "cancel_selected", selected, q="confirmed")
+    assert "Cancel 3 open orders?" in confirmation.text
+    assert "confirmed" in confirmation.text
+    for order_id in selected:
         assert httpx.get(f"{exchange.url}/orders/{order_id}").json()["status"] == "open"
-    assert not [row for row in trail(exchange) if row["object"] in mine]
+    assert not [row for row in trail(exchange) if row["object"] in selected]
     later = place(client_id="confirmed", price=41_000).json()["order_id"]
-    assert browser.cancel(mine, q="confirmed").messages == {
+    assert browser.cancel(selected, q="confirmed").messages == {
         "success": "3 cancelled, 0 no longer open, 0 failed."
     }
-    assert httpx.get(f"{exchange.url}/orders/{later}").json()["status"] == "open"  # it was not asked about
-    rows = [row for row in trail(exchange) if row["object"] in mine]
+    assert httpx.get(f"{exchange.url}/orders/{later}").json()["status"] == "open"  # it was not selected
+    rows = [row for row in trail(exchange) if row["object"] in selected]
     assert [row["act"] for row in rows] == ["cancel_outcome"] * 3 + ["cancel"] * 3
     assert {row["actor"] for row in rows} == {"admin"}
     assert {row["address"] for row in rows} == {"127.0.0.1"}
     assert rows[-1]["before"]["status"] == "open"
     assert rows[0]["after"] == {"outcome": "cancelled"}
-    assert f"admin at 127.0.0.1: cancel order {mine[0]}" in exchange.log()
-    assert browser.get(AUDIT, q=mine[0]).text.count(mine[0]) >= 2
+    assert f"admin at 127.0.0.1: cancel order {selected[0]}" in exchange.log()
+    assert browser.get(AUDIT, q=selected[0]).text.count(selected[0]) >= 2
 
 
-def test_halts_resumes_and_limits_are_in_the_trail(exchange: RunningExchange, browser: Browser) -> None:
+def test_the_trail_records_halts_resumes_and_changed_limits(
+    exchange: RunningExchange, browser: Browser
+) -> None:
     key = instrument_key(browser, "SOL-USD")
     browser.act(INSTRUMENTS, "halt", [key])
     browser.act(INSTRUMENTS, "resume", [key])
@@ -93,7 +98,9 @@ def test_halts_resumes_and_limits_are_in_the_trail(exchange: RunningExchange, br
     ]
 
 
-def test_users_are_in_the_trail_without_their_passwords(exchange: RunningExchange, browser: Browser) -> None:
+def test_the_trail_records_a_new_user_without_the_password(
+    exchange: RunningExchange, browser: Browser
+) -> None:
     password = "a-very-long-passphrase-1"
     form = {
         "username": "night-shift",
@@ -123,9 +130,7 @@ def test_the_trail_can_only_grow(exchange: RunningExchange, browser: Browser, st
     assert browser.post(f"{AUDIT}{row}/delete/", {"post": "yes"}).status == 403
 
 
-def test_a_partition_that_nobody_matches_is_confirmed_first(
-    exchange: RunningExchange, browser: Browser
-) -> None:
+def test_a_partition_without_a_worker_must_be_confirmed(exchange: RunningExchange, browser: Browser) -> None:
     refused = add(browser, "AAA-USD", 7)
     assert "No worker matches partition 7 now" in refused.text
     assert "run_matching --partition=7" in refused.text
@@ -139,26 +144,26 @@ def test_a_partition_that_nobody_matches_is_confirmed_first(
     (row,) = [row for row in trail(exchange) if row["object"] == "AAA-USD" and row["act"] == "move"]
     assert (row["before"], row["after"]) == ({"partition": 7}, {"partition": 0})
     assert "was deleted successfully" in delete(browser, "AAA-USD").messages["success"]
-    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy")
+    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy")
 
 
-def test_only_an_instrument_without_orders_is_deleted(
+def test_only_an_instrument_without_orders_can_be_deleted(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
     for symbol in ("BBB-USD", "CCC-USD"):
         assert "was added successfully" in add(browser, symbol).messages["success"]
-        wait_until(lambda: symbol in httpx.get(f"{exchange.url}/instruments").text, "listed")  # noqa: B023
-    wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "traded")
+        wait_until(lambda: symbol in httpx.get(f"{exchange.url}/instruments").text, "it is listed")  # noqa: B023
+    wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "an order is accepted")
     assert "was deleted successfully" in delete(browser, "BBB-USD").messages["success"]
-    wait_until(lambda: "BBB-USD" not in httpx.get(f"{exchange.url}/instruments").text, "gone")
+    wait_until(lambda: "BBB-USD" not in httpx.get(f"{exchange.url}/instruments").text, "BBB-USD is gone")
     assert delete(browser, "CCC-USD").status == 403
-    wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "traded on")
+    wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "CCC-USD is still traded")
     assert place(instrument="BBB-USD", price=1).status_code == 400
     acts = [row["act"] for row in trail(exchange) if row["object"] == "BBB-USD"]
     assert acts == ["delete", "create"]
 
 
-def test_the_front_page_tells_the_state_of_the_exchange(browser: Browser, place: Place) -> None:
+def test_the_front_page_shows_the_state_of_the_exchange(browser: Browser, place: Place) -> None:
     place(price=69_999.25, client_id="front")
     text = re.sub(r"<[^>]+>", " ", browser.get("").text)
     for word in (
@@ -174,7 +179,7 @@ def test_the_front_page_tells_the_state_of_the_exchange(browser: Browser, place:
         assert word in text, word
 
 
-def test_without_redis_the_front_page_says_so(exchange: RunningExchange, browser: Browser) -> None:
+def test_the_front_page_says_that_redis_is_away(exchange: RunningExchange, browser: Browser) -> None:
     valkey = exchange.part("valkey")
     valkey.suspend()
     try:
@@ -186,37 +191,37 @@ def test_without_redis_the_front_page_says_so(exchange: RunningExchange, browser
     for words in ("unhealthy", "redis: no", "matching: no", "unknown", "BTC-USD"):
         assert words in text, words
     assert "database: " not in text
-    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "healthy", 60)
+    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy", 60)
 
 
-def test_sessions_are_nowhere_in_redis_and_nothing_there_is_pickled(browser: Browser) -> None:
+def test_sessions_are_not_in_redis_and_nothing_in_redis_is_pickled(browser: Browser) -> None:
     assert settings.SESSION_ENGINE == "django.contrib.sessions.backends.db"
     assert settings.SESSION_SERIALIZER.endswith("JSONSerializer")
     options: Any = settings.CACHES["default"]["OPTIONS"]
     assert options["SERIALIZER"].endswith("JSONSerializer")
 
 
-def test_halt_and_resume_without_the_web(exchange: RunningExchange, place: Place) -> None:
+def test_halt_and_resume_work_on_the_command_line(exchange: RunningExchange, place: Place) -> None:
     def run(*arguments: str) -> tuple[int, str]:
         finished = manage(exchange.environment, *arguments)
         assert "Traceback" not in finished.stderr
         return finished.returncode, finished.stdout + finished.stderr
 
-    status, said = run("halt", "SOL-USD", "--note", "a drill")
-    assert (status, "SOL-USD: halted" in said) == (0, True)
+    status, output = run("halt", "SOL-USD", "--note", "a drill")
+    assert (status, "SOL-USD: halted" in output) == (0, True)
     refused = place(instrument="SOL-USD", price=1)
     assert refused.status_code == 409 or refused.json()["reason"] == "instrument_halted"
-    status, said = run("halt", "SOL-USD")
-    assert (status, "SOL-USD: halted already" in said) == (0, True)
-    status, said = run("halt", "SOL-USD", "NO-SUCH")
-    assert (status, "unknown: NO-SUCH" in said, "BTC-USD" in said) == (1, True, True)
-    status, said = run("halt")
-    assert (status, "--all" in said) == (1, True)
+    status, output = run("halt", "SOL-USD")
+    assert (status, "SOL-USD: halted already" in output) == (0, True)
+    status, output = run("halt", "SOL-USD", "NO-SUCH")
+    assert (status, "unknown: NO-SUCH" in output, "BTC-USD" in output) == (1, True, True)
+    status, output = run("halt")
+    assert (status, "--all" in output) == (1, True)
     assert run("halt", "--all")[0] == 0
-    wait_until(lambda: place(price=1).status_code == 409, "halted")
+    wait_until(lambda: place(price=1).status_code == 409, "BTC-USD is halted")
     assert run("resume", "--all")[0] == 0
-    wait_until(lambda: place(instrument="SOL-USD", price=1).status_code == 201, "orders taken again")
+    wait_until(lambda: place(instrument="SOL-USD", price=1).status_code == 201, "orders are accepted again")
     acts = [row for row in trail(exchange) if row["object"] == "SOL-USD"][:3]
-    # `halt --all` found SOL-USD halted already: no second record.
+    # `halt --all` found SOL-USD halted already, so it made no second record.
     assert [(row["act"], row["note"]) for row in acts[:2]] == [("resume", ""), ("halt", "a drill")]
     assert all(row["actor"].startswith("command line: ") for row in acts[:2])

@@ -1,1 +1,1 @@
-"""What a user of the exchange can rely on, asked of a running exchange over HTTP and WebSocket."""
+"""Tests of the exchange's contract with its clients, over HTTP and WebSocket."""

@@ -1,6 +1,6 @@
-"""An HTTP client of the exchange as a user would write one: a kept connection, exact numbers, no magic.
+"""A simple HTTP client of the exchange. It keeps its connection and reads numbers exactly.
 
-One client belongs to one thread. Paths and bodies go out byte for byte.
+A client belongs to one thread. It sends paths and bodies byte for byte.
 """
 
 import http.client
@@ -26,7 +26,7 @@ FILL_FIELDS = {"trade_id", "price", "quantity", "side", "liquidity", "timestamp"
 
 
 def exact_json(text: str | bytes) -> Any:
-    """JSON whose numbers with a point are Decimals."""
+    """Parse JSON. Numbers with a decimal point become Decimals."""
     return json.loads(text, parse_float=Decimal)
 
 
@@ -47,13 +47,13 @@ class Answer(NamedTuple):
         return exact_json(self.body)
 
     def number(self, name: str) -> str:
-        """The digits of a number in the answer, as they were written."""
+        """Return the first number with that name as it is written in the answer."""
         found = re.search(rf'"{name}":(-?[0-9.eE+-]+)', self.text)
         assert found is not None, self.text
         return found[1]
 
     def error(self, status: int, code: str) -> dict[str, Any]:
-        """The error of this answer, which must be in the one shape and have this status and code."""
+        """Return the answer's error. Fail unless it has this status and code, and the common format."""
         assert self.status == status, (self.status, self.text)
         document = self.json
         assert document.keys() == {"error"}
@@ -70,7 +70,7 @@ class Answer(NamedTuple):
         return error
 
     def refused_fields(self) -> set[str]:
-        """The fields that a 400 complains about."""
+        """Return the names of the invalid fields. Fail unless this is a 400 with `invalid_request`."""
         return set(self.error(400, "invalid_request").get("fields", {}))
 
 
@@ -95,7 +95,7 @@ class Client:
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request. A kept connection that the exchange has closed meanwhile is opened anew."""
+        """Send a request. If the exchange has closed the kept connection meanwhile, connect again."""
         try:
             return self._send(method, path, body, headers or {})
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
@@ -111,7 +111,7 @@ class Client:
         return self.send("GET", path + ("?" + urlencode(query) if query else ""))
 
     def post(self, path: str, document: object = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """A document as JSON, or bytes as they are; None sends no body."""
+        """Send a document as JSON, or bytes as they are. None sends no body."""
         if isinstance(document, bytes):
             body: bytes | None = document
         else:
@@ -119,12 +119,13 @@ class Client:
         return self.send("POST", path, body, {"Content-Type": "application/json", **(headers or {})})
 
     def place(self, instrument: str, side: str, quantity: object, price: object = None, **more: Any) -> Any:
-        """The order that was placed; market where there is no price."""
+        """Place an order, which must be answered with 201. Without a price, it is a market order."""
         answer = self.post("/orders", order_body(instrument, side, quantity, price, **more))
         assert answer.status == 201, answer.text
         return check_order(answer.json)
 
     def cancel(self, order_id: str) -> Any:
+        """Cancel an order, which must succeed, and return the order."""
         answer = self.post(f"/orders/{order_id}/cancel")
         assert answer.status == 200, answer.text
         return check_order(answer.json)
@@ -140,7 +141,7 @@ class Client:
         return answer.json
 
     def levels(self, instrument: str) -> tuple[list[tuple[Any, Any, int]], list[tuple[Any, Any, int]]]:
-        """Bids and asks as (price, quantity, orders)."""
+        """Return bids and asks as (price, quantity, orders), best first."""
         book = self.book(instrument)
         bids, asks = (
             [(level["price"], level["quantity"], level["orders"]) for level in book[side]]
@@ -152,14 +153,14 @@ class Client:
 def order_body(
     instrument: str, side: str, quantity: object, price: object = None, **more: Any
 ) -> dict[str, Any]:
-    """The body of POST /orders."""
+    """Return a body for POST /orders. Without a price, it is a market order."""
     body = {"client_id": "client-A", "instrument": instrument, "side": side, "quantity": quantity}
     body |= {"type": "market"} if price is None else {"type": "limit", "price": price}
     return body | more
 
 
 def check_order(order: Any) -> Any:
-    """An order that has the shape of the contract and adds up."""
+    """Return the order. Fail unless it has all its fields and its quantities add up."""
     assert order.keys() == ORDER_FIELDS
     assert UUID(order["order_id"]).version == 7
     assert TIME.fullmatch(order["created_at"])

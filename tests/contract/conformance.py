@@ -1,4 +1,4 @@
-"""Random requests made from the OpenAPI schema, and checks of the answers, by Schemathesis."""
+"""Random requests that Schemathesis makes from the OpenAPI schema, and its checks of the answers."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-EXAMPLES = 40  # of each operation and mode
+EXAMPLES = 40  # requests of each operation and mode
 
 CHECKS_OF_ANSWERS = [
     not_a_server_error,

@@ -1,7 +1,8 @@
-"""One running exchange for all tests of the contract: on uvicorn, and again on daphne.
+"""Fixtures: one running exchange for all tests of the contract, on uvicorn and again on daphne.
 
-Tests of what no server takes part in, such as the checks of a document's fields, run on uvicorn alone, by
-ON_UVICORN. What a server reads, frames, closes or counts is tried on both, and so is each endpoint.
+Some behaviour does not depend on the ASGI server, such as the checks of a document's fields. Its tests
+are marked ON_UVICORN and run on uvicorn alone. Each endpoint is tested on both servers, and so is all
+that a server reads, frames, closes or counts.
 """
 
 import itertools
@@ -29,14 +30,14 @@ def asgi_server(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def shared_exchange(asgi_server: str) -> Iterator[RunningExchange]:
-    """Without a rate limit. Tests ask for `exchange`."""
+    """An exchange without a rate limit. Tests use it by way of `exchange`, which checks its log."""
     with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": asgi_server}) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
-    """With the limit of requests that an exchange has by default, and pages of two other origins."""
+    """An exchange with the default rate limit, which allows the pages of two other origins."""
     variables = {
         "EXCHANGE_ASGI_SERVER": asgi_server,
         "EXCHANGE_RATE_LIMIT": "100/min",
@@ -48,10 +49,10 @@ def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
 
 @pytest.fixture(scope="session")
 def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
-    """Opened before the first test, so that the one that waits for a heartbeat has little to wait for.
+    """A stream that is opened before the first test, so that the heartbeat's test needs little time.
 
-    However long that takes, the heartbeats until then find room: with its usual bound the client would stop reading
-    after sixteen of them, hear no pong, and close.
+    The client's queue has no bound. With the usual bound, the client would stop reading after sixteen
+    heartbeats, miss the pong to its own ping, and close the connection.
     """
     with Stream(shared_exchange.ws_url, max_queue=None) as connected:
         yield connected
@@ -59,7 +60,7 @@ def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
 
 @pytest.fixture
 def exchange(shared_exchange: RunningExchange, silent_stream: Stream) -> Iterator[RunningExchange]:
-    """The shared exchange, which must log no error and no Python warning, whatever a client does."""
+    """The shared exchange. A test fails if the exchange logs an error or a Python warning meanwhile."""
     before = len(shared_exchange.log())
     yield shared_exchange
     assert not ERROR_LINE.findall(shared_exchange.log()[before:])
@@ -67,7 +68,7 @@ def exchange(shared_exchange: RunningExchange, silent_stream: Stream) -> Iterato
 
 @pytest.fixture(scope="session")
 def market(shared_exchange: RunningExchange) -> Iterator[Market]:
-    """The operator's side of the shared exchange."""
+    """The operator's access to the shared exchange."""
     operator = Market(shared_exchange)
     yield operator
     operator.close()
@@ -75,7 +76,7 @@ def market(shared_exchange: RunningExchange) -> Iterator[Market]:
 
 @pytest.fixture
 def instrument(market: Market) -> str:
-    """An instrument that nobody has traded yet."""
+    """An instrument without orders or trades."""
     return market.fresh_instrument()
 
 
@@ -87,7 +88,7 @@ def client(exchange: RunningExchange) -> Iterator[Client]:
 
 @pytest.fixture
 def client_id() -> str:
-    """A client without orders."""
+    """The id of a client without orders."""
     return f"lone-client-{next(_client_numbers)}"
 
 

@@ -10,11 +10,11 @@ from typing import Any, Self, TypeVar
 from tests.contract.client import Answer, Client
 from tests.patience import PATIENCE_SECONDS
 
-Acted = TypeVar("Acted")
+Result = TypeVar("Result")
 
 
 class Crowd:
-    """Clients with a connection and a thread each."""
+    """Many clients. Each has its own connection and thread."""
 
     def __init__(self, url: str, clients: int) -> None:
         self._clients = [Client(url) for _ in range(clients)]
@@ -29,9 +29,10 @@ class Crowd:
             client.close()
 
     def post(self, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
-        """Place orders, dealt out to the clients like cards; all begin at the same moment.
+        """Share the orders out among the clients. All clients begin to place theirs at the same moment.
 
-        A slow machine may answer some 503. They send again, as that answer asks them to.
+        On a slow machine, some answers may be 503. The clients then wait and send the order again, as
+        that answer asks.
         """
 
         def send(number: int, client: Client) -> list[Answer]:
@@ -39,15 +40,15 @@ class Crowd:
 
         return list(itertools.chain.from_iterable(self._at_once(send)))
 
-    def greet(self) -> None:
-        """Let every client ask something at the same moment, so that all are connected."""
+    def connect_all(self) -> None:
+        """Let every client send a request at the same moment, so that all are connected."""
         for answer in self._at_once(lambda _, client: client.send("GET", "/instruments")):
             assert answer.status == 200, answer.text
 
-    def _at_once(self, act: Callable[[int, Client], Acted]) -> list[Acted]:
+    def _at_once(self, act: Callable[[int, Client], Result]) -> list[Result]:
         start = threading.Barrier(len(self._clients))
 
-        def begin(number: int, client: Client) -> Acted:
+        def begin(number: int, client: Client) -> Result:
             start.wait()
             return act(number, client)
 

@@ -1,4 +1,4 @@
-"""Raw bytes to a server, and what comes back."""
+"""Raw connections to a server: bytes are sent, and answers are parsed."""
 
 import http.client
 import io
@@ -8,8 +8,8 @@ from typing import NamedTuple
 from tests.contract.client import ANSWER_SECONDS_MAX, Answer
 
 
-class Heard(NamedTuple):
-    """The answers on one connection; `closed` if the other side ended it."""
+class Received(NamedTuple):
+    """The answers on one connection. `closed` says whether the server closed it."""
 
     answers: list[Answer]
     closed: bool
@@ -19,8 +19,11 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS_MAX)
 
 
-def talk(port: int, *parts: bytes, half_close: bool = False, method: str = "GET") -> Heard:
-    """Send all parts, then read until the other side closes."""
+def send_and_listen(port: int, *parts: bytes, half_close: bool = False, method: str = "GET") -> Received:
+    """Send all parts, and return what the server sends until it closes or a read times out.
+
+    With `half_close`, tell the server after the parts that no more bytes will follow.
+    """
     with connect(port) as connection:
         try:
             for part in parts:
@@ -28,12 +31,12 @@ def talk(port: int, *parts: bytes, half_close: bool = False, method: str = "GET"
             if half_close:
                 connection.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it may have closed already
+            pass  # the server may have closed the connection already
         return listen(connection, method)
 
 
-def listen(connection: socket.socket, method: str = "GET") -> Heard:
-    """Read until the other side closes."""
+def listen(connection: socket.socket, method: str = "GET") -> Received:
+    """Return what the server sends until it closes the connection or a read times out."""
     data = b""
     closed = True
     try:
@@ -43,11 +46,11 @@ def listen(connection: socket.socket, method: str = "GET") -> Heard:
         closed = False
     except OSError:
         pass
-    return Heard(parse_answers(data, method), closed)
+    return Received(parse_answers(data, method), closed)
 
 
 def parse_answers(data: bytes, method: str = "GET") -> list[Answer]:
-    """All answers in the bytes, with the interim ones."""
+    """Return all answers in the bytes, interim ones included."""
     answers: list[Answer] = []
     while data:
         stream = io.BytesIO(data)

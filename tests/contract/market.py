@@ -1,4 +1,4 @@
-"""What only the operator of an exchange can do: list instruments, halt them, look into database and Redis."""
+"""The operator's access for tests: list and halt instruments, use the database and Redis."""
 
 import itertools
 from typing import Any
@@ -22,11 +22,11 @@ INSERT INTO instruments_instrument (symbol, tick_size, lot_size, min_quantity, m
 VALUES (%s, 0.01, 0.00000001, 0.00000001, 10000, 0.01, 10000000, 'active', 0)
 """
 
-REAL_BIDS = 10  # of a large book
+REAL_BIDS = 10  # best bids of a large book that are real orders
 
 
 class Market:
-    """Hands out instruments that nobody has traded yet, on the grid and within the limits of BTC-USD."""
+    """The operator's access. It lists new instruments with the grid and the limits of BTC-USD."""
 
     def __init__(self, exchange: RunningExchange) -> None:
         locations = Locations(exchange.data_dir)
@@ -41,6 +41,7 @@ class Market:
         self.redis.close()
 
     def fresh_instrument(self) -> str:
+        """Return the symbol of an instrument without orders or trades."""
         if not self._unused:
             self._unused = [f"T{next(self._numbers)}-USD" for _ in range(LISTED_AT_ONCE)]
             with self.database.cursor() as cursor:
@@ -50,10 +51,10 @@ class Market:
         return self._unused.pop(0)
 
     def large_books(self, *sizes: int) -> list[str]:
-        """Instruments whose mirrors show more bids than could be placed in the time of a test.
+        """Return instruments whose mirrors show `sizes` bids, more than a test has time to place.
 
-        The best ones are real: checksums are of them.
-        They are new: nobody can have subscribed to all instruments and with them to these.
+        The best bids are real orders, because checksums cover them. The instruments are newly listed.
+        A client that has subscribed to all instruments does not follow them.
         """
         self._unused = []
         symbols = [self.fresh_instrument() for _ in sizes]
@@ -65,8 +66,8 @@ class Market:
                 self.redis.zadd(mirror_keys(0, symbol).bids, {f"{price}:1:1": price for price in ticks})
         return symbols
 
-    def rest_asks(self, symbol: str, *, count: int, price_ticks: int, client_id: str) -> None:
-        """So many orders of one lot at one price rest, without a request for each."""
+    def place_resting_asks(self, symbol: str, *, count: int, price_ticks: int, client_id: str) -> None:
+        """Place `count` resting orders of one lot at one price, without a request for each order."""
         with self.redis.pipeline(transaction=False) as pipeline:
             for _ in range(count):
                 order = PlaceOrder(
@@ -81,13 +82,13 @@ class Market:
                 )
                 pipeline.xadd(stream_key(0), {COMMAND_FIELD: encode(order)})
             pipeline.execute()
-        wait_until(lambda: self._resting_asks(symbol) == count, "all orders rest", seconds_max=60.0)
+        wait_until(lambda: self._count_asks(symbol) == count, "all orders rest", seconds_max=60.0)
 
-    def _resting_asks(self, symbol: str) -> int:
+    def _count_asks(self, symbol: str) -> int:
         return sum(level["orders"] for level in self._client.book(symbol)["asks"])
 
-    def halt_all_handed_out(self) -> None:
-        """Halt the instruments of the tests so far, and those that wait to be handed out."""
+    def halt_test_instruments(self) -> None:
+        """Halt all instruments that were listed for tests, used or not."""
         self._unused = []
         self.database.execute(
             "UPDATE instruments_instrument SET status = 'halted' WHERE symbol LIKE 'T%-USD'"
@@ -95,38 +96,41 @@ class Market:
         self.reload_worker()
 
     def set_status(self, symbol: str, status: str) -> None:
-        """Change it in the database, as the admin does; the processes learn of it by and by."""
+        """Change the status in the database, as the admin does. The processes read it soon."""
         self.database.execute(
             "UPDATE instruments_instrument SET status = %s WHERE symbol = %s", (status, symbol)
         )
 
     def set_quantity_max(self, symbol: str, quantity: int) -> None:
-        """The same of the largest order."""
+        """Change an order's largest quantity in the database. The processes read it soon."""
         self.database.execute(
             "UPDATE instruments_instrument SET max_quantity = %s WHERE symbol = %s", (quantity, symbol)
         )
 
     def set_bounds(self, symbol: str, **bounds: object) -> None:
-        """Change columns of the instrument, such as `open_orders_max`, and wait until API and worker know them."""
+        """Change columns of the instrument, such as `open_orders_max`.
+
+        Return when the API shows them. The worker reads them before its next command.
+        """
         for name, value in bounds.items():
             self.database.execute(
                 SQL("UPDATE instruments_instrument SET {} = %s WHERE symbol = %s").format(Identifier(name)),
                 (value, symbol),
             )
         self.reload_worker()
-        wait_until(lambda: bounds.items() <= self._row(symbol).items(), f"the API knows {bounds}")
+        wait_until(lambda: bounds.items() <= self._instrument(symbol).items(), f"the API knows {bounds}")
 
     def reload_worker(self) -> None:
-        """Have the worker read the instruments before its next command."""
+        """Make the worker read the instruments before its next command."""
         command = encode(ReloadInstruments(request_id="test", reply_to="nobody"))
         self.redis.xadd(stream_key(0), {COMMAND_FIELD: command})
 
     def is_seen_by_api(self, symbol: str, status: str) -> bool:
-        """Whether the API knows of the status."""
-        return bool(self._row(symbol)["status"] == status)
+        """Return whether the API shows the instrument with that status."""
+        return bool(self._instrument(symbol)["status"] == status)
 
-    def _row(self, symbol: str) -> dict[str, Any]:
-        """The instrument, as the API shows it."""
+    def _instrument(self, symbol: str) -> dict[str, Any]:
+        """Return the instrument as the API shows it."""
         rows = self._client.get("/instruments").json["instruments"]
         return next(row for row in rows if row["symbol"] == symbol)
 

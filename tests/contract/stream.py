@@ -24,12 +24,12 @@ UPGRADE_REQUEST = (
 
 
 class Stream:
-    """One connection; messages come as JSON with exact numbers."""
+    """One connection to /stream. Messages are parsed with exact numbers."""
 
     def __init__(self, url: str, *, origin: Any = None, **options: Any) -> None:
         connection = connect(url, origin=origin, max_size=None, compression=None, **options)
-        self._connection = connection.__enter__()  # it wants to be entered
-        self.text = ""  # of the last message, as it was written
+        self._connection = connection.__enter__()  # the library expects a `with` block
+        self.text = ""  # the last message, as it was written
 
     def __enter__(self) -> Self:
         return self
@@ -41,28 +41,28 @@ class Stream:
         self._connection.close()
 
     def send(self, message: object) -> None:
-        """An object as JSON, or text or bytes as they are."""
+        """Send an object as JSON, or text or bytes as they are."""
         self._connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
 
     def receive(self) -> Any:
-        """The next message that is no heartbeat."""
+        """Return the next message that is not a heartbeat."""
         while (message := self.receive_any(MESSAGE_SECONDS_MAX)) == {"type": "heartbeat"}:
             pass
         return message
 
     def receive_any(self, seconds_max: float) -> Any:
-        """The next message, whatever it is."""
+        """Return the next message. It may be a heartbeat."""
         self.text = str(self._connection.recv(timeout=seconds_max))
         return exact_json(self.text)
 
     def expect(self, *types: str) -> list[Any]:
-        """The next messages, which must be of these types."""
+        """Return the next messages. Fail unless they have these types, in this order."""
         messages = [self.receive() for _ in types]
         assert tuple(message["type"] for message in messages) == types, messages
         return messages
 
     def receive_until(self, is_last: Callable[[Any], bool]) -> list[Any]:
-        """The next messages up to one that fulfils the condition."""
+        """Return the next messages, up to the first that fulfils the condition."""
         messages = [self.receive()]
         while not is_last(messages[-1]):
             messages.append(self.receive())
@@ -75,19 +75,19 @@ class Stream:
         return answer
 
     def ping(self, identity: object) -> None:
-        """A round trip with nothing in between."""
+        """Send a ping. Fail unless the next message is its pong."""
         self.send({"type": "ping", "id": identity})
         assert self.receive() == {"type": "pong", "id": identity}
 
-    def error(self, code: str) -> None:
-        """The next message is this error."""
+    def expect_error(self, code: str) -> None:
+        """Fail unless the next message is an error with this code."""
         message = self.receive()
         assert message.keys() == {"type", "code", "message"}
         assert (message["type"], message["code"]) == ("error", code)
         assert message["message"]
 
     def close_code(self) -> int | None:
-        """With what the server closes, whatever it says before."""
+        """Return the code with which the server closes. Messages before that are skipped."""
         with pytest.raises(ConnectionClosed) as closed:
             self._receive_forever()
         return closed.value.rcvd.code if closed.value.rcvd else None
@@ -97,34 +97,34 @@ class Stream:
             self.receive()
 
 
-def meet(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:
-    """A maker and a taker that trade one unit."""
+def make_trade(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:
+    """Let a maker sell one unit to a taker, and return both orders."""
     maker = client.place(instrument, "sell", 1, price, client_id="maker")
     return maker, client.place(instrument, "buy", 1, price, client_id="taker", **more)
 
 
 def frame(message: object) -> bytes:
-    """A message as a client's bytes, for a connection without a library."""
+    """Encode a message as a client's frame, for a raw connection."""
     return Frame(Opcode.TEXT, json.dumps(message).encode()).serialize(mask=True)
 
 
-def reset(connection: socket.socket) -> None:
-    """Close it as a crash does: without a word, and with an error for the server's next write."""
+def reset_connection(connection: socket.socket) -> None:
+    """Close the connection as a crash does: with a reset, and without a closing frame."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
 def open_connections(client: Client) -> float:
-    """How many clients of the stream the exchange has, as the metrics say it."""
+    """Return how many stream clients are connected, according to the metrics."""
     return metric(client, "exchange_websocket_connections")
 
 
 def slow_consumers(client: Client) -> float:
-    """How many clients were closed because they did not read, as the metrics say it."""
+    """Return how many clients were closed because they did not read, according to the metrics."""
     return metric(client, "exchange_websocket_slow_consumers_total")
 
 
 def metric(client: Client, name: str) -> float:
-    """A metric without labels, as /metrics has it now."""
+    """Return the current value of a metric without labels."""
     lines = client.get("/metrics").text.splitlines()
     return float(next(line for line in lines if line.startswith(f"{name} ")).split()[1])

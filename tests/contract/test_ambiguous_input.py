@@ -1,4 +1,8 @@
-"""What could be read in two ways is refused: repeated, unknown and empty parameters, repeated headers and keys."""
+"""Ambiguous requests are refused.
+
+Parameters must not be repeated, unknown or empty. Headers and the keys of a body must not be repeated.
+A body must not be encoded, and a cursor must belong to its query.
+"""
 
 import json
 from urllib.parse import quote
@@ -32,15 +36,17 @@ PARAMETERS = {
     "/trades": {"instrument": "BTC-USD", "limit": "1", "cursor": "x"},
     "/trades/stats": {"instrument": "BTC-USD", "window": "1h"},
 }
-GIVEN = [(path, name, value) for path, parameters in PARAMETERS.items() for name, value in parameters.items()]
-POSTS = ["/orders", f"/orders/{UNKNOWN_ID}/cancel"]
-FOREIGN_NAMES = ["symbol", "idempotency_key", "Instrument", "limit[]", "price", "é", "x" * 100]
+PARAMETERS_WITH_VALUES = [
+    (path, name, value) for path, parameters in PARAMETERS.items() for name, value in parameters.items()
+]
+COMMAND_PATHS = ["/orders", f"/orders/{UNKNOWN_ID}/cancel"]
+UNKNOWN_NAMES = ["symbol", "idempotency_key", "Instrument", "limit[]", "price", "é", "x" * 100]
 
 
 @ON_UVICORN
 @pytest.mark.parametrize("path", PARAMETERS)
-@pytest.mark.parametrize("name", FOREIGN_NAMES)
-def test_an_unknown_parameter_is_refused_with_those_that_are_known(
+@pytest.mark.parametrize("name", UNKNOWN_NAMES)
+def test_an_unknown_parameter_is_refused_and_the_known_ones_are_named(
     client: Client, path: str, name: str
 ) -> None:
     error = client.get(f"{path}?{quote(name)}=ETH-USD").error(400, "invalid_request")
@@ -51,35 +57,37 @@ def test_an_unknown_parameter_is_refused_with_those_that_are_known(
     assert client.get(f"{path}/?{quote(name)}=").refused_fields() == {name[:64]}
 
 
-@pytest.mark.parametrize(("path", "name", "value"), GIVEN)
-def test_a_parameter_that_comes_twice_is_refused(client: Client, path: str, name: str, value: str) -> None:
+@pytest.mark.parametrize(("path", "name", "value"), PARAMETERS_WITH_VALUES)
+def test_a_repeated_parameter_is_refused(client: Client, path: str, name: str, value: str) -> None:
     escaped = f"%{ord(name[0]):02x}{name[1:]}"
     for second in (f"{name}={value}", f"{name}=other", f"{escaped}={value}", f"{name}="):
         assert client.get(f"{path}?{name}={value}&{second}").refused_fields() == {name}
 
 
 @ON_UVICORN
-@pytest.mark.parametrize(("path", "name", "value"), GIVEN)
+@pytest.mark.parametrize(("path", "name", "value"), PARAMETERS_WITH_VALUES)
 def test_an_empty_parameter_is_refused(client: Client, path: str, name: str, value: str) -> None:
     for query in (f"{name}=", name, f"{name}=&"):
         assert client.get(f"{path}?{query}").refused_fields() == {name}
 
 
-@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("path", COMMAND_PATHS)
 @pytest.mark.parametrize("query", ["dry_run=true", "client_id=client-A", "instrument=ETH-USD"])
-def test_a_command_takes_no_parameters(client: Client, instrument: str, path: str, query: str) -> None:
+def test_orders_and_cancels_take_no_query_parameters(
+    client: Client, instrument: str, path: str, query: str
+) -> None:
     name = query.split("=", maxsplit=1)[0]
     answer = client.post(f"{path}?{query}", order_body(instrument, "buy", 1, 10))
     assert answer.refused_fields() == {name}
     assert client.book(instrument)["sequence"] == 0
 
 
-def test_a_question_mark_alone_is_no_parameter(client: Client) -> None:
+def test_an_empty_query_is_accepted(client: Client) -> None:
     for path in PARAMETERS:
         assert client.get(f"{path}?").status in (200, 404)
 
 
-def test_errors_of_choices_name_them(client: Client) -> None:
+def test_errors_name_the_valid_choices(client: Client) -> None:
     for path, choices in {
         "/orders?status=done": ("open", "partially_filled", "filled", "cancelled", "rejected"),
         "/candles?interval=2m": ("1m", "5m", "15m", "1h", "4h", "1d"),
@@ -118,7 +126,7 @@ LIST_HEADERS = {
 }
 
 
-def raw_order(instrument: str, *headers: tuple[str, str]) -> bytes:
+def order_request(instrument: str, *headers: tuple[str, str]) -> bytes:
     body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
     head = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": str(len(body))}
     lines = [*head.items(), *headers, ("Connection", "close")]
@@ -128,51 +136,57 @@ def raw_order(instrument: str, *headers: tuple[str, str]) -> bytes:
 
 @pytest.mark.parametrize("same", [True, False], ids=["same", "other"])
 @pytest.mark.parametrize("name", SINGLE_HEADERS)
-def test_a_single_header_that_comes_twice_is_refused(
+def test_a_repeated_single_valued_header_is_refused(
     exchange: RunningExchange, client: Client, instrument: str, name: str, same: bool
 ) -> None:
     value = SINGLE_HEADERS[name]
     headers = [(name, value), (name.upper(), value if same else f"{value}0")]
     if name in ("Host", "Content-Type"):
         headers = headers[1:]
-    answer = send_bytes(exchange, raw_order(instrument, *headers))
+    answer = send_bytes(exchange, order_request(instrument, *headers))
     assert status_of(answer) == 400, answer
     assert client.book(instrument)["sequence"] == 0
 
 
 @pytest.mark.parametrize("name", LIST_HEADERS)
-def test_a_list_header_may_come_in_two_lines(exchange: RunningExchange, instrument: str, name: str) -> None:
+def test_a_list_header_may_be_sent_in_two_lines(
+    exchange: RunningExchange, instrument: str, name: str
+) -> None:
     headers = [(name, LIST_HEADERS[name])] * 2
-    assert status_of(send_bytes(exchange, raw_order(instrument, *headers))) == 201
+    assert status_of(send_bytes(exchange, order_request(instrument, *headers))) == 201
 
 
-def test_the_repeated_header_is_named(client: Client, exchange: RunningExchange, asgi_server: str) -> None:
-    answer = send_bytes(exchange, raw_order("BTC-USD", ("Idempotency-Key", "a"), ("Idempotency-Key", "b")))
+def test_the_error_names_the_repeated_header(
+    client: Client, exchange: RunningExchange, asgi_server: str
+) -> None:
+    answer = send_bytes(
+        exchange, order_request("BTC-USD", ("Idempotency-Key", "a"), ("Idempotency-Key", "b"))
+    )
     fields = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["fields"]
     assert fields == {"idempotency-key": ["Sent more than once."]}
 
 
 @ON_UVICORN
-@pytest.mark.parametrize("where", ["place", "cancel"])
-def test_a_repeated_key_of_a_body_is_refused(client: Client, instrument: str, where: str) -> None:
+@pytest.mark.parametrize("command", ["place", "cancel"])
+def test_a_repeated_key_of_a_body_is_refused(client: Client, instrument: str, command: str) -> None:
     order = client.place(instrument, "buy", 1, 10)
     body = json.dumps(order_body(instrument, "sell", 1, 10))[:-1]
-    if where == "cancel":
+    if command == "cancel":
         path, body = f"/orders/{order['order_id']}/cancel", '{"client_id":"somebody-else"'
     else:
         path = "/orders"
-    for again in ('"client_id":"client-A"', '"client\\u005fid":"client-A"'):
-        assert client.post(path, f"{body},{again}}}".encode()).refused_fields() == {"client_id"}
+    for repeated in ('"client_id":"client-A"', '"client\\u005fid":"client-A"'):
+        assert client.post(path, f"{body},{repeated}}}".encode()).refused_fields() == {"client_id"}
     assert client.order(order["order_id"])["status"] == "open"
     assert client.book(instrument)["sequence"] == 1
 
 
 @ON_UVICORN
 @pytest.mark.parametrize("name", ["client_id", "instrument", "side", "type", "price", "quantity"])
-def test_each_field_of_an_order_may_come_only_once(client: Client, instrument: str, name: str) -> None:
+def test_each_field_of_an_order_may_be_sent_only_once(client: Client, instrument: str, name: str) -> None:
     body = order_body(instrument, "buy", 1, 10)
-    again = json.dumps({name: body[name]})[1:-1]
-    assert client.post("/orders", f"{json.dumps(body)[:-1]},{again}}}".encode()).refused_fields() == {name}
+    repeated = json.dumps({name: body[name]})[1:-1]
+    assert client.post("/orders", f"{json.dumps(body)[:-1]},{repeated}}}".encode()).refused_fields() == {name}
 
 
 CODINGS = ["gzip", "br", "deflate", "zstd", "GZIP", "x-unknown", "identity, gzip", "gzip, identity"]
@@ -180,8 +194,10 @@ CODINGS = ["gzip", "br", "deflate", "zstd", "GZIP", "x-unknown", "identity, gzip
 
 @ON_UVICORN
 @pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize("path", POSTS)
-def test_an_encoded_body_is_refused_unread(client: Client, instrument: str, path: str, coding: str) -> None:
+@pytest.mark.parametrize("path", COMMAND_PATHS)
+def test_an_encoded_body_is_refused_without_being_read(
+    client: Client, instrument: str, path: str, coding: str
+) -> None:
     for body in (order_body(instrument, "buy", 1, 10), b"\x1f\x8b\x08\x00", b"{"):
         answer = client.post(path, body, {"Content-Encoding": coding})
         answer.error(415, "unsupported_media_type")
@@ -190,7 +206,7 @@ def test_an_encoded_body_is_refused_unread(client: Client, instrument: str, path
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", "identity, identity"])
-def test_identity_is_no_encoding(client: Client, instrument: str, coding: str) -> None:
+def test_a_body_with_the_coding_identity_is_accepted(client: Client, instrument: str, coding: str) -> None:
     body = order_body(instrument, "buy", 1, 10)
     assert client.post("/orders", body, {"Content-Encoding": coding}).status == 201
 

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a 4xx in the one error shape, and the book is as it was."""
+"""Invalid requests are answered with a 4xx in the common error format, and change nothing."""
 
 import contextlib
 import json
@@ -13,13 +13,13 @@ from tests.contract.market import Market
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange
 
-GOOD = order_body("BTC-USD", "buy", 1, 10)
+VALID_ORDER = order_body("BTC-USD", "buy", 1, 10)
 ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 
 
-def raw(name: str, value: str) -> bytes:
-    """A good order with one field's JSON text replaced, or added."""
-    fields = {key: json.dumps(field) for key, field in GOOD.items()} | {name: value}
+def order_with(name: str, value: str) -> bytes:
+    """Return a valid order as JSON, with the text of one field replaced or added."""
+    fields = {key: json.dumps(field) for key, field in VALID_ORDER.items()} | {name: value}
     return ("{" + ",".join(f'"{key}":{text}' for key, text in fields.items()) + "}").encode()
 
 
@@ -32,7 +32,7 @@ WHOLE_BODIES = [
     b'"text"',
     b"[]",
     b"{}",
-    b"[" + json.dumps(GOOD).encode() + b"]",
+    b"[" + json.dumps(VALID_ORDER).encode() + b"]",
     b"{",
     b"}",
     b'{"client_id"',
@@ -47,14 +47,14 @@ WHOLE_BODIES = [
     b'"\xc3\x28"',
     b"[" * 5_000 + b"]" * 5_000,
     b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
-    raw("price", "[" * 5_000 + "]" * 5_000),
-    json.dumps(GOOD).encode() + b"x",
-    json.dumps(GOOD).encode() * 2,
-    b"\xef\xbb\xbf" + json.dumps(GOOD).encode(),
-    json.dumps(GOOD).encode("utf-16"),
-    json.dumps(GOOD).encode("utf-16-le"),
-    json.dumps(GOOD).encode("utf-32"),
-    b"/* comment */" + json.dumps(GOOD).encode(),
+    order_with("price", "[" * 5_000 + "]" * 5_000),
+    json.dumps(VALID_ORDER).encode() + b"x",
+    json.dumps(VALID_ORDER).encode() * 2,
+    b"\xef\xbb\xbf" + json.dumps(VALID_ORDER).encode(),
+    json.dumps(VALID_ORDER).encode("utf-16"),
+    json.dumps(VALID_ORDER).encode("utf-16-le"),
+    json.dumps(VALID_ORDER).encode("utf-32"),
+    b"/* comment */" + json.dumps(VALID_ORDER).encode(),
     b"client_id=a&instrument=BTC-USD&side=buy&type=limit&price=10&quantity=1",
     b"<order/>",
     b'{"__proto__":{}}',
@@ -79,23 +79,26 @@ BAD_TEXTS = [
 REQUIRED = ("client_id", "instrument", "side", "type", "quantity")
 BODIES = [
     *WHOLE_BODIES,
-    *[raw(name, text) for name in ("price", "quantity") for text in BAD_NUMBERS],
-    *[raw(name, text) for name in ("instrument", "side", "type") for text in (*BAD_TEXTS, "null")],
-    *[raw("client_id", text) for text in (*BAD_TEXTS[:-5], '"a b"', '"a/b"', "null")],
+    *[order_with(name, text) for name in ("price", "quantity") for text in BAD_NUMBERS],
+    *[order_with(name, text) for name in ("instrument", "side", "type") for text in (*BAD_TEXTS, "null")],
+    *[order_with("client_id", text) for text in (*BAD_TEXTS[:-5], '"a b"', '"a/b"', "null")],
     *[
-        raw("idempotency_key", text)
+        order_with("idempotency_key", text)
         for text in ("1", "[]", "{}", '""', '"\\u0000"', '"a\\nb"', '"\\ud800"', '"' + "x" * 256 + '"')
     ],
-    raw("price", "null"),
-    raw("quantity", "null"),
+    order_with("price", "null"),
+    order_with("quantity", "null"),
     *[
-        json.dumps({key: value for key, value in GOOD.items() if key != name}).encode()
+        json.dumps({key: value for key, value in VALID_ORDER.items() if key != name}).encode()
         for name in (*REQUIRED, "price")
     ],
-    *[raw(name, '"x"') for name in ("order_id", "status", "time_in_force", "Price", "", "price ", "💥")],
+    *[
+        order_with(name, '"x"')
+        for name in ("order_id", "status", "time_in_force", "Price", "", "price ", "💥")
+    ],
 ]
 
-PLACES = (
+OPEN_ENDED_PATHS = (
     *("/orderbook?instrument=", "/trades?instrument=", "/trades/stats?instrument=", "/candles?instrument="),
     *("/orders?instrument=", "/orders/"),
 )
@@ -168,9 +171,9 @@ BAD_TIMES = (
     *("99999-01-01T00:00:00Z", "-1", "1e999", "2026-01-01T00:00:00+99:99", "9999999999999999"),
 )
 PATHS = [
-    *[place + garbage for place in PLACES for garbage in GARBAGE],
+    *[path + garbage for path in OPEN_ENDED_PATHS for garbage in GARBAGE],
     *[f"/orderbook?levels={number}" for number in BAD_INTEGERS],
-    *[f"{place}?limit={number}" for place in ("/orders", "/trades", "/candles") for number in BAD_INTEGERS],
+    *[f"{path}?limit={number}" for path in ("/orders", "/trades", "/candles") for number in BAD_INTEGERS],
     *[f"/orders?cursor={cursor}" for cursor in BAD_CURSORS],
     *[f"/trades?cursor={cursor}" for cursor in BAD_CURSORS if cursor != "MQ"],
     *[f"/orders?client_id={text}" for text in GARBAGE if text not in ("NaN", "-1", "btc-usd")],
@@ -202,7 +205,7 @@ PATHS = [
 
 
 class State(NamedTuple):
-    """What must not move."""
+    """The book of BTC-USD, and the number of all orders."""
 
     sequence: int
     bids: list[Any]
@@ -211,14 +214,14 @@ class State(NamedTuple):
 
 
 @pytest.fixture(autouse=True)
-def untouched(client: Client, market: Market) -> Iterator[None]:
-    """The book and the orders are the same before and after."""
-    before = state(client, market)
+def nothing_changes(client: Client, market: Market) -> Iterator[None]:
+    """Fail if a test changes the book or places an order."""
+    before = read_state(client, market)
     yield
-    assert state(client, market) == before
+    assert read_state(client, market) == before
 
 
-def state(client: Client, market: Market) -> State:
+def read_state(client: Client, market: Market) -> State:
     book = client.book("BTC-USD")
     row = market.database.execute("SELECT count(*) FROM orders_order").fetchone()
     assert row is not None
@@ -226,12 +229,12 @@ def state(client: Client, market: Market) -> State:
 
 
 def check_refused(answer: Answer) -> None:
-    """A 4xx in the one shape."""
+    """Fail unless the answer is a 4xx in the common error format."""
     assert 400 <= answer.status < 500, (answer.status, answer.text)
     answer.error(answer.status, answer.json["error"]["code"])
 
 
-def test_bad_bodies(client: Client) -> None:
+def test_invalid_bodies_of_orders_are_refused(client: Client) -> None:
     assert len(BODIES) > 80
     for body in BODIES:
         answer = client.post("/orders", body)
@@ -243,12 +246,12 @@ def test_bad_bodies(client: Client) -> None:
 
 
 @pytest.mark.parametrize("body", [b"[]", b"1", b'"text"', b"null"])
-def test_a_body_that_is_no_object_is_told_so(client: Client, body: bytes) -> None:
+def test_the_error_says_that_a_body_must_be_an_object(client: Client, body: bytes) -> None:
     error = client.post("/orders", body).error(400, "invalid_request")
     assert error["fields"] == {"body": ["Must be a JSON object."]}
 
 
-def test_bad_bodies_of_cancels(client: Client) -> None:
+def test_invalid_bodies_of_cancels_are_refused(client: Client) -> None:
     path = "/orders/01990000-0000-7000-8000-000000000000/cancel"
     for body in (*WHOLE_BODIES, b'{"client_id":1}', b'{"client_id":"a b"}', b'{"reason":"x"}'):
         if body in (b"", b"{}"):
@@ -259,18 +262,20 @@ def test_bad_bodies_of_cancels(client: Client) -> None:
             raise AssertionError(f"{body[:200]!r}: {error}") from None
 
 
-def test_bad_paths_and_queries(client: Client) -> None:
+def test_invalid_paths_and_queries_are_refused(client: Client) -> None:
     assert len(PATHS) > 80
     for path in PATHS:
-        answer = client.send("GET", path.encode().decode("latin-1") if path.isascii() else quoted(path))
+        answer = client.send(
+            "GET", path.encode().decode("latin-1") if path.isascii() else percent_encoded(path)
+        )
         try:
             check_refused(answer)
         except AssertionError as error:
             raise AssertionError(f"{path[:200]}: {error}") from None
 
 
-def quoted(path: str) -> str:
-    """What is not ASCII, percent-encoded."""
+def percent_encoded(path: str) -> str:
+    """Percent-encode the characters that are not ASCII."""
     return "".join(
         char if char.isascii() else "".join(f"%{byte:02X}" for byte in char.encode()) for char in path
     )
@@ -281,9 +286,9 @@ def quoted(path: str) -> str:
     ["", "a\tb", "k" * 256, "\xe9", "\x01"],
     ids=["empty", "tab", "too long", "not UTF-8", "control"],
 )
-def test_bad_idempotency_headers(exchange: RunningExchange, header: str) -> None:
-    """Read to the last byte: a key that is cut or cleaned would be another key."""
-    body = json.dumps(GOOD).encode()
+def test_invalid_idempotency_headers_are_refused(exchange: RunningExchange, header: str) -> None:
+    """The exchange must not cut or clean the header: that would make another key of it."""
+    body = json.dumps(VALID_ORDER).encode()
     request = (
         b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nConnection: close\r\n"
         b"Idempotency-Key: " + header.encode("latin-1") + b"\r\n"
@@ -311,15 +316,19 @@ RAW_REQUESTS = [
 
 
 @pytest.mark.parametrize("request_bytes", RAW_REQUESTS, ids=range(len(RAW_REQUESTS)))
-def test_what_is_not_http(exchange: RunningExchange, client: Client, request_bytes: bytes) -> None:
-    """The server below refuses, hangs up or makes sense of it; nobody else notices."""
+def test_bytes_that_are_not_http_harm_no_other_client(
+    exchange: RunningExchange, client: Client, request_bytes: bytes
+) -> None:
+    """The server may refuse the bytes, close the connection, or understand them as a request."""
     answer = send_bytes(exchange, request_bytes, half_close=True)
     assert not answer or status_of(answer) < 500 or status_of(answer) == 505, answer[:200]
     assert client.get("/healthz").status == 200
 
 
-def test_a_client_may_leave_in_the_middle_of_its_body(exchange: RunningExchange, client: Client) -> None:
-    """Nobody notices, the log included."""
+def test_a_client_that_leaves_while_it_sends_a_body_harms_no_other_client(
+    exchange: RunningExchange, client: Client
+) -> None:
+    """The log has no error, either: the fixture `exchange` checks that."""
     head = b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     for _ in range(20):
         with socket.create_connection(("127.0.0.1", exchange.port)) as connection:
@@ -327,7 +336,7 @@ def test_a_client_may_leave_in_the_middle_of_its_body(exchange: RunningExchange,
         assert client.get("/healthz").status == 200
 
 
-def test_a_chunked_body_is_bounded_too(exchange: RunningExchange) -> None:
+def test_a_chunked_body_that_is_too_large_is_refused(exchange: RunningExchange) -> None:
     chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
     request = (
         b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -341,7 +350,10 @@ def status_of(answer: bytes) -> int:
 
 
 def send_bytes(exchange: RunningExchange, request: bytes, *, half_close: bool = False) -> bytes:
-    """What comes back until the other side closes; with `half_close` we say that no more is coming."""
+    """Send a request, and return all bytes until the server closes the connection.
+
+    With `half_close`, tell the server after the request that no more bytes will follow.
+    """
     answer = b""
     with socket.create_connection(("127.0.0.1", exchange.port), timeout=ANSWER_SECONDS_MAX) as connection:
         try:

@@ -1,4 +1,4 @@
-"""An instrument's bounds: open orders of a client, and the smallest notional."""
+"""An instrument's bounds: the number of a client's open orders, and the smallest notional."""
 
 from decimal import Decimal
 
@@ -13,48 +13,50 @@ pytestmark = ON_UVICORN
 
 
 @pytest.fixture
-def small(market: Market, instrument: str) -> str:
+def bounded_instrument(market: Market, instrument: str) -> str:
     """An instrument in which a client may have three open orders."""
     market.set_bounds(instrument, open_orders_max=3)
     return instrument
 
 
-def test_a_client_with_too_many_open_orders_is_rejected_until_one_is_gone(client: Client, small: str) -> None:
-    orders = [client.place(small, "buy", 1, 10 + number) for number in range(3)]
-    refused = client.place(small, "buy", 1, 20)
+def test_orders_of_a_client_with_too_many_open_orders_are_rejected(
+    client: Client, bounded_instrument: str
+) -> None:
+    orders = [client.place(bounded_instrument, "buy", 1, 10 + number) for number in range(3)]
+    refused = client.place(bounded_instrument, "buy", 1, 20)
     assert (refused["status"], refused["reason"]) == ("rejected", "too_many_orders")
     assert (refused["filled_quantity"], refused["trades"]) == (0, [])
     assert client.order(refused["order_id"]) == refused
     client.post(f"/orders/{refused['order_id']}/cancel").error(409, "order_not_open")
-    assert client.place(small, "buy", 1, 20, client_id="client-B")["status"] == "open"
+    assert client.place(bounded_instrument, "buy", 1, 20, client_id="client-B")["status"] == "open"
     assert client.cancel(orders[0]["order_id"])["status"] == "cancelled"
-    assert client.place(small, "buy", 1, 21)["status"] == "open"
-    assert client.place(small, "sell", 1, 30)["status"] == "rejected"
-    assert client.place(small, "sell", 1, client_id="client-C")["status"] == "filled"
-    assert client.place(small, "sell", 1, 30)["status"] == "open"
+    assert client.place(bounded_instrument, "buy", 1, 21)["status"] == "open"
+    assert client.place(bounded_instrument, "sell", 1, 30)["status"] == "rejected"
+    assert client.place(bounded_instrument, "sell", 1, client_id="client-C")["status"] == "filled"
+    assert client.place(bounded_instrument, "sell", 1, 30)["status"] == "open"
 
 
-def test_an_order_that_would_trade_is_rejected_as_well_and_a_market_order_is_not(
-    client: Client, small: str
+def test_a_client_with_too_many_open_orders_can_place_only_market_orders(
+    client: Client, bounded_instrument: str
 ) -> None:
-    client.place(small, "sell", 5, 50, client_id="client-B")
+    client.place(bounded_instrument, "sell", 5, 50, client_id="client-B")
     for number in range(3):
-        client.place(small, "buy", 1, 10 + number)
-    sequence = client.book(small)["sequence"]
-    refused = client.place(small, "buy", 1, 50)
+        client.place(bounded_instrument, "buy", 1, 10 + number)
+    sequence = client.book(bounded_instrument)["sequence"]
+    refused = client.place(bounded_instrument, "buy", 1, 50)
     assert (refused["status"], refused["reason"]) == ("rejected", "too_many_orders")
-    assert client.book(small)["sequence"] == sequence
-    assert client.place(small, "buy", 1)["status"] == "filled"
+    assert client.book(bounded_instrument)["sequence"] == sequence
+    assert client.place(bounded_instrument, "buy", 1)["status"] == "filled"
 
 
-def test_a_rejection_is_told_on_the_stream_and_kept_with_its_key(
-    client: Client, small: str, stream: Stream
+def test_a_rejection_is_sent_to_the_stream_and_found_by_its_key(
+    client: Client, bounded_instrument: str, stream: Stream
 ) -> None:
     for number in range(3):
-        client.place(small, "buy", 1, 10 + number)
-    stream.subscribe("orders", instrument=small, client_id="client-A")
+        client.place(bounded_instrument, "buy", 1, 10 + number)
+    stream.subscribe("orders", instrument=bounded_instrument, client_id="client-A")
     stream.expect("orders_snapshot")
-    body = order_body(small, "buy", 1, 20, idempotency_key=f"{small}-key")
+    body = order_body(bounded_instrument, "buy", 1, 20, idempotency_key=f"{bounded_instrument}-key")
     refused = client.post("/orders", body)
     assert (refused.status, refused.json["status"]) == (201, "rejected")
     (update,) = stream.expect("order_update")
@@ -63,13 +65,15 @@ def test_a_rejection_is_told_on_the_stream_and_kept_with_its_key(
     assert (again.status, again.json) == (200, refused.json)
 
 
-def test_a_lower_limit_leaves_what_rests(client: Client, market: Market, small: str) -> None:
-    orders = [client.place(small, "buy", 1, 10 + number) for number in range(3)]
-    market.set_bounds(small, open_orders_max=1)
-    assert client.place(small, "buy", 1, 20)["status"] == "rejected"
+def test_a_lower_bound_on_open_orders_keeps_the_resting_orders(
+    client: Client, market: Market, bounded_instrument: str
+) -> None:
+    orders = [client.place(bounded_instrument, "buy", 1, 10 + number) for number in range(3)]
+    market.set_bounds(bounded_instrument, open_orders_max=1)
+    assert client.place(bounded_instrument, "buy", 1, 20)["status"] == "rejected"
     for order in orders:
         assert client.cancel(order["order_id"])["status"] == "cancelled"
-    assert client.place(small, "buy", 1, 20)["status"] == "open"
+    assert client.place(bounded_instrument, "buy", 1, 20)["status"] == "open"
 
 
 @pytest.mark.parametrize(
@@ -87,15 +91,16 @@ def test_a_limit_order_below_the_smallest_notional_is_refused(
 
 
 @pytest.mark.parametrize(("price", "quantity"), [(10, 1), ("0.01", 1000), (100000, "0.0001")])
-def test_the_smallest_notional_itself_is_taken(
+def test_an_order_of_the_smallest_notional_is_accepted(
     client: Client, market: Market, instrument: str, price: object, quantity: object
 ) -> None:
     market.set_bounds(instrument, min_notional=Decimal(10))
     assert client.place(instrument, "buy", quantity, price)["status"] == "open"
-    assert client.place(instrument, "sell", "0.00000001")["status"] == "filled"  # market orders: any
+    # Market orders have no smallest notional.
+    assert client.place(instrument, "sell", "0.00000001")["status"] == "filled"
 
 
-def test_an_order_placed_before_the_bound_is_found_by_its_key(
+def test_an_order_placed_before_the_bound_is_still_found_by_its_key(
     client: Client, market: Market, instrument: str
 ) -> None:
     body = order_body(instrument, "buy", 1, 5, idempotency_key=f"{instrument}-early")

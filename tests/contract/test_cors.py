@@ -1,4 +1,4 @@
-"""Pages of other origins: those that EXCHANGE_CORS_ORIGINS names use REST and the stream, others do not."""
+"""Pages of other origins: they may use REST and the stream if EXCHANGE_CORS_ORIGINS names them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,8 +9,9 @@ import websockets
 from tests.contract.client import Client, order_body
 from tests.system.exchange import RunningExchange
 
-LISTED, PORTED = "https://app.example.com", "http://localhost:3000"  # by the variable of strict_exchange
-FOREIGN = [
+# The origins that `strict_exchange` allows.
+LISTED, LISTED_WITH_PORT = "https://app.example.com", "http://localhost:3000"
+UNLISTED_ORIGINS = [
     "https://evil.example",
     "http://app.example.com",
     "https://app.example.com:8443",
@@ -23,7 +24,13 @@ FOREIGN = [
     "http://[",
     "https://app.example.com, https://app.example.com",
 ]
-EXPOSED = {"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "Idempotency-Replayed"}
+EXPOSED_HEADERS = {
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "Idempotency-Replayed",
+}
 
 
 @pytest.fixture
@@ -32,7 +39,7 @@ def page(strict_exchange: RunningExchange) -> Iterator[Client]:
         yield connected
 
 
-@pytest.mark.parametrize("origin", [LISTED, PORTED])
+@pytest.mark.parametrize("origin", [LISTED, LISTED_WITH_PORT])
 @pytest.mark.parametrize(
     ("path", "methods"),
     [
@@ -41,7 +48,9 @@ def page(strict_exchange: RunningExchange) -> Iterator[Client]:
         ("/orderbook", {"GET", "HEAD"}),
     ],
 )
-def test_a_preflight_says_what_may_be_sent(page: Client, origin: str, path: str, methods: set[str]) -> None:
+def test_the_answer_to_a_preflight_lists_methods_and_headers(
+    page: Client, origin: str, path: str, methods: set[str]
+) -> None:
     answer = page.send(
         "OPTIONS",
         path,
@@ -60,7 +69,7 @@ def test_a_preflight_says_what_may_be_sent(page: Client, origin: str, path: str,
     assert answer.headers["Vary"] == "Origin"
 
 
-def test_every_answer_can_be_read_by_a_listed_page(page: Client) -> None:
+def test_a_page_of_a_listed_origin_can_read_every_answer(page: Client) -> None:
     origin = {"Origin": LISTED}
     body = order_body("BTC-USD", "buy", 1, 10, idempotency_key="cors")
     for answer, status in (
@@ -76,12 +85,12 @@ def test_every_answer_can_be_read_by_a_listed_page(page: Client) -> None:
     ):
         assert answer.status == status, answer
         assert answer.headers["Access-Control-Allow-Origin"] == LISTED
-        assert set(answer.headers["Access-Control-Expose-Headers"].split(", ")) == EXPOSED
+        assert set(answer.headers["Access-Control-Expose-Headers"].split(", ")) == EXPOSED_HEADERS
         assert answer.headers["Vary"] == "Origin"
 
 
-@pytest.mark.parametrize("origin", FOREIGN)
-def test_other_pages_are_refused(page: Client, origin: str) -> None:
+@pytest.mark.parametrize("origin", UNLISTED_ORIGINS)
+def test_a_page_of_another_origin_cannot_place_orders_or_read_answers(page: Client, origin: str) -> None:
     headers = {"Origin": origin}
     preflight = headers | {"Access-Control-Request-Method": "POST"}
     for answer in (
@@ -94,15 +103,15 @@ def test_other_pages_are_refused(page: Client, origin: str) -> None:
     assert (read.status, read.headers["Access-Control-Allow-Origin"]) == (200, None)
 
 
-def test_programs_and_own_pages_go_on_as_before(page: Client) -> None:
+def test_programs_and_pages_of_the_exchange_need_no_listed_origin(page: Client) -> None:
     for headers in ({}, {"Origin": "http://127.0.0.1:8000"}):
         answer = page.post("/orders", order_body("BTC-USD", "buy", 1, 10), headers)
         assert answer.status == 201
         assert answer.headers["Access-Control-Allow-Origin"] is None
 
 
-@pytest.mark.parametrize("origin", [LISTED, PORTED, "http://127.0.0.1", None])
-def test_the_stream_takes_the_same_origins(strict_exchange: RunningExchange, origin: str | None) -> None:
+@pytest.mark.parametrize("origin", [LISTED, LISTED_WITH_PORT, "http://127.0.0.1", None])
+def test_the_stream_accepts_the_same_origins(strict_exchange: RunningExchange, origin: str | None) -> None:
     async def ping() -> str:
         async with websockets.connect(strict_exchange.ws_url, origin=origin) as stream:  # type: ignore[arg-type]
             await stream.send('{"type":"ping","id":1}')
@@ -111,7 +120,7 @@ def test_the_stream_takes_the_same_origins(strict_exchange: RunningExchange, ori
     assert asyncio.run(ping()) == '{"type":"pong","id":1}'
 
 
-@pytest.mark.parametrize("origin", FOREIGN)
+@pytest.mark.parametrize("origin", UNLISTED_ORIGINS)
 def test_the_stream_refuses_other_origins(strict_exchange: RunningExchange, origin: str) -> None:
     before = len(strict_exchange.log())
 
@@ -121,12 +130,12 @@ def test_the_stream_refuses_other_origins(strict_exchange: RunningExchange, orig
 
     with pytest.raises(websockets.InvalidStatus) as refused:
         asyncio.run(connect())
-    # Daphne's WebSocket library refuses by itself what is no URL.
+    # Daphne's WebSocket library answers 400 to an origin that is not a URL.
     assert refused.value.response.status_code in (400, 403)
     assert "Traceback" not in strict_exchange.log()[before:]
 
 
-def test_without_the_variable_no_answer_bears_such_headers(client: Client) -> None:
+def test_no_answer_has_cors_headers_without_the_variable(client: Client) -> None:
     answer = client.send("GET", "/orderbook", headers={"Origin": LISTED})
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"], answer.headers["Vary"]) == (
         200,

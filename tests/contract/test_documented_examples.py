@@ -1,4 +1,4 @@
-"""What /docs shows can be sent as it is, and is answered as it says."""
+"""The examples of /docs can be sent as they are, and get the documented answers."""
 
 import json
 import re
@@ -20,7 +20,7 @@ COMMAND_ERRORS = {403, 415, 429, 504}
 
 
 class Example(NamedTuple):
-    """A request that is documented, and the status that it is said to have."""
+    """A documented value of a request, and the documented status of the answer."""
 
     name: str
     value: Any
@@ -29,7 +29,7 @@ class Example(NamedTuple):
 
 @pytest.fixture(scope="module")
 def fresh_exchange() -> Iterator[RunningExchange]:
-    """Nobody has used its keys."""
+    """An exchange on which no idempotency key has been used."""
     with RunningExchange(variables={"EXCHANGE_RATE_LIMIT": "off"}) as running:
         yield running
 
@@ -62,7 +62,7 @@ def query_text(value: Any) -> str:
     return quote(value if isinstance(value, str) else json.dumps(value))
 
 
-def test_every_parameter_can_be_sent_alone_and_all_good_ones_together(user: Client) -> None:
+def test_every_parameter_can_be_sent_alone_and_all_valid_ones_together(user: Client) -> None:
     sent = 0
     for (method, path), operation in operations(user).items():
         together = []
@@ -81,7 +81,7 @@ def test_every_parameter_can_be_sent_alone_and_all_good_ones_together(user: Clie
     assert sent > 30
 
 
-def test_every_body_can_be_sent_in_the_order_of_the_page(user: Client) -> None:
+def test_every_body_gets_the_documented_status(user: Client) -> None:
     for (method, path), operation in operations(user).items():
         if "requestBody" not in operation:
             continue
@@ -99,7 +99,7 @@ def test_every_body_can_be_sent_in_the_order_of_the_page(user: Client) -> None:
             assert answer.status == example.status, (path, example, answer.text)
 
 
-def test_the_documented_order_is_unknown(user: Client) -> None:
+def test_the_order_id_of_the_docs_is_unknown(user: Client) -> None:
     for (method, path), operation in operations(user).items():
         for parameter in operation.get("parameters", ()):
             if parameter["in"] == "path":
@@ -130,8 +130,8 @@ def test_every_operation_and_every_answer_is_described(user: Client) -> None:
     assert len(set(summaries)) == len(summaries)
 
 
-def test_documented_errors_are_worded_as_the_exchange_words_them(user: Client) -> None:
-    """Those that a client can bring about."""
+def test_documented_errors_have_the_exchanges_own_words(user: Client) -> None:
+    """Only errors that a client can cause are compared."""
     place = operations(user)[("post", "/orders")]["responses"]
     documented = {
         (int(status), example["value"]["error"]["message"])
@@ -152,7 +152,7 @@ def test_documented_errors_are_worded_as_the_exchange_words_them(user: Client) -
 
 
 @pytest.mark.parametrize(("message", "answered"), STREAM_EXAMPLES, ids=range(len(STREAM_EXAMPLES)))
-def test_every_message_to_the_stream_can_be_sent(
+def test_every_message_to_the_stream_gets_the_documented_answer(
     fresh_exchange: RunningExchange, message: dict[str, Any], answered: str
 ) -> None:
     with Stream(fresh_exchange.ws_url) as stream:
@@ -168,7 +168,7 @@ def test_the_stream_is_described(user: Client) -> None:
         assert word in description
 
 
-def test_the_document_is_the_same_in_each_format_and_however_many_ask(
+def test_many_clients_at_once_get_the_same_document_in_each_format(
     fresh_exchange: RunningExchange,
 ) -> None:
     def ask(path: str) -> tuple[int, bytes]:
@@ -193,13 +193,13 @@ def test_the_document_is_the_same_in_each_format_and_however_many_ask(
         ("text/html, */*", "application/vnd.oai.openapi"),
     ],
 )
-def test_the_format_is_as_accept_says(user: Client, accept: str, media_type: str) -> None:
+def test_the_accept_header_chooses_the_format(user: Client, accept: str, media_type: str) -> None:
     answer = user.send("GET", "/docs/schema", headers={"Accept": accept})
     assert (answer.status, answer.headers["Content-Type"]) == (200, media_type)
     assert answer.body.lstrip().startswith(b"{" if "json" in media_type else b"openapi")
     assert user.send("HEAD", "/docs/schema", headers={"Accept": accept}).body == b""
 
 
-def test_an_unknown_format_names_the_known_ones(user: Client) -> None:
+def test_an_unknown_format_is_refused_and_the_known_ones_are_named(user: Client) -> None:
     error = user.get("/docs/schema?format=xml").error(400, "invalid_request")
     assert error["fields"] == {"format": ["Must be one of: yaml, json."]}

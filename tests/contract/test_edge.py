@@ -1,4 +1,4 @@
-"""What a connection may send before anything is made of it, and until when: with raw sockets."""
+"""The edge: limits, deadlines and syntax for the bytes of a connection, tested with raw sockets."""
 
 import base64
 import os
@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.contract.client import ANSWER_SECONDS_MAX, Client, order_body
-from tests.contract.edge import connect, listen, talk
+from tests.contract.edge import connect, listen, send_and_listen
 from tests.contract.stream import UPGRADE_REQUEST, frame
 from tests.system.exchange import RunningExchange, wait_until
 
@@ -22,10 +22,10 @@ SENT_SECONDS_MAX = 10.0  # the exchange's deadline for a head or a body
 @pytest.fixture(autouse=True)
 def _uvicorn_only(asgi_server: str) -> None:
     if asgi_server == "daphne":
-        pytest.skip("Twisted has bounds of its own, without our answers")
+        pytest.skip("Daphne's server, Twisted, has other bounds and answers")
 
 
-TOO_MUCH = {
+TOO_LONG = {
     "lines": (GET + b"a:b\r\n" * 500_000 + b"\r\n", 431, "request_header_fields_too_large"),
     "101 lines": (GET + b"a:b\r\n" * 100 + b"\r\n", 431, "request_header_fields_too_large"),
     "endless lines": (GET + b"a:b\r\n" * 50_000, 431, "request_header_fields_too_large"),
@@ -53,26 +53,27 @@ TOO_MUCH = {
 }
 
 
-@pytest.mark.parametrize("kind", TOO_MUCH)
-def test_what_is_too_long_is_refused_before_it_has_come(exchange: RunningExchange, kind: str) -> None:
-    sent, status, code = TOO_MUCH[kind]
-    heard = talk(exchange.port, sent)
-    (answer,) = heard.answers
+@pytest.mark.parametrize("kind", TOO_LONG)
+def test_input_that_is_too_long_is_refused_before_its_end(exchange: RunningExchange, kind: str) -> None:
+    sent, status, code = TOO_LONG[kind]
+    received = send_and_listen(exchange.port, sent)
+    (answer,) = received.answers
     answer.error(status, code)
-    assert heard.closed
+    assert received.closed
 
 
-def test_all_that_is_allowed_is_taken(exchange: RunningExchange) -> None:
+def test_requests_within_the_limits_are_accepted(exchange: RunningExchange) -> None:
     lines = b"".join(b"n%d: %s\r\n" % (number, b"v" * 200) for number in range(98))
     query = b"GET /instruments?limit=" + b"0" * 7_000 + b"1 HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n"
     for sent in (GET + CLOSE + lines + b"\r\n", b"\r\n\r\n" + GET + CLOSE + b"\r\n", query):
-        (answer,) = talk(exchange.port, sent).answers
-        assert answer.status in (200, 400), answer.text  # 400: the number's digits are the view's affair
+        (answer,) = send_and_listen(exchange.port, sent).answers
+        # The view, not the edge, answers 400 to a number with so many digits.
+        assert answer.status in (200, 400), answer.text
 
 
-def test_a_head_may_come_byte_by_byte(exchange: RunningExchange) -> None:
+def test_a_head_may_be_sent_byte_by_byte(exchange: RunningExchange) -> None:
     request = GET + CLOSE + b"\r\n"
-    (answer,) = talk(exchange.port, *(request[at : at + 1] for at in range(len(request)))).answers
+    (answer,) = send_and_listen(exchange.port, *(request[at : at + 1] for at in range(len(request)))).answers
     assert answer.status == 200
 
 
@@ -119,29 +120,33 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("kind", MALFORMED)
-def test_what_is_not_http_is_answered_once_and_closed(exchange: RunningExchange, kind: str) -> None:
-    """However a request may follow in the same packet: it is not looked at."""
-    heard = talk(exchange.port, MALFORMED[kind], GET + b"\r\n", half_close=kind == "SSH")
-    (answer,) = heard.answers
+def test_a_malformed_request_is_answered_once_and_the_connection_closed(
+    exchange: RunningExchange, kind: str
+) -> None:
+    """A valid request that follows in the same packet is ignored."""
+    received = send_and_listen(exchange.port, MALFORMED[kind], GET + b"\r\n", half_close=kind == "SSH")
+    (answer,) = received.answers
     answer.error(400, "invalid_request")
     assert answer.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize("coding", [b"gzip, chunked", b"br, chunked", b"identity, chunked"])
-def test_unknown_codings(exchange: RunningExchange, coding: bytes) -> None:
-    (answer,) = talk(exchange.port, POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n").answers
+def test_other_transfer_codings_are_refused(exchange: RunningExchange, coding: bytes) -> None:
+    (answer,) = send_and_listen(
+        exchange.port, POST + b"Transfer-Encoding: " + coding + b"\r\n\r\n0\r\n\r\n"
+    ).answers
     answer.error(501, "not_implemented")
 
 
 @pytest.mark.parametrize("expectation", [b"200-ok", b"100-continue, x", b""])
-def test_other_expectations(exchange: RunningExchange, expectation: bytes) -> None:
-    (answer,) = talk(
+def test_other_expectations_are_refused(exchange: RunningExchange, expectation: bytes) -> None:
+    (answer,) = send_and_listen(
         exchange.port, POST + b"Expect: " + expectation + b"\r\nContent-Length: 2\r\n\r\n{}"
     ).answers
     answer.error(417, "expectation_failed")
 
 
-def test_100_continue_is_sent_when_the_body_is_wanted(exchange: RunningExchange) -> None:
+def test_100_continue_is_sent_if_the_body_is_wanted(exchange: RunningExchange) -> None:
     with connect(exchange.port) as connection:
         connection.sendall(POST + CLOSE + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
         assert connection.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -151,38 +156,40 @@ def test_100_continue_is_sent_when_the_body_is_wanted(exchange: RunningExchange)
 
 
 def test_100_continue_is_not_sent_for_a_body_that_is_refused(exchange: RunningExchange) -> None:
-    heard = talk(exchange.port, POST + b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n")
-    (answer,) = heard.answers
+    received = send_and_listen(
+        exchange.port, POST + b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
+    )
+    (answer,) = received.answers
     answer.error(413, "payload_too_large")
 
 
-def test_http_1_0_is_closed_and_gets_no_chunks(exchange: RunningExchange) -> None:
+def test_an_http_1_0_answer_has_no_chunks_and_closes_the_connection(exchange: RunningExchange) -> None:
     for path in (b"/instruments", b"/docs", b"/static/admin/css/base.css"):
-        heard = talk(exchange.port, b"GET " + path + b" HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        (answer,) = heard.answers
+        received = send_and_listen(exchange.port, b"GET " + path + b" HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        (answer,) = received.answers
         assert answer.status == 200
         assert "Transfer-Encoding" not in answer.headers
-        assert heard.closed
+        assert received.closed
 
 
-def test_another_protocol_that_is_offered_is_not_taken(exchange: RunningExchange) -> None:
+def test_an_offer_of_another_protocol_is_ignored(exchange: RunningExchange) -> None:
     """Java's client offers HTTP/2 with every request, also with one that has a body."""
     offer = b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n"
-    (answer,) = talk(exchange.port, POST + offer + b"Content-Length: 2\r\n\r\n{}").answers
+    (answer,) = send_and_listen(exchange.port, POST + offer + b"Content-Length: 2\r\n\r\n{}").answers
     assert answer.error(400, "invalid_request")["fields"]
 
 
-def test_a_request_names_its_target_in_full(exchange: RunningExchange) -> None:
+def test_a_request_may_name_its_target_in_full(exchange: RunningExchange) -> None:
     request = b"GET http://x:80/trades?limit=1 HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n"
-    (answer,) = talk(exchange.port, request).answers
+    (answer,) = send_and_listen(exchange.port, request).answers
     assert answer.json.keys() == {"trades", "next_cursor"}
 
 
 @pytest.mark.parametrize("requests", [1, 2, 30])
-def test_who_sends_no_more_gets_its_answers(exchange: RunningExchange, requests: int) -> None:
-    heard = talk(exchange.port, (GET + b"\r\n") * requests, half_close=True)
-    assert [answer.status for answer in heard.answers] == [200] * requests
-    assert heard.closed
+def test_a_client_that_sends_no_more_gets_its_answers(exchange: RunningExchange, requests: int) -> None:
+    received = send_and_listen(exchange.port, (GET + b"\r\n") * requests, half_close=True)
+    assert [answer.status for answer in received.answers] == [200] * requests
+    assert received.closed
 
 
 def test_an_order_of_a_client_that_sends_no_more_is_answered(
@@ -192,25 +199,27 @@ def test_an_order_of_a_client_that_sends_no_more_is_answered(
 
     body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
     request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    heard = talk(exchange.port, request, request, half_close=True)
-    assert [answer.status for answer in heard.answers] == [201, 201]
+    received = send_and_listen(exchange.port, request, request, half_close=True)
+    assert [answer.status for answer in received.answers] == [201, 201]
     assert client.book(instrument)["sequence"] == 2
 
 
 @pytest.mark.parametrize(
     "part", [b"GET /instr", GET, POST + b"Content-Length: 9\r\n\r\n{", CHUNKED + b"5\r\n{"]
 )
-def test_half_a_request_ends_with_its_sending_side(exchange: RunningExchange, part: bytes) -> None:
-    heard = talk(exchange.port, part, half_close=True)
-    assert [answer.status for answer in heard.answers] == [400]
-    assert heard.closed
+def test_half_a_request_is_refused_when_the_client_sends_no_more(
+    exchange: RunningExchange, part: bytes
+) -> None:
+    received = send_and_listen(exchange.port, part, half_close=True)
+    assert [answer.status for answer in received.answers] == [400]
+    assert received.closed
 
 
 def test_pipelined_requests_are_answered_in_order(exchange: RunningExchange) -> None:
     paths = [b"/instruments", b"/nothing", b"/trades", b"/orderbook?instrument=NO", b"/candles"] * 20
     requests = [b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n" for path in paths]
-    heard = talk(exchange.port, b"".join(requests) + b"BAD\r\n\r\n" + requests[0])
-    assert [answer.status for answer in heard.answers] == [200, 404, 200, 404, 200] * 20 + [400]
+    received = send_and_listen(exchange.port, b"".join(requests) + b"BAD\r\n\r\n" + requests[0])
+    assert [answer.status for answer in received.answers] == [200, 404, 200, 404, 200] * 20 + [400]
 
 
 UNFINISHED = {
@@ -223,8 +232,8 @@ UNFINISHED = {
 }
 
 
-def test_what_is_not_sent_has_a_deadline(exchange: RunningExchange, client: Client) -> None:
-    """All kinds at once. A byte now and then puts nothing off."""
+def test_an_unfinished_request_has_a_deadline(exchange: RunningExchange, client: Client) -> None:
+    """All kinds are tested at once. Slow bytes do not extend the deadline."""
     connections = {kind: connect(exchange.port) for kind in UNFINISHED}
     slow = connect(exchange.port)
     slow.sendall(GET)
@@ -241,39 +250,41 @@ def test_what_is_not_sent_has_a_deadline(exchange: RunningExchange, client: Clie
             assert time.monotonic() - began < ANSWER_SECONDS_MAX
     assert answer.startswith(b"HTTP/1.1 408 ")
     for kind, connection in connections.items():
-        heard = listen(connection)
-        assert heard.closed
+        received = listen(connection)
+        assert received.closed
         if kind == "nothing":
-            assert heard.answers == []
+            assert received.answers == []
         else:
-            heard.answers[0].error(408, "request_timeout")
+            received.answers[0].error(408, "request_timeout")
         connection.close()
     slow.close()
     assert time.monotonic() - began >= SENT_SECONDS_MAX
     assert client.get("/healthz").status == 200
 
 
-def test_a_connection_that_is_kept_is_not_closed_with_the_others(exchange: RunningExchange) -> None:
-    """Idle between two requests it has a longer time."""
+def test_a_kept_connection_outlives_one_that_never_sent_a_request(exchange: RunningExchange) -> None:
+    """An idle connection has a longer deadline between two requests than before the first."""
     with connect(exchange.port) as kept, connect(exchange.port) as silent:
         kept.sendall(GET + b"\r\n")
         assert kept.recv(65_536).startswith(b"HTTP/1.1 200 ")
-        assert listen(silent).closed  # after its ten seconds
+        assert listen(silent).closed  # after SENT_SECONDS_MAX
         kept.sendall(GET + b"\r\n")
         assert kept.recv(65_536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_silent_connections_of_one_address_keep_nobody_out(exchange: RunningExchange, client: Client) -> None:
+def test_silent_connections_of_one_address_keep_no_client_out(
+    exchange: RunningExchange, client: Client
+) -> None:
     silent = [connect(exchange.port) for _ in range(2_500)]
     try:
         with connect(exchange.port) as another:
             another.sendall(GET + CLOSE + b"\r\n")
             assert listen(another).answers[0].status == 200
         assert client.get("/healthz").status == 200
-        wait_until(lambda: "too many connections" in exchange.log(), "the log says so")
+        wait_until(lambda: "too many connections" in exchange.log(), "the bound is logged")
         first, *_, last = silent
         last.sendall(GET + CLOSE + b"\r\n")
-        assert listen(last).answers[0].status == 200  # the first ones had to go
+        assert listen(last).answers[0].status == 200  # the oldest connections were closed for it
         assert listen(first) == ([], True)
     finally:
         for connection in silent:
@@ -293,10 +304,12 @@ BAD_ORIGINS = [
 
 
 @pytest.mark.parametrize("origin", BAD_ORIGINS)
-def test_bad_origins_are_refused(exchange: RunningExchange, origin: bytes) -> None:
-    (answer,) = talk(exchange.port, UPGRADE_REQUEST[:-2] + b"Origin: " + origin + b"\r\n\r\n").answers
+def test_invalid_and_foreign_origins_are_refused(exchange: RunningExchange, origin: bytes) -> None:
+    (answer,) = send_and_listen(
+        exchange.port, UPGRADE_REQUEST[:-2] + b"Origin: " + origin + b"\r\n\r\n"
+    ).answers
     answer.error(403, "forbidden")
-    (answer,) = talk(
+    (answer,) = send_and_listen(
         exchange.port, POST + CLOSE + b"Origin: " + origin + b"\r\nContent-Length: 2\r\n\r\n{}"
     ).answers
     answer.error(403, "forbidden")
@@ -310,31 +323,31 @@ def test_bad_origins_are_refused(exchange: RunningExchange, origin: bytes) -> No
         (b"Sec-WebSocket-Key: ", b"Sec-WebSocket-Key: x"),
     ],
 )
-def test_bad_handshakes_are_refused_in_our_words(
+def test_invalid_handshakes_are_refused_in_the_common_error_format(
     exchange: RunningExchange, change: tuple[bytes, bytes]
 ) -> None:
     request = UPGRADE_REQUEST.replace(*change)
     assert request != UPGRADE_REQUEST
-    (answer,) = talk(exchange.port, request).answers
+    (answer,) = send_and_listen(exchange.port, request).answers
     answer.error(426, "upgrade_required")
 
 
-def masked(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
-    """A frame of a client, with a mask that changes nothing."""
+def client_frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> bytes:
+    """Return a client's frame, with a mask of zeros, which does not change the payload."""
     return bytes([opcode | (0x80 if final else 0), 0x80 | len(payload)]) + bytes(4) + payload
 
 
 PING, PONG, TEXT, CONTINUATION = 9, 10, 1, 0
 FLOODS = {
-    "pings": masked(PING, b"x") * 60,
-    "pongs": masked(PONG) * 60,
-    "pieces": masked(TEXT, b"{", final=False) + masked(CONTINUATION, b" ", final=False) * 60,
-    "messages and pings": (frame({"type": "ping", "id": 1}) + masked(PING)) * 30,
+    "pings": client_frame(PING, b"x") * 60,
+    "pongs": client_frame(PONG) * 60,
+    "pieces": client_frame(TEXT, b"{", final=False) + client_frame(CONTINUATION, b" ", final=False) * 60,
+    "messages and pings": (frame({"type": "ping", "id": 1}) + client_frame(PING)) * 30,
 }
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-def test_all_frames_count(exchange: RunningExchange, kind: str) -> None:
+def test_all_kinds_of_frames_count_as_messages(exchange: RunningExchange, kind: str) -> None:
     with open_stream(exchange) as connection:
         connection.sendall(FLOODS[kind])
         data = b""
@@ -343,7 +356,7 @@ def test_all_frames_count(exchange: RunningExchange, kind: str) -> None:
         assert b"\x88\x02" + (1008).to_bytes(2, "big") in data
 
 
-def test_many_pings_of_a_client_that_does_not_read_cost_little(
+def test_pings_of_a_client_that_does_not_read_use_bounded_memory(
     exchange: RunningExchange, client: Client
 ) -> None:
     memory = exchange.part("uvicorn_server").memory_info().rss
@@ -352,10 +365,10 @@ def test_many_pings_of_a_client_that_does_not_read_cost_little(
         sent = 0
         try:
             while sent < 150_000_000:
-                sent += connection.send(masked(PING, b"x" * 100) * 1_000)
+                sent += connection.send(client_frame(PING, b"x" * 100) * 1_000)
         except OSError:
-            pass  # it was closed
-        assert sent < 150_000_000  # reading has stopped
+            pass  # the exchange has closed the connection, or does not read
+        assert sent < 150_000_000  # the exchange has stopped reading
         assert client.get("/instruments").status == 200
     assert exchange.part("uvicorn_server").memory_info().rss - memory < 64_000_000
 
@@ -368,8 +381,8 @@ def open_stream(exchange: RunningExchange) -> socket.socket:
     return connection
 
 
-def test_what_clients_do_wrong_fills_no_log(exchange: RunningExchange) -> None:
-    """Each line is in the format, and of one kind there are few."""
+def test_wrong_requests_do_not_fill_the_log(exchange: RunningExchange) -> None:
+    """Each line has the log's format, and the number of lines of each kind is limited."""
     before = len(exchange.log())
     wrong = [
         b"\x16\x03\x01",
@@ -379,13 +392,13 @@ def test_what_clients_do_wrong_fills_no_log(exchange: RunningExchange) -> None:
         POST + b"Content-Length: x\r\n\r\n",
     ]
     for request in wrong * 30:
-        talk(exchange.port, request)
+        send_and_listen(exchange.port, request)
     lines = exchange.log()[before:].splitlines()
     assert all(line[:4].isdigit() and " WARNING " in line for line in lines), lines
     assert len(lines) < 60
     assert not any(len(line) > 1_500 for line in lines)
 
 
-def test_a_host_that_is_not_allowed_is_told_where_to_allow_it(client: Client) -> None:
+def test_the_error_for_a_foreign_host_names_the_variable_that_allows_it(client: Client) -> None:
     answer = client.send("GET", "/admin/", headers={"Host": "evil.example"})
     assert "EXCHANGE_ALLOWED_HOSTS" in answer.error(400, "invalid_request")["message"]

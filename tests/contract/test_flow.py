@@ -1,4 +1,4 @@
-"""Long random flows: the exchange does what the reference book does, and its stream tells the same book."""
+"""Long random flows: the exchange trades like the reference book, and the stream shows its book."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.engine.flows import SHAPES, Shape, flow
 from tests.engine.reference import ReferenceBook
 from tests.system.exchange import RunningExchange
 
-COMMANDS = {"uvicorn": 500, "daphne": 100}  # of each flow: 10,000 and 2,000 in all
+COMMANDS = {"uvicorn": 500, "daphne": 100}  # in each flow; 10,000 and 2,000 in all
 FLOWS = [(shape, seed) for shape in SHAPES for seed in range(4)]
 COMPARED_EVERY = 250
 SIDES = {Side.BUY: "buy", Side.SELL: "sell"}
@@ -34,9 +34,9 @@ def quantity_of(lots: int) -> Decimal:
 
 
 class Comparison:
-    """Sends commands to the exchange and to the reference book, and compares what both did.
+    """Sends commands to the exchange and to the reference book, and compares their results.
 
-    The exchange gives the ids: `order_ids` translates those of the flow.
+    The exchange chooses the ids of orders. `order_ids` maps the ids of the flow to them.
     """
 
     def __init__(self, client: Client, instrument: str) -> None:
@@ -48,7 +48,8 @@ class Comparison:
     def run(self, command: PlaceOrder | CancelOrder) -> None:
         if isinstance(command, CancelOrder):
             self._cancel(command)
-        elif command.order_id not in self.order_ids:  # a client can't choose an id, so none comes twice
+        # A flow may use an id twice. Clients of the exchange can't, because they don't choose ids.
+        elif command.order_id not in self.order_ids:
             self._place(command)
 
     def _place(self, command: PlaceOrder) -> None:
@@ -82,10 +83,10 @@ class Comparison:
         assert self.client.levels(self.instrument) == (bids, asks)
 
 
-def test_random_flows_give_the_trades_and_the_books_of_the_reference(
+def test_random_flows_give_the_same_trades_and_books_as_the_reference(
     asgi_server: str, exchange: RunningExchange, market: Market
 ) -> None:
-    """Each flow on an instrument of its own, one command after the other; all flows at the same time."""
+    """All flows run at the same time, each on an instrument of its own."""
 
     def run(chosen: tuple[Shape, int], instrument: str) -> None:
         shape, seed = chosen
@@ -123,7 +124,7 @@ class Follower(threading.Thread):
 
 
 def trade_at_random(url: str, instrument: str, number: int, failures: list[BaseException]) -> None:
-    """One client's orders and cancels; a cancel may come too late."""
+    """Place and cancel one client's orders. A cancel may come too late."""
     random = Random(number)
     placed: list[str] = []
     try:
@@ -144,11 +145,11 @@ def trade_at_random(url: str, instrument: str, number: int, failures: list[BaseE
         failures.append(error)
 
 
-def test_the_deltas_give_the_book_of_rest_at_every_sequence(
+def test_deltas_and_rest_give_the_same_book_at_every_sequence(
     exchange: RunningExchange, client: Client, instrument: str
 ) -> None:
     failures: list[BaseException] = []
-    polled: dict[int, Levels] = {}
+    recorded: dict[int, Levels] = {}
     with Stream(exchange.ws_url) as stream:
         stream.subscribe("orderbook_deltas", instrument=instrument)
         follower = Follower(stream, *stream.expect("orderbook_snapshot"))
@@ -160,24 +161,25 @@ def test_the_deltas_give_the_book_of_rest_at_every_sequence(
         for trader in traders:
             trader.start()
         while any(trader.is_alive() for trader in traders):
-            poll(client, instrument, polled)
-        follower.last_sequence = poll(client, instrument, polled) + 1
-        client.place(instrument, "buy", 1, "0.01")  # one more delta, so that the follower looks once more
+            record_book(client, instrument, recorded)
+        follower.last_sequence = record_book(client, instrument, recorded) + 1
+        # The follower checks `last_sequence` after each delta, so it needs one more.
+        client.place(instrument, "buy", 1, "0.01")
         follower.join()
     assert failures == []
     assert follower.failure is None
-    assert len(polled) > 20
-    for sequence, levels in polled.items():
+    assert len(recorded) > 20
+    for sequence, levels in recorded.items():
         assert follower.history[sequence] == levels, f"sequence {sequence}"
 
 
-def poll(client: Client, instrument: str, polled: dict[int, Levels]) -> int:
-    """Keep the book as REST shows it now; the same sequence is always the same book."""
+def record_book(client: Client, instrument: str, recorded: dict[int, Levels]) -> int:
+    """Store the book that REST shows now, and return its sequence. One sequence has only one book."""
     book = client.book(instrument)
     bids, asks = (
         [(level["price"], level["quantity"], level["orders"]) for level in book[side]]
         for side in ("bids", "asks")
     )
     sequence: int = book["sequence"]
-    assert polled.setdefault(sequence, (bids, asks)) == (bids, asks)
+    assert recorded.setdefault(sequence, (bids, asks)) == (bids, asks)
     return sequence

@@ -46,7 +46,9 @@ def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
         *[(path, "OPTIONS", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
     ],
 )
-def test_methods_that_are_not_allowed(client: Client, path: str, method: str, allowed: set[str]) -> None:
+def test_other_methods_are_refused_and_the_allowed_ones_named(
+    client: Client, path: str, method: str, allowed: set[str]
+) -> None:
     answer = client.send(method, path)
     answer.error(405, "method_not_allowed")
     assert set(answer.headers["Allow"].split(", ")) == allowed
@@ -72,7 +74,7 @@ def test_head_is_get_without_a_body(client: Client) -> None:
         *("/stream", "/docs/x", "/static/none.js", "/metrics/x", "/adminx", "/orders/../../etc/passwd"),
     ],
 )
-def test_unknown_paths(client: Client, path: str) -> None:
+def test_unknown_paths_are_not_found(client: Client, path: str) -> None:
     client.get(path).error(404, "not_found")
 
 
@@ -85,7 +87,7 @@ def test_unknown_paths(client: Client, path: str) -> None:
         "json",
     ],
 )
-def test_other_content_types(client: Client, instrument: str, content_type: str) -> None:
+def test_other_content_types_are_refused(client: Client, instrument: str, content_type: str) -> None:
     body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
     answer = client.send("POST", "/orders", body, {"Content-Type": content_type})
     answer.error(415, "unsupported_media_type")
@@ -98,7 +100,9 @@ def test_an_uploaded_form_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
-def test_json_content_types(client: Client, instrument: str, content_type: str) -> None:
+def test_json_content_types_may_have_parameters_and_capitals(
+    client: Client, instrument: str, content_type: str
+) -> None:
     body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
     assert client.send("POST", "/orders", body, {"Content-Type": content_type}).status == 201
 
@@ -111,12 +115,14 @@ def test_a_body_may_have_64_kib_and_not_a_byte_more(client: Client, instrument: 
 
 
 @pytest.mark.parametrize("megabytes", [1, 4])
-def test_a_client_that_sends_all_first_is_told_too(client: Client, instrument: str, megabytes: int) -> None:
+def test_a_client_that_sends_its_whole_body_first_gets_the_413(
+    client: Client, instrument: str, megabytes: int
+) -> None:
     client.post("/orders", b" " * megabytes * 1024 * 1024).error(413, "payload_too_large")
     assert client.post("/orders", order_body(instrument, "buy", 1, 10)).status == 201
 
 
-def test_a_body_in_chunks(client: Client, exchange: RunningExchange, instrument: str) -> None:
+def test_a_chunked_body_is_accepted(client: Client, exchange: RunningExchange, instrument: str) -> None:
     body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
     chunks = (body[start : start + 7] for start in range(0, len(body), 7))
     headers = {"Content-Type": "application/json"}
@@ -129,7 +135,9 @@ def test_a_body_in_chunks(client: Client, exchange: RunningExchange, instrument:
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "https://localhost.evil.example", "null", "http://["]
 )
-def test_pages_of_other_origins_change_nothing(client: Client, instrument: str, origin: str) -> None:
+def test_pages_of_other_origins_cannot_place_or_cancel_orders(
+    client: Client, instrument: str, origin: str
+) -> None:
     order = client.place(instrument, "buy", 1, 10)
     foreign = {"Origin": origin}
     client.post("/orders", order_body(instrument, "buy", 1, 10), foreign).error(403, "forbidden")
@@ -152,7 +160,7 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED)
-def test_what_is_no_http_gets_the_shape_of_errors(
+def test_a_malformed_request_is_answered_in_the_common_error_format(
     exchange: RunningExchange, asgi_server: str, request_bytes: bytes
 ) -> None:
     with socket.create_connection(("127.0.0.1", exchange.port), timeout=ANSWER_SECONDS_MAX) as connection:
@@ -160,7 +168,7 @@ def test_what_is_no_http_gets_the_shape_of_errors(
         with http.client.HTTPResponse(connection) as response:
             response.begin()
             answer = Answer(response.status, response.headers, response.read())
-        if asgi_server == "daphne":  # which answers by itself, each in another way
+        if asgi_server == "daphne":  # Daphne's own answers have other formats
             assert 400 <= answer.status < 500
             return
         assert connection.recv(1) == b""
@@ -168,23 +176,23 @@ def test_what_is_no_http_gets_the_shape_of_errors(
 
 
 @pytest.mark.parametrize("path", ["/orderbook", "/metrics", "/healthz"])
-def test_any_host_is_answered(client: Client, path: str) -> None:
+def test_any_host_name_is_accepted(client: Client, path: str) -> None:
     assert client.send("GET", path, headers={"Host": "web:8000"}).status == 200
 
 
-def test_space_around_a_header_is_no_part_of_the_key(client: Client, instrument: str, client_id: str) -> None:
+def test_space_after_an_idempotency_key_is_ignored(client: Client, instrument: str, client_id: str) -> None:
     body = order_body(instrument, "buy", 1, 10, client_id=client_id)
     statuses = [client.post("/orders", body, {"Idempotency-Key": key}).status for key in ("k", "k  ", "k\t")]
     assert statuses == [201, 200, 200]
 
 
-def test_an_id_has_one_spelling(client: Client, instrument: str) -> None:
+def test_an_order_id_may_have_capitals_but_no_other_spelling(client: Client, instrument: str) -> None:
     order_id = client.place(instrument, "buy", 1, 10)["order_id"]
     assert client.get(f"/orders/{order_id.upper()}").status == 200
     for other in (f"{{{order_id}}}", order_id.replace("-", ""), f"urn:uuid:{order_id}"):
         client.get(f"/orders/{other}").error(404, "order_not_found")
 
 
-def test_admin_without_its_slash(client: Client) -> None:
+def test_admin_without_a_slash_redirects_to_the_admin(client: Client) -> None:
     answer = client.get("/admin")
     assert (answer.status, answer.headers["Location"]) == (302, "/admin/")

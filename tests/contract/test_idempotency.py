@@ -1,4 +1,8 @@
-"""The same key twice is one order: at the same moment, in another process, after any part was lost."""
+"""Idempotency keys: requests with one key place one order.
+
+This holds for requests at the same moment, in several API processes, and after the loss of the worker
+or of the data in Redis.
+"""
 
 import contextlib
 import functools
@@ -23,7 +27,7 @@ _key_numbers = itertools.count(1)
 
 @pytest.fixture
 def key() -> str:
-    """A key that nobody has used."""
+    """A key that no test has used."""
     return f"key {next(_key_numbers)} / ü"
 
 
@@ -31,7 +35,10 @@ CROWDS_MAX = 20
 
 
 def check_one_order(answers: list[Answer]) -> str:
-    """One 201, the rest 200 as replays, all of the same order; returns its id."""
+    """Return the id of the one order that all answers show.
+
+    Fail unless one answer is 201, the other answers are 200, and only these are marked as replays.
+    """
     assert Counter(answer.status for answer in answers) == {201: 1, 200: len(answers) - 1}
     for answer in answers:
         assert answer.headers["Idempotency-Replayed"] == ("true" if answer.status == 200 else None)
@@ -39,8 +46,8 @@ def check_one_order(answers: list[Answer]) -> str:
     return str(order_id)
 
 
-def race(exchange: RunningExchange, client: Client, instrument: str, crowd: Crowd) -> None:
-    """Every round one order, whoever wins."""
+def check_races(exchange: RunningExchange, client: Client, instrument: str, crowd: Crowd) -> None:
+    """In each round, let all clients send one order with one key. Fail unless one order is placed."""
     for number in range(1, ROUNDS + 1):
         body = order_body(
             instrument, "buy", 1, 10, client_id="racer", idempotency_key=f"{instrument} {number}"
@@ -50,14 +57,14 @@ def race(exchange: RunningExchange, client: Client, instrument: str, crowd: Crow
         assert client.levels(instrument) == ([(10, number, number)], [])
 
 
-def test_of_fifty_at_once_one_places_the_order(
+def test_one_of_fifty_equal_requests_at_once_places_the_order(
     exchange: RunningExchange, client: Client, instrument: str
 ) -> None:
     with Crowd(exchange.url, CLIENTS) as crowd:
-        race(exchange, client, instrument, crowd)
+        check_races(exchange, client, instrument, crowd)
 
 
-def test_of_two_orders_with_one_key_at_once_one_is_refused(
+def test_one_of_two_orders_with_the_same_key_at_once_is_refused(
     exchange: RunningExchange, client: Client, instrument: str, key: str
 ) -> None:
     bodies = [order_body(instrument, "buy", 1, 10 + n % 2, idempotency_key=key) for n in range(CLIENTS)]
@@ -71,7 +78,7 @@ def test_of_two_orders_with_one_key_at_once_one_is_refused(
     assert client.book(instrument)["sequence"] == 1
 
 
-def test_the_order_comes_back_as_it_stands_now(client: Client, instrument: str, key: str) -> None:
+def test_a_repeated_request_gets_the_order_as_it_is_now(client: Client, instrument: str, key: str) -> None:
     body = order_body(instrument, "buy", 2, 10, idempotency_key=key)
     first = client.post("/orders", body)
     assert (first.status, first.headers["Idempotency-Replayed"]) == (201, None)
@@ -85,9 +92,11 @@ def test_the_order_comes_back_as_it_stands_now(client: Client, instrument: str, 
     assert client.levels(instrument) == ([], [])
 
 
-def test_the_same_order_may_be_written_otherwise(client: Client, instrument: str, key: str) -> None:
+def test_a_repeated_request_may_write_the_same_order_in_another_way(
+    client: Client, instrument: str, key: str
+) -> None:
     first = client.place(instrument, "buy", 1, 10.5, idempotency_key=key)
-    header = {"Idempotency-Key": key.encode().decode("latin-1")}  # http.client sends the key's bytes
+    header = {"Idempotency-Key": key.encode().decode("latin-1")}  # sent as the key's UTF-8 bytes
     again = client.post("/orders", order_body(instrument, "buy", "1.000", "10.50"), header)
     assert (again.status, again.json) == (200, first)
 
@@ -112,7 +121,7 @@ def test_another_order_with_the_same_key_is_refused(
     assert client.book(instrument)["sequence"] == 1
 
 
-def test_keys_belong_to_clients(client: Client, instrument: str, key: str) -> None:
+def test_clients_do_not_share_keys(client: Client, instrument: str, key: str) -> None:
     ids = {
         client.place(instrument, "buy", 1, 10, client_id=f"owner-{number}", idempotency_key=key)["order_id"]
         for number in range(5)
@@ -120,7 +129,7 @@ def test_keys_belong_to_clients(client: Client, instrument: str, key: str) -> No
     assert len(ids) == 5
 
 
-def test_a_market_order_is_not_tried_again(client: Client, instrument: str, key: str) -> None:
+def test_a_repeated_market_order_is_not_matched_again(client: Client, instrument: str, key: str) -> None:
     first = client.place(instrument, "buy", 1, idempotency_key=key)
     assert first["status"] == "cancelled"
     client.place(instrument, "sell", 1, 10)
@@ -134,16 +143,21 @@ def test_a_refused_request_does_not_use_up_its_key(client: Client, instrument: s
     assert client.post("/orders", body).status == 201
 
 
-def test_the_key_of_a_rejected_order(client: Client, market: Market, instrument: str) -> None:
+def test_a_rejected_order_is_found_by_its_key_during_and_after_the_halt(
+    client: Client, market: Market, instrument: str
+) -> None:
     body = order_body(instrument, "buy", 1, 10)
     rejected: Any = None
 
     def reject_one() -> bool:
-        """The API may learn of the halt before the order: then it is tried again, with another key."""
+        """Place an order during a halt. Return whether it reached the worker.
+
+        If the API learns of the halt first, it refuses the order. Another attempt needs another key.
+        """
         nonlocal rejected
         body["idempotency_key"] = f"rejected {next(_key_numbers)}"
         market.set_status(instrument, "active")
-        wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API takes orders")
+        wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API accepts orders")
         market.set_status(instrument, "halted")
         market.reload_worker()
         answer = client.post("/orders", body)
@@ -154,12 +168,12 @@ def test_the_key_of_a_rejected_order(client: Client, market: Market, instrument:
     for status in ("halted", "active"):
         market.set_status(instrument, status)
         market.reload_worker()
-        wait_until(functools.partial(market.is_seen_by_api, instrument, status), f"it is {status}")
+        wait_until(functools.partial(market.is_seen_by_api, instrument, status), f"the API shows {status}")
         again = client.post("/orders", body)
         assert (again.status, again.json) == (200, rejected)
 
 
-def test_the_key_of_an_order_that_is_beyond_new_limits(
+def test_an_order_beyond_new_limits_is_found_by_its_key(
     client: Client, market: Market, instrument: str, key: str
 ) -> None:
     body = order_body(instrument, "buy", 10, 3, idempotency_key=key)
@@ -167,7 +181,7 @@ def test_the_key_of_an_order_that_is_beyond_new_limits(
     market.set_quantity_max(instrument, 5)
     wait_until(
         lambda: client.post("/orders", body | {"idempotency_key": None}).status == 400,
-        "the API has the limit",
+        "the API knows the limit",
     )
     again = client.post("/orders", body)
     assert (again.status, again.json) == (200, placed.json)
@@ -177,29 +191,31 @@ def test_the_key_of_an_order_that_is_beyond_new_limits(
 
 @pytest.fixture(scope="module")
 def two_processes() -> Iterator[RunningExchange]:
-    """An exchange with two API processes, whose parts these tests take away."""
+    """An exchange with two API processes, whose worker and data in Redis these tests remove."""
     with RunningExchange(variables={"EXCHANGE_API_PROCESSES": "2"}) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def its_client(two_processes: RunningExchange) -> Iterator[Client]:
+def client_of_two_processes(two_processes: RunningExchange) -> Iterator[Client]:
     with Client(two_processes.url) as connected:
         yield connected
 
 
-def test_a_key_holds_across_api_processes(two_processes: RunningExchange, its_client: Client) -> None:
-    with crowd_of_both(two_processes) as crowd:
-        race(two_processes, its_client, "BTC-USD", crowd)
+def test_a_key_holds_across_api_processes(
+    two_processes: RunningExchange, client_of_two_processes: Client
+) -> None:
+    with crowd_on_both_processes(two_processes) as crowd:
+        check_races(two_processes, client_of_two_processes, "BTC-USD", crowd)
         assert len(serving_processes(two_processes)) == 2
 
 
 @contextlib.contextmanager
-def crowd_of_both(exchange: RunningExchange) -> Iterator[Crowd]:
-    """A crowd that both API processes serve: which of them takes a connection is the system's choice."""
+def crowd_on_both_processes(exchange: RunningExchange) -> Iterator[Crowd]:
+    """Connect crowds until one is served by both API processes. The system chooses the process."""
     for _ in range(CROWDS_MAX):
         with Crowd(exchange.url, CLIENTS) as crowd:
-            crowd.greet()
+            crowd.connect_all()
             if len(serving_processes(exchange)) == 2:
                 yield crowd
                 return
@@ -207,7 +223,7 @@ def crowd_of_both(exchange: RunningExchange) -> Iterator[Crowd]:
 
 
 def serving_processes(exchange: RunningExchange) -> set[int]:
-    """The processes that clients are connected to."""
+    """Return the ids of the processes to which clients are connected."""
     serving: set[int] = set()
     for process in exchange.processes():
         with contextlib.suppress(psutil.Error):
@@ -218,44 +234,47 @@ def serving_processes(exchange: RunningExchange) -> set[int]:
 
 
 def test_a_key_holds_across_a_restart_of_the_worker(
-    two_processes: RunningExchange, its_client: Client, key: str
+    two_processes: RunningExchange, client_of_two_processes: Client, key: str
 ) -> None:
     body = order_body("ETH-USD", "buy", 1, 10, idempotency_key=key)
-    order = its_client.post("/orders", body).json
+    order = client_of_two_processes.post("/orders", body).json
     killed = two_processes.worker_pid()
     psutil.Process(killed).kill()
-    again = its_client.post("/orders", body)
-    assert (again.status, again.json) == (200, order)  # there is no worker: the database knows
-    wait_until(lambda: takes_orders(its_client), "orders are taken again")
+    again = client_of_two_processes.post("/orders", body)
+    assert (again.status, again.json) == (200, order)  # found in the database, without a worker
+    wait_until(lambda: accepts_orders(client_of_two_processes), "orders are accepted again")
     assert two_processes.worker_pid() != killed
     with Crowd(two_processes.url, CLIENTS) as crowd:
         answers = crowd.post([body] * CLIENTS)
     assert [(answer.status, answer.json) for answer in answers] == [(200, order)] * CLIENTS
-    its_client.post("/orders", body | {"quantity": 2}).error(422, "idempotency_key_reused")
-    assert its_client.levels("ETH-USD") == ([(10, 1, 1)], [])
+    client_of_two_processes.post("/orders", body | {"quantity": 2}).error(422, "idempotency_key_reused")
+    assert client_of_two_processes.levels("ETH-USD") == ([(10, 1, 1)], [])
 
 
-def test_a_key_holds_when_redis_has_lost_everything(
-    two_processes: RunningExchange, its_client: Client, key: str
+def test_a_key_holds_after_redis_has_lost_everything(
+    two_processes: RunningExchange, client_of_two_processes: Client, key: str
 ) -> None:
     body = order_body("SOL-USD", "buy", 1, 10, idempotency_key=key)
-    order = its_client.post("/orders", body).json
+    order = client_of_two_processes.post("/orders", body).json
     operator = Market(two_processes)
     try:
         operator.redis.flushall()
     finally:
         operator.close()
-    again = its_client.post("/orders", body)
+    again = client_of_two_processes.post("/orders", body)
     assert (again.status, again.json) == (200, order)
-    wait_until(lambda: takes_orders(its_client), "orders are taken again")
+    wait_until(lambda: accepts_orders(client_of_two_processes), "orders are accepted again")
     with Crowd(two_processes.url, CLIENTS) as crowd:
         answers = crowd.post([body] * CLIENTS)
     assert [(answer.status, answer.json) for answer in answers] == [(200, order)] * CLIENTS
-    assert its_client.levels("SOL-USD") == ([(10, 1, 1)], [])
+    assert client_of_two_processes.levels("SOL-USD") == ([(10, 1, 1)], [])
 
 
-def takes_orders(client: Client) -> bool:
-    """Whether a market order gets through; 504 is one that was in the queue when its worker went."""
+def accepts_orders(client: Client) -> bool:
+    """Return whether a market order is answered with 201.
+
+    The answer is 504 if the order was in the queue when the worker was killed.
+    """
     answer = client.post("/orders", order_body("SOL-USD", "buy", "0.000001"))
     assert answer.status in (201, 503, 504), answer.text
     return answer.status == 201

@@ -1,4 +1,4 @@
-"""Book, trades, statistics, candles, instruments; health, metrics and docs."""
+"""Market data over REST: books, trades, statistics, candles and instruments."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -18,15 +18,15 @@ SELECT id, %s, %s, %s, %s, %s, %s, 1, %s FROM instruments_instrument WHERE symbo
 """
 
 
-def trade(client: Client, instrument: str, price: object, quantity: object, side: str = "buy") -> Any:
-    """A trade by a taker on that side; returns the taker."""
+def make_trade(client: Client, instrument: str, price: object, quantity: object, side: str = "buy") -> Any:
+    """Make a trade whose taker is on that side, and return the taker's order."""
     client.place(instrument, "sell" if side == "buy" else "buy", quantity, price)
     taker = client.place(instrument, side, quantity, price)
     assert taker["status"] == "filled"
     return taker
 
 
-def test_the_book_by_level(client: Client, instrument: str) -> None:
+def test_the_book_adds_up_the_orders_of_each_price_level(client: Client, instrument: str) -> None:
     for price, quantity in ((100, 1), ("99.5", 2), (100, "0.5"), ("99.99", "0.25")):
         client.place(instrument, "buy", quantity, price)
     for price, quantity in ((102, 1), (101, 2), (101, 3), ("101.01", 4)):
@@ -76,17 +76,17 @@ def test_the_sequence_counts_every_change(client: Client, instrument: str) -> No
     assert sequence() == 3
 
 
-def test_the_default_instrument(client: Client) -> None:
+def test_btc_usd_is_the_default_and_unknown_instruments_are_not_found(client: Client) -> None:
     for path in ("/orderbook", "/trades/stats"):
         assert client.get(path).json["instrument"] == "BTC-USD"
     for path in ("/orderbook", "/trades", "/trades/stats", "/candles", "/orders"):
         client.get(path, instrument="NO-USD").error(404, "instrument_not_found")
 
 
-def test_trades_newest_first(client: Client, instrument: str) -> None:
+def test_trades_are_listed_newest_first(client: Client, instrument: str) -> None:
     takers = [
-        trade(client, instrument, "100.5", "0.1"),
-        trade(client, instrument, "100.25", "0.2", side="sell"),
+        make_trade(client, instrument, "100.5", "0.1"),
+        make_trade(client, instrument, "100.25", "0.2", side="sell"),
     ]
     answer = client.get("/trades", instrument=instrument)
     assert answer.number("price") == "100.25"
@@ -108,7 +108,7 @@ def test_trades_newest_first(client: Client, instrument: str) -> None:
     assert (oldest["sequence"], oldest["side"]) == (2, "buy")
 
 
-def test_pages_of_trades(client: Client, instrument: str) -> None:
+def test_pages_of_trades_do_not_move_while_new_trades_arrive(client: Client, instrument: str) -> None:
     for price in range(1, 8):
         client.place(instrument, "sell", 1, price)
     client.place(instrument, "buy", 7)
@@ -123,14 +123,14 @@ def test_pages_of_trades(client: Client, instrument: str) -> None:
             assert len(page["trades"]) == limit
             query["cursor"] = page["next_cursor"]
             client.place(instrument, "sell", 1, 1000)
-            client.place(instrument, "buy", 1, 1000)  # newer trades don't move the older pages
+            client.place(instrument, "buy", 1, 1000)
         assert prices[-7:] == [7, 6, 5, 4, 3, 2, 1]
         assert len(prices) == len(prices[-7:]) + prices.count(1000)
 
 
-def test_statistics(client: Client, instrument: str) -> None:
+def test_statistics_are_computed_from_the_trades_of_the_window(client: Client, instrument: str) -> None:
     for price, quantity in (("100", "1"), ("104", "0.5"), ("98", "0.25"), ("102", "0.25")):
-        trade(client, instrument, price, quantity)
+        make_trade(client, instrument, price, quantity)
     answer = client.get("/trades/stats", instrument=instrument)
     assert answer.json == {
         "instrument": instrument,
@@ -152,17 +152,17 @@ def test_statistics(client: Client, instrument: str) -> None:
         assert (stats["window"], stats["trade_count"]) == (window, 4)
 
 
-def test_statistics_forget_what_is_older_than_the_window(
+def test_statistics_leave_out_trades_before_the_window(
     client: Client, market: Market, instrument: str
 ) -> None:
-    trade(client, instrument, 100, 1)
+    make_trade(client, instrument, 100, 1)
     two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
     market.database.execute(
         "UPDATE marketdata_candle SET time = date_trunc('minute', %s::timestamptz) WHERE instrument_id = "
         "(SELECT id FROM instruments_instrument WHERE symbol = %s)",
         (two_hours_ago, instrument),
     )
-    trade(client, instrument, 50, 1)
+    make_trade(client, instrument, 50, 1)
     stats = client.get("/trades/stats", instrument=instrument, window="1h").json
     assert (stats["trade_count"], stats["open"], stats["high"], stats["change"]) == (1, 50, 50, 0)
     stats = client.get("/trades/stats", instrument=instrument, window="3h").json
@@ -174,23 +174,23 @@ def test_statistics_forget_what_is_older_than_the_window(
     )
 
 
-def test_statistics_without_a_trade(client: Client, instrument: str) -> None:
+def test_statistics_without_a_trade_are_zero_or_null(client: Client, instrument: str) -> None:
     stats = client.get("/trades/stats", instrument=instrument).json
     assert (stats["trade_count"], stats["volume"], stats["notional"]) == (0, 0, 0)
     for name in ("vwap", "open", "high", "low", "last", "change", "change_percent"):
         assert stats[name] is None
 
 
-def test_the_candle_of_this_minute(client: Client, instrument: str) -> None:
+def test_trades_make_the_candle_of_this_minute(client: Client, instrument: str) -> None:
     for price, quantity in (("100.5", "1"), ("104", "0.5"), ("98", "0.25"), ("102.25", "0.25")):
-        trade(client, instrument, price, quantity)
+        make_trade(client, instrument, price, quantity)
     answer = client.get("/candles", instrument=instrument)
     assert answer.json["next_cursor"] is None
     candles = answer.json["candles"]
     for candle in candles:
         assert candle.keys() == CANDLE_FIELDS
         assert re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:00\.000Z", candle["time"])
-    assert candles[0]["open"] == Decimal("100.5")  # the minute may have changed in between
+    assert candles[0]["open"] == Decimal("100.5")  # a new minute may have begun between the trades
     assert candles[-1]["close"] == Decimal("102.25")
     assert max(candle["high"] for candle in candles) == 104
     assert min(candle["low"] for candle in candles) == 98
@@ -216,7 +216,7 @@ def day_of_candles(market: Market, instrument: str) -> str:
 
 
 def candles(client: Client, instrument: str, **query: object) -> list[tuple[Any, ...]]:
-    """Time without the day and the seconds, then the numbers."""
+    """Return each candle as its hour and minute, prices, volume and number of trades."""
     page = client.get("/candles", instrument=instrument, **query).json
     return [
         (candle["time"][11:16], *(candle[name] for name in ("open", "high", "low", "close", "volume")),
@@ -225,13 +225,13 @@ def candles(client: Client, instrument: str, **query: object) -> list[tuple[Any,
     ]  # fmt: skip
 
 
-def test_candles_oldest_first(client: Client, day_of_candles: str) -> None:
+def test_candles_are_listed_oldest_first(client: Client, day_of_candles: str) -> None:
     rows = candles(client, day_of_candles, interval="1m")
     assert [row[0] for row in rows] == ["00:00", "00:01", "00:04", "00:05", "04:30", "23:59"]
     assert rows[0] == ("00:00", 10, 12, 9, 11, 1, 2)
 
 
-def test_longer_candles_are_made_of_the_minutes(client: Client, day_of_candles: str) -> None:
+def test_longer_candles_are_made_of_minutes(client: Client, day_of_candles: str) -> None:
     five = candles(client, day_of_candles, interval="5m")
     assert five[0] == ("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)
     assert [row[0] for row in five] == ["00:00", "00:05", "04:30", "23:55"]
@@ -242,7 +242,9 @@ def test_longer_candles_are_made_of_the_minutes(client: Client, day_of_candles: 
     assert candles(client, day_of_candles, interval="1d") == [("00:00", 10, 30, 7, 30, Decimal("6.5"), 9)]
 
 
-def test_the_span_of_candles(client: Client, day_of_candles: str) -> None:
+def test_start_and_end_select_the_candles_that_begin_between_them(
+    client: Client, day_of_candles: str
+) -> None:
     def times(**query: object) -> list[str]:
         return [row[0] for row in candles(client, day_of_candles, **query)]
 
@@ -251,7 +253,7 @@ def test_the_span_of_candles(client: Client, day_of_candles: str) -> None:
     assert times(start="2026-01-02T05:00:00+01:00") == ["04:30", "23:59"]
     assert times(end="2026-01-02T00:01:00") == ["00:00"]
     assert times(start="2026-01-03") == []
-    # only candles that start in the span, and each whole
+    # A candle that begins before the span is left out. One that ends after the span is whole.
     assert candles(client, day_of_candles, interval="5m", start="2026-01-02T00:01:00Z")[0][0] == "00:05"
     assert candles(client, day_of_candles, interval="5m", end="2026-01-02T00:01:00Z")[0][5] == Decimal("3.5")
 
@@ -266,7 +268,7 @@ def test_the_limit_keeps_the_newest_candles(client: Client, day_of_candles: str)
     assert rows == [("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)]
 
 
-def test_a_start_alone_gives_the_first_candles_from_there(client: Client, day_of_candles: str) -> None:
+def test_a_start_without_an_end_gives_the_first_candles_after_it(client: Client, day_of_candles: str) -> None:
     def times(**query: object) -> list[str]:
         return [row[0] for row in candles(client, day_of_candles, **query)]
 
@@ -276,7 +278,8 @@ def test_a_start_alone_gives_the_first_candles_from_there(client: Client, day_of
     assert times(start="0001-01-01", interval="1h", limit=2) == ["00:00", "04:00"]
     assert times(start="9999-12-31T23:59:59Z") == []
     first = candles(client, day_of_candles, start="2026-01-01", interval="5m", limit=1)
-    assert first == [("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)]  # whole, although only one is wanted
+    # The limit counts candles. It does not cut the minutes that this candle is made of.
+    assert first == [("00:00", 10, 15, 8, 8, Decimal("3.5"), 6)]
     paged: list[str] = []
     start = "2026-01-01T00:00:00Z"
     while page := client.get("/candles", instrument=day_of_candles, start=start, limit=2).json["candles"]:
@@ -289,10 +292,9 @@ def test_a_start_alone_gives_the_first_candles_from_there(client: Client, day_of
 def test_a_candle_is_closed_once_its_interval_is_over(
     client: Client, market: Market, day_of_candles: str
 ) -> None:
-    trade(client, day_of_candles, 10, 1)
-    tomorrow = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(
-        days=1
-    )  # a worker's clock is ahead
+    make_trade(client, day_of_candles, 10, 1)
+    # A worker whose clock is ahead could make this candle.
+    tomorrow = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(days=1)
     market.database.execute(_CANDLE_SQL, (tomorrow, 10, 12, 9, 11, 1, 2, day_of_candles))
     for interval in ("1m", "1h", "1d"):
         for fill in ("false", "true"):
@@ -333,7 +335,7 @@ def test_intervals_without_a_trade_are_filled_on_request(client: Client, day_of_
     assert client.get("/candles", instrument=day_of_candles, fill="yes").status == 400
 
 
-def test_instruments(client: Client, market: Market) -> None:
+def test_instruments_are_listed_by_symbol_with_their_grid_and_bounds(client: Client, market: Market) -> None:
     page = client.get("/instruments").json
     assert page["next_cursor"] is None
     rows = {row["symbol"]: row for row in page["instruments"]}

@@ -1,15 +1,15 @@
-"""Health, metrics and the docs page: what operators and their tools ask for."""
+"""Requests of operators and their tools: health, metrics and the docs page."""
 
 import re
 
 import pytest
 
 from tests.contract.client import TIME, Client
-from tests.contract.stream import meet
+from tests.contract.stream import make_trade
 from tests.system.exchange import wait_until
 
 
-def test_health(client: Client) -> None:
+def test_health_shows_every_check(client: Client) -> None:
     health = client.get("/healthz").json
     assert health.keys() == {"status", "timestamp", "uptime", "checks"}
     assert health["status"] == "healthy"
@@ -18,7 +18,7 @@ def test_health(client: Client) -> None:
     assert health["uptime"] > 0
 
 
-def test_liveness(client: Client) -> None:
+def test_livez_says_that_the_process_is_alive(client: Client) -> None:
     answer = client.get("/livez")
     assert answer.json == {"status": "alive"}
     assert client.send("HEAD", "/livez").status == 200
@@ -37,7 +37,7 @@ METRICS = (
 
 
 def metrics(client: Client) -> dict[str, float]:
-    """The values by name; those with labels are added up."""
+    """Return the values of all metrics by name, each the sum over all labels."""
     answer = client.get("/metrics")
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/plain")
@@ -50,10 +50,10 @@ def metrics(client: Client) -> dict[str, float]:
     return values
 
 
-def test_metrics_count_what_happens(client: Client, instrument: str) -> None:
+def test_metrics_count_orders_trades_and_cancels(client: Client, instrument: str) -> None:
     before = metrics(client)
     assert set(METRICS) <= set(before)
-    meet(client, instrument)
+    make_trade(client, instrument)
     client.cancel(client.place(instrument, "buy", 1, 10)["order_id"])
     assert client.post("/orders", {}).status == 400
 
@@ -61,7 +61,7 @@ def test_metrics_count_what_happens(client: Client, instrument: str) -> None:
         now = metrics(client)
         return {name: now[name] - before[name] for name in METRICS}
 
-    # the worker counts after it has answered
+    # The worker answers first and counts afterwards.
     wait_until(lambda: grown()["exchange_orders_cancelled_total"] >= 1, "the worker has counted")
     growth = grown()
     assert growth["exchange_orders_received_total"] == 4
@@ -75,13 +75,13 @@ def test_metrics_count_what_happens(client: Client, instrument: str) -> None:
 
 
 def series(client: Client, name: str) -> dict[str, float]:
-    """The values of a metric by its labels, as they are written."""
+    """Return the values of a metric by its labels, which are not parsed."""
     found = re.findall(rf"^{name}\{{(.*)\}} (\S+)$", client.get("/metrics").text, flags=re.MULTILINE)
     return {labels: float(value) for labels, value in found}
 
 
-def test_trading_is_counted_by_instrument(client: Client, instrument: str) -> None:
-    meet(client, instrument)
+def test_orders_trades_and_cancels_are_counted_by_instrument(client: Client, instrument: str) -> None:
+    make_trade(client, instrument)
     client.cancel(client.place(instrument, "buy", 1, 10)["order_id"])
     client.place(instrument, "sell", 1, 20)
     labels = f'instrument="{instrument}",partition="0"'
@@ -91,7 +91,9 @@ def test_trading_is_counted_by_instrument(client: Client, instrument: str) -> No
         return [series(client, f"exchange_{name}_total").get(labels, 0) for name in names]
 
     wait_until(lambda: counted() == [4, 1, 1, 0], "the worker has counted")
-    wait_until(lambda: series(client, "exchange_resting_orders")[labels] == 1, "its heartbeat")
+    wait_until(
+        lambda: series(client, "exchange_resting_orders")[labels] == 1, "the worker has sent its heartbeat"
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,11 +137,11 @@ def test_unknown_paths_and_methods_make_no_new_series(client: Client) -> None:
         client.send("GET", f"/unknown/{number}")
         client.send("GET", f"/orders/{number}")
     assert {labels for labels in names() - before if "unknown" in labels or "/1" in labels} == set()
-    assert len(names() - before) <= 2  # of /orders/{order_id} and /metrics
+    assert len(names() - before) <= 2  # the series of /orders/{order_id} and of /metrics
 
 
 def refusals(client: Client) -> dict[str, float]:
-    """Requests to place an order that were refused, by code."""
+    """Return the number of refused requests to place an order, by error code."""
     text = client.get("/metrics").text
     found = re.findall(r'^exchange_orders_refused_total{code="(\w+)"} (\S+)$', text, flags=re.MULTILINE)
     return {code: float(count) for code, count in found}
@@ -155,7 +157,7 @@ def refusals(client: Client) -> dict[str, float]:
     ],
     ids=["no JSON", "no order", "too large", "another type"],
 )
-def test_a_refused_order_is_counted_as_it_is_answered(
+def test_a_refused_order_is_counted_with_the_code_of_its_answer(
     client: Client, path: str, body: bytes, headers: dict[str, str], code: str
 ) -> None:
     received, refused = metrics(client)["exchange_orders_received_total"], refusals(client)
@@ -165,14 +167,14 @@ def test_a_refused_order_is_counted_as_it_is_answered(
     assert refusals(client) == refused | {code: refused.get(code, 0) + 1}
 
 
-def test_other_requests_are_no_orders(client: Client) -> None:
+def test_other_refused_requests_are_not_counted_as_orders(client: Client) -> None:
     before = metrics(client)["exchange_orders_received_total"], refusals(client)
     client.get("/orders?limit=0").error(400, "invalid_request")
     client.post("/orders/01990000-0000-7000-8000-000000000000/cancel").error(404, "order_not_found")
     assert (metrics(client)["exchange_orders_received_total"], refusals(client)) == before
 
 
-def test_the_docs_page_and_what_it_needs(client: Client) -> None:
+def test_the_docs_page_and_its_files_are_served(client: Client) -> None:
     page = client.get("/docs")
     assert page.status == 200
     assert page.headers["Content-Type"].startswith("text/html")
@@ -185,5 +187,5 @@ def test_the_docs_page_and_what_it_needs(client: Client) -> None:
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html", "nonsense"])
-def test_answers_are_json_whatever_is_accepted(client: Client, accept: str) -> None:
+def test_answers_are_json_whatever_the_client_accepts(client: Client, accept: str) -> None:
     assert client.send("GET", "/orderbook", headers={"Accept": accept}).json["instrument"] == "BTC-USD"

@@ -8,7 +8,9 @@ from tests.contract.market import Market
 from tests.system.exchange import RunningExchange, wait_until
 
 
-def test_filters(client: Client, market: Market, client_id: str) -> None:
+def test_orders_are_filtered_by_client_instrument_and_status(
+    client: Client, market: Market, client_id: str
+) -> None:
     first, second = market.fresh_instrument(), market.fresh_instrument()
     bought = client.place(first, "buy", 1, 10, client_id=client_id)
     sold = client.place(first, "sell", "0.5", 10, client_id=client_id)
@@ -33,7 +35,7 @@ def test_filters(client: Client, market: Market, client_id: str) -> None:
     assert everything == [client.order(order["order_id"]) for order in everything]
 
 
-def test_pages_of_orders(client: Client, instrument: str, client_id: str) -> None:
+def test_pages_give_each_order_once_newest_first(client: Client, instrument: str, client_id: str) -> None:
     placed = [client.place(instrument, "buy", 1, 10, client_id=client_id)["order_id"] for _ in range(7)]
     seen = list_all(client, client_id=client_id, limit=3)
     assert seen == placed[::-1]
@@ -41,7 +43,7 @@ def test_pages_of_orders(client: Client, instrument: str, client_id: str) -> Non
     assert list_all(client, client_id=client_id, limit=1) == placed[::-1]
 
 
-def test_pages_neither_repeat_nor_miss_while_orders_arrive(
+def test_pages_give_each_order_once_while_new_orders_arrive(
     exchange: RunningExchange, client: Client, instrument: str, client_id: str
 ) -> None:
     before = [client.place(instrument, "buy", 1, 10, client_id=client_id)["order_id"] for _ in range(60)]
@@ -68,7 +70,7 @@ def test_pages_neither_repeat_nor_miss_while_orders_arrive(
 
 
 def list_all(client: Client, **query: Any) -> list[str]:
-    """The ids on all pages, which must be full but for the last."""
+    """Return the ids of the orders on all pages. Fail if a page before the last is not full."""
     ids: list[str] = []
     cursor: dict[str, str] = {}
     while True:
@@ -80,6 +82,6 @@ def list_all(client: Client, **query: Any) -> list[str]:
         cursor = {"cursor": page["next_cursor"]}
 
 
-def test_more_parameters_than_anybody_needs(client: Client) -> None:
+def test_a_query_with_a_thousand_parameters_is_refused(client: Client) -> None:
     query = "&".join(f"p{number}=1" for number in range(1_001))
     client.get(f"/orders?{query}").error(400, "invalid_request")

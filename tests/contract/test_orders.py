@@ -23,7 +23,7 @@ def test_a_limit_order_rests(client: Client, instrument: str) -> None:
     assert client.levels(instrument) == ([(Decimal("70150.5"), Decimal("0.1"), 1)], [])
 
 
-def test_orders_that_meet_are_filled_at_the_makers_price(client: Client, instrument: str) -> None:
+def test_matching_orders_are_filled_at_the_makers_price(client: Client, instrument: str) -> None:
     maker = client.place(instrument, "sell", "0.5", "100.10")
     taker = client.place(instrument, "buy", "0.5", "101")
     assert taker["status"] == "filled"
@@ -54,7 +54,7 @@ def test_a_maker_may_be_filled_in_parts(client: Client, instrument: str) -> None
     assert {fill["side"] for fill in maker["trades"]} == {"sell"}
 
 
-def test_the_rest_of_a_limit_order_joins_the_book(client: Client, instrument: str) -> None:
+def test_the_unfilled_part_of_a_limit_order_rests(client: Client, instrument: str) -> None:
     client.place(instrument, "sell", 1, 50)
     taker = client.place(instrument, "buy", 3, 51)
     assert (taker["status"], taker["filled_quantity"], taker["remaining_quantity"]) == (
@@ -99,7 +99,7 @@ def test_a_market_order_on_an_empty_book_is_cancelled(client: Client, instrument
     assert client.order(order["order_id"]) == order
 
 
-def test_the_rest_of_a_market_order_is_cancelled(client: Client, instrument: str) -> None:
+def test_the_unfilled_part_of_a_market_order_is_cancelled(client: Client, instrument: str) -> None:
     client.place(instrument, "sell", 1, 100)
     order = client.place(instrument, "buy", 3)
     assert (order["status"], order["reason"]) == ("cancelled", "no_liquidity")
@@ -143,7 +143,7 @@ def test_numbers_are_exact_decimals(
     assert book.number("cumulative") == quantity_digits
 
 
-def test_the_answer_and_a_later_read_are_the_same(client: Client, instrument: str) -> None:
+def test_a_later_read_gives_the_same_order_as_the_answer(client: Client, instrument: str) -> None:
     client.place(instrument, "sell", 1, "100.01")
     client.place(instrument, "sell", 2, "100.02")
     for quantity, price in ((2, 200), (5, 200), (1, 1), (1, None)):
@@ -151,18 +151,20 @@ def test_the_answer_and_a_later_read_are_the_same(client: Client, instrument: st
         assert client.order(placed["order_id"]) == placed
 
 
-def test_ids_grow_with_the_order_of_arrival(client: Client, instrument: str) -> None:
+def test_order_ids_grow_with_the_order_of_arrival(client: Client, instrument: str) -> None:
     ids = [client.place(instrument, "buy", 1, 1)["order_id"] for _ in range(10)]
     assert ids == sorted(ids)
 
 
-def test_own_orders_may_meet(client: Client, instrument: str, client_id: str) -> None:
+def test_orders_of_one_client_may_trade_with_each_other(
+    client: Client, instrument: str, client_id: str
+) -> None:
     client.place(instrument, "sell", 1, 10, client_id=client_id)
     order = client.place(instrument, "buy", 1, 10, client_id=client_id)
     assert order["status"] == "filled"
 
 
-def test_cancel(client: Client, instrument: str) -> None:
+def test_a_cancel_takes_a_partially_filled_order_off_the_book(client: Client, instrument: str) -> None:
     order = client.place(instrument, "buy", 2, 10)
     client.place(instrument, "sell", 1, 10)
     cancelled = client.cancel(order["order_id"])
@@ -183,7 +185,9 @@ def test_an_order_that_is_not_open_cannot_be_cancelled(client: Client, instrumen
         client.post(f"/orders/{order['order_id']}/cancel").error(409, "order_not_open")
 
 
-def test_of_many_cancels_one_succeeds(exchange: RunningExchange, client: Client, instrument: str) -> None:
+def test_only_one_of_many_cancels_at_once_succeeds(
+    exchange: RunningExchange, client: Client, instrument: str
+) -> None:
     order = client.place(instrument, "buy", 1, 10)
     statuses: list[int] = []
 
@@ -205,12 +209,12 @@ def test_the_body_of_a_cancel_may_be_left_out(client: Client, instrument: str, b
     assert client.post(f"/orders/{order['order_id']}/cancel", body).status == 200
 
 
-def test_a_cancel_without_content_type_is_served(client: Client, instrument: str) -> None:
+def test_a_cancel_needs_no_content_type(client: Client, instrument: str) -> None:
     order = client.place(instrument, "buy", 1, 10)
     assert client.send("POST", f"/orders/{order['order_id']}/cancel").status == 200
 
 
-def test_a_cancel_that_names_another_client_finds_nothing(client: Client, instrument: str) -> None:
+def test_a_cancel_with_another_clients_id_finds_no_order(client: Client, instrument: str) -> None:
     order = client.place(instrument, "buy", 1, 10)
     answer = client.post(f"/orders/{order['order_id']}/cancel", {"client_id": "somebody-else"})
     answer.error(404, "order_not_found")
@@ -218,7 +222,7 @@ def test_a_cancel_that_names_another_client_finds_nothing(client: Client, instru
 
 
 @pytest.mark.parametrize("order_id", [UNKNOWN_ID, "1", "none", UNKNOWN_ID[:-1], "%00", "%F0%9F%92%A9"])
-def test_unknown_orders(client: Client, order_id: str) -> None:
+def test_unknown_orders_are_not_found(client: Client, order_id: str) -> None:
     client.get(f"/orders/{order_id}").error(404, "order_not_found")
     client.post(f"/orders/{order_id}/cancel").error(404, "order_not_found")
 
@@ -251,7 +255,7 @@ def test_unknown_orders(client: Client, order_id: str) -> None:
         ({"idempotency_key": "k" * 256}, "idempotency_key"),
     ],
 )
-def test_what_is_off_the_grid_or_beyond_the_limits_is_refused(
+def test_an_order_with_an_invalid_field_is_refused(
     client: Client, instrument: str, change: dict[str, Any], field: str
 ) -> None:
     body = order_body(instrument, "buy", 1, 10) | change
@@ -259,17 +263,17 @@ def test_what_is_off_the_grid_or_beyond_the_limits_is_refused(
     assert client.book(instrument)["sequence"] == 0
 
 
-def test_several_wrong_fields_are_named_together(client: Client, instrument: str) -> None:
+def test_all_invalid_fields_are_named_at_once(client: Client, instrument: str) -> None:
     answer = client.post("/orders", {"instrument": instrument, "side": "up", "price": "x"})
     assert answer.refused_fields() == {"client_id", "type", "side", "price", "quantity"}
 
 
 @pytest.mark.parametrize("client_id", ["a", "A-Z.a_z:0-9", "x" * 64])
-def test_client_ids(client: Client, instrument: str, client_id: str) -> None:
+def test_valid_client_ids_are_accepted(client: Client, instrument: str, client_id: str) -> None:
     assert client.place(instrument, "buy", 1, 10, client_id=client_id)["client_id"] == client_id
 
 
-def test_a_halted_instrument_takes_cancels_but_no_orders(
+def test_a_halted_instrument_accepts_cancels_but_no_orders(
     client: Client, market: Market, instrument: str
 ) -> None:
     order = client.place(instrument, "buy", 1, 10)
@@ -278,21 +282,24 @@ def test_a_halted_instrument_takes_cancels_but_no_orders(
     client.post("/orders", order_body(instrument, "buy", 1, 10)).error(409, "instrument_halted")
     assert client.cancel(order["order_id"])["status"] == "cancelled"
     market.set_status(instrument, "active")
-    wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API knows that it is over")
+    wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API knows of the resume")
     market.reload_worker()
     assert client.place(instrument, "buy", 1, 10)["status"] == "open"
 
 
-def test_where_only_the_worker_knows_of_a_halt_the_order_is_rejected(
+def test_an_order_is_rejected_if_only_the_worker_knows_of_a_halt(
     client: Client, market: Market, instrument: str
 ) -> None:
     rejected: Any = None
 
     def reject_one() -> bool:
-        """The API may learn of the halt just before the order: then it is tried again."""
+        """Place an order during a halt. Return whether it reached the worker.
+
+        If the API learns of the halt first, it refuses the order, and another attempt is needed.
+        """
         nonlocal rejected
         market.set_status(instrument, "active")
-        wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API takes orders")
+        wait_until(lambda: market.is_seen_by_api(instrument, "active"), "the API accepts orders")
         market.set_status(instrument, "halted")
         market.reload_worker()
         answer = client.post("/orders", order_body(instrument, "buy", 1, 10))
@@ -306,7 +313,7 @@ def test_where_only_the_worker_knows_of_a_halt_the_order_is_rejected(
     assert client.book(instrument)["sequence"] == 0
 
 
-def test_the_idempotency_key_may_come_as_a_header(client: Client, instrument: str, client_id: str) -> None:
+def test_the_idempotency_key_may_be_sent_as_a_header(client: Client, instrument: str, client_id: str) -> None:
     body = order_body(instrument, "buy", 1, 10, client_id=client_id)
     first = client.post("/orders", body, {"Idempotency-Key": "key-1"})
     assert (first.status, first.json["idempotency_key"]) == (201, "key-1")

@@ -1,4 +1,4 @@
-"""100 orders and 1,000 cancels a minute for each client, unless the operator says otherwise."""
+"""The default rate limit: 100 orders and 1,000 cancels per minute for each client."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -11,8 +11,8 @@ from tests.system.exchange import RunningExchange
 LIMIT = 100
 CANCEL_LIMIT = 10 * LIMIT
 WINDOW_SECONDS = 60
-UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"  # of no instrument
-OLD_ID = "01990000-0000-7000-8000-000000000001"  # as of the first instrument
+UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"  # its hint names no instrument
+ID_WITH_HINT = "01990000-0000-7000-8000-000000000001"  # its hint names the first instrument
 
 _client_numbers = count(1)
 
@@ -25,7 +25,7 @@ def limited(strict_exchange: RunningExchange) -> Iterator[Client]:
 
 @pytest.fixture
 def newcomer() -> str:
-    """A client that has its whole allowance."""
+    """The id of a client with its whole allowance."""
     return f"newcomer-{next(_client_numbers)}"
 
 
@@ -34,15 +34,18 @@ def place(client: Client, client_id: str, **more: object) -> Answer:
 
 
 def allowance(answer: Answer) -> tuple[int, int, int]:
-    """RateLimit-Limit, -Remaining, -Reset."""
+    """Return the headers RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset."""
     limit, remaining, reset = (
         int(answer.headers[f"RateLimit-{name}"]) for name in ("Limit", "Remaining", "Reset")
     )
     return limit, remaining, reset
 
 
-def use_up(client: Client, client_id: str) -> None:
-    """Spend the allowance; the window slides meanwhile, so the last few may take a few more."""
+def use_up_allowance(client: Client, client_id: str) -> None:
+    """Place orders until one is refused.
+
+    The window slides meanwhile, so that a few more than LIMIT may be needed.
+    """
     for _ in range(2 * LIMIT):
         answer = place(client, client_id)
         if answer.status == 429:
@@ -51,7 +54,7 @@ def use_up(client: Client, client_id: str) -> None:
     raise AssertionError("the limit was never reached")
 
 
-def test_every_answer_tells_what_is_left(limited: Client, newcomer: str) -> None:
+def test_every_answer_gives_the_remaining_allowance(limited: Client, newcomer: str) -> None:
     answers = [place(limited, newcomer) for _ in range(LIMIT + 5)]
     statuses = [answer.status for answer in answers]
     assert statuses[:LIMIT] == [201] * LIMIT
@@ -72,17 +75,21 @@ def test_every_answer_tells_what_is_left(limited: Client, newcomer: str) -> None
         remaining_before = remaining
 
 
-def test_other_clients_are_not_affected(limited: Client, newcomer: str) -> None:
-    use_up(limited, newcomer)
+def test_a_client_without_allowance_does_not_affect_others(limited: Client, newcomer: str) -> None:
+    use_up_allowance(limited, newcomer)
     answer = place(limited, newcomer + "-friend")
     assert answer.status == 201
     assert allowance(answer)[:2] == (LIMIT, LIMIT - 1)
 
 
-def test_cancels_have_a_budget_of_their_own(limited: Client, newcomer: str) -> None:
-    """Ten times as large, whether the owner is named or not; spent orders do not stop cancels, nor the reverse."""
+def test_cancels_have_an_allowance_of_their_own(limited: Client, newcomer: str) -> None:
+    """It is ten times as large as that of orders, whether or not the cancel names the client.
+
+    The two allowances are independent: a client that has used up its orders can still cancel, and a
+    cancel does not give it another order.
+    """
     orders = [place(limited, newcomer).json["order_id"] for _ in range(4)]
-    use_up(limited, newcomer)
+    use_up_allowance(limited, newcomer)
     bodies = [None, {"client_id": newcomer}, {}, None]
     for number, (order_id, body) in enumerate(zip(orders, bodies, strict=True), 1):
         answer = limited.post(f"/orders/{order_id}/cancel", body)
@@ -91,8 +98,8 @@ def test_cancels_have_a_budget_of_their_own(limited: Client, newcomer: str) -> N
     place(limited, newcomer).error(429, "rate_limited")
 
 
-def test_cancels_that_are_refused_count(limited: Client, newcomer: str) -> None:
-    """As what they are: the budget of orders is as it was."""
+def test_refused_cancels_count_as_cancels(limited: Client, newcomer: str) -> None:
+    """They take nothing from the allowance of orders."""
     order_id = place(limited, newcomer).json["order_id"]
     answers = [limited.post(f"/orders/{order_id}/cancel") for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 409, 409]
@@ -100,9 +107,9 @@ def test_cancels_that_are_refused_count(limited: Client, newcomer: str) -> None:
     assert allowance(place(limited, newcomer))[:2] == (LIMIT, LIMIT - 2)
 
 
-def test_cancels_of_unknown_ids_count(limited: Client, newcomer: str) -> None:
+def test_cancels_of_unknown_orders_count_as_cancels(limited: Client, newcomer: str) -> None:
     remaining = []
-    for order_id in (UNKNOWN_ID, OLD_ID, UNKNOWN_ID):
+    for order_id in (UNKNOWN_ID, ID_WITH_HINT, UNKNOWN_ID):
         answer = limited.post(f"/orders/{order_id}/cancel", {"client_id": newcomer})
         answer.error(404, "order_not_found")
         remaining.append(allowance(answer)[:2])
@@ -110,7 +117,10 @@ def test_cancels_of_unknown_ids_count(limited: Client, newcomer: str) -> None:
 
 
 def test_look_ups_for_refused_orders_count_as_orders(limited: Client, newcomer: str) -> None:
-    """An order beyond the limits, with a key, may be an earlier request's: it is looked up, but not for ever."""
+    """An order beyond an instrument's limits is looked up if it has a key.
+
+    An earlier request with the key may have placed it. The rate limit bounds such look-ups.
+    """
     beyond = {"price": 100_000_000, "idempotency_key": "key"}
     first = place(limited, newcomer, **beyond)
     assert first.refused_fields() == {"price"}
@@ -124,8 +134,8 @@ def test_look_ups_for_refused_orders_count_as_orders(limited: Client, newcomer: 
     place(limited, newcomer).error(429, "rate_limited")
 
 
-def test_the_order_that_was_limited_was_not_taken(limited: Client, newcomer: str) -> None:
-    use_up(limited, newcomer)
+def test_an_order_beyond_the_rate_limit_is_not_placed(limited: Client, newcomer: str) -> None:
+    use_up_allowance(limited, newcomer)
     placed = limited.get("/orders", client_id=newcomer, limit=1000).json["orders"]
     place(limited, newcomer).error(429, "rate_limited")
     assert limited.get("/orders", client_id=newcomer, limit=1000).json["orders"] == placed
@@ -139,7 +149,7 @@ def test_reads_and_invalid_orders_do_not_count(limited: Client, newcomer: str) -
     assert allowance(place(limited, newcomer))[1] == LIMIT - 1
 
 
-def test_replays_bear_the_headers_too(limited: Client, newcomer: str) -> None:
+def test_answers_to_repeated_orders_have_rate_limit_headers_too(limited: Client, newcomer: str) -> None:
     for status in (201, 200):
         answer = place(limited, newcomer, idempotency_key="key")
         assert answer.status == status
@@ -149,6 +159,6 @@ def test_replays_bear_the_headers_too(limited: Client, newcomer: str) -> None:
     assert allowance(answer)[0] == LIMIT
 
 
-def test_without_a_limit_there_are_no_headers(client: Client, instrument: str) -> None:
+def test_answers_without_a_rate_limit_have_no_rate_limit_headers(client: Client, instrument: str) -> None:
     answer = client.post("/orders", order_body(instrument, "buy", 1, 10))
     assert [name for name in answer.headers if name.lower().startswith("ratelimit")] == []

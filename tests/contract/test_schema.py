@@ -1,4 +1,4 @@
-"""The OpenAPI schema says what the running exchange does."""
+"""The answers of a running exchange conform to its OpenAPI schema."""
 
 import json
 from typing import Any
@@ -23,17 +23,19 @@ OPERATIONS = {
     ("/trades", "get"),
     ("/trades/stats", "get"),
 }
+# Operations without parameters or a body, so no request can be invalid.
 WITHOUT_INPUT = {
     ("/healthz", "get"),
     ("/livez", "get"),
     ("/instruments", "get"),
-}  # nothing that could be wrong
+}
 
 
 @pytest.fixture
 def api_schema(exchange: RunningExchange, client: Client) -> Any:
-    """The schema that the exchange serves, of an exchange with something in it."""
-    from tests.contract.conformance import read_schema  # takes a second: not for each process of a run
+    """The schema that the exchange serves. Two orders, a trade and a cancel were made before."""
+    # Schemathesis takes a second to import. Only the processes that run these tests need it.
+    from tests.contract.conformance import read_schema
 
     maker = client.place("BTC-USD", "sell", 2, 10)
     client.place("BTC-USD", "buy", 1, 10)
@@ -47,7 +49,9 @@ def api_schema(exchange: RunningExchange, client: Client) -> Any:
     [(*operation, True) for operation in sorted(OPERATIONS)]
     + [(*operation, False) for operation in sorted(OPERATIONS - WITHOUT_INPUT)],
 )
-def test_answers_conform_to_the_schema(api_schema: Any, path: str, method: str, is_valid: bool) -> None:
+def test_answers_to_random_requests_conform_to_the_schema(
+    api_schema: Any, path: str, method: str, is_valid: bool
+) -> None:
     from tests.contract.conformance import check_random_requests
 
     check_random_requests(api_schema[path][method], are_valid=is_valid)
@@ -61,8 +65,8 @@ def test_the_schema_names_every_endpoint(client: Client) -> None:
     assert operations == OPERATIONS
 
 
-def test_real_answers_conform_too(api_schema: Any, client: Client) -> None:
-    """What random requests hardly reach: orders with trades, full pages, replays."""
+def test_answers_to_chosen_requests_conform_to_the_schema(api_schema: Any, client: Client) -> None:
+    """Random requests hardly reach these answers: orders with trades, full pages, replays."""
     from tests.contract.conformance import CHECKS_OF_ANSWERS
 
     body = {

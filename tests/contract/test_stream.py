@@ -1,4 +1,4 @@
-"""/stream: what it answers, what it sends, whom it closes."""
+"""/stream: subscriptions, books, trades, updates of orders, and connections."""
 
 import zlib
 from typing import Any
@@ -11,11 +11,11 @@ from loadtools.local_book import LocalBook
 from tests.contract.client import TIME, Client, order_body
 from tests.contract.crowd import Crowd
 from tests.contract.market import Market
-from tests.contract.stream import Stream, meet, open_connections
+from tests.contract.stream import Stream, make_trade, open_connections
 from tests.system.exchange import RunningExchange, wait_until
 
 
-def test_subscribe_unsubscribe_ping(stream: Stream, instrument: str) -> None:
+def test_subscribe_unsubscribe_and_ping_are_answered(stream: Stream, instrument: str) -> None:
     answer = stream.subscribe("trades", "orders", instrument=instrument, client_id="client-A")
     assert answer == {
         "type": "subscribed",
@@ -33,7 +33,7 @@ def test_subscribe_unsubscribe_ping(stream: Stream, instrument: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/orders", "/streams", "/stream/x"])
-def test_there_is_no_other_stream(exchange: RunningExchange, path: str) -> None:
+def test_websockets_are_refused_on_other_paths(exchange: RunningExchange, path: str) -> None:
     url = f"ws://127.0.0.1:{exchange.port}{path}"
     with pytest.raises(InvalidStatus) as refused, connect(url):
         pass
@@ -86,7 +86,7 @@ BAD_MESSAGES = [
 ]
 
 
-def test_what_is_no_message_is_answered_with_an_error(stream: Stream) -> None:
+def test_invalid_messages_are_answered_with_an_error(stream: Stream) -> None:
     assert len(BAD_MESSAGES) < 50
     for message in BAD_MESSAGES:
         stream.send(message)
@@ -97,14 +97,18 @@ def test_what_is_no_message_is_answered_with_an_error(stream: Stream) -> None:
     stream.ping(1)
 
 
-def test_an_unknown_instrument_is_an_error(stream: Stream, client: Client, instrument: str) -> None:
+def test_an_unknown_instrument_is_answered_with_an_error(
+    stream: Stream, client: Client, instrument: str
+) -> None:
     stream.send({"type": "subscribe", "channels": ["trades"], "instrument": [instrument, "NO-USD"]})
-    stream.error("instrument_not_found")
-    meet(client, instrument)
+    stream.expect_error("instrument_not_found")
+    make_trade(client, instrument)
     stream.ping("nothing was subscribed")
 
 
-def test_a_snapshot_then_deltas(stream: Stream, client: Client, instrument: str) -> None:
+def test_a_snapshot_of_the_book_is_followed_by_deltas(
+    stream: Stream, client: Client, instrument: str
+) -> None:
     client.place(instrument, "buy", "0.1", "70150.5")
     client.place(instrument, "buy", "0.00000001", "70150.5")
     stream.subscribe("orderbook_deltas", instrument=instrument)
@@ -136,7 +140,9 @@ def test_a_snapshot_then_deltas(stream: Stream, client: Client, instrument: str)
     assert (delta["previous_sequence"], delta["sequence"]) == (4, 5)
 
 
-def test_an_order_that_sweeps_the_book_is_one_delta(stream: Stream, client: Client, instrument: str) -> None:
+def test_an_order_that_sweeps_the_book_makes_one_delta(
+    stream: Stream, client: Client, instrument: str
+) -> None:
     for price in (10, 11, 11, 12):
         client.place(instrument, "sell", 1, price)
     stream.subscribe("orderbook_deltas", instrument=instrument)
@@ -148,7 +154,9 @@ def test_an_order_that_sweeps_the_book_is_one_delta(stream: Stream, client: Clie
     assert book.levels() == client.levels(instrument) == ([(12, 0.5, 1)], [])
 
 
-def test_a_market_order_without_effect_is_no_delta(stream: Stream, client: Client, instrument: str) -> None:
+def test_a_market_order_without_a_fill_makes_no_delta(
+    stream: Stream, client: Client, instrument: str
+) -> None:
     stream.subscribe("orderbook_deltas", "orders", instrument=instrument, client_id="client-A")
     stream.expect("orderbook_snapshot", "orders_snapshot")
     client.place(instrument, "buy", 1)
@@ -159,9 +167,9 @@ def test_a_market_order_without_effect_is_no_delta(stream: Stream, client: Clien
     assert messages["orderbook_delta"]["previous_sequence"] == 0
 
 
-def test_trades(stream: Stream, client: Client, instrument: str) -> None:
+def test_a_trade_is_sent_without_its_clients(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("trades", instrument=instrument)
-    meet(client, instrument, "70150.5")
+    make_trade(client, instrument, "70150.5")
     (trade,) = stream.expect("trade")
     assert '"price":70150.5,"quantity":1,' in stream.text
     (row,) = client.get("/trades", instrument=instrument).json["trades"]
@@ -170,10 +178,10 @@ def test_trades(stream: Stream, client: Client, instrument: str) -> None:
     assert "taker" not in stream.text
 
 
-def test_order_updates(stream: Stream, client: Client, instrument: str) -> None:
+def test_updates_show_the_order_as_rest_does(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("orders", instrument=instrument, client_id="maker")
     stream.expect("orders_snapshot")
-    maker, taker = meet(client, instrument, "70150.5", idempotency_key=f"key of {instrument}")
+    maker, taker = make_trade(client, instrument, "70150.5", idempotency_key=f"key of {instrument}")
     (opened, filled) = stream.expect("order_update", "order_update")
     assert opened == as_update(maker, sequence=1)
     assert filled == as_update(client.order(maker["order_id"]), sequence=2)
@@ -182,29 +190,33 @@ def test_order_updates(stream: Stream, client: Client, instrument: str) -> None:
     stream.expect("orders_snapshot")
     resting = client.place(instrument, "buy", 1, 10, client_id="taker")
     cancelled = client.cancel(resting["order_id"])
-    (opened, gone) = stream.expect("order_update", "order_update")
+    (opened, ended) = stream.expect("order_update", "order_update")
     assert opened == as_update(resting, sequence=3)
-    assert gone == as_update(cancelled, sequence=4)
-    assert (gone["status"], gone["reason"]) == ("cancelled", "client_request")
+    assert ended == as_update(cancelled, sequence=4)
+    assert (ended["status"], ended["reason"]) == ("cancelled", "client_request")
     assert taker["status"] == "filled"
 
 
 def as_update(order: Any, sequence: int) -> Any:
-    """An order of REST as the stream shows it."""
+    """Return the update that the stream sends for an order of REST."""
     update = {name: value for name, value in order.items() if name not in ("trades", "type")}
     return update | {"type": "order_update", "order_type": order["type"], "sequence": sequence}
 
 
-def test_order_updates_are_for_their_client_only(stream: Stream, client: Client, instrument: str) -> None:
+def test_updates_are_sent_only_to_followers_of_their_client(
+    stream: Stream, client: Client, instrument: str
+) -> None:
     stream.subscribe("orders", instrument=instrument, client_id="client-B")
     stream.expect("orders_snapshot")
-    meet(client, instrument)
+    make_trade(client, instrument)
     order = client.place(instrument, "buy", 1, 10, client_id="client-B")
     (update,) = stream.expect("order_update")
     assert update["order_id"] == order["order_id"]
 
 
-def test_several_instruments(stream: Stream, client: Client, market: Market) -> None:
+def test_one_subscription_may_name_several_instruments(
+    stream: Stream, client: Client, market: Market
+) -> None:
     symbols = [market.fresh_instrument() for _ in range(3)]
     answer = stream.subscribe("orderbook_deltas", "trades", instrument=[*symbols, symbols[0]])
     assert answer["instruments"] == symbols
@@ -216,8 +228,10 @@ def test_several_instruments(stream: Stream, client: Client, market: Market) -> 
         assert delta["instrument"] == symbol
 
 
-def test_without_instrument_all_active_ones(stream: Stream, client: Client, market: Market) -> None:
-    market.halt_all_handed_out()  # a connection can't follow more than 100
+def test_a_subscription_without_an_instrument_follows_all_active_ones(
+    stream: Stream, client: Client, market: Market
+) -> None:
+    market.halt_test_instruments()  # a connection can't have more than 100 subscriptions
     halted, active = market.fresh_instrument(), market.fresh_instrument()
     market.set_status(halted, "halted")
     wait_until(lambda: market.is_seen_by_api(halted, "halted"), "the API knows of the halt")
@@ -225,12 +239,12 @@ def test_without_instrument_all_active_ones(stream: Stream, client: Client, mark
     answer = stream.subscribe("trades")
     assert sorted(answer["instruments"]) == [row["symbol"] for row in rows if row["status"] == "active"]
     assert halted not in answer["instruments"]
-    meet(client, active)
+    make_trade(client, active)
     (trade,) = stream.expect("trade")
     assert trade["instrument"] == active
 
 
-def test_unsubscribe_without_instrument_ends_halted_ones_too(
+def test_an_unsubscribe_without_an_instrument_includes_halted_ones(
     stream: Stream, client: Client, market: Market
 ) -> None:
     followed, other = market.fresh_instrument(), market.fresh_instrument()
@@ -244,26 +258,26 @@ def test_unsubscribe_without_instrument_ends_halted_ones_too(
     assert followed in answer["instruments"]
     assert other not in answer["instruments"]
     market.set_status(followed, "active")
-    wait_until(lambda: market.is_seen_by_api(followed, "active"), "it is traded again")
+    wait_until(lambda: market.is_seen_by_api(followed, "active"), "the API knows of the resume")
     market.reload_worker()
-    meet(client, followed)
-    stream.ping("no trade came")
+    make_trade(client, followed)
+    stream.ping("no trade was sent")
 
 
-def test_unsubscribe_ends_a_channel(stream: Stream, client: Client, instrument: str) -> None:
+def test_an_unsubscribe_ends_only_its_channel(stream: Stream, client: Client, instrument: str) -> None:
     stream.subscribe("orderbook_deltas", "trades", instrument=instrument)
     stream.expect("orderbook_snapshot")
     stream.send({"type": "unsubscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
     stream.expect("unsubscribed")
-    meet(client, instrument)
+    make_trade(client, instrument)
     stream.expect("trade")
     stream.subscribe("orderbook_deltas", instrument=instrument)
     stream.expect("orderbook_snapshot")
     stream.send({"type": "unsubscribe", "channels": ["trades"]})
     stream.expect("unsubscribed")
-    meet(client, instrument)
+    make_trade(client, instrument)
     stream.receive_until(lambda message: message["type"] == "orderbook_delta" and message["sequence"] == 4)
-    stream.ping("no trade came")
+    stream.ping("no trade was sent")
 
 
 def test_a_second_subscription_gives_a_fresh_snapshot(
@@ -279,32 +293,34 @@ def test_a_second_subscription_gives_a_fresh_snapshot(
     client.place(instrument, "buy", 1, 10)
     (delta,) = stream.expect("orderbook_delta")
     assert (delta["previous_sequence"], delta["sequence"]) == (1, 2)
-    stream.ping("and each delta once")
+    stream.ping("no delta was sent twice")
 
 
-def test_all_clients_hear_the_same(exchange: RunningExchange, client: Client, instrument: str) -> None:
+def test_all_clients_get_the_same_messages(
+    exchange: RunningExchange, client: Client, instrument: str
+) -> None:
     streams = [Stream(exchange.ws_url) for _ in range(10)]
     try:
         for stream in streams:
             stream.subscribe("orderbook_deltas", "trades", instrument=instrument)
             stream.expect("orderbook_snapshot")
         for _ in range(10):
-            meet(client, instrument)
-        heard = [
+            make_trade(client, instrument)
+        received = [
             stream.receive_until(lambda message: message["sequence"] == 20 and "changes" in message)
             for stream in streams
         ]
-        assert all(messages == heard[0] for messages in heard)
-        assert sum(message["type"] == "trade" for message in heard[0]) == 10
+        assert all(messages == received[0] for messages in received)
+        assert sum(message["type"] == "trade" for message in received[0]) == 10
     finally:
         for stream in streams:
             stream.__exit__(None, None, None)
 
 
-def test_one_order_may_trade_with_more_orders_than_fit_a_small_queue(
+def test_a_client_that_reads_gets_all_trades_of_a_large_sweep(
     exchange: RunningExchange, stream: Stream, client: Client, instrument: str
 ) -> None:
-    """A client that reads is not slow because the market is fast."""
+    """The messages are more than a small queue would hold."""
     makers = 1_500
     orders = [order_body(instrument, "sell", "0.00000001", 10, client_id="maker")] * makers
     with Crowd(exchange.url, clients=30) as crowd:
@@ -313,11 +329,11 @@ def test_one_order_may_trade_with_more_orders_than_fit_a_small_queue(
     (snapshot,) = stream.expect("orders_snapshot")
     assert (len(snapshot["orders"]), snapshot["complete"], snapshot["sequence"]) == (1_000, False, makers)
     client.place(instrument, "buy", "0.000015", 10)
-    heard = [stream.receive() for _ in range(2 * makers)]
-    assert [message["sequence"] for message in heard if message["type"] == "trade"] == list(
+    received = [stream.receive() for _ in range(2 * makers)]
+    assert [message["sequence"] for message in received if message["type"] == "trade"] == list(
         range(makers + 1, 2 * makers + 1)
     )
-    assert sum(message["type"] == "order_update" for message in heard) == makers
+    assert sum(message["type"] == "order_update" for message in received) == makers
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
@@ -329,13 +345,13 @@ def test_pages_of_the_exchange_may_open_the_stream(exchange: RunningExchange, ho
 @pytest.mark.parametrize(
     "origin", ["http://example.com", "https://127.0.0.1.example.com", "null", "http://localhost.example.com"]
 )
-def test_foreign_pages_may_not(exchange: RunningExchange, origin: str) -> None:
+def test_pages_of_other_origins_may_not_open_the_stream(exchange: RunningExchange, origin: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
         Stream(exchange.ws_url, origin=origin)
     assert refused.value.response.status_code == 403
 
 
-def test_connections_and_messages_are_counted(exchange: RunningExchange, client: Client) -> None:
+def test_open_connections_are_counted(exchange: RunningExchange, client: Client) -> None:
     before = open_connections(client)
     with Stream(exchange.ws_url) as stream:
         stream.ping(1)
@@ -343,6 +359,6 @@ def test_connections_and_messages_are_counted(exchange: RunningExchange, client:
     wait_until(lambda: open_connections(client) <= before, "the connection is gone")
 
 
-def test_silence_is_broken_by_a_heartbeat(silent_stream: Stream) -> None:
+def test_a_silent_stream_sends_a_heartbeat(silent_stream: Stream) -> None:
     assert silent_stream.receive_any(20) == {"type": "heartbeat"}
     silent_stream.ping(1)

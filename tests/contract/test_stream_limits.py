@@ -1,4 +1,4 @@
-"""Whom /stream closes, and with what."""
+"""The limits of a /stream connection. Beyond them, the exchange closes it and forgets the client."""
 
 import json
 import socket
@@ -13,9 +13,9 @@ from tests.contract.stream import (
     UPGRADE_REQUEST,
     Stream,
     frame,
-    meet,
+    make_trade,
     open_connections,
-    reset,
+    reset_connection,
     slow_consumers,
 )
 from tests.system.exchange import RunningExchange, wait_until
@@ -25,8 +25,11 @@ LONG_PING = {"type": "ping", "id": "x" * 60_000}
 LONG_PINGS_A_SECOND = 45
 
 
-def closed_with(asgi_server: str, code: int) -> int:
-    """Daphne's WebSocket library sends 1000 and private codes only: there it is the private one."""
+def expected_close_code(asgi_server: str, code: int) -> int:
+    """Return the close code that this server sends for a limit.
+
+    Daphne's WebSocket library can send only 1000 and private codes, so there it is a private code.
+    """
     return code + 3000 if asgi_server == "daphne" else code
 
 
@@ -41,7 +44,7 @@ def test_a_frame_may_have_64_kib_and_not_a_byte_more(
     stream.send(head + text + tail + spaces)
     assert stream.receive() == {"type": "pong", "id": text}
     stream.send(head + text + tail + spaces + " ")
-    assert stream.close_code() == closed_with(asgi_server, 1009)
+    assert stream.close_code() == expected_close_code(asgi_server, 1009)
 
 
 def test_a_connection_may_have_100_subscriptions_and_not_one_more(
@@ -54,18 +57,18 @@ def test_a_connection_may_have_100_subscriptions_and_not_one_more(
     stream.expect(*["orderbook_snapshot"] * 33, *["orders_snapshot"] * 33)
     stream.subscribe("orders", instrument=symbols[0], client_id="b")
     stream.expect("orders_snapshot")
-    stream.subscribe("trades", instrument=symbols)  # these it has
+    stream.subscribe("trades", instrument=symbols)  # already subscribed, so they do not count again
     stream.send({"type": "subscribe", "channels": ["orders"], "instrument": symbols[0], "client_id": "c"})
-    assert stream.close_code() == closed_with(asgi_server, 1008)
+    assert stream.close_code() == expected_close_code(asgi_server, 1008)
 
 
-def test_books_of_any_size_may_be_followed(
+def test_large_books_can_be_followed(
     asgi_server: str, exchange: RunningExchange, client: Client, market: Market
 ) -> None:
-    """Together, and with uvicorn also one alone, they have more bytes than may wait for a client."""
+    """The snapshots have more bytes than may wait for a client. On uvicorn, one alone has more."""
     sizes = [20_000] * 12 if asgi_server == "daphne" else [250_000, 100_000, 100_000]
     symbols = market.large_books(*sizes)
-    for _ in range(2):  # read from Redis, and then at hand
+    for _ in range(2):  # the books are read from Redis at first, and then kept by the feeds
         with Stream(exchange.ws_url) as stream:
             stream.subscribe("orderbook_deltas", instrument=symbols)
             snapshots = {
@@ -78,7 +81,7 @@ def test_books_of_any_size_may_be_followed(
             assert delta["previous_sequence"] == snapshots[delta["instrument"]]["sequence"]
 
 
-def test_daphne_closes_where_a_book_is_larger_than_it_can_send(
+def test_daphne_closes_the_connection_if_a_book_is_larger_than_it_can_send(
     asgi_server: str, exchange: RunningExchange, client: Client, market: Market
 ) -> None:
     if asgi_server != "daphne":
@@ -87,7 +90,7 @@ def test_daphne_closes_where_a_book_is_larger_than_it_can_send(
     (symbol,) = market.large_books(30_000)
     with Stream(exchange.ws_url) as stream:
         stream.subscribe("orderbook_deltas", instrument=symbol)
-        assert stream.close_code() == closed_with(asgi_server, 1011)
+        assert stream.close_code() == expected_close_code(asgi_server, 1011)
     await_no_clients(client)
 
 
@@ -96,14 +99,14 @@ def test_a_client_may_send_50_messages_a_second_and_not_one_more(asgi_server: st
         stream.send({"type": "ping", "id": number})
     for number in range(50):
         assert stream.receive()["id"] == number
-    assert stream.close_code() == closed_with(asgi_server, 1008)
+    assert stream.close_code() == expected_close_code(asgi_server, 1008)
 
 
-def test_a_slow_client_is_told_and_closed_and_disturbs_nobody(
+def test_a_slow_client_is_told_and_closed_and_does_not_disturb_others(
     asgi_server: str, exchange: RunningExchange, client: Client, instrument: str
 ) -> None:
     if asgi_server == "daphne":
-        pytest.skip("Daphne takes what it is given without a limit: it never tells that a client is slow")
+        pytest.skip("Daphne buffers messages without a limit, so no client is slow for the exchange")
     await_no_clients(client)
     closed_before = slow_consumers(client)
     with (
@@ -114,25 +117,26 @@ def test_a_slow_client_is_told_and_closed_and_disturbs_nobody(
         bursts = 0
         while slow_consumers(client) == closed_before:
             bursts += 1
-            assert bursts < 12  # 45 MB: memory is not bounded
+            assert bursts < 12, "45 MB are unread, so memory is not bounded"
             next_second = time.monotonic() + 1.05
             for _ in range(LONG_PINGS_A_SECOND):
                 slow.send(LONG_PING)
             while time.monotonic() < next_second:
-                meet(client, instrument)
+                make_trade(client, instrument)
                 other.expect("trade")
-        wait_until(lambda: open_connections(client) == 2, "it is forgotten, and told whenever it reads")
+        # The exchange forgets the slow client at once. The client gets the error when it reads.
+        wait_until(lambda: open_connections(client) == 2, "the slow client is forgotten")
         assert slow.close_code() == 1013
         assert json.loads(slow.text)["code"] == "slow_consumer"
-        meet(client, instrument)
+        make_trade(client, instrument)
         other.expect("trade")
 
 
-def test_a_slow_client_that_vanishes_when_it_is_told_leaves_nothing_behind(
+def test_a_slow_client_that_vanishes_when_it_is_told_is_forgotten(
     asgi_server: str, exchange: RunningExchange, client: Client
 ) -> None:
     if asgi_server == "daphne":
-        pytest.skip("Daphne takes what it is given without a limit: it never tells that a client is slow")
+        pytest.skip("Daphne buffers messages without a limit, so no client is slow for the exchange")
     await_no_clients(client)
     closed_before = slow_consumers(client)
     slow = narrow_socket(exchange)
@@ -142,13 +146,13 @@ def test_a_slow_client_that_vanishes_when_it_is_told_leaves_nothing_behind(
     while slow_consumers(client) == closed_before:
         next_second = time.monotonic() + 1.05
         slow.sendall(burst)
-        wait_until(lambda end=next_second: time.monotonic() > end, "another second")  # type: ignore[misc]
-    reset(slow)
+        wait_until(lambda end=next_second: time.monotonic() > end, "a second has passed")  # type: ignore[misc]
+    reset_connection(slow)
     await_no_clients(client)
 
 
-def test_a_flood_leaves_nothing_behind(exchange: RunningExchange, client: Client) -> None:
-    """Of messages that came in one piece, those after the one too many are not looked at."""
+def test_a_client_that_sends_a_flood_is_forgotten(exchange: RunningExchange, client: Client) -> None:
+    """The messages arrive together. All messages after the first one beyond the limit are ignored."""
     await_no_clients(client)
     pings = b"".join(frame({"type": "ping", "id": number}) for number in range(200))
     for _ in range(3):
@@ -157,32 +161,32 @@ def test_a_flood_leaves_nothing_behind(exchange: RunningExchange, client: Client
             answers = connection.recv(1_000)
             assert b" 101 " in answers
             connection.sendall(pings)
-            while b"\x88\x02" not in answers:  # the head of a frame that closes
+            while b"\x88\x02" not in answers:  # the head of a close frame
                 answers += connection.recv(65_536)
             assert answers.count(b'"pong"') == 50
     await_no_clients(client)
 
 
-def test_clients_that_vanish_at_the_handshake_leave_nothing_behind(
+def test_clients_that_vanish_at_the_handshake_are_forgotten(
     exchange: RunningExchange, client: Client
 ) -> None:
     await_no_clients(client)
     for _ in range(300):
         connection = socket.create_connection(("127.0.0.1", exchange.port))
         connection.sendall(UPGRADE_REQUEST)
-        reset(connection)
+        reset_connection(connection)
     with Stream(exchange.ws_url) as stream:
-        stream.ping("served after all of them")
+        stream.ping("served after the other clients")
     await_no_clients(client)
 
 
 def await_no_clients(client: Client) -> None:
-    """Until the exchange counts no connection but the one that is open from the first test to the last."""
+    """Return when the exchange counts one connection: `silent_stream`, which is always open."""
     wait_until(lambda: open_connections(client) == 1, "all clients are forgotten")
 
 
 def narrow_socket(exchange: RunningExchange) -> socket.socket:
-    """A connection that takes little before its client reads."""
+    """Connect a socket that receives few bytes before its client reads."""
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect(("127.0.0.1", exchange.port))

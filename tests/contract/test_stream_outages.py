@@ -1,4 +1,4 @@
-"""/stream while parts of the exchange are away: nobody is left with an old book without being told."""
+"""/stream while parts of the exchange are away: clients are told that their book may be stale."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ import pytest
 
 from loadtools.local_book import LocalBook
 from tests.contract.client import Client, order_body
-from tests.contract.stream import Stream, meet
+from tests.contract.stream import Stream, make_trade
 from tests.system.exchange import RunningExchange, frozen, is_gone, wait_until
 
 INSTRUMENT = "BTC-USD"
@@ -21,9 +21,13 @@ def exchange() -> Iterator[RunningExchange]:
 
 @pytest.fixture
 def book(client: Client, stream: Stream) -> LocalBook:
-    """The book of a client that follows it, with that order: its delta may come after its answer."""
-    wait_until(lambda: client.get("/healthz").status == 200, "healthy after the last outage")
-    place_as_soon_as_possible(client, "before the outage")  # replies may come a moment later than health
+    """The book that the client of `stream` follows, up to an order that was placed here.
+
+    The order's delta may arrive after the answer to the order.
+    """
+    wait_until(lambda: client.get("/healthz").status == 200, "the exchange has recovered")
+    # Replies may resume a moment after health.
+    place_as_soon_as_possible(client, "before the outage")
     client.place(INSTRUMENT, "buy", 1, 10)
     stream.subscribe("orderbook_deltas", instrument=INSTRUMENT)
     snapshot = LocalBook(*stream.expect("orderbook_snapshot"))
@@ -31,13 +35,13 @@ def book(client: Client, stream: Stream) -> LocalBook:
 
 
 def place_as_soon_as_possible(client: Client, key: str) -> None:
-    """An order rests, however often the exchange has to be asked."""
+    """Place a resting order. Send it again until it is accepted."""
     body = order_body(INSTRUMENT, "buy", 1, 5, idempotency_key=key)
-    wait_until(lambda: client.post("/orders", body).status in (200, 201), "an order is taken")
+    wait_until(lambda: client.post("/orders", body).status in (200, 201), "an order is accepted")
 
 
 def follow(stream: Stream, book: LocalBook, sequence: int) -> LocalBook:
-    """The client's book at that sequence: deltas continue it, snapshots replace it."""
+    """Apply messages up to a sequence. Return the book, or a new one if a snapshot has replaced it."""
     while book.sequence < sequence:
         message = stream.receive()
         if message["type"] == "orderbook_snapshot":
@@ -56,13 +60,13 @@ def expect_stale(stream: Stream) -> None:
 
 
 def expect_delta(stream: Stream, book: LocalBook, client: Client) -> None:
-    """The next order is the next message."""
+    """Place an order. Fail unless the next message is its delta, which makes the book like REST's."""
     client.place(INSTRUMENT, "buy", 1, 10)
     book.apply(*stream.expect("orderbook_delta"))
     assert book.levels() == client.levels(INSTRUMENT)
 
 
-def test_followers_hear_again_after_redis_was_killed(
+def test_followers_get_updates_again_after_redis_was_killed(
     exchange: RunningExchange, client: Client, stream: Stream, book: LocalBook
 ) -> None:
     redis = exchange.part("valkey-server")
@@ -70,14 +74,14 @@ def test_followers_hear_again_after_redis_was_killed(
     wait_until(lambda: is_gone(redis), "Redis is gone")
     for number in range(3):
         place_as_soon_as_possible(client, f"after redis {number}")
-    rest = client.book(INSTRUMENT)
-    book = follow(stream, book, rest["sequence"])
+    shown = client.book(INSTRUMENT)
+    book = follow(stream, book, shown["sequence"])
     assert book.levels() == client.levels(INSTRUMENT)
     expect_delta(stream, book, client)
 
 
 @pytest.mark.parametrize("word", ["run_matching", "valkey-server"])
-def test_followers_are_told_while_nothing_is_heard_of_the_book(
+def test_followers_are_told_when_a_book_may_be_stale_and_when_updates_resume(
     exchange: RunningExchange, client: Client, stream: Stream, book: LocalBook, word: str
 ) -> None:
     with Stream(exchange.ws_url) as listener, Stream(exchange.ws_url) as late:
@@ -89,15 +93,15 @@ def test_followers_are_told_while_nothing_is_heard_of_the_book(
             late.subscribe("orderbook_deltas", instrument=INSTRUMENT)
             late.expect("orderbook_snapshot")
             expect_stale(late)
-            stream.ping("told once")
+            stream.ping("no second message")
         resumed, snapshot = listener.expect("resumed", "orders_snapshot")
         assert (resumed["instrument"], snapshot["orders"]) == (INSTRUMENT, [])
         for follower in (stream, late):
             (snapshot,) = follower.expect("orderbook_snapshot")
             assert LocalBook(snapshot).levels() == book.levels()
-        wait_until(lambda: client.get("/healthz").status == 200, "healthy")
-        place_as_soon_as_possible(client, f"after {word}")  # replies may come a moment later than health
-        meet(client, INSTRUMENT, 20)
+        wait_until(lambda: client.get("/healthz").status == 200, "the exchange is healthy")
+        place_as_soon_as_possible(client, f"after {word}")
+        make_trade(client, INSTRUMENT, 20)
         listener.expect("trade")
         sequence = client.book(INSTRUMENT)["sequence"]
         for follower in (stream, late):
@@ -108,7 +112,7 @@ def test_a_book_that_cannot_be_read_is_unavailable(
     exchange: RunningExchange, client: Client, stream: Stream, book: LocalBook
 ) -> None:
     with Stream(exchange.ws_url) as other:
-        other.subscribe("trades", instrument="ETH-USD")  # its feed is there, its book was not read yet
+        other.subscribe("trades", instrument="ETH-USD")  # this makes a feed, but reads no book
         with frozen(exchange.part("valkey-server"), exchange.part("bin/postgres")):
             for instrument in ("ETH-USD", "SOL-USD"):
                 other.send({"type": "subscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
@@ -118,7 +122,7 @@ def test_a_book_that_cannot_be_read_is_unavailable(
             expect_stale(stream)
         (snapshot,) = stream.expect("orderbook_snapshot")
         assert LocalBook(snapshot).levels() == book.levels()
-        wait_until(lambda: client.get("/healthz").status == 200, "healthy")
+        wait_until(lambda: client.get("/healthz").status == 200, "the exchange is healthy")
         for instrument in ("ETH-USD", "SOL-USD"):
             other.send({"type": "subscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
             other.receive_until(lambda message: message["type"] == "orderbook_snapshot")

@@ -1,1 +1,1 @@
-"""Tests of the exchange as its users meet it: real processes, started, killed and started again."""
+"""Tests of a whole exchange. Its real processes are started, killed and started again."""

@@ -1,4 +1,4 @@
-"""A real exchange for tests: `manage.py serve` on a data folder and a port of its own.
+"""A real exchange for tests: `manage.py serve` with a data folder and a port of its own.
 
 with RunningExchange() as exchange:
     httpx.get(exchange.url + "/orderbook")
@@ -27,33 +27,34 @@ from tests.patience import PATIENCE_SECONDS
 ROOT = Path(__file__).resolve().parents[2]
 NOT_INSTALLED = Path(__file__).with_name("not_installed")
 START_SECONDS_MAX = PATIENCE_SECONDS
-STOP_SECONDS_MAX = (
-    10.0  # promised: what has not ended by itself is killed before; see tests/hosting/test_processes.py
-)
+# `serve` promises to stop within this time. Shortly before, it kills the processes that have not
+# ended: see tests/hosting/test_processes.py.
+STOP_SECONDS_MAX = 10.0
 COMMAND_SECONDS_MAX = 300
 POLL_SECONDS = 0.02
-PAUSE_RATIO = 5  # of a pause to the time that the condition before it took
+PAUSE_RATIO = 5  # a pause's length, divided by the time that the condition before it took
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds_max: float = PATIENCE_SECONDS) -> None:
+def wait_until(condition: Callable[[], object], state: str, seconds_max: float = PATIENCE_SECONDS) -> None:
     """Return when the condition holds. Fail if it does not hold within `seconds_max`.
 
-    A condition may be expensive: some list all processes of the machine. The pauses between its calls
-    are long enough that most of the processor is left to the exchange that the test waits for.
+    `state` says in words what the condition means. A condition may be expensive: some list all
+    processes of the machine. The pauses between its calls are long enough that most of the processor
+    is left to the exchange that the test waits for.
     """
     deadline = time.monotonic() + seconds_max
     while True:
-        asked = time.monotonic()
+        called = time.monotonic()
         if condition():
             return
         now = time.monotonic()
         if now > deadline:
-            raise AssertionError(f"not within {seconds_max:.0f} s: {what}")
-        time.sleep(max(POLL_SECONDS, PAUSE_RATIO * (now - asked)))
+            raise AssertionError(f"not within {seconds_max:.0f} s: {state}")
+        time.sleep(max(POLL_SECONDS, PAUSE_RATIO * (now - called)))
 
 
 def manage(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the commands to its end."""
+    """Run one of the commands of `manage.py` to its end."""
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],
         cwd=ROOT,
@@ -66,7 +67,7 @@ def manage(environment: Mapping[str, str], *arguments: str) -> subprocess.Comple
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether a process has ended; a zombie has."""
+    """Return whether a process has ended. A zombie has ended, too."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -75,7 +76,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 @contextlib.contextmanager
 def frozen(*parts: psutil.Process) -> Iterator[None]:
-    """The processes and those below them do nothing for a while."""
+    """Suspend the processes and all their descendants until the block ends."""
     processes = [process for part in parts for process in (part, *part.children(recursive=True))]
     for process in processes:
         process.suspend()
@@ -89,15 +90,15 @@ def frozen(*parts: psutil.Process) -> Iterator[None]:
 
 @functools.cache
 def prepared_folder() -> Path:
-    """Return a data folder that an exchange has been opened on. Copies of it are open in half the time.
+    """Return a data folder that an exchange has used. On a copy of it, `serve` opens in half the time.
 
-    The first process of a test run that needs it makes it, and the others wait for that.
+    The first process of a test run that needs the folder makes it, and the other processes wait.
     """
     folder, log = SHARED_DIR / "prepared", SHARED_DIR / "prepared.log"
     with (SHARED_DIR / "prepared-lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not log.exists():
-            shutil.rmtree(folder, ignore_errors=True)  # of a process that has failed
+            shutil.rmtree(folder, ignore_errors=True)  # left over from a process that failed
             with RunningExchange(folder) as exchange:
                 assert exchange.stop() == 0, exchange.log()
                 log.write_text(exchange.log())
@@ -105,14 +106,14 @@ def prepared_folder() -> Path:
 
 
 def prepared_log() -> str:
-    """Return what the exchange has printed that made the prepared folder."""
+    """Return the output of the exchange that made the prepared folder."""
     return prepared_folder().with_suffix(".log").read_text()
 
 
 def copy_prepared_folder(to: Path) -> Path:
-    """Make a data folder without a trade, and return it."""
+    """Copy the prepared data folder, which has no orders or trades, and return the copy."""
     to.mkdir(parents=True, exist_ok=True)
-    # shutil would not copy the owners.
+    # `shutil.copytree` would not keep the files' owners.
     subprocess.run(["cp", "-a", f"{prepared_folder()}/.", to], check=True)
     return to
 
@@ -122,19 +123,19 @@ def _child_setup() -> Callable[[], None]:
 
     def prepare_serve() -> None:
         prepare()
-        # Programs started under nohup ignore a hangup, by which tests stop `serve`, too.
+        # A program that was started under nohup ignores SIGHUP, with which some tests stop `serve`.
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     return prepare_serve
 
 
 class RunningExchange:
-    """`manage.py serve`, open from `start` on until `stop` or `kill`, which another `start` may follow.
+    """One `manage.py serve`. It runs from `start` until `stop` or `kill`, and can be started again.
 
-    Without a `data_dir` it begins with a copy of one that an exchange has been opened on, and removes it in the
-    end. `variables` are added to its environment; the limit of requests is off unless they say otherwise.
-    As after `make run`, there is no `requests`, which Django REST framework imports wherever it is installed: that
-    takes a fifth of an API process's start.
+    Without a `data_dir`, it uses a copy of the prepared data folder, and removes the copy in the end.
+    `variables` are added to its environment. The rate limit is off unless they say otherwise.
+    The package `requests` can't be imported, as after `make run`: Django REST framework imports it if
+    it is installed, and that would take a fifth of an API process's start.
     """
 
     def __init__(self, data_dir: Path | None = None, variables: Mapping[str, str] | None = None) -> None:
@@ -168,18 +169,20 @@ class RunningExchange:
         self._clean()
 
     def start(self) -> None:
-        """Start and return once the exchange says that it is open; fail with its log where it does not."""
+        """Start, and return once the exchange is open. If it ends before that, fail with its log."""
         self.launch()
         started = self.process
         assert started is not None
         wait_until(
-            lambda: self.is_open() or started.poll() is not None, f"open\n{self.log()}", START_SECONDS_MAX
+            lambda: self.is_open() or started.poll() is not None,
+            f"the exchange is open\n{self.log()}",
+            START_SECONDS_MAX,
         )
         if started.poll() is not None:
             raise AssertionError(f"serve ended with status {started.returncode}:\n{self.log()}")
 
     def launch(self) -> None:
-        """Start and return at once. The log begins anew."""
+        """Start with an empty log, and return at once."""
         self._log.truncate(0)
         self.process = subprocess.Popen(
             [sys.executable, "manage.py", "serve"],
@@ -196,11 +199,11 @@ class RunningExchange:
         return "The exchange is open" in self.log()
 
     def log(self) -> str:
-        """What it has printed since its last start."""
+        """Return the output since the last start."""
         return Path(self._log.name).read_text(errors="replace")
 
     def processes(self) -> list[psutil.Process]:
-        """`serve` itself and everything below it."""
+        """Return `serve` itself and all its descendants."""
         if self.process is None:
             return []
         try:
@@ -210,7 +213,7 @@ class RunningExchange:
             return []
 
     def child(self, word: str) -> psutil.Process | None:
-        """Return the topmost process below `serve` with that word in its command line, or None."""
+        """Return the topmost descendant of `serve` with `word` in its command line, or None."""
         for process in self.processes()[1:]:
             with contextlib.suppress(psutil.Error):
                 if word in " ".join(process.cmdline()) and not is_gone(process):
@@ -218,19 +221,19 @@ class RunningExchange:
         return None
 
     def part(self, word: str) -> psutil.Process:
-        """The same, which must be there."""
+        """Return the same process as `child`. Fail if there is none."""
         process = self.child(word)
-        assert process is not None, f"nothing is running with {word} in its command line\n{self.log()}"
+        assert process is not None, f"no process has {word} in its command line\n{self.log()}"
         return process
 
     def worker_pid(self) -> int:
-        """The process id of the matching worker."""
+        """Return the process id of the matching worker."""
         return self.part("run_matching").pid
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to stop, as a terminal's Ctrl-C does with SIGINT, and return its exit status.
+        """Send a signal to the process group, as a terminal's Ctrl-C does, and return the exit status.
 
-        Fails if one of its processes is still there after STOP_SECONDS_MAX.
+        Fail if one of the processes is still running after STOP_SECONDS_MAX.
         """
         if self.process is None:
             return 0
@@ -240,7 +243,7 @@ class RunningExchange:
         return self.process.wait()
 
     def kill(self) -> None:
-        """`kill -9` of every process."""
+        """Kill every process with SIGKILL."""
         processes = self.processes()
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -248,7 +251,7 @@ class RunningExchange:
         self._await_end(processes)
 
     def kill_serve(self) -> None:
-        """`kill -9` of `serve` alone; fails if one of its children outlives it by PATIENCE_SECONDS."""
+        """Kill `serve` alone with SIGKILL. Fail if a descendant outlives it by PATIENCE_SECONDS."""
         assert self.process is not None
         processes = self.processes()
         self.process.kill()
@@ -265,7 +268,9 @@ class RunningExchange:
         left = max(0.0, deadline - time.monotonic())
         try:
             wait_until(
-                lambda: all(map(is_gone, processes)), f"all of {processes} gone in {seconds_max:.0f} s", left
+                lambda: all(map(is_gone, processes)),
+                f"all of {processes} are gone, {seconds_max:.0f} s after the signal",
+                left,
             )
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()}") from None

@@ -1,4 +1,4 @@
-"""Who our processes are, what they may do, and who may talk to the embedded servers."""
+"""The accounts and rights of the processes, and the access to the embedded servers."""
 
 import contextlib
 import os
@@ -33,18 +33,18 @@ from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, wait_until
 from tests.system.test_serve import place_order
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has nothing to give up")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
 PARTS = ("run_matching", "uvicorn_server", "valkey-server", "bin/postgres")
 
 
 def status(process: psutil.Process, field: str) -> str:
-    """A line of /proc/PID/status, without its name."""
+    """Return the value of one line of /proc/PID/status."""
     lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
     return next(line.split(":", 1)[1].strip() for line in lines if line.startswith(f"{field}:"))
 
 
 def capabilities(process: psutil.Process) -> int:
-    """All that a process has or could get, as a mask."""
+    """Return the capabilities that a process has or could get, as a bit mask."""
     return int(status(process, "CapPrm"), 16) | int(status(process, "CapAmb"), 16)
 
 
@@ -54,31 +54,31 @@ def exchange() -> Iterator[RunningExchange]:
         yield running
 
 
-@as_root
-def test_nothing_is_root_once_it_is_open(exchange: RunningExchange) -> None:
+@needs_root
+def test_no_process_is_root_once_the_exchange_is_open(exchange: RunningExchange) -> None:
     users = {tuple(map(int, status(process, "Uid").split())) for process in exchange.processes()}
     ((user, *others),) = users
     assert set(others) == {user}
     assert user in NUMBERS
     with pytest.raises(KeyError):
-        pwd.getpwuid(user)  # no other software knows of it
+        pwd.getpwuid(user)  # the number belongs to no account of the system
     for process in exchange.processes():
         assert status(process, "Groups") == ""
         assert status(process, "NoNewPrivs") == "1"
         assert capabilities(process) in (0, 1 << CAP_DAC_READ_SEARCH)
 
 
-@as_root
-def test_servers_whose_folder_can_be_reached_have_no_capability(exchange: RunningExchange) -> None:
+@needs_root
+def test_servers_that_can_reach_their_programs_have_no_capability(exchange: RunningExchange) -> None:
     if Path(sys.prefix).resolve().is_relative_to("/root"):
-        pytest.skip("their programs are below /root")
+        pytest.skip("the servers' programs are below /root")
     for part in ("valkey-server", "bin/postgres"):
         for process in (exchange.part(part), *exchange.part(part).children()):
             assert capabilities(process) == 0
 
 
-@as_root
-def test_the_data_folder_belongs_to_the_account_alone(exchange: RunningExchange) -> None:
+@needs_root
+def test_only_the_account_can_read_the_data_folder(exchange: RunningExchange) -> None:
     user = exchange.part("bin/postgres").uids().real
     found = exchange.data_dir.stat()
     assert (found.st_uid, found.st_mode & 0o777) == (user, 0o700)
@@ -90,7 +90,7 @@ def test_the_data_folder_belongs_to_the_account_alone(exchange: RunningExchange)
         assert (exchange.data_dir / name).stat().st_mode & 0o077 == 0
 
 
-def test_nothing_is_trusted(exchange: RunningExchange) -> None:
+def test_the_servers_refuse_clients_without_the_password(exchange: RunningExchange) -> None:
     locations = Locations(exchange.data_dir)
     for user in ("exchange", "anybody"):
         for password in ("", "guess"):
@@ -109,10 +109,10 @@ def test_no_password_is_in_a_command_line(exchange: RunningExchange) -> None:
     assert locations.valkey_password not in shown
 
 
-@as_root
+@needs_root
 @pytest.mark.parametrize("user", ["ours", "another"])
-def test_the_superuser_is_for_root_alone(exchange: RunningExchange, user: str) -> None:
-    """Whoever runs as the account, or as anybody else, may not be it, and may not write files by way of it."""
+def test_only_root_can_connect_as_the_superuser(exchange: RunningExchange, user: str) -> None:
+    """A superuser can write files, so no other account may connect as it, not even the exchange's."""
     number = exchange.part("bin/postgres").uids().real if user == "ours" else 65_534
     script = f"""
 import os, psycopg
@@ -135,7 +135,7 @@ print("{user} may")
     "statement",
     ["COPY (SELECT 1) TO '/tmp/exchange-copied'", "COPY (SELECT 1) TO PROGRAM 'id'", "CREATE ROLE other"],
 )
-def test_the_exchanges_role_is_no_superuser(exchange: RunningExchange, statement: str) -> None:
+def test_the_exchanges_role_is_not_a_superuser(exchange: RunningExchange, statement: str) -> None:
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
         ((is_superuser, role),) = connection.execute(
             "SELECT usesuper, current_user FROM pg_user WHERE usename = current_user"
@@ -145,9 +145,12 @@ def test_the_exchanges_role_is_no_superuser(exchange: RunningExchange, statement
             connection.execute(statement)
 
 
-@as_root
-def test_below_a_closed_folder_it_works_and_says_what_that_takes(tmp_path: Path) -> None:
-    """pytest's own folder is closed, as /root is. No server may write where its account may not."""
+@needs_root
+def test_an_exchange_in_a_closed_folder_works_and_logs_its_capability(tmp_path: Path) -> None:
+    """Like /root, pytest's folder is closed to other accounts. The processes read it by a capability.
+
+    The capability must not let PostgreSQL write to a folder that its account can't write to.
+    """
     with RunningExchange(copy_prepared_folder(tmp_path / "data")) as exchange:
         place_order(exchange)
         for part in PARTS:
@@ -166,8 +169,12 @@ def test_below_a_closed_folder_it_works_and_says_what_that_takes(tmp_path: Path)
         assert list(secret.iterdir()) == []
 
 
-def as_the_version_before(data_dir: Path) -> None:
-    """Servers of a shared account that trust everybody, in a folder of root's, and no passwords."""
+def downgrade_data_folder(data_dir: Path) -> None:
+    """Give a data folder the owners and rights that it had in the previous version.
+
+    Root owned the folder, and a shared account owned the servers' folders. PostgreSQL trusted every
+    local user, and there were no passwords.
+    """
     shared = next(entry for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody"))
     give_tree(data_dir, Account("root", 0, 0))
     for name in ("postgres", "valkey"):
@@ -178,23 +185,23 @@ def as_the_version_before(data_dir: Path) -> None:
         (data_dir / name).unlink()
 
 
-def test_a_folder_of_the_version_before_changes_hands() -> None:
+def test_a_data_folder_of_the_previous_version_gets_the_new_owner() -> None:
     with RunningExchange() as exchange:
         order = place_order(exchange)
         assert exchange.stop() == 0
         if os.geteuid() == 0:
-            as_the_version_before(exchange.data_dir)
+            downgrade_data_folder(exchange.data_dir)
         exchange.start()
-        test_nothing_is_trusted(exchange)
+        test_the_servers_refuse_clients_without_the_password(exchange)
         if os.geteuid() == 0:
-            test_nothing_is_root_once_it_is_open(exchange)
-            test_the_data_folder_belongs_to_the_account_alone(exchange)
+            test_no_process_is_root_once_the_exchange_is_open(exchange)
+            test_only_the_account_can_read_the_data_folder(exchange)
         assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
 
 
 @contextlib.contextmanager
-def started(environment: dict[str, str], *command: str) -> Iterator[psutil.Process]:
-    """A command that lasts, on its own."""
+def running_command(environment: dict[str, str], *command: str) -> Iterator[psutil.Process]:
+    """Run a command of `manage.py` until the block ends. Fail if it then ends with another status."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, "manage.py", *command],
@@ -215,8 +222,8 @@ def started(environment: dict[str, str], *command: str) -> Iterator[psutil.Proce
 
 
 @pytest.fixture(scope="module")
-def production() -> Iterator[dict[str, dict[str, str]]]:
-    """Servers with the roles of a production; for each role the environment of a process that uses it."""
+def role_environments() -> Iterator[dict[str, dict[str, str]]]:
+    """Each role's environment variables, for servers with separate roles as in production."""
     data_dir = Path(tempfile.mkdtemp(prefix="exchange-roles-"))
     locations = Locations(data_dir)
     servers = EmbeddedServers(locations, creates_databases=True)
@@ -250,14 +257,20 @@ def production() -> Iterator[dict[str, dict[str, str]]]:
         shutil.rmtree(data_dir)
 
 
-def test_a_production_trades_with_a_role_for_each_process(production: dict[str, dict[str, str]]) -> None:
-    """Orders, cancels, reads, and what the worker's health check says: before, while it holds, and afterwards."""
-    url = f"http://127.0.0.1:{production['api']['PORT']}"
-    uri = production["worker"]["POSTGRES_URI"]
+def test_an_exchange_with_a_role_for_each_process_trades(
+    role_environments: dict[str, dict[str, str]],
+) -> None:
+    """Orders, cancels and reads work.
+
+    The worker's health check says whether a worker holds the partition: before the worker starts, while
+    it runs, after a standby took over, and when both have stopped.
+    """
+    url = f"http://127.0.0.1:{role_environments['api']['PORT']}"
+    uri = role_environments["worker"]["POSTGRES_URI"]
     assert worker_state(uri, 0) == (False, "no matching worker of this machine is connected to the database")
     with (
-        started(production["api"], "run_api") as api,
-        started(production["worker"], "run_matching") as worker,
+        running_command(role_environments["api"], "run_api") as api,
+        running_command(role_environments["worker"], "run_matching") as worker,
     ):
 
         def is_healthy() -> bool:
@@ -265,7 +278,7 @@ def test_a_production_trades_with_a_role_for_each_process(production: dict[str, 
                 return httpx.get(f"{url}/healthz", timeout=PATIENCE_SECONDS).status_code == 200
             return False
 
-        wait_until(is_healthy, "healthy")
+        wait_until(is_healthy, "the exchange is healthy")
         assert worker_state(uri, 0) == (True, "holds partition 0")
         with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as http:
             for side in ("buy", "sell", "buy"):
@@ -279,7 +292,7 @@ def test_a_production_trades_with_a_role_for_each_process(production: dict[str, 
             for process in (api, worker):
                 assert process.uids().real in NUMBERS
                 assert capabilities(process) in (0, 1 << CAP_DAC_READ_SEARCH)
-        with started(production["worker"], "run_matching"):
+        with running_command(role_environments["worker"], "run_matching"):
             worker.suspend()
             wait_until(
                 lambda: worker_state(uri, 0) == (True, "holds partition 0"), "the standby has taken over"
@@ -288,7 +301,7 @@ def test_a_production_trades_with_a_role_for_each_process(production: dict[str, 
     assert worker_state(uri, 0)[0] is False
 
 
-@as_root
+@needs_root
 @pytest.mark.parametrize(
     ("server", "command", "variables", "path"),
     [
@@ -297,13 +310,17 @@ def test_a_production_trades_with_a_role_for_each_process(production: dict[str, 
     ],
     ids=["run_api", "run_admin"],
 )
-def test_a_low_port_is_listened_on_and_the_right_to_it_given_up(
-    production: dict[str, dict[str, str]], server: str, command: str, variables: dict[str, str], path: str
+def test_a_process_listens_on_a_low_port_and_gives_up_the_right_to_it(
+    role_environments: dict[str, dict[str, str]],
+    server: str,
+    command: str,
+    variables: dict[str, str],
+    path: str,
 ) -> None:
     if not held_capabilities() >> CAP_NET_BIND_SERVICE & 1:
-        pytest.skip("this root may not listen on low ports")
-    environment = {**production["api"], **variables, "EXCHANGE_ASGI_SERVER": server}
-    with started(environment, command) as api:
+        pytest.skip("root may not listen on low ports here")
+    environment = {**role_environments["api"], **variables, "EXCHANGE_ASGI_SERVER": server}
+    with running_command(environment, command) as api:
 
         def listens() -> bool:
             with contextlib.suppress(httpx.HTTPError):

@@ -1,4 +1,4 @@
-"""A short run of the chaos tool: the exchange is broken in several ways under load, and keeps its promises."""
+"""A short run of the chaos tool: faults under load, after which the exchange has kept its promises."""
 
 import contextlib
 import itertools
@@ -22,8 +22,8 @@ STOP_SECONDS_MAX = PATIENCE_SECONDS
 
 
 @contextlib.contextmanager
-def chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """A run that is killed, and its exchange with it, where it outlives the block."""
+def run_chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a run of the tool. If it is still running when the block ends, kill it and its exchange."""
     process = subprocess.Popen(
         [sys.executable, "-m", "chaos", *options, f"--results={folder / 'results'}"],
         cwd=ROOT,
@@ -40,8 +40,8 @@ def chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def test_promises_are_kept_while_parts_are_killed_frozen_and_emptied(tmp_path: Path) -> None:
-    with chaos(tmp_path, "--minutes=0.5", "--rate=150", "--seed=4") as process:
+def test_the_exchange_keeps_its_promises_while_parts_are_killed_frozen_and_emptied(tmp_path: Path) -> None:
+    with run_chaos(tmp_path, "--minutes=0.5", "--rate=150", "--seed=4") as process:
         output, _ = process.communicate(timeout=RUN_SECONDS_MAX)
     assert process.returncode == 0, output
     assert "0 acknowledged orders lost, 0 double, audit clean\n" in output
@@ -57,7 +57,7 @@ def test_promises_are_kept_while_parts_are_killed_frozen_and_emptied(tmp_path: P
 
 
 def _status(process: psutil.Process) -> str | None:
-    """Return a process's status, or None if it has just ended."""
+    """Return a process's status, or None if the process has just ended."""
     try:
         return str(process.status())
     except psutil.NoSuchProcess:
@@ -65,11 +65,11 @@ def _status(process: psutil.Process) -> str | None:
 
 
 def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
-    """Not even servers that it has frozen."""
+    """It stops even the servers that it has frozen."""
     seed = next(
         seed for seed in itertools.count() if "SIGSTOP PostgreSQL" in next(fault_sequence(seed))[0].name
     )
-    with chaos(tmp_path, "--minutes=1", "--rate=50", f"--seed={seed}") as process:
+    with run_chaos(tmp_path, "--minutes=1", "--rate=50", f"--seed={seed}") as process:
         started: list[psutil.Process] = []
 
         def is_frozen() -> bool:
@@ -80,14 +80,14 @@ def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=STOP_SECONDS_MAX)
         assert process.returncode == 130, output
-        wait_until(lambda: all(map(is_gone, started)), "all that it started is gone")
+        wait_until(lambda: all(map(is_gone, started)), "all processes of the run are gone")
 
 
 @pytest.mark.parametrize(
     "options", [("--minutes=0",), ("--rate=0",), ("--minutes=1440", "--rate=2000"), ("--only=rain",)]
 )
-def test_what_is_out_of_bounds_is_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
-    with chaos(tmp_path, *options) as process:
+def test_options_out_of_bounds_are_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with run_chaos(tmp_path, *options) as process:
         output, _ = process.communicate(timeout=STOP_SECONDS_MAX)
     assert process.returncode == 2
     assert "chaos: error: " in output

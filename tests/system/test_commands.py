@@ -1,4 +1,4 @@
-"""Operators' mistakes: a line that says what to do, and no trace of the program."""
+"""Commands that can't do their work print one line that says what to do, without a traceback."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tests.system.exchange import ROOT, manage
 
 NOWHERE = "postgres://nobody:secret-word@127.0.0.1:1/nothing"
 NEVER_MIGRATED = "never_migrated"
-# Of a version that had no app `instruments`.
+# The tables of a version that had no app `instruments`.
 EARLIER_HISTORY = """
 CREATE TABLE django_migrations (id bigint PRIMARY KEY, app text, name text, applied timestamptz);
 INSERT INTO django_migrations VALUES (1, 'orders', '0001_initial', now());
@@ -31,12 +31,12 @@ CREATE TABLE matching_checkpoint (partition smallint PRIMARY KEY, position text,
 
 
 @pytest.mark.parametrize("partition", ["-1", "one", "32768"])
-def test_a_partition_that_cannot_be_is_refused(partition: str) -> None:
+def test_an_invalid_partition_is_refused(partition: str) -> None:
     with pytest.raises(CommandError, match=f"'{partition}' is not a whole number from 0 to 32767"):
         call_command("run_matching", f"--partition={partition}")
 
 
-def test_a_refusal_is_one_line_and_status_2(tmp_path: Path) -> None:
+def test_an_invalid_partition_ends_the_command_with_status_2(tmp_path: Path) -> None:
     finished = manage(exchange_variables(tmp_path), "run_matching", "--partition=-1")
     assert finished.returncode == 2
     assert "'-1' is not a whole number from 0 to 32767" in finished.stderr
@@ -49,7 +49,8 @@ def test_runserver_listens_on_port(settings: Settings) -> None:
     assert command.default_port == str(settings.ENVIRONMENT.port)
 
 
-# What `manage.py` does with each of some commands in turn, in one process.
+# A program that runs several commands of `manage.py` one after the other in one process, which
+# saves the start of a process for each. After a command it writes END and the command's status.
 EACH_COMMAND = """
 import json, sys, manage
 for command in json.loads(sys.argv[1]):
@@ -59,13 +60,13 @@ for command in json.loads(sys.argv[1]):
         status = 0
     except SystemExit as end:
         status = end.code
-    if isinstance(status, str):  # the interpreter would write it and end with 1
+    if isinstance(status, str):  # the interpreter would print the text and end with status 1
         print(status, file=sys.stderr)
         status = 1
     print(f"{END}{status}", file=sys.stderr)
 """
 END = "ended with "
-NEED_A_DATABASE = [
+DATABASE_COMMANDS = [
     ("changepassword", "admin"),
     ("migrate",),
     ("load_instruments",),
@@ -76,10 +77,10 @@ NEED_A_DATABASE = [
 
 
 @pytest.fixture(scope="module")
-def without_a_database(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], str]:
-    """What each of them says, and its status after END."""
+def outputs_without_a_database(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, ...], str]:
+    """Each command's output if no database can be reached, with END and the command's status."""
     finished = subprocess.run(
-        [sys.executable, "-c", EACH_COMMAND.replace("{END}", END), json.dumps(NEED_A_DATABASE)],
+        [sys.executable, "-c", EACH_COMMAND.replace("{END}", END), json.dumps(DATABASE_COMMANDS)],
         cwd=ROOT,
         env={**exchange_variables(tmp_path_factory.mktemp("nothing")), "POSTGRES_URI": NOWHERE},
         capture_output=True,
@@ -87,26 +88,26 @@ def without_a_database(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[s
         timeout=PATIENCE_SECONDS,
         check=True,
     )
-    *told, rest = re.split(rf"(?<={END}\d)\n", finished.stderr)
+    *outputs, rest = re.split(rf"(?<={END}\d)\n", finished.stderr)
     assert rest == ""
-    return dict(zip(NEED_A_DATABASE, told, strict=True))
+    return dict(zip(DATABASE_COMMANDS, outputs, strict=True))
 
 
-@pytest.mark.parametrize("command", NEED_A_DATABASE)
-def test_without_a_database_a_command_says_what_to_do(
-    command: tuple[str, ...], without_a_database: dict[tuple[str, ...], str]
+@pytest.mark.parametrize("command", DATABASE_COMMANDS)
+def test_a_command_without_a_database_says_what_to_do(
+    command: tuple[str, ...], outputs_without_a_database: dict[tuple[str, ...], str]
 ) -> None:
-    told = without_a_database[command]
-    assert told.endswith(f"{END}1")
-    assert "Traceback" not in told
-    assert "secret-word" not in told
-    assert "the database can't be used" in told
-    assert "Start the exchange" in told
+    output = outputs_without_a_database[command]
+    assert output.endswith(f"{END}1")
+    assert "Traceback" not in output
+    assert "secret-word" not in output
+    assert "the database can't be used" in output
+    assert "Start the exchange" in output
 
 
 @pytest.fixture
 def empty_database() -> Iterator[str]:
-    """The URI of a database without a table, on the tests' server."""
+    """The URI of a database without tables, on the server of the tests."""
     uri = urlsplit(django_settings.POSTGRES_URI)
     with psycopg.connect(django_settings.POSTGRES_URI, autocommit=True) as session:
         session.execute(f"DROP DATABASE IF EXISTS {NEVER_MIGRATED}")
@@ -122,7 +123,7 @@ def test_data_of_an_earlier_version_is_reported_in_one_line(
     with psycopg.connect(empty_database) as session:
         session.execute(EARLIER_HISTORY)
     servers = {"POSTGRES_URI": empty_database}
-    if command != "serve":  # It starts a server of its own.
+    if command != "serve":  # `serve` starts a Redis of its own.
         servers["REDIS_URL"] = django_settings.REDIS_URL
     finished = manage({**exchange_variables(tmp_path), **servers}, command)
     assert finished.returncode == 1
@@ -133,7 +134,7 @@ def test_data_of_an_earlier_version_is_reported_in_one_line(
 
 
 @pytest.mark.parametrize("arguments", [(), ("--instruments", "BTC-USD")], ids=["partition", "instruments"])
-def test_a_worker_before_the_first_migration_says_one_line(
+def test_a_worker_before_the_first_migration_prints_one_line(
     arguments: tuple[str, ...], empty_database: str, tmp_path: Path
 ) -> None:
     servers = {"POSTGRES_URI": empty_database, "REDIS_URL": django_settings.REDIS_URL}

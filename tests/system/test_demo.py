@@ -1,4 +1,4 @@
-"""`make demo`: a market that moves, with the example's client on it."""
+"""`make demo`: bots trade on an exchange, and the example client prints its ticker."""
 
 import os
 import re
@@ -22,7 +22,7 @@ STOP_SECONDS_MAX = PATIENCE_SECONDS
 
 
 def open_orders(data_dir: Path) -> int:
-    """How many orders the database of a stopped exchange has that are still open."""
+    """Return how many open orders the database of a stopped exchange has. Fail if it has no order."""
     locations = Locations(data_dir)
     with (
         EmbeddedServers(locations, valkey=False),
@@ -36,11 +36,12 @@ def open_orders(data_dir: Path) -> int:
 
 
 def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
-    """It goes on with the data of an exchange that was there before."""
+    """The demo uses the data folder of an earlier exchange."""
     data_dir = copy_prepared_folder(tmp_path / "data")
     port = free_port()
     environment = {**os.environ, "PORT": str(port), "EXCHANGE_DATA_DIR": str(data_dir)}
-    environment["REDIS_URL"] = f"redis://127.0.0.1:{free_port()}/0"  # of another exchange: not for the demo
+    # The demo must not use the Redis of another exchange.
+    environment["REDIS_URL"] = f"redis://127.0.0.1:{free_port()}/0"
     printed = tmp_path / "printed"
     with printed.open("wb") as output:
         demo = subprocess.Popen(
@@ -73,10 +74,10 @@ def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
         demo.wait(STOP_SECONDS_MAX)
     assert demo.returncode == 0, printed.read_text()
     assert "Traceback" not in printed.read_text()
-    assert open_orders(data_dir) == 0  # the bots have taken them off
+    assert open_orders(data_dir) == 0  # the bots have cancelled their orders
 
 
-def test_the_demo_leaves_what_listens_on_its_port_alone() -> None:
+def test_the_demo_ends_if_its_port_is_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         environment = {**os.environ, "PORT": str(other.getsockname()[1])}
         demo = subprocess.run(

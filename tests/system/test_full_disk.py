@@ -1,4 +1,4 @@
-"""The disk of the data folder is full: orders are refused, none is lost, and with room again it goes on."""
+"""A full disk: orders are refused, none is lost, and trading resumes once there is room again."""
 
 import contextlib
 import subprocess
@@ -24,7 +24,7 @@ BACK_SECONDS_MAX = PATIENCE_SECONDS
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small file system of its own."""
+    """The folder of a small file system that only this test uses."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", DISK, "tmpfs", str(folder)]
@@ -33,13 +33,13 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     except FileNotFoundError:
         mounted = False
     if not mounted:
-        pytest.skip("only who may mount file systems can fill one")
+        pytest.skip("this account may not mount file systems")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
 
 def fill(file: Path) -> None:
-    """Until not a byte more fits on its disk."""
+    """Write to the file until its disk has no room for another byte."""
     size = BLOCK_BYTES
     with file.open("wb", buffering=0) as written:
         while size:
@@ -54,7 +54,7 @@ def place(http: httpx.Client, key: str) -> httpx.Response:
     return http.post("/orders", json={**order, "price": 100, "quantity": 1, "idempotency_key": key})
 
 
-def test_a_full_disk(disk: Path) -> None:
+def test_a_full_disk_loses_no_order_and_trading_resumes_with_room_again(disk: Path) -> None:
     with (
         RunningExchange(copy_prepared_folder(disk / "data")) as exchange,
         httpx.Client(base_url=exchange.url, timeout=PATIENCE_SECONDS) as http,
@@ -78,7 +78,7 @@ def test_a_full_disk(disk: Path) -> None:
         assert refused <= {(503, "unavailable"), (504, "outcome_unknown")}
         wait_until(
             lambda: http.get("/healthz").status_code == 503,
-            f"health says so\n{exchange.log()}",
+            f"the exchange is unhealthy\n{exchange.log()}",
             SEEN_SECONDS_MAX,
         )
         assert http.get("/healthz").json()["checks"]["matching"] != "ok"
@@ -92,7 +92,7 @@ def test_a_full_disk(disk: Path) -> None:
                 return http.get("/healthz").status_code == 200
             return False
 
-        wait_until(is_healthy, f"health is back\n{exchange.log()}", BACK_SECONDS_MAX)
+        wait_until(is_healthy, f"the exchange is healthy again\n{exchange.log()}", BACK_SECONDS_MAX)
         assert place(http, "afterwards").status_code == 201
         for key, order_id in acknowledged.items():
             again = place(http, key)

@@ -1,4 +1,7 @@
-"""What health, metrics and log say of a frozen worker, a partition without one, processes that die, and outages."""
+"""Health, metrics and log during faults.
+
+The faults are a frozen worker, a partition without a worker, killed processes, and outages.
+"""
 
 import contextlib
 import json
@@ -47,7 +50,7 @@ def place(http: httpx.Client, instrument: str = "BTC-USD") -> httpx.Response:
 
 
 def metric(http: httpx.Client, name: str, **labels: str) -> float | None:
-    """The sum of the series with these labels, None without any."""
+    """Return the sum of the series with these labels, or None if there is no such series."""
     found = []
     for line in http.get("/metrics").text.splitlines():
         series = re.fullmatch(rf"{name}(?:\{{(.*)\}})? (\S+)", line)
@@ -62,7 +65,7 @@ def health(http: httpx.Client) -> tuple[int, dict[str, Any]]:
     return answer.status_code, document
 
 
-def test_a_frozen_worker_shows(exchange: RunningExchange, http: httpx.Client) -> None:
+def test_health_and_metrics_show_a_frozen_worker(exchange: RunningExchange, http: httpx.Client) -> None:
     assert place(http).status_code == 201
     wait_until(lambda: metric(http, "exchange_worker_up", partition="0") == 1, "the worker is up")
     assert metric(http, "exchange_oldest_command_age_seconds", partition="0") == 0
@@ -74,17 +77,19 @@ def test_a_frozen_worker_shows(exchange: RunningExchange, http: httpx.Client) ->
         assert age > 1
         wait_until(
             lambda: (metric(http, "exchange_oldest_command_age_seconds", partition="0") or 0) > age,
-            "its command gets older",
+            "the waiting command gets older",
         )
         assert health(http)[0] == 503
         assert http.get("/livez").json() == {"status": "alive"}
         waiting.result()
     wait_until(lambda: metric(http, "exchange_worker_up", partition="0") == 1, "the worker is up again")
-    wait_until(lambda: metric(http, "exchange_queue_length", partition="0") == 0, "the order is done")
+    wait_until(lambda: metric(http, "exchange_queue_length", partition="0") == 0, "the order was processed")
     assert metric(http, "exchange_oldest_command_age_seconds", partition="0") == 0
 
 
-def test_without_redis_its_state_is_not_told(exchange: RunningExchange, http: httpx.Client) -> None:
+def test_metrics_without_redis_leave_out_the_state_in_redis(
+    exchange: RunningExchange, http: httpx.Client
+) -> None:
     with frozen(exchange.part("valkey-server")):
         wait_until(lambda: metric(http, "exchange_partitions_known") == 0, "Redis does not answer")
         assert metric(http, "exchange_queue_length") is None
@@ -92,7 +97,7 @@ def test_without_redis_its_state_is_not_told(exchange: RunningExchange, http: ht
     wait_until(lambda: metric(http, "exchange_partitions_known") == 1, "Redis answers")
 
 
-def test_every_process_tells_what_it_uses(http: httpx.Client) -> None:
+def test_metrics_show_the_resources_of_every_process(http: httpx.Client) -> None:
     for process in ("api", "worker 0"):
         labels = {"process": process}
         wait_until(lambda: metric(http, "exchange_process_open_files", **labels) is not None, process)  # noqa: B023
@@ -100,7 +105,9 @@ def test_every_process_tells_what_it_uses(http: httpx.Client) -> None:
             assert (metric(http, f"exchange_process_{name}", **labels) or 0) > 0
 
 
-def test_many_callers_open_no_connections_to_redis(exchange: RunningExchange, http: httpx.Client) -> None:
+def test_many_health_and_metrics_requests_open_no_connections_to_redis(
+    exchange: RunningExchange, http: httpx.Client
+) -> None:
     def connections() -> int:
         with Redis.from_url(Locations(exchange.data_dir).redis_url) as redis:
             return int(redis.info("stats")["total_connections_received"])
@@ -114,35 +121,35 @@ def test_many_callers_open_no_connections_to_redis(exchange: RunningExchange, ht
         before = connections()
         with ThreadPoolExecutor(CALLERS) as threads:
             assert set().union(*threads.map(call, [path] * CALLERS)) == {200}
-        assert connections() <= before + 1  # ours
+        assert connections() <= before + 1  # the one connection is this test's
 
 
-def test_the_connections_of_a_killed_api_are_not_counted(
+def test_the_connections_of_a_killed_api_process_are_not_counted(
     exchange: RunningExchange, http: httpx.Client
 ) -> None:
     received = metric(http, "exchange_orders_received_total")
     with contextlib.ExitStack() as streams:
         for _ in range(3):
             streams.enter_context(connect(exchange.ws_url))
-        wait_until(lambda: metric(http, "exchange_websocket_connections") == 3, "they are counted")
+        wait_until(lambda: metric(http, "exchange_websocket_connections") == 3, "the streams are counted")
         api = exchange.part("uvicorn")
         api.kill()
-        wait_until(lambda: not psutil.pid_exists(api.pid), "the API has gone")
+        wait_until(lambda: not psutil.pid_exists(api.pid), "the API process is gone")
 
     def answers() -> bool:
         with contextlib.suppress(httpx.HTTPError):
             return http.get("/metrics").status_code == 200
         return False
 
-    wait_until(answers, "the new API answers", START_SECONDS_MAX)
+    wait_until(answers, "the new API process answers", START_SECONDS_MAX)
     assert metric(http, "exchange_websocket_connections") == 0
     assert metric(http, "exchange_orders_received_total") == received
 
 
-def test_a_partition_without_a_worker_is_named_and_the_others_trade(
+def test_health_names_a_partition_without_a_worker_and_the_others_trade(
     exchange: RunningExchange, http: httpx.Client
 ) -> None:
-    wait_until(lambda: health(http)[1]["status"] == "healthy", "healthy at first")
+    wait_until(lambda: health(http)[1]["status"] == "healthy", "the exchange is healthy at first")
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri, autocommit=True) as database:
         database.execute(OTHER_PARTITION)
     wait_until(lambda: health(http)[1]["status"] == "degraded", "the new partition is noticed")
@@ -167,20 +174,22 @@ def test_a_partition_without_a_worker_is_named_and_the_others_trade(
         )
         assert place(http, "XRP-USD").status_code == 201
         accepted = {"partition": "1", "instrument": "XRP-USD"}
-        wait_until(lambda: metric(http, "exchange_orders_accepted_total", **accepted) == 1, "it is counted")
-        wait_until(lambda: metric(http, "exchange_resting_orders", **accepted) == 1, "it rests")
+        wait_until(
+            lambda: metric(http, "exchange_orders_accepted_total", **accepted) == 1, "the order is counted"
+        )
+        wait_until(lambda: metric(http, "exchange_resting_orders", **accepted) == 1, "the order rests")
         exchange.part("run_matching").send_signal(signal.SIGSTOP)
-        wait_until(lambda: "partition 0:" in json.dumps(health(http)[1]["checks"]), "the other one is frozen")
+        wait_until(lambda: "partition 0:" in json.dumps(health(http)[1]["checks"]), "its worker is missed")
         assert health(http)[0] == 200
     finally:
         worker.kill()
         worker.wait()
-    wait_until(lambda: health(http)[0] == 503, "nobody matches")
+    wait_until(lambda: health(http)[0] == 503, "no worker matches")
     assert health(http)[1]["status"] == "unhealthy"
     exchange.part("run_matching").send_signal(signal.SIGCONT)
 
 
-def test_an_outage_is_few_lines_however_many_orders_are_refused(
+def test_an_outage_logs_few_lines_however_many_orders_are_refused(
     exchange: RunningExchange, http: httpx.Client
 ) -> None:
     wait_until(lambda: place(http).status_code == 201, "trading goes on")
@@ -195,10 +204,10 @@ def test_an_outage_is_few_lines_however_many_orders_are_refused(
     def lines(text: str) -> list[str]:
         return [line for line in exchange.log()[before:].splitlines() if text in line]
 
-    wait_until(lambda: place(http).status_code == 201, "orders are taken")
-    for what in ("orders and cancels can't be appended", "replies can't be received", "partition 0: Redis"):
-        wait_until(lambda: len(lines(what)) >= 2, f"{what}: begun and over")  # noqa: B023
-        first, *others = lines(what)
+    wait_until(lambda: place(http).status_code == 201, "orders are accepted")
+    for text in ("orders and cancels can't be appended", "replies can't be received", "partition 0: Redis"):
+        wait_until(lambda: len(lines(text)) >= 2, f"begin and end are logged: {text}")  # noqa: B023
+        first, *others = lines(text)
         assert "back after" not in first
         assert "back after" in others[-1]
-        assert len(lines(what)) <= 4
+        assert len(lines(text)) <= 4

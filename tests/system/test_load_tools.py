@@ -1,6 +1,7 @@
-"""The load tools against a real exchange: load_test, create_fixtures, load_fixtures.
+"""The commands load_test, create_fixtures and load_fixtures with a real exchange.
 
-Each command is run as a process by one test at least; others call it in this process, which saves the start.
+At least one test runs each command as a process. Other tests call it in their own process, which saves
+the start of another one.
 """
 
 import io
@@ -37,19 +38,19 @@ def count_orders(exchange: RunningExchange) -> int:
 
 
 class Commands:
-    """Commands in this process, with the settings of one that has an exchange's variables."""
+    """Runs commands in this process, with the settings that an exchange's variables would give."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def aim_at(self, port: int, data_dir: Path | None = None) -> None:
-        """The exchange with this PORT, and EXCHANGE_DATA_DIR, if one is there."""
+        """Set PORT and, if `data_dir` is given, the database of that EXCHANGE_DATA_DIR."""
         self._settings.ENVIRONMENT = msgspec.structs.replace(self._settings.ENVIRONMENT, port=port)
         if data_dir is not None:
             self._settings.POSTGRES_URI = Locations(data_dir).postgres_uri
 
     def run(self, *arguments: str) -> tuple[str, str]:
-        """What a command wrote, and the error that it ended with, or ''."""
+        """Run a command. Return its output, and the text of its CommandError or ''."""
         output = io.StringIO()
         try:
             call_command(*arguments, stdout=output)
@@ -60,10 +61,10 @@ class Commands:
 
 @pytest.fixture
 def commands(exchange: RunningExchange, settings: Settings) -> Commands:
-    """They are aimed at the module's exchange."""
-    found = Commands(settings)
-    found.aim_at(exchange.port, exchange.data_dir)
-    return found
+    """Commands that are aimed at the module's exchange."""
+    aimed = Commands(settings)
+    aimed.aim_at(exchange.port, exchange.data_dir)
+    return aimed
 
 
 def listens(port: int) -> bool:
@@ -101,7 +102,7 @@ def test_a_second_load_test_places_new_orders(
     assert count_orders(exchange) == before + 100
 
 
-def test_an_order_that_is_not_in_the_database_is_noticed(exchange: RunningExchange) -> None:
+def test_the_durability_check_finds_an_order_that_is_not_in_the_database(exchange: RunningExchange) -> None:
     lost = uuid.uuid4()
     acknowledged = Acknowledged()
     acknowledged.add(str(lost).encode())
@@ -111,7 +112,7 @@ def test_an_order_that_is_not_in_the_database_is_noticed(exchange: RunningExchan
     assert str(lost) in "\n".join(durability.report())
 
 
-def test_one_order_for_two_acknowledgements_is_noticed(exchange: RunningExchange) -> None:
+def test_the_durability_check_finds_one_order_for_two_acknowledgements(exchange: RunningExchange) -> None:
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
         row = connection.execute("SELECT order_id FROM orders_order LIMIT 1").fetchone()
     assert row is not None
@@ -141,13 +142,15 @@ def test_fixtures_are_reproducible_and_sent_only_once(
     )
     assert sent.returncode == 0, sent.stdout + sent.stderr
     assert "300 orders created, 0 were there already, 0 failed" in sent.stdout
-    told, error = commands.run("load_fixtures", str(second), "--connections=3")
+    output, error = commands.run("load_fixtures", str(second), "--connections=3")
     assert error == ""
-    assert "0 orders created, 300 were there already, 0 failed" in told
+    assert "0 orders created, 300 were there already, 0 failed" in output
     assert count_orders(exchange) == before + 300
 
 
-def test_nothing_of_a_bad_file_is_sent(exchange: RunningExchange, commands: Commands, tmp_path: Path) -> None:
+def test_no_order_of_a_file_with_an_error_is_sent(
+    exchange: RunningExchange, commands: Commands, tmp_path: Path
+) -> None:
     path = tmp_path / "orders.jsonl"
     assert commands.run("create_fixtures", "--orders=20", f"--output={path}")[1] == ""
     path.write_text(path.read_text() + '{"side": "sideways"}\n')
@@ -159,13 +162,13 @@ def test_nothing_of_a_bad_file_is_sent(exchange: RunningExchange, commands: Comm
     assert count_orders(exchange) == before
 
 
-def test_the_port_is_named_where_no_exchange_is(commands: Commands, tmp_path: Path) -> None:
+def test_load_fixtures_names_the_port_if_no_exchange_listens(commands: Commands, tmp_path: Path) -> None:
     path = tmp_path / "orders.jsonl"
     assert commands.run("create_fixtures", "--orders=1", f"--output={path}")[1] == ""
     port = free_port()
     commands.aim_at(port)
-    told, error = commands.run("load_fixtures", str(path))
-    assert told == ""
+    output, error = commands.run("load_fixtures", str(path))
+    assert output == ""
     assert f"PORT={port} make run" in error
 
 
@@ -173,19 +176,19 @@ def test_orders_that_the_exchange_refuses_are_reported(commands: Commands, tmp_p
     path = tmp_path / "orders.jsonl"
     options = ("--orders=5", "--instrument=NO-SUCH:100.0000", f"--output={path}")
     assert commands.run("create_fixtures", *options)[1] == ""
-    told, error = commands.run("load_fixtures", str(path))
-    assert "400: 5" in told
+    output, error = commands.run("load_fixtures", str(path))
+    assert "400: 5" in output
     assert "5 orders were not taken" in error
 
 
-def test_a_rate_limit_is_named_with_its_remedy(commands: Commands, tmp_path: Path) -> None:
+def test_load_test_says_how_to_switch_the_rate_limit_off(commands: Commands, tmp_path: Path) -> None:
     with RunningExchange(variables={"EXCHANGE_RATE_LIMIT": "1/hour"}) as limited:
         options = ("--rps=200", "--duration=1", f"--output={tmp_path / 'latency.png'}")
         commands.aim_at(limited.port, limited.data_dir)
-        told, error = commands.run("load_test", *options)
+        output, error = commands.run("load_test", *options)
     assert "the load test failed" in error
-    assert "x 429 rate_limited" in told
-    assert f"EXCHANGE_RATE_LIMIT=off PORT={limited.port} make run" in told
+    assert "x 429 rate_limited" in output
+    assert f"EXCHANGE_RATE_LIMIT=off PORT={limited.port} make run" in output
 
 
 def test_load_test_starts_and_ends_an_exchange_of_its_own(tmp_path: Path) -> None:
@@ -199,17 +202,15 @@ def test_load_test_starts_and_ends_an_exchange_of_its_own(tmp_path: Path) -> Non
     assert not listens(int(found[1]))
 
 
-def test_an_exchange_that_is_not_healthy_is_not_passed_over(
-    exchange: RunningExchange, tmp_path: Path
-) -> None:
+def test_load_test_refuses_an_unhealthy_exchange(exchange: RunningExchange, tmp_path: Path) -> None:
     options = ("--rps=50", "--duration=1", f"--output={tmp_path / 'latency.png'}")
     target = Target("127.0.0.1", exchange.port)
     with frozen(exchange.part("run_matching")):
-        wait_until(lambda: health_problem(target), "the worker is missed")
+        wait_until(lambda: health_problem(target), "the exchange is unhealthy")
         result = manage(exchange.environment, "load_test", *options)
     assert result.returncode == 1
     assert f"127.0.0.1:{exchange.port} is not healthy" in result.stderr
-    wait_until(lambda: health_problem(target) is None, "the worker is there again")
+    wait_until(lambda: health_problem(target) is None, "the exchange is healthy again")
 
 
 def test_an_exchange_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
@@ -229,23 +230,23 @@ def test_an_exchange_that_does_not_start_is_reported_with_its_log(tmp_path: Path
         ("--connections=100000", "--connections"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused(commands: Commands, option: str, named: str) -> None:
-    told, error = commands.run("load_test", option)
-    assert told == ""
+def test_options_out_of_bounds_are_refused(commands: Commands, option: str, named: str) -> None:
+    output, error = commands.run("load_test", option)
+    assert output == ""
     assert named in error
 
 
-def test_processor_time_counts_children() -> None:
-    busy = "sum(range(10**7)); print(flush=True); input()"
+def test_processor_time_includes_child_processes() -> None:
+    busy_program = "sum(range(10**7)); print(flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", busy_program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdout.readline()
-        alone = processor_seconds(child.pid, named="no such process")
-        ours = processor_seconds(os.getpid(), named="no such process")
+        of_child = processor_seconds(child.pid, named="no such process")
+        with_child = processor_seconds(os.getpid(), named="no such process")
         child.stdin.close()
-    assert alone is not None
-    assert ours is not None
-    assert 0 < alone < ours
+    assert of_child is not None
+    assert with_child is not None
+    assert 0 < of_child < with_child

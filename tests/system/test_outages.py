@@ -1,7 +1,8 @@
-"""PostgreSQL and Redis away, frozen, full, locked or read-only: refused in time, nothing lost, back by itself.
+"""Outages of PostgreSQL and Redis: they are killed, frozen, out of memory, locked or read-only.
 
-Each outage is one block; while it lasts an order is answered with 503 or 504, and afterwards every key that was
-used has its one order. The answer comes before clients give up because time limits add up to less.
+During an outage, an order is answered with 503 or 504. The answer comes before clients give up, because
+the exchange's time limits add up to less than that. Afterwards the exchange recovers by itself, nothing
+is lost, and every key that was used has exactly one order.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, frozen, wait_until
 
 CLIENTS_WAIT_SECONDS = 5.0
-ANSWER_SECONDS_MAX = PATIENCE_SECONDS  # on a machine of any speed
+ANSWER_SECONDS_MAX = PATIENCE_SECONDS  # long enough for a slow machine
 BACK_SECONDS_MAX = PATIENCE_SECONDS
 LOCKED_SECONDS = 20.0
 BOOKS_FROM = {"database": "books are read from the database", "mirror": "books are read from Redis again"}
@@ -65,14 +66,14 @@ def place(http: httpx.Client, key: str) -> httpx.Response:
 
 
 def place_until_taken(http: httpx.Client, key: str) -> httpx.Response:
-    """Place it as a client does: again and again with its key, as long as its outcome is unknown."""
+    """Place an order as a client should: send it again with its key while the answer is 503 or 504."""
     answers: list[httpx.Response] = []
 
-    def is_taken() -> bool:
+    def is_accepted() -> bool:
         answers.append(place(http, key))
         return answers[-1].status_code not in (503, 504)
 
-    wait_until(is_taken, f"{key} is taken", BACK_SECONDS_MAX)
+    wait_until(is_accepted, f"the order {key} is accepted", BACK_SECONDS_MAX)
     return answers[-1]
 
 
@@ -82,10 +83,13 @@ def is_healthy(http: httpx.Client) -> bool:
     return False
 
 
-def refuse_and_come_back(
+def check_outage(
     http: httpx.Client, outage: contextlib.AbstractContextManager[Any], name: str, *, reads: bool
 ) -> None:
-    """The course of every outage. `reads`: whether they are answered meanwhile."""
+    """Check that orders are refused during the outage, and that afterwards each key has one order.
+
+    `reads` says whether the exchange must answer reads during the outage.
+    """
     keys = [f"{name}-{number}" for number in range(3)]
     assert place(http, keys[0]).status_code == 201
     with outage:
@@ -97,8 +101,8 @@ def refuse_and_come_back(
         for path in READS if reads else ():
             assert http.get(path).status_code == 200, path
         if reads:
-            assert place(http, keys[0]).status_code == 200  # its order is found
-    wait_until(lambda: is_healthy(http), f"healthy after {name}", BACK_SECONDS_MAX)
+            assert place(http, keys[0]).status_code == 200  # the key's order is found
+    wait_until(lambda: is_healthy(http), f"the exchange is healthy after {name}", BACK_SECONDS_MAX)
     ids = set()
     for key in keys:
         answers = [place_until_taken(http, key) for _ in range(2)]
@@ -120,22 +124,24 @@ def test_time_limits_end_before_clients_give_up() -> None:
     assert settings.HEALTH_CHECK_TIMEOUT_SECONDS < CLIENTS_WAIT_SECONDS
 
 
-def test_redis_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
-    """The log is told once where books come from, however many are read."""
-    told = {name: exchange.log().count(line) for name, line in BOOKS_FROM.items()}
-    refuse_and_come_back(http, frozen(exchange.part("valkey-server")), "redis frozen", reads=True)
+def test_orders_are_refused_and_reads_answered_while_redis_is_frozen(
+    exchange: RunningExchange, http: httpx.Client
+) -> None:
+    """Only a change of the books' source is logged, however many books are read."""
+    logged = {name: exchange.log().count(line) for name, line in BOOKS_FROM.items()}
+    check_outage(http, frozen(exchange.part("valkey-server")), "redis frozen", reads=True)
     for _ in range(2):
         assert http.get("/orderbook").status_code == 200
     for name, line in BOOKS_FROM.items():
-        assert exchange.log().count(line) == told[name] + 1
+        assert exchange.log().count(line) == logged[name] + 1
 
 
-def test_postgres_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
-    refuse_and_come_back(http, frozen(exchange.part("bin/postgres")), "postgres frozen", reads=False)
+def test_orders_are_refused_while_postgres_is_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
+    check_outage(http, frozen(exchange.part("bin/postgres")), "postgres frozen", reads=False)
 
 
 @contextlib.contextmanager
-def settings_of_redis(redis: Redis, name: str, value: str) -> Iterator[None]:
+def redis_setting(redis: Redis, name: str, value: str) -> Iterator[None]:
     before = str(redis.config_get(name)[name])
     redis.config_set(name, value)
     try:
@@ -144,16 +150,18 @@ def settings_of_redis(redis: Redis, name: str, value: str) -> Iterator[None]:
         redis.config_set(name, before)
 
 
-def _resting(http: httpx.Client) -> int:
-    """How many bids the book has."""
+def _resting_bids(http: httpx.Client) -> int:
+    """Return how many bids the book has."""
     return sum(level["orders"] for level in http.get("/orderbook").json()["bids"])
 
 
-def test_redis_out_of_memory(http: httpx.Client, redis: Redis) -> None:
-    """Orders are refused while it lasts. Cancels are not, because they make room, and the worker goes on."""
-    before = _resting(http)
+def test_orders_are_refused_and_cancels_accepted_while_redis_is_out_of_memory(
+    http: httpx.Client, redis: Redis
+) -> None:
+    """Cancels are accepted because they make room. The worker stays healthy, and reads are answered."""
+    before = _resting_bids(http)
     resting = [place(http, f"resting {number}").json()["order_id"] for number in range(3)]
-    with settings_of_redis(redis, "maxmemory", "1"):
+    with redis_setting(redis, "maxmemory", "1"):
         refused = place(http, "out of memory")
         assert refused.status_code == 503, refused.text
         assert refused.json()["error"]["code"] == "unavailable"
@@ -166,18 +174,18 @@ def test_redis_out_of_memory(http: httpx.Client, redis: Redis) -> None:
         cancelled.append(http.post(f"/orders/{resting[2]}/cancel"))
         assert [answer.status_code for answer in cancelled] == [200] * 3, cancelled
         assert {answer.json()["status"] for answer in cancelled} == {"cancelled"}
-        assert _resting(http) == before
+        assert _resting_bids(http) == before
         assert place(http, "out of memory").status_code == 503
-    wait_until(lambda: place(http, "out of memory").status_code in (200, 201), "orders are back")
+    wait_until(lambda: place(http, "out of memory").status_code in (200, 201), "orders are accepted again")
     assert is_healthy(http)
 
 
-def test_orders_are_found_again_while_redis_is_out_of_memory(http: httpx.Client, redis: Redis) -> None:
-    """Orders are refused, or found if their key was used. Cancels go on: they are what empties the books."""
+def test_orders_are_found_by_key_while_redis_is_out_of_memory(http: httpx.Client, redis: Redis) -> None:
+    """New orders are refused. Cancels are accepted, because they empty the books."""
     orders = [place(http, f"out of memory {number}").json() for number in range(3)]
-    with settings_of_redis(redis, "maxmemory", "1"):
+    with redis_setting(redis, "maxmemory", "1"):
         redis.delete(heartbeat_key(0))
-        wait_until(lambda: redis.exists(heartbeat_key(0)), "the worker says that it is there")
+        wait_until(lambda: redis.exists(heartbeat_key(0)), "the worker sends its heartbeat")
         for number, order in enumerate(orders):
             answer = place(http, f"beyond memory {number}")
             assert answer.status_code == 503, answer.text
@@ -188,14 +196,14 @@ def test_orders_are_found_again_while_redis_is_out_of_memory(http: httpx.Client,
             answer = http.post(f"/orders/{order['order_id']}/cancel")
             assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
             assert http.get(f"/orders/{order['order_id']}").json() == answer.json()
-        wait_until(lambda: is_healthy(http), "healthy after it", BACK_SECONDS_MAX)
+        wait_until(lambda: is_healthy(http), "the exchange is healthy", BACK_SECONDS_MAX)
     for number in range(3):
         assert place(http, f"beyond memory {number}").status_code == 201
 
 
 @contextlib.contextmanager
 def read_only(redis: Redis) -> Iterator[None]:
-    """A replica of nobody that answers, as after a failover to another server."""
+    """Make Redis a read-only replica whose primary does not exist, as after a failover."""
     redis.replicaof("127.0.0.1", 1)
     try:
         yield
@@ -203,18 +211,20 @@ def read_only(redis: Redis) -> Iterator[None]:
         redis.replicaof("NO", "ONE")
 
 
-def test_redis_is_a_read_only_replica(http: httpx.Client, redis: Redis) -> None:
-    refuse_and_come_back(http, read_only(redis), "read-only replica", reads=True)
+def test_orders_are_refused_while_redis_is_a_read_only_replica(http: httpx.Client, redis: Redis) -> None:
+    check_outage(http, read_only(redis), "read-only replica", reads=True)
 
 
-def test_a_restart_of_postgres(exchange: RunningExchange, http: httpx.Client) -> None:
-    """Killed with all its sessions; `serve` starts it again."""
+def test_no_order_is_lost_when_postgres_is_killed(exchange: RunningExchange, http: httpx.Client) -> None:
+    """All its sessions are killed, too. `serve` starts it again."""
     assert place(http, "before the restart").status_code == 201
     top = exchange.part("bin/postgres")
     for process in (top, *top.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    wait_until(lambda: place(http, "during the restart").status_code in (200, 201), "taken again")
+    wait_until(
+        lambda: place(http, "during the restart").status_code in (200, 201), "orders are accepted again"
+    )
     assert place(http, "before the restart").status_code == 200
     assert place(http, "during the restart").status_code == 200
 
@@ -226,8 +236,13 @@ def lock_orders(uri: str, locked: threading.Event) -> None:
         session.execute("SELECT pg_sleep(%s)", [LOCKED_SECONDS])
 
 
-def test_a_table_locked_for_20_seconds(exchange: RunningExchange, http: httpx.Client) -> None:
-    """A commit that waits for a lock is done when the lock is gone, once; until then clients hear that in time."""
+def test_orders_are_answered_in_time_while_a_table_is_locked(
+    exchange: RunningExchange, http: httpx.Client
+) -> None:
+    """The first order waits for the lock and is committed once, when the lock is gone.
+
+    It is answered with 504 before clients give up. The orders after it are refused.
+    """
     uri = Locations(exchange.data_dir).postgres_uri
     locked = threading.Event()
     locker = threading.Thread(target=lock_orders, args=(uri, locked))
@@ -238,14 +253,14 @@ def test_a_table_locked_for_20_seconds(exchange: RunningExchange, http: httpx.Cl
     assert http.get("/orders").status_code == 200
     assert not is_healthy(http)
     locker.join()
-    wait_until(lambda: is_healthy(http), "healthy after the lock", BACK_SECONDS_MAX)
+    wait_until(lambda: is_healthy(http), "the exchange is healthy after the lock", BACK_SECONDS_MAX)
     assert [place(http, f"locked-{number}").status_code for number in range(5)] == [200, 201, 201, 201, 201]
 
 
-def test_who_waits_is_answered_when_the_api_is_told_to_stop(
+def test_a_waiting_order_is_answered_when_the_api_process_is_told_to_stop(
     exchange: RunningExchange, http: httpx.Client, redis: Redis
 ) -> None:
-    """Also where the answer can't come, because the worker is frozen."""
+    """The worker is frozen, so no reply can come, and the outcome is unknown."""
     assert place(http, "before the stop").status_code == 201
     with ThreadPoolExecutor(1) as thread, frozen(exchange.part("run_matching")):
         waiting = thread.submit(place, http, "during the stop")
@@ -253,13 +268,13 @@ def test_who_waits_is_answered_when_the_api_is_told_to_stop(
         exchange.part("uvicorn").terminate()
         answer = waiting.result()
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "outcome_unknown")
-    wait_until(lambda: is_healthy(http), "healthy after the stop", BACK_SECONDS_MAX)
+    wait_until(lambda: is_healthy(http), "the exchange is healthy after the stop", BACK_SECONDS_MAX)
     assert place(http, "during the stop").status_code == 200
 
 
 @contextlib.contextmanager
 def no_more_connections(exchange: RunningExchange) -> Iterator[None]:
-    """PostgreSQL has as many sessions of the exchange as it takes (53300 too_many_connections)."""
+    """Let PostgreSQL refuse new sessions of the exchange, with error 53300 too_many_connections."""
     locations = Locations(exchange.data_dir)
     with psycopg.connect(locations.postgres_uri, user=SUPERUSER, autocommit=True) as operator:
         operator.execute("ALTER ROLE exchange CONNECTION LIMIT 0")
@@ -269,17 +284,20 @@ def no_more_connections(exchange: RunningExchange) -> Iterator[None]:
             operator.execute("ALTER ROLE exchange CONNECTION LIMIT -1")
 
 
-def test_no_connections_are_left(exchange: RunningExchange, http: httpx.Client) -> None:
-    """Those who are connected go on; a worker that has to connect anew waits for its turn."""
+def test_connected_parts_work_on_while_postgres_refuses_connections(
+    exchange: RunningExchange, http: httpx.Client
+) -> None:
+    """A worker that has to connect again waits until PostgreSQL accepts its connection."""
     assert place(http, "connected").status_code == 201
     with frozen(exchange.part("run_matching")):
-        wait_until(lambda: place(http, "not matched").status_code == 503, "nobody matches")
-        assert place(http, "connected").status_code == 200  # what looks up earlier orders has connected
-    wait_until(lambda: is_healthy(http), "healthy before the connections end", BACK_SECONDS_MAX)
+        wait_until(lambda: place(http, "not matched").status_code == 503, "no worker matches")
+        # This look-up of an earlier order opens the connection that later look-ups use.
+        assert place(http, "connected").status_code == 200
+    wait_until(lambda: is_healthy(http), "the exchange is healthy at first", BACK_SECONDS_MAX)
     with no_more_connections(exchange):
         assert place(http, "still connected").status_code == 201
         psutil.Process(exchange.worker_pid()).kill()
-        wait_until(lambda: place(http, "not connected").status_code == 503, "nobody matches")
+        wait_until(lambda: place(http, "not connected").status_code == 503, "no worker matches")
         assert place(http, "connected").status_code == 200
-    wait_until(lambda: is_healthy(http), "healthy again", BACK_SECONDS_MAX)
+    wait_until(lambda: is_healthy(http), "the exchange is healthy again", BACK_SECONDS_MAX)
     assert place(http, "not connected").status_code in (200, 201)

@@ -1,4 +1,4 @@
-"""`manage.py serve`: what starts it, what stops it, what it survives."""
+"""`manage.py serve`: starts, stops, restarts after kills, placement on CPUs, and refusals to start."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ ALL_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 
 
 def health_status(exchange: RunningExchange) -> int | None:
-    """The status of GET /healthz, None where nobody answers."""
+    """Return the status of GET /healthz, or None if there is no answer."""
     try:
         return httpx.get(f"{exchange.url}/healthz", timeout=PATIENCE_SECONDS).status_code
     except httpx.HTTPError:
@@ -38,7 +38,8 @@ def health_status(exchange: RunningExchange) -> int | None:
 def place_order(exchange: RunningExchange, instrument: str = "BTC-USD") -> dict[str, object]:
     """Place an order that rests, and return it as it was acknowledged.
 
-    A part may just have been killed: an order that was not taken, or whose outcome is unknown, is sent again.
+    A part may just have been killed. After an answer with 503 or 504, the order is sent again with its
+    key.
     """
     order = {
         "client_id": "patient",
@@ -51,18 +52,18 @@ def place_order(exchange: RunningExchange, instrument: str = "BTC-USD") -> dict[
     }
     answers: list[httpx.Response] = []
 
-    def is_taken() -> bool:
+    def is_accepted() -> bool:
         answers.append(httpx.post(f"{exchange.url}/orders", json=order, timeout=PATIENCE_SECONDS))
         return answers[-1].status_code not in (503, 504)
 
-    wait_until(is_taken, f"an order is taken\n{exchange.log()}")
+    wait_until(is_accepted, f"an order is accepted\n{exchange.log()}")
     assert answers[-1].status_code in (200, 201), answers[-1].text
     acknowledged: dict[str, object] = answers[-1].json()
     return acknowledged
 
 
 def serve_and_wait(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run a `serve` that is expected to give up by itself."""
+    """Run a `serve` that should end by itself, and return its output and status."""
     return subprocess.run(
         [sys.executable, "manage.py", "serve"],
         cwd=ROOT,
@@ -75,17 +76,17 @@ def serve_and_wait(environment: dict[str, str]) -> subprocess.CompletedProcess[s
 
 
 @pytest.fixture(scope="module")
-def others() -> Iterator[None]:
-    """The usual ports of PostgreSQL and Redis, held by somebody else."""
+def usual_ports_in_use() -> Iterator[None]:
+    """Hold the usual ports of PostgreSQL and Redis, which an exchange must not need."""
     with contextlib.ExitStack() as holders:
         for port in (5432, 6379):
-            with contextlib.suppress(OSError):  # already held: just as good
+            with contextlib.suppress(OSError):  # another program holds the port already
                 holders.enter_context(socket.create_server(("127.0.0.1", port)))
         yield
 
 
 @pytest.fixture(scope="module")
-def exchange(others: None) -> Iterator[RunningExchange]:
+def exchange(usual_ports_in_use: None) -> Iterator[RunningExchange]:
     """An exchange whose parts these tests kill."""
     with RunningExchange() as running:
         yield running
@@ -95,13 +96,13 @@ def test_the_exchange_is_healthy_when_it_says_that_it_is_open(exchange: RunningE
     assert health_status(exchange) == 200
 
 
-def test_the_worker_and_the_servers_are_recognisable(exchange: RunningExchange) -> None:
+def test_command_lines_identify_the_worker_and_the_servers(exchange: RunningExchange) -> None:
     assert exchange.part("run_matching")
     for program in ("bin/postgres", "valkey-server"):
         assert str(exchange.data_dir) in " ".join(exchange.part(program).cmdline())
 
 
-def test_it_listens_on_its_port_and_nowhere_else(exchange: RunningExchange) -> None:
+def test_the_exchange_listens_on_its_port_only(exchange: RunningExchange) -> None:
     listening = {
         connection.laddr.port
         for process in exchange.processes()
@@ -112,7 +113,7 @@ def test_it_listens_on_its_port_and_nowhere_else(exchange: RunningExchange) -> N
 
 
 def affinities(exchange: RunningExchange) -> dict[str, list[int]]:
-    """The CPUs that each part may use, once the worker has settled an order."""
+    """Return the CPUs that each part may use, after the worker has committed an order."""
     place_order(exchange)
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
         ((session,),) = connection.execute(
@@ -124,24 +125,26 @@ def affinities(exchange: RunningExchange) -> dict[str, list[int]]:
     return {word: part.cpu_affinity() for word, part in {**parts, "session": psutil.Process(session)}.items()}
 
 
-@pytest.mark.skipif(len(ALL_CPUS) < 2, reason="one CPU, or not on this system")
+@pytest.mark.skipif(len(ALL_CPUS) < 2, reason="needs two CPUs and a system with CPU affinity")
 @pytest.mark.parametrize("killed", [None, "run_matching", "valkey-server", "bin/postgres"])
-def test_the_chain_of_an_order_is_on_one_cpu_and_the_rest_anywhere(
+def test_the_worker_its_session_and_valkey_share_one_cpu_and_other_parts_use_all(
     exchange: RunningExchange, killed: str | None
 ) -> None:
     if killed is not None:
         exchange.part(killed).kill()
-        wait_until(lambda: health_status(exchange) == 200, f"healthy after {killed} was killed")
+        wait_until(
+            lambda: health_status(exchange) == 200, f"the exchange is healthy after {killed} was killed"
+        )
     found = affinities(exchange)
     assert len(found["run_matching"]) == 1
-    assert found["run_matching"] != ALL_CPUS[:1]  # that one has the interrupts
+    assert found["run_matching"] != ALL_CPUS[:1]  # the first CPU serves the interrupts
     assert found["run_matching"] == found["session"] == found["valkey-server"]
     assert found["uvicorn"] == found["bin/postgres"] == ALL_CPUS
 
 
 @pytest.fixture
 def large_machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Linux with eight CPUs, on which we may place everything, and embedded servers."""
+    """Pretend to be Linux with eight CPUs, and embedded servers that may be placed on any of them."""
     monkeypatch.setattr(startup, "LINUX", True)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     settings.ENVIRONMENT = Environment()
@@ -157,7 +160,7 @@ def large_machine(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         ("2", {2, 5}, 2),
     ],
 )
-def test_the_cpu_of_the_chain(
+def test_the_workers_cpu_is_chosen_from_the_usable_ones(
     chosen: str, usable: set[int], cpu: int | None, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ENVIRONMENT = Environment(exchange_worker_cpu=chosen)
@@ -174,7 +177,7 @@ def test_the_cpu_of_the_chain(
         ({"redis_url": "redis://elsewhere", "exchange_worker_cpu": "4"}, 4),
     ],
 )
-def test_a_cpu_is_chosen_only_for_a_whole_chain_of_ours(
+def test_a_cpu_is_chosen_by_itself_only_if_both_servers_are_embedded(
     variables: dict[str, Any], cpu: int | None, settings: Settings
 ) -> None:
     settings.ENVIRONMENT = Environment(**variables)
@@ -182,7 +185,7 @@ def test_a_cpu_is_chosen_only_for_a_whole_chain_of_ours(
 
 
 @pytest.mark.usefixtures("large_machine")
-def test_exchanges_on_a_large_machine_spread_and_leave_the_first_cpu(settings: Settings) -> None:
+def test_exchanges_on_a_large_machine_use_all_cpus_but_the_first(settings: Settings) -> None:
     found = set()
     for number in range(100):
         settings.LOCATIONS = Locations(Path(f"/data/{number}"))
@@ -190,7 +193,7 @@ def test_exchanges_on_a_large_machine_spread_and_leave_the_first_cpu(settings: S
     assert found == set(range(1, 8))
 
 
-def test_a_cpu_that_is_not_there_is_one_line_and_status_1(tmp_path: Path) -> None:
+def test_a_missing_cpu_is_refused_with_one_line_and_status_1(tmp_path: Path) -> None:
     outcome = serve_and_wait(
         {**os.environ, "EXCHANGE_DATA_DIR": str(tmp_path), "EXCHANGE_WORKER_CPU": "9999"}
     )
@@ -199,13 +202,13 @@ def test_a_cpu_that_is_not_there_is_one_line_and_status_1(tmp_path: Path) -> Non
     assert "EXCHANGE_WORKER_CPU=9999" in line
 
 
-def test_an_idle_exchange_is_small(exchange: RunningExchange) -> None:
+def test_an_idle_exchange_uses_less_than_500_mib(exchange: RunningExchange) -> None:
     resident = sum(process.memory_full_info().uss for process in exchange.processes())
     assert resident < 500 * 1024 * 1024
 
 
 def test_a_signal_stops_every_process(tmp_path: Path) -> None:
-    """On a new data folder, whose path has spaces."""
+    """The data folder is new, and its path has spaces."""
     with RunningExchange(tmp_path / "a folder with spaces" / "data") as exchange:
         assert "the password" in exchange.log()
         order = place_order(exchange)
@@ -219,7 +222,7 @@ def test_a_signal_stops_every_process(tmp_path: Path) -> None:
         assert "Traceback" not in exchange.log()
 
 
-def test_the_path_of_the_folder_may_be_too_long_for_a_socket(tmp_path: Path) -> None:
+def test_the_path_of_the_data_folder_may_be_too_long_for_a_socket(tmp_path: Path) -> None:
     folder = tmp_path / ("a-name-too-long-for-the-path-of-a-socket-" * 3)
     with RunningExchange(copy_prepared_folder(folder / "data")) as exchange:
         place_order(exchange)
@@ -251,7 +254,7 @@ def test_a_signal_during_the_start_stops_every_process(tmp_path: Path) -> None:
         assert health_status(exchange) == 200
 
 
-def test_a_busy_port_is_one_line_and_status_1(tmp_path: Path) -> None:
+def test_a_busy_port_is_refused_with_one_line_and_status_1(tmp_path: Path) -> None:
     exchange = RunningExchange(tmp_path / "data")
     with socket.create_server(("127.0.0.1", exchange.port)):
         outcome = serve_and_wait(exchange.environment)
@@ -262,7 +265,7 @@ def test_a_busy_port_is_one_line_and_status_1(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "postgres").exists()
 
 
-def test_an_address_of_another_machine_is_one_line_and_status_1(tmp_path: Path) -> None:
+def test_an_address_of_another_machine_is_refused_with_one_line_and_status_1(tmp_path: Path) -> None:
     exchange = RunningExchange(tmp_path / "data", {"EXCHANGE_BIND": "192.0.2.1"})
     outcome = serve_and_wait(exchange.environment)
     assert outcome.returncode == 1
@@ -270,7 +273,7 @@ def test_an_address_of_another_machine_is_one_line_and_status_1(tmp_path: Path) 
     assert "EXCHANGE_BIND" in outcome.stderr
 
 
-def test_a_second_serve_on_the_same_folder_is_refused(exchange: RunningExchange, tmp_path: Path) -> None:
+def test_a_second_serve_on_the_same_data_folder_is_refused(exchange: RunningExchange, tmp_path: Path) -> None:
     other = RunningExchange(tmp_path / "unused")
     outcome = serve_and_wait({**other.environment, "EXCHANGE_DATA_DIR": str(exchange.data_dir)})
     assert outcome.returncode == 1
@@ -279,7 +282,7 @@ def test_a_second_serve_on_the_same_folder_is_refused(exchange: RunningExchange,
     assert health_status(exchange) == 200
 
 
-def test_a_folder_that_cannot_be_used_is_one_line_and_status_1(tmp_path: Path) -> None:
+def test_an_unusable_data_folder_is_refused_with_one_line_and_status_1(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     exchange = RunningExchange(tmp_path / "file" / "data")
     outcome = serve_and_wait(exchange.environment)
@@ -289,18 +292,18 @@ def test_a_folder_that_cannot_be_used_is_one_line_and_status_1(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("word", ["run_matching", "exchange_site.asgi", "valkey-server", "bin/postgres"])
-def test_a_part_that_is_killed_comes_back(exchange: RunningExchange, word: str) -> None:
+def test_serve_restarts_a_part_that_is_killed(exchange: RunningExchange, word: str) -> None:
     killed = exchange.part(word)
     killed.kill()
     wait_until(lambda: (new := exchange.child(word)) and new.pid != killed.pid, f"{word} is back")
-    wait_until(lambda: health_status(exchange) == 200, f"healthy again\n{exchange.log()}")
+    wait_until(lambda: health_status(exchange) == 200, f"the exchange is healthy again\n{exchange.log()}")
 
 
 def count_bids(exchange: RunningExchange) -> int:
     return sum(level["orders"] for level in httpx.get(f"{exchange.url}/orderbook").json()["bids"])
 
 
-def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged(exchange: RunningExchange) -> None:
+def test_a_start_after_any_kill_has_all_acknowledged_orders(exchange: RunningExchange) -> None:
     before = count_bids(exchange)
     acknowledged = []
     for kill in (exchange.kill, exchange.kill_serve, exchange.kill):
@@ -313,8 +316,8 @@ def test_it_starts_again_after_any_kill_with_what_it_had_acknowledged(exchange: 
     assert count_bids(exchange) == before + len(acknowledged)
 
 
-def test_what_a_killed_serve_left_behind_is_stopped(exchange: RunningExchange) -> None:
-    """A frozen child can't notice that its parent has ended. The next start must end the child."""
+def test_serve_stops_the_processes_that_a_killed_serve_left_behind(exchange: RunningExchange) -> None:
+    """A frozen child does not notice that its parent has ended. The next start must stop the child."""
     frozen = [exchange.part("bin/postgres"), exchange.part("exchange_site.asgi")]
     for process in frozen:
         process.suspend()

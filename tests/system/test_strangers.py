@@ -1,4 +1,4 @@
-"""A short run of the attack tool: each attack in small, judged by statuses, bounds and memory."""
+"""A short run of the attack tool: small attacks, judged by statuses, bounds and memory."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.system.exchange import ROOT
 RUN_SECONDS_MAX = 1_200  # on a machine of any speed
 
 
-def strangers(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def run_attacks(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "chaos.strangers", *options, f"--results={folder / 'results'}"],
         cwd=ROOT,
@@ -26,8 +26,8 @@ def strangers(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_no_stranger_stops_the_others(tmp_path: Path) -> None:
-    run = strangers(tmp_path, "--short")
+def test_no_attack_stops_other_clients(tmp_path: Path) -> None:
+    run = run_attacks(tmp_path, "--short")
     assert run.returncode == 0, run.stdout
     (report,) = tmp_path.glob("results/strangers-*/report.json")
     results = json.loads(report.read_text())
@@ -37,6 +37,6 @@ def test_no_stranger_stops_the_others(tmp_path: Path) -> None:
 
 
 def test_an_unknown_attack_is_refused(tmp_path: Path) -> None:
-    run = strangers(tmp_path, "--only=rain")
+    run = run_attacks(tmp_path, "--only=rain")
     assert run.returncode == 2
     assert "chaos.strangers: error: " in run.stdout

@@ -1,4 +1,4 @@
-"""What all clients of the stream together may follow and leave unread, in an exchange whose bounds are low."""
+"""The common bounds of all stream clients, on subscriptions and unread bytes, set low for tests."""
 
 import json
 from collections.abc import Iterator
@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.client import Client
-from tests.contract.stream import Stream, meet, metric, slow_consumers
+from tests.contract.stream import Stream, make_trade, metric, slow_consumers
 from tests.contract.test_stream_limits import LONG_PING, LONG_PINGS_A_SECOND, narrow_socket
 from tests.system.exchange import RunningExchange, wait_until
 from tests.system.tight_settings import STREAM_SUBSCRIPTIONS_OF_ALL_MAX, STREAM_UNREAD_BYTES_MAX
 
-CLIENTS = 8  # each leaves 2.7 MB unread: less than it alone may, and together more than all may
+# Each client leaves 2.7 MB unread, within its own bound. All together exceed the common bound.
+CLIENTS = 8
 INSTRUMENT = "BTC-USD"
 
 
@@ -21,7 +22,9 @@ def exchange() -> Iterator[RunningExchange]:
         yield running
 
 
-def test_beyond_the_bound_of_all_the_longest_silent_are_told_and_closed(exchange: RunningExchange) -> None:
+def test_beyond_the_common_bound_the_clients_silent_longest_are_told_and_closed(
+    exchange: RunningExchange,
+) -> None:
     with Client(exchange.url) as client, Stream(exchange.ws_url) as reader:
         reader.subscribe("trades", instrument=INSTRUMENT)
         silent = [
@@ -31,23 +34,27 @@ def test_beyond_the_bound_of_all_the_longest_silent_are_told_and_closed(exchange
         for number, stream in enumerate(silent):
             for _ in range(LONG_PINGS_A_SECOND):
                 stream.send(LONG_PING)
-            meet(client, INSTRUMENT)
+            make_trade(client, INSTRUMENT)
             reader.expect("trade")
             assert metric(client, "exchange_websocket_unread_bytes") <= 1.5 * STREAM_UNREAD_BYTES_MAX
             if number == 0:
-                assert slow_consumers(client) == 0  # alone it may
+                assert slow_consumers(client) == 0  # one client alone is within both bounds
         wait_until(lambda: slow_consumers(client) > 0, "the first clients are closed")
-        assert slow_consumers(client) < CLIENTS  # half of the bound stays
+        assert slow_consumers(client) < CLIENTS  # clients within half of the bound stay
         assert silent[0].close_code() == 1013
         assert json.loads(silent[0].text)["code"] == "slow_consumer"
-        meet(client, INSTRUMENT)
+        make_trade(client, INSTRUMENT)
         reader.expect("trade")
         for stream in silent[1:]:
             stream._connection.socket.close()
-        wait_until(lambda: metric(client, "exchange_websocket_unread_bytes") < 2**20, "all is given back")
+        wait_until(
+            lambda: metric(client, "exchange_websocket_unread_bytes") < 2**20, "the bytes are released"
+        )
 
 
-def test_beyond_the_bound_of_all_subscriptions_a_client_has_an_equal_share(exchange: RunningExchange) -> None:
+def test_beyond_the_common_bound_of_subscriptions_each_client_has_an_equal_share(
+    exchange: RunningExchange,
+) -> None:
     def follow(stream: Stream, count: int) -> None:
         for number in range(count):
             stream.subscribe("orders", instrument=INSTRUMENT, client_id=f"client-{number}")
@@ -62,5 +69,5 @@ def test_beyond_the_bound_of_all_subscriptions_a_client_has_an_equal_share(excha
             follow(second, STREAM_SUBSCRIPTIONS_OF_ALL_MAX // 2)
             first.send({"type": "unsubscribe", "channels": ["orders"], "client_id": "client-0"})
             first.expect("unsubscribed")
-    with Stream(exchange.ws_url) as third:  # those that left have given theirs back
+    with Stream(exchange.ws_url) as third:  # clients that left have released their subscriptions
         follow(third, STREAM_SUBSCRIPTIONS_OF_ALL_MAX)

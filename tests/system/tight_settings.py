@@ -1,4 +1,7 @@
-"""The exchange's settings with limits that a test can reach: DJANGO_SETTINGS_MODULE=tests.system.tight_settings."""
+"""The exchange's settings, with limits so low that a test can reach them.
+
+Used with DJANGO_SETTINGS_MODULE=tests.system.tight_settings.
+"""
 
 from exchange_site.settings import *  # noqa: F403
 

@@ -1,3 +1,3 @@
-"""In place of the package, which only tests need: see `RunningExchange`."""
+"""A stand-in for the package `requests`, which only tests need. See `RunningExchange`."""
 
-raise ImportError("requests is not among what an exchange needs")
+raise ImportError("requests is not a dependency of the exchange")
