@@ -23,10 +23,11 @@ class PlaceOrder(
     client_id: str
     instrument: str
     side: str
-    type: str
+    order_type: str
     price_ticks: int  # 0 for a market order
     quantity_lots: int
     idempotency_key: str | None = None
+    terms: int | None = None  # of an order with a key: see OrderRequest.terms
 
     @property
     def request_id(self) -> str:

@@ -75,6 +75,9 @@ class Order(models.Model):
     sequence = models.BigIntegerField(help_text="the book's sequence at the order's last change")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    terms = models.BigIntegerField(
+        null=True, help_text="of an order with a key: the hash of its first request, see OrderRequest.terms"
+    )
 
     class Meta:
         ordering = ["-order_id"]

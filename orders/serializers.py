@@ -12,12 +12,8 @@ from django.utils.functional import cached_property
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from base.numbers import EXACT, decimal_text, parse_decimal
-from base.refusals import InvalidRequest
-from instruments.directory import TradedInstrument
-from instruments.grid import OffGrid
+from base.numbers import decimal_text, parse_decimal
 from orders.models import OrderType, Side
-from orders.refusals import BeyondLimits
 
 CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 CLIENT_ID_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : - are required."
@@ -163,54 +159,3 @@ class CancelOrderSerializer(StrictSerializer):
     """The optional body of POST /orders/{order_id}/cancel."""
 
     client_id = client_id_field(required=False, default=None)
-
-
-def to_grid(
-    instrument: TradedInstrument, *, price: Decimal | None, quantity: Decimal
-) -> tuple[int | None, int]:
-    """Return price_ticks and quantity_lots.
-
-    Raises InvalidRequest if a value is off the grid, BeyondLimits if the values are outside the
-    limits.
-    """
-    fields: dict[str, list[str]] = {}
-    price_ticks = None
-    quantity_lots = 0
-    off_grid = False
-    grid = instrument.grid
-    if price is not None:
-        try:
-            _check_limits(price, instrument.min_price, instrument.max_price)
-            price_ticks = grid.price.steps(price)
-        except ValueError as error:
-            fields["price"] = [str(error)]
-            off_grid = isinstance(error, OffGrid)
-    try:
-        _check_limits(quantity, instrument.min_quantity, instrument.max_quantity)
-        quantity_lots = grid.quantity.steps(quantity)
-    except ValueError as error:
-        fields["quantity"] = [str(error)]
-        off_grid = off_grid or isinstance(error, OffGrid)
-    if fields:
-        refusal = InvalidRequest if off_grid else BeyondLimits
-        raise refusal(fields=fields)
-    if price is not None and instrument.min_notional is not None:
-        notional = EXACT.multiply(price, quantity)
-        if notional < instrument.min_notional:
-            raise BeyondLimits(
-                fields={
-                    "quantity": [
-                        f"price * quantity must be at least {decimal_text(instrument.min_notional)}, "
-                        f"but is {decimal_text(notional)}."
-                    ]
-                }
-            )
-    return price_ticks, quantity_lots
-
-
-def _check_limits(value: Decimal, least: Decimal, greatest: Decimal) -> None:
-    """Raises ValueError with a message for the client."""
-    if value < least:
-        raise ValueError(f"Must be at least {decimal_text(least)}.")
-    if value > greatest:
-        raise ValueError(f"Must be at most {decimal_text(greatest)}.")

@@ -12,8 +12,9 @@ from base.refusals import InvalidRequest
 from instruments.directory import directory
 from instruments.refusals import InstrumentNotFound
 from orders import metrics, schema
-from orders.desk import OrderRequest, OrderResult, current_desk, no_such_order
+from orders.desk import OrderResult, current_desk, no_such_order
 from orders.models import OrderStatus
+from orders.requests import OrderRequest
 from orders.selectors import find_order, list_orders
 from orders.serializers import CLIENT_ID_PATTERN, CLIENT_ID_RULE, CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
@@ -100,7 +101,7 @@ async def _read_order(request: Request) -> OrderRequest:
         instrument = await directory.get(symbol)
     except InstrumentNotFound as error:
         raise InvalidRequest(fields={"instrument": [error.message]}) from None
-    return OrderRequest(instrument=instrument, **fields)
+    return OrderRequest(instrument=instrument, order_type=fields.pop("type"), **fields)
 
 
 def _read_key(header: str) -> str:

@@ -123,7 +123,7 @@ class Batch:
             order_id=command.order_id,
             client_id=command.client_id,
             side=_SIDES[command.side],
-            order_type=_TYPES[command.type],
+            order_type=_TYPES[command.order_type],
             price_ticks=command.price_ticks,
             quantity_lots=command.quantity_lots,
         )

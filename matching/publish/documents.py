@@ -156,7 +156,7 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         client_id=command.client_id,
         instrument=order.instrument.symbol,
         side=command.side,
-        order_type=command.type,
+        order_type=command.order_type,
         price=grid.price.number(command.price_ticks) if command.price_ticks else None,
         quantity=grid.quantity.number(command.quantity_lots),
         filled_quantity=grid.quantity.number(order.filled_lots),

@@ -75,7 +75,7 @@ class Market:
                     client_id=client_id,
                     instrument=symbol,
                     side="sell",
-                    type="limit",
+                    order_type="limit",
                     price_ticks=price_ticks,
                     quantity_lots=1,
                 )

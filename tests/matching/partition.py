@@ -42,7 +42,7 @@ def place(
         client_id=client_id,
         instrument=instrument,
         side=side,
-        type="limit" if price_ticks else "market",
+        order_type="limit" if price_ticks else "market",
         price_ticks=price_ticks,
         quantity_lots=quantity_lots,
         idempotency_key=idempotency_key,

@@ -32,10 +32,11 @@ commands = st.one_of(
         client_id=texts,
         instrument=texts,
         side=texts,
-        type=texts,
+        order_type=texts,
         price_ticks=integers,
         quantity_lots=integers,
         idempotency_key=st.none() | texts,
+        terms=st.none() | st.integers(-(2**63), 2**63 - 1),
     ),
     st.builds(
         CancelOrder,
