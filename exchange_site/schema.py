@@ -5,11 +5,8 @@ from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
 
-from instruments.schema import INSTRUMENT
-from marketdata.schema import CANDLE, LEVEL, TRADE
-from orders.schema import FILL, ORDER
 from streaming.description import describe_stream
-from web.schema import ERROR, OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, errors, record
+from web.schema import OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, components, errors, record
 
 _HEALTH = record(
     {
@@ -64,16 +61,6 @@ LIVE: dict[str, Any] = {
     },
 }
 
-_COMPONENTS = {
-    "Candle": CANDLE,
-    "Error": ERROR,
-    "Fill": FILL,
-    "Instrument": INSTRUMENT,
-    "Level": LEVEL,
-    "Order": ORDER,
-    "Trade": TRADE,
-}
-
 
 class OneDocument(SchemaGenerator):
     """Makes the document once, because it takes a second.
@@ -99,6 +86,6 @@ def finish_document(result: dict[str, Any], **context: Any) -> dict[str, Any]:
     """
     result["paths"] = {path.rstrip("/"): operations for path, operations in result["paths"].items()}
     result["paths"]["/orders"]["post"]["requestBody"]["required"] = True
-    result["components"]["schemas"] = _COMPONENTS
+    result["components"]["schemas"] = components()
     result["info"]["description"] += "\n" + describe_stream()
     return result

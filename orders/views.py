@@ -13,10 +13,11 @@ from instruments.directory import directory
 from instruments.refusals import InstrumentNotFound
 from orders import metrics, schema
 from orders.desk import OrderResult, current_desk, no_such_order
+from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE
 from orders.models import OrderStatus
 from orders.requests import OrderRequest
 from orders.selectors import find_order, list_orders
-from orders.serializers import CLIENT_ID_PATTERN, CLIENT_ID_RULE, CancelOrderSerializer, PlaceOrderSerializer
+from orders.serializers import CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
 from web.errors import allowance_headers
 from web.pagination import CursorQuery, invalid_cursor, read_limit

@@ -7,11 +7,13 @@ be taken over at once.
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
-from base.numbers import Number, json_number, uncached_units_text
+from base.documents import Number
+from base.numbers import json_number, uncached_units_text
 from instruments.grid import Grid
 from marketdata.book import Book, BookLevel
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
-from marketdata.messages import LevelChange, LevelDocument, LevelState
+from marketdata.documents import LevelTotal
+from marketdata.messages import LevelChange, LevelState
 from orders.models import Side
 
 LevelKey = tuple[str, int]  # side, price in ticks
@@ -88,10 +90,10 @@ class BookCopy:
         """
         return self._sides[side].best(count)
 
-    def documents(self, levels: Iterable[BookLevel]) -> list[LevelDocument]:
+    def documents(self, levels: Iterable[BookLevel]) -> list[LevelTotal]:
         """Return levels as documents for clients."""
         return [
-            LevelDocument(self._price(level.price_ticks), self._quantity(level.quantity_lots), level.orders)
+            LevelTotal(self._price(level.price_ticks), self._quantity(level.quantity_lots), level.orders)
             for level in levels
         ]
 

@@ -8,9 +8,11 @@ share is a component: `reference` refers to it, and `exchange_site.schema` adds 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from msgspec import Struct
 
 from base.refusals import OutcomeUnknown, RateLimited, Unavailable
 
@@ -91,6 +93,46 @@ def page(name: str, items: Schema) -> Schema:
 
 def reference(component: str) -> Schema:
     return {"$ref": f"#/components/schemas/{component}"}
+
+
+_documents: set[type[Struct]] = set()
+
+
+def document(described: type[Struct]) -> Schema:
+    """Return a reference to the schema of a struct that is encoded in answers."""
+    _documents.add(described)
+    return reference(described.__name__.removesuffix("Document"))
+
+
+def field_schema(described: Any) -> Schema:
+    """Return the schema of the type of a struct's field."""
+    schema: Schema = _for_openapi(msgspec.json.schema(described))
+    return schema
+
+
+def components() -> dict[str, Schema]:
+    """Return the schemas to which `reference` refers, by name."""
+    _, found = msgspec.json.schema_components(_documents, ref_template="#/components/schemas/{name}")
+    described = {name.removesuffix("Document"): _for_openapi(schema) for name, schema in found.items()}
+    return {"Error": ERROR, **described}
+
+
+def _for_openapi(schema: Any) -> Any:
+    """Return msgspec's schema in the notation of OpenAPI 3.0, in which objects allow no other fields."""
+    if isinstance(schema, list):
+        return [_for_openapi(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"].removesuffix("Document")}
+    if "anyOf" in schema:
+        [given] = [_for_openapi(part) for part in schema["anyOf"] if part != {"type": "null"}]
+        rest = {name: value for name, value in schema.items() if name != "anyOf"}
+        return nullable({**given, **rest})
+    converted = {name: _for_openapi(value) for name, value in schema.items() if name != "title"}
+    if converted.get("type") == "object":
+        converted.setdefault("additionalProperties", False)
+    return converted
 
 
 ERROR = {

@@ -3,8 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from base.documents import Number
 from base.encoding import encode_json
-from base.numbers import Number
 from base.times import time_text
 from instruments.grid import Grid
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
