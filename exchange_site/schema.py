@@ -5,13 +5,24 @@ from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
 
+from base.documents import TimeText
 from streaming.description import describe_stream
-from web.schema import OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, components, errors, record
+from web.schema import (
+    OPERATIONS_TAG,
+    RETRY_AFTER,
+    TEXT,
+    answer,
+    choice,
+    components,
+    errors,
+    field_schema,
+    record,
+)
 
 _HEALTH = record(
     {
         "status": choice(["healthy", "degraded", "unhealthy"]),
-        "timestamp": TIME,
+        "timestamp": field_schema(TimeText),
         "uptime": {"type": "number", "minimum": 0, "description": "seconds since this process started"},
         "checks": record(
             {

@@ -10,7 +10,6 @@ from web.schema import (
     ErrorExample,
     answer,
     describe_errors,
-    document,
     errors,
     page,
 )
@@ -47,7 +46,7 @@ LIST_INSTRUMENTS: dict[str, Any] = {
     "parameters": [RETRY_AFTER],
     "responses": {
         200: answer(
-            page("instruments", document(InstrumentDocument)),
+            page("instruments", InstrumentDocument),
             "by symbol",
             {"instruments": [_INSTRUMENT_EXAMPLE], "next_cursor": None},
         ),

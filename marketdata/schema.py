@@ -106,7 +106,7 @@ LIST_TRADES: dict[str, Any] = {
     "parameters": [_INSTRUMENT, limit(), CURSOR_PARAMETER, RETRY_AFTER],
     "responses": {
         200: answer(
-            page("trades", document(TradeDocument)),
+            page("trades", TradeDocument),
             "newest first",
             {"trades": [_TRADE_EXAMPLE], "next_cursor": None},
         ),
@@ -189,7 +189,7 @@ LIST_CANDLES: dict[str, Any] = {
     ],
     "responses": {
         200: answer(
-            page("candles", document(CandleDocument)),
+            page("candles", CandleDocument),
             "oldest first; intervals without a trade have no candle, unless `fill` asks for them",
             {"candles": [_CANDLE_EXAMPLE], "next_cursor": None},
         ),

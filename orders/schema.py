@@ -4,6 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
+from base.documents import UuidText
 from instruments.schema import INSTRUMENT_HALTED, INSTRUMENT_NOT_FOUND
 from orders.documents import OrderDocument
 from orders.fields import IDEMPOTENCY_KEY_CHARACTERS_MAX, ClientId, StatusName
@@ -14,7 +15,6 @@ from web.schema import (
     ORDERS_TAG,
     RETRY_AFTER,
     TEXT,
-    UUID,
     ErrorExample,
     answer,
     choice,
@@ -38,7 +38,6 @@ describe_errors(
     }
 )
 
-
 _RATE_LIMITED = [
     header("RateLimit-Limit", {"type": "integer"}, "requests allowed in each window", [200, 201, 429]),
     header("RateLimit-Remaining", {"type": "integer"}, "requests left", [200, 201, 429]),
@@ -52,7 +51,7 @@ _RATE_LIMITED = [
 ]
 _ORDER_ID = OpenApiParameter(
     "order_id",
-    UUID,
+    field_schema(UuidText),
     OpenApiParameter.PATH,
     description="order_id in the answer to POST /orders",
     examples=[sent("an unknown order", "01990000-0000-7000-8000-000000000000", 404)],
@@ -200,7 +199,7 @@ LIST_ORDERS: dict[str, Any] = {
     ],
     "responses": {
         200: answer(
-            page("orders", document(OrderDocument)),
+            page("orders", OrderDocument),
             "newest first; a page is only empty if nothing more follows",
             {"orders": [_TRADED_EXAMPLE], "next_cursor": None},
         ),

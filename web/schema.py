@@ -48,16 +48,7 @@ class ViewSchema(AutoSchema):
         return False
 
 
-NUMBER: Schema = {"type": "number", "description": "an exact decimal"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 TEXT: Schema = {"type": "string"}
-UUID: Schema = {"type": "string", "format": "uuid"}
-TIME: Schema = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
-    "example": "2026-01-31T12:00:00.123Z",
-}
 CURSOR: Schema = {"type": "string", "description": "next_cursor of the previous page"}
 
 
@@ -82,13 +73,10 @@ def record(properties: dict[str, Schema]) -> Schema:
     }
 
 
-def array(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def page(name: str, items: Schema) -> Schema:
+def page(name: str, item: type[Struct]) -> Schema:
     """Return the schema of a page: a list called `name`, and the cursor of the next page."""
-    return record({name: array(items), "next_cursor": nullable(CURSOR)})
+    items = {"type": "array", "items": document(item)}
+    return record({name: items, "next_cursor": nullable(CURSOR)})
 
 
 def reference(component: str) -> Schema:
@@ -145,7 +133,7 @@ ERROR = {
                 "message": TEXT,
                 "fields": {
                     "type": "object",
-                    "additionalProperties": array(TEXT),
+                    "additionalProperties": {"type": "array", "items": TEXT},
                     "description": "the errors of each invalid field; only with 400",
                 },
             },
