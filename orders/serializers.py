@@ -5,6 +5,7 @@ state in the instance, and creating an instance costs more than running it.
 """
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
 
@@ -128,36 +129,37 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
             raise TypeError("not a JSON object")
         values: dict[str, Any] = {}
         given = 0
-        for name, field in self._fields:
-            if name not in data and not field.required:
-                values[name] = field.default
+        for name, required, default, allow_null, read in self._readers:
+            if not required and name not in data:
+                values[name] = default
                 continue
             value = data[name]
             given += 1
-            if value is None and field.allow_null:
-                values[name] = None
-            else:
-                values[name] = field.to_internal_value(value)
+            values[name] = None if value is None and allow_null else read(value)
         if given != len(data):
             raise KeyError("an unknown field")
         return cast("dict[str, Any]", self.validate(values))
 
     def described(self) -> Schema:
         """Return the JSON schema of the body."""
-        required = [name for name, field in self._fields if field.required]
+        required = [name for name, field in self.fields.items() if field.required]
         return {
             "type": "object",
             "properties": {
                 name: nullable(field.schema) if field.allow_null and "type" in field.schema else field.schema
-                for name, field in self._fields
+                for name, field in self.fields.items()
             },
             **({"required": required} if required else {}),
             "additionalProperties": False,
         }
 
     @cached_property
-    def _fields(self) -> list[tuple[str, Any]]:
-        return list(self.fields.items())
+    def _readers(self) -> list[tuple[str, bool, Any, bool, Callable[[Any], Any]]]:
+        """What `_read` needs of each field, without DRF's look-ups."""
+        return [
+            (name, field.required, field.default, field.allow_null, field.to_internal_value)
+            for name, field in self.fields.items()
+        ]
 
 
 class PlaceOrderSerializer(StrictSerializer):
