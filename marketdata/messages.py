@@ -12,7 +12,7 @@ import msgspec
 
 from base.documents import Number
 from base.encoding import encode_json
-from marketdata.documents import LevelTotal, TickerDocument, TradeDocument
+from marketdata.documents import LevelTotal, TickerDocument
 from orders.documents import OrderState
 
 
@@ -55,8 +55,16 @@ class OrderBookDelta(msgspec.Struct, tag_field="type", tag="orderbook_delta", kw
     timestamp: str
 
 
-class TradeMessage(TradeDocument, tag_field="type", tag="trade"):
-    """A public trade."""
+class TradeMessage(msgspec.Struct, tag_field="type", tag="trade", kw_only=True):
+    """A public trade, without its parties. `side` is the taker's."""
+
+    instrument: str
+    trade_id: str
+    sequence: int
+    price: Number
+    quantity: Number
+    side: str
+    timestamp: str
 
 
 class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):

@@ -142,12 +142,13 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
     def described(self) -> Schema:
         """Return the JSON schema of the body."""
-        required = [name for name, field in self.fields.items() if field.required]
+        fields: dict[str, Any] = dict(self.fields.items())
+        required = [name for name, field in fields.items() if field.required]
         return {
             "type": "object",
             "properties": {
                 name: nullable(field.schema) if field.allow_null and "type" in field.schema else field.schema
-                for name, field in self.fields.items()
+                for name, field in fields.items()
             },
             **({"required": required} if required else {}),
             "additionalProperties": False,
