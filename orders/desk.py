@@ -23,7 +23,7 @@ from orders import messages
 from orders.documents import OrderDocument, stored_state
 from orders.gateway import GatewayReply, OrderGateway, RefusedByQueue, current_gateway
 from orders.look_ups import DeskReads, desk_reads
-from orders.messages import NOT_OWNER, CancelOrder, PlaceOrder, Reply, ReplyKind
+from orders.messages import NOT_OWNER, CancelCommand, PlaceCommand, Reply, ReplyKind
 from orders.models import RESTING_STATUSES, Order, OrderStatus
 from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
 from orders.refusals import BeyondLimits, IdempotencyKeyReused, OrderNotFound, OrderNotOpen
@@ -63,7 +63,7 @@ class OrderDesk:
             price_ticks, quantity_lots = order.to_grid()
             if instrument.halted:
                 raise InstrumentHalted
-            command = PlaceOrder(
+            command = PlaceCommand(
                 order_id=order_id,
                 reply_to=self._gateway.process_id,
                 client_id=order.client_id,
@@ -260,8 +260,8 @@ class OrderDesk:
 
     def _cancel_command(
         self, order_id: str, symbol: str, client_id: str, *, by_operator: bool = False
-    ) -> CancelOrder:
-        return CancelOrder(
+    ) -> CancelCommand:
+        return CancelCommand(
             request_id=str(uuid_utils.uuid7()),
             reply_to=self._gateway.process_id,
             client_id=client_id,
@@ -270,7 +270,9 @@ class OrderDesk:
             by_operator=by_operator,
         )
 
-    async def _submit_cancel(self, command: CancelOrder, partition: int, bucket: int | None) -> GatewayReply:
+    async def _submit_cancel(
+        self, command: CancelCommand, partition: int, bucket: int | None
+    ) -> GatewayReply:
         """Send a cancel and return its reply.
 
         If no reply arrives, read the result from the database.

@@ -13,7 +13,7 @@ import msgspec
 COMMAND_FIELD = b"c"
 
 
-class PlaceOrder(
+class PlaceCommand(
     msgspec.Struct, tag_field="command", tag="place", array_like=True, frozen=True, kw_only=True
 ):
     """Place an order. `order_id` also identifies the request that waits for the reply."""
@@ -34,7 +34,7 @@ class PlaceOrder(
         return self.order_id
 
 
-class CancelOrder(
+class CancelCommand(
     msgspec.Struct, tag_field="command", tag="cancel", array_like=True, frozen=True, kw_only=True
 ):
     """Cancel a resting order."""
@@ -65,7 +65,7 @@ class InspectBooks(
     reply_to: str
 
 
-Command = PlaceOrder | CancelOrder | ReloadInstruments | InspectBooks
+Command = PlaceCommand | CancelCommand | ReloadInstruments | InspectBooks
 
 
 class ReplyKind(StrEnum):

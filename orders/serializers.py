@@ -21,7 +21,7 @@ from orders.fields import (
     SYMBOL_CHARACTERS_MAX,
     ClientId,
 )
-from orders.models import OrderType, Side
+from orders.models import OrderSide, OrderType
 from web.schema import Schema, choice, field_schema, nullable
 
 _AMOUNT = "an exact decimal as a number or a string, above zero, on the instrument's grid"
@@ -180,7 +180,7 @@ class PlaceOrderSerializer(StrictSerializer):
         "A symbol is required, for example BTC-USD.",
         {"minLength": 1, "maxLength": SYMBOL_CHARACTERS_MAX, "example": "BTC-USD"},
     )
-    side = ChoiceText(list(Side.values))
+    side = ChoiceText(list(OrderSide.values))
     type = ChoiceText(list(OrderType.values))
     price = ExactDecimalField(
         {"description": f"{_AMOUNT}; only for limit orders", "example": 70150.5},

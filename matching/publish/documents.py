@@ -16,7 +16,7 @@ from matching.batch.market_book import MarketBook
 from matching.commit.orders import ChangedOrder
 from matching.commit.statement import CommitResult
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
-from orders.messages import CancelOrder, Reply, ReplyKind
+from orders.messages import CancelCommand, Reply, ReplyKind
 
 TRADES_IN_UPDATE_MAX = 50
 """The most trades of an order that its update to the stream may carry, although the stream leaves
@@ -46,7 +46,7 @@ def replies(batch: Batch, orders: dict[str, bytes], result: CommitResult) -> dic
     return grouped
 
 
-def _cancelled_document(command: CancelOrder, changed: dict[str, ChangedOrder]) -> bytes:
+def _cancelled_document(command: CancelCommand, changed: dict[str, ChangedOrder]) -> bytes:
     """Return an order of an earlier batch as REST shows it.
 
     Returns empty bytes if the order has fills, because only the database knows its trades.
