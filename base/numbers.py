@@ -7,7 +7,9 @@ import functools
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal, Inexact, InvalidOperation, Overflow
 
-import msgspec
+from msgspec import Raw
+
+from base.documents import Number
 
 # A number in a request may have at most this many digits before and after the point. Longer numbers
 # are refused before any arithmetic, so that 1e999999999 costs nothing.
@@ -16,8 +18,6 @@ _PLAIN = re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}(?:\.[0-9]{{1,{DIGITS_MAX}}})?")
 
 # The number of cached texts. Prices near the market and common quantities occur again and again.
 UNITS_REMEMBERED_MAX = 10_000
-
-Number = msgspec.Raw  # a JSON number that is written digit for digit
 
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, Overflow])
 _ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN)
@@ -105,7 +105,7 @@ def percent(part: Decimal, whole: Decimal) -> Decimal:
 
 def json_number(text: str) -> Number:
     """Return a decimal's text as a JSON number, digit for digit."""
-    return Number(text.encode())
+    return Raw(text.encode())
 
 
 @functools.lru_cache(UNITS_REMEMBERED_MAX)

@@ -20,7 +20,7 @@ from statistics import median
 from time import process_time
 
 from benchmarks.report import print_chart, print_heading
-from matching.engine import CancelOrder, OrderBook, OrderType, PlaceOrder, Side
+from matching.engine import CancelOrder, OrderBook, OrderKind, PlaceOrder, Side
 
 Command = PlaceOrder | CancelOrder
 
@@ -57,7 +57,7 @@ def make_flow(*, commands: int, cancel_share: float, seed: str) -> list[Command]
             order_id=f"{seed:.>28}{number:08}",
             client_id=f"client-{random.randrange(CLIENTS)}",
             side=random.choice((Side.BUY, Side.SELL)),
-            order_type=OrderType.MARKET if is_market else OrderType.LIMIT,
+            kind=OrderKind.MARKET if is_market else OrderKind.LIMIT,
             price_ticks=0 if is_market else MIDDLE_TICKS + random.randint(-SPREAD_TICKS, SPREAD_TICKS),
             quantity_lots=random.randint(1, UNITS_MAX) * LOTS_PER_UNIT,
         )
@@ -85,7 +85,7 @@ def fill(book: OrderBook, orders: int) -> None:
                 order_id=f"resting-{number:028}",
                 client_id=f"client-{random.randrange(CLIENTS)}",
                 side=side,
-                order_type=OrderType.LIMIT,
+                kind=OrderKind.LIMIT,
                 price_ticks=MIDDLE_TICKS + distance_ticks,
                 quantity_lots=random.randint(1, UNITS_MAX) * LOTS_PER_UNIT,
             )
@@ -122,11 +122,11 @@ def queue_nanoseconds(*, cancel: bool, run: int) -> float:
     flow: list[Command] = []
     for number in range(QUEUE_ORDERS):
         order_id = f"{number:036}"
-        book.process(PlaceOrder(order_id, "maker", Side.SELL, OrderType.LIMIT, MIDDLE_TICKS, 1))
+        book.process(PlaceOrder(order_id, "maker", Side.SELL, OrderKind.LIMIT, MIDDLE_TICKS, 1))
         if cancel:
             flow.append(CancelOrder(order_id, "maker"))
         else:
-            flow.append(PlaceOrder(f"taker-{number}", "taker", Side.BUY, OrderType.MARKET, 0, 1))
+            flow.append(PlaceOrder(f"taker-{number}", "taker", Side.BUY, OrderKind.MARKET, 0, 1))
     Random(run).shuffle(flow)
     return seconds(book, flow) / QUEUE_ORDERS * 1e9
 

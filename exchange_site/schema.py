@@ -5,16 +5,24 @@ from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
 
-from instruments.schema import INSTRUMENT
-from marketdata.schema import CANDLE, LEVEL, TRADE
-from orders.schema import FILL, ORDER
+from base.documents import TimeText
 from streaming.description import describe_stream
-from web.schema import ERROR, OPERATIONS_TAG, RETRY_AFTER, TEXT, TIME, answer, choice, errors, record
+from web.schema import (
+    OPERATIONS_TAG,
+    RETRY_AFTER,
+    TEXT,
+    answer,
+    choice,
+    components,
+    errors,
+    field_schema,
+    record,
+)
 
 _HEALTH = record(
     {
         "status": choice(["healthy", "degraded", "unhealthy"]),
-        "timestamp": TIME,
+        "timestamp": field_schema(TimeText),
         "uptime": {"type": "number", "minimum": 0, "description": "seconds since this process started"},
         "checks": record(
             {
@@ -64,16 +72,6 @@ LIVE: dict[str, Any] = {
     },
 }
 
-_COMPONENTS = {
-    "Candle": CANDLE,
-    "Error": ERROR,
-    "Fill": FILL,
-    "Instrument": INSTRUMENT,
-    "Level": LEVEL,
-    "Order": ORDER,
-    "Trade": TRADE,
-}
-
 
 class OneDocument(SchemaGenerator):
     """Makes the document once, because it takes a second.
@@ -99,6 +97,6 @@ def finish_document(result: dict[str, Any], **context: Any) -> dict[str, Any]:
     """
     result["paths"] = {path.rstrip("/"): operations for path, operations in result["paths"].items()}
     result["paths"]["/orders"]["post"]["requestBody"]["required"] = True
-    result["components"]["schemas"] = _COMPONENTS
+    result["components"]["schemas"] = components()
     result["info"]["description"] += "\n" + describe_stream()
     return result

@@ -8,9 +8,9 @@ with at most 12 decimals.
 from dataclasses import dataclass
 from decimal import Decimal
 
+from base.documents import Number
 from base.numbers import (
     EXACT,
-    Number,
     decimal_text,
     json_number,
     ratio_text,

@@ -2,22 +2,16 @@
 
 from typing import Any
 
-from instruments.models import Instrument
+from instruments.documents import InstrumentDocument
 from instruments.refusals import InstrumentHalted
 from web.schema import (
     MARKET_TAG,
-    NUMBER,
     RETRY_AFTER,
-    TEXT,
     ErrorExample,
     answer,
-    choice,
     describe_errors,
     errors,
-    nullable,
     page,
-    record,
-    reference,
 )
 
 INSTRUMENT_NOT_FOUND = "instrument_not_found"
@@ -29,28 +23,6 @@ describe_errors(
             404, "No instrument has this symbol: 'NO-USD'. GET /instruments lists them."
         ),
         INSTRUMENT_HALTED: ErrorExample(409, InstrumentHalted.default_message),
-    }
-)
-
-INSTRUMENT = record(
-    {
-        "symbol": TEXT,
-        "tick_size": NUMBER,
-        "lot_size": NUMBER,
-        "min_quantity": NUMBER,
-        "max_quantity": NUMBER,
-        "min_price": NUMBER,
-        "max_price": NUMBER,
-        "min_notional": {
-            **nullable(NUMBER),
-            "description": "the minimum price * quantity of a limit order, or null for no minimum",
-        },
-        "open_orders_max": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "the maximum number of resting orders of one client",
-        },
-        "status": choice(Instrument.Status.values),
     }
 )
 
@@ -74,7 +46,7 @@ LIST_INSTRUMENTS: dict[str, Any] = {
     "parameters": [RETRY_AFTER],
     "responses": {
         200: answer(
-            page("instruments", reference("Instrument")),
+            page("instruments", InstrumentDocument),
             "by symbol",
             {"instruments": [_INSTRUMENT_EXAMPLE], "next_cursor": None},
         ),

@@ -20,7 +20,7 @@ from base.database import read_database
 from base.loops import per_event_loop
 from base.redis import connect_redis
 from instruments.directory import TradedInstrument
-from orders.models import RESTING_STATUSES, Side
+from orders.models import RESTING_STATUSES, OrderSide
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def read_book_from_database(instrument: TradedInstrument, levels: int | None = N
         for sequence, side, price, quantity, orders in cursor.fetchall():  # noqa: B007 - the same in each row
             if side is not None:
                 level = BookLevel(grid.price.steps(price), grid.quantity.steps(quantity), orders)
-                (bids if side == Side.BUY else asks).append(level)
+                (bids if side == OrderSide.BUY else asks).append(level)
     bids.sort(reverse=True)
     asks.sort()
     return Book(sequence, bids[:levels], asks[:levels])

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from base.numbers import Number, json_decimal, json_number
+from base.documents import Number
+from base.numbers import json_decimal, json_number
 from base.times import time_text
 from marketdata.documents import CandleDocument
+from marketdata.messages import Minute
 from marketdata.models import Candle
 
 CANDLE_INTERVALS = {
@@ -172,3 +174,17 @@ def _next_start(moment: datetime, interval: timedelta) -> datetime:
         return moment - over + interval
     except OverflowError:
         return moment
+
+
+def candle_of(minute: Minute, start: datetime, *, closed: bool) -> CandleDocument:
+    """Return the candle that starts at `start`. `minute` holds the sum of its minutes."""
+    return CandleDocument(
+        time_text(start),
+        json_decimal(minute.open),
+        json_decimal(minute.high),
+        json_decimal(minute.low),
+        json_decimal(minute.close),
+        json_decimal(minute.volume),
+        minute.trade_count,
+        closed,
+    )

@@ -1,47 +1,110 @@
 """Documents of market data that REST and the stream share."""
 
-from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from base.documents import Count, Number, TimeText, UuidText, described
 from base.numbers import (
     EXACT,
-    Number,
     average_text,
     json_decimal,
     json_number,
     json_optional_decimal,
     percent,
 )
-from base.times import time_text
-from marketdata.messages import Minute
+from orders.fields import TakerSide
 
 
 class TradeDocument(msgspec.Struct, kw_only=True):
-    """A public trade, without its parties. `side` is the taker's."""
+    """A public trade, without its parties."""
 
-    trade_id: str
+    trade_id: UuidText
     instrument: str
-    sequence: int
+    sequence: Count
     price: Number
     quantity: Number
-    side: str
-    timestamp: str
+    side: TakerSide
+    timestamp: TimeText
 
 
 class CandleDocument(msgspec.Struct):
-    """A candle. `time` is the start of its interval. It is `closed` once the interval is over."""
+    """A candle. `time` is the start of its interval."""
 
-    time: str
+    time: TimeText
     open: Number
     high: Number
     low: Number
     close: Number
     volume: Number
-    trade_count: int
-    closed: bool
+    trade_count: Count
+    closed: Annotated[bool, described(description="whether the interval is over")]
+
+
+class LevelTotal(msgspec.Struct):
+    """The orders at one price."""
+
+    price: Number
+    quantity: Number
+    orders: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class LevelDocument(LevelTotal):
+    """The orders at one price in an answer about the book."""
+
+    cumulative: Annotated[
+        Number, described(description="the quantity of all levels up to this one", type="number")
+    ]
+
+
+class OrderBookDocument(msgspec.Struct):
+    """Both sides of a book at one sequence, best price first."""
+
+    instrument: str
+    sequence: Count
+    bids: list[LevelDocument]
+    asks: list[LevelDocument]
+    timestamp: TimeText
+
+
+class StatisticsDocument(msgspec.Struct, kw_only=True):
+    """Trading over a window. Prices are null if there was no trade."""
+
+    instrument: str
+    window: str
+    trade_count: Count
+    volume: Number
+    notional: Number
+    vwap: Number | None
+    open: Number | None
+    high: Number | None
+    low: Number | None
+    last: Number | None
+    change: Number | None
+    change_percent: Number | None
+
+
+class TickerDocument(msgspec.Struct, kw_only=True):
+    """The best prices, the last price ever, and the trading of the last 24 hours."""
+
+    instrument: str
+    sequence: Count
+    bid: Number | None
+    bid_quantity: Number | None
+    ask: Number | None
+    ask_quantity: Number | None
+    trade_count: Count
+    volume: Number
+    notional: Number
+    vwap: Number | None
+    open: Number | None
+    high: Number | None
+    low: Number | None
+    last: Number | None
+    change: Number | None
+    change_percent: Number | None
+    timestamp: TimeText
 
 
 class Statistics(NamedTuple):
@@ -78,17 +141,3 @@ def statistics_fields(numbers: Statistics) -> dict[str, Any]:
         "change": json_optional_decimal(change),
         "change_percent": json_optional_decimal(change_percent),
     }
-
-
-def candle_of(minute: Minute, start: datetime, *, closed: bool) -> CandleDocument:
-    """Return the candle that starts at `start`. `minute` holds the sum of its minutes."""
-    return CandleDocument(
-        time_text(start),
-        json_decimal(minute.open),
-        json_decimal(minute.high),
-        json_decimal(minute.low),
-        json_decimal(minute.close),
-        json_decimal(minute.volume),
-        minute.trade_count,
-        closed,
-    )

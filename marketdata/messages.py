@@ -10,17 +10,10 @@ from decimal import Decimal
 
 import msgspec
 
+from base.documents import Number
 from base.encoding import encode_json
-from base.numbers import Number
+from marketdata.documents import LevelTotal, TickerDocument
 from orders.documents import OrderState
-
-
-class LevelDocument(msgspec.Struct):
-    """The orders at one price."""
-
-    price: Number
-    quantity: Number
-    orders: int
 
 
 class LevelChange(msgspec.Struct):
@@ -38,8 +31,8 @@ class LevelChange(msgspec.Struct):
 class OrderBookSnapshot(msgspec.Struct, tag_field="type", tag="orderbook_snapshot", kw_only=True):
     instrument: str
     sequence: int
-    bids: list[LevelDocument]
-    asks: list[LevelDocument]
+    bids: list[LevelTotal]
+    asks: list[LevelTotal]
     checksum: int
     timestamp: str
 
@@ -80,26 +73,8 @@ class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):
     instrument: str
 
 
-class Ticker(msgspec.Struct, tag_field="type", tag="ticker", kw_only=True):
-    """The best prices, the last price ever, and the trading of the last 24 hours."""
-
-    instrument: str
-    sequence: int
-    bid: Number | None
-    bid_quantity: Number | None
-    ask: Number | None
-    ask_quantity: Number | None
-    last: Number | None
-    open: Number | None
-    high: Number | None
-    low: Number | None
-    change: Number | None
-    change_percent: Number | None
-    volume: Number
-    notional: Number
-    vwap: Number | None
-    trade_count: int
-    timestamp: str
+class Ticker(TickerDocument, tag_field="type", tag="ticker"):
+    """A market at a glance."""
 
 
 class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True):

@@ -7,99 +7,27 @@ from django.conf import settings
 from instruments.directory import DEFAULT_SYMBOL
 from instruments.schema import INSTRUMENT_NOT_FOUND
 from marketdata.candles import CANDLE_INTERVALS
+from marketdata.documents import (
+    CandleDocument,
+    OrderBookDocument,
+    StatisticsDocument,
+    TickerDocument,
+    TradeDocument,
+)
 from marketdata.selectors import WINDOW_PATTERN
-from orders.models import Side
 from web.schema import (
-    COUNT,
     CURSOR_PARAMETER,
     MARKET_TAG,
-    NUMBER,
     RETRY_AFTER,
-    TEXT,
-    TIME,
-    UUID,
     answer,
-    array,
     choice,
+    document,
     errors,
     instrument,
     limit,
-    nullable,
     page,
     query,
-    record,
-    reference,
     sent,
-)
-
-LEVEL = record(
-    {
-        "price": NUMBER,
-        "quantity": NUMBER,
-        "orders": {"type": "integer", "minimum": 1},
-        "cumulative": {**NUMBER, "description": "the quantity of all levels up to this one"},
-    }
-)
-
-_BOOK = record(
-    {
-        "instrument": TEXT,
-        "sequence": COUNT,
-        "bids": array(reference("Level")),
-        "asks": array(reference("Level")),
-        "timestamp": TIME,
-    }
-)
-
-TRADE = record(
-    {
-        "trade_id": UUID,
-        "instrument": TEXT,
-        "sequence": COUNT,
-        "price": NUMBER,
-        "quantity": NUMBER,
-        "side": {**choice(Side.values), "description": "the taker's side"},
-        "timestamp": TIME,
-    }
-)
-
-_TRADING = {
-    "trade_count": COUNT,
-    "volume": NUMBER,
-    "notional": NUMBER,
-    "vwap": nullable(NUMBER),
-    "open": nullable(NUMBER),
-    "high": nullable(NUMBER),
-    "low": nullable(NUMBER),
-    "last": nullable(NUMBER),
-    "change": nullable(NUMBER),
-    "change_percent": nullable(NUMBER),
-}
-_STATISTICS = record({"instrument": TEXT, "window": TEXT, **_TRADING})
-_TICKER = record(
-    {
-        "instrument": TEXT,
-        "sequence": COUNT,
-        "bid": nullable(NUMBER),
-        "bid_quantity": nullable(NUMBER),
-        "ask": nullable(NUMBER),
-        "ask_quantity": nullable(NUMBER),
-        **_TRADING,
-        "timestamp": TIME,
-    }
-)
-
-CANDLE = record(
-    {
-        "time": TIME,
-        "open": NUMBER,
-        "high": NUMBER,
-        "low": NUMBER,
-        "close": NUMBER,
-        "volume": NUMBER,
-        "trade_count": COUNT,
-        "closed": {"type": "boolean", "description": "whether the interval is over"},
-    }
 )
 
 _LEVELS = {
@@ -158,7 +86,7 @@ ORDER_BOOK: dict[str, Any] = {
     ],
     "responses": {
         200: answer(
-            _BOOK,
+            document(OrderBookDocument),
             "both sides at one sequence, best price first",
             {
                 "instrument": "BTC-USD",
@@ -178,7 +106,7 @@ LIST_TRADES: dict[str, Any] = {
     "parameters": [_INSTRUMENT, limit(), CURSOR_PARAMETER, RETRY_AFTER],
     "responses": {
         200: answer(
-            page("trades", reference("Trade")),
+            page("trades", TradeDocument),
             "newest first",
             {"trades": [_TRADE_EXAMPLE], "next_cursor": None},
         ),
@@ -202,7 +130,7 @@ TRADE_STATISTICS: dict[str, Any] = {
     ],
     "responses": {
         200: answer(
-            _STATISTICS,
+            document(StatisticsDocument),
             "prices are null if there was no trade",
             {"instrument": "BTC-USD", "window": "24h", **_TRADING_EXAMPLE},
         ),
@@ -216,7 +144,7 @@ TICKER: dict[str, Any] = {
     "parameters": [_INSTRUMENT, RETRY_AFTER],
     "responses": {
         200: answer(
-            _TICKER,
+            document(TickerDocument),
             "the market now; bid and ask are null if that side is empty, the last price before the first trade",
             {
                 "instrument": "BTC-USD",
@@ -261,7 +189,7 @@ LIST_CANDLES: dict[str, Any] = {
     ],
     "responses": {
         200: answer(
-            page("candles", reference("Candle")),
+            page("candles", CandleDocument),
             "oldest first; intervals without a trade have no candle, unless `fill` asks for them",
             {"candles": [_CANDLE_EXAMPLE], "next_cursor": None},
         ),

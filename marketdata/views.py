@@ -2,21 +2,28 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from rest_framework.request import Request
 
 from base.database import read_database
-from base.numbers import json_number, json_optional_decimal
+from base.numbers import json_optional_decimal
 from base.refusals import InvalidRequest
-from base.times import now_text, parse_time, time_text
+from base.times import now_text, parse_time
 from instruments.directory import DEFAULT_SYMBOL, TradedInstrument, directory
 from instruments.grid import Grid
 from marketdata import schema
 from marketdata.book import BookLevel, read_book
 from marketdata.candles import CANDLE_INTERVALS, CandleSpan, list_candles, list_candles_filled
-from marketdata.documents import statistics_fields
+from marketdata.documents import (
+    LevelDocument,
+    OrderBookDocument,
+    StatisticsDocument,
+    TickerDocument,
+    statistics_fields,
+)
 from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, list_trades, read_ticker, trade_statistics
 from web.content import JSONResponse
 from web.pagination import CursorQuery, invalid_cursor, read_limit
@@ -40,15 +47,14 @@ class OrderBookViewSet(AsyncViewSet):
             maximum=settings.BOOK_LEVELS_MAX,
         )
         book = await read_book(instrument, levels)
-        return JSONResponse(
-            {
-                "instrument": instrument.symbol,
-                "sequence": book.sequence,
-                "bids": _level_documents(book.bids, instrument.grid),
-                "asks": _level_documents(book.asks, instrument.grid),
-                "timestamp": time_text(datetime.now(UTC)),
-            }
+        document = OrderBookDocument(
+            instrument.symbol,
+            book.sequence,
+            _level_documents(book.bids, instrument.grid),
+            _level_documents(book.asks, instrument.grid),
+            now_text(),
         )
+        return JSONResponse(document)
 
 
 class TradeViewSet(AsyncViewSet):
@@ -87,7 +93,8 @@ class TradeViewSet(AsyncViewSet):
         text = request.query_params.get("window", "24h")
         window = _read_window(text)
         numbers = await read_database(trade_statistics, instrument_id=instrument.instrument_id, window=window)
-        return JSONResponse({"instrument": instrument.symbol, "window": text, **statistics_fields(numbers)})
+        document = StatisticsDocument(instrument=instrument.symbol, window=text, **statistics_fields(numbers))
+        return JSONResponse(document)
 
 
 class TickerViewSet(AsyncViewSet):
@@ -99,17 +106,15 @@ class TickerViewSet(AsyncViewSet):
         instrument = await _read_instrument(request.query_params)
         book = await read_book(instrument, 1)
         day = await read_database(read_ticker, instrument_id=instrument.instrument_id)
-        return JSONResponse(
-            {
-                "instrument": instrument.symbol,
-                "sequence": book.sequence,
-                **_best_price_fields("bid", book.bids, instrument.grid),
-                **_best_price_fields("ask", book.asks, instrument.grid),
-                **statistics_fields(day.statistics),
-                "last": json_optional_decimal(day.last),
-                "timestamp": now_text(),
-            }
+        document = TickerDocument(
+            instrument=instrument.symbol,
+            sequence=book.sequence,
+            **_best_price_fields("bid", book.bids, instrument.grid),
+            **_best_price_fields("ask", book.asks, instrument.grid),
+            **statistics_fields(day.statistics) | {"last": json_optional_decimal(day.last)},
+            timestamp=now_text(),
         )
+        return JSONResponse(document)
 
 
 class CandleViewSet(AsyncViewSet):
@@ -144,29 +149,28 @@ async def _read_instrument(query: Mapping[str, str]) -> TradedInstrument:
     return await directory.get(query.get("instrument", DEFAULT_SYMBOL))
 
 
-def _level_documents(levels: list[BookLevel], grid: Grid) -> list[dict[str, object]]:
-    """Return the levels as JSON. `cumulative` is the quantity of all levels up to that one."""
-    documents: list[dict[str, object]] = []
+def _level_documents(levels: list[BookLevel], grid: Grid) -> list[LevelDocument]:
+    documents: list[LevelDocument] = []
     cumulative = 0
     for level in levels:
         cumulative += level.quantity_lots
         documents.append(
-            {
-                "price": json_number(grid.price.text(level.price_ticks)),
-                "quantity": json_number(grid.quantity.text(level.quantity_lots)),
-                "orders": level.orders,
-                "cumulative": json_number(grid.quantity.text(cumulative)),
-            }
+            LevelDocument(
+                price=grid.price.number(level.price_ticks),
+                quantity=grid.quantity.number(level.quantity_lots),
+                orders=level.orders,
+                cumulative=grid.quantity.number(cumulative),
+            )
         )
     return documents
 
 
-def _best_price_fields(name: str, levels: list[BookLevel], grid: Grid) -> dict[str, object]:
+def _best_price_fields(name: str, levels: list[BookLevel], grid: Grid) -> dict[str, Any]:
     if not levels:
         return {name: None, f"{name}_quantity": None}
     return {
-        name: json_number(grid.price.text(levels[0].price_ticks)),
-        f"{name}_quantity": json_number(grid.quantity.text(levels[0].quantity_lots)),
+        name: grid.price.number(levels[0].price_ticks),
+        f"{name}_quantity": grid.quantity.number(levels[0].quantity_lots),
     }
 
 

@@ -13,8 +13,7 @@ from instruments.directory import load_instruments
 from marketdata.models import BookSequence
 from matching.batch.market_book import MarketBook
 from matching.engine import OrderBook, Side
-from orders.models import RESTING_STATUSES, Order
-from orders.models import Side as OrderSide
+from orders.models import RESTING_STATUSES, Order, OrderSide
 
 ROWS_PER_CHUNK = 10_000
 

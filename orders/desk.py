@@ -8,7 +8,6 @@ slow down other clients.
 
 import asyncio
 import contextlib
-from decimal import Decimal
 from uuid import UUID
 
 import msgspec
@@ -18,18 +17,18 @@ from django.conf import settings
 from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
-from instruments.directory import InstrumentDirectory, TradedInstrument, directory
+from instruments.directory import InstrumentDirectory, directory
 from instruments.refusals import InstrumentHalted
 from orders import messages
 from orders.documents import OrderDocument, stored_state
 from orders.gateway import GatewayReply, OrderGateway, RefusedByQueue, current_gateway
 from orders.look_ups import DeskReads, desk_reads
-from orders.messages import NOT_OWNER, CancelOrder, PlaceOrder, Reply, ReplyKind
+from orders.messages import NOT_OWNER, CancelCommand, PlaceCommand, Reply, ReplyKind
 from orders.models import RESTING_STATUSES, Order, OrderStatus
 from orders.order_ids import bucket_of, client_bucket, hint_of, new_order_id
 from orders.refusals import BeyondLimits, IdempotencyKeyReused, OrderNotFound, OrderNotOpen
+from orders.requests import OrderRequest
 from orders.selectors import find_order, find_order_row, find_order_rows_by_key
-from orders.serializers import to_grid
 
 # A cancel may need several replies and look-ups. Together they may take as long as one reply and
 # one look-up, like an order.
@@ -42,18 +41,6 @@ class OrderResult(msgspec.Struct, frozen=True):
     body: bytes
     replayed: bool
     allowance: Allowance | None
-
-
-class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A validated request to place an order."""
-
-    client_id: str
-    instrument: TradedInstrument
-    side: str
-    type: str
-    price: Decimal | None
-    quantity: Decimal
-    idempotency_key: str | None
 
 
 class OrderDesk:
@@ -73,19 +60,20 @@ class OrderDesk:
         instrument = order.instrument
         order_id = new_order_id(instrument_id=instrument.instrument_id, client_id=order.client_id)
         try:
-            price_ticks, quantity_lots = to_grid(instrument, price=order.price, quantity=order.quantity)
+            price_ticks, quantity_lots = order.to_grid()
             if instrument.halted:
                 raise InstrumentHalted
-            command = PlaceOrder(
+            command = PlaceCommand(
                 order_id=order_id,
                 reply_to=self._gateway.process_id,
                 client_id=order.client_id,
                 instrument=instrument.symbol,
                 side=order.side,
-                type=order.type,
-                price_ticks=price_ticks or 0,
+                order_type=order.order_type,
+                price_ticks=price_ticks,
                 quantity_lots=quantity_lots,
                 idempotency_key=order.idempotency_key,
+                terms=None if order.idempotency_key is None else order.terms,
             )
             answer = await self._gateway.submit(
                 command, partition=instrument.partition, client_id=order.client_id
@@ -258,9 +246,7 @@ class OrderDesk:
 
         Raises IdempotencyKeyReused, Unavailable.
         """
-        stored = (earlier.instrument.symbol, earlier.side, earlier.type, earlier.price, earlier.quantity)
-        wanted = (order.instrument.symbol, order.side, order.type, order.price, order.quantity)
-        if stored != wanted:
+        if earlier.terms != order.terms:
             raise IdempotencyKeyReused(allowance=allowance)
         document = _without_fills(earlier)
         if document is None:
@@ -274,8 +260,8 @@ class OrderDesk:
 
     def _cancel_command(
         self, order_id: str, symbol: str, client_id: str, *, by_operator: bool = False
-    ) -> CancelOrder:
-        return CancelOrder(
+    ) -> CancelCommand:
+        return CancelCommand(
             request_id=str(uuid_utils.uuid7()),
             reply_to=self._gateway.process_id,
             client_id=client_id,
@@ -284,7 +270,9 @@ class OrderDesk:
             by_operator=by_operator,
         )
 
-    async def _submit_cancel(self, command: CancelOrder, partition: int, bucket: int | None) -> GatewayReply:
+    async def _submit_cancel(
+        self, command: CancelCommand, partition: int, bucket: int | None
+    ) -> GatewayReply:
         """Send a cancel and return its reply.
 
         If no reply arrives, read the result from the database.

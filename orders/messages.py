@@ -13,7 +13,7 @@ import msgspec
 COMMAND_FIELD = b"c"
 
 
-class PlaceOrder(
+class PlaceCommand(
     msgspec.Struct, tag_field="command", tag="place", array_like=True, frozen=True, kw_only=True
 ):
     """Place an order. `order_id` also identifies the request that waits for the reply."""
@@ -23,17 +23,18 @@ class PlaceOrder(
     client_id: str
     instrument: str
     side: str
-    type: str
+    order_type: str
     price_ticks: int  # 0 for a market order
     quantity_lots: int
     idempotency_key: str | None = None
+    terms: int | None = None  # of an order with a key: see OrderRequest.terms
 
     @property
     def request_id(self) -> str:
         return self.order_id
 
 
-class CancelOrder(
+class CancelCommand(
     msgspec.Struct, tag_field="command", tag="cancel", array_like=True, frozen=True, kw_only=True
 ):
     """Cancel a resting order."""
@@ -64,7 +65,7 @@ class InspectBooks(
     reply_to: str
 
 
-Command = PlaceOrder | CancelOrder | ReloadInstruments | InspectBooks
+Command = PlaceCommand | CancelCommand | ReloadInstruments | InspectBooks
 
 
 class ReplyKind(StrEnum):

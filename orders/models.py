@@ -14,7 +14,7 @@ from instruments.grid import DECIMALS_MAX
 from instruments.models import ExactField, Instrument
 
 
-class Side(models.TextChoices):
+class OrderSide(models.TextChoices):
     BUY = "buy"
     SELL = "sell"
 
@@ -55,7 +55,7 @@ class Order(models.Model):
     instrument = models.ForeignKey(
         Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="orders"
     )
-    side = models.CharField(max_length=4, choices=Side.choices)
+    side = models.CharField(max_length=4, choices=OrderSide.choices)
     type = models.CharField(max_length=6, choices=OrderType.choices)
     price = ExactField(null=True)
     quantity = ExactField()
@@ -75,6 +75,9 @@ class Order(models.Model):
     sequence = models.BigIntegerField(help_text="the book's sequence at the order's last change")
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    terms = models.BigIntegerField(
+        null=True, help_text="of an order with a key: the hash of its first request, see OrderRequest.terms"
+    )
 
     class Meta:
         ordering = ["-order_id"]
@@ -146,7 +149,7 @@ class Trade(models.Model):
     )
     price = ExactField()
     quantity = ExactField()
-    taker_side = models.CharField(max_length=4, choices=Side.choices)
+    taker_side = models.CharField(max_length=4, choices=OrderSide.choices)
     maker_order = models.ForeignKey(
         Order, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="maker_trades"
     )

@@ -4,32 +4,28 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
 
+from base.documents import UuidText
 from instruments.schema import INSTRUMENT_HALTED, INSTRUMENT_NOT_FOUND
-from orders.models import OrderStatus, OrderType, Reason, Side
+from orders.documents import OrderDocument
+from orders.fields import IDEMPOTENCY_KEY_CHARACTERS_MAX, ClientId, StatusName
 from orders.refusals import IdempotencyKeyReused, OrderNotFound, OrderNotOpen
-from orders.serializers import CLIENT_ID_PATTERN, IDEMPOTENCY_KEY_CHARACTERS_MAX
+from orders.serializers import CancelOrderSerializer, PlaceOrderSerializer
 from web.schema import (
     CURSOR_PARAMETER,
-    NUMBER,
     ORDERS_TAG,
     RETRY_AFTER,
     TEXT,
-    TIME,
-    UUID,
     ErrorExample,
-    Schema,
     answer,
-    array,
     choice,
     describe_errors,
+    document,
     errors,
+    field_schema,
     header,
     limit,
-    nullable,
     page,
     query,
-    record,
-    reference,
     sent,
     symbols,
 )
@@ -41,77 +37,6 @@ describe_errors(
         "idempotency_key_reused": ErrorExample(422, IdempotencyKeyReused.default_message),
     }
 )
-
-_CLIENT_ID = {"type": "string", "pattern": f"^{CLIENT_ID_PATTERN.pattern}$", "example": "client-A"}
-_IDEMPOTENCY_KEY = {
-    "type": "string",
-    "minLength": 1,
-    "maxLength": IDEMPOTENCY_KEY_CHARACTERS_MAX,
-    "pattern": r"^[^\x00-\x1f\x7f]+$",
-}
-_AMOUNTS: list[Schema] = [
-    {"type": "number", "minimum": 0, "exclusiveMinimum": True},
-    {"type": "string", "pattern": r"^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?$"},
-]
-_AMOUNT_MEANING = "an exact decimal as a number or a string, above zero, on the instrument's grid"
-
-FILL = record(
-    {
-        "trade_id": UUID,
-        "price": NUMBER,
-        "quantity": NUMBER,
-        "side": {**choice(Side.values), "description": "the taker's side"},
-        "liquidity": {**choice(["maker", "taker"]), "description": "this order's role in the trade"},
-        "timestamp": TIME,
-    }
-)
-
-ORDER = record(
-    {
-        "order_id": UUID,
-        "client_id": _CLIENT_ID,
-        "instrument": TEXT,
-        "side": choice(Side.values),
-        "type": choice(OrderType.values),
-        "price": nullable(NUMBER),
-        "quantity": NUMBER,
-        "filled_quantity": NUMBER,
-        "remaining_quantity": NUMBER,
-        "average_price": nullable(NUMBER),
-        "status": choice(OrderStatus.values),
-        "reason": nullable(choice(Reason.values)),
-        "idempotency_key": nullable(TEXT),
-        "created_at": TIME,
-        "updated_at": TIME,
-        "trades": array(reference("Fill")),
-    }
-)
-
-_PLACE_ORDER_BODY = {
-    "type": "object",
-    "properties": {
-        "idempotency_key": nullable(_IDEMPOTENCY_KEY),
-        "client_id": _CLIENT_ID,
-        "instrument": {"type": "string", "minLength": 1, "maxLength": 64, "example": "BTC-USD"},
-        "side": choice(Side.values),
-        "type": choice(OrderType.values),
-        "price": {
-            "oneOf": [nullable(_AMOUNTS[0]), _AMOUNTS[1]],
-            "description": f"{_AMOUNT_MEANING}; only for limit orders",
-            "example": 70150.5,
-        },
-        "quantity": {"oneOf": _AMOUNTS, "description": _AMOUNT_MEANING, "example": 0.1},
-    },
-    "required": ["client_id", "instrument", "side", "type", "quantity"],
-    "additionalProperties": False,
-}
-_CANCEL_ORDER_BODY = {
-    "type": "object",
-    "properties": {
-        "client_id": {**_CLIENT_ID, "description": "if given, the order must belong to this client"}
-    },
-    "additionalProperties": False,
-}
 
 _RATE_LIMITED = [
     header("RateLimit-Limit", {"type": "integer"}, "requests allowed in each window", [200, 201, 429]),
@@ -126,7 +51,7 @@ _RATE_LIMITED = [
 ]
 _ORDER_ID = OpenApiParameter(
     "order_id",
-    UUID,
+    field_schema(UuidText),
     OpenApiParameter.PATH,
     description="order_id in the answer to POST /orders",
     examples=[sent("an unknown order", "01990000-0000-7000-8000-000000000000", 404)],
@@ -199,7 +124,7 @@ PLACE_ORDER: dict[str, Any] = {
         header("Idempotency-Replayed", choice(["true"]), "the order was placed by an earlier request", [200]),
         *_RATE_LIMITED,
     ],
-    "request": {"application/json": _PLACE_ORDER_BODY},
+    "request": {"application/json": PlaceOrderSerializer().described()},
     "examples": [
         sent("limit", _LIMIT_ORDER, 201, "a limit order"),
         sent("market", _MARKET_ORDER, 201, "a market order"),
@@ -213,9 +138,9 @@ PLACE_ORDER: dict[str, Any] = {
         sent("unknown instrument", {**_LIMIT_ORDER, "instrument": "NO-USD"}, 400, "an unknown instrument"),
     ],
     "responses": {
-        201: answer(reference("Order"), "the order after matching", _ORDER_EXAMPLE),
+        201: answer(document(OrderDocument), "the order after matching", _ORDER_EXAMPLE),
         200: answer(
-            reference("Order"),
+            document(OrderDocument),
             "an order that was placed earlier with the same key, in its current state",
             _TRADED_EXAMPLE,
         ),
@@ -230,14 +155,14 @@ CANCEL_ORDER: dict[str, Any] = {
     "summary": "Cancel an order",
     "tags": [ORDERS_TAG],
     "parameters": [_ORDER_ID, *_RATE_LIMITED],
-    "request": {"application/json": _CANCEL_ORDER_BODY},
+    "request": {"application/json": CancelOrderSerializer().described()},
     "examples": [
         sent("owner", {"client_id": "client-A"}, 200, "only if the order belongs to this client"),
         sent("anybody", {}, 200, "any client's order"),
         sent("bad owner", {"client_id": "client A"}, 400, "not a client id"),
     ],
     "responses": {
-        200: answer(reference("Order"), "the cancelled order", _CANCELLED_EXAMPLE),
+        200: answer(document(OrderDocument), "the cancelled order", _CANCELLED_EXAMPLE),
         **errors(
             *("not_json", "forbidden", "order_not_found", "order_not_open", "unsupported_media_type"),
             *("rate_limited", "outcome_unknown"),
@@ -250,7 +175,7 @@ RETRIEVE_ORDER: dict[str, Any] = {
     "tags": [ORDERS_TAG],
     "parameters": [_ORDER_ID, RETRY_AFTER],
     "responses": {
-        200: answer(reference("Order"), "the order", _TRADED_EXAMPLE),
+        200: answer(document(OrderDocument), "the order", _TRADED_EXAMPLE),
         **errors("no_parameters", "order_not_found"),
     },
 }
@@ -260,12 +185,12 @@ LIST_ORDERS: dict[str, Any] = {
     "tags": [ORDERS_TAG],
     "parameters": [
         query(
-            *("client_id", _CLIENT_ID, "only orders of this client"),
+            *("client_id", field_schema(ClientId), "only orders of this client"),
             *(sent("client-A", "client-A", 200), sent("bad", "client A", 400)),
         ),
         query("instrument", TEXT, "only orders in this instrument", *symbols("BTC-USD")),
         query(
-            *("status", choice(OrderStatus.values), "only orders with this status"),
+            *("status", field_schema(StatusName), "only orders with this status"),
             *(sent("open", "open", 200), sent("unknown", "done", 400)),
         ),
         limit(),
@@ -274,7 +199,7 @@ LIST_ORDERS: dict[str, Any] = {
     ],
     "responses": {
         200: answer(
-            page("orders", reference("Order")),
+            page("orders", OrderDocument),
             "newest first; a page is only empty if nothing more follows",
             {"orders": [_TRADED_EXAMPLE], "next_cursor": None},
         ),

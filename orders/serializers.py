@@ -5,6 +5,7 @@ state in the instance, and creating an instance costs more than running it.
 """
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, cast
 
@@ -12,29 +13,35 @@ from django.utils.functional import cached_property
 from rest_framework import serializers
 from rest_framework.fields import empty
 
-from base.numbers import EXACT, decimal_text, parse_decimal
-from base.refusals import InvalidRequest
-from instruments.directory import TradedInstrument
-from instruments.grid import OffGrid
-from orders.models import OrderType, Side
-from orders.refusals import BeyondLimits
+from base.numbers import decimal_text, parse_decimal
+from orders.fields import (
+    CLIENT_ID_PATTERN,
+    CLIENT_ID_RULE,
+    IDEMPOTENCY_KEY_CHARACTERS_MAX,
+    SYMBOL_CHARACTERS_MAX,
+    ClientId,
+)
+from orders.models import OrderSide, OrderType
+from web.schema import Schema, choice, field_schema, nullable
 
-CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-CLIENT_ID_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : - are required."
-IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+_AMOUNT = "an exact decimal as a number or a string, above zero, on the instrument's grid"
 
 
 class InputField(serializers.Field):  # type: ignore[type-arg]
-    """A field of a body, with the exchange's own error messages."""
+    """A field of a body, with the exchange's own error messages and its JSON schema."""
 
     default_error_messages = {"required": "Is required.", "null": "Must not be null."}
+
+    def __init__(self, schema: Schema, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.schema = schema
 
 
 class TextField(InputField):
     """A JSON string that fully matches a pattern. Numbers are not accepted."""
 
-    def __init__(self, pattern: re.Pattern[str], message: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, pattern: re.Pattern[str], message: str, schema: Schema, **kwargs: Any) -> None:
+        super().__init__({"type": "string", **schema}, **kwargs)
         self.pattern = pattern
         self.message = message
 
@@ -51,7 +58,7 @@ class ChoiceText(InputField):
     """A JSON string that must be one of a few choices."""
 
     def __init__(self, choices: list[str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(choice(choices), **kwargs)
         self.choices = choices
 
     def to_internal_value(self, data: Any) -> str:
@@ -66,6 +73,13 @@ class ChoiceText(InputField):
 class ExactDecimalField(InputField):
     """A JSON number or string that is read as an exact decimal above zero."""
 
+    def __init__(self, schema: Schema, **kwargs: Any) -> None:
+        number: Schema = {"type": "number", "minimum": 0, "exclusiveMinimum": True}
+        if kwargs.get("allow_null"):
+            number = nullable(number)
+        text = {"type": "string", "pattern": r"^[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([eE][+-]?[0-9]+)?$"}
+        super().__init__({"oneOf": [number, text], **schema}, **kwargs)
+
     def to_internal_value(self, data: Any) -> Decimal:
         try:
             value = parse_decimal(data)
@@ -79,8 +93,8 @@ class ExactDecimalField(InputField):
         return decimal_text(value)
 
 
-def client_id_field(**kwargs: Any) -> TextField:
-    return TextField(CLIENT_ID_PATTERN, CLIENT_ID_RULE, **kwargs)
+def client_id_field(schema: Schema, **kwargs: Any) -> TextField:
+    return TextField(CLIENT_ID_PATTERN, CLIENT_ID_RULE, {**field_schema(ClientId), **schema}, **kwargs)
 
 
 class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -115,23 +129,38 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
             raise TypeError("not a JSON object")
         values: dict[str, Any] = {}
         given = 0
-        for name, field in self._fields:
-            if name not in data and not field.required:
-                values[name] = field.default
+        for name, required, default, allow_null, read in self._readers:
+            if not required and name not in data:
+                values[name] = default
                 continue
             value = data[name]
             given += 1
-            if value is None and field.allow_null:
-                values[name] = None
-            else:
-                values[name] = field.to_internal_value(value)
+            values[name] = None if value is None and allow_null else read(value)
         if given != len(data):
             raise KeyError("an unknown field")
         return cast("dict[str, Any]", self.validate(values))
 
+    def described(self) -> Schema:
+        """Return the JSON schema of the body."""
+        fields: dict[str, Any] = dict(self.fields.items())
+        required = [name for name, field in fields.items() if field.required]
+        return {
+            "type": "object",
+            "properties": {
+                name: nullable(field.schema) if field.allow_null and "type" in field.schema else field.schema
+                for name, field in fields.items()
+            },
+            **({"required": required} if required else {}),
+            "additionalProperties": False,
+        }
+
     @cached_property
-    def _fields(self) -> list[tuple[str, Any]]:
-        return list(self.fields.items())
+    def _readers(self) -> list[tuple[str, bool, Any, bool, Callable[[Any], Any]]]:
+        """What `_read` needs of each field, without DRF's look-ups."""
+        return [
+            (name, field.required, field.default, field.allow_null, field.to_internal_value)
+            for name, field in self.fields.items()
+        ]
 
 
 class PlaceOrderSerializer(StrictSerializer):
@@ -140,16 +169,26 @@ class PlaceOrderSerializer(StrictSerializer):
     idempotency_key = TextField(
         re.compile(rf"[^\x00-\x1f\x7f\ud800-\udfff]{{1,{IDEMPOTENCY_KEY_CHARACTERS_MAX}}}"),
         f"1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters without control characters are required.",
+        {"minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARACTERS_MAX, "pattern": r"^[^\x00-\x1f\x7f]+$"},
         required=False,
         allow_null=True,
         default=None,
     )
-    client_id = client_id_field()
-    instrument = TextField(re.compile(r"[^\x00]{1,64}"), "A symbol is required, for example BTC-USD.")
-    side = ChoiceText(list(Side.values))
+    client_id = client_id_field({})
+    instrument = TextField(
+        re.compile(rf"[^\x00]{{1,{SYMBOL_CHARACTERS_MAX}}}"),
+        "A symbol is required, for example BTC-USD.",
+        {"minLength": 1, "maxLength": SYMBOL_CHARACTERS_MAX, "example": "BTC-USD"},
+    )
+    side = ChoiceText(list(OrderSide.values))
     type = ChoiceText(list(OrderType.values))
-    price = ExactDecimalField(required=False, allow_null=True, default=None)
-    quantity = ExactDecimalField()
+    price = ExactDecimalField(
+        {"description": f"{_AMOUNT}; only for limit orders", "example": 70150.5},
+        required=False,
+        allow_null=True,
+        default=None,
+    )
+    quantity = ExactDecimalField({"description": _AMOUNT, "example": 0.1})
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs["type"] == OrderType.LIMIT and attrs["price"] is None:
@@ -162,55 +201,6 @@ class PlaceOrderSerializer(StrictSerializer):
 class CancelOrderSerializer(StrictSerializer):
     """The optional body of POST /orders/{order_id}/cancel."""
 
-    client_id = client_id_field(required=False, default=None)
-
-
-def to_grid(
-    instrument: TradedInstrument, *, price: Decimal | None, quantity: Decimal
-) -> tuple[int | None, int]:
-    """Return price_ticks and quantity_lots.
-
-    Raises InvalidRequest if a value is off the grid, BeyondLimits if the values are outside the
-    limits.
-    """
-    fields: dict[str, list[str]] = {}
-    price_ticks = None
-    quantity_lots = 0
-    off_grid = False
-    grid = instrument.grid
-    if price is not None:
-        try:
-            _check_limits(price, instrument.min_price, instrument.max_price)
-            price_ticks = grid.price.steps(price)
-        except ValueError as error:
-            fields["price"] = [str(error)]
-            off_grid = isinstance(error, OffGrid)
-    try:
-        _check_limits(quantity, instrument.min_quantity, instrument.max_quantity)
-        quantity_lots = grid.quantity.steps(quantity)
-    except ValueError as error:
-        fields["quantity"] = [str(error)]
-        off_grid = off_grid or isinstance(error, OffGrid)
-    if fields:
-        refusal = InvalidRequest if off_grid else BeyondLimits
-        raise refusal(fields=fields)
-    if price is not None and instrument.min_notional is not None:
-        notional = EXACT.multiply(price, quantity)
-        if notional < instrument.min_notional:
-            raise BeyondLimits(
-                fields={
-                    "quantity": [
-                        f"price * quantity must be at least {decimal_text(instrument.min_notional)}, "
-                        f"but is {decimal_text(notional)}."
-                    ]
-                }
-            )
-    return price_ticks, quantity_lots
-
-
-def _check_limits(value: Decimal, least: Decimal, greatest: Decimal) -> None:
-    """Raises ValueError with a message for the client."""
-    if value < least:
-        raise ValueError(f"Must be at least {decimal_text(least)}.")
-    if value > greatest:
-        raise ValueError(f"Must be at most {decimal_text(greatest)}.")
+    client_id = client_id_field(
+        {"description": "if given, the order must belong to this client"}, required=False, default=None
+    )

@@ -12,10 +12,12 @@ from base.refusals import InvalidRequest
 from instruments.directory import directory
 from instruments.refusals import InstrumentNotFound
 from orders import metrics, schema
-from orders.desk import OrderRequest, OrderResult, current_desk, no_such_order
+from orders.desk import OrderResult, current_desk, no_such_order
+from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE
 from orders.models import OrderStatus
+from orders.requests import OrderRequest
 from orders.selectors import find_order, list_orders
-from orders.serializers import CLIENT_ID_PATTERN, CLIENT_ID_RULE, CancelOrderSerializer, PlaceOrderSerializer
+from orders.serializers import CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
 from web.errors import allowance_headers
 from web.pagination import CursorQuery, invalid_cursor, read_limit
@@ -100,7 +102,7 @@ async def _read_order(request: Request) -> OrderRequest:
         instrument = await directory.get(symbol)
     except InstrumentNotFound as error:
         raise InvalidRequest(fields={"instrument": [error.message]}) from None
-    return OrderRequest(instrument=instrument, **fields)
+    return OrderRequest(instrument=instrument, order_type=fields.pop("type"), **fields)
 
 
 def _read_key(header: str) -> str:

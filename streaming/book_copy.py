@@ -7,12 +7,14 @@ be taken over at once.
 from bisect import bisect_left, insort
 from collections.abc import Iterable
 
-from base.numbers import Number, json_number, uncached_units_text
+from base.documents import Number
+from base.numbers import json_number, uncached_units_text
 from instruments.grid import Grid
 from marketdata.book import Book, BookLevel
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
-from marketdata.messages import LevelChange, LevelDocument, LevelState
-from orders.models import Side
+from marketdata.documents import LevelTotal
+from marketdata.messages import LevelChange, LevelState
+from orders.models import OrderSide
 
 LevelKey = tuple[str, int]  # side, price in ticks
 
@@ -51,13 +53,13 @@ class BookCopy:
         self.sequence = -1
         self._grid = grid
         self._sides = {
-            Side.BUY.value: _CopiedSide(best_is_highest=True),
-            Side.SELL.value: _CopiedSide(best_is_highest=False),
+            OrderSide.BUY.value: _CopiedSide(best_is_highest=True),
+            OrderSide.SELL.value: _CopiedSide(best_is_highest=False),
         }
 
     def replace(self, book: Book) -> None:
-        self._sides[Side.BUY].replace(book.bids)
-        self._sides[Side.SELL].replace(book.asks)
+        self._sides[OrderSide.BUY].replace(book.bids)
+        self._sides[OrderSide.SELL].replace(book.asks)
         self.sequence = book.sequence
 
     def apply(self, levels: Iterable[LevelState], sequence: int) -> None:
@@ -88,10 +90,10 @@ class BookCopy:
         """
         return self._sides[side].best(count)
 
-    def documents(self, levels: Iterable[BookLevel]) -> list[LevelDocument]:
+    def documents(self, levels: Iterable[BookLevel]) -> list[LevelTotal]:
         """Return levels as documents for clients."""
         return [
-            LevelDocument(self._price(level.price_ticks), self._quantity(level.quantity_lots), level.orders)
+            LevelTotal(self._price(level.price_ticks), self._quantity(level.quantity_lots), level.orders)
             for level in levels
         ]
 
@@ -120,7 +122,7 @@ class BookCopy:
 
     def checksum(self) -> int:
         """Return the checksum with which clients verify their books."""
-        bids, asks = (self._sides[side].best(CHECKSUM_LEVELS) for side in (Side.BUY, Side.SELL))
+        bids, asks = (self._sides[side].best(CHECKSUM_LEVELS) for side in (OrderSide.BUY, OrderSide.SELL))
         return levels_checksum(bids, asks, self._grid)
 
     def _price(self, ticks: int) -> Number:

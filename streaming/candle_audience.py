@@ -12,8 +12,7 @@ import msgspec
 from django.conf import settings
 
 from base.encoding import encode_json
-from marketdata.candles import candle_start
-from marketdata.documents import candle_of
+from marketdata.candles import candle_of, candle_start
 from marketdata.messages import CandleMessage, Minute
 from marketdata.selectors import TICKER_WINDOW, window_start
 from streaming.audiences import StateAudience

@@ -8,11 +8,11 @@ from django.conf import settings
 
 from base.refusals import InvalidRequest
 from marketdata.candles import CANDLE_INTERVALS
-from orders.serializers import CLIENT_ID_PATTERN
+from orders.fields import CLIENT_ID_PATTERN, SYMBOL_CHARACTERS_MAX
 from streaming.topics import Channel, Topic
 from web.content import decode_json
 
-Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=SYMBOL_CHARACTERS_MAX)]
 CandleInterval = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{'|'.join(CANDLE_INTERVALS)})\Z")]
 Throttle = Annotated[int, msgspec.Meta(ge=0, le=settings.STREAM_THROTTLE_MILLISECONDS_MAX)]
 ClientId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{CLIENT_ID_PATTERN.pattern})\Z")]

@@ -22,7 +22,7 @@ from base.loops import per_event_loop
 from base.times import now_text
 from marketdata.book import BookLevel
 from marketdata.messages import OrderBookSnapshot
-from orders.models import Side
+from orders.models import OrderSide
 from streaming import metrics
 from streaming.book_audience import BookAudience
 from streaming.book_copy import BookCopy
@@ -176,7 +176,9 @@ class BookSnapshots:
     def _make_at_once(self) -> Packet:
         metrics.snapshots.inc()
         before, between, after = self._message_frame()
-        bids, asks = (self._copy.levels_text(self._copy.levels(side)) for side in (Side.BUY, Side.SELL))
+        bids, asks = (
+            self._copy.levels_text(self._copy.levels(side)) for side in (OrderSide.BUY, OrderSide.SELL)
+        )
         packet = Packet((f"{before}{bids}{between}{asks}{after}",))
         self._last = _Snapshot(self._copy.sequence, time.monotonic(), packet)
         return packet
@@ -185,7 +187,7 @@ class BookSnapshots:
         """Make a snapshot of the copy's current state. The copy may change meanwhile."""
         metrics.snapshots.inc()
         before, between, after = self._message_frame()
-        sides = [self._copy.levels(side) for side in (Side.BUY, Side.SELL)]
+        sides = [self._copy.levels(side) for side in (OrderSide.BUY, OrderSide.SELL)]
         bids, asks = [await self._levels_text_in_slices(levels) for levels in sides]
         return Packet((f"{before}{bids}{between}{asks}{after}",))
 

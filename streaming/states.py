@@ -9,7 +9,7 @@ from base.numbers import json_optional_decimal
 from base.times import now_text, time_text
 from marketdata.documents import statistics_fields
 from marketdata.messages import Depth, Ticker
-from orders.models import Side
+from orders.models import OrderSide
 from streaming.book_copy import BookCopy
 from streaming.tape import Tape
 
@@ -17,7 +17,8 @@ from streaming.tape import Tape
 def depth_text(symbol: str, copy: BookCopy) -> str:
     """Return the message with the best STREAM_DEPTH_LEVELS of each side."""
     bids, asks = (
-        copy.documents(copy.levels(side, settings.STREAM_DEPTH_LEVELS)) for side in (Side.BUY, Side.SELL)
+        copy.documents(copy.levels(side, settings.STREAM_DEPTH_LEVELS))
+        for side in (OrderSide.BUY, OrderSide.SELL)
     )
     depth = Depth(
         instrument=symbol,
@@ -32,7 +33,9 @@ def depth_text(symbol: str, copy: BookCopy) -> str:
 
 def ticker_text(symbol: str, copy: BookCopy, tape: Tape) -> str:
     """Return the message with the best prices and the trading of the last day."""
-    bid, ask = (next(iter(copy.documents(copy.levels(side, 1))), None) for side in (Side.BUY, Side.SELL))
+    bid, ask = (
+        next(iter(copy.documents(copy.levels(side, 1))), None) for side in (OrderSide.BUY, OrderSide.SELL)
+    )
     now = datetime.now(UTC)
     ticker = Ticker(
         instrument=symbol,

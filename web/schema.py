@@ -8,9 +8,11 @@ share is a component: `reference` refers to it, and `exchange_site.schema` adds 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from django.conf import settings
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from msgspec import Struct
 
 from base.refusals import OutcomeUnknown, RateLimited, Unavailable
 
@@ -46,16 +48,7 @@ class ViewSchema(AutoSchema):
         return False
 
 
-NUMBER: Schema = {"type": "number", "description": "an exact decimal"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 TEXT: Schema = {"type": "string"}
-UUID: Schema = {"type": "string", "format": "uuid"}
-TIME: Schema = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
-    "example": "2026-01-31T12:00:00.123Z",
-}
 CURSOR: Schema = {"type": "string", "description": "next_cursor of the previous page"}
 
 
@@ -80,17 +73,54 @@ def record(properties: dict[str, Schema]) -> Schema:
     }
 
 
-def array(items: Schema) -> Schema:
-    return {"type": "array", "items": items}
-
-
-def page(name: str, items: Schema) -> Schema:
+def page(name: str, item: type[Struct]) -> Schema:
     """Return the schema of a page: a list called `name`, and the cursor of the next page."""
-    return record({name: array(items), "next_cursor": nullable(CURSOR)})
+    items = {"type": "array", "items": document(item)}
+    return record({name: items, "next_cursor": nullable(CURSOR)})
 
 
 def reference(component: str) -> Schema:
     return {"$ref": f"#/components/schemas/{component}"}
+
+
+_documents: set[type[Struct]] = set()
+
+
+def document(described: type[Struct]) -> Schema:
+    """Return a reference to the schema of a struct that is encoded in answers."""
+    _documents.add(described)
+    return reference(described.__name__.removesuffix("Document"))
+
+
+def field_schema(described: Any) -> Schema:
+    """Return the schema of the type of a struct's field."""
+    schema: Schema = _for_openapi(msgspec.json.schema(described))
+    return schema
+
+
+def components() -> dict[str, Schema]:
+    """Return the schemas to which `reference` refers, by name."""
+    _, found = msgspec.json.schema_components(_documents, ref_template="#/components/schemas/{name}")
+    described = {name.removesuffix("Document"): _for_openapi(schema) for name, schema in found.items()}
+    return {"Error": ERROR, **described}
+
+
+def _for_openapi(schema: Any) -> Any:
+    """Return msgspec's schema in the notation of OpenAPI 3.0, in which objects allow no other fields."""
+    if isinstance(schema, list):
+        return [_for_openapi(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"].removesuffix("Document")}
+    if "anyOf" in schema:
+        [given] = [_for_openapi(part) for part in schema["anyOf"] if part != {"type": "null"}]
+        rest = {name: value for name, value in schema.items() if name != "anyOf"}
+        return nullable({**given, **rest})
+    converted = {name: _for_openapi(value) for name, value in schema.items() if name != "title"}
+    if converted.get("type") == "object":
+        converted.setdefault("additionalProperties", False)
+    return converted
 
 
 ERROR = {
@@ -103,7 +133,7 @@ ERROR = {
                 "message": TEXT,
                 "fields": {
                     "type": "object",
-                    "additionalProperties": array(TEXT),
+                    "additionalProperties": {"type": "array", "items": TEXT},
                     "description": "the errors of each invalid field; only with 400",
                 },
             },

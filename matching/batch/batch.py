@@ -20,13 +20,12 @@ from matching.batch.effects import BookChange, CandleChange, NewOrder, OrderChan
 from matching.batch.market_book import MarketBook
 from orders import messages
 from orders.messages import Reply, ReplyKind
-from orders.models import OrderType, Reason
-from orders.models import Side as OrderSide
+from orders.models import OrderSide, OrderType, Reason
 
 _SIDES = {OrderSide.BUY.value: engine.Side.BUY, OrderSide.SELL.value: engine.Side.SELL}
 _TYPES = {
-    OrderType.LIMIT.value: engine.OrderType.LIMIT,
-    OrderType.MARKET.value: engine.OrderType.MARKET,
+    OrderType.LIMIT.value: engine.OrderKind.LIMIT,
+    OrderType.MARKET.value: engine.OrderKind.MARKET,
 }
 _BUY, _SELL = engine.Side.BUY, engine.Side.SELL
 
@@ -38,7 +37,7 @@ def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
     return [
         (command.client_id, command.idempotency_key)
         for command in commands
-        if isinstance(command, messages.PlaceOrder) and command.idempotency_key is not None
+        if isinstance(command, messages.PlaceCommand) and command.idempotency_key is not None
     ]
 
 
@@ -64,7 +63,7 @@ class Batch:
         # By API process. PLACED and CANCELLED replies are made after the commit.
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         self.commands = 0  # how many were run
-        self.cancelled: list[messages.CancelOrder] = []  # the cancels that succeeded
+        self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
         self.instruments_changed = False
         self._books = books
         self._keys = known_keys
@@ -78,9 +77,9 @@ class Batch:
     def run(self, command: messages.Command) -> None:
         """Carry out one command. Raises ValueError, as the engine does, if that is impossible."""
         self.commands += 1
-        if isinstance(command, messages.PlaceOrder):
+        if isinstance(command, messages.PlaceCommand):
             self._place(command)
-        elif isinstance(command, messages.CancelOrder):
+        elif isinstance(command, messages.CancelCommand):
             self._cancel(command)
         elif isinstance(command, messages.InspectBooks):
             states = {
@@ -104,7 +103,7 @@ class Batch:
     def _reply(self, command: messages.Command, kind: ReplyKind, body: bytes = b"") -> None:
         self.replies[command.reply_to].append(Reply(command.request_id, kind, body))
 
-    def _place(self, command: messages.PlaceOrder) -> None:
+    def _place(self, command: messages.PlaceCommand) -> None:
         market = self._books.get(command.instrument)
         if market is None:
             self.fail(command, "This partition does not trade the instrument.")
@@ -123,7 +122,7 @@ class Batch:
             order_id=command.order_id,
             client_id=command.client_id,
             side=_SIDES[command.side],
-            order_type=_TYPES[command.type],
+            kind=_TYPES[command.order_type],
             price_ticks=command.price_ticks,
             quantity_lots=command.quantity_lots,
         )
@@ -133,7 +132,7 @@ class Batch:
             return
         self._process_in_book(market, placed)
 
-    def _cancel(self, command: messages.CancelOrder) -> None:
+    def _cancel(self, command: messages.CancelCommand) -> None:
         market = self._books.get(command.instrument)
         owner = None if market is None else market.book.owner(command.order_id)
         if market is None or owner is None:

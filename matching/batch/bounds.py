@@ -13,7 +13,7 @@ from matching import engine
 from matching.batch.market_book import MarketBook
 from orders.models import Reason
 
-_LIMIT = engine.OrderType.LIMIT
+_LIMIT = engine.OrderKind.LIMIT
 _TOO_MANY_ORDERS = Reason.TOO_MANY_ORDERS.value
 _TOO_MANY_LEVELS = Reason.TOO_MANY_LEVELS.value
 
@@ -42,7 +42,7 @@ class Bounds(NamedTuple):
         An order that crosses the opposite side always improves its own side's best price, so the
         extra levels are open to it.
         """
-        if order.order_type is not _LIMIT:
+        if order.kind is not _LIMIT:
             return None
         book = market.book
         if (

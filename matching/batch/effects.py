@@ -10,8 +10,7 @@ from instruments.directory import TradedInstrument
 from instruments.grid import Grid
 from matching import engine
 from orders import messages
-from orders.models import OrderStatus
-from orders.models import Side as OrderSide
+from orders.models import OrderSide, OrderStatus
 
 SIDE_NAMES = {engine.Side.BUY: OrderSide.BUY.value, engine.Side.SELL: OrderSide.SELL.value}
 
@@ -35,7 +34,7 @@ class TradeRow(msgspec.Struct):
 class NewOrder(msgspec.Struct):
     """An order placed in this batch, in its current state."""
 
-    command: messages.PlaceOrder
+    command: messages.PlaceCommand
     instrument: TradedInstrument
     status: str = _OPEN
     reason: str | None = None

@@ -14,11 +14,11 @@ from matching.commit.rows import Row
 
 INSERT = """
   INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
-    filled_notional, status, reason, idempotency_key, priority, sequence, created_at, updated_at)
+    filled_notional, status, reason, idempotency_key, terms, priority, sequence, created_at, updated_at)
   SELECT placed.*, %(now)s::timestamptz, %(now)s::timestamptz FROM json_to_recordset(%(orders)s) AS placed (
     order_id uuid, client_id text, instrument_id bigint, side text, type text, price numeric, quantity numeric,
     filled_quantity numeric, filled_notional numeric, status text, reason text, idempotency_key text,
-    priority bigint, sequence bigint)
+    terms bigint, priority bigint, sequence bigint)
   RETURNING 1
 """
 UPDATE = """
@@ -76,14 +76,15 @@ def _new_row(order: NewOrder) -> Row:
         "client_id": command.client_id,
         "instrument_id": order.instrument.instrument_id,
         "side": command.side,
-        "type": command.type,
+        "type": command.order_type,
         "price": grid.price.text(command.price_ticks) if command.price_ticks else None,
         "quantity": grid.quantity.text(command.quantity_lots),
-        "filled_quantity": grid.quantity.text(order.filled_lots),
-        "filled_notional": grid.notional_text(order.filled_notional),
+        "filled_quantity": grid.quantity.text(order.filled_lots) if order.filled_lots else "0",
+        "filled_notional": grid.notional_text(order.filled_notional) if order.filled_lots else "0",
         "status": order.status,
         "reason": order.reason,
         "idempotency_key": command.idempotency_key,
+        "terms": command.terms,
         "priority": order.priority,
         "sequence": order.sequence,
     }

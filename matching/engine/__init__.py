@@ -9,7 +9,7 @@ them.
 """
 
 from matching.engine.book import OrderBook
-from matching.engine.commands import INTEGER_MAX, CancelOrder, CancelReason, OrderType, PlaceOrder, Side
+from matching.engine.commands import INTEGER_MAX, CancelOrder, CancelReason, OrderKind, PlaceOrder, Side
 from matching.engine.events import (
     CommandRejected,
     Event,
@@ -32,8 +32,8 @@ __all__ = [
     "OpenOrders",
     "OrderBook",
     "OrderCancelled",
+    "OrderKind",
     "OrderRested",
-    "OrderType",
     "PlaceOrder",
     "RejectReason",
     "RemainderCancelled",

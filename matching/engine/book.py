@@ -22,7 +22,7 @@ from matching.engine.commands import (
     INTEGER_MAX,
     CancelOrder,
     CancelReason,
-    OrderType,
+    OrderKind,
     PlaceOrder,
     Side,
     check_ids,
@@ -41,8 +41,8 @@ from matching.engine.level import PriceLevel
 from matching.engine.resting_orders import RestingOrders
 
 _BUY = Side.BUY  # Enum members are looked up once, because that is slow: see commands.py.
-_LIMIT = OrderType.LIMIT
-_MARKET = OrderType.MARKET
+_LIMIT = OrderKind.LIMIT
+_MARKET = OrderKind.MARKET
 _TOO_MANY_TRADES = CancelReason.TOO_MANY_TRADES
 
 
@@ -75,11 +75,11 @@ class OrderBook(RestingOrders):
         side = command.side
         price_ticks = command.price_ticks
         remaining_lots = command.quantity_lots
-        order_type = command.order_type
-        is_limit = order_type is _LIMIT
+        kind = command.kind
+        is_limit = kind is _LIMIT
         if not (  # the conditions of check_place_order, without the cost of a call
             type(price_ticks) is type(remaining_lots) is int
-            and (0 < price_ticks <= INTEGER_MAX if is_limit else order_type is _MARKET and price_ticks == 0)
+            and (0 < price_ticks <= INTEGER_MAX if is_limit else kind is _MARKET and price_ticks == 0)
             and 0 < remaining_lots <= INTEGER_MAX
             and type(order_id) is type(client_id) is str
             and type(side) is Side

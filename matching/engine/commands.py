@@ -24,7 +24,7 @@ class Side(IntEnum):
     SELL = 1
 
 
-class OrderType(IntEnum):
+class OrderKind(IntEnum):
     """A LIMIT order rests with its unfilled quantity.
 
     A MARKET order takes any price and never rests.
@@ -53,7 +53,7 @@ class PlaceOrder(Struct, frozen=True, gc=False):
     order_id: str
     client_id: str
     side: Side
-    order_type: OrderType
+    kind: OrderKind
     price_ticks: int
     quantity_lots: int
 
@@ -66,8 +66,8 @@ class CancelOrder(Struct, frozen=True, gc=False):
     reason: CancelReason = CancelReason.CLIENT_REQUEST
 
 
-_LIMIT = OrderType.LIMIT  # Looking an enum member up each time costs 75 ns in CPython 3.11.
-_MARKET = OrderType.MARKET
+_LIMIT = OrderKind.LIMIT  # Looking an enum member up each time costs 75 ns in CPython 3.11.
+_MARKET = OrderKind.MARKET
 
 
 def check_place_order(command: PlaceOrder) -> None:
@@ -81,11 +81,11 @@ def check_place_order(command: PlaceOrder) -> None:
         raise ValueError(f"quantity_lots={quantity_lots!r}: expected an integer from 1 to {INTEGER_MAX}")
     if type(command.side) is not Side:
         raise ValueError(f"side={command.side!r}: expected Side.BUY or Side.SELL")
-    if command.order_type is _LIMIT:
+    if command.kind is _LIMIT:
         if type(price_ticks) is not int or not 0 < price_ticks <= INTEGER_MAX:
             raise ValueError(f"price_ticks={price_ticks!r}: expected an integer from 1 to {INTEGER_MAX}")
-    elif command.order_type is not _MARKET:
-        raise ValueError(f"order_type={command.order_type!r}: expected OrderType.LIMIT or OrderType.MARKET")
+    elif command.kind is not _MARKET:
+        raise ValueError(f"kind={command.kind!r}: expected OrderKind.LIMIT or OrderKind.MARKET")
     elif type(price_ticks) is not int or price_ticks != 0:
         raise ValueError(f"price_ticks={price_ticks!r}: expected 0 for a market order")
 

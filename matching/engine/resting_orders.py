@@ -7,7 +7,7 @@ from hashlib import sha256
 from itertools import islice
 
 from matching.engine.book_side import BookSide
-from matching.engine.commands import OrderType, PlaceOrder, Side, check_place_order
+from matching.engine.commands import OrderKind, PlaceOrder, Side, check_place_order
 from matching.engine.level import Level, RestingOrder
 
 _BUY = Side.BUY  # Enum members are looked up once, because that is slow: see commands.py.
@@ -41,7 +41,7 @@ class RestingOrders:
         the order is impossible, rests already or would trade: then the loaded orders are no valid
         book.
         """
-        check_place_order(PlaceOrder(order_id, client_id, side, OrderType.LIMIT, price_ticks, remaining_lots))
+        check_place_order(PlaceOrder(order_id, client_id, side, OrderKind.LIMIT, price_ticks, remaining_lots))
         if order_id in self._orders:
             raise ValueError(f"order_id={order_id!r}: rests in the book already")
         own, opposite = self._sides(side)

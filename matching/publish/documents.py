@@ -3,8 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from base.documents import Number
 from base.encoding import encode_json
-from base.numbers import Number
 from base.times import time_text
 from instruments.grid import Grid
 from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
@@ -16,7 +16,7 @@ from matching.batch.market_book import MarketBook
 from matching.commit.orders import ChangedOrder
 from matching.commit.statement import CommitResult
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
-from orders.messages import CancelOrder, Reply, ReplyKind
+from orders.messages import CancelCommand, Reply, ReplyKind
 
 TRADES_IN_UPDATE_MAX = 50
 """The most trades of an order that its update to the stream may carry, although the stream leaves
@@ -46,7 +46,7 @@ def replies(batch: Batch, orders: dict[str, bytes], result: CommitResult) -> dic
     return grouped
 
 
-def _cancelled_document(command: CancelOrder, changed: dict[str, ChangedOrder]) -> bytes:
+def _cancelled_document(command: CancelCommand, changed: dict[str, ChangedOrder]) -> bytes:
     """Return an order of an earlier batch as REST shows it.
 
     Returns empty bytes if the order has fills, because only the database knows its trades.
@@ -156,7 +156,7 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         client_id=command.client_id,
         instrument=order.instrument.symbol,
         side=command.side,
-        order_type=command.type,
+        order_type=command.order_type,
         price=grid.price.number(command.price_ticks) if command.price_ticks else None,
         quantity=grid.quantity.number(command.quantity_lots),
         filled_quantity=grid.quantity.number(order.filled_lots),

@@ -29,7 +29,7 @@ from orders.gateway.admission import (
 )
 from orders.gateway.appender import Appender, WaitingCommand
 from orders.gateway.link import RedisLink
-from orders.messages import PlaceOrder
+from orders.messages import PlaceCommand
 from orders.order_ids import client_bucket
 
 _REFUSAL_MESSAGES = {
@@ -110,7 +110,7 @@ class OrderGateway:
         Raises RateLimited and Unavailable if the command was not appended; OutcomeUnknown if it was
         or may have been appended, and no reply arrived within ORDER_REPLY_TIMEOUT_SECONDS.
         """
-        if type(command) is PlaceOrder:
+        if type(command) is PlaceCommand:
             kind = ORDER
             rate_key = None if client_id is None else messages.rate_key(partition, client_id)
         else:

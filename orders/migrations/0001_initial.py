@@ -33,6 +33,7 @@ class Migration(migrations.Migration):
                 ('sequence', models.BigIntegerField(help_text="the book's sequence at the order's last change")),
                 ('created_at', models.DateTimeField()),
                 ('updated_at', models.DateTimeField()),
+                ('terms', models.BigIntegerField(help_text='of an order with a key: the hash of its first request, see OrderRequest.terms', null=True)),
                 ('instrument', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='instruments.instrument')),
             ],
             options={

@@ -10,7 +10,7 @@ from uuid_utils import uuid7
 
 from hosting.embedded.locations import Locations
 from marketdata.book import mirror_keys
-from orders.messages import COMMAND_FIELD, PlaceOrder, ReloadInstruments, encode, stream_key
+from orders.messages import COMMAND_FIELD, PlaceCommand, ReloadInstruments, encode, stream_key
 from tests.contract.client import Client, order_body
 from tests.system.exchange import RunningExchange, wait_until
 
@@ -70,13 +70,13 @@ class Market:
         """Place `count` resting orders of one lot at one price, without a request for each order."""
         with self.redis.pipeline(transaction=False) as pipeline:
             for _ in range(count):
-                order = PlaceOrder(
+                order = PlaceCommand(
                     order_id=str(uuid7()),
                     reply_to="nobody",
                     client_id=client_id,
                     instrument=symbol,
                     side="sell",
-                    type="limit",
+                    order_type="limit",
                     price_ticks=price_ticks,
                     quantity_lots=1,
                 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from instruments.grid import Grid
 from loadtools.local_book import LocalBook
-from matching.engine import CancelOrder, CommandRejected, OrderType, PlaceOrder, Side, Trade
+from matching.engine import CancelOrder, CommandRejected, OrderKind, PlaceOrder, Side, Trade
 from tests.contract.client import Client, order_body
 from tests.contract.market import Market
 from tests.contract.stream import Stream
@@ -53,7 +53,7 @@ class Comparison:
             self._place(command)
 
     def _place(self, command: PlaceOrder) -> None:
-        limit = command.order_type is OrderType.LIMIT
+        limit = command.kind is OrderKind.LIMIT
         price = GRID.price.text(command.price_ticks) if limit else None
         quantity = GRID.quantity.text(command.quantity_lots)
         body = order_body(self.instrument, SIDES[command.side], quantity, price, client_id=command.client_id)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
-from matching.engine import CancelOrder, OrderType, PlaceOrder, Side
+from matching.engine import CancelOrder, OrderKind, PlaceOrder, Side
 
 MIDDLE_TICKS = 1_000
 
@@ -52,11 +52,11 @@ def flow(shape: Shape, *, seed: int, commands: int) -> Iterator[PlaceOrder | Can
         if random.random() < 0.01:
             quantity_lots *= 50
         if dice > 1 - shape.market_share:
-            yield PlaceOrder(order_id, client_id, side, OrderType.MARKET, 0, quantity_lots)
+            yield PlaceOrder(order_id, client_id, side, OrderKind.MARKET, 0, quantity_lots)
             continue
         beyond_ticks = random.randint(-shape.away_ticks, shape.over_ticks)
         price_ticks = MIDDLE_TICKS + (beyond_ticks if side is Side.BUY else -beyond_ticks)
         recent.append((order_id, client_id))
         if len(recent) > 200:
             recent.pop(0)
-        yield PlaceOrder(order_id, client_id, side, OrderType.LIMIT, price_ticks, quantity_lots)
+        yield PlaceOrder(order_id, client_id, side, OrderKind.LIMIT, price_ticks, quantity_lots)

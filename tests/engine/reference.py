@@ -16,8 +16,8 @@ from matching.engine import (
     Event,
     Level,
     OrderCancelled,
+    OrderKind,
     OrderRested,
-    OrderType,
     PlaceOrder,
     RejectReason,
     RemainderCancelled,
@@ -59,7 +59,7 @@ class ReferenceBook:
         self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
     ) -> None:
         """As OrderBook.restore."""
-        order = PlaceOrder(order_id, client_id, side, OrderType.LIMIT, price_ticks, remaining_lots)
+        order = PlaceOrder(order_id, client_id, side, OrderKind.LIMIT, price_ticks, remaining_lots)
         check_place_order(order)
         makers = self.orders[_other(side)]
         if self.contains(order_id) or (makers and _crosses(order, makers[0])):
@@ -102,7 +102,7 @@ class ReferenceBook:
                     level_orders=self._level(maker).orders,
                 )
             )
-        if remaining_lots > 0 and command.order_type == OrderType.MARKET:
+        if remaining_lots > 0 and command.kind == OrderKind.MARKET:
             reason = CancelReason.NO_LIQUIDITY
             events.append(RemainderCancelled(command.order_id, command.client_id, remaining_lots, reason))
         elif remaining_lots > 0:
@@ -212,7 +212,7 @@ def _other(side: Side) -> Side:
 
 
 def _crosses(taker: PlaceOrder, maker: Resting) -> bool:
-    if taker.order_type == OrderType.MARKET:
+    if taker.kind == OrderKind.MARKET:
         return True
     if taker.side == Side.BUY:
         return taker.price_ticks >= maker.price_ticks

@@ -14,8 +14,8 @@ from matching.engine import (
     Level,
     OrderBook,
     OrderCancelled,
+    OrderKind,
     OrderRested,
-    OrderType,
     PlaceOrder,
     RejectReason,
     RemainderCancelled,
@@ -36,11 +36,11 @@ def book(request: pytest.FixtureRequest) -> Book:
 def limit(
     order_id: str, side: Side, price_ticks: int, quantity_lots: int, client_id: str = "ann"
 ) -> PlaceOrder:
-    return PlaceOrder(order_id, client_id, side, OrderType.LIMIT, price_ticks, quantity_lots)
+    return PlaceOrder(order_id, client_id, side, OrderKind.LIMIT, price_ticks, quantity_lots)
 
 
 def market(order_id: str, side: Side, quantity_lots: int, client_id: str = "tom") -> PlaceOrder:
-    return PlaceOrder(order_id, client_id, side, OrderType.MARKET, 0, quantity_lots)
+    return PlaceOrder(order_id, client_id, side, OrderKind.MARKET, 0, quantity_lots)
 
 
 def buy(order_id: str, price_ticks: int, quantity_lots: int) -> PlaceOrder:
@@ -213,10 +213,10 @@ IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
     ("price_ticks=-5", {"price_ticks": -5}),
     ("price_ticks='100'", {"price_ticks": "100"}),
     (f"price_ticks={INTEGER_MAX + 1}", {"price_ticks": INTEGER_MAX + 1}),
-    ("price_ticks=100", {"order_type": OrderType.MARKET}),
+    ("price_ticks=100", {"kind": OrderKind.MARKET}),
     ("side=0", {"side": 0}),
     ("side=None", {"side": None}),
-    ("order_type=0", {"order_type": 0}),
+    ("kind=0", {"kind": 0}),
     ("order_id=7", {"order_id": 7}),
     ("client_id=None", {"client_id": None}),
 ]
@@ -232,7 +232,7 @@ def test_an_impossible_order_raises_before_any_change(
         "order_id": "x",
         "client_id": "ann",
         "side": Side.BUY,
-        "order_type": OrderType.LIMIT,
+        "kind": OrderKind.LIMIT,
         "price_ticks": 100,
         "quantity_lots": 9,
     }

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from matching.engine import CancelOrder, OrderBook, OrderType, PlaceOrder, Side
+from matching.engine import CancelOrder, OrderBook, OrderKind, PlaceOrder, Side
 from matching.engine.book_side import VACANT_LEVELS_SPARE, BookSide
 from matching.engine.level import RestingOrder
 
@@ -27,7 +27,7 @@ def traced() -> Iterator[None]:
 
 
 def place(book: OrderBook, number: int, *, price_ticks: int) -> None:
-    book.process(PlaceOrder(f"order-{number}", "ann", Side.BUY, OrderType.LIMIT, price_ticks, 5))
+    book.process(PlaceOrder(f"order-{number}", "ann", Side.BUY, OrderKind.LIMIT, price_ticks, 5))
 
 
 @pytest.mark.usefixtures("traced")
@@ -51,7 +51,7 @@ def test_filled_orders_leave_nothing_behind() -> None:
     for number in range(ORDERS):
         place(book, number, price_ticks=1 + number % 7)
         if number % 10 == 9:
-            book.process(PlaceOrder(f"taker-{number}", "bob", Side.SELL, OrderType.MARKET, 0, 50))
+            book.process(PlaceOrder(f"taker-{number}", "bob", Side.SELL, OrderKind.MARKET, 0, 50))
     after, _ = tracemalloc.get_traced_memory()
     assert len(book) == 0
     assert after - before < KEPT_BYTES_MAX
@@ -74,11 +74,11 @@ def test_a_dropped_book_is_freed_at_once_and_without_recursion() -> None:
 def test_the_orders_of_a_sweep_are_freed_one_by_one(left: int) -> None:
     """In a process of its own: it would die, not fail."""
     program = f"""
-from matching.engine import OrderBook, OrderType, PlaceOrder, Side
+from matching.engine import OrderBook, OrderKind, PlaceOrder, Side
 book = OrderBook()
 for number in range({SWEPT}):
-    book.process(PlaceOrder(str(number), "maker", Side.SELL, OrderType.LIMIT, 100, 1))
-events = book.process(PlaceOrder("taker", "taker", Side.BUY, OrderType.MARKET, 0, {SWEPT - left}))
+    book.process(PlaceOrder(str(number), "maker", Side.SELL, OrderKind.LIMIT, 100, 1))
+events = book.process(PlaceOrder("taker", "taker", Side.BUY, OrderKind.MARKET, 0, {SWEPT - left}))
 assert (len(events), len(book)) == ({SWEPT - left}, {left})
 """
     finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False)

@@ -11,8 +11,8 @@ from matching.engine import (
     Event,
     OrderBook,
     OrderCancelled,
+    OrderKind,
     OrderRested,
-    OrderType,
     PlaceOrder,
     RemainderCancelled,
     Side,
@@ -29,7 +29,7 @@ limits = st.builds(
     ids,
     clients,
     st.sampled_from(Side),
-    st.just(OrderType.LIMIT),
+    st.just(OrderKind.LIMIT),
     st.integers(1, 12),
     st.integers(1, 9),
 )
@@ -38,7 +38,7 @@ markets = st.builds(
     ids,
     clients,
     st.sampled_from(Side),
-    st.just(OrderType.MARKET),
+    st.just(OrderKind.MARKET),
     st.just(0),
     st.integers(1, 30),
 )

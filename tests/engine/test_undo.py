@@ -5,7 +5,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
-from matching.engine import CancelOrder, Event, OrderBook, OrderType, PlaceOrder, Side
+from matching.engine import CancelOrder, Event, OrderBook, OrderKind, PlaceOrder, Side
 from tests.engine.flows import SHAPES, Shape, flow
 from tests.engine.reference import ReferenceBook
 from tests.engine.test_properties import Command, flows
@@ -19,7 +19,7 @@ def run(book: OrderBook, commands: list[Command]) -> list[Event]:
 
 
 def sell(order_id: str, price_ticks: int, quantity_lots: int) -> PlaceOrder:
-    return PlaceOrder(order_id, "ann", Side.SELL, OrderType.LIMIT, price_ticks, quantity_lots)
+    return PlaceOrder(order_id, "ann", Side.SELL, OrderKind.LIMIT, price_ticks, quantity_lots)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
@@ -58,7 +58,7 @@ def test_a_cancelled_order_has_its_place_in_the_queue_again(taken: str) -> None:
     book = OrderBook()
     run(book, [sell("s1", 100, 1), sell("s2", 100, 2), sell("s3", 100, 4)])
     book.undo(book.process(CancelOrder(taken, "ann")))
-    trades = book.process(PlaceOrder("m", "tom", Side.BUY, OrderType.MARKET, 0, 7))
+    trades = book.process(PlaceOrder("m", "tom", Side.BUY, OrderKind.MARKET, 0, 7))
     assert [trade.maker_order_id for trade in trades] == ["s1", "s2", "s3"]  # type: ignore[union-attr]
 
 

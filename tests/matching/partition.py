@@ -15,7 +15,7 @@ from matching.commit.checkpoint import Lease
 from matching.commit.session import CommitSession
 from matching.commit.statement import CommitResult
 from matching.recovery import load_books
-from orders.messages import CancelOrder, Command, PlaceOrder
+from orders.messages import CancelCommand, Command, PlaceCommand
 from tests.engine.flows import Shape, flow
 
 REPLY_TO = "tests"
@@ -34,23 +34,23 @@ def place(
     instrument: str = "BTC-USD",
     idempotency_key: str | None = None,
     order_id: str | None = None,
-) -> PlaceOrder:
+) -> PlaceCommand:
     """A limit order; a market order where the price is 0."""
-    return PlaceOrder(
+    return PlaceCommand(
         order_id=order_id or new_id(),
         reply_to=REPLY_TO,
         client_id=client_id,
         instrument=instrument,
         side=side,
-        type="limit" if price_ticks else "market",
+        order_type="limit" if price_ticks else "market",
         price_ticks=price_ticks,
         quantity_lots=quantity_lots,
         idempotency_key=idempotency_key,
     )
 
 
-def cancel(order: PlaceOrder) -> CancelOrder:
-    return CancelOrder(
+def cancel(order: PlaceCommand) -> CancelCommand:
+    return CancelCommand(
         request_id=new_id(),
         reply_to=REPLY_TO,
         client_id=order.client_id,
@@ -92,7 +92,7 @@ def random_commands(
 ) -> Iterator[Command]:
     """A flow of the engine's tests as the stream would bring it; reproducible, without repeated order ids."""
     random = Random(seed)
-    placed: dict[str, PlaceOrder] = {}
+    placed: dict[str, PlaceCommand] = {}
     for command in flow(shape, seed=seed, commands=commands):
         if isinstance(command, engine.CancelOrder):
             yield cancel(placed[command.order_id])

@@ -20,7 +20,7 @@ from operators.instruments import move
 from orders.desk import OrderDesk, OrderResult
 from orders.gateway import OrderGateway
 from orders.look_ups import DeskReads, desk_reads
-from orders.messages import PlaceOrder, ReplyKind, stream_key
+from orders.messages import PlaceCommand, ReplyKind, stream_key
 from orders.models import Order
 from orders.order_ids import client_bucket, new_order_id
 from orders.refusals import OrderNotOpen
@@ -44,7 +44,7 @@ def desk_of(gateway: OrderGateway, reads: DeskReads | None = None) -> OrderDesk:
     return OrderDesk(gateway, reads or desk_reads(), InstrumentDirectory())
 
 
-async def resting(gateway: OrderGateway, side: str = "buy", price: int = 100, **changes: Any) -> PlaceOrder:
+async def resting(gateway: OrderGateway, side: str = "buy", price: int = 100, **changes: Any) -> PlaceCommand:
     """An order that rests, with an id as the desk makes them."""
     instrument = await read_database(Instrument.objects.get, symbol=changes.get("instrument", "BTC-USD"))
     order_id = new_order_id(instrument_id=instrument.pk, client_id="client-A")

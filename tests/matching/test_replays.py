@@ -15,11 +15,13 @@ from base.redis import connect_redis
 from base.refusals import OutcomeUnknown, RateLimited, Unavailable
 from instruments.directory import InstrumentDirectory, load_instruments
 from instruments.refusals import InstrumentHalted
-from orders.desk import OrderDesk, OrderRequest
+from orders.desk import OrderDesk
 from orders.gateway import OrderGateway
 from orders.gateway.link import RedisLink
 from orders.look_ups import DeskReads, desk_reads
+from orders.models import Order
 from orders.refusals import BeyondLimits, IdempotencyKeyReused
+from orders.requests import OrderRequest
 from orders.selectors import find_order
 from tests.matching.live import live_worker, run_scenario
 from tests.patience import PATIENCE_SECONDS
@@ -60,7 +62,7 @@ async def request(
         client_id="client-A",
         instrument=msgspec.structs.replace(instrument, **fields),
         side=side,
-        type="limit",
+        order_type="limit",
         price=Decimal(price),
         quantity=Decimal(1),
         idempotency_key=key,
@@ -195,3 +197,15 @@ def test_an_order_that_nobody_answers_says_what_to_do(
     detail = run_scenario(scenario())
     assert advice in detail
     assert ("same" in detail) == (key is not None)
+
+
+def test_an_order_that_was_changed_later_is_still_the_one_of_its_request() -> None:
+    async def work(gateway: OrderGateway) -> None:
+        desk = desk_of(gateway)
+        await desk.place(await request())
+        await read_database(Order.objects.update, price=Decimal(90), quantity=Decimal(3))
+        assert (await desk.place(await request())).replayed
+        with pytest.raises(IdempotencyKeyReused):
+            await desk.place(await request(price="90"))
+
+    with_gateway(work)

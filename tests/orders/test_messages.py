@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.messages import (
-    CancelOrder,
+    CancelCommand,
     Command,
     InspectBooks,
-    PlaceOrder,
+    PlaceCommand,
     ReloadInstruments,
     Reply,
     ReplyKind,
@@ -26,19 +26,20 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40)
 integers = st.integers(min_value=0, max_value=2**63 - 1)
 commands = st.one_of(
     st.builds(
-        PlaceOrder,
+        PlaceCommand,
         order_id=texts,
         reply_to=texts,
         client_id=texts,
         instrument=texts,
         side=texts,
-        type=texts,
+        order_type=texts,
         price_ticks=integers,
         quantity_lots=integers,
         idempotency_key=st.none() | texts,
+        terms=st.none() | st.integers(-(2**63), 2**63 - 1),
     ),
     st.builds(
-        CancelOrder,
+        CancelCommand,
         request_id=texts,
         reply_to=texts,
         client_id=texts,
@@ -54,7 +55,9 @@ commands = st.one_of(
 @given(commands)
 def test_a_command_comes_out_as_it_went_in(command: Command) -> None:
     assert decode_command(encode(command)) == command
-    assert command.request_id == (command.order_id if isinstance(command, PlaceOrder) else command.request_id)
+    assert command.request_id == (
+        command.order_id if isinstance(command, PlaceCommand) else command.request_id
+    )
 
 
 @given(
@@ -72,7 +75,7 @@ def test_a_field_that_a_newer_sender_adds_is_passed_over() -> None:
 
 
 def test_a_cancel_of_an_older_sender_is_a_clients() -> None:
-    command = CancelOrder(request_id="a", reply_to="b", client_id="c", instrument="d", order_id="e")
+    command = CancelCommand(request_id="a", reply_to="b", client_id="c", instrument="d", order_id="e")
     shorter = msgspec.msgpack.decode(encode(command))[:-1]
     assert decode_command(encode(shorter)) == command
 

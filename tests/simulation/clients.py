@@ -12,8 +12,8 @@ import msgspec
 
 from base.refusals import NotFound, OutcomeUnknown, Unavailable
 from instruments.directory import TradedInstrument
-from orders.desk import OrderRequest
 from orders.refusals import OrderNotOpen
+from orders.requests import OrderRequest
 from tests.simulation.database import GRID
 from tests.simulation.process import ProcessDied
 from tests.simulation.processes import ApiProcess
@@ -67,7 +67,7 @@ class SimulatedClient:
             client_id=client_id,
             instrument=random.choice(instruments),
             side=random.choice(("buy", "sell")),
-            type="market" if market else "limit",
+            order_type="market" if market else "limit",
             price=None if market else Decimal(GRID.price.text(price_ticks)),
             quantity=Decimal(GRID.quantity.text(random.randint(1, QUANTITY_LOTS_MAX))),
             idempotency_key=key,

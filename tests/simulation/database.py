@@ -64,6 +64,7 @@ class Row:
     status: str
     reason: str | None
     idempotency_key: str | None
+    terms: int | None
     priority: int | None
     sequence: int
     created_at: datetime
@@ -195,7 +196,7 @@ class Database:
                 client_id=command.client_id,
                 instrument=order.instrument,
                 side=command.side,
-                type=command.type,
+                type=command.order_type,
                 price_ticks=command.price_ticks,
                 quantity_lots=command.quantity_lots,
                 filled_lots=order.filled_lots,
@@ -203,6 +204,7 @@ class Database:
                 status=order.status,
                 reason=order.reason,
                 idempotency_key=command.idempotency_key,
+                terms=command.terms,
                 priority=order.priority,
                 sequence=order.sequence,
                 created_at=batch.now,

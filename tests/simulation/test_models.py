@@ -34,7 +34,7 @@ from orders.gateway.admission import (
     Applicant,
     Verdict,
 )
-from orders.messages import Command, PlaceOrder, heartbeat_key
+from orders.messages import Command, PlaceCommand, heartbeat_key
 from tests.engine.flows import SHAPES
 from tests.matching.partition import cancel, place, random_commands
 from tests.simulation.database import Database, SimulatedStore
@@ -149,7 +149,7 @@ def test_an_order_id_is_refused_the_second_time(make_store: Callable[[], Any]) -
 def test_a_fill_of_what_is_not_stored_undoes_the_batch(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with partition_on(make_store()) as partition:
-            phantom: PlaceOrder = place("sell", 100, 5)
+            phantom: PlaceCommand = place("sell", 100, 5)
             Batch(partition.books, {}, datetime.now(UTC)).run(phantom)  # in the book, never committed
             with pytest.raises(OrdersMissing):
                 await partition.commit(place("buy", 90, 1), place("buy", 100, 1))

@@ -7,7 +7,7 @@ from django.test import override_settings
 from instruments.directory import TradedInstrument
 from matching.batch.batch import Batch
 from matching.recovery import load_books
-from orders.messages import PlaceOrder
+from orders.messages import PlaceCommand
 from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.engine.test_open_orders import recount_of
@@ -27,12 +27,12 @@ def partition(instruments: dict[str, TradedInstrument]) -> Partition:
     return partition
 
 
-def outcome(order: PlaceOrder) -> tuple[str, str | None]:
+def outcome(order: PlaceCommand) -> tuple[str, str | None]:
     stored = Order.objects.get(order_id=order.order_id)
     return stored.status, stored.reason
 
 
-def rest(partition: Partition, *prices: int, side: str = "buy", client_id: str = "ann") -> list[PlaceOrder]:
+def rest(partition: Partition, *prices: int, side: str = "buy", client_id: str = "ann") -> list[PlaceCommand]:
     orders = [place(side, price, 5, client_id=client_id) for price in prices]
     partition.run(*orders)
     return orders

@@ -24,7 +24,7 @@ from matching.operations.audit.database import run_check
 from matching.operations.audit.database_checks import DATABASE_CHECKS
 from matching.operations.pruning import prune
 from matching.recovery import load_books
-from orders.messages import CancelOrder, Command, PlaceOrder
+from orders.messages import CancelCommand, Command, PlaceCommand
 from orders.models import RESTING_STATUSES, Order, Trade
 from orders.selectors import find_order
 from orders.time_keys import first_key
@@ -67,8 +67,8 @@ def _batches() -> Iterator[tuple[list[Command], datetime]]:
 
 def _aged(command: Command, now: datetime, keys: dict[str, str]) -> Command:
     """With an order id of that time, as orders have in truth."""
-    assert isinstance(command, PlaceOrder | CancelOrder)
-    if isinstance(command, PlaceOrder):
+    assert isinstance(command, PlaceCommand | CancelCommand)
+    if isinstance(command, PlaceCommand):
         keys[command.order_id] = str(UUID(int=first_key(now).int + 2 + len(keys)))
     return msgspec.structs.replace(command, order_id=keys[command.order_id])
 

@@ -17,7 +17,7 @@ from base.refusals import Unavailable
 from instruments.directory import TradedInstrument
 from marketdata.book import mirror_keys, read_book, read_book_from_database, read_mirror
 from matching.batch.market_book import MarketBook
-from matching.engine import OrderBook, OrderType, PlaceOrder, Side
+from matching.engine import OrderBook, OrderKind, PlaceOrder, Side
 from matching.publish.mirror import MirrorWriter
 from matching.publish.publisher import HEARTBEAT
 from orders.desk import current_desk
@@ -122,7 +122,7 @@ def large_book(instrument: TradedInstrument, levels: int) -> MarketBook:
     market = MarketBook(instrument, OrderBook())
     for number in range(levels):
         side, price = (Side.BUY, 1_000 - number) if number % 2 else (Side.SELL, 1_001 + number)
-        market.book.process(PlaceOrder(f"{number}", "c", side, OrderType.LIMIT, price, 1))
+        market.book.process(PlaceOrder(f"{number}", "c", side, OrderKind.LIMIT, price, 1))
     return market
 
 

@@ -1,0 +1,65 @@
+"""A retry has the terms of the first request, whatever way its numbers are written."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from instruments.directory import TradedInstrument
+from instruments.grid import Grid
+from orders.requests import OrderRequest
+
+BTC = TradedInstrument(
+    instrument_id=1,
+    symbol="BTC-USD",
+    grid=Grid.of(Decimal("0.01"), Decimal("0.001")),
+    min_quantity=Decimal("0.001"),
+    max_quantity=Decimal(1000),
+    min_price=Decimal("0.01"),
+    max_price=Decimal(100_000),
+    halted=False,
+    partition=0,
+)
+REQUEST = OrderRequest(
+    client_id="a",
+    instrument=BTC,
+    side="buy",
+    order_type="limit",
+    price=Decimal(100),
+    quantity=Decimal(1),
+    idempotency_key="key",
+)
+
+
+def changed(**fields: Any) -> OrderRequest:
+    return msgspec.structs.replace(REQUEST, **fields)
+
+
+@pytest.mark.parametrize("text", ["100", "100.0", "1E2", "1e+2", "00100.000"])
+def test_equal_numbers_are_equal_terms(text: str) -> None:
+    assert changed(price=Decimal(text)).terms == REQUEST.terms
+    assert changed(price=Decimal(text)).to_grid() == (10_000, 1_000)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"side": "sell"},
+        {"order_type": "market", "price": None},
+        {"price": Decimal("100.01")},
+        {"price": None},
+        {"quantity": Decimal("1.001")},
+        {"price": Decimal(1), "quantity": Decimal(100)},
+        {"instrument": msgspec.structs.replace(BTC, instrument_id=2)},
+    ],
+)
+def test_another_field_is_other_terms(fields: dict[str, Any]) -> None:
+    assert changed(**fields).terms != REQUEST.terms
+
+
+def test_terms_outlive_a_process_and_the_limits_of_the_instrument() -> None:
+    """They are stored with the order, so a new version must not compute them differently."""
+    assert REQUEST.terms == 5441276738595431380
+    halted = msgspec.structs.replace(BTC, halted=True, max_price=Decimal(1), symbol="XBT-USD")
+    assert changed(instrument=halted, client_id="b", idempotency_key=None).terms == 5441276738595431380
