@@ -35,10 +35,6 @@ class Outage:
         self._logged_in_window = 0  # the outages that were logged in the window
         self._unlogged = 0  # the outages that were not logged
 
-    @property
-    def lasts(self) -> bool:
-        return bool(self._failing)
-
     def failed(self, error: BaseException | str, *, name: str = "", traceback: bool = False) -> None:
         """Count a failed attempt.
 

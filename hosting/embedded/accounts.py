@@ -34,9 +34,6 @@ ACCOUNT_NAME = "exchange"
 NUMBERS = range(50_000, 59_999)
 # Names of metrics files: see base/metrics_files.py.
 COUNTS = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
-# An earlier version ran its servers as one of these. Other software uses them, too, so data of the
-# exchange is taken from them.
-SHARED_ACCOUNTS = ("postgres", "nobody")
 
 
 def prepare_account(locations: Locations, *folders: Path) -> Account | None:
@@ -81,7 +78,7 @@ def named_account() -> Account:
     Raises `ProcessError`.
     """
     entries = {entry.pw_name: entry for entry in pwd.getpwall() if entry.pw_uid != 0}
-    for name in (*reversed(SHARED_ACCOUNTS), *entries):
+    for name in ("nobody", *entries):
         if name in entries:
             entry = entries[name]
             return Account(name, entry.pw_uid, entry.pw_gid, capability=_reading_capability())
@@ -119,11 +116,10 @@ def give_tree(top: Path, account: Account) -> None:
 def _choose_account(locations: Locations) -> Account:
     """Return the owner of the data folder or of the PostgreSQL cluster.
 
-    If the owner is root or a shared account, return an account of the exchange's own.
+    If root owns both, return an account of the exchange's own.
     """
-    shared = {0} | {entry.pw_uid for entry in pwd.getpwall() if entry.pw_name in SHARED_ACCOUNTS}
     for path in (locations.data_dir, locations.postgres_data):
-        if path.exists() and (owner := path.stat()).st_uid not in shared:
+        if path.exists() and (owner := path.stat()).st_uid != 0:
             return Account(_account_name(owner.st_uid), owner.st_uid, owner.st_gid)
     try:
         entry = pwd.getpwnam(ACCOUNT_NAME)

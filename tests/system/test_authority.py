@@ -18,13 +18,12 @@ import pytest
 import redis
 
 from exchange_site.worker_health import worker_state
-from hosting.embedded.accounts import NUMBERS, give_tree
+from hosting.embedded.accounts import NUMBERS
 from hosting.embedded.locations import Locations
 from hosting.embedded.postgres import SUPERUSER
 from hosting.embedded.privileges import (
     CAP_DAC_READ_SEARCH,
     CAP_NET_BIND_SERVICE,
-    Account,
     held_capabilities,
 )
 from hosting.embedded.servers import EmbeddedServers
@@ -167,36 +166,6 @@ def test_an_exchange_in_a_closed_folder_works_and_logs_its_capability(tmp_path: 
         ):
             root.execute(f"COPY (SELECT 1) TO '{secret}/copied'")
         assert list(secret.iterdir()) == []
-
-
-def downgrade_data_folder(data_dir: Path) -> None:
-    """Give a data folder the owners and rights that it had in the previous version.
-
-    Root owned the folder, and a shared account owned the servers' folders. PostgreSQL trusted every
-    local user, and there were no passwords.
-    """
-    shared = next(entry for entry in pwd.getpwall() if entry.pw_name in ("postgres", "nobody"))
-    give_tree(data_dir, Account("root", 0, 0))
-    for name in ("postgres", "valkey"):
-        give_tree(data_dir / name, Account(shared.pw_name, shared.pw_uid, shared.pw_gid))
-    hba = data_dir / "postgres" / "pg_hba.conf"
-    hba.write_text("local all all trust\n")
-    for name in ("postgres_password", "valkey_password"):
-        (data_dir / name).unlink()
-
-
-def test_a_data_folder_of_the_previous_version_gets_the_new_owner() -> None:
-    with RunningExchange() as exchange:
-        order = place_order(exchange)
-        assert exchange.stop() == 0
-        if os.geteuid() == 0:
-            downgrade_data_folder(exchange.data_dir)
-        exchange.start()
-        test_the_servers_refuse_clients_without_the_password(exchange)
-        if os.geteuid() == 0:
-            test_no_process_is_root_once_the_exchange_is_open(exchange)
-            test_only_the_account_can_read_the_data_folder(exchange)
-        assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
 
 
 @contextlib.contextmanager
