@@ -14,7 +14,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from base.redis import RedisChannel, RedisSession
 from tests.patience import PATIENCE_SECONDS
-from tests.road import SilentRoad
+from tests.redis_relay import RedisRelay
 
 SECONDS_MAX = PATIENCE_SECONDS
 STEPS = 60  # of the event loop: more than connecting takes
@@ -97,11 +97,11 @@ def test_a_server_that_is_silent_is_given_up(settings: Settings) -> None:
     settings.REDIS_TIMEOUT_SECONDS = 0.2
 
     async def scenario() -> None:
-        road = SilentRoad()
-        async with road.open(), connect(road.url) as client, asyncio.timeout(SECONDS_MAX):
+        relay = RedisRelay()
+        async with relay.open(), connect(relay.url) as client, asyncio.timeout(SECONDS_MAX):
             session = RedisSession(client)
             assert await session.run(("ECHO", "heard")) == [b"heard"]
-            road.cut()
+            relay.cut()
             with pytest.raises(RedisTimeoutError, match=r"no answer within 0\.2 s"):
                 await session.run(("ECHO", "lost"))
             assert not session.is_connected
@@ -141,7 +141,7 @@ def test_a_cancel_at_any_step_ends_what_runs() -> None:
 
 def test_nobody_there_is_an_outage() -> None:
     async def scenario() -> None:
-        async with connect(SilentRoad().url) as client:
+        async with connect(RedisRelay().url) as client:
             with pytest.raises((RedisError, OSError)):
                 await RedisSession(client).run(("PING",))
             with pytest.raises((RedisError, OSError)):
@@ -177,17 +177,17 @@ def test_a_channel_is_kept_while_pings_are_answered_and_given_up_when_they_are_n
     settings.REDIS_PING_SECONDS = 0.1
 
     async def scenario() -> None:
-        road = SilentRoad()
+        relay = RedisRelay()
         async with (
             asyncio.timeout(SECONDS_MAX),
-            road.open(),
-            connect(road.url) as client,
+            relay.open(),
+            connect(relay.url) as client,
             RedisChannel(client, CHANNEL, lambda data: None) as channel,
         ):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(1.5):  # it would have been given up twice
                     await channel.until_lost()
-            road.cut()
+            relay.cut()
             with pytest.raises(RedisTimeoutError, match="no answer to a ping"):
                 await channel.until_lost()
 

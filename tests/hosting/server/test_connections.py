@@ -1,4 +1,4 @@
-"""Places of connections: which one is closed for a new one, deadlines, and what unfinished requests may hold."""
+"""Places of connections: which connection gives way, deadlines, and the bound on received bytes."""
 
 from ipaddress import ip_network
 
@@ -11,7 +11,7 @@ PROXY = "10.0.0.7"
 
 
 class Owner:
-    """A connection that notes what it is told."""
+    """A connection that records which calls it receives."""
 
     def __init__(self) -> None:
         self.gave_way = self.dropped = self.missed_deadline = False
@@ -39,18 +39,18 @@ def admit(among: Connections, address: str) -> tuple[Owner, Place]:
     return owner, place
 
 
-def test_at_an_addresss_bound_the_one_that_waited_longest_is_closed() -> None:
+def test_at_an_addresss_bound_its_longest_waiting_connection_is_closed() -> None:
     among = connections()
     (first, place), (second, _), (third, _) = (admit(among, "1.1.1.1") for _ in range(3))
     other, _ = admit(among, "2.2.2.2")
     place.work()
-    place.wait()  # it has asked something meanwhile
+    place.wait()  # it had a request meanwhile
     admit(among, "1.1.1.1")
     assert [owner.gave_way for owner in (first, second, third, other)] == [False, True, False, False]
     assert len(among) == 4
 
 
-def test_one_that_works_is_not_closed() -> None:
+def test_a_working_connection_is_not_closed() -> None:
     among = connections()
     owners, places = zip(*(admit(among, "1.1.1.1") for _ in range(3)), strict=True)
     for place in places:
@@ -62,14 +62,14 @@ def test_one_that_works_is_not_closed() -> None:
     assert [owner.gave_way for owner in owners] == [False, True, False]
 
 
-def test_at_the_total_bound_the_one_of_all_that_waited_longest_is_closed() -> None:
+def test_at_the_total_bound_the_longest_waiting_connection_is_closed() -> None:
     among = connections(total=3)
     owners = [admit(among, f"1.1.1.{number}")[0] for number in range(5)]
     assert [owner.gave_way for owner in owners] == [True, True, False, False, False]
     assert len(among) == 3
 
 
-def test_websockets_and_trusted_proxies_count_in_total_only() -> None:
+def test_websockets_and_trusted_proxies_count_only_in_total() -> None:
     among = connections(total=10)
     for _ in range(5):
         admit(among, PROXY)
@@ -85,7 +85,7 @@ def test_websockets_and_trusted_proxies_count_in_total_only() -> None:
     assert len(among) == 10
 
 
-def test_who_leaves_makes_room_however_often_it_is_told() -> None:
+def test_a_connection_may_leave_twice_and_makes_room() -> None:
     among = connections(per_address=1)
     for _ in range(3):
         owner, place = admit(among, "1.1.1.1")
@@ -105,18 +105,18 @@ def test_who_leaves_makes_room_however_often_it_is_told() -> None:
         ("1.2.3.4", "1.2.3.5", False),
     ],
 )
-def test_peers(one: str, other: str, together: bool) -> None:
+def test_addresses_of_one_peer_share_a_key(one: str, other: str, together: bool) -> None:
     key = Peers([]).key
     assert (key(one) == key(other)) == together
 
 
-def test_trusted_peers_have_no_key() -> None:
+def test_trusted_proxies_have_no_key() -> None:
     key = Peers([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]).key
     assert [key(each) for each in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "")] == [None] * 4
     assert key("11.1.2.3") == "11.1.2.3"
 
 
-def test_deadlines() -> None:
+def test_a_waiting_connection_past_its_deadline_is_told() -> None:
     among = connections()
     (late, first), (working, second), (early, third) = (admit(among, "1.1.1.1") for _ in range(3))
     first.deadline, third.deadline = 10.0, 20.0
@@ -126,7 +126,7 @@ def test_deadlines() -> None:
     assert [owner.missed_deadline for owner in (late, working, early)] == [True, False, False]
 
 
-def test_unfinished_requests_have_a_bound_together() -> None:
+def test_unfinished_requests_share_a_bound() -> None:
     among = connections(bytes_max=100)
     (first, one), (idle, _), (last, three) = (admit(among, "1.1.1.1") for _ in range(3))
     one.hold(60)
@@ -141,7 +141,7 @@ def test_unfinished_requests_have_a_bound_together() -> None:
     assert not idle.gave_way
 
 
-def test_what_is_worked_on_is_not_given_up_but_what_came_behind_it_is() -> None:
+def test_a_working_connection_drops_requests_received_ahead_but_stays() -> None:
     among = connections(bytes_max=100)
     (working, one), (ahead, two), (waiting, three) = (admit(among, "1.1.1.1") for _ in range(3))
     one.hold(60)

@@ -1,4 +1,4 @@
-"""What a server keeps for clients that send too much, or do not read: with the protocol's own objects at hand."""
+"""Memory that the server keeps for clients that send too much, or do not read their answers."""
 
 import asyncio
 import contextlib
@@ -23,13 +23,13 @@ from tests.contract.stream import UPGRADE_REQUEST
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD_OF_30_KB = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nn: %s\r\n\r\n" % (b"v" * 30_000)
 WAIT_SECONDS_MAX = 30.0
-ONE_READ = 256 * 1024  # that the event loop takes from a connection at a time
+ONE_READ = 256 * 1024  # bytes that the event loop reads from a connection at a time
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Application:
-    """Answers each request with `size` bytes as soon as it may; accepts WebSockets, and reads none of them."""
+    """Answers requests with `size` bytes once it may. Accepts WebSockets, but never reads them."""
 
     def __init__(self, size: int = 1) -> None:
         self.size = size
@@ -53,7 +53,7 @@ class Application:
             return
         self.begun += 1
         await self.may_answer.wait()
-        await asyncio.sleep(0)  # the work takes a turn of the loop, in which the server reads
+        await asyncio.sleep(0)  # the server reads during the work, as in a real application
         await asyncio.sleep(0)
         length = str(self.size).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
@@ -61,7 +61,7 @@ class Application:
 
 
 class Served:
-    """A server in this process."""
+    """A server in this process, with access to its protocol objects."""
 
     def __init__(self, port: int, state: ServerState) -> None:
         self.port = port
@@ -76,7 +76,7 @@ class Served:
         return list(self._state.connections)
 
     async def connect(self) -> Stream:
-        """With small buffers in the system, so that what is not read is soon the server's to keep."""
+        """Connect with small socket buffers, so that the server soon has to keep unread data."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.setblocking(False)
@@ -110,12 +110,12 @@ def run(test: Coroutine[Any, Any, None]) -> None:
 
 
 def text(content: bytes, *, opcode: Opcode = Opcode.TEXT, fin: bool = True) -> bytes:
-    """A client's frame."""
+    """Return a client's frame."""
     return Frame(opcode, content, fin=fin).serialize(mask=True)
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - of things that tell nobody
+    while not condition():  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.005)
 
 
@@ -125,8 +125,8 @@ async def answer_of(stream: Stream) -> bytes:
     return head + await stream[0].readexactly(int(length.split(b":")[1]))
 
 
-def test_requests_that_come_ahead_are_read_only_as_far_as_they_are_answered() -> None:
-    """Each request of a flood would let the application ask for more, and so one connection took all memory."""
+def test_pipelined_requests_are_read_only_as_fast_as_they_are_answered() -> None:
+    """A defect once: each request of a flood resumed reading, and one client filled the memory."""
 
     async def test() -> None:
         async with served(Application()) as server:
@@ -143,8 +143,8 @@ def test_requests_that_come_ahead_are_read_only_as_far_as_they_are_answered() ->
     run(test())
 
 
-def test_what_came_ahead_is_given_up_if_all_keep_too_much(settings: Any) -> None:
-    """The request that is worked on is answered all the same, and tells the client that it is the last."""
+def test_pipelined_requests_are_dropped_if_all_connections_hold_too_much(settings: Any) -> None:
+    """The request in work is still answered, and its answer closes the connection."""
     settings.API_RECEIVED_BYTES_MAX = 4 * ONE_READ
 
     async def test() -> None:
@@ -196,8 +196,8 @@ def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
 @pytest.mark.parametrize(
     "head", [HEAD_OF_30_KB, HEAD_OF_30_KB.replace(b"n: ", b"ab:c\r\n" * 80 + b"n: ")[:2_000] + b"\r\n\r\n"]
 )
-def test_heads_whose_bodies_do_not_come_have_a_bound_together(settings: Any, head: bytes) -> None:
-    """Many short lines take memory, too."""
+def test_heads_of_unfinished_requests_share_a_bound(settings: Any, head: bytes) -> None:
+    """The second head has many short lines, which take memory, too."""
     settings.API_RECEIVED_BYTES_MAX = 500_000
 
     async def test() -> None:
@@ -214,7 +214,7 @@ def test_heads_whose_bodies_do_not_come_have_a_bound_together(settings: Any, hea
     run(test())
 
 
-def test_no_answer_is_made_while_another_is_not_taken() -> None:
+def test_a_request_waits_until_the_client_reads_the_answer_before() -> None:
     size = 8 * 1024 * 1024
 
     async def test() -> None:
@@ -236,7 +236,7 @@ def test_no_answer_is_made_while_another_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"Connection: close\r\n"])
-def test_a_client_that_does_not_read_its_answer_waits_and_may_be_closed_for_others(line: bytes) -> None:
+def test_a_client_that_does_not_read_its_answer_may_be_closed_for_others(line: bytes) -> None:
     async def test() -> None:
         async with served(Application(8 * 1024 * 1024)) as server:
             stream = await server.connect()
@@ -252,7 +252,7 @@ def test_a_client_that_does_not_read_its_answer_waits_and_may_be_closed_for_othe
     run(test())
 
 
-def test_unfinished_messages_of_websockets_have_a_bound_together(settings: Any) -> None:
+def test_unfinished_messages_of_websockets_share_a_bound(settings: Any) -> None:
     settings.API_RECEIVED_BYTES_MAX = 500_000
     message = text(b"x" * 60_000)
 
@@ -295,9 +295,9 @@ def test_websockets_may_not_take_all_places() -> None:
         (text(b"\xff\xfe"), 1007),
         (text(b"x", fin=False) + text(b"", opcode=Opcode.CONT, fin=False) * MESSAGE_FRAMES_MAX, 1009),
     ],
-    ids=["not UTF-8", "fragments without end"],  # the frames themselves have random masks
+    ids=["not UTF-8", "fragments without end"],  # the frames can't be ids, as their masks are random
 )
-def test_what_is_no_message_is_closed_without_a_stack_trace(
+def test_an_invalid_message_closes_the_websocket_without_a_stack_trace(
     settings: Any, caplog: pytest.LogCaptureFixture, frames: bytes, code: int
 ) -> None:
     settings.STREAM_MESSAGES_PER_SECOND_MAX = 10_000
@@ -327,11 +327,11 @@ def test_what_is_no_message_is_closed_without_a_stack_trace(
     ],
 )
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_an_answer_is_whole_or_says_in_our_words_that_it_is_not(
+def test_an_invalid_answer_of_the_application_becomes_an_internal_error(
     headers: list[tuple[bytes, bytes]] | None, expected: bytes, method: bytes
 ) -> None:
     if method == b"HEAD" and headers == [(b"content-length", b"3")]:
-        expected = b"200"  # it may say what GET has
+        expected = b"200"  # a HEAD answer may have the length of GET's
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if headers is None:
