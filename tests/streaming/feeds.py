@@ -63,7 +63,7 @@ def change(
 
 
 class Listener:
-    """A client's outbox and its messages. The client reads inside `reading`, while `may_read` is set."""
+    """A client's outbox and its messages. It reads inside `reading`, while `may_read` is set."""
 
     def __init__(self) -> None:
         self.is_too_slow = False

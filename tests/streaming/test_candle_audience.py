@@ -1,4 +1,4 @@
-"""The stream's candles, on a clock that tests set: which states are sent, and when a candle closes."""
+"""The stream's candles, on a clock that tests set: what is sent, and when a candle closes."""
 
 import asyncio
 from collections.abc import Callable
@@ -57,7 +57,7 @@ class Market:
 def candles_sent(
     act: Callable[[Market], None], *, interval: str = "1m", throttle_seconds: float = 0.0
 ) -> list[tuple[str, int, bool]]:
-    """Return the candles that a follower receives: time of day, number of trades, whether closed."""
+    """Return the candles that a follower receives: time of day, trades, whether closed."""
 
     async def scenario() -> list[tuple[str, int, bool]]:
         async with Listener().reading() as client:

@@ -35,7 +35,7 @@ def _retry_at_short_intervals(settings: Settings) -> None:
 
 @asynccontextmanager
 async def worker_heartbeats(feed: Feed, symbol: str, sequence: int) -> AsyncIterator[None]:
-    """Feed the heartbeats of a worker whose book stays at this sequence, and the ticks of the hub."""
+    """Send the feed book heartbeats at this sequence, and ticks, as worker and hub do."""
 
     async def beat() -> None:
         while True:

@@ -1,4 +1,4 @@
-"""Packets, the turns in which they are sent, and the bound on unread bytes of all clients together."""
+"""Packets, the turns in which they are sent, and the common bound on clients' unread bytes."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def test_packets_keep_the_order_of_messages_and_have_a_bounded_size(settings: Se
 
 
 class Server:
-    """Sends its outboxes' packets while it is open, and counts them for each turn of the event loop."""
+    """Sends its outboxes' packets while it is open. Counts the packets of each turn of the loop."""
 
     def __init__(self) -> None:
         self.is_open = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The API's request handler under more requests than it works on at a time."""
+"""The request handler with more requests than it may work on at once."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ Message = Mapping[str, Any]
 
 
 class WaitingHandler(ApiHandler):
-    """Its views answer when they may."""
+    """Its views answer once `may_answer` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class WaitingHandler(ApiHandler):
 async def send(
     handler: ApiHandler, method: str = "POST", path: str = "/orders", body: bytes = b""
 ) -> list[Message]:
-    """What the handler sends for a request."""
+    """Return the messages that the handler sends for a request."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -52,7 +52,7 @@ async def started(
     handler: ApiHandler, requests: int, method: str = "POST", path: str = "/orders", body: bytes = b""
 ) -> list["asyncio.Task[list[Message]]"]:
     tasks = [asyncio.create_task(send(handler, method, path, body)) for _ in range(requests)]
-    await asyncio.sleep(0)  # each runs until it waits
+    await asyncio.sleep(0)  # each request runs until it has to wait
     return tasks
 
 
@@ -69,7 +69,7 @@ def limits(settings: Settings) -> None:
     settings.REFUSALS_AT_ONCE = 2
 
 
-def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
+def test_orders_beyond_the_limit_are_refused_while_earlier_ones_are_in_work() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
         working = await started(handler, 3)
@@ -85,7 +85,7 @@ def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
     asyncio.run(scenario())
 
 
-def test_places_are_free_again_however_an_order_ends() -> None:
+def test_a_place_is_free_again_however_its_order_ends() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
         left, *broken = await started(handler, 3, body=b"broken")
@@ -109,8 +109,8 @@ ALWAYS_ANSWERED = [
 
 
 @pytest.mark.parametrize(("method", "path"), [*COMMANDS, *CANCELS, *READS])
-def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
-    """What is in the other ones takes no place."""
+def test_each_kind_of_request_has_a_limit_of_its_own(method: str, path: str) -> None:
+    """Requests of other kinds do not count."""
 
     async def scenario() -> None:
         handler = WaitingHandler()
@@ -126,7 +126,7 @@ def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ALWAYS_ANSWERED)
-def test_who_looks_after_the_exchange_is_always_answered(method: str, path: str) -> None:
+def test_health_checks_and_metrics_are_always_answered(method: str, path: str) -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
         rooms = (READS[0], COMMANDS[0], CANCELS[0])
@@ -141,7 +141,7 @@ def test_who_looks_after_the_exchange_is_always_answered(method: str, path: str)
     asyncio.run(scenario())
 
 
-def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
+def test_reads_beyond_the_limit_wait_for_their_turn() -> None:
     class CountingHandler(WaitingHandler):
         working = most = 0
 
@@ -163,7 +163,7 @@ def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
     asyncio.run(scenario())
 
 
-def test_of_refusals_too_only_some_are_made_in_a_turn() -> None:
+def test_each_turn_of_the_loop_sends_a_limited_number_of_refusals() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
         working = await started(handler, 3)
