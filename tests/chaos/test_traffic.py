@@ -37,7 +37,7 @@ def refusal(status: int) -> Reply:
 
 
 class StandIn:
-    """Answers requests with the replies, one after the other, and acknowledges all later requests."""
+    """Answers requests with the replies, one after the other. Acknowledges all later requests."""
 
     def __init__(self, replies: Iterable[Callable[[Order], Reply]]) -> None:
         self._replies = iter(replies)

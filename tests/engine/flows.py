@@ -34,7 +34,7 @@ SHAPES = (
 
 
 def flow(shape: Shape, *, seed: int, commands: int) -> Iterator[PlaceOrder | CancelOrder]:
-    """Generate commands, among them some duplicate ids, cancels by other clients and huge orders."""
+    """Generate commands, with some duplicate ids, cancels by other clients, and huge orders."""
     random = Random(f"{shape.name} {seed}")
     recent: list[tuple[str, str]] = []
     for number in range(commands):

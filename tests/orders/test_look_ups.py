@@ -14,7 +14,7 @@ FOUND: Any = object()
 
 
 class Reads:
-    """Runs selectors once `may_run` is set. Records when each was called, and with how many keys."""
+    """Runs selectors once `may_run` is set. Records the time and the number of keys of each call."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []

@@ -1,4 +1,4 @@
-"""Order ids name their instrument and client, and are still UUIDs of version 7: unique, in order."""
+"""Order ids name their instrument and client, and are UUIDs of version 7: unique, in order."""
 
 from itertools import pairwise
 from uuid import UUID

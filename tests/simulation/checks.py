@@ -21,7 +21,7 @@ def require(kept: object, message: str) -> None:
 
 
 def check_clients(knowledge: ClientKnowledge, database: Database) -> None:
-    """Check that acknowledged orders, fills and cancels are stored once, and refused orders never."""
+    """Check that acknowledged orders, fills and cancels are stored once, refused orders never."""
     by_key: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for order in knowledge.acknowledged:
         check_acknowledged(order, database)
@@ -57,7 +57,7 @@ def check_acknowledged(order: dict[str, Any], database: Database) -> None:
 
 
 def check_database(database: Database) -> None:
-    """Check that fills add up, and that each book follows from its orders by price-time priority."""
+    """Check that fills add up, and that each book follows from price-time priority."""
     trade_ids = Counter(trade.trade_id for trade in database.trades)
     require(all(count == 1 for count in trade_ids.values()), "a trade is stored twice")
     for row in database.orders.values():
@@ -161,7 +161,7 @@ def check_refusal(refused: Row, resting: list[Row], place: str) -> None:
 
 
 def best_maker(taker: Row, rows: dict[str, Row], book: dict[str, int]) -> str | None:
-    """Return the id of the order that `taker` must fill next: best price first, then the earliest."""
+    """Return the id of the order that `taker` must fill next: best price, then earliest."""
     makers = [
         rows[order_id]
         for order_id in book

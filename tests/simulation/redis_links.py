@@ -177,7 +177,7 @@ class SimulatedReplies:
             await asyncio.sleep(RESUBSCRIBE_SECONDS)
 
     def _deliver(self, data: bytes) -> None:
-        """Deliver in a step of the process, which may be frozen or dead when the message arrives."""
+        """Deliver in a step of the process. It may be frozen or dead when the message arrives."""
         asyncio.get_running_loop().create_task(self._take(data))
 
     async def _take(self, data: bytes) -> None:

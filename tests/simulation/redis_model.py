@@ -124,7 +124,7 @@ class Client:
     async def call(self, work: Callable[[], Any]) -> Any:
         """Run `work`, and return its result.
 
-        Raises redis.ConnectionError. As on a real connection, the work may have been done before.
+        Raises redis.ConnectionError. As with a real server, the work may have been done nevertheless.
         """
         await self.process.step()
         if not self.server.up:

@@ -240,7 +240,7 @@ def test_commands_after_a_position_are_read_in_order(connect: Callable[[], Any])
 
 @pytest.mark.parametrize("ahead", [True, False])
 def test_new_ids_come_after_the_position(connect: Callable[[], Any], ahead: bool) -> None:
-    """Entries appended after `align` are read, even if the server's clock is behind the position."""
+    """Entries appended after `align` are read even if the server's clock is behind."""
 
     async def scenario() -> None:
         client = connect()
@@ -314,7 +314,7 @@ def test_admission_applies_queue_bounds_and_requires_a_heartbeat(
 
 
 def test_a_mirror_follows_moves_and_can_be_rebuilt(connect: Callable[[], Any], instruments: Any) -> None:
-    """Each move makes the mirror equal to the book. A move out of order, or of an older epoch, fails."""
+    """Moves keep the mirror equal to the book. A repeated move or an older epoch changes nothing."""
 
     async def scenario() -> None:
         client = connect()

@@ -19,7 +19,7 @@ class Deadlock(Exception):
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Deterministic: tasks run in the order in which they became ready, timers in the order of their times."""
+    """A deterministic loop: tasks run in the order in which they became ready, timers by time."""
 
     _ready: Any  # asyncio's own queue of handles
 

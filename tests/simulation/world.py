@@ -121,7 +121,7 @@ class World:
         require(not missing, f"trades were published and are not committed: {missing}")
 
     async def wait_for_recovery(self, clients: list[asyncio.Task[Any]]) -> None:
-        """Wait until clients know all outcomes, no command waits, and all books equal the database's."""
+        """Wait until clients know all outcomes, no command waits, and all books are right."""
         deadline = self.now() + QUIET_SECONDS_MAX
         wrong = "clients wait for outcomes"
         while self.now() < deadline:
