@@ -2,7 +2,7 @@
 
 `-p tests.environment` in `pyproject.toml` loads it. It gives the run a data folder and a port of its
 own, and removes variables that would change the exchange's behaviour. It starts a real PostgreSQL
-and a real Valkey, unless POSTGRES_URI or REDIS_URL name others. So tests can run beside `make run`.
+and a real Valkey, unless POSTGRES_URI or REDIS_URL name others. Tests can run during `make run`.
 At the end it removes everything but the sources' bytecode, also if the run is interrupted or
 terminated.
 """
@@ -76,7 +76,7 @@ def exchange_variables(data_dir: Path) -> dict[str, str]:
 sys.dont_write_bytecode = False
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="exchange-tests-"))
-# The folder that all processes of a run share. It belongs to the process that distributes the tests,
+# The folder that all processes of a run share. It belongs to the process that distributes tests,
 # whose variables the others inherit.
 SHARED_DIR = Path(os.environ["EXCHANGE_DATA_DIR"]) if "PYTEST_XDIST_WORKER" in os.environ else DATA_DIR
 SERVERS = EmbeddedServers(

@@ -143,12 +143,12 @@ def test_the_image_runs_the_api_as_an_ordinary_user() -> None:
     assert names.index("USER") > max(index for index, name in enumerate(names) if name in ("RUN", "COPY"))
 
 
-def test_the_image_has_no_health_check_of_one_service() -> None:
+def test_the_image_has_no_health_check() -> None:
     """Other services of the image have no HTTP: `docker compose up --wait` would wait in vain."""
     assert arguments("HEALTHCHECK", stages()[-1]) == []
 
 
-def test_base_images_are_exact_versions_that_are_tested() -> None:
+def test_the_base_image_has_an_exact_and_supported_version() -> None:
     bases = {text.split()[0] for text in arguments("FROM", instructions())}
     (base,) = bases  # the build stage and the runtime stage have the same base
     version = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-[a-z]+", base)
@@ -218,7 +218,7 @@ def test_our_services_share_one_built_image() -> None:
     assert {SERVICES[name]["build"] for name in OURS} == {"."}
 
 
-def test_images_are_exact_versions() -> None:
+def test_server_images_have_exact_versions() -> None:
     for name in ("postgres", "redis"):
         assert re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?-[a-z]+", SERVICES[name]["image"])
 

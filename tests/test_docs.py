@@ -205,7 +205,7 @@ def test_every_metric_is_described() -> None:
     assert {name for name in names if f"`{name}" not in operations} == set()
 
 
-def test_the_documents_name_no_variable_that_does_not_exist() -> None:
+def test_the_documents_name_no_unknown_variable() -> None:
     known = {name.upper() for name in Environment.__struct_fields__}
     for document in DOCUMENTS:
         named = set(re.findall(r"\b(?:EXCHANGE|DJANGO)_[A-Z_]+\b", document.read_text()))

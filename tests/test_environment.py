@@ -1,4 +1,4 @@
-"""Environment variables: their allowed values, and the one line of a start with a wrong value."""
+"""Environment variables: their allowed values, and the error line of each wrong value."""
 
 import json
 import os

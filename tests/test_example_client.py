@@ -67,7 +67,7 @@ def test_a_delta_that_continues_the_book_is_accepted() -> None:
     assert (book.sequence, book.bids, book.asks) == (9, {Decimal("70150.5"): (Decimal("0.3"), 1)}, {})
 
 
-def test_a_gap_is_found() -> None:
+def test_a_gap_between_deltas_raises() -> None:
     with pytest.raises(client.BookError, match="does not continue"):
         book_of(SNAPSHOT).apply({**DELTA, "previous_sequence": 8})
 
@@ -86,7 +86,7 @@ def test_a_wrong_level_is_found_by_the_checksum(wrong: Any) -> None:
         book_of(SNAPSHOT).apply({**DELTA, "changes": [wrong, DELTA["changes"][1]]})
 
 
-def test_a_wrong_snapshot_is_found() -> None:
+def test_a_wrong_snapshot_is_refused() -> None:
     with pytest.raises(client.BookError):
         book_of({**SNAPSHOT, "asks": []})
 

@@ -43,7 +43,7 @@ def test_parser_reads_an_answer_cut_at_any_byte() -> None:
         assert [(response.status, response.body) for response in responses] == [(201, b'{"a"}')]
 
 
-def test_parser_reads_byte_by_byte_and_several_at_once() -> None:
+def test_parser_reads_single_bytes_and_several_answers_at_once() -> None:
     parser = ResponseParser()
     other = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n"
     stream = ANSWER + other + ANSWER
@@ -223,7 +223,7 @@ def test_closed_loop_sends_the_next_request_after_an_answer() -> None:
     assert in_flight_max <= 3
 
 
-def test_a_server_that_never_answers_ends_the_run_in_time() -> None:
+def test_a_run_ends_in_time_even_if_the_server_never_answers() -> None:
     async def scenario() -> LoadResult:
         async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:
             pass

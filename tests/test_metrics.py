@@ -231,7 +231,9 @@ def test_a_broken_file_hides_no_other_file(
     assert not {name for name in files_left(folder) if "gone" in name}
 
 
-def test_a_fork_counts_for_itself(folder: Path, start: Callable[..., CountingProcess]) -> None:
+def test_a_forked_process_counts_in_files_of_its_own(
+    folder: Path, start: Callable[..., CountingProcess]
+) -> None:
     """The parent counts as dead although the fork has inherited its open files."""
     parent = start()
     fork = parent.fork()
@@ -245,7 +247,7 @@ def test_a_fork_counts_for_itself(folder: Path, start: Callable[..., CountingPro
             os.kill(fork, 9)
 
 
-def test_a_command_leaves_no_files(tmp_path: Path) -> None:
+def test_a_management_command_leaves_no_metrics_files(tmp_path: Path) -> None:
     finished = manage(exchange_variables(tmp_path), "create_fixtures", "--orders", "10")
     assert finished.returncode == 0, finished.stderr
     assert files_left(tmp_path / "metrics") == set()
@@ -263,7 +265,7 @@ def test_a_metrics_folder_that_cannot_be_used_stops_nothing(
     assert metrics_files._alive_file is None
 
 
-def text(folder: Path, settings: Settings, states: list[PartitionState] | None) -> str:
+def render_metrics(folder: Path, settings: Settings, states: list[PartitionState] | None) -> str:
     settings.ENVIRONMENT_METRICS_DIR = str(folder)
     return MetricsSnapshot(states).text().decode()
 
@@ -273,7 +275,7 @@ def test_metrics_show_the_current_state_of_partitions(folder: Path, settings: Se
         PartitionState(partition=0, is_matched=True, queue_length=3, oldest_seconds=0.25),
         PartitionState(partition=7, is_matched=False, queue_length=0, oldest_seconds=0.0),
     ]
-    lines = text(folder, settings, states).splitlines()
+    lines = render_metrics(folder, settings, states).splitlines()
     for line in (
         'exchange_worker_up{partition="0"} 1.0',
         'exchange_worker_up{partition="7"} 0.0',
@@ -286,7 +288,7 @@ def test_metrics_show_the_current_state_of_partitions(folder: Path, settings: Se
 
 
 def test_metrics_leave_out_unknown_states_of_partitions(folder: Path, settings: Settings) -> None:
-    metrics_text = text(folder, settings, None)
+    metrics_text = render_metrics(folder, settings, None)
     assert "exchange_partitions_known 0.0" in metrics_text.splitlines()
     assert "exchange_worker_up{" not in metrics_text
 
@@ -294,7 +296,9 @@ def test_metrics_leave_out_unknown_states_of_partitions(folder: Path, settings: 
 def test_metrics_show_the_projects_version(folder: Path, settings: Settings) -> None:
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert version is not None
-    build = re.search(r"^exchange_build_info\{(.*)\} 1\.0$", text(folder, settings, []), flags=re.MULTILINE)
+    build = re.search(
+        r"^exchange_build_info\{(.*)\} 1\.0$", render_metrics(folder, settings, []), flags=re.MULTILINE
+    )
     assert build is not None
     assert f'version="{version[1]}"' in build[1]
     assert all(f"{name}=" in build[1] for name in ("python", "django"))

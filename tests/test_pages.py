@@ -32,7 +32,7 @@ class SlowPage:
 
 
 async def ask(pages: Pages, *form: Message) -> list[Message]:
-    """Return the messages that a client gets, which sends `form` or an empty request, then nothing."""
+    """Return the messages that a client gets. It sends `form`, by default an empty request."""
     sent: list[Message] = []
     messages = iter(form or ({"type": "http.request", "body": b""},))
 

@@ -170,7 +170,7 @@ def test_a_channel_receives_messages_until_the_server_ends_it(protocol: int) -> 
     asyncio.run(scenario())
 
 
-def test_a_channel_lasts_while_pings_are_answered(
+def test_a_channel_ends_only_when_pings_are_not_answered(
     settings: Settings,
 ) -> None:
     settings.REDIS_TIMEOUT_SECONDS = 0.5

@@ -24,7 +24,7 @@ class Source:
         return call
 
 
-async def started(shared: SharedResult[int], count: int) -> list["asyncio.Task[int]"]:
+async def start_calls(shared: SharedResult[int], count: int) -> list["asyncio.Task[int]"]:
     tasks = [asyncio.create_task(shared.get()) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
@@ -34,7 +34,7 @@ def test_callers_at_the_same_time_share_one_result() -> None:
     async def scenario() -> None:
         source = Source()
         shared = SharedResult(source, seconds=3600)
-        first, *others = await started(shared, 400)
+        first, *others = await start_calls(shared, 400)
         first.cancel()  # its client has left; the others still get their answers
         source.may_answer.set()
         assert await asyncio.gather(*others) == [1] * 399
@@ -59,7 +59,7 @@ def test_only_waiting_callers_get_an_error() -> None:
         source = Source()
         source.error = ValueError("no result")
         shared = SharedResult(source, seconds=3600)
-        waiting = await started(shared, 3)
+        waiting = await start_calls(shared, 3)
         source.may_answer.set()
         assert all(
             isinstance(answer, ValueError)
@@ -91,7 +91,7 @@ def test_many_simultaneous_calls_share_a_result_that_single_calls_would_not() ->
         source.may_answer.set()
         shared = SharedResult(source, seconds=3600, fresh_max=25)
         for _ in range(5):
-            await asyncio.gather(*await started(shared, 400))
+            await asyncio.gather(*await start_calls(shared, 400))
         assert source.calls == 1
 
     asyncio.run(scenario())

@@ -64,7 +64,7 @@ class StandIn:
             writer.close()
 
 
-def trade(
+def run_client(
     folder: Path, *replies: Callable[[Order], Reply]
 ) -> tuple[list[Order], list[Entry], Breaches, dict[str, int]]:
     """Run one client until it has an answer beyond the replies.
@@ -100,7 +100,7 @@ def only_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("only_keys")
 def test_an_order_with_a_key_is_sent_until_its_outcome_is_known(tmp_path: Path) -> None:
     replies = [lambda order: refusal(503), lambda order: None, lambda order: refusal(504), acknowledgement]
-    orders, entries, breaches, counts = trade(tmp_path, *replies)
+    orders, entries, breaches, counts = run_client(tmp_path, *replies)
     assert orders[:4] == [orders[0]] * 4
     assert orders[4]["idempotency_key"] != orders[0]["idempotency_key"]
     assert [type(entry) for entry in entries] == [Placed] * len(entries)
@@ -112,7 +112,7 @@ def test_an_order_with_a_key_is_sent_until_its_outcome_is_known(tmp_path: Path) 
 @pytest.mark.usefixtures("only_keys")
 @pytest.mark.parametrize("reply", [refusal(500), refusal(422), (201, {"order_id": "none"})])
 def test_an_unexpected_answer_is_a_breach(tmp_path: Path, reply: Reply) -> None:
-    _, _, breaches, _ = trade(tmp_path, lambda order: reply)
+    _, _, breaches, _ = run_client(tmp_path, lambda order: reply)
     assert breaches.counts == {Kind.ANSWER: 1}
 
 
@@ -121,7 +121,7 @@ def test_an_order_without_a_key_is_sent_once_by_a_client_of_its_own(
 ) -> None:
     monkeypatch.setattr(traffic, "ONCE_SHARE", 1)
     replies = [lambda order: refusal(503), lambda order: refusal(504), lambda order: None]
-    orders, entries, breaches, counts = trade(tmp_path, *replies)
+    orders, entries, breaches, counts = run_client(tmp_path, *replies)
     clients = [order["client_id"] for order in orders]
     assert len(set(clients)) == len(clients)
     assert all("idempotency_key" not in order for order in orders)
@@ -134,7 +134,7 @@ def test_an_order_without_a_key_is_sent_once_by_a_client_of_its_own(
 def test_duplicates_are_sent_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic, "ONCE_SHARE", 0)
     monkeypatch.setattr(traffic, "DUPLICATE_SHARE", 1)
-    orders, entries, _, counts = trade(tmp_path)
+    orders, entries, _, counts = run_client(tmp_path)
     assert orders[0] == orders[1]
     assert len(entries) == len(orders) == 2 * counts["acknowledged"]
 
@@ -144,6 +144,6 @@ def test_an_unexpected_answer_beside_an_acknowledgement_is_a_breach(
 ) -> None:
     monkeypatch.setattr(traffic, "ONCE_SHARE", 0)
     monkeypatch.setattr(traffic, "DUPLICATE_SHARE", 1)
-    _, _, breaches, counts = trade(tmp_path, acknowledgement, lambda order: refusal(422))
+    _, _, breaches, counts = run_client(tmp_path, acknowledgement, lambda order: refusal(422))
     assert breaches.counts == {Kind.ANSWER: 1}
     assert counts["acknowledged"] >= 1

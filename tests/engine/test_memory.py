@@ -32,7 +32,7 @@ def place(book: OrderBook, number: int, *, price_ticks: int) -> None:
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("prices", [1, ORDERS], ids=["at one price", "each at its own price"])
-def test_orders_cancelled_off_market_leave_nothing_behind(prices: int) -> None:
+def test_orders_cancelled_behind_the_best_price_leave_no_memory(prices: int) -> None:
     book = OrderBook()
     place(book, -1, price_ticks=10 * ORDERS)  # the best bid stays, so no trade ever cleans up
     before, _ = tracemalloc.get_traced_memory()
@@ -45,7 +45,7 @@ def test_orders_cancelled_off_market_leave_nothing_behind(prices: int) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-def test_filled_orders_leave_nothing_behind() -> None:
+def test_filled_orders_leave_no_memory() -> None:
     book = OrderBook()
     before, _ = tracemalloc.get_traced_memory()
     for number in range(ORDERS):
@@ -85,7 +85,7 @@ assert (len(events), len(book)) == ({SWEPT - left}, {left})
     assert (finished.returncode, finished.stderr) == (0, b"")
 
 
-def test_vacant_levels_are_bounded_and_the_best_is_never_one() -> None:
+def test_vacant_levels_are_bounded_and_the_best_level_is_never_vacant() -> None:
     random = Random(5)
     side = BookSide(Side.SELL)
     resting: list[RestingOrder] = []

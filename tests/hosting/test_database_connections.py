@@ -9,7 +9,7 @@ from django.conf import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Threads that read the database are made in two places. Their names begin with database or page.
+# Threads that read the database are made in two places, with the prefixes `database` and `page`.
 COUNT = """
 from concurrent.futures import ThreadPoolExecutor
 

@@ -30,11 +30,11 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 @dataclass
 class ClientKnowledge:
-    """Outcomes that clients have learned from answers, by order."""
+    """Outcomes that clients know from answers. The ids are those of orders."""
 
     acknowledged: list[dict[str, Any]] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
-    refused_clients: set[str] = field(default_factory=set)  # their only order was refused as not processed
+    refused_clients: set[str] = field(default_factory=set)  # their only order was not processed
 
 
 class SimulatedClient:

@@ -104,7 +104,7 @@ def test_trades_that_arrive_just_after_a_candles_end_still_count(settings: Setti
     assert candles_sent(act) == [("12:00", 1, False), ("12:00", 2, True)]
 
 
-def test_a_trade_in_the_next_candle_first_closes_the_candle_before() -> None:
+def test_a_trade_in_the_next_candle_closes_the_previous_one_first() -> None:
     def act(market: Market) -> None:
         market.trade(NOON)
         market.trade(NOON)  # is held back by the throttle

@@ -49,7 +49,7 @@ async def follow_to(client: Listener, book: LocalBook, sequence: int) -> None:
 
 @pytest.mark.parametrize("throttle_milliseconds", [0, 100])
 def test_a_snapshot_is_exact_though_the_book_changes_while_it_is_made(throttle_milliseconds: int) -> None:
-    """A snapshot has the state at one sequence, and later deltas continue it: see the checksum."""
+    """A snapshot has the state at one sequence. Deltas continue it, as the checksum proves."""
 
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))

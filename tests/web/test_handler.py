@@ -48,7 +48,7 @@ async def send(
     return sent
 
 
-async def started(
+async def start_requests(
     handler: ApiHandler, requests: int, method: str = "POST", path: str = "/orders", body: bytes = b""
 ) -> list["asyncio.Task[list[Message]]"]:
     tasks = [asyncio.create_task(send(handler, method, path, body)) for _ in range(requests)]
@@ -72,7 +72,7 @@ def limits(settings: Settings) -> None:
 def test_orders_beyond_the_limit_are_refused_while_earlier_ones_are_in_work() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        working = await started(handler, 3)
+        working = await start_requests(handler, 3)
         head, body = await send(handler)
         assert head["status"] == 503
         assert (b"retry-after", b"1") in head["headers"]
@@ -88,11 +88,11 @@ def test_orders_beyond_the_limit_are_refused_while_earlier_ones_are_in_work() ->
 def test_a_place_is_free_again_however_its_order_ends() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        left, *broken = await started(handler, 3, body=b"broken")
+        left, *broken = await start_requests(handler, 3, body=b"broken")
         left.cancel()
         handler.may_answer.set()
         await asyncio.gather(left, *broken, return_exceptions=True)
-        assert [status(sent) for sent in await asyncio.gather(*await started(handler, 3))] == [201] * 3
+        assert [status(sent) for sent in await asyncio.gather(*await start_requests(handler, 3))] == [201] * 3
 
     asyncio.run(scenario())
 
@@ -116,7 +116,7 @@ def test_each_kind_of_request_has_a_limit_of_its_own(method: str, path: str) -> 
         handler = WaitingHandler()
         kinds = [kind[0] for kind in (COMMANDS, CANCELS, READS) if (method, path) not in kind]
         kinds.append((method, path))
-        working = [request for kind in kinds for request in await started(handler, 3, *kind)]
+        working = [request for kind in kinds for request in await start_requests(handler, 3, *kind)]
         for kind in kinds:
             assert status(await send(handler, *kind)) == 503
         handler.may_answer.set()
@@ -130,8 +130,8 @@ def test_health_checks_and_metrics_are_always_answered(method: str, path: str) -
     async def scenario() -> None:
         handler = WaitingHandler()
         rooms = (READS[0], COMMANDS[0], CANCELS[0])
-        working = [request for room in rooms for request in await started(handler, 3, *room)]
-        other = (await started(handler, 1, method, path))[0]
+        working = [request for room in rooms for request in await start_requests(handler, 3, *room)]
+        other = (await start_requests(handler, 1, method, path))[0]
         for full in rooms:
             assert status(await send(handler, *full)) == 503
         handler.may_answer.set()
@@ -155,7 +155,7 @@ def test_reads_beyond_the_limit_wait_for_their_turn() -> None:
 
     async def scenario() -> None:
         handler = CountingHandler()
-        reads = await started(handler, 3, *READS[0])
+        reads = await start_requests(handler, 3, *READS[0])
         handler.may_answer.set()
         assert [status(sent) for sent in await asyncio.gather(*reads)] == [201] * 3
         assert handler.most == 1
@@ -166,8 +166,8 @@ def test_reads_beyond_the_limit_wait_for_their_turn() -> None:
 def test_each_turn_of_the_loop_sends_a_limited_number_of_refusals() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        working = await started(handler, 3)
-        waiting: set[asyncio.Task[list[Message]]] = set(await started(handler, 7))
+        working = await start_requests(handler, 3)
+        waiting: set[asyncio.Task[list[Message]]] = set(await start_requests(handler, 7))
         turns = []
         while waiting:
             refused, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -32,7 +32,7 @@ class Wire:
         return 0
 
 
-def held(wire: Wire) -> HeldAnswer:
+def held_answer(wire: Wire) -> HeldAnswer:
     return HeldAnswer(cast("asyncio.Transport", wire))
 
 
@@ -51,7 +51,7 @@ def test_head_and_body_leave_together_at_the_end_of_a_turn() -> None:
     wire = Wire()
 
     def scenario() -> list[bytes]:
-        transport = held(wire)
+        transport = held_answer(wire)
         transport.write(HEAD)
         transport.write(b"{}")
         assert wire.written == []
@@ -64,7 +64,7 @@ def test_answers_to_several_clients_leave_in_the_order_of_their_first_writes() -
     log: list[bytes] = []
 
     def scenario() -> list[bytes]:
-        first, second = held(Wire(log)), held(Wire(log))
+        first, second = held_answer(Wire(log)), held_answer(Wire(log))
         first.write(b"first ")
         second.write(b"second")
         first.write(b"goes on")
@@ -76,7 +76,7 @@ def test_answers_to_several_clients_leave_in_the_order_of_their_first_writes() -
 def test_data_written_in_a_later_turn_leaves_later() -> None:
     async def run() -> list[bytes]:
         wire = Wire()
-        transport = held(wire)
+        transport = held_answer(wire)
         for data in (b"one", b"two"):
             transport.write(data)
             await asyncio.sleep(0)
@@ -89,7 +89,7 @@ def test_closing_sends_the_held_data() -> None:
     wire = Wire()
 
     def scenario() -> list[bytes]:
-        transport = held(wire)
+        transport = held_answer(wire)
         transport.write(HEAD)
         transport.close()
         assert transport.is_closing()
@@ -102,7 +102,7 @@ def test_nothing_is_written_to_a_client_that_has_left() -> None:
     wire, other = Wire(), Wire()
 
     def scenario() -> list[bytes]:
-        gone, there = held(wire), held(other)
+        gone, there = held_answer(wire), held_answer(other)
         gone.write(HEAD)
         there.write(HEAD)
         wire.closed = True
@@ -139,11 +139,7 @@ def test_the_oldest_unread_answers_beyond_the_bound_are_given_up(settings: Setti
     late = Reader(30)
     unread.look_at(cast("asyncio.Transport", slow[1]), 10)  # it has read the earlier answer
     unread.look_at(cast("asyncio.Transport", late), 30)
-    assert [reader.is_cut_off for reader in slow] == [
-        False,
-        False,
-        *[True] * 8,
-        False,
-    ]  # until half of the bound is left
+    # The oldest are cut off until half of the bound is left.
+    assert [reader.is_cut_off for reader in slow] == [False, False, *[True] * 8, False]
     assert not fast.is_cut_off
     assert not late.is_cut_off
