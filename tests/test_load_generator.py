@@ -55,7 +55,7 @@ def test_parser_reads_single_bytes_and_several_answers_at_once() -> None:
     assert at_once[0].header("Retry-After") is None
 
 
-def test_parser_reads_a_body_longer_than_a_head_may_be() -> None:
+def test_parser_reads_a_body_longer_than_the_bound_of_heads() -> None:
     parser = ResponseParser()
     piece = b"x" * 20_000
     assert parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n") == parser.feed(piece) == []

@@ -55,8 +55,8 @@ def _keep_the_books_after_a_doubt(worker: Any) -> None:
     worker.books.load = load_once
 
 
-def _undo(worker: Any, undo: Callable[[Batch], None]) -> None:
-    """Take refused batches back in this way."""
+def _replace_undo(worker: Any, undo: Callable[[Batch], None]) -> None:
+    """Make the worker call `undo` instead of the real undo of a refused batch."""
     committer = worker.runner.committer
     match_and_commit = committer.match_and_commit
 
@@ -72,7 +72,7 @@ def _undo(worker: Any, undo: Callable[[Batch], None]) -> None:
 
 
 def _keep_the_books_after_a_refusal(worker: Any) -> None:
-    _undo(worker, lambda batch: None)
+    _replace_undo(worker, lambda batch: None)
 
 
 def _keep_the_counts_after_a_refusal(worker: Any) -> None:
@@ -80,7 +80,7 @@ def _keep_the_counts_after_a_refusal(worker: Any) -> None:
         for market, events in reversed(batch.events):
             market.book.undo(events)
 
-    _undo(worker, undo_the_books_alone)
+    _replace_undo(worker, undo_the_books_alone)
 
 
 def _do_not_align(worker: Any) -> None:
