@@ -1,7 +1,7 @@
-"""`make containers`: builds the image and runs the whole Compose file, if a container engine is at hand.
+"""`make containers` builds the image and runs the Compose file, if there is a container engine.
 
-Exit status 0 with a line that says so if there is no engine; 1 if something does not hold. Everything runs under a
-project name of its own and is removed with its volumes afterwards.
+The exit status is 1 if a check fails. Without an engine it is 0, and a line says that the checks
+were skipped. Everything runs under a project name of its own, and is removed with its volumes.
 """
 
 import json
@@ -27,7 +27,7 @@ COMPOSE = (["docker", "compose"], ["podman", "compose"], ["podman-compose"])
 
 
 class Failed(RuntimeError):
-    """Something does not hold; the message says what."""
+    """A check has failed. The message says which."""
 
 
 def main() -> int:
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def find_engine() -> list[str] | None:
-    """The command of the first Compose whose engine answers."""
+    """Return the command of the first Compose whose engine answers, or None."""
     for command in COMPOSE:
         if shutil.which(command[0]) is None:
             continue
@@ -67,12 +67,12 @@ def find_engine() -> list[str] | None:
 
 
 def check(compose: list[str], port: int) -> None:
-    """Everything that a user of the Compose file relies on. Raises Failed."""
+    """Check everything that a user of the Compose file relies on. Raises Failed."""
     variables = {"PORT": str(port), "EXCHANGE_RATE_LIMIT": "off"}
     run(compose, "build", seconds_max=BUILD_SECONDS_MAX, variables=variables)
     run(compose, "up", "--detach", "--wait", seconds_max=UP_SECONDS_MAX, variables=variables)
     url = f"http://127.0.0.1:{port}"
-    await_that("it is healthy", lambda: status(f"{url}/healthz") == 200)
+    await_condition("it is healthy", lambda: status(f"{url}/healthz") == 200)
     place(url, "before")
     for service in ("postgres", "redis", "matching", "web"):
         shown = run(compose, "exec", "-T", service, "sh", "-c", "id -u; grep CapEff /proc/1/status")
@@ -85,7 +85,7 @@ def check(compose: list[str], port: int) -> None:
             raise Failed(f"{service} says: {said}")
     run(compose, "kill", "matching")
     run(compose, "up", "--detach", "--wait", seconds_max=UP_SECONDS_MAX, variables=variables)
-    await_that("it is healthy again", lambda: status(f"{url}/healthz") == 200)
+    await_condition("it is healthy again", lambda: status(f"{url}/healthz") == 200)
     place(url, "before")
     run(compose, "stop", "--timeout=30", "web", "matching")
     for service in ("web", "matching"):
@@ -102,7 +102,7 @@ def run(
     variables: dict[str, str] | None = None,
     check: bool = True,
 ) -> str:
-    """The output of a Compose command, which is shown too. Raises Failed."""
+    """Run a Compose command, print its output, and return it. Raises Failed."""
     finished = subprocess.run(
         [*compose, "--project-name", PROJECT, *arguments],
         cwd=ROOT,
@@ -131,11 +131,11 @@ def place(url: str, key: str) -> None:
     }
     body = json.dumps(order).encode()
     request = urllib.request.Request(f"{url}/orders", body, {"Content-Type": "application/json"})
-    await_that("an order is taken", lambda: status(request) in (200, 201))
+    await_condition("an order is taken", lambda: status(request) in (200, 201))
 
 
 def status(request: urllib.request.Request | str) -> int:
-    """0 if nobody answers."""
+    """Return the status of the answer, or 0 if there is none."""
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)
@@ -145,7 +145,7 @@ def status(request: urllib.request.Request | str) -> int:
         return 0
 
 
-def await_that(what: str, condition: Callable[[], bool]) -> None:
+def await_condition(what: str, condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + CONDITION_SECONDS_MAX
     while not condition():
         if time.monotonic() > deadline:

@@ -1,9 +1,10 @@
-"""The test run's own environment: a pytest plugin that is loaded before Django's settings are imported.
+"""The environment of a test run: a pytest plugin that is loaded before Django's settings.
 
-`-p tests.environment` in `pyproject.toml` loads it. It gives the run a data folder and a port of its own,
-takes away the variables that would change the exchange's behaviour, and starts a real PostgreSQL and a real
-Valkey (unless POSTGRES_URI or REDIS_URL name others), so that tests can run while `make run` runs. All is
-gone afterwards, also when the run is interrupted or terminated; only the sources' bytecode stays.
+`-p tests.environment` in `pyproject.toml` loads it. It gives the run a data folder and a port of its
+own, and removes variables that would change the exchange's behaviour. It starts a real PostgreSQL
+and a real Valkey, unless POSTGRES_URI or REDIS_URL name others. Tests can run during `make run`.
+At the end it removes everything but the sources' bytecode, also if the run is interrupted or
+terminated.
 """
 
 import compileall
@@ -28,14 +29,14 @@ from hosting.embedded.locations import Locations
 from hosting.embedded.processes import ProcessError
 from hosting.embedded.servers import EmbeddedServers
 
-PROCESSES = 3  # of one run; each has servers of its own
-ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # a parameter of tests on either
+PROCESSES = 3  # of one run, each with servers of its own
+ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # in the ids of tests that run on both servers
 LONGEST = ("tests/contract/", "tests/simulation/", "tests/system/", "tests/admin/")
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
-PORTS = range(12_000, 32_000)  # below those of outgoing connections, which begin at 32,768 on Linux
+PORTS = range(12_000, 32_000)  # below the ports of outgoing connections, from 32,768 on Linux
 ROOT = Path(__file__).resolve().parents[1]
-# What child processes import of ours.
+# Our packages that child processes import.
 SOURCES = (
     "base",
     "chaos",
@@ -54,7 +55,7 @@ SOURCES = (
 
 
 def free_port() -> int:
-    """A TCP port that nobody used a moment ago, and that the system gives to no connection meanwhile."""
+    """Return a free TCP port that the system does not use for outgoing connections."""
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -63,7 +64,7 @@ def free_port() -> int:
 
 
 def exchange_variables(data_dir: Path) -> dict[str, str]:
-    """Our own variables without those of another exchange, and with a data folder and port of its own."""
+    """Return os.environ without the exchange's variables, but with a data folder and a new port."""
     ours = {name.upper() for name in Environment.__struct_fields__} - set(KEPT)
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     kept.pop("PROMETHEUS_MULTIPROC_DIR", None)
@@ -71,17 +72,18 @@ def exchange_variables(data_dir: Path) -> dict[str, str]:
     return {**kept, "EXCHANGE_DATA_DIR": str(data_dir), "PORT": str(free_port())}
 
 
-# Otherwise each process of a run rewrites the assertions of all tests and plugins again.
+# Without bytecode, each process of a run would rewrite the assertions of all tests and plugins.
 sys.dont_write_bytecode = False
 
 DATA_DIR = Path(tempfile.mkdtemp(prefix="exchange-tests-"))
-# What all processes of a run share: the folder of the one that distributes the tests, whose variables they inherit.
+# The folder that all processes of a run share. It belongs to the process that distributes tests,
+# whose variables the others inherit.
 SHARED_DIR = Path(os.environ["EXCHANGE_DATA_DIR"]) if "PYTEST_XDIST_WORKER" in os.environ else DATA_DIR
 SERVERS = EmbeddedServers(
     Locations(DATA_DIR),
     postgres=not os.environ.get("POSTGRES_URI"),
     valkey=not os.environ.get("REDIS_URL"),
-    creates_databases=True,  # pytest-django's
+    creates_databases=True,  # because pytest-django does
 )
 _variables = exchange_variables(DATA_DIR)
 os.environ.clear()
@@ -89,10 +91,10 @@ os.environ.update(_variables)
 
 
 def only_one_authority() -> Path:
-    """A file with the first of the authorities that TLS trusts.
+    """Write a file with one certificate authority only, and return its path.
 
-    Each httpx client, so each `httpx.get`, reads all of them though it may never speak TLS, which takes longer
-    than most requests do. No test speaks TLS.
+    Each httpx client, and so each `httpx.get`, reads all authorities that TLS trusts. That takes
+    longer than most requests, and no test uses TLS.
     """
     file, end = DATA_DIR / "authority.pem", "-----END CERTIFICATE-----\n"
     file.write_text("".join(Path(certifi.where()).read_text().partition(end)[:2]))
@@ -102,21 +104,25 @@ def only_one_authority() -> Path:
 os.environ["SSL_CERT_FILE"] = str(only_one_authority())
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist itself has an answer too
+@pytest.hookimpl(tryfirst=True)  # xdist has an implementation too
 def pytest_xdist_auto_num_workers() -> int:
-    """Some processes, which wait more than they work; one where servers are given that all would share."""
+    """Return the number of test processes.
+
+    Tests mostly wait, so several processes can share few cores. There is one if the environment
+    names servers, which all processes would share.
+    """
     return 0 if os.environ.get("POSTGRES_URI") or os.environ.get("REDIS_URL") else PROCESSES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest groups come first, so that the processes end at about the same time."""
+    """Sort the longest groups first, so that all processes end at about the same time."""
     items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 class SharedExchangeScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """One process runs all tests of a folder on one ASGI server, which share an exchange.
+    """Runs all tests of a folder on one ASGI server in one process, as they share an exchange.
 
-    Other tests stay together with those of their file.
+    All other tests of a file run in one process, too.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -132,8 +138,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedExchan
 def compile_sources() -> None:
     """Write the bytecode of our sources, once for all processes that the tests start.
 
-    Where PYTHONDONTWRITEBYTECODE is set, each of these hundreds would compile all that it imports.
-    A file that can't be written, or a folder, is passed over.
+    If PYTHONDONTWRITEBYTECODE is set, each of these hundreds of processes would compile its imports.
+    Files and folders that can't be written are left out.
     """
     for name in SOURCES:
         compileall.compile_dir(ROOT / name, quiet=2)
@@ -144,7 +150,7 @@ def pytest_configure(config: pytest.Config) -> None:
         compile_sources()
     if config.option.collectonly or config.option.help or _only_distributes(config):
         return
-    # A termination is an interruption: fixtures are torn down, and the data folder goes.
+    # SIGTERM counts as an interruption, so that fixtures are torn down and the folder is removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         SERVERS.start()
@@ -153,7 +159,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _only_distributes(config: pytest.Config) -> bool:
-    """Whether this process runs no tests itself."""
+    """Return whether this process only distributes tests to others."""
     return bool(config.option.numprocesses) and not hasattr(config, "workerinput")
 
 

@@ -1,4 +1,4 @@
-"""The modules of examples/python, which are no package: users take them as they are."""
+"""Loads modules of examples/python, which are no package: users take the files as they are."""
 
 import importlib.util
 from typing import Any

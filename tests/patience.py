@@ -1,7 +1,7 @@
-"""How long a test waits for something that is to happen: a deadline, no measurement.
+"""The deadline of tests that wait for an event. It measures nothing.
 
-A test goes on as soon as its condition holds, so that on an idle machine nobody waits for this long. Machines that
-are shared are sometimes slower by a factor of twenty, and a test may not fail for that.
+A test goes on as soon as its condition holds, so on an idle machine it never waits this long. Shared
+machines are sometimes slower by a factor of twenty. A test must not fail because of that.
 """
 
 PATIENCE_SECONDS = 120.0

@@ -1,4 +1,4 @@
-"""The benchmarks that do not run in the tests still refer to what exists."""
+"""Benchmarks that no test runs refer only to functions and files that exist."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,8 @@ LIBRARIES = ("channels/", "concurrent/", "django/", "prometheus_client/", "rest_
 
 
 @pytest.mark.parametrize("part", [part for part in PARTS if not part.startswith(LIBRARIES)])
-def test_the_profile_recognizes_functions_and_files_that_exist(part: str) -> None:
-    """A part is a path, a function or class, or one of these with its file: `settle (matching/a.py`."""
+def test_the_profile_names_functions_and_files_that_exist(part: str) -> None:
+    """A part is a path, or a function or class, perhaps with its file: `settle (matching/a.py`."""
     function, _, place = part.partition(" (")
     if "/" in function:
         assert (ROOT / function).exists()

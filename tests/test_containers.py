@@ -1,7 +1,7 @@
-"""Dockerfile and docker-compose.yml against the repository: what they copy, start, read and wait for exists.
+"""Dockerfile and docker-compose.yml: everything that they copy, start, read and wait for exists.
 
-There is no container engine in the test run: these tests hold the files against each other and against the code.
-`make containers` builds and runs them.
+The test run has no container engine. These tests compare the files with each other and with the
+code. `make containers` builds and runs them.
 """
 
 import ast
@@ -22,7 +22,7 @@ from hosting.secret_files import SHARES, make_secret_files
 ROOT = Path(__file__).resolve().parents[1]
 SECRETS = "/var/lib/exchange/secrets"
 VARIABLES = {name.upper() for name in Environment.__struct_fields__}
-PYTHONS_OWN = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+PYTHON_VARIABLES = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 OUR_PACKAGES = {
     *(
         "base",
@@ -45,7 +45,7 @@ Instruction = tuple[str, str]
 
 
 def instructions() -> list[Instruction]:
-    """The Dockerfile's instructions and their arguments, continuation lines joined."""
+    """Return the Dockerfile's instructions with their arguments, each on one line."""
     lines = [
         line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#")
     ]
@@ -85,14 +85,14 @@ def ignored(path: str) -> bool:
 
 
 def programs(command: list[str]) -> list[list[str]]:
-    """The programs that a command starts: itself, or those of its shell line."""
+    """Return the programs that a command starts: itself, or the programs of its shell line."""
     if command[:2] == ["sh", "-c"]:
         return [shlex.split(part) for part in command[2].split("&&")]
     return [command]
 
 
-def assert_real(program: list[str]) -> None:
-    """A program of ours that can be started with these arguments."""
+def assert_can_start(program: list[str]) -> None:
+    """Assert that this is a program of ours, which accepts the arguments."""
     assert program[0] == "python", program
     if program[1] == "manage.py":
         parser = load_command_class(get_commands()[program[2]], program[2]).create_parser(
@@ -110,7 +110,7 @@ def assert_real(program: list[str]) -> None:
 
 
 @pytest.mark.parametrize("stage", stages(), ids=["build", "runtime"])
-def test_what_is_copied_exists_and_is_not_ignored(stage: list[Instruction]) -> None:
+def test_copied_files_exist_and_are_not_ignored(stage: list[Instruction]) -> None:
     for text in arguments("COPY", stage):
         if "--from=" in text:
             continue
@@ -125,7 +125,7 @@ def test_every_package_of_the_exchange_is_copied() -> None:
     assert copied >= OUR_PACKAGES | {"manage.py"}
 
 
-def test_the_image_installs_what_is_pinned_without_the_extras() -> None:
+def test_the_image_installs_pinned_packages_without_extras() -> None:
     (install,) = [text for text in arguments("RUN", stages()[0]) if "pip install" in text]
     assert "-c constraints.txt" in install
     assert install.split()[-1] == "."
@@ -137,34 +137,34 @@ def test_the_image_runs_the_api_as_an_ordinary_user() -> None:
     assert arguments("EXPOSE", runtime) == [str(Environment().port)]
     assert arguments("STOPSIGNAL", runtime) == ["SIGTERM"]
     (command,) = arguments("CMD", runtime)
-    assert_real(json.loads(command))
+    assert_can_start(json.loads(command))
     assert json.loads(command)[-1] == "run_api"
     names = [name for name, _ in runtime]
     assert names.index("USER") > max(index for index, name in enumerate(names) if name in ("RUN", "COPY"))
 
 
-def test_the_image_has_no_health_check_of_one_service() -> None:
-    """Other services run the same image without HTTP: `docker compose up --wait` would wait for them in vain."""
+def test_the_image_has_no_health_check() -> None:
+    """Other services of the image have no HTTP: `docker compose up --wait` would wait in vain."""
     assert arguments("HEALTHCHECK", stages()[-1]) == []
 
 
-def test_base_images_are_exact_versions_that_are_tested() -> None:
+def test_the_base_image_has_an_exact_and_supported_version() -> None:
     bases = {text.split()[0] for text in arguments("FROM", instructions())}
-    (base,) = bases  # what is built on one runs on the same
+    (base,) = bases  # the build stage and the runtime stage have the same base
     version = re.fullmatch(r"python:(3\.\d+)\.\d+-slim-[a-z]+", base)
     assert version, base
     assert tuple(map(int, version[1].split("."))) >= (3, 11)
 
 
-def test_the_standard_library_and_everything_of_ours_is_compiled() -> None:
-    """Nobody can write bytecode in a container: what the image lacks is compiled at each start and health check."""
+def test_the_image_has_the_bytecode_of_all_that_it_runs() -> None:
+    """Containers can't write bytecode, so missing files would be compiled at each health check."""
     (first, second) = [text for text in arguments("RUN", stages()[-1]) if "compileall" in text]
     assert "stdlib" in first
     assert second.endswith("python -m compileall -q . /opt/venv/lib")
     assert "--no-compile" not in " ".join(arguments("RUN", stages()[0]))
 
 
-def test_what_is_copied_is_readable_whatever_the_umask_of_the_checkout() -> None:
+def test_copied_files_are_readable_whatever_the_umask_of_the_checkout() -> None:
     runtime = stages()[-1]
     position = next(index for index, (_, text) in enumerate(runtime) if "chmod -R a+rX /app" in text)
     copies = [index for index, (name, _) in enumerate(runtime) if name == "COPY"]
@@ -172,9 +172,9 @@ def test_what_is_copied_is_readable_whatever_the_umask_of_the_checkout() -> None
     assert max(copies) < position < user
 
 
-def test_the_image_sets_variables_that_exist_and_no_secret() -> None:
+def test_the_image_sets_only_known_variables_and_no_secret() -> None:
     variables = image_variables()
-    assert set(variables) <= VARIABLES | PYTHONS_OWN
+    assert set(variables) <= VARIABLES | PYTHON_VARIABLES
     assert not any("SECRET" in name or "URI" in name or "URL" in name for name in variables)
     read_environment(variables)
 
@@ -182,19 +182,19 @@ def test_the_image_sets_variables_that_exist_and_no_secret() -> None:
 # --- docker-compose.yml ---------------------------------------------------------------------------------------
 
 
-def test_the_services() -> None:
+def test_the_compose_file_has_these_services() -> None:
     assert set(SERVICES) == {"secrets", "postgres", "redis", "roles", "migrate", "matching", "web"}
     assert OURS == ["matching", "migrate", "roles", "secrets", "web"]
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_commands_are_real(name: str) -> None:
+def test_commands_can_be_started(name: str) -> None:
     for program in programs(SERVICES[name]["command"]):
-        assert_real(program)
+        assert_can_start(program)
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_services_may_do_little(name: str) -> None:
+def test_services_have_few_privileges(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -204,7 +204,7 @@ def test_services_may_do_little(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_services_have_bounds(name: str) -> None:
+def test_services_have_resource_limits(name: str) -> None:
     service = SERVICES[name]
     assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
     assert service["cpus"] > 0
@@ -213,19 +213,19 @@ def test_services_have_bounds(name: str) -> None:
     assert service["logging"]["options"] == {"max-size": "10m", "max-file": "5"}
 
 
-def test_what_is_built_once_has_one_name() -> None:
+def test_our_services_share_one_built_image() -> None:
     assert {SERVICES[name]["image"] for name in OURS} == {"tradepost:local"}
     assert {SERVICES[name]["build"] for name in OURS} == {"."}
 
 
-def test_images_are_exact_versions() -> None:
+def test_server_images_have_exact_versions() -> None:
     for name in ("postgres", "redis"):
         assert re.fullmatch(r"[a-z]+:\d+\.\d+(\.\d+)?-[a-z]+", SERVICES[name]["image"])
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_each_lasting_service_has_a_check_of_its_own(name: str) -> None:
-    """With one that is disabled `docker compose up --wait` ends with 1."""
+def test_each_long_running_service_has_a_health_check_of_its_own(name: str) -> None:
+    """If a check is disabled, `docker compose up --wait` ends with status 1."""
     if "restart" not in SERVICES[name]:
         assert "healthcheck" not in SERVICES[name]
         return
@@ -233,16 +233,16 @@ def test_each_lasting_service_has_a_check_of_its_own(name: str) -> None:
     assert "disable" not in check
     if name in OURS:
         assert check["test"][0] == "CMD"
-        assert_real(check["test"][1:])
+        assert_can_start(check["test"][1:])
 
 
-def test_the_workers_check_asks_about_the_partition_that_it_matches() -> None:
+def test_the_workers_health_check_asks_about_its_own_partition() -> None:
     check = SERVICES["matching"]["healthcheck"]["test"]
     assert check[2:] == ["-m", "exchange_site.worker_health", "--partition", "0"]
-    assert SERVICES["matching"]["command"][2:] == ["run_matching"]  # of partition 0
+    assert SERVICES["matching"]["command"][2:] == ["run_matching"]  # partition 0 is the default
 
 
-def test_each_service_has_the_role_that_it_needs() -> None:
+def test_each_service_has_the_database_role_that_it_needs() -> None:
     uris = {name: SERVICES[name]["environment"]["POSTGRES_URI_FILE"].rpartition("/")[2] for name in OURS[:3]}
     uris["web"] = SERVICES["web"]["environment"]["POSTGRES_URI_FILE"].rpartition("/")[2]
     assert uris == {
@@ -253,7 +253,7 @@ def test_each_service_has_the_role_that_it_needs() -> None:
     }
 
 
-def test_networks_are_declared_and_the_tmpfs_has_options_that_podman_takes() -> None:
+def test_networks_are_declared_and_tmpfs_options_suit_podman() -> None:
     used = {network for service in SERVICES.values() for network in service.get("networks", [])}
     assert used == set(compose()["networks"])
     for volume in compose()["volumes"].values():
@@ -264,15 +264,15 @@ def test_networks_are_declared_and_the_tmpfs_has_options_that_podman_takes() -> 
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_variables_are_those_of_the_environment_and_allowed(name: str) -> None:
+def test_services_set_only_known_variables_and_fix_only_files(name: str) -> None:
     variables = SERVICES[name].get("environment", {})
     assert set(variables) <= VARIABLES
     for variable, value in variables.items():
         if value is not None:
-            assert variable.endswith("_FILE"), "what an operator may set is taken over, not fixed"
+            assert variable.endswith("_FILE"), "variables of operators are passed on, not fixed"
 
 
-def test_every_file_that_is_named_is_made(tmp_path: Path) -> None:
+def test_every_secret_file_that_a_service_reads_is_made(tmp_path: Path) -> None:
     make_secret_files(tmp_path)
     text = (ROOT / "docker-compose.yml").read_text()
     named = set(re.findall(rf"{SECRETS}/([a-z_]+/[a-z_.]+)", text))
@@ -282,7 +282,7 @@ def test_every_file_that_is_named_is_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_dependencies_wait_for_what_the_other_service_can_tell(name: str) -> None:
+def test_dependencies_wait_for_conditions_that_can_come_true(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         target = SERVICES[other]
         if how["condition"] == "service_healthy":
@@ -292,7 +292,7 @@ def test_dependencies_wait_for_what_the_other_service_can_tell(name: str) -> Non
             assert "restart" not in target
 
 
-def test_the_order_of_the_start() -> None:
+def test_services_start_in_this_order() -> None:
     def before(name: str) -> set[str]:
         direct = set(SERVICES[name].get("depends_on", {}))
         return direct.union(*(before(other) for other in direct))
@@ -303,14 +303,14 @@ def test_the_order_of_the_start() -> None:
     assert before("matching") == before("web") == {"secrets", "postgres", "redis", "roles", "migrate"}
 
 
-def test_only_the_api_can_be_reached_from_outside() -> None:
+def test_only_the_api_is_reachable_from_outside() -> None:
     assert {name for name, service in SERVICES.items() if "ports" in service} == {"web"}
     (port,) = SERVICES["web"]["ports"]
     assert port == "${EXCHANGE_BIND:-127.0.0.1}:${PORT:-8000}:8000"
     assert compose()["networks"]["servers"]["internal"] is True
     assert {name for name, service in SERVICES.items() if "default" in service.get("networks", [])} == {"web"}
     assert SERVICES["secrets"]["network_mode"] == "none"
-    # a service without networks would join the default one
+    # A service without networks would join the default network.
     assert all("networks" in service or "network_mode" in service for service in SERVICES.values())
 
 
@@ -319,7 +319,7 @@ def test_volumes_are_declared_and_used() -> None:
     assert used == set(compose()["volumes"])
 
 
-def test_the_exchange_shares_its_metrics_and_each_has_its_own_secrets() -> None:
+def test_services_share_the_metrics_folder_and_have_separate_secrets() -> None:
     for name in ("roles", "migrate", "matching", "web"):
         assert f"metrics:{image_variables()['EXCHANGE_METRICS_DIR']}" in SERVICES[name]["volumes"]
     for name, service in SERVICES.items():
@@ -331,14 +331,14 @@ def test_the_exchange_shares_its_metrics_and_each_has_its_own_secrets() -> None:
             assert mounts == {f"secrets_{name}:{SECRETS}/{name}:ro"}
 
 
-def test_redis_loses_nothing_by_choice() -> None:
+def test_redis_keeps_an_append_only_file_and_evicts_nothing() -> None:
     command = SERVICES["redis"]["command"]
     options = dict(zip(command[2::2], command[3::2], strict=True))
     assert options["--appendonly"] == "yes"
     assert options["--maxmemory-policy"] == "noeviction"
 
 
-def test_versions_are_those_of_the_contract() -> None:
+def test_server_versions_meet_the_contract() -> None:
     versions = {name: re.match(r"[a-z]+:(\d+)", SERVICES[name]["image"]) for name in ("postgres", "redis")}
     numbers = {name: int(match[1]) for name, match in versions.items() if match}
     assert numbers["postgres"] >= 15

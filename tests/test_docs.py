@@ -1,8 +1,9 @@
-"""The documents against the code: what they show happens, what exists is described, what they link to is there.
+"""The documents match the code: their examples work, they describe everything, and links resolve.
 
-The README's session is run against a real exchange, command by command, and must print what the README prints.
-Times, and what depends on them, are masked; ids differ too, but the same ones must meet again in the same places.
-An ellipsis in the README stands for any text within a line.
+The README's session is run on a real exchange, command by command, and must print the README's
+output. Times, and values that depend on them, are masked. Ids differ, but an id that the README
+repeats must be repeated at the same places. An ellipsis in the README stands for any text within a
+line.
 """
 
 import re
@@ -32,15 +33,15 @@ MASKS = [
 ]
 
 
-def marked(name: str) -> str:
-    """The code block in the README behind the comment with that name."""
+def readme_block(name: str) -> str:
+    """Return the code block in the README after the comment with that name."""
     match = re.search(rf"<!-- {name} -->\n+```\w+\n(.*?)```", README.read_text(), flags=re.DOTALL)
     assert match is not None, f"README.md has no block marked {name}"
     return match[1]
 
 
 def is_whole(command: str) -> bool:
-    """Whether no quotation is left open."""
+    """Return whether the command leaves no quotation open."""
     try:
         shlex.split(command)
     except ValueError:
@@ -49,9 +50,9 @@ def is_whole(command: str) -> bool:
 
 
 def session() -> list[tuple[str, str]]:
-    """The commands of the README's session, each with the output that is printed below it."""
+    """Return the commands of the README's session, each with the output shown below it."""
     steps: list[tuple[str, str]] = []
-    for part in re.split(r"^\$ ", marked("session"), flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^\$ ", readme_block("session"), flags=re.MULTILINE)[1:]:
         lines = part.splitlines()
         end = next(count for count in range(1, len(lines) + 1) if is_whole("\n".join(lines[:count])))
         steps.append(("\n".join(lines[:end]), "\n".join(lines[end:]).strip()))
@@ -59,7 +60,7 @@ def session() -> list[tuple[str, str]]:
 
 
 def masked(text: str) -> str:
-    """Without times; headers, where there are some, in any order and case."""
+    """Return the text without times. Headers, if there are some, are sorted and in lower case."""
     text = text.replace("\r", "").strip()
     for pattern, replacement in MASKS:
         text = pattern.sub(replacement, text)
@@ -71,19 +72,19 @@ def masked(text: str) -> str:
 
 
 def elided(real: str, shown: str) -> str:
-    """Return `shown` if the real text differs from it only at its ellipses, otherwise the real text."""
+    """Return `shown` if the real text differs only at its ellipses, otherwise the real text."""
     pattern = ".*?".join(re.escape(part) for part in shown.split("…"))
     return shown if re.fullmatch(pattern, real) else real
 
 
 class Ids:
-    """Which id of the README stands for which id of this run."""
+    """Maps ids of the README to ids of this run."""
 
     def __init__(self) -> None:
         self.real: dict[str, str] = {}
 
     def translate(self, text: str) -> str:
-        """Text of the README with the ids of this run, as far as they are known."""
+        """Return a text of the README with the ids of this run, as far as they are known."""
         return UUID.sub(lambda match: self.real.get(match[0], match[0]), text)
 
     def learn(self, shown: str, real: str) -> None:
@@ -91,22 +92,22 @@ class Ids:
             self.real.setdefault(known, new)
 
 
-def on_this_exchange(text: str, exchange: RunningExchange) -> str:
+def with_address_of(text: str, exchange: RunningExchange) -> str:
     return text.replace("localhost:8000", f"127.0.0.1:{exchange.port}")
 
 
 @pytest.fixture(scope="module")
 def fresh_exchange() -> Iterator[RunningExchange]:
-    """What a new user has: an empty exchange with the default limits."""
+    """An empty exchange with the default limits, as a new user has it."""
     with RunningExchange(variables={"EXCHANGE_RATE_LIMIT": "100/min"}) as exchange:
         yield exchange
 
 
 @pytest.fixture
 def stream_lines(fresh_exchange: RunningExchange, tmp_path: Path) -> Iterator[Path]:
-    """The README's WebSocket client, running; the file has what it prints."""
+    """Run the README's WebSocket client, and give the file with its output."""
     program, printed = tmp_path / "stream.py", tmp_path / "printed"
-    program.write_text(on_this_exchange(marked("stream client"), fresh_exchange))
+    program.write_text(with_address_of(readme_block("stream client"), fresh_exchange))
     with printed.open("wb") as output:
         client = subprocess.Popen(
             [sys.executable, "-u", str(program)], stdout=output, stderr=subprocess.STDOUT
@@ -125,7 +126,7 @@ def test_the_readmes_session_prints_what_the_readme_shows(
     ids = Ids()
     for command, shown in session():
         outcome = subprocess.run(
-            ["bash", "-c", on_this_exchange(ids.translate(command), fresh_exchange)],
+            ["bash", "-c", with_address_of(ids.translate(command), fresh_exchange)],
             capture_output=True,
             text=True,
             check=False,
@@ -135,7 +136,7 @@ def test_the_readmes_session_prints_what_the_readme_shows(
         expected = masked(ids.translate(shown))
         assert elided(masked(outcome.stdout), expected) == expected, command
 
-    shown = marked("stream output")
+    shown = readme_block("stream output")
     lines = len(shown.splitlines())
 
     def printed() -> list[str]:
@@ -148,11 +149,11 @@ def test_the_readmes_session_prints_what_the_readme_shows(
     assert elided(masked(real), expected) == expected
 
 
-# --- what exists is described ------------------------------------------------------------------------------------
+# --- everything is described ------------------------------------------------------------------------
 
 
 def routes() -> set[str]:
-    """Every path of the API as the documents write it."""
+    """Return every path of the API as the documents write it."""
     found = {"/stream"}
 
     def collect(patterns: list[URLPattern | URLResolver]) -> None:
@@ -171,7 +172,7 @@ def routes() -> set[str]:
 @pytest.mark.parametrize("route", sorted(routes()))
 def test_every_endpoint_is_described(route: str) -> None:
     described = (ROOT / "docs/api.md").read_text()
-    assert re.search(rf"{re.escape(route)}/?(?![\w/])", described), f"docs/api.md does not tell of {route}"
+    assert re.search(rf"{re.escape(route)}/?(?![\w/])", described), f"docs/api.md does not describe {route}"
 
 
 @pytest.mark.parametrize("name", sorted(Environment.__struct_fields__))
@@ -204,18 +205,18 @@ def test_every_metric_is_described() -> None:
     assert {name for name in names if f"`{name}" not in operations} == set()
 
 
-def test_the_documents_name_no_variable_that_does_not_exist() -> None:
+def test_the_documents_name_no_unknown_variable() -> None:
     known = {name.upper() for name in Environment.__struct_fields__}
     for document in DOCUMENTS:
         named = set(re.findall(r"\b(?:EXCHANGE|DJANGO)_[A-Z_]+\b", document.read_text()))
         assert named - known - {"DJANGO_SETTINGS_MODULE"} == set(), document.name
 
 
-# --- links -------------------------------------------------------------------------------------------------------
+# --- links -------------------------------------------------------------------------------------------
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors that a Markdown viewer gives the headings."""
+    """Return the anchors that a Markdown viewer gives to the headings."""
     text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
@@ -235,14 +236,14 @@ def test_links_resolve(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_that_are_named_exist(document: Path) -> None:
-    """Paths in code quotes, as `matching/worker/worker.py`."""
+def test_files_named_in_documents_exist(document: Path) -> None:
+    """The names are paths in code quotes, such as `matching/worker/worker.py`."""
     for named in re.findall(r"`([\w./-]+\.(?:py|lua|toml|txt|yml|md))`", document.read_text()):
         places = [ROOT / named, document.parent / named]
         assert any(place.exists() for place in places), f"{document.name}: {named}"
 
 
-def test_make_knows_each_target_once() -> None:
+def test_make_has_each_listed_target_once() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r'^\t@echo "make ([a-z-]+) ', makefile, re.MULTILINE)
     assert {"run", "test", "check", "demo", "load-test"} <= set(targets)

@@ -1,4 +1,4 @@
-"""The variables: what each may hold, and that a wrong value stops the start with one line."""
+"""Environment variables: their allowed values, and the error line of each wrong value."""
 
 import json
 import os
@@ -59,12 +59,12 @@ WRONG = {
     "TARGET_RPS": ["0", "50001", "fast"],
     "DURATION": ["0", "86401", "1m"],
 }
-# Names of hosts: only the system that resolves them, and the client that sends them, can tell a wrong one.
+# Variables with names of hosts. Only their use can show that a name is wrong.
 ANY_TEXT = {"EXCHANGE_BIND", "EXCHANGE_ALLOWED_HOSTS"}
 
 
 def start(variables: dict[str, str], data_dir: Path) -> subprocess.CompletedProcess[str]:
-    """Import the settings as every command does, in a process with these variables."""
+    """Import the settings, as every command does, in a process with these variables."""
     kept = {name: value for name, value in os.environ.items() if name not in FIELDS}
     return subprocess.run(
         [sys.executable, "-c", "import exchange_site.settings"],
@@ -76,7 +76,7 @@ def start(variables: dict[str, str], data_dir: Path) -> subprocess.CompletedProc
     )
 
 
-# Each of some variables alone, in a process of its own that has all modules of others already.
+# Sets each variable alone in a fork of its own. The modules are imported before, to save time.
 EACH_ALONE = """
 import json, os, sys
 import django.conf, django.urls, msgspec, prometheus_client, psycopg.conninfo
@@ -94,7 +94,7 @@ for name, value in variables.items():
 
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
-    """The first wrong value of each variable: status, stdout and stderr of a process that has it."""
+    """Return status, stdout and stderr of a process with the first wrong value of each variable."""
     folder = tmp_path_factory.mktemp("refusals")
     values = {name: wrong[0] for name, wrong in WRONG.items()}
     kept = {name: value for name, value in os.environ.items() if name not in FIELDS}
@@ -121,9 +121,9 @@ def test_every_variable_is_tested() -> None:
 def test_a_wrong_value_stops_the_start_with_one_line(
     name: str, refusals: dict[str, tuple[int, str, str]]
 ) -> None:
-    status, printed, told = refusals[name]
-    assert (status, printed) == (1, "")
-    assert re.fullmatch(rf"exchange: .*{name}.*\n", told)
+    status, stdout, stderr = refusals[name]
+    assert (status, stdout) == (1, "")
+    assert re.fullmatch(rf"exchange: .*{name}.*\n", stderr)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_wrong_value_is_refused(name: str, value: str) -> None:
         ("EXCHANGE_LOG_LEVEL", "info", "DEBUG, INFO, WARNING or ERROR"),
     ],
 )
-def test_a_refusal_says_what_is_allowed(name: str, value: str, allowed: str) -> None:
+def test_a_refusal_names_the_allowed_values(name: str, value: str, allowed: str) -> None:
     with pytest.raises(InvalidEnvironment) as refusal:
         read_environment({name: value})
     assert str(refusal.value).endswith(f" is not allowed: it must be {allowed}.")
@@ -172,7 +172,7 @@ def test_a_refusal_does_not_show_secrets(name: str, value: str) -> None:
         ("DJANGO_SECRET_KEY", "open-sesame" * 3),
     ],
 )
-def test_a_secret_may_come_out_of_a_file(name: str, value: str, tmp_path: Path) -> None:
+def test_a_secret_can_be_read_from_a_file(name: str, value: str, tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text(f"{value}\n")
     environment = read_environment({f"{name}_FILE": str(file)})
@@ -181,7 +181,7 @@ def test_a_secret_may_come_out_of_a_file(name: str, value: str, tmp_path: Path) 
         read_environment({name: value, f"{name}_FILE": str(file)})
 
 
-def test_a_wrong_value_out_of_a_file_is_refused_and_not_shown(tmp_path: Path) -> None:
+def test_a_wrong_value_in_a_file_is_refused_and_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("mysql://user:open-sesame@localhost/exchange")
     with pytest.raises(InvalidEnvironment, match="POSTGRES_URI=") as refusal:
@@ -189,11 +189,11 @@ def test_a_wrong_value_out_of_a_file_is_refused_and_not_shown(tmp_path: Path) ->
     assert "open-sesame" not in str(refusal.value)
 
 
-def test_an_empty_value_is_the_default() -> None:
+def test_an_empty_value_means_the_default() -> None:
     assert read_environment(dict.fromkeys(FIELDS, "")) == Environment()
 
 
-def test_values_are_read() -> None:
+def test_values_are_parsed() -> None:
     environment = read_environment(
         {
             "PORT": "8100",
@@ -216,7 +216,7 @@ def test_without_embedded_servers_the_secret_key_is_required(tmp_path: Path) -> 
     assert start({**servers, "DJANGO_SECRET_KEY": "k" * 32}, tmp_path).returncode == 0
 
 
-def test_the_embedded_secret_key_is_made_once_and_private(tmp_path: Path) -> None:
+def test_the_embedded_secret_key_is_made_once_in_a_private_file(tmp_path: Path) -> None:
     environment = read_environment({"EXCHANGE_DATA_DIR": str(tmp_path / "data")})
     key = secret_key(environment)
     assert len(key) >= 32
@@ -224,14 +224,14 @@ def test_the_embedded_secret_key_is_made_once_and_private(tmp_path: Path) -> Non
     assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o777 == 0o600
 
 
-def test_the_example_lists_every_variable() -> None:
+def test_the_example_file_lists_every_variable() -> None:
     example = (ROOT / ".env.example").read_text()
     listed = re.findall(r"^#? ?([A-Z_]+)=", example, flags=re.MULTILINE)
     assert len(listed) == len(set(listed))
     assert set(listed) == FIELDS
 
 
-def test_the_example_shows_the_defaults() -> None:
+def test_the_example_file_shows_the_defaults() -> None:
     example = (ROOT / ".env.example").read_text()
     shown = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, flags=re.MULTILINE))
     assert read_environment(shown) == Environment()

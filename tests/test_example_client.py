@@ -1,4 +1,4 @@
-"""examples/python/exchange_client.py: which books it takes, and when it asks again."""
+"""The example client: which snapshots and deltas it accepts, and when it subscribes again."""
 
 import ast
 import asyncio
@@ -37,7 +37,7 @@ DELTA: dict[str, Any] = {
 
 
 def book_of(snapshot: dict[str, Any]) -> Any:
-    """The book of BTC-USD."""
+    """Return a book of BTC-USD."""
     return client.Book(snapshot, Decimal("0.01"), Decimal("0.00000001"))
 
 
@@ -52,20 +52,22 @@ def book_of(snapshot: dict[str, Any]) -> Any:
         ("1E-8", "2.50", "0.00000001", 5, b"150"),
     ],
 )
-def test_the_checksum_keeps_the_scale(tick: str, lot: str, price: Any, quantity: Any, digits: bytes) -> None:
+def test_the_checksum_uses_the_decimals_of_tick_and_lot(
+    tick: str, lot: str, price: Any, quantity: Any, digits: bytes
+) -> None:
     level = {"price": Decimal(price), "quantity": Decimal(quantity), "orders": 1}
     snapshot = {"sequence": 1, "bids": [level], "asks": [], "checksum": zlib.crc32(digits)}
     assert client.Book(snapshot, Decimal(tick), Decimal(lot)).sequence == 1
 
 
-def test_a_delta_that_continues_the_book_is_taken() -> None:
+def test_a_delta_that_continues_the_book_is_accepted() -> None:
     book = book_of(SNAPSHOT)
     assert (book.best_bid, book.best_ask) == (Decimal("70150.5"), 70151)
     book.apply(DELTA)
     assert (book.sequence, book.bids, book.asks) == (9, {Decimal("70150.5"): (Decimal("0.3"), 1)}, {})
 
 
-def test_a_gap_is_found() -> None:
+def test_a_gap_between_deltas_raises() -> None:
     with pytest.raises(client.BookError, match="does not continue"):
         book_of(SNAPSHOT).apply({**DELTA, "previous_sequence": 8})
 
@@ -84,7 +86,7 @@ def test_a_wrong_level_is_found_by_the_checksum(wrong: Any) -> None:
         book_of(SNAPSHOT).apply({**DELTA, "changes": [wrong, DELTA["changes"][1]]})
 
 
-def test_a_wrong_snapshot_is_found() -> None:
+def test_a_wrong_snapshot_is_refused() -> None:
     with pytest.raises(client.BookError):
         book_of({**SNAPSHOT, "asks": []})
 
@@ -93,7 +95,7 @@ Script = list[dict[str, Any]]
 
 
 def list_instruments(connection: ServerConnection, request: Request) -> Response | None:
-    """Answers GET /instruments; every other request is for the stream."""
+    """Answer GET /instruments. Leave every other request to the stream."""
     if request.path != "/instruments":
         return None
     rows = '[{"symbol":"BTC-USD","tick_size":0.01,"lot_size":0.00000001}]'
@@ -101,9 +103,10 @@ def list_instruments(connection: ServerConnection, request: Request) -> Response
 
 
 def follow(*connections: list[Script]) -> tuple[list[dict[str, Any]], Any]:
-    """What a Market hears, and the Market, of a server that answers each subscription with the next script.
+    """Run a Market on a server that answers each subscription with the next script.
 
-    A connection ends after its last script; the Market is left after the last connection's.
+    The server ends a connection after its last script. Returns the messages that the Market yields
+    up to the end of the last connection's scripts, and the Market.
     """
 
     async def scenario() -> tuple[list[dict[str, Any]], Any]:
@@ -116,7 +119,7 @@ def follow(*connections: list[Script]) -> tuple[list[dict[str, Any]], Any]:
                     await connection.send(json.dumps(message, default=float))
 
         wanted = sum(map(len, connections[-1]))
-        heard: list[dict[str, Any]] = []
+        messages: list[dict[str, Any]] = []
         async with (
             asyncio.timeout(SECONDS_MAX),
             serve(serve_one, "127.0.0.1", 0, process_request=list_instruments) as server,
@@ -124,12 +127,12 @@ def follow(*connections: list[Script]) -> tuple[list[dict[str, Any]], Any]:
             port = server.sockets[0].getsockname()[1]
             market = client.Market(f"http://127.0.0.1:{port}", "BTC-USD", "orderbook_deltas")
             async for message in market:
-                heard.append(message)
+                messages.append(message)
                 if market.reconnects == len(connections) - 1:
                     wanted -= 1
                 if not wanted:
                     break
-        return heard, market
+        return messages, market
 
     return asyncio.run(scenario())
 
@@ -138,28 +141,28 @@ UNAVAILABLE = {"type": "error", "code": "unavailable", "message": "Try again in 
 SUBSCRIBED = {"type": "subscribed"}
 
 
-def test_a_market_that_is_refused_for_now_is_asked_for_again() -> None:
-    heard, market = follow(
+def test_a_market_connects_again_after_a_temporary_refusal() -> None:
+    messages, market = follow(
         [[SUBSCRIBED, UNAVAILABLE]], [[SUBSCRIBED, {"type": "orderbook_snapshot", **SNAPSHOT}]]
     )
-    assert [message["type"] for message in heard] == ["subscribed", "subscribed", "orderbook_snapshot"]
+    assert [message["type"] for message in messages] == ["subscribed", "subscribed", "orderbook_snapshot"]
     assert (market.book.sequence, market.reconnects, market.doubts) == (7, 1, 0)
 
 
-def test_a_book_in_doubt_is_asked_for_again() -> None:
+def test_a_market_subscribes_again_if_its_book_is_in_doubt() -> None:
     snapshot = {"type": "orderbook_snapshot", **SNAPSHOT}
     gap = {"type": "orderbook_delta", **DELTA, "previous_sequence": 8}
     _, market = follow([[snapshot, gap], [snapshot]])
     assert (market.book.sequence, market.reconnects, market.doubts) == (7, 0, 1)
 
 
-def test_a_market_that_is_not_there_is_told() -> None:
+def test_a_market_raises_for_an_unknown_instrument() -> None:
     with pytest.raises(client.Refused, match="No such"):
         follow([[{"type": "error", "code": "instrument_not_found", "message": "No such instrument."}]])
 
 
-def test_make_demo_installs_whatever_the_examples_import() -> None:
-    """An environment of `make run` has no development packages."""
+def test_make_demo_installs_all_imports_of_the_examples() -> None:
+    """The environment that `make run` makes has no development packages."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["examples"]]
     installed = {re.match(r"[\w-]+", requirement)[0] for requirement in wanted}  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""Who may import whom: the contracts in `pyproject.toml`."""
+"""The import contracts of `pyproject.toml`."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_import_contracts_are_kept() -> None:
-    """In a process of its own: the linter does not run where Daphne is loaded."""
+    """The linter runs in another process, because it does not run after an import of Daphne."""
     outcome = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Private parts of libraries that this project relies on. A new version of a library may change them.
+"""Private parts of libraries that this project uses. New versions of a library may change them.
 
 Each failure names the attribute, the file that uses it, and the library's file to read.
 """
@@ -21,7 +21,7 @@ from hosting.server.websocket import StreamProtocol
 from hosting.uvicorn_server import GracefulServer
 
 OURS = ("base", "hosting", "web")
-# Subclasses of a library's classes, each with the library's methods that it replaces.
+# Our subclasses of libraries' classes, each with the methods of the library that it overrides.
 SUBCLASSES: dict[type, tuple[str, ...]] = {
     CountsFile: ("_init_value",),
     GracefulServer: ("capture_signals", "startup"),
@@ -39,8 +39,8 @@ SUBCLASSES: dict[type, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("subclass", SUBCLASSES, ids=lambda subclass: subclass.__name__)
-def test_a_library_has_what_its_subclass_uses(subclass: type) -> None:
-    """Every attribute of `self` that our classes read is set by ours or by the library's."""
+def test_a_library_has_the_attributes_that_its_subclass_uses(subclass: type) -> None:
+    """Our classes or the library's set each attribute of `self` that our classes read."""
     classes = [each for each in subclass.__mro__ if each is not object]
     ours = [each for each in classes if each.__module__.startswith(OURS)]
     theirs = [each for each in classes if each not in ours]
@@ -52,7 +52,7 @@ def test_a_library_has_what_its_subclass_uses(subclass: type) -> None:
     assert replaced <= known, advice(subclass, theirs, replaced - known)
 
 
-def test_redis_py_gives_its_connection_away() -> None:
+def test_redis_py_lets_us_take_over_its_connection() -> None:
     connection = Redis.from_url("redis://localhost").connection_pool.make_connection()  # type: ignore[no-untyped-call]
     reason = (
         "base/redis.py takes over redis-py's transport: read redis/asyncio/connection.py, and base/redis.py"
@@ -61,8 +61,8 @@ def test_redis_py_gives_its_connection_away() -> None:
     assert "nowait" in inspect.signature(connection.disconnect).parameters, f"disconnect(nowait). {reason}"
 
 
-def test_controls_find_what_is_missing() -> None:
-    """The check sees a renamed attribute, and the private attributes of today's libraries."""
+def test_the_check_finds_missing_attributes() -> None:
+    """The check finds a renamed attribute, and knows private attributes of today's libraries."""
 
     class Renamed(WholeAnswerCycle):
         def use(self) -> Any:
@@ -91,6 +91,6 @@ def attributes_of(owner: type, context: type[ast.expr_context]) -> set[str]:
 def advice(subclass: type, theirs: list[type], missing: set[str]) -> str:
     library = ", ".join(inspect.getfile(each) for each in theirs if inspect.getmodule(each) is not None)
     return (
-        f"{subclass.__module__}.{subclass.__name__} uses {sorted(missing)}, which its library does not have in this"
-        f" version. Read {library}, change {inspect.getfile(subclass)}, and then the bound in pyproject.toml."
+        f"{subclass.__module__}.{subclass.__name__} uses {sorted(missing)}, which its library lacks."
+        f" Read {library}, change {inspect.getfile(subclass)}, and then the bound in pyproject.toml."
     )

@@ -1,4 +1,4 @@
-"""The load generator's own honesty: what it sends, how it reads answers, and from when it counts latency."""
+"""The load generator: the orders it sends, how it reads answers, and how it measures latency."""
 
 import asyncio
 import itertools
@@ -43,7 +43,7 @@ def test_parser_reads_an_answer_cut_at_any_byte() -> None:
         assert [(response.status, response.body) for response in responses] == [(201, b'{"a"}')]
 
 
-def test_parser_reads_byte_by_byte_and_several_at_once() -> None:
+def test_parser_reads_single_bytes_and_several_answers_at_once() -> None:
     parser = ResponseParser()
     other = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n"
     stream = ANSWER + other + ANSWER
@@ -55,7 +55,7 @@ def test_parser_reads_byte_by_byte_and_several_at_once() -> None:
     assert at_once[0].header("Retry-After") is None
 
 
-def test_parser_reads_a_body_longer_than_a_head_may_be() -> None:
+def test_parser_reads_a_body_longer_than_the_bound_of_heads() -> None:
     parser = ResponseParser()
     piece = b"x" * 20_000
     assert parser.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 40000\r\n\r\n") == parser.feed(piece) == []
@@ -74,18 +74,18 @@ def test_parser_reads_a_body_longer_than_a_head_may_be() -> None:
         b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000,
     ],
 )
-def test_parser_refuses_what_is_not_an_answer(garbage: bytes) -> None:
+def test_parser_refuses_an_invalid_answer(garbage: bytes) -> None:
     with pytest.raises(ResponseError):
         ResponseParser().feed(garbage)
 
 
-# --- what is sent, and where to
+# --- orders, and their target
 
 
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:8000", "http://localhost:8000/", "http://[::1]:8000", "http://127.9.9.9:80"]
 )
-def test_loopback_addresses_are_taken(url: str) -> None:
+def test_loopback_addresses_are_accepted(url: str) -> None:
     assert loopback_target(url).port in (80, 8000)
 
 
@@ -131,17 +131,17 @@ def test_the_mix_is_reproducible_and_as_described() -> None:
 @pytest.mark.parametrize(
     "text", ["BTC-USD", "BTC-USD:", "BTC-USD:x", "BTC-USD:-1.00", "BTC-USD:0.01", ":1.00", "A:NaN"]
 )
-def test_a_market_that_can_not_be_read_is_refused(text: str) -> None:
+def test_an_invalid_market_is_refused(text: str) -> None:
     with pytest.raises(MarketError, match="for example"):
         parse_market(text)
 
 
-# --- from when latency counts, and what counts as an error
+# --- latency and errors
 
 
 @asynccontextmanager
 async def _serve(answer: Answerer) -> AsyncIterator[Target]:
-    """A server that reads one request after the other and leaves the answering to `answer`."""
+    """Run a server that reads one request after the other, and calls `answer` for each."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -176,8 +176,8 @@ def _created(response: Response) -> str | None:
     return None if response.status == 201 else str(response.status)
 
 
-def test_open_loop_counts_the_wait_behind_a_stalled_server() -> None:
-    """20 requests are due within 190 ms; the server answers nothing before 300 ms have passed."""
+def test_latency_in_open_loop_includes_the_wait_for_a_stalled_server() -> None:
+    """20 requests are due within 190 ms. The server answers none before 300 ms have passed."""
     stalled_seconds = 0.3
 
     async def scenario() -> LoadResult:
@@ -186,7 +186,7 @@ def test_open_loop_counts_the_wait_behind_a_stalled_server() -> None:
         async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:
             nonlocal stalled
             if stalled:
-                await asyncio.sleep(stalled_seconds)  # the stall is what is tested
+                await asyncio.sleep(stalled_seconds)  # a real stall, which the test is about
                 stalled = False
             writer.write(ANSWER)
 
@@ -195,13 +195,13 @@ def test_open_loop_counts_the_wait_behind_a_stalled_server() -> None:
 
     outcome = asyncio.run(scenario())
     assert outcome.right == 20
-    # request i was due i * 10 ms after the first, and no answer came before the stall was over
+    # Request i was due i * 10 ms after the first, and no answer came before the end of the stall.
     latencies = sorted(outcome.latencies_microseconds, reverse=True)
     for index, latency in enumerate(latencies):
         assert latency >= (stalled_seconds - index * 0.010) * 1e6 - 2_000
 
 
-def test_closed_loop_sends_the_next_when_the_last_is_answered() -> None:
+def test_closed_loop_sends_the_next_request_after_an_answer() -> None:
     in_flight_max = 0
 
     async def scenario() -> LoadResult:
@@ -223,7 +223,7 @@ def test_closed_loop_sends_the_next_when_the_last_is_answered() -> None:
     assert in_flight_max <= 3
 
 
-def test_a_server_that_never_answers_ends_the_run_in_time() -> None:
+def test_a_run_ends_in_time_even_if_the_server_never_answers() -> None:
     async def scenario() -> LoadResult:
         async def answer(body: bytes, writer: asyncio.StreamWriter) -> None:
             pass
@@ -283,7 +283,7 @@ def _answer(status: bytes, body: bytes, headers: bytes = b"") -> bytes:
     return b"HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, headers, len(body), body)
 
 
-def test_latencies_keep_three_figures() -> None:
+def test_latencies_keep_three_significant_figures() -> None:
     latencies = Latencies([1_000] * 99 + [2_000_000])
     assert latencies.milliseconds_at(50) == pytest.approx(1.0, rel=0.002)
     assert latencies.milliseconds_at(100) == pytest.approx(2_000, rel=0.002)
@@ -293,7 +293,7 @@ def test_latencies_keep_three_figures() -> None:
 # --- fixtures
 
 
-def test_fixtures_are_the_same_bytes_and_can_be_read(tmp_path: Path) -> None:
+def test_fixtures_are_reproducible_and_can_be_read(tmp_path: Path) -> None:
     markets = [parse_market(DEFAULT_MARKET), parse_market("ETH-USD:3500.00")]
     lines = list(fixture_lines(orders=300, seed=42, markets=markets))
     assert lines == list(fixture_lines(orders=300, seed=42, markets=markets))
@@ -324,14 +324,14 @@ GOOD = (
         ('"c"', '"c","color":"red"'),
     ],
 )
-def test_a_bad_line_is_named_by_its_number(tmp_path: Path, old: str, new: str) -> None:
+def test_the_refusal_of_a_bad_line_names_its_number(tmp_path: Path, old: str, new: str) -> None:
     path = tmp_path / "orders.jsonl"
     path.write_text(f"{GOOD}\n\n{GOOD.replace(old, new)}\n{GOOD}\n")
     with pytest.raises(FixtureError, match="line 3"):
         count_orders(path)
 
 
-def test_orders_are_sent_again_until_their_fate_is_known() -> None:
+def test_orders_are_sent_again_until_their_outcome_is_known() -> None:
     limits = SubmissionLimits(
         connections=4,
         attempts=3,
@@ -370,7 +370,7 @@ def test_orders_are_sent_again_until_their_fate_is_known() -> None:
     asyncio.run(scenario())
 
 
-def test_nothing_listens_is_said_at_once() -> None:
+def test_a_missing_server_is_reported_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(ConnectionError, match="make run"):

@@ -1,4 +1,4 @@
-"""What processes share of their counts, and what stays of it when they have gone."""
+"""Metrics that processes share through files, also after the processes have ended."""
 
 import contextlib
 import fcntl
@@ -24,7 +24,7 @@ from tests.system.exchange import ROOT, manage, wait_until
 
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
-# It counts what it is told, on the host that it is told to be on.
+# A program that counts in the given folder, under the given name of a host.
 COUNTING_PROCESS = """
 import os, socket, sys
 folder, host = sys.argv[1:]
@@ -58,7 +58,7 @@ for line in sys.stdin:
 
 
 class CountingProcess:
-    """Counts in the folder, and lives until it is killed."""
+    """A process that counts in the folder, and lives until it is killed."""
 
     def __init__(self, folder: Path, host: str = "web") -> None:
         self._process = subprocess.Popen(
@@ -71,7 +71,7 @@ class CountingProcess:
         assert self._answer() == "counted\n"
 
     def fork(self) -> int:
-        """Have it fork; returns the number of the new process, which ends after its parent."""
+        """Let the process fork. Returns the id of the new process, which ends after its parent."""
         assert self._process.stdin is not None
         self._process.stdin.write("fork\n")
         self._process.stdin.flush()
@@ -94,7 +94,7 @@ def folder(settings: Settings, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(folder: Path) -> Iterator[Callable[..., CountingProcess]]:
-    """Starts processes that are killed at the end of the test."""
+    """Return a function that starts processes, which are killed at the end of the test."""
     with contextlib.ExitStack() as started:
 
         def start_one(host: str = "web") -> CountingProcess:
@@ -106,7 +106,7 @@ def start(folder: Path) -> Iterator[Callable[..., CountingProcess]]:
 
 
 def values(folder: Path) -> Values:
-    """Of all series, as GET /metrics tells them."""
+    """Return the values of all series, as GET /metrics shows them."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for metric in collect(folder)
@@ -118,7 +118,7 @@ def counted(folder: Path, kind: str) -> float | None:
     return values(folder).get(("counted_total", frozenset({("kind", kind)})))
 
 
-def told(folder: Path, name: str) -> float | None:
+def value_of(folder: Path, name: str) -> float | None:
     return values(folder).get((name, frozenset()))
 
 
@@ -126,45 +126,49 @@ def bucket(folder: Path, bound: str) -> float:
     return values(folder)["seconds_bucket", frozenset({("le", bound)})]
 
 
-def left(folder: Path) -> set[str]:
-    """The files of processes and of merges."""
+def files_left(folder: Path) -> set[str]:
+    """Return the names of the files of processes and merges."""
     return {path.name for path in folder.iterdir()} - {".turn"}
 
 
-def test_a_dead_process_is_known_on_every_host(folder: Path, start: Callable[..., CountingProcess]) -> None:
-    """Its connections go, and its counts stay, whichever host it ran on and whoever looks."""
+def test_a_dead_process_is_noticed_on_every_host(folder: Path, start: Callable[..., CountingProcess]) -> None:
+    """Its live gauges disappear, and its counts stay, whichever host it ran on."""
     container, other = start("container-1"), start("container-2")
-    assert told(folder, "open_now") == 6
+    assert value_of(folder, "open_now") == 6
     container.kill()
-    assert told(folder, "open_now") == 3
-    assert told(folder, "newest") == 4
+    assert value_of(folder, "open_now") == 3
+    assert value_of(folder, "newest") == 4
     assert (counted(folder, "before"), counted(folder, "after")) == (2, 4)
     other.kill()
-    assert told(folder, "open_now") is None
-    assert told(folder, "newest") is None
+    assert value_of(folder, "open_now") is None
+    assert value_of(folder, "newest") is None
     assert (counted(folder, "before"), counted(folder, "after")) == (2, 4)
     assert [bucket(folder, bound) for bound in ("1.0", "10.0", "+Inf")] == [2, 4, 4]
-    assert (told(folder, "seconds_sum"), told(folder, "seconds_count")) == (11, 4)
+    assert (value_of(folder, "seconds_sum"), value_of(folder, "seconds_count")) == (11, 4)
 
 
-def test_the_number_of_files_does_not_grow(folder: Path, start: Callable[..., CountingProcess]) -> None:
+def test_the_number_of_files_does_not_grow_with_dead_processes(
+    folder: Path, start: Callable[..., CountingProcess]
+) -> None:
     for _ in range(4):
         start().kill()
     merge_dead_processes(folder)
-    assert left(folder) == {"counter_merged.db", "histogram_merged.db"}
+    assert files_left(folder) == {"counter_merged.db", "histogram_merged.db"}
     assert counted(folder, "after") == 8
     forget_counts(folder)
-    assert left(folder) == set()
+    assert files_left(folder) == set()
 
 
-def test_who_starts_cleans_up(folder: Path, start: Callable[..., CountingProcess]) -> None:
+def test_a_starting_process_merges_files_of_dead_ones(
+    folder: Path, start: Callable[..., CountingProcess]
+) -> None:
     start("one").kill()
     start("two")
-    assert not {name for name in left(folder) if "one" in name}
+    assert not {name for name in files_left(folder) if "one" in name}
 
 
 class KilledMerge:
-    """Ends a merge before the given change to the folder, counted from 0."""
+    """Interrupts a merge before the given change to the folder, counted from 0."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         self._left = step
@@ -181,10 +185,10 @@ class KilledMerge:
         return change_or_end
 
 
-def test_what_a_killed_merge_has_left_is_counted_once(
+def test_counts_are_exact_after_a_killed_merge(
     folder: Path, start: Callable[..., CountingProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is killed before each of its changes to the folder in turn."""
+    """The merge is interrupted before its first change to the folder, its second, and so on."""
     for step in itertools.count():
         start().kill()
         is_killed = False
@@ -200,54 +204,56 @@ def test_what_a_killed_merge_has_left_is_counted_once(
     assert step >= 10
 
 
-def test_while_another_process_has_the_turn_the_counts_are_told_all_the_same(
+def test_counts_can_be_read_while_another_process_has_the_turn(
     folder: Path, start: Callable[..., CountingProcess], settings: Settings
 ) -> None:
-    """It may be frozen."""
+    """The other process may be frozen."""
     settings.METRICS_LOCK_SECONDS_MAX = 0.0
     dead, _ = start(), start()
     dead.kill()
     with (folder / ".turn").open() as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        before = left(folder)
+        before = files_left(folder)
         assert counted(folder, "after") == 4
-        assert left(folder) == before
+        assert files_left(folder) == before
     assert counted(folder, "after") == 4
-    assert left(folder) != before
+    assert files_left(folder) != before
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 64, b"\xff" * 8192, b"\x00\x10\0\0" + b"\x7f" * 4092])
-def test_a_file_that_is_not_whole_hides_no_other(
+def test_a_broken_file_hides_no_other_file(
     folder: Path, start: Callable[..., CountingProcess], content: bytes
 ) -> None:
     start()
     (folder / "counter_gone-1-2.db").write_bytes(content)
     (folder / "histogram_gone-1-2.db").write_bytes(content)
     assert counted(folder, "after") == 2
-    assert not {name for name in left(folder) if "gone" in name}
+    assert not {name for name in files_left(folder) if "gone" in name}
 
 
-def test_a_fork_counts_for_itself(folder: Path, start: Callable[..., CountingProcess]) -> None:
-    """Its parent is dead though the fork has inherited its open files."""
+def test_a_forked_process_counts_in_files_of_its_own(
+    folder: Path, start: Callable[..., CountingProcess]
+) -> None:
+    """The parent counts as dead although the fork has inherited its open files."""
     parent = start()
     fork = parent.fork()
     assert counted(folder, "fork") is None
     parent.kill()
     try:
-        wait_until(lambda: told(folder, "open_now") is None, "the parent is known to be dead")
+        wait_until(lambda: value_of(folder, "open_now") is None, "the parent is known to be dead")
         assert counted(folder, "after") == 2
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(fork, 9)
 
 
-def test_a_command_leaves_no_files(tmp_path: Path) -> None:
+def test_a_management_command_leaves_no_metrics_files(tmp_path: Path) -> None:
     finished = manage(exchange_variables(tmp_path), "create_fixtures", "--orders", "10")
     assert finished.returncode == 0, finished.stderr
-    assert left(tmp_path / "metrics") == set()
+    assert files_left(tmp_path / "metrics") == set()
 
 
-def test_a_folder_that_cannot_be_used_stops_nothing(
+def test_a_metrics_folder_that_cannot_be_used_stops_nothing(
     tmp_path: Path, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -259,17 +265,17 @@ def test_a_folder_that_cannot_be_used_stops_nothing(
     assert metrics_files._alive_file is None
 
 
-def text(folder: Path, settings: Settings, states: list[PartitionState] | None) -> str:
+def render_metrics(folder: Path, settings: Settings, states: list[PartitionState] | None) -> str:
     settings.ENVIRONMENT_METRICS_DIR = str(folder)
     return MetricsSnapshot(states).text().decode()
 
 
-def test_the_state_of_the_partitions_is_that_of_the_moment(folder: Path, settings: Settings) -> None:
+def test_metrics_show_the_current_state_of_partitions(folder: Path, settings: Settings) -> None:
     states = [
         PartitionState(partition=0, is_matched=True, queue_length=3, oldest_seconds=0.25),
         PartitionState(partition=7, is_matched=False, queue_length=0, oldest_seconds=0.0),
     ]
-    lines = text(folder, settings, states).splitlines()
+    lines = render_metrics(folder, settings, states).splitlines()
     for line in (
         'exchange_worker_up{partition="0"} 1.0',
         'exchange_worker_up{partition="7"} 0.0',
@@ -281,22 +287,24 @@ def test_the_state_of_the_partitions_is_that_of_the_moment(folder: Path, setting
         assert line in lines
 
 
-def test_what_is_not_known_is_not_told(folder: Path, settings: Settings) -> None:
-    told_now = text(folder, settings, None)
-    assert "exchange_partitions_known 0.0" in told_now.splitlines()
-    assert "exchange_worker_up{" not in told_now
+def test_metrics_leave_out_unknown_states_of_partitions(folder: Path, settings: Settings) -> None:
+    metrics_text = render_metrics(folder, settings, None)
+    assert "exchange_partitions_known 0.0" in metrics_text.splitlines()
+    assert "exchange_worker_up{" not in metrics_text
 
 
-def test_the_version_is_the_projects(folder: Path, settings: Settings) -> None:
+def test_metrics_show_the_projects_version(folder: Path, settings: Settings) -> None:
     version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
     assert version is not None
-    build = re.search(r"^exchange_build_info\{(.*)\} 1\.0$", text(folder, settings, []), flags=re.MULTILINE)
+    build = re.search(
+        r"^exchange_build_info\{(.*)\} 1\.0$", render_metrics(folder, settings, []), flags=re.MULTILINE
+    )
     assert build is not None
     assert f'version="{version[1]}"' in build[1]
     assert all(f"{name}=" in build[1] for name in ("python", "django"))
 
 
-def test_many_amounts_at_once_are_counted_as_each_of_them() -> None:
+def test_many_amounts_at_once_count_like_single_amounts() -> None:
     bounds = LATENCY_BUCKETS_SECONDS
     amounts = [0.0, 0.0004, 0.0015, *bounds, *(bound * 1.000001 for bound in bounds), 7.5, 60.0, 60.0]
     registry = CollectorRegistry()
@@ -314,5 +322,5 @@ def test_many_amounts_at_once_are_counted_as_each_of_them() -> None:
         }
         for metric in registry.collect()
     ]
-    assert len(totals[0]) == len(bounds) + 3  # infinity, the sum, the count
+    assert len(totals[0]) == len(bounds) + 3  # the infinite bucket, the sum and the count
     assert totals[0] == pytest.approx(totals[1])

@@ -1,4 +1,4 @@
-"""Room for the admin's and the docs' pages: a few at a time, and for nobody for ever."""
+"""Pages of the admin and the docs: a few at a time, with bounded time and size."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ Message = Mapping[str, Any]
 
 
 class SlowPage:
-    """An ASGI application whose pages come when they may; `began` of them are begun."""
+    """An ASGI application that answers once `may_answer` is set. Counts the pages that it began."""
 
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
@@ -32,7 +32,7 @@ class SlowPage:
 
 
 async def ask(pages: Pages, *form: Message) -> list[Message]:
-    """What the client hears; `form` is what it sends, the empty request if nothing, and then it is silent."""
+    """Return the messages that a client gets. It sends `form`, by default an empty request."""
     sent: list[Message] = []
     messages = iter(form or ({"type": "http.request", "body": b""},))
 
@@ -51,7 +51,7 @@ def part(body: bytes) -> Message:
     return {"type": "http.request", "body": body, "more_body": True}
 
 
-def test_a_few_pages_at_once_some_wait_and_the_rest_is_refused(settings: Settings) -> None:
+def test_some_pages_run_some_wait_and_the_rest_is_refused(settings: Settings) -> None:
     settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX = AT_ONCE, WAITING
 
     async def scenario() -> None:
@@ -72,7 +72,7 @@ def test_a_few_pages_at_once_some_wait_and_the_rest_is_refused(settings: Setting
     asyncio.run(scenario())
 
 
-def test_a_page_that_takes_too_long_gives_its_place_back(settings: Settings) -> None:
+def test_a_page_that_takes_too_long_ends_and_frees_its_place(settings: Settings) -> None:
     settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX = 1, 0
     settings.PAGE_SECONDS_MAX = 0.01
 
@@ -82,14 +82,14 @@ def test_a_page_that_takes_too_long_gives_its_place_back(settings: Settings) -> 
         for _ in range(3):
             (begin, body) = await ask(pages)
             assert begin["status"] == 504
-            assert b'"outcome_unknown"' in body["body"]  # a form may have been carried out
+            assert b'"outcome_unknown"' in body["body"]  # the form may have had its effect
         page.may_answer.set()
         assert (await ask(pages))[0]["status"] == 200
 
     asyncio.run(scenario())
 
 
-def test_a_form_that_does_not_come_takes_no_place(settings: Settings) -> None:
+def test_a_form_that_has_not_arrived_takes_no_place(settings: Settings) -> None:
     settings.PAGES_AT_ONCE_MAX, settings.PAGES_WAITING_MAX = 1, 0
     settings.REQUEST_BODY_SECONDS_MAX = 0.2
 
@@ -109,7 +109,7 @@ def test_a_form_that_does_not_come_takes_no_place(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_a_form_may_be_only_so_large(settings: Settings) -> None:
+def test_a_form_that_is_too_large_is_refused(settings: Settings) -> None:
     settings.PAGE_FORM_BYTES_MAX = 10
     page = SlowPage()
     page.may_answer.set()

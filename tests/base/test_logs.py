@@ -1,4 +1,4 @@
-"""The log's lines: one a message, at a bounded pace."""
+"""The log has one line for each message, and a bounded pace."""
 
 import io
 import logging
@@ -27,7 +27,7 @@ def logger(stream: io.StringIO, request: pytest.FixtureRequest) -> Iterator[logg
     handler.close()
 
 
-def test_warnings_of_one_place_have_a_pace(logger: logging.Logger, stream: io.StringIO) -> None:
+def test_warnings_of_one_place_have_a_bounded_pace(logger: logging.Logger, stream: io.StringIO) -> None:
     for number in range(815):
         logger.warning("bad request %d", number)
     logger.warning("another place")
@@ -41,20 +41,22 @@ def test_warnings_of_one_place_have_a_pace(logger: logging.Logger, stream: io.St
     assert "bad request 814 … and 811 more like it in the last " in lines[4]
 
 
-def test_the_text_does_not_matter_for_the_pace(logger: logging.Logger, stream: io.StringIO) -> None:
+def test_the_pace_counts_calls_of_one_place_whatever_their_text(
+    logger: logging.Logger, stream: io.StringIO
+) -> None:
     for number in range(100):
         logger.error(f"text {number}")  # noqa: G004 - as libraries do
     assert len(stream.getvalue().splitlines()) == 3
 
 
-def test_what_operators_do_is_all_there(logger: logging.Logger, stream: io.StringIO) -> None:
+def test_every_info_message_is_logged(logger: logging.Logger, stream: io.StringIO) -> None:
     logger.setLevel(logging.INFO)
     for number in range(100):
         logger.info("halted %d", number)
     assert len(stream.getvalue().splitlines()) == 100
 
 
-def test_the_count_comes_without_another_line(stream: io.StringIO) -> None:
+def test_the_count_of_left_out_lines_appears_without_another_message(stream: io.StringIO) -> None:
     handler = PacedHandler(lines_max=1, seconds=1.0, stream=stream)
     handler.setFormatter(LineFormatter("%(message)s"))
     logger = logging.getLogger("tests.count")
@@ -78,13 +80,15 @@ def test_a_message_is_one_line(code: int) -> None:
     assert written.isprintable()
 
 
-def test_a_message_is_cut(logger: logging.Logger, stream: io.StringIO) -> None:
+def test_a_long_message_is_cut(logger: logging.Logger, stream: io.StringIO) -> None:
     logger.warning("x" * 100_000)
     assert len(stream.getvalue()) < 1_200
 
 
-def test_an_errors_text_does_not_pass_for_a_message(logger: logging.Logger, stream: io.StringIO) -> None:
-    """It may be what a client sent."""
+def test_the_text_of_an_error_can_not_look_like_a_message(
+    logger: logging.Logger, stream: io.StringIO
+) -> None:
+    """An error's text may contain what a client sent."""
     try:
         raise ValueError(
             "no\n2026-01-01 00:00:00,000 WARNING 1 operators: everything is halted\x1b[2J" + "x" * 9_000
@@ -97,7 +101,7 @@ def test_an_errors_text_does_not_pass_for_a_message(logger: logging.Logger, stre
     assert all(line.startswith("    ") and line.isprintable() and len(line) < 1_100 for line in others)
 
 
-def test_a_refusal_of_djangos_has_no_stack_trace(stream: io.StringIO) -> None:
+def test_a_refusal_by_django_is_a_warning_without_a_stack_trace(stream: io.StringIO) -> None:
     logger = logging.getLogger("django.security.Tests")
     logger.propagate = False
     handler = PacedHandler(lines_max=3, seconds=60.0, stream=stream)

@@ -1,4 +1,4 @@
-"""What comes in one turn of the event loop is handed on once, whatever loop it came in."""
+"""Items that are added in one turn of an event loop are passed on together."""
 
 import asyncio
 
@@ -7,25 +7,25 @@ import pytest
 from base.loops import TurnBatcher
 
 
-def test_what_one_turn_brings_is_handed_on_together() -> None:
-    handed: list[list[int]] = []
-    batcher = TurnBatcher[int](handed.append)
+def test_items_of_one_turn_are_passed_on_together() -> None:
+    batches: list[list[int]] = []
+    batcher = TurnBatcher[int](batches.append)
 
     async def scenario() -> None:
         batcher.add(1)
         batcher.add(2)
-        assert handed == []
+        assert batches == []
         await asyncio.sleep(0)
         batcher.add(3)
         await asyncio.sleep(0)
 
     asyncio.run(scenario())
-    assert handed == [[1, 2], [3]]
+    assert batches == [[1, 2], [3]]
 
 
-def test_what_a_loop_left_behind_is_handed_on_by_the_next_one() -> None:
-    handed: list[list[int]] = []
-    batcher = TurnBatcher[int](handed.append)
+def test_items_of_a_loop_that_ended_are_passed_on_by_the_next_loop() -> None:
+    batches: list[list[int]] = []
+    batcher = TurnBatcher[int](batches.append)
 
     async def add(number: int) -> None:
         batcher.add(number)
@@ -35,11 +35,11 @@ def test_what_a_loop_left_behind_is_handed_on_by_the_next_one() -> None:
     ended.call_soon(ended.stop)
     ended.run_forever()
     ended.close()
-    assert handed == []
+    assert batches == []
     asyncio.run(add(2))
-    assert handed == [[1, 2]]
+    assert batches == [[1, 2]]
 
 
-def test_nothing_is_gathered_without_a_loop() -> None:
+def test_adding_an_item_without_a_running_loop_raises() -> None:
     with pytest.raises(RuntimeError):
         TurnBatcher[int](print).add(1)

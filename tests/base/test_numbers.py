@@ -1,4 +1,4 @@
-"""Exact decimals in and out of text."""
+"""Exact conversion between decimals and text."""
 
 from decimal import Decimal
 
@@ -46,7 +46,7 @@ def test_numbers_and_strings_are_read_exactly(value: object, number: str) -> Non
         "1_000",
         "1,5",
         "0x10",
-        "\u0661",  # a digit one in Arabic
+        "\u0661",  # the Arabic digit one
         "NaN",
         "Infinity",
         "-Infinity",
@@ -64,13 +64,13 @@ def test_numbers_and_strings_are_read_exactly(value: object, number: str) -> Non
         {},
     ],
 )
-def test_what_is_no_finite_number_of_a_sensible_size_is_refused(value: object) -> None:
+def test_an_invalid_or_oversized_number_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match=r"number"):
         parse_decimal(value)
 
 
 @given(prices)
-def test_text_is_read_back_as_the_same_number(number: Decimal) -> None:
+def test_the_text_of_a_number_is_read_back_exactly(number: Decimal) -> None:
     text = decimal_text(number)
     assert parse_decimal(text) == number
     assert "e" not in text.lower()
@@ -79,19 +79,19 @@ def test_text_is_read_back_as_the_same_number(number: Decimal) -> None:
 
 
 @given(prices)
-def test_json_has_the_digits_of_the_text(number: Decimal) -> None:
+def test_json_has_the_same_digits_as_the_text(number: Decimal) -> None:
     encoded = msgspec.json.encode({"price": json_decimal(number)})
     assert encoded == f'{{"price":{decimal_text(number)}}}'.encode()
     assert msgspec.json.decode(encoded, type=dict[str, Decimal])["price"] == number
 
 
 @pytest.mark.parametrize(("text", "plain"), [("-0", "0"), ("0E-12", "0"), ("1E+3", "1000"), ("100", "100")])
-def test_plain_notation(text: str, plain: str) -> None:
+def test_text_has_plain_notation(text: str, plain: str) -> None:
     assert decimal_text(Decimal(text)) == plain
 
 
 @given(st.integers(min_value=0, max_value=2**70), st.integers(min_value=0, max_value=24))
-def test_units_are_moved_behind_the_point(units: int, scale: int) -> None:
+def test_units_are_written_with_their_decimals(units: int, scale: int) -> None:
     assert units_text(units, scale) == decimal_text(Decimal(units).scaleb(-scale))
 
 
@@ -100,8 +100,8 @@ def test_units_are_moved_behind_the_point(units: int, scale: int) -> None:
     [
         ("1", "3", "0.333333333333"),
         ("2", "3", "0.666666666667"),
-        ("0.0000000000005", "1", "0"),  # half to even, down
-        ("0.0000000000015", "1", "0.000000000002"),  # and up
+        ("0.0000000000005", "1", "0"),  # half is rounded to even: down
+        ("0.0000000000015", "1", "0.000000000002"),  # and here up
         ("140301", "2", "70150.5"),
     ],
 )
@@ -114,8 +114,8 @@ def test_an_average_has_twelve_decimals(notional: str, quantity: str, average: s
     [
         ("1", "3", "33.3333"),
         ("-2", "3", "-66.6667"),
-        ("0.0000005", "1", "0"),  # half to even, down: 0.00005 %
-        ("0.0000015", "1", "0.0002"),  # and up
+        ("0.0000005", "1", "0"),  # half is rounded to even: 0.00005 % down
+        ("0.0000015", "1", "0.0002"),  # and here up
         ("99999999999999999.999999999999", "0.000000000001", "9999999999999999999999999999900"),
     ],
 )
@@ -123,6 +123,6 @@ def test_a_percentage_has_four_decimals(part: str, whole: str, share: str) -> No
     assert decimal_text(percent(Decimal(part), Decimal(whole))) == share
 
 
-def test_the_widest_number_is_still_taken() -> None:
+def test_the_widest_number_is_accepted() -> None:
     widest = Decimal("9" * DIGITS_MAX + "." + "9" * DIGITS_MAX)
     assert parse_decimal(widest) == widest

@@ -1,4 +1,4 @@
-"""An outage's lines in the log: the first at once, few while it lasts, one when it is over."""
+"""The log lines of an outage: one at once, few while it lasts, and one when it is over."""
 
 import logging
 
@@ -27,8 +27,10 @@ def outage(clock: Clock) -> Outage:
     return Outage(logger, "Redis", clock)
 
 
-def test_many_attempts_are_few_lines(outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    outage.ended()  # nothing was away
+def test_many_failed_attempts_lead_to_few_lines(
+    outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    outage.ended()  # without an outage, this logs nothing
     for attempt in range(700):
         outage.failed(ConnectionError(f"refused\nin two lines, {attempt}"))
         clock.now += 0.125
@@ -42,7 +44,9 @@ def test_many_attempts_are_few_lines(outage: Outage, clock: Clock, caplog: pytes
     ]
 
 
-def test_each_outage_is_told_at_once(outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_start_and_end_of_each_outage_are_logged_at_once(
+    outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     for text in ("first", "second"):
         outage.failed(text)
         clock.now += 1
@@ -55,7 +59,7 @@ def test_each_outage_is_told_at_once(outage: Outage, clock: Clock, caplog: pytes
     ]
 
 
-def test_what_fails_again_and_again_does_not_fill_the_log(
+def test_frequent_short_outages_do_not_fill_the_log(
     outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     seconds = 10 * settings.OUTAGE_LOG_SECONDS
@@ -67,12 +71,12 @@ def test_what_fails_again_and_again_does_not_fill_the_log(
         outages += 1
     lines = caplog.messages
     assert len(lines) <= 10 * 2 * settings.OUTAGES_LOGGED_MAX + 2
-    spared = sum(int(line.split("(")[1].split()[0]) for line in lines if "(" in line)
+    left_out = sum(int(line.split("(")[1].split()[0]) for line in lines if "(" in line)
     logged = sum("back after" in line for line in lines)
-    assert outages - settings.OUTAGE_LOG_SECONDS * 10 <= spared + logged <= outages
+    assert outages - settings.OUTAGE_LOG_SECONDS * 10 <= left_out + logged <= outages
 
 
-def test_an_outage_that_was_spared_is_told_if_it_lasts(
+def test_an_outage_that_was_left_out_is_logged_if_it_lasts(
     outage: Outage, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(settings.OUTAGES_LOGGED_MAX):
@@ -87,7 +91,9 @@ def test_an_outage_that_was_spared_is_told_if_it_lasts(
     assert "back after 100.0 s" in caplog.messages[-1]
 
 
-def test_who_shares_an_outage_ends_it_together(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_with_several_names_ends_when_all_have_ended(
+    outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
     outage.failed("not answering", name="BTC-USD")
     outage.failed("not answering", name="ETH-USD")
     outage.ended("BTC-USD")
@@ -104,7 +110,7 @@ def test_a_defect_shows_its_stack_trace_once(outage: Outage, caplog: pytest.LogC
     assert [bool(record.exc_info) for record in caplog.records] == [True]
 
 
-def test_who_gives_up_says_nothing_of_an_end(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_that_gave_up_logs_no_end(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
     outage.failed("not answering", name="BTC-USD")
     outage.give_up("BTC-USD")
     outage.ended("BTC-USD")

@@ -1,4 +1,4 @@
-"""The connections to Redis that read by themselves, on a real server."""
+"""RedisSession and RedisChannel, the connections that read by themselves, on a real server."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from base.redis import RedisChannel, RedisSession
 from tests.patience import PATIENCE_SECONDS
-from tests.road import SilentRoad
+from tests.redis_relay import RedisRelay
 
 SECONDS_MAX = PATIENCE_SECONDS
-STEPS = 60  # of the event loop: more than connecting takes
+STEPS = 60  # turns of the event loop: more than a connect takes
 CHANNEL = "tests:channel"
 
 
@@ -26,7 +26,7 @@ def connect(url: str | None = None, *, protocol: int = 3) -> Redis:
 
 
 def with_session(use: Callable[[RedisSession, Redis], Awaitable[None]], *, protocol: int = 3) -> None:
-    """Run it with a session and a client of its own."""
+    """Run `use` with a session and another client."""
 
     async def scenario() -> None:
         async with connect(protocol=protocol) as client, asyncio.timeout(SECONDS_MAX):
@@ -42,7 +42,7 @@ def with_session(use: Callable[[RedisSession, Redis], Awaitable[None]], *, proto
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_answers_come_in_the_order_of_the_commands(protocol: int) -> None:
     async def use(session: RedisSession, client: Redis) -> None:
-        large = b"x" * 1_000_000  # comes in many pieces
+        large = b"x" * 1_000_000  # arrives in many pieces
         answers = await session.run(
             ("SET", "a", large), ("GET", "a"), ("GET", "none"), ("INCR", "n"), ("DEL", "a", "n")
         )
@@ -52,7 +52,7 @@ def test_answers_come_in_the_order_of_the_commands(protocol: int) -> None:
     with_session(use, protocol=protocol)
 
 
-def test_an_error_is_raised_and_the_next_commands_have_answers_of_their_own() -> None:
+def test_an_error_is_raised_and_later_commands_get_their_own_answers() -> None:
     async def use(session: RedisSession, client: Redis) -> None:
         with pytest.raises(ResponseError, match="unknown command"):
             await session.run(("ECHO", "first"), ("NONSENSE",), ("ECHO", "behind it"))
@@ -61,7 +61,7 @@ def test_an_error_is_raised_and_the_next_commands_have_answers_of_their_own() ->
     with_session(use)
 
 
-def test_a_wait_that_is_given_up_leaves_no_answer_behind() -> None:
+def test_a_cancelled_wait_leaves_no_answer_behind() -> None:
     async def use(session: RedisSession, client: Redis) -> None:
         waiting = asyncio.create_task(session.run(("BLPOP", "tests:list", 1)))
         while not await blocked_clients(client):  # noqa: ASYNC110 - the server tells nobody
@@ -74,7 +74,7 @@ def test_a_wait_that_is_given_up_leaves_no_answer_behind() -> None:
     with_session(use)
 
 
-def test_a_connection_that_the_server_ends_is_an_outage_and_then_a_new_one() -> None:
+def test_a_session_connects_again_after_the_server_ended_its_connection() -> None:
     async def use(session: RedisSession, client: Redis) -> None:
         (number,) = await session.run(("CLIENT", "ID"))
         waiting = asyncio.create_task(session.run(("BLPOP", "tests:list", 0)))
@@ -93,15 +93,15 @@ async def blocked_clients(client: Redis) -> int:
     return int((await client.info("clients"))["blocked_clients"])
 
 
-def test_a_server_that_is_silent_is_given_up(settings: Settings) -> None:
+def test_a_session_disconnects_from_a_silent_server(settings: Settings) -> None:
     settings.REDIS_TIMEOUT_SECONDS = 0.2
 
     async def scenario() -> None:
-        road = SilentRoad()
-        async with road.open(), connect(road.url) as client, asyncio.timeout(SECONDS_MAX):
+        relay = RedisRelay()
+        async with relay.open(), connect(relay.url) as client, asyncio.timeout(SECONDS_MAX):
             session = RedisSession(client)
             assert await session.run(("ECHO", "heard")) == [b"heard"]
-            road.cut()
+            relay.cut()
             with pytest.raises(RedisTimeoutError, match=r"no answer within 0\.2 s"):
                 await session.run(("ECHO", "lost"))
             assert not session.is_connected
@@ -109,8 +109,8 @@ def test_a_server_that_is_silent_is_given_up(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_a_connection_that_is_dropped_at_any_step_is_an_outage(settings: Settings) -> None:
-    """Also while it connects: who waits for the answer must learn of it, and not by an error of redis-py's own."""
+def test_a_connection_that_is_dropped_at_any_step_raises_a_known_error(settings: Settings) -> None:
+    """Also while it connects. redis-py's internal errors must not reach the caller."""
     settings.REDIS_TIMEOUT_SECONDS = 0.3
 
     async def use(session: RedisSession, client: Redis) -> None:
@@ -125,7 +125,7 @@ def test_a_connection_that_is_dropped_at_any_step_is_an_outage(settings: Setting
     with_session(use)
 
 
-def test_a_cancel_at_any_step_ends_what_runs() -> None:
+def test_a_cancel_at_any_step_ends_the_connection() -> None:
     async def use(session: RedisSession, client: Redis) -> None:
         for turns in range(STEPS):
             running = asyncio.create_task(session.run(("ECHO", "heard"), ("BLPOP", "tests:list", 0)))
@@ -139,9 +139,9 @@ def test_a_cancel_at_any_step_ends_what_runs() -> None:
     with_session(use)
 
 
-def test_nobody_there_is_an_outage() -> None:
+def test_a_missing_server_raises_a_known_error() -> None:
     async def scenario() -> None:
-        async with connect(SilentRoad().url) as client:
+        async with connect(RedisRelay().url) as client:
             with pytest.raises((RedisError, OSError)):
                 await RedisSession(client).run(("PING",))
             with pytest.raises((RedisError, OSError)):
@@ -152,17 +152,17 @@ def test_nobody_there_is_an_outage() -> None:
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_a_channel_is_heard_until_the_server_ends_it(protocol: int) -> None:
+def test_a_channel_receives_messages_until_the_server_ends_it(protocol: int) -> None:
     async def scenario() -> None:
-        heard: asyncio.Queue[bytes] = asyncio.Queue()
+        received: asyncio.Queue[bytes] = asyncio.Queue()
         async with (
             asyncio.timeout(SECONDS_MAX),
             connect(protocol=protocol) as client,
-            RedisChannel(client, CHANNEL, heard.put_nowait) as channel,
+            RedisChannel(client, CHANNEL, received.put_nowait) as channel,
         ):
             await client.publish(CHANNEL, b"one")
             await client.publish(CHANNEL, b"two")
-            assert [await heard.get(), await heard.get()] == [b"one", b"two"]
+            assert [await received.get(), await received.get()] == [b"one", b"two"]
             await client.client_kill_filter(_type="pubsub")
             with pytest.raises(RedisConnectionError):
                 await channel.until_lost()
@@ -170,24 +170,24 @@ def test_a_channel_is_heard_until_the_server_ends_it(protocol: int) -> None:
     asyncio.run(scenario())
 
 
-def test_a_channel_is_kept_while_pings_are_answered_and_given_up_when_they_are_not(
+def test_a_channel_ends_only_when_pings_are_not_answered(
     settings: Settings,
 ) -> None:
     settings.REDIS_TIMEOUT_SECONDS = 0.5
     settings.REDIS_PING_SECONDS = 0.1
 
     async def scenario() -> None:
-        road = SilentRoad()
+        relay = RedisRelay()
         async with (
             asyncio.timeout(SECONDS_MAX),
-            road.open(),
-            connect(road.url) as client,
+            relay.open(),
+            connect(relay.url) as client,
             RedisChannel(client, CHANNEL, lambda data: None) as channel,
         ):
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(1.5):  # it would have been given up twice
+                async with asyncio.timeout(1.5):  # without answers it would end twice in this time
                     await channel.until_lost()
-            road.cut()
+            relay.cut()
             with pytest.raises(RedisTimeoutError, match="no answer to a ping"):
                 await channel.until_lost()
 

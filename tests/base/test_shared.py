@@ -1,4 +1,4 @@
-"""One result for all who ask at about the same time."""
+"""SharedResult: one result for all callers at about the same time."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from base.shared import SharedResult
 
 
 class Source:
-    """Counts how often it is asked; answers when it may."""
+    """Counts its calls, and answers once `may_answer` is set."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -24,18 +24,18 @@ class Source:
         return call
 
 
-async def asked(shared: SharedResult[int], count: int) -> list["asyncio.Task[int]"]:
+async def start_calls(shared: SharedResult[int], count: int) -> list["asyncio.Task[int]"]:
     tasks = [asyncio.create_task(shared.get()) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
-def test_all_who_ask_meanwhile_share_one_result() -> None:
+def test_callers_at_the_same_time_share_one_result() -> None:
     async def scenario() -> None:
         source = Source()
         shared = SharedResult(source, seconds=3600)
-        first, *others = await asked(shared, 400)
-        first.cancel()  # its client left: the others are answered all the same
+        first, *others = await start_calls(shared, 400)
+        first.cancel()  # its client has left; the others still get their answers
         source.may_answer.set()
         assert await asyncio.gather(*others) == [1] * 399
         assert await shared.get() == 1
@@ -44,7 +44,7 @@ def test_all_who_ask_meanwhile_share_one_result() -> None:
     asyncio.run(scenario())
 
 
-def test_a_result_that_is_too_old_is_made_again() -> None:
+def test_a_result_that_is_too_old_is_computed_again() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
@@ -54,12 +54,12 @@ def test_a_result_that_is_too_old_is_made_again() -> None:
     asyncio.run(scenario())
 
 
-def test_an_error_is_for_those_who_wait_alone() -> None:
+def test_only_waiting_callers_get_an_error() -> None:
     async def scenario() -> None:
         source = Source()
         source.error = ValueError("no result")
         shared = SharedResult(source, seconds=3600)
-        waiting = await asked(shared, 3)
+        waiting = await start_calls(shared, 3)
         source.may_answer.set()
         assert all(
             isinstance(answer, ValueError)
@@ -73,7 +73,7 @@ def test_an_error_is_for_those_who_wait_alone() -> None:
     asyncio.run(scenario())
 
 
-def test_the_first_requests_of_a_time_get_a_new_result() -> None:
+def test_the_first_calls_of_a_period_get_a_new_result() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
@@ -85,13 +85,13 @@ def test_the_first_requests_of_a_time_get_a_new_result() -> None:
     asyncio.run(scenario())
 
 
-def test_many_who_ask_together_share_although_one_alone_would_not() -> None:
+def test_many_simultaneous_calls_share_a_result_that_single_calls_would_not() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
         shared = SharedResult(source, seconds=3600, fresh_max=25)
         for _ in range(5):
-            await asyncio.gather(*await asked(shared, 400))
+            await asyncio.gather(*await start_calls(shared, 400))
         assert source.calls == 1
 
     asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""Times at the edge."""
+"""Conversion between times and the text of the API."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -17,7 +17,7 @@ def test_a_time_is_read_back_to_the_millisecond(moment: datetime) -> None:
     assert timedelta(0) <= moment - parse_time(text) < timedelta(milliseconds=1)
 
 
-def test_times_are_told_in_utc() -> None:
+def test_times_are_written_in_utc() -> None:
     moment = datetime(2026, 1, 31, 1, 0, tzinfo=timezone(timedelta(hours=2)))
     assert time_text(moment) == "2026-01-30T23:00:00.000Z"
     assert parse_time("2026-01-31T01:00:00+02:00") == parse_time("2026-01-30T23:00:00") == moment
@@ -26,7 +26,7 @@ def test_times_are_told_in_utc() -> None:
 @pytest.mark.parametrize(
     "text", ["2026-01-31", "2026-01-31T00:00", "2026-01-31t00:00:00z", "2026-01-31 00:00:00.000000000+00:00"]
 )
-def test_the_same_time_in_other_words(text: str) -> None:
+def test_other_notations_of_a_time_are_accepted(text: str) -> None:
     assert parse_time(text) == datetime(2026, 1, 31, tzinfo=UTC)
 
 
@@ -37,6 +37,6 @@ def test_the_same_time_in_other_words(text: str) -> None:
         *("2026-W05-6", "20260131T000000Z", "2026-01-31T00Z", "2026-01-31T00:00:00,5Z", "\u0662026-01-31"),
     ],
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="RFC 3339"):
         parse_time(text)

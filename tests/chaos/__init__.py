@@ -1,1 +1,1 @@
-"""The chaos tool itself: that its clients persist, its faults are varied, and its checks find what is broken."""
+"""Tests of the chaos tool: its clients persist, its faults vary, and its checks find breaches."""

@@ -1,4 +1,4 @@
-"""The checks find every kind of breach, and report nothing of a correct run. The database is a real exchange's."""
+"""The checks find every kind of breach, and none in a correct run, on a real database."""
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -18,18 +18,18 @@ from hosting.embedded.locations import Locations
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange
 
-Told = dict[str, Any]  # an order as it was acknowledged
+Acknowledged = dict[str, Any]  # an order as the exchange acknowledged it
 
 
 class Market:
-    """Places orders that trade with each other, and checks what is said to have been told about them."""
+    """Places orders on the exchange, and checks journals about them against its database."""
 
     def __init__(self, exchange: RunningExchange, folder: Path) -> None:
         self._exchange = exchange
         self._folder = folder
         self._http = httpx.Client(base_url=exchange.url, timeout=PATIENCE_SECONDS)
 
-    def place(self, side: str, quantity: int, client_id: str | None = None, price: int = 3) -> Told:
+    def place(self, side: str, quantity: int, client_id: str | None = None, price: int = 3) -> Acknowledged:
         body = {
             "client_id": client_id or f"check-{uuid4()}",
             "idempotency_key": "only",
@@ -41,10 +41,10 @@ class Market:
         }
         if client_id is not None:
             del body["idempotency_key"]
-        return self._told(self._http.post("/orders", json=body))
+        return self._acknowledged(self._http.post("/orders", json=body))
 
-    def cancel(self, order: Told) -> Told:
-        return self._told(self._http.post(f"/orders/{order['order_id']}/cancel"))
+    def cancel(self, order: Acknowledged) -> Acknowledged:
+        return self._acknowledged(self._http.post(f"/orders/{order['order_id']}/cancel"))
 
     def breaches(self, *entries: Entry) -> dict[Kind, int]:
         found = Breaches()
@@ -55,9 +55,9 @@ class Market:
         assert sum(found.counts.values()) == len(found.listed)
         return dict(found.counts)
 
-    def _told(self, answer: httpx.Response) -> Told:
+    def _acknowledged(self, answer: httpx.Response) -> Acknowledged:
         assert answer.status_code in (200, 201), answer.text
-        order: Told = answer.json(parse_float=Decimal)
+        order: Acknowledged = answer.json(parse_float=Decimal)
         return order
 
     def close(self) -> None:
@@ -77,11 +77,11 @@ def market(exchange: RunningExchange, tmp_path: Path) -> Iterator[Market]:
     opened.close()
 
 
-def placed(order: Told, **changes: Any) -> Placed:
+def placed(order: Acknowledged, **changes: Any) -> Placed:
     return Placed(0.0, msgspec.Raw(msgspec.json.encode(order | changes)))
 
 
-def test_the_truth_is_no_breach(market: Market) -> None:
+def test_a_true_journal_has_no_breach(market: Market) -> None:
     maker, taker = market.place("sell", 5), market.place("buy", 2)
     cancelled = market.cancel(maker)
     (fill,) = taker["trades"]
@@ -95,7 +95,7 @@ def test_the_truth_is_no_breach(market: Market) -> None:
     assert market.breaches(*entries) == {}
 
 
-def with_fill(order: Told, **changes: Any) -> Placed:
+def with_fill(order: Acknowledged, **changes: Any) -> Placed:
     (fill,) = order["trades"]
     return placed(order, trades=[fill | changes])
 
@@ -123,8 +123,8 @@ def with_fill(order: Told, **changes: Any) -> Placed:
         (lambda taker: Printed(UUID(taker["trades"][0]["trade_id"]), Decimal(3), Decimal(1)), Kind.CHANGED),
     ],
 )
-def test_what_is_not_in_the_database_as_it_was_told_is_found(
-    market: Market, lie: Callable[[Told], Entry], kind: Kind
+def test_a_journal_entry_that_the_database_contradicts_is_a_breach(
+    market: Market, lie: Callable[[Acknowledged], Entry], kind: Kind
 ) -> None:
     market.place("sell", 2)
     taker = market.place("buy", 2)
@@ -132,13 +132,13 @@ def test_what_is_not_in_the_database_as_it_was_told_is_found(
     assert kind in market.breaches(lie(taker))
 
 
-def test_an_order_that_rests_on_though_it_was_told_not_to_is_found(market: Market) -> None:
+def test_an_open_order_that_was_reported_as_ended_is_a_breach(market: Market) -> None:
     resting = market.place("buy", 1, price=1)
     assert market.breaches(NotOpen(0.0, UUID(resting["order_id"]))) == {Kind.ANSWER: 1}
     assert market.breaches(Cancelled(0.0, UUID(resting["order_id"]))) == {Kind.LOST: 1}
 
 
-def test_an_order_that_was_sent_once_and_is_there_twice_is_found(market: Market) -> None:
+def test_an_order_that_was_sent_once_and_stored_twice_is_a_breach(market: Market) -> None:
     client_id = f"{ONCE_PREFIX}{uuid4()}"
     first = market.place("buy", 1, client_id, price=1)
     assert market.breaches(placed(first)) == {}

@@ -1,4 +1,4 @@
-"""The clients of the chaos tool, on a stand-in for the exchange that answers as it is told."""
+"""The chaos tool's clients, on a stand-in for the exchange that gives prepared replies."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from loadtools.wire import Target
 from tests.patience import PATIENCE_SECONDS
 
 Order = dict[str, Any]
-Reply = tuple[int, Order] | None  # status and body; None: the connection is lost
+Reply = tuple[int, Order] | None  # status and body, or None if the connection is lost
 
 
 def acknowledgement(order: Order) -> Reply:
@@ -37,12 +37,12 @@ def refusal(status: int) -> Reply:
 
 
 class StandIn:
-    """Answers requests one after the other with what `replies` say, then acknowledges."""
+    """Answers requests with the replies, one after the other. Acknowledges all later requests."""
 
     def __init__(self, replies: Iterable[Callable[[Order], Reply]]) -> None:
         self._replies = iter(replies)
         self.orders: list[Order] = []
-        self.settled = asyncio.Event()  # all replies are given, and one order beyond them
+        self.settled = asyncio.Event()  # all replies and one acknowledgement have been sent
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -64,10 +64,13 @@ class StandIn:
             writer.close()
 
 
-def trade(
+def run_client(
     folder: Path, *replies: Callable[[Order], Reply]
 ) -> tuple[list[Order], list[Entry], Breaches, dict[str, int]]:
-    """What one client sends, and what it is told, until it has gone beyond those replies."""
+    """Run one client until it has an answer beyond the replies.
+
+    Returns the orders that it sent, the journal's entries, the breaches, and the counts.
+    """
 
     async def run() -> list[Order]:
         stand_in = StandIn(replies)
@@ -97,7 +100,7 @@ def only_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("only_keys")
 def test_an_order_with_a_key_is_sent_until_its_outcome_is_known(tmp_path: Path) -> None:
     replies = [lambda order: refusal(503), lambda order: None, lambda order: refusal(504), acknowledgement]
-    orders, entries, breaches, counts = trade(tmp_path, *replies)
+    orders, entries, breaches, counts = run_client(tmp_path, *replies)
     assert orders[:4] == [orders[0]] * 4
     assert orders[4]["idempotency_key"] != orders[0]["idempotency_key"]
     assert [type(entry) for entry in entries] == [Placed] * len(entries)
@@ -108,8 +111,8 @@ def test_an_order_with_a_key_is_sent_until_its_outcome_is_known(tmp_path: Path) 
 
 @pytest.mark.usefixtures("only_keys")
 @pytest.mark.parametrize("reply", [refusal(500), refusal(422), (201, {"order_id": "none"})])
-def test_an_answer_that_nobody_can_expect_is_a_breach(tmp_path: Path, reply: Reply) -> None:
-    _, _, breaches, _ = trade(tmp_path, lambda order: reply)
+def test_an_unexpected_answer_is_a_breach(tmp_path: Path, reply: Reply) -> None:
+    _, _, breaches, _ = run_client(tmp_path, lambda order: reply)
     assert breaches.counts == {Kind.ANSWER: 1}
 
 
@@ -118,29 +121,29 @@ def test_an_order_without_a_key_is_sent_once_by_a_client_of_its_own(
 ) -> None:
     monkeypatch.setattr(traffic, "ONCE_SHARE", 1)
     replies = [lambda order: refusal(503), lambda order: refusal(504), lambda order: None]
-    orders, entries, breaches, counts = trade(tmp_path, *replies)
+    orders, entries, breaches, counts = run_client(tmp_path, *replies)
     clients = [order["client_id"] for order in orders]
     assert len(set(clients)) == len(clients)
     assert all("idempotency_key" not in order for order in orders)
     refused = [entry.client_id for entry in entries if isinstance(entry, Refused)]
-    assert refused == clients[:1]  # of the others nobody can say that they were not taken
+    assert refused == clients[:1]  # the outcome of the other orders is unknown
     assert (counts["refused"], counts["unknown"]) == (1, 2)
     assert not breaches
 
 
-def test_duplicates_go_out_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicates_are_sent_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traffic, "ONCE_SHARE", 0)
     monkeypatch.setattr(traffic, "DUPLICATE_SHARE", 1)
-    orders, entries, _, counts = trade(tmp_path)
+    orders, entries, _, counts = run_client(tmp_path)
     assert orders[0] == orders[1]
     assert len(entries) == len(orders) == 2 * counts["acknowledged"]
 
 
-def test_an_answer_that_nobody_can_expect_is_a_breach_also_beside_an_acknowledgement(
+def test_an_unexpected_answer_beside_an_acknowledgement_is_a_breach(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(traffic, "ONCE_SHARE", 0)
     monkeypatch.setattr(traffic, "DUPLICATE_SHARE", 1)
-    _, _, breaches, counts = trade(tmp_path, acknowledgement, lambda order: refusal(422))
+    _, _, breaches, counts = run_client(tmp_path, acknowledgement, lambda order: refusal(422))
     assert breaches.counts == {Kind.ANSWER: 1}
     assert counts["acknowledged"] >= 1

@@ -1,4 +1,4 @@
-"""Reproducible streams of commands: a seed and a shape give the same flow for ever."""
+"""Reproducible streams of commands: the same seed and shape always give the same flow."""
 
 from collections.abc import Iterator
 from random import Random
@@ -10,9 +10,10 @@ MIDDLE_TICKS = 1_000
 
 
 class Shape(NamedTuple):
-    """What a flow is made of; shares are parts of 1, the rest are limit orders.
+    """The composition of a flow. Shares are parts of 1; the other commands are limit orders.
 
-    A limit order's price lies up to `away_ticks` behind the middle of the market or `over_ticks` beyond it.
+    A limit order's price lies up to `away_ticks` behind the middle of the market, or up to
+    `over_ticks` beyond it.
     """
 
     name: str
@@ -33,7 +34,7 @@ SHAPES = (
 
 
 def flow(shape: Shape, *, seed: int, commands: int) -> Iterator[PlaceOrder | CancelOrder]:
-    """Commands of the shape; now and then a duplicate id, a stranger's cancel, a huge order."""
+    """Generate commands, with some duplicate ids, cancels by other clients, and huge orders."""
     random = Random(f"{shape.name} {seed}")
     recent: list[tuple[str, str]] = []
     for number in range(commands):

@@ -1,8 +1,8 @@
-"""A slow book that is right by being plain: what the engine must do, said in the shortest way.
+"""A slow order book that is simple enough to trust. The engine must behave exactly like it.
 
-Each side is one list of orders, sorted best price first and, at a price, first come first. Nothing is kept
-twice: level totals are added up from the orders each time they are asked for. Same interface as OrderBook.
-Cost: O(orders) a command and more.
+Each side is one list of orders, sorted by price, best first, and at one price by time. Nothing is
+stored twice: the totals of a level are computed from its orders at each call. The interface is that
+of OrderBook. Each command costs at least O(orders).
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Resting:
 
 
 class ReferenceBook:
-    """The order book as two sorted lists."""
+    """The order book as two sorted lists of orders."""
 
     def __init__(self, *, sequence: int = 0) -> None:
         if type(sequence) is not int or sequence < 0:

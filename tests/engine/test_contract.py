@@ -1,4 +1,4 @@
-"""What any order book must do, asked of the engine and of the reference."""
+"""The contract of an order book. Each test runs on the engine and on the reference."""
 
 from hashlib import sha256
 from typing import Any
@@ -52,7 +52,7 @@ def sell(order_id: str, price_ticks: int, quantity_lots: int) -> PlaceOrder:
 
 
 def place(book: Book, *commands: PlaceOrder | CancelOrder) -> list[Event]:
-    """Process all; return the last one's events."""
+    """Process all commands, and return the events of the last one."""
     events: list[Event] = []
     for command in commands:
         events = book.process(command)
@@ -70,7 +70,7 @@ def test_a_new_book_is_empty(book: Book) -> None:
     assert not book.contains("a")
 
 
-def test_a_limit_order_rests_where_nothing_crosses(book: Book) -> None:
+def test_a_limit_order_rests_if_it_crosses_nothing(book: Book) -> None:
     assert place(book, buy("b1", 99, 5)) == [OrderRested(1, "b1", "ann", Side.BUY, 99, 5, 5, 1)]
     assert place(book, sell("s1", 100, 7)) == [OrderRested(2, "s1", "ann", Side.SELL, 100, 7, 7, 1)]
     assert place(book, buy("b2", 99, 4)) == [OrderRested(3, "b2", "ann", Side.BUY, 99, 4, 9, 2)]
@@ -102,14 +102,14 @@ def test_a_partly_filled_taker_rests_with_the_remainder(book: Book) -> None:
     assert (book.best_bid, book.best_ask) == (101, None)
 
 
-def test_price_comes_before_time(book: Book) -> None:
+def test_the_best_price_is_filled_first(book: Book) -> None:
     place(book, sell("dear", 102, 1), sell("cheap", 100, 1), sell("middle", 101, 1))
     assert makers(place(book, market("m", Side.BUY, 3))) == ["cheap", "middle", "dear"]
     place(book, buy("low", 98, 1), buy("high", 100, 1), buy("between", 99, 1))
     assert makers(place(book, market("n", Side.SELL, 3))) == ["high", "between", "low"]
 
 
-def test_time_decides_at_a_price(book: Book) -> None:
+def test_at_one_price_the_earliest_order_is_filled_first(book: Book) -> None:
     place(book, sell("s1", 100, 1), sell("s2", 100, 9), sell("s3", 100, 1))
     assert makers(place(book, buy("b1", 100, 11))) == ["s1", "s2", "s3"]
 
@@ -153,28 +153,28 @@ def test_a_cancel_takes_one_order_out_of_the_queue(book: Book, taken: str) -> No
 
 
 @pytest.mark.parametrize("reason", CancelReason)
-def test_a_cancel_tells_the_reason_that_the_command_gives(book: Book, reason: CancelReason) -> None:
+def test_a_cancels_event_has_the_reason_of_the_command(book: Book, reason: CancelReason) -> None:
     place(book, buy("b1", 100, 5))
     (event,) = place(book, CancelOrder("b1", "ann", reason))
     assert isinstance(event, OrderCancelled)
     assert event.reason is reason
 
 
-def test_a_cancel_of_a_partly_filled_order_tells_what_was_left(book: Book) -> None:
+def test_a_cancel_of_a_partly_filled_order_has_the_remaining_quantity(book: Book) -> None:
     place(book, buy("b1", 100, 5), market("m1", Side.SELL, 2))
     assert place(book, CancelOrder("b1", "ann")) == [
         OrderCancelled(3, "b1", "ann", Side.BUY, 100, 3, 0, 0, None)
     ]
 
 
-def test_the_next_level_is_best_when_the_best_is_cancelled(book: Book) -> None:
+def test_the_next_level_becomes_best_when_the_best_is_cancelled(book: Book) -> None:
     place(book, sell("s1", 100, 1), sell("s2", 101, 1), sell("s3", 102, 1))
     place(book, CancelOrder("s2", "ann"), CancelOrder("s1", "ann"))
     assert book.best_ask == 102
     assert book.depth() == ([], [Level(102, 1, 1)])
 
 
-def test_a_level_comes_back_after_it_was_emptied(book: Book) -> None:
+def test_an_emptied_level_can_be_used_again(book: Book) -> None:
     place(book, buy("b1", 100, 1), buy("b2", 99, 1), CancelOrder("b2", "ann"))
     assert place(book, buy("b3", 99, 4)) == [OrderRested(4, "b3", "ann", Side.BUY, 99, 4, 4, 1)]
     assert makers(place(book, market("m", Side.SELL, 9))) == ["b1", "b3"]
@@ -244,7 +244,7 @@ def test_an_impossible_order_raises_before_any_change(
     ]
 
 
-def test_what_is_no_command_raises(book: Book) -> None:
+def test_an_invalid_command_raises(book: Book) -> None:
     impossible: list[Any] = [None, "cancel", ("b1", "ann"), OrderRested(1, "b1", "ann", Side.BUY, 1, 1, 1, 1)]
     for command in impossible:
         with pytest.raises(ValueError, match="command="):
@@ -264,14 +264,14 @@ def test_depth_gives_the_best_levels_first(book: Book) -> None:
         book.depth(-1)
 
 
-def test_the_state_hash_is_that_of_the_documented_text(book: Book) -> None:
+def test_the_state_hash_covers_the_documented_text(book: Book) -> None:
     place(book, buy("b1", 99, 5), buy("b2", 98, 6), limit("b3", Side.BUY, 99, 7, "bob"))
     place(book, sell("s1", 101, 8), sell("s2", 100, 9), market("m", Side.SELL, 1))
     text = "sequence=6\nB 99 4 b1 ann\nB 99 7 b3 bob\nB 98 6 b2 ann\nS 100 9 s2 ann\nS 101 8 s1 ann\n"
     assert book.state_hash() == sha256(text.encode()).hexdigest()
 
 
-def test_restore_puts_back_orders_in_priority(book: Book) -> None:
+def test_restore_puts_orders_back_in_their_priority(book: Book) -> None:
     for order_id in ("b1", "b2"):
         book.restore(order_id=order_id, client_id="ann", side=Side.BUY, price_ticks=99, remaining_lots=3)
     book.restore(order_id="s1", client_id="bob", side=Side.SELL, price_ticks=100, remaining_lots=4)
@@ -293,7 +293,7 @@ def test_restore_puts_back_orders_in_priority(book: Book) -> None:
         ("x", Side.SELL, 105, 0),
     ],
 )
-def test_restore_refuses_what_no_book_can_hold(
+def test_restore_refuses_orders_that_no_book_can_hold(
     book: Book, order_id: str, side: Side, price_ticks: int, remaining_lots: int
 ) -> None:
     book.restore(order_id="b1", client_id="ann", side=Side.BUY, price_ticks=99, remaining_lots=3)
@@ -311,7 +311,7 @@ def test_restore_refuses_what_no_book_can_hold(
 
 
 @pytest.mark.parametrize("kind", [OrderBook, ReferenceBook])
-def test_a_book_goes_on_from_the_sequence_it_is_given(kind: type[OrderBook] | type[ReferenceBook]) -> None:
+def test_a_book_continues_from_the_given_sequence(kind: type[OrderBook] | type[ReferenceBook]) -> None:
     book = kind(sequence=41)
     assert place(book, buy("b1", 99, 5)) == [OrderRested(42, "b1", "ann", Side.BUY, 99, 5, 5, 1)]
     with pytest.raises(ValueError, match="sequence=-1"):

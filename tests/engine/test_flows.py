@@ -1,4 +1,4 @@
-"""Long random flows through engine and reference: every event, and the book at the end, are the same."""
+"""Long random flows: engine and reference give the same events, and end with the same book."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_the_same_flow_twice_ends_in_the_same_state(shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_a_book_restored_in_the_middle_goes_on_as_if_nothing_happened(shape: Shape) -> None:
+def test_a_restored_book_continues_like_the_original(shape: Shape) -> None:
     commands = list(flow(shape, seed=3, commands=4_000))
     before, reference = OrderBook(), ReferenceBook()
     for command in commands[:2_000]:

@@ -1,4 +1,4 @@
-"""The book holds what rests in it and nothing else, whatever has passed through."""
+"""The book keeps memory only for resting orders, however many orders have passed through it."""
 
 import subprocess
 import sys
@@ -15,8 +15,8 @@ from matching.engine.level import RestingOrder
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDERS = 20_000
-SWEPT = 300_000  # more than fit on the C stack, one inside the other
-KEPT_BYTES_MAX = 200_000  # 10 bytes for each order that came and went; one that leaks takes 300
+SWEPT = 300_000  # so many orders overflow the C stack if they are freed recursively
+KEPT_BYTES_MAX = 200_000  # 10 bytes for each order that came and went; a leak takes 300
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def place(book: OrderBook, number: int, *, price_ticks: int) -> None:
 
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("prices", [1, ORDERS], ids=["at one price", "each at its own price"])
-def test_orders_cancelled_off_market_leave_nothing_behind(prices: int) -> None:
+def test_orders_cancelled_behind_the_best_price_leave_no_memory(prices: int) -> None:
     book = OrderBook()
-    place(book, -1, price_ticks=10 * ORDERS)  # the best bid stays, so nothing is ever cleaned up by trading
+    place(book, -1, price_ticks=10 * ORDERS)  # the best bid stays, so no trade ever cleans up
     before, _ = tracemalloc.get_traced_memory()
     for number in range(ORDERS):
         place(book, number, price_ticks=1 + number % prices)
@@ -45,7 +45,7 @@ def test_orders_cancelled_off_market_leave_nothing_behind(prices: int) -> None:
 
 
 @pytest.mark.usefixtures("traced")
-def test_filled_orders_leave_nothing_behind() -> None:
+def test_filled_orders_leave_no_memory() -> None:
     book = OrderBook()
     before, _ = tracemalloc.get_traced_memory()
     for number in range(ORDERS):
@@ -62,7 +62,7 @@ def test_a_dropped_book_is_freed_at_once_and_without_recursion() -> None:
     before, _ = tracemalloc.get_traced_memory()
     book = OrderBook()
     for number in range(ORDERS):
-        place(book, number, price_ticks=7)  # one queue: freeing it link by link must not nest 20,000 deep
+        place(book, number, price_ticks=7)  # freeing this one queue must not recurse 20,000 times
     held, _ = tracemalloc.get_traced_memory()
     assert held - before > 100 * ORDERS
     del book
@@ -72,7 +72,7 @@ def test_a_dropped_book_is_freed_at_once_and_without_recursion() -> None:
 
 @pytest.mark.parametrize("left", [0, 1])
 def test_the_orders_of_a_sweep_are_freed_one_by_one(left: int) -> None:
-    """In a process of its own: it would die, not fail."""
+    """This runs in another process, because a failure would end the process."""
     program = f"""
 from matching.engine import OrderBook, OrderKind, PlaceOrder, Side
 book = OrderBook()
@@ -85,14 +85,14 @@ assert (len(events), len(book)) == ({SWEPT - left}, {left})
     assert (finished.returncode, finished.stderr) == (0, b"")
 
 
-def test_vacant_levels_are_bounded_and_the_best_is_never_one() -> None:
+def test_vacant_levels_are_bounded_and_the_best_level_is_never_vacant() -> None:
     random = Random(5)
     side = BookSide(Side.SELL)
     resting: list[RestingOrder] = []
     most = 0
     for number in range(13_500):
-        # Grow to some hundred levels, empty half of them at the back, use some of those again, then take
-        # most of what is left from the front.
+        # Grow to some hundred levels, empty half of them at the back, use some of these again,
+        # and then empty most of the remaining levels at the front.
         phase = number % 1_350
         if phase < 600 or 900 <= phase < 1_000:
             resting.append(side.append(f"order-{number}", "ann", random.randint(1, 2_000), 1))
@@ -104,4 +104,4 @@ def test_vacant_levels_are_bounded_and_the_best_is_never_one() -> None:
         assert vacant == side.vacant_levels <= len(side.levels) - vacant + VACANT_LEVELS_SPARE
         assert len(side.keys) == len(side.levels)
         assert not side.keys or side.levels[side.keys[0]].orders
-    assert most > VACANT_LEVELS_SPARE  # the bound was really put to the test
+    assert most > VACANT_LEVELS_SPARE  # the test has reached the bound

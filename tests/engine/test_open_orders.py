@@ -1,4 +1,4 @@
-"""Each client's open orders are those in the book, whatever its events were, and when they are taken back."""
+"""Each client's count of open orders equals the book's, after any events and after their undo."""
 
 from collections import Counter
 
@@ -12,7 +12,7 @@ from tests.engine.test_properties import Command, flows
 
 
 def count(open_orders: OpenOrders, events: list[Event]) -> None:
-    """As matching/batch/batch.py does it."""
+    """Count events as matching/batch/batch.py does."""
     for event in events:
         if isinstance(event, OrderRested):
             open_orders.add(event.client_id)
@@ -32,7 +32,7 @@ def recount(book: ReferenceBook) -> dict[str, int]:
 
 @settings(max_examples=200, deadline=None)
 @given(flows, st.integers(1, 60))
-def test_counts_follow_the_book_and_go_back_with_it(commands: list[Command], undone: int) -> None:
+def test_counts_follow_the_book_and_its_undo(commands: list[Command], undone: int) -> None:
     book, open_orders = ReferenceBook(), OpenOrders()
     history: list[tuple[dict[str, int], list[Event]]] = []
     for command in commands:
@@ -46,7 +46,7 @@ def test_counts_follow_the_book_and_go_back_with_it(commands: list[Command], und
         assert open_orders.as_dict() == before
 
 
-def test_a_client_without_an_order_has_none_to_lose() -> None:
+def test_removing_an_order_of_a_client_without_orders_raises() -> None:
     open_orders = OpenOrders()
     open_orders.add("ann")
     open_orders.remove("ann")
@@ -56,5 +56,5 @@ def test_a_client_without_an_order_has_none_to_lose() -> None:
 
 
 def recount_of(book: OrderBook) -> dict[str, int]:
-    """The same of the engine's book."""
+    """Count each client's orders in a book of the engine."""
     return dict(Counter(order.client_id for order in book._orders.values()))

@@ -1,4 +1,4 @@
-"""What holds for every flow of commands: hypothesis looks for one where it does not."""
+"""Properties of every flow of commands: Hypothesis searches for flows without them."""
 
 from collections import defaultdict
 
@@ -47,7 +47,7 @@ flows = st.lists(st.one_of(limits, limits, markets, st.builds(CancelOrder, ids, 
 
 @settings(max_examples=300, deadline=None)
 @given(flows)
-def test_engine_and_reference_agree(commands: list[Command]) -> None:
+def test_engine_and_reference_agree_on_any_flow(commands: list[Command]) -> None:
     book, reference = OrderBook(), ReferenceBook()
     for command in commands:
         assert book.process(command) == reference.process(command)
@@ -57,7 +57,7 @@ def test_engine_and_reference_agree(commands: list[Command]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(flows, st.integers(1, 3))
-def test_an_order_trades_only_so_often_and_never_rests_across_the_book(
+def test_an_order_has_a_bounded_number_of_trades_and_never_crosses_the_book(
     commands: list[Command], trades_max: int
 ) -> None:
     book, reference = OrderBook(), ReferenceBook()
@@ -73,8 +73,8 @@ def test_an_order_trades_only_so_often_and_never_rests_across_the_book(
 
 @settings(max_examples=200, deadline=None)
 @given(flows)
-def test_questions_about_levels_have_the_references_answers(commands: list[Command]) -> None:
-    """Also while levels that cancels have emptied are still kept."""
+def test_engine_and_reference_agree_about_levels(commands: list[Command]) -> None:
+    """Also while the engine still keeps levels that cancels have emptied."""
     book, reference = OrderBook(), ReferenceBook()
     for command in commands:
         book.process(command)
@@ -89,7 +89,7 @@ def test_questions_about_levels_have_the_references_answers(commands: list[Comma
 
 @settings(max_examples=150, deadline=None)
 @given(flows)
-def test_no_lot_is_made_or_lost_and_the_book_is_never_crossed(commands: list[Command]) -> None:
+def test_no_lot_appears_or_disappears_and_the_book_is_never_crossed(commands: list[Command]) -> None:
     book = OrderBook()
     for command in commands:
         before = sum(level.quantity_lots for side in book.depth() for level in side)
@@ -109,7 +109,7 @@ def test_no_lot_is_made_or_lost_and_the_book_is_never_crossed(commands: list[Com
 
 @settings(max_examples=150, deadline=None)
 @given(flows)
-def test_the_events_alone_rebuild_the_depth_and_number_every_change(commands: list[Command]) -> None:
+def test_events_rebuild_the_depth_and_number_every_change(commands: list[Command]) -> None:
     book = OrderBook()
     levels: dict[tuple[Side, int], tuple[int, int]] = defaultdict(lambda: (0, 0))
     sequence = 0

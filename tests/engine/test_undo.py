@@ -1,4 +1,4 @@
-"""A book that takes its latest changes back is the one that it was, and goes on as if they had never been."""
+"""Undo: a book that takes back its latest changes has its earlier state, and continues from it."""
 
 from random import Random
 
@@ -23,7 +23,7 @@ def sell(order_id: str, price_ticks: int, quantity_lots: int) -> PlaceOrder:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_what_is_undone_can_be_done_again(shape: Shape) -> None:
+def test_undone_commands_can_be_repeated_with_the_same_events(shape: Shape) -> None:
     book, reference, random = OrderBook(), ReferenceBook(), Random(shape.name)
     commands = list(flow(shape, seed=3, commands=COMMANDS))
     while commands:
@@ -41,9 +41,7 @@ def test_what_is_undone_can_be_done_again(shape: Shape) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(flows, flows)
-def test_a_book_without_its_latest_changes_is_the_one_before_them(
-    first: list[Command], then: list[Command]
-) -> None:
+def test_undo_restores_the_state_before_the_changes(first: list[Command], then: list[Command]) -> None:
     book, same = OrderBook(), OrderBook()
     run(book, first)
     run(same, first)
@@ -54,7 +52,7 @@ def test_a_book_without_its_latest_changes_is_the_one_before_them(
 
 
 @pytest.mark.parametrize("taken", ["s1", "s2", "s3"])
-def test_a_cancelled_order_has_its_place_in_the_queue_again(taken: str) -> None:
+def test_undo_of_a_cancel_restores_the_place_in_the_queue(taken: str) -> None:
     book = OrderBook()
     run(book, [sell("s1", 100, 1), sell("s2", 100, 2), sell("s3", 100, 4)])
     book.undo(book.process(CancelOrder(taken, "ann")))

@@ -1,4 +1,4 @@
-"""What root gives away and writes for the account that everything runs as, and what it leaves alone."""
+"""Files whose owner root changes to the exchange's account, and files that it leaves alone."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from hosting.embedded.kept_secrets import write_private
 from hosting.embedded.locations import Locations
 from hosting.embedded.privileges import Account
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives anything away")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of files")
 
 
 @pytest.fixture
@@ -28,8 +28,10 @@ def prepare(locations: Locations, *folders: Path) -> Account:
     return account
 
 
-def test_a_folder_of_counts_gives_away_nothing_else(locations: Locations, tmp_path: Path) -> None:
-    """EXCHANGE_METRICS_DIR may be a folder that other software uses, /tmp for example."""
+def test_only_metrics_files_change_owner_in_a_shared_metrics_folder(
+    locations: Locations, tmp_path: Path
+) -> None:
+    """EXCHANGE_METRICS_DIR may be a folder that other software uses, such as /tmp."""
     shared = tmp_path / "shared"
     (shared / "another's" / "below").mkdir(parents=True)
     (shared / "gauge_folder.db").mkdir()
@@ -45,7 +47,7 @@ def test_a_folder_of_counts_gives_away_nothing_else(locations: Locations, tmp_pa
     assert owner(shared) == owner(tmp_path) == 0
 
 
-def test_a_folder_that_has_counts_alone_changes_hands(locations: Locations, tmp_path: Path) -> None:
+def test_a_folder_with_metrics_files_alone_changes_owner(locations: Locations, tmp_path: Path) -> None:
     folder = tmp_path / "counts"
     folder.mkdir()
     (folder / "counter_host-1-2f.db").touch()
@@ -53,10 +55,10 @@ def test_a_folder_that_has_counts_alone_changes_hands(locations: Locations, tmp_
     assert owner(folder) == account.uid
 
 
-def test_a_file_of_the_system_under_a_name_of_ours_is_not_given_away(
+def test_a_system_file_that_is_linked_under_our_name_keeps_its_owner(
     locations: Locations, tmp_path: Path
 ) -> None:
-    """The account's processes may make such names in its folder, where the system lets them."""
+    """The account's processes can make such hard links in its folder, if the system allows it."""
     prepare(locations)
     secret = tmp_path / "shadow"
     secret.touch()
@@ -66,7 +68,7 @@ def test_a_file_of_the_system_under_a_name_of_ours_is_not_given_away(
     assert owner(secret) == 0
 
 
-def test_root_does_not_write_through_a_folder_that_is_not_the_accounts(
+def test_root_does_not_write_through_a_link_to_a_folder_of_another_owner(
     locations: Locations, tmp_path: Path
 ) -> None:
     account = prepare(locations)
@@ -80,8 +82,8 @@ def test_root_does_not_write_through_a_folder_that_is_not_the_accounts(
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_cluster_on_a_larger_disk_changes_hands(locations: Locations, tmp_path: Path) -> None:
-    """Root's own link, unlike one of the account's."""
+def test_a_database_folder_behind_roots_own_link_changes_owner(locations: Locations, tmp_path: Path) -> None:
+    """Root may keep the database on another disk. Only links that the account made are refused."""
     disk = tmp_path / "disk"
     (disk / "base").mkdir(parents=True)
     locations.make_data_dir()

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL has a connection for each thread of an API process that may want one."""
+"""The embedded PostgreSQL allows a connection for each database thread of an API process."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from django.conf import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Threads that read the database are made in two places, which name them so.
+# Threads that read the database are made in two places, with the prefixes `database` and `page`.
 COUNT = """
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""What an earlier `serve` has left: when it is gone, and its port free."""
+"""Processes that an earlier `serve` left behind: when they have ended, and their ports are free."""
 
 import platform
 import subprocess
@@ -11,20 +11,20 @@ import pytest
 from hosting.supervisor.lock import _may_hold_resources
 from tests.system.exchange import wait_until
 
-# The first thread ends, and another one goes on.
+# The first thread ends, and another thread goes on.
 FIRST_THREAD_ENDS = """
 import ctypes, sys, threading, time
 threading.Thread(target=time.sleep, args=[600]).start()
 print("begun", flush=True)
 ctypes.CDLL(None).syscall(int(sys.argv[1]), 0)
 """
-EXIT_OF_A_THREAD = {"x86_64": "60", "aarch64": "93"}  # the number of the call
+EXIT_OF_A_THREAD = {"x86_64": "60", "aarch64": "93"}  # the number of the system call
 
 
 @pytest.mark.skipif(
     not Path("/proc/self/stat").exists() or platform.machine() not in EXIT_OF_A_THREAD, reason="needs Linux"
 )
-def test_a_process_runs_until_its_last_thread_has_ended() -> None:
+def test_a_process_may_hold_resources_until_its_last_thread_has_ended() -> None:
     command = [sys.executable, "-c", FIRST_THREAD_ENDS, EXIT_OF_A_THREAD[platform.machine()]]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
@@ -32,4 +32,4 @@ def test_a_process_runs_until_its_last_thread_has_ended() -> None:
             assert _may_hold_resources(process.pid)
         finally:
             process.kill()
-        wait_until(lambda: not _may_hold_resources(process.pid), "the other one has ended")
+        wait_until(lambda: not _may_hold_resources(process.pid), "the other thread has ended")

@@ -1,4 +1,4 @@
-"""Processes that we start, which end in time although they do not want to: these ignore all but SIGKILL."""
+"""Child processes stop in time even if they ignore every signal but SIGKILL."""
 
 import signal
 import subprocess
@@ -22,13 +22,13 @@ pathlib.Path(sys.argv[1]).touch()
 while True:
     signal.pause()
 """
-MARGIN_SECONDS = 0.5  # for what is done between the waits
+MARGIN_SECONDS = 0.5  # for the work between the waits
 
 Start = Callable[..., OwnedProcess]
 
 
 class Clock:
-    """Goes on only while a process is waited for, and then by the whole time that the wait may take."""
+    """A clock that moves only when a process is waited for, by the whole timeout of the wait."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -36,7 +36,7 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def instead_of_waiting(self, process: subprocess.Popen[bytes]) -> None:
+    def replace_waiting(self, process: subprocess.Popen[bytes]) -> None:
         real = process.wait
 
         def wait(timeout: float | None = None) -> int:
@@ -71,7 +71,7 @@ def start(clock: Clock, tmp_path: Path) -> Iterator[Start]:
         process.start()
         wait_until(is_deaf.exists, "it ignores signals")
         assert process._process is not None
-        clock.instead_of_waiting(process._process)
+        clock.replace_waiting(process._process)
         return process
 
     yield start
@@ -79,14 +79,14 @@ def start(clock: Clock, tmp_path: Path) -> Iterator[Start]:
         process.kill()
 
 
-def test_what_does_not_end_is_killed_after_its_steps(clock: Clock, start: Start) -> None:
+def test_a_process_that_does_not_end_is_killed_after_its_steps(clock: Clock, start: Start) -> None:
     process = start(2.0, 0.5)
     process.stop()
     assert not process.is_running()
     assert clock.now == 1_002.5
 
 
-def test_what_stops_together_takes_no_longer_than_the_longest(clock: Clock, start: Start) -> None:
+def test_processes_that_stop_together_take_as_long_as_the_slowest(clock: Clock, start: Start) -> None:
     group: list[OwnedProcess] = []
     group.extend(start(*steps, together=group) for steps in ((2.0,), (1.0, 2.0), (0.5,), (2.0,)))
     for process in reversed(group):
@@ -95,7 +95,7 @@ def test_what_stops_together_takes_no_longer_than_the_longest(clock: Clock, star
     assert clock.now == 1_003.0
 
 
-def test_one_that_is_started_again_has_its_whole_time(clock: Clock, start: Start) -> None:
+def test_a_process_that_is_started_again_has_its_whole_time_to_stop(clock: Clock, start: Start) -> None:
     group: list[OwnedProcess] = []
     group.extend(start(2.0, together=group) for _ in range(2))
     group[1].stop()
@@ -103,8 +103,8 @@ def test_one_that_is_started_again_has_its_whole_time(clock: Clock, start: Start
     assert group[0]._asked_at is None
 
 
-def test_everything_of_serve_stops_in_time_whatever_does_not_want_to() -> None:
-    """Listeners, then workers, then servers; those of a kind stop together: see supervisor/exchange.py."""
+def test_the_stop_times_of_serve_add_up_to_less_than_its_deadline() -> None:
+    """Listeners stop first, then workers, then servers, each kind together: see the supervisor."""
     servers = max(sum(step.seconds for step in steps) for steps in (postgres.STOP_STEPS, valkey.STOP_STEPS))
     seconds = settings.API_STOP_SECONDS + settings.WORKER_STOP_SECONDS + servers
     assert seconds <= STOP_SECONDS_MAX - MARGIN_SECONDS

@@ -1,4 +1,4 @@
-"""The secrets of a deployment in containers: made once, kept, and shared with the services that need them."""
+"""The secrets of a deployment in containers: made once, kept, and shared as services need them."""
 
 import stat
 from pathlib import Path
@@ -19,11 +19,11 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """The files below a folder, and what they say."""
+    """Return the files below a folder, with their contents."""
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_is_missing_is_made_of_what_is_there(tmp_path: Path) -> None:
+def test_missing_files_are_made_from_the_existing_secrets(tmp_path: Path) -> None:
     make_secret_files(tmp_path)
     before = tree(tmp_path)
     for name in ("postgres_uri", "redis.conf", "web/postgres_api_uri"):
@@ -32,8 +32,8 @@ def test_what_is_missing_is_made_of_what_is_there(tmp_path: Path) -> None:
     assert tree(tmp_path) == before
 
 
-def test_an_earlier_versions_secrets_are_kept(tmp_path: Path) -> None:
-    """It had three, and PostgreSQL keeps the password of its first start."""
+def test_secrets_of_an_earlier_version_are_kept(tmp_path: Path) -> None:
+    """That version had three secrets, and PostgreSQL keeps the password of its first start."""
     for name in ("postgres_password", "redis_password", "django_secret_key"):
         (tmp_path / name).write_text(f"{name}-of-an-earlier-version-which-stays\n")
     make_secret_files(tmp_path)
@@ -52,7 +52,7 @@ def test_every_deployment_has_its_own_secrets(tmp_path: Path) -> None:
         assert len({(folder / name).read_text() for folder in folders}) == 2
 
 
-def test_no_service_is_given_anothers_secrets(tmp_path: Path) -> None:
+def test_no_service_receives_the_secrets_of_another(tmp_path: Path) -> None:
     make_secret_files(tmp_path)
     passwords = {role: (tmp_path / f"postgres_{role}_password").read_text().strip() for role in ROLES}
     for service, role in {"migrate": "owner", "matching": "worker", "web": "api"}.items():
@@ -64,7 +64,7 @@ def test_no_service_is_given_anothers_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("service", "role"), [("migrate", "owner"), ("matching", "worker"), ("web", "api")])
-def test_the_exchange_takes_the_secrets(tmp_path: Path, service: str, role: str) -> None:
+def test_each_service_reads_its_secrets_from_the_files(tmp_path: Path, service: str, role: str) -> None:
     make_secret_files(tmp_path)
     files = {
         name: str(tmp_path / value.removeprefix(f"{SECRETS}/"))

@@ -1,4 +1,4 @@
-"""Decimals to ticks and lots and back, on every grid, without rounding."""
+"""Conversion of decimals to ticks and lots and back, on every grid, without rounding."""
 
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ steps = st.integers(min_value=0, max_value=2**53)
 
 
 @given(sizes, steps)
-def test_every_step_is_found_again(size: Decimal, count: int) -> None:
+def test_every_step_converts_to_text_and_back(size: Decimal, count: int) -> None:
     scale = Scale.of(size)
     text = scale.text(count)
     assert Decimal(text) == size * count
@@ -26,7 +26,7 @@ def test_every_step_is_found_again(size: Decimal, count: int) -> None:
 
 
 @given(sizes, steps, st.integers(min_value=1, max_value=10_000))
-def test_what_lies_between_two_steps_is_refused(size: Decimal, count: int, part: int) -> None:
+def test_a_number_between_two_steps_is_refused(size: Decimal, count: int, part: int) -> None:
     between = size * count + size * Decimal(part) / Decimal(10_001)
     with pytest.raises(OffGrid, match="multiple of"):
         Scale.of(size).steps(between)
@@ -37,14 +37,14 @@ def test_a_notional_is_price_times_quantity(tick: Decimal, lot: Decimal, ticks: 
     grid = Grid.of(tick, lot)
     price, quantity = Decimal(grid.price.text(ticks)), Decimal(grid.quantity.text(lots))
     exact = price.as_integer_ratio()[0] * quantity.as_integer_ratio()[0]
-    told = Decimal(grid.notional_text(ticks * lots))
-    numerator, denominator = told.as_integer_ratio()
+    notional = Decimal(grid.notional_text(ticks * lots))
+    numerator, denominator = notional.as_integer_ratio()
     divisor = price.as_integer_ratio()[1] * quantity.as_integer_ratio()[1]
     assert numerator * divisor == exact * denominator
 
 
 @given(sizes, sizes, steps, st.integers(min_value=1, max_value=10**12))
-def test_an_average_price_is_that_of_the_decimals(
+def test_an_average_price_equals_that_of_the_decimals(
     tick: Decimal, lot: Decimal, tick_lots: int, lots: int
 ) -> None:
     grid = Grid.of(tick, lot)
@@ -53,13 +53,13 @@ def test_an_average_price_is_that_of_the_decimals(
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "0.0000000000001"])
-def test_a_step_that_is_none_is_refused(size: str) -> None:
+def test_an_invalid_step_size_is_refused(size: str) -> None:
     with pytest.raises(ValueError, match="step size"):
         Scale.of(Decimal(size))
 
 
 def test_a_size_with_trailing_zeros_is_the_same_size() -> None:
-    """As PostgreSQL gives it."""
+    """PostgreSQL returns sizes with trailing zeros."""
     scale = Scale.of(Decimal("0.050000000000"))
     assert (scale.units_per_step, scale.decimals) == (5, 2)
     assert Scale.of(Decimal("1E+3")).text(7) == "7000"

@@ -1,1 +1,1 @@
-"""Tests of market data: the stream's parts, on a real Redis."""
+"""Tests of marketdata/."""

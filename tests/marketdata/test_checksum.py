@@ -1,4 +1,4 @@
-"""The checksum of books: Kraken's own example, and what tells one scale from another."""
+"""The checksum of books: Kraken's own example, and how decimals and scales enter it."""
 
 from decimal import Decimal
 from zlib import crc32
@@ -10,8 +10,8 @@ from marketdata.book import Book, BookLevel
 from marketdata.checksum import levels_checksum
 from streaming.book_copy import BookCopy
 
-# The example of https://docs.kraken.com/api/docs/guides/spot-ws-book-v2: BTC/USD has 1 decimal of price and 8 of
-# quantity there.
+# The example of https://docs.kraken.com/api/docs/guides/spot-ws-book-v2. There, BTC/USD has
+# 1 decimal in prices and 8 decimals in quantities.
 KRAKEN_CHECKSUM = 3310070434
 KRAKEN_ASKS = (
     ("45285.2", "0.00100000"),
@@ -47,14 +47,13 @@ def levels(rows: tuple[tuple[str, str], ...], grid: Grid) -> list[BookLevel]:
 
 
 @pytest.mark.parametrize(("tick", "lot"), [("0.1", "0.00000001"), ("0.10", "0.000000010")])
-def test_the_example_of_kraken(tick: str, lot: str) -> None:
+def test_krakens_example_has_its_checksum(tick: str, lot: str) -> None:
     grid = Grid.of(Decimal(tick), Decimal(lot))
     bids, asks = levels(KRAKEN_BIDS, grid), levels(KRAKEN_ASKS, grid)
     assert levels_checksum(bids, asks, grid) == KRAKEN_CHECKSUM
     copy = BookCopy(grid)
-    copy.replace(
-        Book(1, [*bids, BookLevel(1, 1, 1)], [*asks, BookLevel(10**9, 1, 1)])
-    )  # the eleventh is left out
+    # The checksum leaves out the eleventh level.
+    copy.replace(Book(1, [*bids, BookLevel(1, 1, 1)], [*asks, BookLevel(10**9, 1, 1)]))
     assert copy.checksum() == KRAKEN_CHECKSUM
 
 
@@ -73,7 +72,7 @@ def test_the_example_of_kraken(tick: str, lot: str) -> None:
         ("0.00000001", "0.000000000001", "1", "1", "1000000001000000000000"),
     ],
 )
-def test_prices_and_quantities_have_the_decimals_of_their_grid(
+def test_the_checksum_writes_numbers_with_the_decimals_of_their_grid(
     tick: str, lot: str, price: str, quantity: str, digits: str
 ) -> None:
     grid = Grid.of(Decimal(tick), Decimal(lot))
@@ -81,5 +80,5 @@ def test_prices_and_quantities_have_the_decimals_of_their_grid(
     assert levels_checksum(side, [], grid) == levels_checksum([], side, grid) == crc32(digits.encode())
 
 
-def test_an_empty_book() -> None:
+def test_an_empty_book_has_the_checksum_zero() -> None:
     assert levels_checksum([], [], Grid.of(Decimal(1), Decimal(1))) == 0

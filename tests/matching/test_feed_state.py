@@ -52,7 +52,7 @@ def trading(sequence: int, traded: Minute) -> MarketBatch:
 
 async def tick_until_heard(feed: Feed, client: Listener) -> None:
     async with asyncio.timeout(SECONDS_MAX):
-        while client.has_heard_all:
+        while client.has_no_message:
             feed.on_tick()
             await asyncio.sleep(0.01)
 
@@ -71,7 +71,7 @@ def test_orders_are_told_anew_after_a_loss_though_nobody_follows_the_book(
             feed.on_batch(change(SYMBOL, 0, 1))  # late
             await feed.follow(ORDERS, other.outbox)  # after whatever was being read
             await other.expect("orders_snapshot")
-            assert client.has_heard_all
+            assert client.has_no_message
             feed.on_batch(change(SYMBOL, 15, 16))
             await client.expect("orders_snapshot")
             feed.on_batch(heartbeat(SYMBOL, 40))
@@ -93,7 +93,7 @@ def test_reading_the_book_is_no_word_of_it(instrument: TradedInstrument, setting
             await feed.follow(BOOK, late.outbox)
             await late.expect("orderbook_snapshot")
             assert (await late.expect("error"))["code"] == "stale"
-            assert client.has_heard_all
+            assert client.has_no_message
             feed.on_batch(heartbeat(SYMBOL, 10))
             await client.expect("resumed")
             await late.expect("orderbook_snapshot")

@@ -1,4 +1,4 @@
-"""Look-ups that lead to refusals are bounded in number and pace, whoever asks however often."""
+"""Look-ups that lead to refusals are bounded in number and pace, whatever clients send."""
 
 import asyncio
 from collections.abc import Collection
@@ -14,18 +14,18 @@ FOUND: Any = object()
 
 
 class Reads:
-    """Runs a selector when it is let go, and remembers when, and for how many keys."""
+    """Runs selectors once `may_run` is set. Records the time and the number of keys of each call."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
         self.began: list[float] = []
-        self.let_go = asyncio.Event()
+        self.may_run = asyncio.Event()
         self.error: Exception | None = None
 
     async def __call__(self, selector: Any, keys: Collection[str]) -> Any:
         self.began.append(asyncio.get_running_loop().time())
         self.sizes.append(len(keys))
-        await self.let_go.wait()
+        await self.may_run.wait()
         if self.error is not None:
             raise self.error
         return selector(keys)
@@ -35,7 +35,7 @@ def select(keys: Collection[str]) -> dict[str, Any]:
     return {key: FOUND for key in keys if key.startswith("known")}
 
 
-def test_what_is_asked_for_meanwhile_is_read_together(settings: Settings) -> None:
+def test_keys_asked_for_during_a_read_are_read_together(settings: Settings) -> None:
     settings.LOOK_UP_ROWS_MAX = 10
     settings.LOOK_UP_PAUSE_SECONDS = 0.05
 
@@ -45,7 +45,7 @@ def test_what_is_asked_for_meanwhile_is_read_together(settings: Settings) -> Non
         asked = [asyncio.create_task(find(f"known {number}")) for number in range(24)]
         asked.append(asyncio.create_task(find("unknown")))
         await asyncio.sleep(0)
-        reads.let_go.set()
+        reads.may_run.set()
         assert await asyncio.gather(*asked) == [FOUND] * 24 + [None]
         assert reads.sizes == [10, 10, 5]
         pauses = [later - earlier for earlier, later in zip(reads.began, reads.began[1:], strict=False)]
@@ -55,7 +55,7 @@ def test_what_is_asked_for_meanwhile_is_read_together(settings: Settings) -> Non
     asyncio.run(scenario())
 
 
-def test_no_more_wait_than_there_are_places(settings: Settings) -> None:
+def test_a_look_up_is_refused_if_too_many_wait(settings: Settings) -> None:
     settings.LOOK_UPS_WAITING_MAX = 3
     settings.LOOK_UP_ROWS_MAX = 1
 
@@ -63,19 +63,19 @@ def test_no_more_wait_than_there_are_places(settings: Settings) -> None:
         reads: Any = Reads()
         find = PacedRows(reads, select)
         asked = [asyncio.create_task(find("known")) for _ in range(3)]
-        while not reads.sizes:  # noqa: ASYNC110 - the reader is told nothing else
+        while not reads.sizes:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
-        asked.append(asyncio.create_task(find("known")))  # in the place of the one that is read
+        asked.append(asyncio.create_task(find("known")))  # takes the place of the key that is being read
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
             await find("known")
-        reads.let_go.set()
+        reads.may_run.set()
         assert await asyncio.gather(*asked) == [FOUND] * 4
 
     asyncio.run(scenario())
 
 
-def test_nobody_waits_for_ever(settings: Settings) -> None:
+def test_a_look_up_that_takes_too_long_fails(settings: Settings) -> None:
     settings.DESK_READ_SECONDS_MAX = 0.05
 
     async def scenario() -> None:
@@ -83,17 +83,17 @@ def test_nobody_waits_for_ever(settings: Settings) -> None:
         find = PacedRows(reads, select)
         with pytest.raises(Unavailable):
             await find("known")
-        reads.let_go.set()
+        reads.may_run.set()
         assert await find("known") is FOUND
 
     asyncio.run(scenario())
 
 
-def test_a_database_that_is_away_is_told_to_all_that_wait() -> None:
+def test_all_waiting_look_ups_fail_if_the_database_is_away() -> None:
     async def scenario() -> None:
         reads: Any = Reads()
         reads.error = Unavailable()
-        reads.let_go.set()
+        reads.may_run.set()
         find = PacedRows(reads, select)
         answers = await asyncio.gather(*(find("known") for _ in range(5)), return_exceptions=True)
         assert all(isinstance(answer, Unavailable) for answer in answers)

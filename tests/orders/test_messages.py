@@ -1,4 +1,4 @@
-"""Messages survive encoding and decoding unchanged. Bytes that are no such message are refused."""
+"""Messages survive encoding and decoding unchanged. Invalid bytes are refused."""
 
 import msgspec
 import pytest
@@ -53,7 +53,7 @@ commands = st.one_of(
 
 
 @given(commands)
-def test_a_command_comes_out_as_it_went_in(command: Command) -> None:
+def test_an_encoded_command_decodes_to_itself(command: Command) -> None:
     assert decode_command(encode(command)) == command
     assert command.request_id == (
         command.order_id if isinstance(command, PlaceCommand) else command.request_id
@@ -63,18 +63,18 @@ def test_a_command_comes_out_as_it_went_in(command: Command) -> None:
 @given(
     st.lists(st.builds(Reply, request_id=texts, kind=st.sampled_from(ReplyKind), body=st.binary(max_size=99)))
 )
-def test_replies_come_out_as_they_went_in(replies: list[Reply]) -> None:
+def test_encoded_replies_decode_to_themselves(replies: list[Reply]) -> None:
     assert decode_replies(encode(replies)) == replies
 
 
-def test_a_field_that_a_newer_sender_adds_is_passed_over() -> None:
-    """So that a worker can be restarted before or after the API."""
+def test_a_field_that_a_newer_sender_adds_is_ignored() -> None:
+    """Thus workers can be restarted before or after API processes."""
     command = ReloadInstruments(request_id="a", reply_to="b")
     longer = [*msgspec.msgpack.decode(encode(command)), "a field of tomorrow"]
     assert decode_command(encode(longer)) == command
 
 
-def test_a_cancel_of_an_older_sender_is_a_clients() -> None:
+def test_a_cancel_of_an_older_sender_counts_as_a_clients() -> None:
     command = CancelCommand(request_id="a", reply_to="b", client_id="c", instrument="d", order_id="e")
     shorter = msgspec.msgpack.decode(encode(command))[:-1]
     assert decode_command(encode(shorter)) == command
@@ -92,16 +92,17 @@ def test_a_cancel_of_an_older_sender_is_a_clients() -> None:
         encode({"command": "place"}),
     ],
 )
-def test_what_is_no_command_is_refused(payload: bytes) -> None:
+def test_an_invalid_command_is_refused(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_command(payload)
 
 
-def test_a_number_where_text_belongs_is_refused() -> None:
+def test_a_number_instead_of_text_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_command(encode(["reload", 1, "b"]))
 
 
-def test_all_keys_of_a_partition_lie_on_one_node_of_a_cluster() -> None:
+def test_all_keys_of_a_partition_share_a_hash_tag() -> None:
+    """They lie on one node of a Redis Cluster, as a script's keys must."""
     for key in (stream_key(7), heartbeat_key(7), rate_key(7, "client-A"), cancel_rate_key(7, 5)):
         assert "{7}" in key

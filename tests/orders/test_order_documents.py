@@ -1,4 +1,4 @@
-"""An order's average price, by the short way and by the long one."""
+"""An order's average price, with and without the shortcut for fills at the order's own price."""
 
 from decimal import Decimal
 from random import Random
@@ -9,7 +9,7 @@ from base.numbers import average_text
 from orders.documents import average_price
 
 
-def test_an_order_filled_at_its_own_price_has_that_price_on_average() -> None:
+def test_an_order_filled_at_its_own_price_has_that_average_price() -> None:
     random = Random(7)
     for _ in range(2_000):
         price = Decimal(random.randint(1, 10**12)).scaleb(-random.randint(0, 12))
@@ -21,11 +21,11 @@ def test_an_order_filled_at_its_own_price_has_that_price_on_average() -> None:
 
 
 @pytest.mark.parametrize("price", [None, Decimal(101), Decimal("100.5")])
-def test_other_fills_count_by_what_was_paid(price: Decimal | None) -> None:
-    average = average_price(Decimal(301), Decimal(3), price)  # 100 and 101 and 100
+def test_an_average_price_is_notional_divided_by_quantity(price: Decimal | None) -> None:
+    average = average_price(Decimal(301), Decimal(3), price)  # three fills at 100, 101 and 100
     assert average is not None
     assert bytes(average) == b"100.333333333333"
 
 
-def test_what_is_not_filled_has_no_average() -> None:
+def test_an_unfilled_order_has_no_average_price() -> None:
     assert average_price(Decimal(0), Decimal(0), Decimal(100)) is None

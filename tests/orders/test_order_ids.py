@@ -1,4 +1,4 @@
-"""Ids that name their instrument and their client are still ids of version 7: unique, and in order."""
+"""Order ids name their instrument and client, and are UUIDs of version 7: unique, in order."""
 
 from itertools import pairwise
 from uuid import UUID
@@ -24,13 +24,13 @@ def test_an_id_names_its_instrument_and_its_client(instrument_id: int, client_id
 
 
 def test_ids_are_unique_and_in_order() -> None:
-    """Of one client and instrument: what tells them apart lies before the bits that are replaced."""
+    """Ids of one client and instrument differ in bits before the ones that are replaced."""
     ids = [new_order_id(instrument_id=1, client_id="client-A") for _ in range(IDS)]
     assert all(earlier < later for earlier, later in pairwise(ids))
 
 
 def test_the_bits_that_are_replaced_are_not_the_counter() -> None:
-    """If the library moved its counter, ids of one millisecond would no longer differ."""
+    """If the library moved its counter into the replaced bits, ids could collide."""
     ids = [uuid_utils.uuid7().int >> 32 for _ in range(IDS)]
     assert all(earlier < later for earlier, later in pairwise(ids))
 

@@ -1,4 +1,4 @@
-"""A retry has the terms of the first request, whatever way its numbers are written."""
+"""The terms of an order request, by which the exchange recognizes a retry."""
 
 from decimal import Decimal
 from typing import Any
@@ -37,7 +37,7 @@ def changed(**fields: Any) -> OrderRequest:
 
 
 @pytest.mark.parametrize("text", ["100", "100.0", "1E2", "1e+2", "00100.000"])
-def test_equal_numbers_are_equal_terms(text: str) -> None:
+def test_another_notation_of_a_number_gives_the_same_terms(text: str) -> None:
     assert changed(price=Decimal(text)).terms == REQUEST.terms
     assert changed(price=Decimal(text)).to_grid() == (10_000, 1_000)
 
@@ -54,12 +54,12 @@ def test_equal_numbers_are_equal_terms(text: str) -> None:
         {"instrument": msgspec.structs.replace(BTC, instrument_id=2)},
     ],
 )
-def test_another_field_is_other_terms(fields: dict[str, Any]) -> None:
+def test_another_value_of_a_field_gives_other_terms(fields: dict[str, Any]) -> None:
     assert changed(**fields).terms != REQUEST.terms
 
 
-def test_terms_outlive_a_process_and_the_limits_of_the_instrument() -> None:
-    """They are stored with the order, so a new version must not compute them differently."""
+def test_terms_do_not_depend_on_the_process_or_the_instruments_limits() -> None:
+    """Terms are stored with the order, so a new version must not compute them differently."""
     assert REQUEST.terms == 5441276738595431380
     halted = msgspec.structs.replace(BTC, halted=True, max_price=Decimal(1), symbol="XBT-USD")
     assert changed(instrument=halted, client_id="b", idempotency_key=None).terms == 5441276738595431380

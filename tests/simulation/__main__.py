@@ -1,4 +1,4 @@
-"""`make simulate SEEDS=100000`: many seeds; `make simulate SEED=123`: one, with the log of the exchange."""
+"""`make simulate SEEDS=100000` runs many seeds, and `make simulate SEED=123` one, with its log."""
 
 import logging
 import os
@@ -53,7 +53,7 @@ def run_many(start: int, count: int) -> int:
         f"{result.trades:,} trades, {len(result.found)} breaches\n"
     )
     for found in result.found:
-        sys.stdout.write(f"make simulate SEED={found.seed}: {found.what}\n")
+        sys.stdout.write(f"make simulate SEED={found.seed}: {found.breach}\n")
     return 1 if result.found else 0
 
 

@@ -1,4 +1,4 @@
-"""Whether the promises were kept, asked of what is in the database and what clients were told."""
+"""Checks of the promises: they compare the database with the answers that clients got."""
 
 from collections import Counter, defaultdict
 from decimal import Decimal
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from tests.simulation.clients import Told
+from tests.simulation.clients import ClientKnowledge
 from tests.simulation.database import Database, Row
 from tests.simulation.processes import document
 
@@ -20,27 +20,30 @@ def require(kept: object, message: str) -> None:
         raise Breach(message)
 
 
-def check_told(told: Told, database: Database) -> None:
-    """Every acknowledged order, fill and cancel is there, once; nothing refused as not taken is there."""
+def check_clients(knowledge: ClientKnowledge, database: Database) -> None:
+    """Check that acknowledged orders, fills and cancels are stored once, refused orders never."""
     by_key: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-    for order in told.acknowledged:
+    for order in knowledge.acknowledged:
         check_acknowledged(order, database)
         if order["idempotency_key"] is not None:
             by_key[order["client_id"], order["idempotency_key"]].add(order["order_id"])
     for row in database.orders.values():
         if row.idempotency_key is not None:
             by_key[row.client_id, row.idempotency_key].add(row.order_id)
-        require(row.client_id not in told.refused_clients, f"{row.client_id}: refused, and placed")
+        require(
+            row.client_id not in knowledge.refused_clients,
+            f"{row.client_id}: its order was refused, but is stored",
+        )
     for key, order_ids in by_key.items():
         require(len(order_ids) == 1, f"key {key} has placed {len(order_ids)} orders")
-    for order_id in told.cancelled:
+    for order_id in knowledge.cancelled:
         require(database.orders[order_id].status == "cancelled", f"{order_id}: its cancel is lost")
 
 
 def check_acknowledged(order: dict[str, Any], database: Database) -> None:
-    """What a client was told of an order is committed."""
+    """Check that an acknowledged state of an order is committed."""
     row = database.orders.get(order["order_id"])
-    require(row is not None, f"{order['order_id']}: acknowledged, and not in the database")
+    require(row is not None, f"{order['order_id']}: acknowledged, but not in the database")
     assert row is not None
     for name in ("client_id", "side", "type", "price", "quantity", "idempotency_key"):
         require(getattr(row, name) == order[name], f"{row.order_id}: {name} changed")
@@ -49,29 +52,29 @@ def check_acknowledged(order: dict[str, Any], database: Database) -> None:
         (fill.trade_id, Decimal(bytes(fill.price).decode()), Decimal(bytes(fill.quantity).decode()))
         for fill in document(row).trades
     }
-    told = {(fill["trade_id"], fill["price"], fill["quantity"]) for fill in order["trades"]}
-    require(told <= stored, f"{row.order_id}: trades are lost or changed")
+    acknowledged = {(fill["trade_id"], fill["price"], fill["quantity"]) for fill in order["trades"]}
+    require(acknowledged <= stored, f"{row.order_id}: trades are lost or changed")
 
 
 def check_database(database: Database) -> None:
-    """Fills sum, and every book is what price-time priority makes of its orders, without a gap."""
+    """Check that fills add up, and that each book follows from price-time priority."""
     trade_ids = Counter(trade.trade_id for trade in database.trades)
-    require(all(count == 1 for count in trade_ids.values()), "a trade stands twice")
+    require(all(count == 1 for count in trade_ids.values()), "a trade is stored twice")
     for row in database.orders.values():
         lots = sum(trade.event.quantity_lots for trade in row.trades)
-        require(lots == row.filled_lots <= row.quantity_lots, f"{row.order_id}: fills do not sum")
+        require(lots == row.filled_lots <= row.quantity_lots, f"{row.order_id}: fills do not add up")
         taken = sum(trade.event.taker_order_id == row.order_id for trade in row.trades)
         require(taken <= settings.ORDER_TRADES_MAX, f"{row.order_id}: has traded {taken} times")
         if row.status == "rejected":
-            require(row.priority is None and not lots, f"{row.order_id}: rejected, and touched the book")
+            require(row.priority is None and not lots, f"{row.order_id}: rejected, but touched the book")
     for symbol in database.instruments:
         replay(database, symbol)
 
 
 def replay(database: Database, symbol: str) -> None:
-    """Do again what the rows say, change by change, and see that each was right.
+    """Repeat the changes that the rows record, one by one, and check that each was right.
 
-    Plain lists, sorted anew for each change: what tests/engine/reference.py is to commands, this is to rows.
+    The book is plain, like the one of tests/engine/reference.py, but it takes rows, not commands.
     """
     rows = {row.order_id: row for row in database.orders.values() if row.instrument.symbol == symbol}
     changes: defaultdict[int, list[tuple[str, Any]]] = defaultdict(list)
@@ -86,37 +89,42 @@ def replay(database: Database, symbol: str) -> None:
     refused: defaultdict[int, list[Row]] = defaultdict(list)
     for row in (one for one in rows.values() if one.status == "rejected"):
         refused[row.sequence].append(row)
-    require(not refused[0], f"{symbol}: refused by a book that nothing had touched")
+    require(not refused[0], f"{symbol}: an empty book refused an order")
     book: dict[str, int] = {}  # remaining lots by order id
     filled: Counter[str] = Counter()
     for sequence in range(1, database.sequences[symbol] + 1):
         require(len(changes[sequence]) == 1, f"{symbol} {sequence}: {changes[sequence]}")
-        ((kind, what),) = changes[sequence]
+        ((kind, change),) = changes[sequence]
         if kind == "rest":
-            remaining = what.quantity_lots - filled[what.order_id]
-            require(remaining > 0, f"{symbol} {sequence}: nothing of it rests")
-            maker = best_maker(what, rows, book)
+            remaining = change.quantity_lots - filled[change.order_id]
+            require(remaining > 0, f"{symbol} {sequence}: nothing is left to rest")
+            maker = best_maker(change, rows, book)
             require(maker is None, f"{symbol} {sequence}: the book is crossed")
-            book[what.order_id] = remaining
-            check_bounds(what, [rows[order_id] for order_id in book], f"{symbol} {sequence}")
+            book[change.order_id] = remaining
+            check_bounds(change, [rows[order_id] for order_id in book], f"{symbol} {sequence}")
         elif kind == "cancel":
-            require(book.pop(what.order_id, None) is not None, f"{symbol} {sequence}: it did not rest")
+            require(
+                book.pop(change.order_id, None) is not None,
+                f"{symbol} {sequence}: the cancelled order did not rest",
+            )
         else:
-            check_trade(what, rows, book, f"{symbol} {sequence}")
-            for order_id in (what.maker_order_id, what.taker_order_id):
-                filled[order_id] += what.quantity_lots
+            check_trade(change, rows, book, f"{symbol} {sequence}")
+            for order_id in (change.maker_order_id, change.taker_order_id):
+                filled[order_id] += change.quantity_lots
         for row in refused[sequence]:
             check_refusal(row, [rows[order_id] for order_id in book], f"{symbol} {sequence}")
-    require(max(changes, default=0) <= database.sequences[symbol], f"{symbol}: a change beyond the last")
+    require(
+        max(changes, default=0) <= database.sequences[symbol], f"{symbol}: a change after the last sequence"
+    )
     resting = {row.order_id: row.quantity_lots - row.filled_lots for row in rows.values() if row.is_resting}
-    require(book == resting, f"{symbol}: what rests is not what the changes leave")
+    require(book == resting, f"{symbol}: resting orders differ from the replayed book")
 
 
 def check_trade(trade: Any, rows: dict[str, Row], book: dict[str, int], place: str) -> None:
-    """Take it off the book: its maker was the first in line."""
+    """Check that the trade's maker was first in line, and apply the trade to the book."""
     maker = best_maker(rows[trade.taker_order_id], rows, book)
-    require(maker == trade.maker_order_id, f"{place}: not the first in line")
-    require(trade.price_ticks == rows[trade.maker_order_id].price_ticks, f"{place}: price")
+    require(maker == trade.maker_order_id, f"{place}: the maker was not first in line")
+    require(trade.price_ticks == rows[trade.maker_order_id].price_ticks, f"{place}: not the maker's price")
     book[trade.maker_order_id] -= trade.quantity_lots
     require(book[trade.maker_order_id] >= 0, f"{place}: filled above its quantity")
     if not book[trade.maker_order_id]:
@@ -124,9 +132,9 @@ def check_trade(trade: Any, rows: dict[str, Row], book: dict[str, int], place: s
 
 
 def check_bounds(rested: Row, resting: list[Row], place: str) -> None:
-    """What rests after one more order came to rest."""
+    """Check the bounds on resting orders after one more order came to rest."""
     mine = [row for row in resting if row.client_id == rested.client_id]
-    require(len(mine) <= rested.instrument.open_orders_max, f"{place}: too many orders of a client")
+    require(len(mine) <= rested.instrument.open_orders_max, f"{place}: a client has too many orders")
     require(len(resting) <= settings.INSTRUMENT_OPEN_ORDERS_MAX, f"{place}: too many orders")
     levels = {row.price_ticks for row in resting if row.side == rested.side}
     levels_max = settings.BOOK_LEVELS_PER_SIDE_MAX + settings.BOOK_LEVELS_IMPROVING_MAX
@@ -134,7 +142,7 @@ def check_bounds(rested: Row, resting: list[Row], place: str) -> None:
 
 
 def check_refusal(refused: Row, resting: list[Row], place: str) -> None:
-    """What rested when an order was refused: a bound was met, and no other order was kept out."""
+    """Check that a bound was reached when an order was refused."""
     mine = [row for row in resting if row.client_id == refused.client_id]
     if refused.reason == "too_many_orders":
         met = len(mine) >= refused.instrument.open_orders_max
@@ -153,7 +161,7 @@ def check_refusal(refused: Row, resting: list[Row], place: str) -> None:
 
 
 def best_maker(taker: Row, rows: dict[str, Row], book: dict[str, int]) -> str | None:
-    """The order that must be filled next by this one: the best price, and the first to rest at it."""
+    """Return the id of the order that `taker` must fill next: best price, then earliest."""
     makers = [
         rows[order_id]
         for order_id in book
@@ -172,8 +180,8 @@ def best_maker(taker: Row, rows: dict[str, Row], book: dict[str, int]) -> str | 
     return None if first is None else first.order_id
 
 
-def mirror_of(database: Database, symbol: str) -> tuple[int, list[str], list[str]]:
-    """What the mirror in Redis must hold: sequence and members."""
+def expected_mirror(database: Database, symbol: str) -> tuple[int, list[str], list[str]]:
+    """Return the contents that the mirror in Redis must have: sequence, bids and asks."""
     book = database.load_books()[symbol].book
     bids, asks = (
         sorted(f"{level.price_ticks}:{level.quantity_lots}:{level.orders}" for level in side)

@@ -1,4 +1,4 @@
-"""Clients: what they ask for, what they were told, and that they go on asking until they know."""
+"""Clients: they send requests, repeat them until the outcome is known, and note the answers."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,24 +29,24 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 
 @dataclass
-class Told:
-    """What clients know. Ids are those of orders."""
+class ClientKnowledge:
+    """Outcomes that clients know from answers. The ids are those of orders."""
 
     acknowledged: list[dict[str, Any]] = field(default_factory=list)
     cancelled: set[str] = field(default_factory=set)
-    refused_clients: set[str] = field(default_factory=set)  # whose only order was refused as not taken
+    refused_clients: set[str] = field(default_factory=set)  # their only order was not processed
 
 
 class SimulatedClient:
-    """Sends one request after the other; a request with a key is repeated until its outcome is known."""
+    """Sends requests one by one. Repeats a request with a key until its outcome is known."""
 
     def __init__(
-        self, number: int, random: Random, choose: Callable[[], ApiProcess | None], told: Told
+        self, number: int, random: Random, choose: Callable[[], ApiProcess | None], knowledge: ClientKnowledge
     ) -> None:
         self._number = number
         self._random = random
         self._choose = choose
-        self._told = told
+        self._knowledge = knowledge
         self._orders: list[str] = []
 
     async def run(self, requests: int, instruments: list[TradedInstrument]) -> None:
@@ -82,7 +82,7 @@ class SimulatedClient:
                 self._acknowledge(body)
             if len(bodies) == len(answers):
                 return
-            await self._rest()
+            await self._pause()
 
     async def _ask_to_place(self, request: OrderRequest) -> Any:
         try:
@@ -94,7 +94,7 @@ class SimulatedClient:
         try:
             answer = await self._ask(lambda api: api.desk.place(request))
         except Unavailable:
-            self._told.refused_clients.add(request.client_id)
+            self._knowledge.refused_clients.add(request.client_id)
         except OutcomeUnknown:
             return
         else:
@@ -112,18 +112,18 @@ class SimulatedClient:
             except (Unavailable, OutcomeUnknown):
                 answer = None
             if answer is not None:
-                self._told.cancelled.add(order_id)
+                self._knowledge.cancelled.add(order_id)
                 return
-            await self._rest()
+            await self._pause()
 
     def _acknowledge(self, body: bytes) -> None:
         order = _decoder.decode(body)
-        self._told.acknowledged.append(order)
+        self._knowledge.acknowledged.append(order)
         if order["status"] in ("open", "partially_filled"):
             self._orders.append(order["order_id"])
 
     async def _ask(self, request: Callable[[ApiProcess], Any]) -> Any:
-        """The answer; None where none comes: the process died, or took too long."""
+        """Return the answer, or None if the process died or took too long."""
         api = self._choose()
         if api is None:
             return None
@@ -133,5 +133,5 @@ class SimulatedClient:
         except (TimeoutError, ProcessDied):
             return None
 
-    async def _rest(self) -> None:
+    async def _pause(self) -> None:
         await asyncio.sleep(self._random.uniform(0, PAUSE_SECONDS_MAX))

@@ -1,4 +1,4 @@
-"""The real servers, for the tests that hold the models against them."""
+"""Fixtures of the real servers, for the tests that compare the models with them."""
 
 from tests.matching.conftest import _close_connections, instruments, redis
 

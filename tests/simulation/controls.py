@@ -1,7 +1,7 @@
-"""Protections that can be switched off, to see that the simulation would notice.
+"""Protections that can be switched off, to prove that the simulation would find the fault.
 
-Each is a line or two of the exchange turned into what they keep from happening. Some lie in what the database
-does: the model knows those by name.
+Each control replaces a line or two of the exchange by code without the protection. Some protections
+are guarantees of the database. The model switches them off by their names.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from matching.worker.worker import MatchingWorker
 from orders.gateway.appender import Appender
 
 
-def _nothing(part: Any) -> None:
-    """The protection lies elsewhere."""
+def _change_nothing(part: Any) -> None:
+    """Change nothing: the protection lies in another part."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """One protection, how it is taken away, and the fault that it is against, of which there are more then."""
+    """One protection, how to switch it off, and the fault against which it protects.
+
+    With `against`, half of a run's faults are of that kind.
+    """
 
     name: str
     against: str = ""
-    weaken_worker: Callable[[MatchingWorker], None] = _nothing
+    weaken_worker: Callable[[MatchingWorker], None] = _change_nothing
     appender: type[Appender] = Appender
 
 
@@ -52,8 +55,8 @@ def _keep_the_books_after_a_doubt(worker: Any) -> None:
     worker.books.load = load_once
 
 
-def _undo(worker: Any, undo: Callable[[Batch], None]) -> None:
-    """Take refused batches back in this way."""
+def _replace_undo(worker: Any, undo: Callable[[Batch], None]) -> None:
+    """Make the worker call `undo` instead of the real undo of a refused batch."""
     committer = worker.runner.committer
     match_and_commit = committer.match_and_commit
 
@@ -69,7 +72,7 @@ def _undo(worker: Any, undo: Callable[[Batch], None]) -> None:
 
 
 def _keep_the_books_after_a_refusal(worker: Any) -> None:
-    _undo(worker, lambda batch: None)
+    _replace_undo(worker, lambda batch: None)
 
 
 def _keep_the_counts_after_a_refusal(worker: Any) -> None:
@@ -77,12 +80,12 @@ def _keep_the_counts_after_a_refusal(worker: Any) -> None:
         for market, events in reversed(batch.events):
             market.book.undo(events)
 
-    _undo(worker, undo_the_books_alone)
+    _replace_undo(worker, undo_the_books_alone)
 
 
 def _do_not_align(worker: Any) -> None:
     async def align(position: str) -> None:
-        """Trust the ids of a server that came back."""
+        """Rely on the ids of a restarted server."""
 
     worker.stream.align = align
 
@@ -110,7 +113,7 @@ def _write_mirrors_of_any_epoch(worker: Any) -> None:
 
 
 class _AppendAgain(Appender):
-    """Sends what may have been appended once more."""
+    """Sends commands again that may have been appended already."""
 
     async def append(self, batch: Any) -> None:
         await super().append(batch)
@@ -119,7 +122,7 @@ class _AppendAgain(Appender):
 
 
 class _AppendLate(Appender):
-    """Sends what was refused in the meantime."""
+    """Sends commands that were refused while they waited."""
 
     async def append(self, batch: Any) -> None:
         try:
@@ -145,5 +148,5 @@ CONTROLS = [
     Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
     Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),
     Control("an append is never repeated", against="empty redis", appender=_AppendAgain),
-    Control("what was refused is not sent", against="freeze", appender=_AppendLate),
+    Control("a refused command is not sent", against="freeze", appender=_AppendLate),
 ]

@@ -1,8 +1,8 @@
-"""A model of the database: rows, one lock, transactions that happen whole or not at all.
+"""A model of the database: rows, one lock, and atomic transactions.
 
-It keeps what the statements of matching/commit/ rely on PostgreSQL for: the checkpoint's row lock, the
-compare-and-set, unique order ids and keys, fills within quantities, sessions that can be ended. Amounts are ticks
-and lots.
+It has the guarantees of PostgreSQL that the statements of matching/commit/ rely on: the checkpoint's
+row lock, the compare-and-set, unique order ids and keys, fills that do not exceed quantities, and
+sessions that can be ended. Amounts are ticks and lots.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ OPEN_ORDERS_MAX = 3  # of one client
 GRID = Grid.of(Decimal("0.01"), Decimal("0.00000001"))
 
 
-def traded(number: int, symbol: str) -> TradedInstrument:
-    """An instrument of partition 0, with prices and quantities of any size."""
+def make_instrument(number: int, symbol: str) -> TradedInstrument:
+    """Return an instrument of partition 0 that allows almost any price and quantity."""
     return TradedInstrument(
         instrument_id=number,
         symbol=symbol,
@@ -50,7 +50,7 @@ def traded(number: int, symbol: str) -> TradedInstrument:
 
 @dataclass
 class Row:
-    """An order in the database; it reads like the model."""
+    """An order in the database, with the attributes of the Django model."""
 
     order_id: str
     client_id: str
@@ -98,7 +98,7 @@ class Row:
 
 @dataclass(eq=False)
 class Session:
-    """A connection of a process; what it has begun is undone when it ends."""
+    """A process's connection to the database. Its end rolls back its open transaction."""
 
     process: Process
     owner: str = ""
@@ -106,15 +106,14 @@ class Session:
 
 
 class Database:
-    """What is committed, and who is connected."""
+    """The committed data, and the open sessions."""
 
     def __init__(self, instruments: Sequence[TradedInstrument], *, without: str = "") -> None:
         self.instruments = {instrument.symbol: instrument for instrument in instruments}
         self.without = without  # the protection that a control has switched off
         self.up = True
-        self.cuts_off = (
-            True  # whether a new owner may end the sessions of the last: their roles must be the same
-        )
+        # Whether a new owner may end the sessions of the last. PostgreSQL allows it within a role.
+        self.cuts_off = True
         self.orders: dict[str, Row] = {}
         self.keys: dict[Key, str] = {}
         self.trades: list[TradeRow] = []
@@ -127,7 +126,7 @@ class Database:
         self._lock: Session | None = None
 
     def connect(self, process: Process) -> Session:
-        """Raises OperationalError where the server is away."""
+        """Open a session. Raises OperationalError if the server is away."""
         if not self.up:
             raise OperationalError("the server is away")
         session = Session(process)
@@ -145,7 +144,7 @@ class Database:
             self.end(session)
 
     async def lock(self, session: Session) -> None:
-        """The checkpoint's row lock. Raises OperationalError where the session ends meanwhile."""
+        """Take the checkpoint's row lock. Raises OperationalError if the session ends meanwhile."""
         while self._lock is not None and self._lock is not session:
             await asyncio.sleep(LOCK_POLL_SECONDS)
             self.check(session)
@@ -163,15 +162,15 @@ class Database:
         return asyncio.get_running_loop().time()
 
     def holds(self, lease: Lease) -> bool:
-        """The compare-and-set's comparison."""
+        """Return whether the compare-and-set would succeed."""
         if self.without == "fencing":
             return True
         return (self.epoch, self.position) == (lease.epoch, lease.position)
 
     def write(self, batch: Batch) -> list[Row]:
-        """The batch's rows that were there before.
+        """Write a batch, and return those of its rows that existed before.
 
-        Raises IntegrityError, KeysTaken, OrdersMissing and changes nothing where one can't be written.
+        Changes nothing if a row can't be written, and raises IntegrityError, KeysTaken or OrdersMissing.
         """
         for order in batch.orders.values():
             key = (order.command.client_id, order.command.idempotency_key)
@@ -233,7 +232,7 @@ class Database:
         return changed
 
     def load_books(self) -> dict[str, MarketBook]:
-        """As matching.recovery does it."""
+        """Load the books as matching.recovery does."""
         books = {
             symbol: MarketBook(instrument, OrderBook(sequence=self.sequences[symbol]))
             for symbol, instrument in self.instruments.items()
@@ -302,7 +301,7 @@ class SimulatedStore:
         try:
             if not database.holds(lease):
                 raise LeaseLost(f"epoch={lease.epoch} position={lease.position}")
-            await self._end(session)  # it may freeze here and keep the lock, or lose its session
+            await self._end(session)  # the process may freeze here with the lock, or lose its session
             changed: Any = database.write(batch)
             if database.without != "position in the transaction":
                 database.position = position
@@ -350,7 +349,7 @@ class SimulatedStore:
         self._database.expires_at = self._database.now() + settings.WORKER_LEASE_SECONDS
 
     async def _begin(self, connection: str = "committing") -> Session:
-        """A statement on its way to the server."""
+        """Pass the time of a statement on its way to the server. Returns the session."""
         await self._process.step()
         session = self._sessions.get(connection)
         if session is None:
@@ -359,7 +358,7 @@ class SimulatedStore:
         return session
 
     async def _end(self, session: Session) -> None:
-        """Its result on the way back."""
+        """Pass the time of the result on its way back."""
         try:
             await self._process.step()
         except BaseException:

@@ -1,4 +1,4 @@
-"""What goes wrong, by seed: between two steps of a process, anything may happen to it or to the servers."""
+"""Seeded faults, which happen between two steps of a process, to it or to the servers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tests.simulation.process import Faults, Process
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-RATES = (0.0, 0.001, 0.004, 0.015)  # faults a step; one of these a run
+RATES = (0.0, 0.001, 0.004, 0.015)  # faults for each step; a run has one of these rates
 AWAY_SECONDS_MAX = 3.0
 FROZEN_SECONDS_MAX = 6.0
 CLOCK_STEP_MILLISECONDS_MAX = 5_000
 
 
 class SeededFaults(Faults):
-    """A run's faults; none after `end`."""
+    """The faults of a run, which stop with `end`."""
 
     def __init__(self, world: World, random: Random, *, against: str = "") -> None:
-        """`against` names a fault that shall be half of them."""
+        """`against` names a fault that makes up half of all faults."""
         self.count = 0
         self._world = world
         self._random = random
@@ -53,7 +53,7 @@ class SeededFaults(Faults):
         self._random.choice(self._kinds)(process)
 
     def end(self) -> None:
-        """From now on nothing goes wrong, and what was away is back."""
+        """Stop all faults, and bring back servers and processes."""
         self._ended = True
         self._world.database.up = True
         self._world.server.up = True
@@ -77,7 +77,7 @@ class SeededFaults(Faults):
         self._later(lambda: setattr(database, "up", True))
 
     def _take_redis_away(self, process: Process) -> None:
-        """And bring it back as it was, or as it was at an earlier time."""
+        """Stop Redis, and later start it with its present data, or with data of an earlier time."""
         server = self._world.server
         saved = server.save()
         if self._random.random() < 0.5 and self._saved is not None:
@@ -92,24 +92,24 @@ class SeededFaults(Faults):
         self._later(back)
 
     def _empty_redis(self, process: Process) -> None:
-        """It comes back empty, perhaps on a machine whose clock is behind."""
+        """Restart Redis empty, perhaps on a machine whose clock is behind."""
         server = self._world.server
         if self._random.random() < 0.5:
             server.clock_offset_milliseconds -= self._random.randint(0, CLOCK_STEP_MILLISECONDS_MAX)
         server.restart()
 
     def _fill_redis(self, process: Process) -> None:
-        """Out of memory, for a while."""
+        """Let Redis be out of memory for a while."""
         server = self._world.server
         server.full = True
         self._later(lambda: setattr(server, "full", False))
 
     def _cut_subscriptions(self, process: Process) -> None:
-        """Replies that are sent before somebody has subscribed again are lost."""
+        """End all subscriptions. Replies are lost until processes have subscribed again."""
         self._world.server.listeners.clear()
 
     def _append_garbage(self, process: Process) -> None:
-        """An entry that is no command, or one of a version that is not known."""
+        """Append an entry that is no command, or a command of an unknown version."""
         payload = self._random.choice((b"", b"\xc1", b"\x92\xa5place\x01", b"\x92\xa7unknown\x01"))
         self._world.server.append({messages.COMMAND_FIELD: payload})
 

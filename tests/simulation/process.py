@@ -1,4 +1,4 @@
-"""A process of the simulation: what it does to the world, it does in steps, and between two it may be gone."""
+"""A process of the simulation. It acts in steps, and may be killed or frozen between two steps."""
 
 import asyncio
 from random import Random
@@ -9,18 +9,18 @@ STEP_SECONDS_MAX = 0.002
 
 
 class ProcessDied(BaseException):
-    """Raised in all that a killed process was doing. Not an Exception: nothing in it may catch this."""
+    """Raised in every task of a killed process. Not an Exception, so that no handler catches it."""
 
 
 class Faults:
-    """Does something bad to a process now and then; see tests/simulation/faults.py for what."""
+    """Interface of a source of faults. This one has none; see tests/simulation/faults.py."""
 
     def before_step(self, process: "Process") -> None:
-        """Told of every step."""
+        """Called before each step of a process."""
 
 
 class Process:
-    """Whatever crosses its border awaits `step` before and after."""
+    """A process of the exchange. Each call to a server awaits `step` before and after."""
 
     def __init__(self, name: str, random: Random, faults: Faults) -> None:
         self.name = name
@@ -31,7 +31,7 @@ class Process:
         self._faults = faults
 
     async def step(self) -> None:
-        """Pass some time. Raises ProcessDied where it was killed meanwhile."""
+        """Let some time pass. Raises ProcessDied if the process was killed meanwhile."""
         if not self.alive:
             raise ProcessDied(self.name)
         self._faults.before_step(self)
@@ -43,7 +43,7 @@ class Process:
             raise ProcessDied(self.name)
 
     def choose(self, count: int) -> int:
-        """From 0 to `count`."""
+        """Return a random number from 0 to `count`."""
         return self._random.randint(0, count)
 
     def kill(self) -> None:

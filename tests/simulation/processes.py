@@ -1,4 +1,4 @@
-"""The processes of the simulation: workers and API processes, of the real parts on the models."""
+"""The processes of the simulation: real parts of workers and API processes, on the models."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -25,11 +25,11 @@ from tests.simulation.process import Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession
 from tests.simulation.redis_model import GROUPS, Client, Server
 
-HINTS_ASTRAY = 5  # of so many cancels, one is sent to the wrong book or to none first
+HINTS_ASTRAY = 5  # one in so many cancels is first sent to a wrong book, or to none
 
 
 class Layer:
-    """The Channels groups: messages are not packed, and all groups have one channel."""
+    """A channel layer whose messages are not encoded, and whose groups share one channel."""
 
     def _get_group_channel_name(self, group: str) -> str:
         return GROUPS
@@ -38,7 +38,7 @@ class Layer:
         return message
 
 
-def worker_of(process: Process, database: Database, server: Server) -> MatchingWorker:
+def make_worker(process: Process, database: Database, server: Server) -> MatchingWorker:
     client = Client(process, server)
     redis = cast("Any", client)
     session = cast("Any", SimulatedSession(client))
@@ -66,11 +66,11 @@ class Link:
         return SimulatedReplies(self._client, messages.reply_channel(process_id), on_reply, on_lost)
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the model has no connection to close."""
 
 
 class Reads:
-    """The desk's selectors on the model."""
+    """The desk's database reads, on the model."""
 
     def __init__(self, process: Process, database: Database) -> None:
         self._process = process
@@ -98,7 +98,7 @@ class Reads:
 
 
 class Instruments:
-    """`InstrumentDirectory` on the model. Hints lead to the wrong book, or nowhere, at times."""
+    """`InstrumentDirectory` on the model. At times hints lead to a wrong book, or to none."""
 
     def __init__(self, process: Process, database: Database) -> None:
         self._process = process
@@ -118,7 +118,7 @@ class Instruments:
 
 
 def document(row: Row) -> OrderDocument:
-    """As orders.selectors makes it."""
+    """Return an order's document as orders.selectors makes it."""
     fills = []
     for trade in row.trades:
         event = trade.event
@@ -135,7 +135,7 @@ def document(row: Row) -> OrderDocument:
 
 
 class ApiProcess:
-    """A gateway and a desk, and the requests that they serve."""
+    """A gateway and a desk in a process."""
 
     def __init__(
         self, process: Process, database: Database, server: Server, *, appender: type[Appender]
@@ -153,7 +153,7 @@ class ApiProcess:
         self.desk = OrderDesk(gateway, reads, cast("Any", Instruments(process, database)))
 
     async def serve(self, request: Callable[[], Awaitable[Any]]) -> Any:
-        """The answer, as the client gets it: never, where the process died."""
+        """Return the answer that the client gets. Raises ProcessDied if the process dies before."""
         await self.process.step()
         answer = await request()
         await self.process.step()

@@ -1,4 +1,4 @@
-"""What the exchange itself connects to Redis with, on the model: sessions, admission, replies."""
+"""The exchange's own connections to Redis, on the model: sessions, admission and replies."""
 
 import asyncio
 import functools
@@ -24,7 +24,7 @@ class SimulatedSession:
     async def run(self, *commands: tuple[Any, ...]) -> list[Any]:
         if "BLOCK" in commands[0]:
             return [await self._wait_and_read(*commands[0][1:])]
-        cut = self._client.process.choose(len(commands))  # the server may end when it has done a part of them
+        cut = self._client.process.choose(len(commands))  # the server may end after a part of the commands
         generation = self._client.server.generation
         answers: list[Any] = []
         for part in filter(None, (commands[:cut], commands[cut:])):
@@ -34,7 +34,7 @@ class SimulatedSession:
         return answers
 
     async def disconnect(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the model has no connection to close."""
 
     def _do_all(self, commands: tuple[tuple[Any, ...], ...]) -> list[Any]:
         return [self._do(*command) for command in commands]
@@ -63,13 +63,13 @@ class SimulatedSession:
     async def _wait_and_read(self, *arguments: Any) -> list[tuple[str, Any]]:
         answer = await self._client.call(lambda: self._read(*arguments))
         if not answer:
-            await self._client.server.arrival(arguments[arguments.index("BLOCK") + 1] / 1000)
+            await self._client.server.wait_for_entry(arguments[arguments.index("BLOCK") + 1] / 1000)
             answer = await self._client.call(lambda: self._read(*arguments))
         return list(answer)
 
 
 class SimulatedAdmission:
-    """`orders.gateway.admission.AdmissionScript` on the model; no rate limit."""
+    """`orders.gateway.admission.AdmissionScript` on the model, without a rate limit."""
 
     def __init__(self, client: Client, partition: int) -> None:
         self._client = client
@@ -177,7 +177,7 @@ class SimulatedReplies:
             await asyncio.sleep(RESUBSCRIBE_SECONDS)
 
     def _deliver(self, data: bytes) -> None:
-        """In the process's own time: it may be frozen or dead when the message comes."""
+        """Deliver in a step of the process. It may be frozen or dead when the message arrives."""
         asyncio.get_running_loop().create_task(self._take(data))
 
     async def _take(self, data: bytes) -> None:

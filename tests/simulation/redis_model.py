@@ -1,4 +1,4 @@
-"""A model of Redis: one stream, keys that expire, published messages; and redis-py on it, in steps."""
+"""A model of Redis: one stream, keys that expire, published messages. Also redis-py, in steps."""
 
 import asyncio
 import copy
@@ -12,7 +12,7 @@ from tests.simulation.redis_scripts import SCRIPTS
 
 EPOCH_MILLISECONDS = 1_700_000_000_000
 RESUBSCRIBE_SECONDS = 0.2
-GROUPS = "groups"  # the channel of all of them
+GROUPS = "groups"  # one channel for all groups of Channels
 
 EntryId = tuple[int, int]
 
@@ -27,32 +27,32 @@ def id_text(identifier: EntryId) -> bytes:
 
 
 class Server:
-    """The data, and who listens. `restart` ends all connections."""
+    """Redis's data and its subscribers. `restart` ends all connections."""
 
-    def __init__(self, hear: Callable[[dict[str, Any]], None] | None = None) -> None:
-        self.hear = hear  # whoever listens to the groups of Channels
+    def __init__(self, on_group_message: Callable[[dict[str, Any]], None] | None = None) -> None:
+        self.on_group_message = on_group_message  # receives the messages to all groups of Channels
         self.up = True
         self.generation = 0
         self.clock_offset_milliseconds = 0
         self.full = False  # of memory
-        self.sequences: dict[str, int] = {}  # of mirrors, as written since the last start
-        self.went_back = False  # whether such a mirror was ever overwritten with an older book
+        self.sequences: dict[str, int] = {}  # of mirrors that were written since the last start
+        self.went_back = False  # whether an older book has ever replaced such a mirror
         self.entries: list[tuple[EntryId, dict[bytes, bytes]]] = []
         self.last_id: EntryId = (0, 0)
         self.exists = False
-        self.values: dict[str, tuple[Any, float | None]] = {}  # with the time of expiry
+        self.values: dict[str, tuple[Any, float | None]] = {}  # each with its time of expiry
         self.sets: dict[str, dict[str, int]] = {}
         self.listeners: dict[str, Callable[[bytes], None]] = {}
         self.dead_letters: list[dict[bytes, bytes]] = []
         self._arrived: asyncio.Event = asyncio.Event()
 
     def save(self) -> dict[str, Any]:
-        """What a snapshot on disk would hold."""
+        """Return the data that a snapshot on disk would hold."""
         names = ("entries", "last_id", "exists", "values", "sets")
         return {name: copy.deepcopy(getattr(self, name)) for name in names}
 
     def restart(self, saved: dict[str, Any] | None = None) -> None:
-        """Come back empty, or with what was saved earlier."""
+        """Come back empty, or with data that was saved earlier."""
         self.generation += 1
         self.entries, self.last_id, self.exists, self.values, self.sets = [], (0, 0), False, {}, {}
         self.listeners, self.sequences = {}, {}
@@ -95,8 +95,8 @@ class Server:
         self._arrived.set()
         return id_text(identifier)
 
-    async def arrival(self, seconds: float) -> None:
-        """Returns when something was appended, or after so long."""
+    async def wait_for_entry(self, seconds: float) -> None:
+        """Return when an entry was appended, or after `seconds`."""
         self._arrived.clear()
         try:
             async with asyncio.timeout(seconds):
@@ -105,8 +105,8 @@ class Server:
             pass
 
     def publish(self, channel: str, data: Any) -> int:
-        if channel == GROUPS and self.hear is not None:
-            self.hear(data)
+        if channel == GROUPS and self.on_group_message is not None:
+            self.on_group_message(data)
         listener = self.listeners.get(channel)
         if listener is None:
             return 0
@@ -115,14 +115,17 @@ class Server:
 
 
 class Client:
-    """The commands of redis-py that the worker uses, in steps."""
+    """The methods of redis-py that the worker uses, in steps."""
 
     def __init__(self, process: Process, server: Server) -> None:
         self.process = process
         self.server = server
 
     async def call(self, work: Callable[[], Any]) -> Any:
-        """Raises redis.ConnectionError; the work may be done all the same."""
+        """Run `work`, and return its result.
+
+        Raises redis.ConnectionError. As with a real server, the work may have been done nevertheless.
+        """
         await self.process.step()
         if not self.server.up:
             raise RedisConnectionError("the server is away")
@@ -169,11 +172,11 @@ class Client:
         return await self.call(lambda: None)
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: the model has no connection to close."""
 
 
 class Script:
-    """A script of redis-py: `SCRIPTS` says what it does. The session runs it by its hash."""
+    """A script of redis-py, which does what `SCRIPTS` has for its text. Its hash is its text."""
 
     def __init__(self, client: Client, text: str) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""The worker's Lua scripts on the model: what each does to its keys."""
+"""The worker's Lua scripts, as functions on the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many seeds, on all cores."""
+"""Run many seeds on all cores."""
 
 import logging
 import multiprocessing
@@ -18,11 +18,11 @@ class Found(NamedTuple):
     """A seed that broke a promise."""
 
     seed: int
-    what: str
+    breach: str
 
 
 class Result(NamedTuple):
-    """Some seeds."""
+    """The sum of the runs of some seeds."""
 
     seeds: int
     faults: int
@@ -38,7 +38,7 @@ NOTHING = Result(0, 0, 0, 0, [])
 
 
 def run_seeds(seeds: Sequence[int]) -> Result:
-    """Run them all in this process, breaches or not."""
+    """Run all seeds in this process, also after a breach."""
     logging.disable(logging.CRITICAL)  # the exchange reports each fault
     try:
         result = NOTHING
@@ -58,12 +58,12 @@ def run_seed(seed: int, control: Control | None = None) -> Summary | Found:
         return simulate(seed, control)
     except Breach as breach:
         return Found(seed, str(breach))
-    except Exception as error:  # as bad as a breach
+    except Exception as error:  # counts as a breach
         return Found(seed, f"{type(error).__name__}: {error}")
 
 
-def first_found(control_name: str, seeds_max: int) -> Found | None:
-    """The first seed below `seeds_max` that finds the protection missing."""
+def find_first_breach(control_name: str, seeds_max: int) -> Found | None:
+    """Return the first seed below `seeds_max` that has a breach without the protection."""
     control = next(control for control in CONTROLS if control.name == control_name)
     logging.disable(logging.CRITICAL)
     try:
@@ -76,7 +76,7 @@ def first_found(control_name: str, seeds_max: int) -> Found | None:
 def run_everywhere(
     start: int, count: int, on_progress: Callable[[Result], None] | None = None, processes: int | None = None
 ) -> Result:
-    """Seeds from `start` on, on all cores; `on_progress` is told of each part."""
+    """Run `count` seeds from `start` on all cores. `on_progress` gets the sum after each part."""
     result = NOTHING
     for part in _parts(start, count, processes or os.cpu_count() or 1):
         result = result.add(part)
@@ -90,6 +90,6 @@ def _parts(start: int, count: int, processes: int) -> Iterator[Result]:
         range(first, min(first + SEEDS_PER_TASK, start + count))
         for first in range(start, start + count, SEEDS_PER_TASK)
     ]
-    # Forked, so that Django is there already; no thread of ours runs before.
+    # Forked processes have Django loaded already. No thread of ours runs before the fork.
     with ProcessPoolExecutor(processes, multiprocessing.get_context("fork")) as pool:
         yield from pool.map(run_seeds, tasks)

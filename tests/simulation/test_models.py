@@ -1,6 +1,6 @@
-"""The models against the real servers: the same calls, the same answers.
+"""Comparison of the models with the real servers: the same calls must give the same answers.
 
-What the simulation shows holds for the exchange as far as this holds.
+The results of the simulation are true of the exchange only as far as the models are right.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def process() -> Process:
 
 @pytest.fixture(params=["postgres", "model"])
 def make_store(request: pytest.FixtureRequest, instruments: Any) -> Callable[[], Any]:
-    """Makes stores of one database, each with its own connection."""
+    """Return a function that makes stores of one database, each with its own connection."""
     if request.param == "postgres":
         return lambda: PartitionStore(0)
     database = Database(list(load_instruments().values()))
@@ -62,7 +62,7 @@ def make_store(request: pytest.FixtureRequest, instruments: Any) -> Callable[[],
 
 
 class Partition:
-    """Books, lease and position on a store, as the worker has them."""
+    """Books, lease and position of a partition, as its worker has them."""
 
     def __init__(self, store: Any, lease: Lease, books: dict[str, MarketBook]) -> None:
         self.store = store
@@ -71,7 +71,10 @@ class Partition:
         self.count = 0
 
     async def commit(self, *commands: Command, known: bool = True) -> tuple[Batch, list[Any]]:
-        """Without `known` keys are not looked up: only the database itself can refuse them."""
+        """Run commands, and commit them as one batch. Returns the batch and its changed rows.
+
+        Without `known`, keys are not looked up, so that only the database itself can refuse them.
+        """
 
         known_keys = await self.store.find_keys(keys_of(commands)) if known else {}
         batch = Batch(self.books, known_keys, datetime.now(UTC))
@@ -99,7 +102,7 @@ async def partition_on(store: Any, owner: str = "one") -> AsyncIterator[Partitio
         await store.aclose()
 
 
-def test_batches_are_stored_as_the_books_have_them(make_store: Callable[[], Any]) -> None:
+def test_stored_batches_give_the_same_books(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with partition_on(make_store()) as partition:
             commands = list(random_commands(SHAPES[0], seed=5, commands=200))
@@ -117,7 +120,7 @@ def test_batches_are_stored_as_the_books_have_them(make_store: Callable[[], Any]
     asyncio.run(scenario())
 
 
-def test_a_key_is_found_and_refused_the_second_time(make_store: Callable[[], Any]) -> None:
+def test_a_repeated_key_is_found_and_refused(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with partition_on(make_store()) as partition:
             first = place("buy", 100, 1, idempotency_key="once")
@@ -132,7 +135,7 @@ def test_a_key_is_found_and_refused_the_second_time(make_store: Callable[[], Any
     asyncio.run(scenario())
 
 
-def test_an_order_id_is_refused_the_second_time(make_store: Callable[[], Any]) -> None:
+def test_a_repeated_order_id_is_refused(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with partition_on(make_store()) as partition:
             order = place("buy", 100, 1)
@@ -146,11 +149,11 @@ def test_an_order_id_is_refused_the_second_time(make_store: Callable[[], Any]) -
     asyncio.run(scenario())
 
 
-def test_a_fill_of_what_is_not_stored_undoes_the_batch(make_store: Callable[[], Any]) -> None:
+def test_a_fill_of_an_order_that_is_not_stored_rolls_the_batch_back(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with partition_on(make_store()) as partition:
             phantom: PlaceCommand = place("sell", 100, 5)
-            Batch(partition.books, {}, datetime.now(UTC)).run(phantom)  # in the book, never committed
+            Batch(partition.books, {}, datetime.now(UTC)).run(phantom)  # is not committed
             with pytest.raises(OrdersMissing):
                 await partition.commit(place("buy", 90, 1), place("buy", 100, 1))
             assert all(not len(market.book) for market in (await partition.store.load_books()).values())
@@ -158,7 +161,7 @@ def test_a_fill_of_what_is_not_stored_undoes_the_batch(make_store: Callable[[], 
     asyncio.run(scenario())
 
 
-def test_only_the_owner_at_its_position_commits(make_store: Callable[[], Any], settings: Settings) -> None:
+def test_only_the_owner_at_its_position_can_commit(make_store: Callable[[], Any], settings: Settings) -> None:
     settings.WORKER_LEASE_SECONDS = 0.2
 
     async def scenario() -> None:
@@ -170,7 +173,7 @@ def test_only_the_owner_at_its_position_commits(make_store: Callable[[], Any], s
                 await first.store.renew(first.lease)
                 lease = await _acquire_when_free(second_store)
                 assert (lease.epoch, lease.position) == (first.lease.epoch + 1, first.lease.position)
-                await first.store.disconnect()  # its session was ended
+                await first.store.disconnect()  # the new owner has ended its session
                 before = await first.stored_hashes()
                 with pytest.raises(LeaseLost):
                     await first.commit(place("buy", 101, 1))
@@ -178,7 +181,7 @@ def test_only_the_owner_at_its_position_commits(make_store: Callable[[], Any], s
                     await first.store.renew(first.lease)
                 assert await first.stored_hashes() == before
                 await second_store.release(lease)
-                assert await first.store.acquire("one") is not None  # at once
+                assert await first.store.acquire("one") is not None  # without waiting
             finally:
                 await second_store.aclose()
 
@@ -187,7 +190,7 @@ def test_only_the_owner_at_its_position_commits(make_store: Callable[[], Any], s
 
 async def _acquire_when_free(store: Any) -> Lease:
     async with asyncio.timeout(10):
-        while (lease := await store.acquire("two")) is None:  # noqa: ASYNC110 - on another machine, as it were
+        while (lease := await store.acquire("two")) is None:  # noqa: ASYNC110 - only the database knows
             await asyncio.sleep(0.01)
     assert isinstance(lease, Lease)
     return lease
@@ -198,7 +201,7 @@ async def _acquire_when_free(store: Any) -> Lease:
 
 @pytest.fixture(params=["redis", "model"])
 def connect(request: pytest.FixtureRequest, redis: Any) -> Callable[[], Any]:
-    """Makes a client of an empty Redis."""
+    """Return a function that makes clients of one empty Redis."""
     if request.param == "redis":
         return connect_redis
     server: list[Server] = []
@@ -211,7 +214,7 @@ def connect(request: pytest.FixtureRequest, redis: Any) -> Callable[[], Any]:
     return client
 
 
-def test_commands_are_read_in_order_behind_a_position(connect: Callable[[], Any]) -> None:
+def test_commands_after_a_position_are_read_in_order(connect: Callable[[], Any]) -> None:
     async def scenario() -> None:
         client = connect()
         session = _session(client)
@@ -237,7 +240,7 @@ def test_commands_are_read_in_order_behind_a_position(connect: Callable[[], Any]
 
 @pytest.mark.parametrize("ahead", [True, False])
 def test_new_ids_come_after_the_position(connect: Callable[[], Any], ahead: bool) -> None:
-    """Also where the server's clock is behind it: what is appended after `align` is read."""
+    """Entries appended after `align` are read even if the server's clock is behind."""
 
     async def scenario() -> None:
         client = connect()
@@ -264,8 +267,13 @@ def _admission(client: Any) -> Any:
     return AdmissionScript(client, 0)
 
 
-def test_admission(connect: Callable[[], Any], settings: Settings) -> None:
-    """Orders up to one bound, cancels up to a higher one, in their order; counts whatever is full."""
+def test_admission_applies_queue_bounds_and_requires_a_heartbeat(
+    connect: Callable[[], Any], settings: Settings
+) -> None:
+    """The queue takes orders up to one bound, and cancels up to a higher one, in their order.
+
+    Requests that are only counted are accepted even if the queue is full.
+    """
     settings.RATE_LIMIT = None
     settings.ORDER_QUEUE_LENGTH_MAX = 2
     settings.CANCEL_QUEUE_LENGTH_MAX = 4
@@ -305,8 +313,8 @@ def test_admission(connect: Callable[[], Any], settings: Settings) -> None:
     ]
 
 
-def test_a_mirror_moves_and_is_written_anew(connect: Callable[[], Any], instruments: Any) -> None:
-    """Move by move it is the book; a move that does not continue it, or an older epoch, changes nothing."""
+def test_a_mirror_follows_moves_and_can_be_rebuilt(connect: Callable[[], Any], instruments: Any) -> None:
+    """Moves keep the mirror equal to the book. A repeated move or an older epoch changes nothing."""
 
     async def scenario() -> None:
         client = connect()
@@ -322,7 +330,7 @@ def test_a_mirror_moves_and_is_written_anew(connect: Callable[[], Any], instrume
             batch.run(command)
             for change in batch.book_changes:
                 move = writer.move_command(change)
-                assert await session.run(move, move) == [1, 0]  # again: it is behind us
+                assert await session.run(move, move) == [1, 0]  # the same move cannot be applied twice
             assert await writer.is_current(market)
         moved = await _mirror(client)
         await writer.rebuild(market)

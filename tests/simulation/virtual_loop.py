@@ -1,7 +1,7 @@
-"""An event loop whose time passes at once: it jumps to the next timer when no task is ready.
+"""An event loop with a virtual clock, which jumps to the next timer when no task is ready.
 
-It does what asyncio's loop does, in the same order, with less work for each step: nothing else can wake it, there
-are no files to wait for, and a run takes thousands of steps.
+It runs the same tasks in the same order as asyncio's loop, with less work for each step: it never
+waits for files or other threads. A run takes thousands of steps.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Deadlock(Exception):
-    """Every task waits, and no timer will wake one."""
+    """Every task waits, and no timer will wake any of them."""
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Deterministic: tasks run in the order in which they became ready, timers in the order of their times."""
+    """A deterministic loop: tasks run in the order in which they became ready, timers by time."""
 
     _ready: Any  # asyncio's own queue of handles
 
@@ -27,10 +27,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.now = 0.0
         self._timers: list[tuple[float, int, asyncio.TimerHandle | asyncio.Future[None]]] = []
-        self._numbers = itertools.count()  # of timers for the same time, the first one comes first
+        self._numbers = itertools.count()  # keep timers for the same time in order
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Return the seconds since the loop was made."""
         return self.now
 
     def call_soon(
@@ -61,16 +61,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return self.call_at(self.now + delay, callback, *args, context=context)
 
     def after(self, seconds: float) -> asyncio.Future[None]:
-        """Done when so much time has passed: `asyncio.sleep` in fewer steps."""
+        """Return a future that is done after `seconds`. Takes fewer steps than `asyncio.sleep`."""
         future: asyncio.Future[None] = self.create_future()
         heapq.heappush(self._timers, (self.now + seconds, next(self._numbers), future))
         return future
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is left out when its time comes."""
+        """Do nothing: `_run_once` leaves out cancelled timers."""
 
     def _run_once(self) -> None:
-        """Run what is ready, and before that let the time of the next timer come if nothing is."""
+        """Run all ready tasks. If none is ready, move the clock to the next timer first."""
         ready, timers = self._ready, self._timers
         while timers and timers[0][2].cancelled():
             heapq.heappop(timers)
@@ -91,6 +91,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 async def pass_time(seconds: float) -> None:
-    """Sleep on any loop."""
+    """Sleep for `seconds`, on any loop."""
     loop = asyncio.get_running_loop()
     await (loop.after(seconds) if isinstance(loop, VirtualLoop) else asyncio.sleep(seconds))

@@ -1,4 +1,4 @@
-"""One run: two workers, two API processes, clients, faults for a while, quiet, and then the checks."""
+"""One run: two workers, two API processes, clients, faults for a while, quiet, then the checks."""
 
 import asyncio
 import contextlib
@@ -12,13 +12,13 @@ from django.test import override_settings
 from marketdata.book import mirror_keys
 from marketdata.messages import decode_batch
 from matching.worker.worker import MatchingWorker
-from tests.simulation.checks import Breach, check_database, check_told, mirror_of, require
-from tests.simulation.clients import SimulatedClient, Told
+from tests.simulation.checks import Breach, check_clients, check_database, expected_mirror, require
+from tests.simulation.clients import ClientKnowledge, SimulatedClient
 from tests.simulation.controls import Control
-from tests.simulation.database import Database, traded
+from tests.simulation.database import Database, make_instrument
 from tests.simulation.faults import SeededFaults
 from tests.simulation.process import Process, ProcessDied
-from tests.simulation.processes import ApiProcess, worker_of
+from tests.simulation.processes import ApiProcess, make_worker
 from tests.simulation.redis_model import Server
 from tests.simulation.virtual_loop import Deadlock, VirtualLoop
 
@@ -28,11 +28,12 @@ API_PROCESSES = 2
 CLIENTS = 4
 REQUESTS_MAX = 8  # of one client
 FAULTY_SECONDS = 6.0
-QUIET_SECONDS_MAX = 60.0  # for the exchange to become whole again, and for all clients to know
+QUIET_SECONDS_MAX = 60.0  # for the exchange to recover, and for all clients to get their outcomes
 RESTART_SECONDS_MAX = 0.8
 POLL_SECONDS = 0.1
-# Short times, so that keys are found taken again and again, and a mirror without room is tried again. Low bounds,
-# so that orders meet them, batches end early, commits have several messages and mirrors several pieces.
+# Times are short, so that taken keys are found often, and a mirror that had no room is tried again.
+# Bounds are low, so that orders reach them, batches end early, commits have several messages, and
+# mirrors have several pieces.
 LIMITS = {
     "WORKER_LOOK_UP_SECONDS": 0.3,
     "MIRROR_RETRY_SECONDS": 0.5,
@@ -47,7 +48,7 @@ LIMITS = {
 
 
 class Summary(NamedTuple):
-    """What happened in a run; the same for the same seed."""
+    """Counts of a run. The same seed always gives the same counts."""
 
     faults: int
     acknowledged: int
@@ -56,7 +57,7 @@ class Summary(NamedTuple):
 
 
 def simulate(seed: int, control: Control | None = None) -> Summary:
-    """Run one seed. Raises Breach where a promise was broken."""
+    """Run one seed. Raises Breach if a promise was broken."""
     loop = VirtualLoop()
     world = World(seed, control)
     loop.set_exception_handler(world.on_task_failure)
@@ -64,29 +65,29 @@ def simulate(seed: int, control: Control | None = None) -> Summary:
         with override_settings(**LIMITS):
             loop.run_until_complete(world.run())
     except Deadlock:
-        raise Breach("everybody waits for ever") from None
+        raise Breach("all tasks wait forever") from None
     finally:
         world.end(loop)
         loop.close()
     return Summary(
         faults=world.faults.count,
-        acknowledged=len(world.told.acknowledged) + len(world.told.cancelled),
+        acknowledged=len(world.knowledge.acknowledged) + len(world.knowledge.cancelled),
         trades=len(world.database.trades),
         seconds=round(loop.now, 6),
     )
 
 
 class World:
-    """Everything there is."""
+    """The servers, processes, clients and faults of one run."""
 
     def __init__(self, seed: int, control: Control | None) -> None:
         self.random = Random(seed)
         self.control = control or Control("none")
-        self.instruments = [traded(number, symbol) for number, symbol in enumerate(SYMBOLS, 1)]
+        self.instruments = [make_instrument(number, symbol) for number, symbol in enumerate(SYMBOLS, 1)]
         self.database = Database(self.instruments, without=self.control.name)
         self.database.cuts_off = self.random.random() < 0.5
         self.faults = SeededFaults(self, self.random, against=self.control.against)
-        self.told = Told()
+        self.knowledge = ClientKnowledge()
         self.published_trades: set[str] = set()
         self.apis: list[ApiProcess | None] = [None] * API_PROCESSES
         self.workers: list[MatchingWorker | None] = [None] * WORKERS
@@ -96,14 +97,14 @@ class World:
         self.failures: list[str] = []
 
     async def run(self) -> None:
-        self.server = Server(self.hear)
+        self.server = Server(self.check_market_message)
         supervisors = [self.supervise_worker(number) for number in range(WORKERS)]
         supervisors += [self.supervise_api(number) for number in range(API_PROCESSES)]
         for supervisor in supervisors:
             self.start(supervisor)
         clients = [
             self.start(
-                SimulatedClient(number, self.random, self.choose_api, self.told).run(
+                SimulatedClient(number, self.random, self.choose_api, self.knowledge).run(
                     self.random.randint(1, REQUESTS_MAX), self.instruments
                 )
             )
@@ -111,31 +112,31 @@ class World:
         ]
         await asyncio.sleep(FAULTY_SECONDS)
         self.faults.end()
-        await self.become_whole(clients)
-        check_told(self.told, self.database)
+        await self.wait_for_recovery(clients)
+        check_clients(self.knowledge, self.database)
         check_database(self.database)
         require(not self.failures, f"a task failed: {self.failures}")
-        require(not self.server.went_back, "a mirror went back")
+        require(not self.server.went_back, "an older book has replaced a mirror")
         missing = self.published_trades - {trade.trade_id for trade in self.database.trades}
         require(not missing, f"trades were published and are not committed: {missing}")
 
-    async def become_whole(self, clients: list[asyncio.Task[Any]]) -> None:
-        """All clients know, nothing waits, and mirror and live books are the database's."""
+    async def wait_for_recovery(self, clients: list[asyncio.Task[Any]]) -> None:
+        """Wait until clients know all outcomes, no command waits, and all books are right."""
         deadline = self.now() + QUIET_SECONDS_MAX
-        wrong = "clients wait"
+        wrong = "clients wait for outcomes"
         while self.now() < deadline:
             await asyncio.sleep(POLL_SECONDS)
             for client in clients:
                 if client.done():
                     client.result()
             if all(client.done() for client in clients):
-                wrong = self.unlike_the_database()
+                wrong = self.difference_from_database()
                 if not wrong:
                     return
-        raise Breach(f"not whole {QUIET_SECONDS_MAX:.0f} s after the last fault: {wrong}")
+        raise Breach(f"no recovery {QUIET_SECONDS_MAX:.0f} s after the last fault: {wrong}")
 
-    def unlike_the_database(self) -> str:
-        """What is not the database's book; '' where everything is."""
+    def difference_from_database(self) -> str:
+        """Return the first difference from the database, or '' if there is none."""
         if self.server.entries:
             return f"{len(self.server.entries)} commands wait"
         owner = next((one for one in self.workers if one and one.owner == self.database.owner), None)
@@ -145,24 +146,24 @@ class World:
             keys = mirror_keys(0, symbol)
             sequence = self.server.get(keys.sequence)
             bids, asks = (sorted(self.server.sets.get(key, {})) for key in (keys.bids, keys.asks))
-            if (sequence and int(sequence), bids, asks) != mirror_of(self.database, symbol):
-                return f"the mirror of {symbol}"
+            if (sequence and int(sequence), bids, asks) != expected_mirror(self.database, symbol):
+                return f"the mirror of {symbol} differs"
             live = owner.books.by_symbol.get(symbol)
             if live is None or live.book.state_hash() != market.book.state_hash():
-                return f"the worker's book of {symbol}"
+                return f"the worker's book of {symbol} differs"
         return ""
 
     async def supervise_worker(self, number: int) -> None:
         while not self.ended:
             process = self.begin_process(f"worker-{number}-{len(self.processes)}")
-            worker = worker_of(process, self.database, self.server)
+            worker = make_worker(process, self.database, self.server)
             self.control.weaken_worker(worker)
             self.workers[number] = worker
             with contextlib.suppress(ProcessDied, Exception):
                 await worker.run()
             self.workers[number] = None
             self.kill(process)
-            await self.restart_pause()
+            await self.pause_before_restart()
 
     async def supervise_api(self, number: int) -> None:
         while not self.ended:
@@ -171,7 +172,7 @@ class World:
             self.apis[number] = api
             await process.died.wait()
             self.apis[number] = None
-            await self.restart_pause()
+            await self.pause_before_restart()
 
     def begin_process(self, name: str) -> Process:
         process = Process(name, self.random, self.faults)
@@ -179,20 +180,20 @@ class World:
         return process
 
     def kill(self, process: Process) -> None:
-        """The servers see its connections closed."""
+        """Kill the process, and end its connections at the servers."""
         process.kill()
         for session in list(self.database.sessions):
             if session.process is process:
                 self.database.end(session)
 
-    async def restart_pause(self) -> None:
+    async def pause_before_restart(self) -> None:
         await asyncio.sleep(self.random.uniform(0, RESTART_SECONDS_MAX))
 
     def choose_api(self) -> ApiProcess | None:
         return self.random.choice(self.apis)
 
-    def hear(self, message: dict[str, Any]) -> None:
-        """What every subscriber of the groups would get."""
+    def check_market_message(self, message: dict[str, Any]) -> None:
+        """Check the size of a market data message, and note its trades."""
         batch = decode_batch(message["data"])
         changes = batch.sequence - batch.previous_sequence
         require(changes <= settings.MARKET_MESSAGE_CHANGES_MAX, f"a message of {changes} changes")
@@ -201,7 +202,7 @@ class World:
             self.published_trades.add(text.split('"trade_id":"')[1].split('"')[0])
 
     def on_task_failure(self, loop: Any, context: dict[str, Any]) -> None:
-        """A task that nobody waits for has failed: dying is allowed."""
+        """Note the failure of a task that nothing awaits, unless its process was killed."""
         error = context.get("exception")
         if not isinstance(error, ProcessDied):
             self.failures.append(f"{context['message']}: {error!r}")
@@ -212,7 +213,7 @@ class World:
         return task
 
     def end(self, loop: VirtualLoop) -> None:
-        """Nothing of this run goes on."""
+        """Kill all processes, and cancel all tasks."""
         self.ended = True
         for process in self.processes:
             process.kill()

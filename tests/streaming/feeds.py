@@ -1,4 +1,4 @@
-"""Feeds without a worker: books that tests write into Redis, batches that they make, clients that keep it all."""
+"""Helpers for tests of feeds: mirrors and batches without a worker, and a client's outbox."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def instrument(symbol: str) -> TradedInstrument:
 
 
 async def write_mirror(symbol: str, sequence: int, bids: Iterable[int] = (10,)) -> None:
-    """A book with a bid of one lot at each of these prices."""
+    """Write a mirror to Redis that has one bid of one lot at each of these prices."""
     keys = mirror_keys(0, symbol)
     async with connect_redis() as redis, redis.pipeline(transaction=True) as pipeline:
         pipeline.delete(*keys)
@@ -53,7 +53,7 @@ def heartbeat(symbol: str, sequence: int) -> MarketBatch:
 def change(
     symbol: str, previous_sequence: int, sequence: int, price: int = 11, orders: int = 1
 ) -> MarketBatch:
-    """A batch that leaves so many bids of one lot at the price."""
+    """Return a batch after which the price has `orders` bids of one lot each."""
     return MarketBatch(
         instrument=symbol,
         previous_sequence=previous_sequence,
@@ -63,7 +63,7 @@ def change(
 
 
 class Listener:
-    """A client's outbox and what was sent from it. It reads while it is `reading` and `may_read` is set."""
+    """A client's outbox and its messages. It reads inside `reading`, while `may_read` is set."""
 
     def __init__(self) -> None:
         self.is_too_slow = False
@@ -90,7 +90,7 @@ class Listener:
             await asyncio.gather(sending, return_exceptions=True)
 
     async def next(self) -> Any:
-        """The next message."""
+        """Return the next message. Raises TimeoutError if none comes."""
         return json.loads(await asyncio.wait_for(self._received.get(), MESSAGE_SECONDS_MAX))
 
     async def expect(self, kind: str) -> Any:
@@ -99,12 +99,12 @@ class Listener:
         return message
 
     async def receive_until(self, kind: str) -> Any:
-        """The next message of this type, whatever comes before it."""
+        """Skip messages until one has this type, and return it."""
         while (message := await self.next())["type"] != kind:
             pass
         return message
 
     @property
-    def has_heard_all(self) -> bool:
-        """Whether nothing waits to be looked at."""
+    def has_no_message(self) -> bool:
+        """Whether every received message has been returned by `next`."""
         return self._received.empty()

@@ -1,4 +1,4 @@
-"""Candles of the stream by a clock that tests set: which states are told, and when they are closed."""
+"""The stream's candles, on a clock that tests set: what is sent, and when a candle closes."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 
 class Market:
-    """A tape that was read, followers of its candles, and the time."""
+    """A tape that has been read, the audience of its candles, and a clock."""
 
     def __init__(self, interval: str, throttle_seconds: float) -> None:
         self.now = NOON
@@ -40,7 +40,7 @@ class Market:
         self.candles.on_tick()
 
     def trade(self, start: datetime, price: int = 10) -> None:
-        """The minute that begins at `start` has one more trade."""
+        """Add a trade to the minute that begins at `start`."""
         exact = Decimal(price)
         count = self._trades[start] = self._trades.get(start, 0) + 1
         minute = Minute(start, exact, exact, exact, exact, Decimal(count), count * exact, count)
@@ -48,16 +48,16 @@ class Market:
         self._tape.on_minute(minute)
         self.candles.touch()
 
-    def read_again(self, start: datetime, trades: int) -> None:
-        """The tape has a minute that no batch has told."""
+    def load_minute(self, start: datetime, trades: int) -> None:
+        """Give the tape a minute from the database, which no batch has announced."""
         one, count = Decimal(1), Decimal(trades)
         self._tape.on_minute(Minute(start, one, one, one, one, count, count, trades))
 
 
-def heard(
+def candles_sent(
     act: Callable[[Market], None], *, interval: str = "1m", throttle_seconds: float = 0.0
 ) -> list[tuple[str, int, bool]]:
-    """What a follower is told: the time of day, the trades and whether it is closed."""
+    """Return the candles that a follower receives: time of day, trades, whether closed."""
 
     async def scenario() -> list[tuple[str, int, bool]]:
         async with Listener().reading() as client:
@@ -66,18 +66,18 @@ def heard(
             act(market)
             market.candles.close()
             client.outbox.put('{"type":"end"}')
-            told = []
+            candles = []
             while (message := await client.next())["type"] != "end":
                 assert message["interval"] == interval
-                told.append((message["time"][11:16], message["trade_count"], message["closed"]))
-            return told
+                candles.append((message["time"][11:16], message["trade_count"], message["closed"]))
+            return candles
 
     return asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(("interval", "seconds"), [("1m", 60), ("5m", 300), ("4h", 14_400), ("1d", 43_200)])
 @pytest.mark.parametrize("throttle_seconds", [0.0, 60.0])
-def test_a_candle_is_closed_once_when_it_ends_without_another_trade(
+def test_a_candle_without_further_trades_closes_once_at_its_end(
     interval: str, seconds: int, throttle_seconds: float
 ) -> None:
     def act(market: Market) -> None:
@@ -88,11 +88,11 @@ def test_a_candle_is_closed_once_when_it_ends_without_another_trade(
         market.pass_time(3 * seconds)
 
     start = "00:00" if interval == "1d" else "12:00"
-    told = heard(act, interval=interval, throttle_seconds=throttle_seconds)
-    assert told == [(start, 1, False), (start, 1, True)]
+    candles = candles_sent(act, interval=interval, throttle_seconds=throttle_seconds)
+    assert candles == [(start, 1, False), (start, 1, True)]
 
 
-def test_the_last_trades_of_a_candle_may_arrive_just_after_its_end(settings: Settings) -> None:
+def test_trades_that_arrive_just_after_a_candles_end_still_count(settings: Settings) -> None:
     settings.STREAM_CANDLE_CLOSE_SECONDS = 0.2
 
     def act(market: Market) -> None:
@@ -101,36 +101,37 @@ def test_the_last_trades_of_a_candle_may_arrive_just_after_its_end(settings: Set
         market.trade(NOON)
         market.pass_time(0.2)
 
-    assert heard(act) == [("12:00", 1, False), ("12:00", 2, True)]
+    assert candles_sent(act) == [("12:00", 1, False), ("12:00", 2, True)]
 
 
-def test_a_trade_of_the_next_candle_closes_the_one_before_first() -> None:
+def test_a_trade_in_the_next_candle_closes_the_previous_one_first() -> None:
     def act(market: Market) -> None:
         market.trade(NOON)
-        market.trade(NOON)  # waits for its turn
+        market.trade(NOON)  # is held back by the throttle
         market.now += timedelta(seconds=60)
         market.trade(NOON + timedelta(minutes=1))
         market.pass_time(1)
 
-    told = heard(act, throttle_seconds=60.0)
-    assert told == [("12:00", 1, False), ("12:00", 2, True)]  # the next one waits for its turn, too
+    candles = candles_sent(act, throttle_seconds=60.0)
+    # The throttle holds the next candle back, too.
+    assert candles == [("12:00", 1, False), ("12:00", 2, True)]
 
 
-def test_a_clock_of_the_worker_that_is_ahead() -> None:
+def test_a_worker_whose_clock_is_ahead_closes_the_candle_early() -> None:
     def act(market: Market) -> None:
         market.trade(NOON)
-        market.trade(NOON + timedelta(minutes=1))  # it is 12:00:00 here: nothing more comes of that candle
+        market.trade(NOON + timedelta(minutes=1))  # the API's clock shows 12:00:00
         market.pass_time(61)
         market.pass_time(60)
 
-    assert heard(act) == [
+    assert candles_sent(act) == [
         *[("12:00", 1, False), ("12:00", 1, True)],
         *[("12:01", 1, False), ("12:01", 1, True)],
     ]
 
 
-def test_a_clock_of_the_worker_that_is_behind() -> None:
-    """What was told as closed is told again, closed, when it changes."""
+def test_a_worker_whose_clock_is_behind_changes_a_closed_candle() -> None:
+    """A candle that changes after it was closed is sent again, still closed."""
 
     def act(market: Market) -> None:
         market.pass_time(120)
@@ -139,29 +140,29 @@ def test_a_clock_of_the_worker_that_is_behind() -> None:
         market.trade(NOON)
         market.pass_time(1)
 
-    assert heard(act) == [("12:00", 1, True), ("12:00", 2, True)]
+    assert candles_sent(act) == [("12:00", 1, True), ("12:00", 2, True)]
 
 
-def test_candles_that_ended_while_nothing_was_heard_are_all_told() -> None:
+def test_all_candles_that_ended_during_an_interruption_are_sent() -> None:
     def act(market: Market) -> None:
         market.trade(NOON)
         market.now += timedelta(minutes=3)
         market.candles.restart()
-        market.read_again(NOON + timedelta(minutes=1), trades=7)
-        market.read_again(NOON + timedelta(minutes=3), trades=8)
+        market.load_minute(NOON + timedelta(minutes=1), trades=7)
+        market.load_minute(NOON + timedelta(minutes=3), trades=8)
         market.candles.touch()
 
-    assert heard(act) == [
+    assert candles_sent(act) == [
         ("12:00", 1, False),
         *[("12:00", 1, True), ("12:01", 7, True), ("12:03", 8, False)],
     ]
 
 
-def test_a_new_follower_hears_the_open_candle_only() -> None:
+def test_a_new_follower_receives_only_the_open_candle() -> None:
     def act(market: Market) -> None:
         market.trade(NOON)
 
-    assert heard(act) == [("12:00", 1, False)]
+    assert candles_sent(act) == [("12:00", 1, False)]
 
     async def scenario() -> None:
         market = Market("1m", 0.0)

@@ -1,4 +1,4 @@
-"""A feed and its copy of the book, on a real Redis: what it reads, when it reads again, whom it tells."""
+"""Feeds on a real Redis: when they read a mirror, and which messages their followers receive."""
 
 import asyncio
 import zlib
@@ -21,7 +21,7 @@ SYMBOL = "FEED-USD"
 
 
 @pytest.fixture(autouse=True)
-def _forget_books() -> Iterator[None]:
+def _delete_books_from_redis() -> Iterator[None]:
     yield
     with Redis.from_url(django_settings.REDIS_URL) as redis:
         for key in redis.scan_iter("exchange:*"):
@@ -29,13 +29,13 @@ def _forget_books() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _fast(settings: Settings) -> None:
+def _retry_at_short_intervals(settings: Settings) -> None:
     settings.FEED_RETRY_SECONDS_MIN = settings.FEED_RETRY_SECONDS_MAX = 0.01
 
 
 @asynccontextmanager
-async def hearing(feed: Feed, symbol: str, sequence: int) -> AsyncIterator[None]:
-    """A worker that says nothing but that the book is at this sequence; and the clock of the hub."""
+async def worker_heartbeats(feed: Feed, symbol: str, sequence: int) -> AsyncIterator[None]:
+    """Send the feed book heartbeats at this sequence, and ticks, as worker and hub do."""
 
     async def beat() -> None:
         while True:
@@ -51,14 +51,14 @@ async def hearing(feed: Feed, symbol: str, sequence: int) -> AsyncIterator[None]
         await asyncio.gather(beating, return_exceptions=True)
 
 
-async def reads() -> int:
-    """How many times Redis was asked for asks."""
+async def count_mirror_reads() -> int:
+    """Return how many times a mirror's levels were read from Redis."""
     async with connect_redis() as redis:
         statistics = await redis.info("commandstats")
     return int(statistics["cmdstat_zrange"]["calls"])
 
 
-def test_deltas_continue_the_snapshot_and_a_gap_gives_a_new_one() -> None:
+def test_deltas_continue_a_snapshot_and_a_gap_leads_to_a_new_one() -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
@@ -75,7 +75,7 @@ def test_deltas_continue_the_snapshot_and_a_gap_gives_a_new_one() -> None:
     asyncio.run(scenario())
 
 
-def test_a_level_that_was_never_told_is_not_told_to_be_gone() -> None:
+def test_a_level_that_was_never_sent_is_not_sent_as_removed() -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)  # a bid at 10
@@ -100,7 +100,7 @@ def test_a_level_that_was_never_told_is_not_told_to_be_gone() -> None:
     asyncio.run(scenario())
 
 
-def test_a_mirror_that_lags_is_not_taken(settings: Settings) -> None:
+def test_a_feed_does_not_take_a_mirror_that_lags(settings: Settings) -> None:
     settings.FEED_OLDER_BOOKS_MAX = 1_000_000
 
     async def scenario() -> None:
@@ -110,20 +110,20 @@ def test_a_mirror_that_lags_is_not_taken(settings: Settings) -> None:
             await feed.follow(BOOK, client.outbox)
             await client.expect("orderbook_snapshot")
             await write_mirror(SYMBOL, 9)
-            read_before = await reads()
+            read_before = await count_mirror_reads()
             feed.on_batch(change(SYMBOL, 11, 12))
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while await reads() < read_before + 5:
+                while await count_mirror_reads() < read_before + 5:
                     pass
-            assert client.has_heard_all
+            assert client.has_no_message
             await write_mirror(SYMBOL, 12)
             assert (await client.expect("orderbook_snapshot"))["sequence"] == 12
 
     asyncio.run(scenario())
 
 
-def test_a_book_that_stays_older_is_taken(settings: Settings) -> None:
-    """The database was restored to an earlier state while the API ran."""
+def test_a_feed_takes_a_book_that_stays_older(settings: Settings) -> None:
+    """This happens if the database is restored to an earlier state while the API runs."""
     settings.STREAM_STALE_SECONDS = 0.1
     settings.FEED_OLDER_BOOKS_MAX = 3
 
@@ -134,7 +134,7 @@ def test_a_book_that_stays_older_is_taken(settings: Settings) -> None:
             await feed.follow(BOOK, client.outbox)
             await client.expect("orderbook_snapshot")
             await write_mirror(SYMBOL, 5, [7])
-            async with hearing(feed, SYMBOL, 5):
+            async with worker_heartbeats(feed, SYMBOL, 5):
                 assert (await client.expect("error"))["code"] == "stale"
                 snapshot = await client.expect("orderbook_snapshot")
             assert (snapshot["sequence"], snapshot["bids"][0]["price"]) == (5, 7)
@@ -144,13 +144,13 @@ def test_a_book_that_stays_older_is_taken(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_a_feed_that_hears_is_not_stale(settings: Settings) -> None:
+def test_a_feed_with_heartbeats_is_not_stale(settings: Settings) -> None:
     settings.STREAM_STALE_SECONDS = 0.2
 
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
-        async with Listener().reading() as client, hearing(feed, SYMBOL, 10):
+        async with Listener().reading() as client, worker_heartbeats(feed, SYMBOL, 10):
             await feed.follow(BOOK, client.outbox)
             await client.expect("orderbook_snapshot")
             with pytest.raises(TimeoutError):
@@ -159,7 +159,7 @@ def test_a_feed_that_hears_is_not_stale(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_a_snapshot_waits_for_room_and_deltas_continue_it(settings: Settings) -> None:
+def test_a_snapshot_waits_for_room_in_the_outbox_and_deltas_continue_it(settings: Settings) -> None:
     settings.STREAM_QUEUE_BYTES_MAX = 1_000
 
     async def scenario() -> None:
@@ -169,7 +169,7 @@ def test_a_snapshot_waits_for_room_and_deltas_continue_it(settings: Settings) ->
         client.outbox.put('{"type":"other"}')
         client.outbox.put('{"type":"long","text":"%s"}' % ("x" * 1_000))
         await feed.follow(BOOK, client.outbox)
-        feed.on_batch(change(SYMBOL, 10, 11))  # part of the snapshot
+        feed.on_batch(change(SYMBOL, 10, 11))  # becomes part of the snapshot
         async with client.reading():
             await client.expect("other")
             await client.expect("long")
@@ -183,7 +183,7 @@ def test_a_snapshot_waits_for_room_and_deltas_continue_it(settings: Settings) ->
     asyncio.run(scenario())
 
 
-def test_a_client_may_unfollow_a_book_that_it_waits_for(settings: Settings) -> None:
+def test_a_client_may_unfollow_a_book_before_its_snapshot(settings: Settings) -> None:
     settings.STREAM_QUEUE_BYTES_MAX = 1_000
 
     async def scenario() -> None:
@@ -205,7 +205,7 @@ def test_a_client_may_unfollow_a_book_that_it_waits_for(settings: Settings) -> N
     asyncio.run(scenario())
 
 
-def test_many_books_that_are_read_anew_at_once_do_not_flood_their_follower(settings: Settings) -> None:
+def test_many_books_read_again_at_once_do_not_flood_their_follower(settings: Settings) -> None:
     settings.STREAM_QUEUE_BYTES_MAX = 100_000
     symbols = [f"{SYMBOL}-{number}" for number in range(20)]
 
@@ -221,21 +221,21 @@ def test_many_books_that_are_read_anew_at_once_do_not_flood_their_follower(setti
             for symbol, feed in zip(symbols, feeds, strict=True):
                 await write_mirror(symbol, 20, range(1, 1_000))
                 feed.on_batch(change(symbol, 19, 20))
-                await feed.follow(BOOK, Listener().outbox)  # when it was read
+                await feed.follow(BOOK, Listener().outbox)  # returns when the mirror has been read
             client.may_read.set()
-            heard: set[str] = set()
-            while len(heard) < len(symbols):
+            received: set[str] = set()
+            while len(received) < len(symbols):
                 for feed in feeds:
                     feed.on_tick()
                 snapshot = await client.expect("orderbook_snapshot")
                 assert snapshot["sequence"] == 20
-                heard.add(snapshot["instrument"])
+                received.add(snapshot["instrument"])
         assert not client.is_too_slow
 
     asyncio.run(scenario())
 
 
-def test_a_copy_that_is_not_the_workers_book_is_read_anew_once() -> None:
+def test_a_feed_reads_a_copy_again_once_if_it_differs_from_the_workers_book() -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10, [9])
@@ -249,15 +249,15 @@ def test_a_copy_that_is_not_the_workers_book_is_read_anew_once() -> None:
             feed.on_batch(truth)
             snapshot = await client.expect("orderbook_snapshot")
             assert (snapshot["bids"][0]["price"], snapshot["checksum"]) == (10, truth.checksum)
-            read_before = await reads()
-            for checksum in (truth.checksum, 1, 1):  # a mirror that stays wrong is not read again and again
+            read_before = await count_mirror_reads()
+            for checksum in (truth.checksum, 1, 1):  # a mirror that stays wrong is read once
                 feed.on_batch(msgspec.structs.replace(truth, checksum=checksum))
-            assert await reads() == read_before
+            assert await count_mirror_reads() == read_before
 
     asyncio.run(scenario())
 
 
-def test_what_a_throttled_follower_was_not_told_before_a_loss_is_in_its_snapshot() -> None:
+def test_a_snapshot_after_a_loss_has_the_changes_that_a_throttle_held_back() -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
@@ -266,12 +266,12 @@ def test_what_a_throttled_follower_was_not_told_before_a_loss_is_in_its_snapshot
             await client.expect("orderbook_snapshot")
             feed.on_batch(change(SYMBOL, 10, 11, price=11))
             await client.expect("orderbook_delta")
-            feed.on_batch(change(SYMBOL, 11, 12, price=12))  # waits for its turn
-            await write_mirror(SYMBOL, 20, [10, 11, 12, 13])  # it lags
+            feed.on_batch(change(SYMBOL, 11, 12, price=12))  # is held back by the throttle
+            await write_mirror(SYMBOL, 20, [10, 11, 12, 13])  # the mirror lags behind 27
             for _ in range(2):
-                feed.on_batch(heartbeat(SYMBOL, 27))  # the second one comes while the book is read
-            async with hearing(feed, SYMBOL, 27):
-                await asyncio.sleep(0.5)  # the turn of what waits comes meanwhile
+                feed.on_batch(heartbeat(SYMBOL, 27))  # the second arrives during the read
+            async with worker_heartbeats(feed, SYMBOL, 27):
+                await asyncio.sleep(0.5)  # the throttle of 300 ms ends meanwhile
                 await write_mirror(SYMBOL, 27, [10, 11, 12, 13])
                 while (snapshot := await client.expect("orderbook_snapshot"))["sequence"] < 27:
                     pass

@@ -1,4 +1,4 @@
-"""The hub and its one subscription, on a real Redis behind a connection that falls silent."""
+"""The hub and its one subscription, on a real Redis behind a relay that can fall silent."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 from marketdata.messages import BATCH_MESSAGE_TYPE, MarketBatch, encode_batch, group_name
 from streaming.hub import Hub
 from tests.patience import PATIENCE_SECONDS
-from tests.road import SilentRoad
+from tests.redis_relay import RedisRelay
 from tests.streaming.feeds import TRADES, Listener, instrument
 
 SYMBOL = "HUB-USD"
@@ -18,46 +18,46 @@ PREFIX = "tests-of-the-hub"
 
 
 @pytest.fixture
-def road(settings: Settings) -> SilentRoad:
-    road = SilentRoad()
+def relay(settings: Settings) -> RedisRelay:
+    relay = RedisRelay()
     settings.CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {"hosts": [road.url], "prefix": PREFIX},
+            "CONFIG": {"hosts": [relay.url], "prefix": PREFIX},
         }
     }
-    return road
+    return relay
 
 
-async def publish_until_heard(publisher: RedisPubSubChannelLayer, client: Listener) -> None:
-    """What a worker does that knows nothing of who listens."""
+async def publish_until_received(publisher: RedisPubSubChannelLayer, client: Listener) -> None:
+    """Publish as a worker does, which knows no subscribers, until the client has a message."""
     batch = MarketBatch(
         instrument=SYMBOL, previous_sequence=0, sequence=0, trades=['{"type":"trade"}'], orders=[], levels=[]
     )
     message = {"type": BATCH_MESSAGE_TYPE, "data": encode_batch(batch)}
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while client.has_heard_all:
+        while client.has_no_message:
             await publisher.group_send(group_name(SYMBOL), message)
             await asyncio.sleep(0.05)
 
 
-def test_a_subscription_that_fell_silent_is_made_anew(settings: Settings, road: SilentRoad) -> None:
-    """A host of Redis that is gone without a word: no connection breaks, nothing comes."""
+def test_the_hub_renews_a_subscription_that_fell_silent(settings: Settings, relay: RedisRelay) -> None:
+    """This happens if the host of Redis disappears: connections stay open, but no data arrives."""
     settings.STREAM_STALE_SECONDS = 0.5
 
     async def scenario() -> None:
         publisher = RedisPubSubChannelLayer(hosts=[django_settings.REDIS_URL], prefix=PREFIX)
         client = Listener()
-        async with road.open(), client.reading():
+        async with relay.open(), client.reading():
             hub = Hub()
             hub.connect(client.outbox)
             feed = await hub.feed(instrument(SYMBOL))
             await feed.follow(TRADES, client.outbox)
-            await publish_until_heard(publisher, client)
+            await publish_until_received(publisher, client)
             await client.expect("trade")
-            road.cut()
+            relay.cut()
             await client.receive_until("error")
-            await publish_until_heard(publisher, client)
+            await publish_until_received(publisher, client)
             await client.receive_until("resumed")
 
     asyncio.run(scenario())

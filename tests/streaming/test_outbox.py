@@ -1,4 +1,4 @@
-"""A client's queue: what fits, what does not, and who hears of it."""
+"""A client's outbox: the order of its messages, its bounds, and its heartbeats."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.patience import PATIENCE_SECONDS
 
 
 class Sink:
-    """Takes what an outbox sends, or refuses it as a server does whose client is gone."""
+    """Records an outbox's messages. If it `refuses`, it fails as if the client had left."""
 
     def __init__(self, *, refuses: bool = False) -> None:
         self._texts: asyncio.Queue[str] = asyncio.Queue()
@@ -37,7 +37,7 @@ class Sink:
         return texts
 
 
-def test_texts_are_sent_in_order() -> None:
+def test_an_outbox_sends_messages_in_order() -> None:
     async def scenario() -> None:
         sink = Sink()
         for text in "abc":
@@ -47,7 +47,7 @@ def test_texts_are_sent_in_order() -> None:
     asyncio.run(scenario())
 
 
-def test_silence_is_broken_by_one_heartbeat(settings: Settings) -> None:
+def test_an_idle_outbox_sends_one_heartbeat(settings: Settings) -> None:
     settings.STREAM_HEARTBEAT_SECONDS = 0.0
 
     async def scenario() -> None:
@@ -60,7 +60,7 @@ def test_silence_is_broken_by_one_heartbeat(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_what_is_no_silence_is_not_broken(settings: Settings) -> None:
+def test_an_outbox_sends_no_heartbeat_before_its_time(settings: Settings) -> None:
     settings.STREAM_HEARTBEAT_SECONDS = 60.0
 
     async def scenario() -> None:
@@ -73,7 +73,7 @@ def test_what_is_no_silence_is_not_broken(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("text", "fitting"), [("x", 4), ("x" * 10, 4), ("x" * 30, 3)])
-def test_the_queue_is_bounded_and_says_so_once(settings: Settings, text: str, fitting: int) -> None:
+def test_a_full_outbox_reports_its_overflow_once(settings: Settings, text: str, fitting: int) -> None:
     settings.STREAM_QUEUE_MESSAGES_MAX = 4
     settings.STREAM_QUEUE_BYTES_MAX = 100
     sink = Sink()
@@ -85,7 +85,7 @@ def test_the_queue_is_bounded_and_says_so_once(settings: Settings, text: str, fi
     assert sink.overflows == 1
 
 
-def test_a_message_of_any_size_fits_where_there_is_room(settings: Settings) -> None:
+def test_an_outbox_with_room_takes_a_message_of_any_size(settings: Settings) -> None:
     settings.STREAM_QUEUE_BYTES_MAX = 100
     sink = Sink()
     sink.outbox.put("x" * 50)
@@ -96,7 +96,7 @@ def test_a_message_of_any_size_fits_where_there_is_room(settings: Settings) -> N
     assert sink.overflows == 1
 
 
-def test_there_is_room_again_when_messages_were_sent(settings: Settings) -> None:
+def test_an_outbox_has_room_again_after_it_has_sent_messages(settings: Settings) -> None:
     settings.STREAM_QUEUE_BYTES_MAX = 100
 
     async def scenario() -> None:
@@ -110,7 +110,7 @@ def test_there_is_room_again_when_messages_were_sent(settings: Settings) -> None
     asyncio.run(scenario())
 
 
-def test_a_client_that_takes_nothing_is_too_slow(settings: Settings) -> None:
+def test_a_client_that_reads_nothing_is_too_slow(settings: Settings) -> None:
     settings.STREAM_STALLED_SECONDS_MAX = 0.1
     settings.STREAM_BYTES_PER_SECOND_MIN = 1_000
 
@@ -138,7 +138,7 @@ def test_a_client_that_takes_nothing_is_too_slow(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_nothing_is_kept_for_a_client_that_is_gone(settings: Settings) -> None:
+def test_an_outbox_keeps_nothing_for_a_client_that_has_left(settings: Settings) -> None:
     settings.STREAM_QUEUE_MESSAGES_MAX = 4
 
     async def scenario() -> None:

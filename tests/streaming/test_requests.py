@@ -1,4 +1,4 @@
-"""Messages of clients: what is refused, and in which words."""
+"""Decoding of clients' messages: which are refused, and with what text."""
 
 import pytest
 
@@ -26,17 +26,17 @@ def test_a_repeated_key_is_refused(text: str) -> None:
     assert refused.value.code in (
         "invalid_json",
         "invalid_message",
-    )  # of two types, the second may be seen first
+    )  # the decoder may meet the second of two types first
 
 
-def test_the_same_key_in_two_objects_is_not_repeated() -> None:
+def test_the_same_key_in_two_objects_is_no_repetition() -> None:
     request = decode_request('{"type":"ping","id":[{"type":1},{"type":2},"\\":\\""]}')
     assert isinstance(request, Ping)
     assert request.id == [{"type": 1}, {"type": 2}, '":"']
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("[]", "subscribe, unsubscribe or ping"),
         ('{"type":"no"}', "subscribe, unsubscribe or ping"),
@@ -56,9 +56,9 @@ def test_the_same_key_in_two_objects_is_not_repeated() -> None:
         (SUBSCRIBE + ',"symbol":"BTC-USD"}', "The field symbol is unknown"),
     ],
 )
-def test_a_refusal_names_the_choices_in_our_words(text: str, said: str) -> None:
+def test_a_refusal_lists_the_allowed_values(text: str, expected: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode_request(text)
     assert refused.value.code == "invalid_message"
-    assert said in str(refused.value)
+    assert expected in str(refused.value)
     assert "`" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Snapshots of books: exact whatever comes meanwhile, and made no more often than the limits allow."""
+"""Snapshots of books: exact although the book changes, and no more than the limits allow."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ LEVELS = 5_000
 
 
 @pytest.fixture(autouse=True)
-def _forget_books() -> Iterator[None]:
+def _delete_books_from_redis() -> Iterator[None]:
     yield
     with Redis.from_url(django_settings.REDIS_URL) as redis:
         for key in redis.scan_iter("exchange:*"):
@@ -30,11 +30,11 @@ def _forget_books() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_pause(settings: Settings) -> None:
+def _make_snapshots_without_pause(settings: Settings) -> None:
     settings.STREAM_SNAPSHOT_SECONDS = 0.0
 
 
-def made() -> float:
+def snapshots_made() -> float:
     return float(metrics.snapshots._value.get())
 
 
@@ -48,8 +48,8 @@ async def follow_to(client: Listener, book: LocalBook, sequence: int) -> None:
 
 
 @pytest.mark.parametrize("throttle_milliseconds", [0, 100])
-def test_a_book_that_moves_while_its_snapshot_is_made(throttle_milliseconds: int) -> None:
-    """The snapshot is of one sequence, and the deltas of that time continue it: the checksum proves it."""
+def test_a_snapshot_is_exact_though_the_book_changes_while_it_is_made(throttle_milliseconds: int) -> None:
+    """A snapshot has the state at one sequence. Deltas continue it, as the checksum proves."""
 
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
@@ -58,7 +58,7 @@ def test_a_book_that_moves_while_its_snapshot_is_made(throttle_milliseconds: int
         async with Listener().reading() as client, Listener().reading() as late:
             await feed.follow(topic, client.outbox)
             sequence = 10
-            while client.has_heard_all:  # the snapshot takes several turns of the loop
+            while client.has_no_message:  # the snapshot takes several turns of the loop
                 assert sequence < 10_000
                 feed.on_batch(change(SYMBOL, sequence, sequence + 1, LEVELS - sequence % 20, sequence % 3))
                 sequence += 1
@@ -67,7 +67,7 @@ def test_a_book_that_moves_while_its_snapshot_is_made(throttle_milliseconds: int
                     await feed.follow(topic, late.outbox)
             for listener in (client, late):
                 snapshot = await listener.expect("orderbook_snapshot")
-                assert 10 <= snapshot["sequence"] < sequence - 5  # it moved while the text was made
+                assert 10 <= snapshot["sequence"] < sequence - 5  # the book has changed meanwhile
                 book = local_book(snapshot)
                 feed.on_batch(change(SYMBOL, sequence, sequence + 1, 7, 5))
                 sequence += 1
@@ -80,7 +80,7 @@ def test_a_book_that_moves_while_its_snapshot_is_made(throttle_milliseconds: int
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
 
-def test_large_and_small_snapshots_look_the_same(settings: Settings) -> None:
+def test_a_snapshot_made_in_slices_equals_one_made_at_once(settings: Settings) -> None:
     async def snapshot() -> Any:
         feed = Feed(instrument(SYMBOL))
         async with Listener().reading() as client:
@@ -100,7 +100,7 @@ def test_large_and_small_snapshots_look_the_same(settings: Settings) -> None:
     assert [level["price"] for level in at_once["bids"]] == list(range(99, 0, -1))
 
 
-def test_a_loss_while_a_snapshot_is_made_gives_another_one() -> None:
+def test_a_loss_while_a_snapshot_is_made_leads_to_another_one() -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10, range(1, LEVELS + 1))
@@ -110,10 +110,10 @@ def test_a_loss_while_a_snapshot_is_made_gives_another_one() -> None:
             feed.on_batch(change(SYMBOL, 10, 11, price=1, orders=0))
             await write_mirror(SYMBOL, 20, range(1, LEVELS))
             await feed.follow(BOOK, client.outbox)
-            for _ in range(5):  # turns of the loop: it is being made
+            for _ in range(5):  # turns of the loop, in which the snapshot is begun
                 await asyncio.sleep(0)
             feed.on_batch(change(SYMBOL, 19, 20, price=LEVELS, orders=0))
-            while client.has_heard_all:
+            while client.has_no_message:
                 feed.on_tick()
                 await asyncio.sleep(0.01)
             snapshot = await client.expect("orderbook_snapshot")
@@ -124,7 +124,7 @@ def test_a_loss_while_a_snapshot_is_made_gives_another_one() -> None:
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
 
-def test_many_that_wait_are_served_with_one_text(settings: Settings) -> None:
+def test_many_waiting_clients_receive_the_same_snapshot(settings: Settings) -> None:
     settings.STREAM_SNAPSHOT_SECONDS = 0.3
 
     async def scenario() -> None:
@@ -133,7 +133,7 @@ def test_many_that_wait_are_served_with_one_text(settings: Settings) -> None:
         async with Listener().reading() as first:
             await feed.follow(BOOK, first.outbox)
             await first.expect("orderbook_snapshot")
-            before, began = made(), time.monotonic()
+            before, began = snapshots_made(), time.monotonic()
             feed.on_batch(change(SYMBOL, 10, 11, price=3, orders=0))
             crowd = [Listener() for _ in range(50)]
             for listener in crowd:
@@ -144,7 +144,7 @@ def test_many_that_wait_are_served_with_one_text(settings: Settings) -> None:
                     texts.add(json.dumps(await listener.expect("orderbook_snapshot")))
             assert time.monotonic() - began > settings.STREAM_SNAPSHOT_SECONDS / 2
             assert len(texts) == 1
-            assert made() - before == 1
+            assert snapshots_made() - before == 1
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
@@ -154,28 +154,28 @@ def test_snapshots_of_small_books_share_a_budget(settings: Settings) -> None:
 
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
-        await write_mirror(SYMBOL, 10, range(1, 451))  # with what a snapshot costs besides: two a second
-        sequence, before = 10, made()
+        await write_mirror(SYMBOL, 10, range(1, 451))  # with the fixed cost of a snapshot: two a second
+        sequence, before = 10, snapshots_made()
         async with Listener().reading() as client:
             await feed.follow(BOOK, client.outbox)
             ends = time.monotonic() + 1.5
             while time.monotonic() < ends:
                 feed.on_batch(change(SYMBOL, sequence, sequence + 1, 500 + sequence % 2, sequence % 4 // 2))
                 sequence += 1
-                await feed.follow(BOOK, client.outbox)  # again and again
+                await feed.follow(BOOK, client.outbox)  # asks for another snapshot each time
                 await asyncio.sleep(0.001)
-        assert 2 <= made() - before <= 8
+        assert 2 <= snapshots_made() - before <= 8
         assert sequence > 100
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
 
-def test_one_client_has_a_bounded_amount_of_snapshots(settings: Settings) -> None:
+def test_one_client_receives_a_bounded_amount_of_snapshots(settings: Settings) -> None:
     settings.STREAM_SNAPSHOT_BYTES_PER_SECOND = 100_000
 
     async def scenario() -> int:
         feed = Feed(instrument(SYMBOL))
-        await write_mirror(SYMBOL, 10, range(1, 1_000))  # some 37 kB
+        await write_mirror(SYMBOL, 10, range(1, 1_000))  # a snapshot of about 37 kB
         received = 0
         async with Listener().reading() as client:
             for _ in range(20):

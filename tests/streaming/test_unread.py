@@ -1,4 +1,4 @@
-"""Packets, the turns in which they are sent, and what all clients together leave unread."""
+"""Packets, the turns in which they are sent, and the common bound on clients' unread bytes."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from streaming.unread import UnreadPackets
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 70_000])
 @pytest.mark.parametrize("letter", ["x", "ü"])
-def test_frames_are_those_of_the_library(length: int, letter: str) -> None:
+def test_packets_have_the_same_frames_as_the_websockets_library(length: int, letter: str) -> None:
     texts = [letter * (length // len(letter.encode())), "{}"]
     expected = b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=False) for text in texts)
     packet = Packet(texts)
@@ -23,7 +23,7 @@ def test_frames_are_those_of_the_library(length: int, letter: str) -> None:
     assert packet.messages == 2
 
 
-def test_packets_keep_the_order_and_are_of_bounded_size(settings: Settings) -> None:
+def test_packets_keep_the_order_of_messages_and_have_a_bounded_size(settings: Settings) -> None:
     settings.STREAM_PACKET_BYTES = 100
     texts = [str(number) * 10 for number in range(1, 50)] + ["x" * 1_000, "y"]
     packets = list(packets_of(texts))
@@ -33,7 +33,7 @@ def test_packets_keep_the_order_and_are_of_bounded_size(settings: Settings) -> N
 
 
 class Server:
-    """Sends what its outboxes give to it while it is open, and counts the packets of each turn of the loop."""
+    """Sends its outboxes' packets while it is open. Counts the packets of each turn of the loop."""
 
     def __init__(self) -> None:
         self.is_open = asyncio.Event()
@@ -58,14 +58,14 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def unread(monkeypatch: pytest.MonkeyPatch) -> Iterator[UnreadPackets]:
-    """What the outboxes of one test leave unread, all of which is given back."""
+    """Give the test a count of unread bytes of its own. In the end nothing may be unread."""
     counted = UnreadPackets()
     monkeypatch.setattr(outbox, "unread", counted)
     yield counted
     assert counted.bytes == 0
 
 
-def test_a_turn_of_the_loop_has_a_bounded_number_of_packets(settings: Settings) -> None:
+def test_a_turn_of_the_loop_sends_a_bounded_number_of_packets(settings: Settings) -> None:
     settings.STREAM_SENDS_PER_TURN_MAX = 10
 
     async def scenario() -> None:
@@ -81,8 +81,8 @@ def test_a_turn_of_the_loop_has_a_bounded_number_of_packets(settings: Settings) 
         async with asyncio.timeout(5):
             while len(server.sent) < 600:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0)
-        assert max(server.turns.values()) <= 2 * 10  # the last of a turn may have a few packets more
-        assert len(set(server.sent[:60])) >= 15  # by turns, not one client after the other
+        assert max(server.turns.values()) <= 2 * 10  # the last sends of a turn may have a few packets more
+        assert len(set(server.sent[:60])) >= 15  # clients take turns
         for task in (*running, counting):
             task.cancel()
         await asyncio.gather(*running, counting, return_exceptions=True)
@@ -90,7 +90,7 @@ def test_a_turn_of_the_loop_has_a_bounded_number_of_packets(settings: Settings) 
     asyncio.run(scenario())
 
 
-def test_what_clients_share_counts_once(settings: Settings, unread: UnreadPackets) -> None:
+def test_a_packet_that_clients_share_counts_once(settings: Settings, unread: UnreadPackets) -> None:
     settings.STREAM_UNREAD_BYTES_MAX = 50_000
 
     async def scenario() -> None:
@@ -111,7 +111,7 @@ def test_what_clients_share_counts_once(settings: Settings, unread: UnreadPacket
     asyncio.run(scenario())
 
 
-def test_beyond_the_bound_the_longest_silent_are_closed_until_half_is_left(
+def test_beyond_the_bound_the_longest_silent_clients_are_closed_until_half_is_left(
     settings: Settings, unread: UnreadPackets
 ) -> None:
     settings.STREAM_UNREAD_BYTES_MAX = 100_000
@@ -138,7 +138,7 @@ def test_beyond_the_bound_the_longest_silent_are_closed_until_half_is_left(
 
 
 class Connection:
-    """A server's connection to a client that was told, and that has something unread."""
+    """A connection to a client that was told that it is too slow, and has bytes unread."""
 
     def __init__(self, unread: UnreadPackets) -> None:
         self._unread = unread
@@ -150,9 +150,7 @@ class Connection:
         self._unread.release(self._packet)
 
 
-def test_clients_that_were_told_and_do_not_read_are_cut_off(
-    settings: Settings, unread: UnreadPackets
-) -> None:
+def test_slow_clients_that_ignore_their_notice_are_cut_off(settings: Settings, unread: UnreadPackets) -> None:
     settings.STREAM_UNREAD_BYTES_MAX = 100_000
 
     async def scenario() -> None:

@@ -1,4 +1,4 @@
-"""How many requests an API process works on at once."""
+"""The pace at which an API process starts requests."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ async def _work() -> str:
     return "answered"
 
 
-def test_a_crowd_is_answered_at_a_pace_and_nobody_is_refused() -> None:
+def test_many_requests_start_at_a_bounded_pace_and_none_is_refused() -> None:
     async def scenario() -> None:
         pacer = StartPacer(at_once=2, seconds=0.05)
         asked = [asyncio.create_task(pacer.answer(_work)) for _ in range(5)]
@@ -21,7 +21,7 @@ def test_a_crowd_is_answered_at_a_pace_and_nobody_is_refused() -> None:
     asyncio.run(scenario())
 
 
-def test_one_who_asks_alone_does_not_wait() -> None:
+def test_a_single_request_does_not_wait() -> None:
     async def scenario() -> None:
         pacer = StartPacer(at_once=1, seconds=3_600.0)
         assert await asyncio.wait_for(pacer.answer(_work), 60.0) == "answered"

@@ -1,4 +1,4 @@
-"""JSON that clients send: exact numbers, no repeated key, and our own words for what is wrong."""
+"""Decoding of clients' JSON: exact numbers, no repeated keys, and error messages of our own."""
 
 import json
 import re
@@ -32,7 +32,7 @@ REPEATED = {
 
 
 @pytest.mark.parametrize("name", REPEATED)
-def test_a_repeated_key_is_refused_by_name(name: str) -> None:
+def test_the_refusal_of_a_repeated_key_names_it(name: str) -> None:
     text, key = REPEATED[name]
     with pytest.raises(InvalidRequest) as refused:
         decode_json(text)
@@ -52,7 +52,7 @@ def test_a_repeated_key_is_refused_by_name(name: str) -> None:
         b'{"time":"2026-01-31T12:00:00Z","n":123456789012345678901234567890,"e":1e400}',
     ],
 )
-def test_keys_of_different_objects_and_colons_in_texts_are_no_repetition(text: bytes) -> None:
+def test_equal_keys_of_different_objects_are_accepted(text: bytes) -> None:
     assert decode_json(text) == json.loads(text, parse_float=Decimal)
 
 
@@ -66,13 +66,13 @@ VALUES = st.recursive(
 
 
 def with_a_repeated_key(value: Any) -> str:
-    """The value in an object that has one key twice."""
+    """Return an object that has the value, and one key twice."""
     text = json.dumps(value)
     return f'{{"x":{text},"y":{text},"x":{text}}}'
 
 
 @given(value=VALUES, ascii_only=st.booleans())
-def test_whatever_has_no_repeated_key_is_read_as_it_is(value: Any, ascii_only: bool) -> None:
+def test_json_is_read_exactly_and_refused_only_with_a_repeated_key(value: Any, ascii_only: bool) -> None:
     assert decode_json(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
     with pytest.raises(InvalidRequest):
         decode_json(with_a_repeated_key(value).encode())
@@ -104,7 +104,7 @@ INVALID = [
 
 
 @pytest.mark.parametrize("text", INVALID, ids=range(len(INVALID)))
-def test_what_is_not_json_is_explained_in_our_words(text: bytes) -> None:
+def test_the_refusal_of_invalid_json_has_no_words_of_the_library(text: bytes) -> None:
     with pytest.raises(InvalidRequest) as refused:
         decode_json(text)
     message = refused.value.message
@@ -121,7 +121,7 @@ def test_what_is_not_json_is_explained_in_our_words(text: bytes) -> None:
         (b"?", "line 1, column 1"),
     ],
 )
-def test_the_place_of_the_error_is_named(text: bytes, place: str) -> None:
+def test_the_refusal_of_invalid_json_names_line_and_column(text: bytes, place: str) -> None:
     with pytest.raises(InvalidRequest, match=place):
         decode_json(text)
 
@@ -134,7 +134,7 @@ def test_the_place_of_the_error_is_named(text: bytes, place: str) -> None:
         b"{" + b",".join(b'"%d":{"%d":1}' % (n, n) for n in range(3_000)) + b"}",
     ],
 )
-def test_a_second_reading_takes_bounded_memory(text: bytes) -> None:
+def test_the_search_for_repeated_keys_takes_bounded_memory(text: bytes) -> None:
     tracemalloc.start()
     try:
         decode_json(text)

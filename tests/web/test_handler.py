@@ -1,4 +1,4 @@
-"""The API's request handler under more requests than it works on at a time."""
+"""The request handler with more requests than it may work on at once."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ Message = Mapping[str, Any]
 
 
 class WaitingHandler(ApiHandler):
-    """Its views answer when they may."""
+    """Its views answer once `may_answer` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class WaitingHandler(ApiHandler):
 async def send(
     handler: ApiHandler, method: str = "POST", path: str = "/orders", body: bytes = b""
 ) -> list[Message]:
-    """What the handler sends for a request."""
+    """Return the messages that the handler sends for a request."""
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -48,11 +48,11 @@ async def send(
     return sent
 
 
-async def started(
+async def start_requests(
     handler: ApiHandler, requests: int, method: str = "POST", path: str = "/orders", body: bytes = b""
 ) -> list["asyncio.Task[list[Message]]"]:
     tasks = [asyncio.create_task(send(handler, method, path, body)) for _ in range(requests)]
-    await asyncio.sleep(0)  # each runs until it waits
+    await asyncio.sleep(0)  # each request runs until it has to wait
     return tasks
 
 
@@ -69,10 +69,10 @@ def limits(settings: Settings) -> None:
     settings.REFUSALS_AT_ONCE = 2
 
 
-def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
+def test_orders_beyond_the_limit_are_refused_while_earlier_ones_are_in_work() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        working = await started(handler, 3)
+        working = await start_requests(handler, 3)
         head, body = await send(handler)
         assert head["status"] == 503
         assert (b"retry-after", b"1") in head["headers"]
@@ -85,14 +85,14 @@ def test_orders_beyond_the_limit_are_refused_while_the_others_wait() -> None:
     asyncio.run(scenario())
 
 
-def test_places_are_free_again_however_an_order_ends() -> None:
+def test_a_place_is_free_again_however_its_order_ends() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        left, *broken = await started(handler, 3, body=b"broken")
+        left, *broken = await start_requests(handler, 3, body=b"broken")
         left.cancel()
         handler.may_answer.set()
         await asyncio.gather(left, *broken, return_exceptions=True)
-        assert [status(sent) for sent in await asyncio.gather(*await started(handler, 3))] == [201] * 3
+        assert [status(sent) for sent in await asyncio.gather(*await start_requests(handler, 3))] == [201] * 3
 
     asyncio.run(scenario())
 
@@ -109,14 +109,14 @@ ALWAYS_ANSWERED = [
 
 
 @pytest.mark.parametrize(("method", "path"), [*COMMANDS, *CANCELS, *READS])
-def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
-    """What is in the other ones takes no place."""
+def test_each_kind_of_request_has_a_limit_of_its_own(method: str, path: str) -> None:
+    """Requests of other kinds do not count."""
 
     async def scenario() -> None:
         handler = WaitingHandler()
         kinds = [kind[0] for kind in (COMMANDS, CANCELS, READS) if (method, path) not in kind]
         kinds.append((method, path))
-        working = [request for kind in kinds for request in await started(handler, 3, *kind)]
+        working = [request for kind in kinds for request in await start_requests(handler, 3, *kind)]
         for kind in kinds:
             assert status(await send(handler, *kind)) == 503
         handler.may_answer.set()
@@ -126,12 +126,12 @@ def test_each_kind_has_a_room_of_its_own(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), ALWAYS_ANSWERED)
-def test_who_looks_after_the_exchange_is_always_answered(method: str, path: str) -> None:
+def test_health_checks_and_metrics_are_always_answered(method: str, path: str) -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
         rooms = (READS[0], COMMANDS[0], CANCELS[0])
-        working = [request for room in rooms for request in await started(handler, 3, *room)]
-        other = (await started(handler, 1, method, path))[0]
+        working = [request for room in rooms for request in await start_requests(handler, 3, *room)]
+        other = (await start_requests(handler, 1, method, path))[0]
         for full in rooms:
             assert status(await send(handler, *full)) == 503
         handler.may_answer.set()
@@ -141,7 +141,7 @@ def test_who_looks_after_the_exchange_is_always_answered(method: str, path: str)
     asyncio.run(scenario())
 
 
-def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
+def test_reads_beyond_the_limit_wait_for_their_turn() -> None:
     class CountingHandler(WaitingHandler):
         working = most = 0
 
@@ -155,7 +155,7 @@ def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
 
     async def scenario() -> None:
         handler = CountingHandler()
-        reads = await started(handler, 3, *READS[0])
+        reads = await start_requests(handler, 3, *READS[0])
         handler.may_answer.set()
         assert [status(sent) for sent in await asyncio.gather(*reads)] == [201] * 3
         assert handler.most == 1
@@ -163,11 +163,11 @@ def test_of_reads_only_some_are_worked_on_and_the_others_wait() -> None:
     asyncio.run(scenario())
 
 
-def test_of_refusals_too_only_some_are_made_in_a_turn() -> None:
+def test_each_turn_of_the_loop_sends_a_limited_number_of_refusals() -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
-        working = await started(handler, 3)
-        waiting: set[asyncio.Task[list[Message]]] = set(await started(handler, 7))
+        working = await start_requests(handler, 3)
+        waiting: set[asyncio.Task[list[Message]]] = set(await start_requests(handler, 7))
         turns = []
         while waiting:
             refused, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Cursors and limits of lists."""
+"""Cursors and limits of paginated lists."""
 
 import pytest
 from django.conf import settings
@@ -12,7 +12,7 @@ ORDERS = CursorQuery("orders", client_id="a", instrument="BTC-USD", status=None)
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30))
-def test_a_cursor_gives_its_key_back(key: str) -> None:
+def test_a_cursor_decodes_to_its_key(key: str) -> None:
     cursor = ORDERS.encode(key)
     assert ORDERS.decode(cursor) == key
     assert all(character.isalnum() or character in "-_" for character in cursor)
@@ -21,7 +21,7 @@ def test_a_cursor_gives_its_key_back(key: str) -> None:
 @pytest.mark.parametrize(
     "cursor", ["", "!", "a b", "AAAAA", "gICA", "\u00e9", "A" * 40, "A" * (CURSOR_CHARACTERS_MAX + 1), "MTAw"]
 )
-def test_what_is_no_cursor_is_refused(cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         ORDERS.decode(cursor)
     assert "next_cursor" in refused.value.fields["cursor"][0]
@@ -56,23 +56,23 @@ def test_a_cursor_of_another_query_is_refused(other: CursorQuery) -> None:
         other.decode(ORDERS.encode("1"))
 
 
-def test_the_order_of_the_filters_and_those_left_out_do_not_matter() -> None:
+def test_the_order_of_filters_and_empty_filters_do_not_matter() -> None:
     same = CursorQuery("orders", status=None, instrument="BTC-USD", client_id="a")
     assert same.decode(ORDERS.encode("1")) == "1"
 
 
 @pytest.mark.parametrize("text", ["1", "50", "1000", "007"])
-def test_limits_within_the_range_are_taken(text: str) -> None:
+def test_limits_within_the_range_are_accepted(text: str) -> None:
     assert read_limit({"limit": text}) == int(text)
 
 
-def test_without_a_limit_the_default_holds() -> None:
+def test_a_missing_limit_is_the_default() -> None:
     assert read_limit({}) == settings.PAGE_ITEMS_DEFAULT
     assert read_limit({}, default=7) == 7
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1001", "1.0", "1e2", "ten", " 1", "\u0661", "9" * 5000])
-def test_other_limits_are_refused_by_name(text: str) -> None:
+def test_the_refusal_of_an_invalid_limit_names_it(text: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read_limit({"levels": text}, name="levels", maximum=1000)
     assert "1 to 1000" in refused.value.fields["levels"][0]

@@ -1,4 +1,4 @@
-"""The viewsets' request cycle: what DRF runs before an action still runs, and the request is what the API reads."""
+"""The viewsets' request cycle: DRF's checks before an action, and the request that actions get."""
 
 import asyncio
 import gc
@@ -58,13 +58,13 @@ def test_query_and_body_reach_the_action() -> None:
     assert answer(Echo, request("POST")).content == b"{}"
 
 
-def test_a_method_without_an_action_is_told_which_have_one() -> None:
+def test_the_refusal_of_a_method_lists_the_allowed_ones() -> None:
     refused = answer(Echo, request("DELETE"))
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, POST, HEAD")
 
 
 @pytest.mark.parametrize(("client", "status"), [(b"known", 200), (b"other", 403)])
-def test_permissions_are_asked_where_a_viewset_has_some(client: bytes, status: int) -> None:
+def test_the_permissions_of_a_viewset_are_checked(client: bytes, status: int) -> None:
     assert answer(Guarded, request("GET", headers={b"x-client": client})).status_code == status
 
 

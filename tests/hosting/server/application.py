@@ -1,4 +1,4 @@
-"""A small ASGI application that answers with the body that it got."""
+"""A small ASGI application that answers with the body of the request."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Chunked bodies and frames, in pieces of every size."""
+"""Chunked bodies and WebSocket frames that arrive in pieces of every size."""
 
 import pytest
 
@@ -10,7 +10,7 @@ NEXT = b"GET / HTTP/1.1"
 
 
 @pytest.mark.parametrize("size", range(1, len(BODY + NEXT) + 1))
-def test_a_body_in_pieces(size: int) -> None:
+def test_a_chunked_body_is_read_in_pieces_of_any_size(size: int) -> None:
     reader = ChunkedBody()
     content, rest = b"", b""
     data = BODY + NEXT
@@ -40,7 +40,7 @@ def test_a_body_in_pieces(size: int) -> None:
         b"0\r\nno\r\n",
     ],
 )
-def test_what_is_no_chunk(data: bytes) -> None:
+def test_an_invalid_chunk_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidChunk):
         ChunkedBody().read(data)
 
@@ -49,7 +49,7 @@ def test_what_is_no_chunk(data: bytes) -> None:
     ("begin", "more"),
     [(b"1;", b"e"), (b"0\r\n", b"a: " + b"b" * 200 + b"\r\n"), (b"", b"1\r\na\r\n"), (b"", b"1;e\r\na\r\n")],
 )
-def test_overhead_is_bounded(begin: bytes, more: bytes) -> None:
+def test_the_overhead_of_chunks_is_bounded(begin: bytes, more: bytes) -> None:
     reader = ChunkedBody()
     reader.read(begin)
     for _ in range(16_000 // len(more)):
@@ -58,8 +58,8 @@ def test_overhead_is_bounded(begin: bytes, more: bytes) -> None:
         reader.read(more * 1_000)
 
 
-def test_trailers_are_as_few_as_headers() -> None:
-    """A line costs some time however short it is."""
+def test_the_number_of_trailers_is_bounded() -> None:
+    """The bound is that of headers. Even a short line costs some time, so lines are counted too."""
     reader = ChunkedBody()
     reader.read(b"1\r\na\r\n0\r\n")
     reader.read(b"a:b\r\n" * 100)
@@ -91,13 +91,13 @@ def test_frames_are_counted_in_pieces(size: int) -> None:
     assert counter.is_exceeded
 
 
-def test_the_frame_too_many_is_not_read_and_those_before_are() -> None:
+def test_frames_before_the_limit_are_read_and_later_ones_are_not() -> None:
     counter = FrameCounter(3)
     assert counter.allow(frame(10) * 5, now=0.0) == 3 * len(frame(10))
     assert counter.is_exceeded
 
 
-def test_frames_a_second_later_are_allowed() -> None:
+def test_frames_are_allowed_again_a_second_later() -> None:
     counter = FrameCounter(3)
     for second in range(5):
         assert counter.allow(frame(10) * 3, now=float(second)) == 3 * len(frame(10))

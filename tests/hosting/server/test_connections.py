@@ -1,4 +1,4 @@
-"""Places of connections: which one is closed for a new one, deadlines, and what unfinished requests may hold."""
+"""Places of connections: which connection gives way, deadlines, and the bound on received bytes."""
 
 from ipaddress import ip_network
 
@@ -11,7 +11,7 @@ PROXY = "10.0.0.7"
 
 
 class Owner:
-    """A connection that notes what it is told."""
+    """A connection that records which calls it receives."""
 
     def __init__(self) -> None:
         self.gave_way = self.dropped = self.missed_deadline = False
@@ -26,73 +26,73 @@ class Owner:
         self.missed_deadline = True
 
 
-def connections(*, total: int = 10, per_address: int = 3, bytes_max: int = 100) -> Connections:
+def make_connections(*, total: int = 10, per_address: int = 3, bytes_max: int = 100) -> Connections:
     return Connections(
         peers=Peers([ip_network(PROXY)]), total_max=total, per_address_max=per_address, bytes_max=bytes_max
     )
 
 
-def admit(among: Connections, address: str) -> tuple[Owner, Place]:
+def admit(connections: Connections, address: str) -> tuple[Owner, Place]:
     owner = Owner()
-    place = among.admit(owner, address)
+    place = connections.admit(owner, address)
     assert place is not None
     return owner, place
 
 
-def test_at_an_addresss_bound_the_one_that_waited_longest_is_closed() -> None:
-    among = connections()
-    (first, place), (second, _), (third, _) = (admit(among, "1.1.1.1") for _ in range(3))
-    other, _ = admit(among, "2.2.2.2")
+def test_at_an_addresss_bound_its_longest_waiting_connection_is_closed() -> None:
+    connections = make_connections()
+    (first, place), (second, _), (third, _) = (admit(connections, "1.1.1.1") for _ in range(3))
+    other, _ = admit(connections, "2.2.2.2")
     place.work()
-    place.wait()  # it has asked something meanwhile
-    admit(among, "1.1.1.1")
+    place.wait()  # it had a request meanwhile
+    admit(connections, "1.1.1.1")
     assert [owner.gave_way for owner in (first, second, third, other)] == [False, True, False, False]
-    assert len(among) == 4
+    assert len(connections) == 4
 
 
-def test_one_that_works_is_not_closed() -> None:
-    among = connections()
-    owners, places = zip(*(admit(among, "1.1.1.1") for _ in range(3)), strict=True)
+def test_a_working_connection_is_not_closed() -> None:
+    connections = make_connections()
+    owners, places = zip(*(admit(connections, "1.1.1.1") for _ in range(3)), strict=True)
     for place in places:
         place.work()
-    assert among.admit(Owner(), "1.1.1.1") is None
+    assert connections.admit(Owner(), "1.1.1.1") is None
     assert not any(owner.gave_way for owner in owners)
     places[1].wait()
-    admit(among, "1.1.1.1")
+    admit(connections, "1.1.1.1")
     assert [owner.gave_way for owner in owners] == [False, True, False]
 
 
-def test_at_the_total_bound_the_one_of_all_that_waited_longest_is_closed() -> None:
-    among = connections(total=3)
-    owners = [admit(among, f"1.1.1.{number}")[0] for number in range(5)]
+def test_at_the_total_bound_the_longest_waiting_connection_is_closed() -> None:
+    connections = make_connections(total=3)
+    owners = [admit(connections, f"1.1.1.{number}")[0] for number in range(5)]
     assert [owner.gave_way for owner in owners] == [True, True, False, False, False]
-    assert len(among) == 3
+    assert len(connections) == 3
 
 
-def test_websockets_and_trusted_proxies_count_in_total_only() -> None:
-    among = connections(total=10)
+def test_websockets_and_trusted_proxies_count_only_in_total() -> None:
+    connections = make_connections(total=10)
     for _ in range(5):
-        admit(among, PROXY)
-    streams = [admit(among, "1.1.1.1") for _ in range(3)]
+        admit(connections, PROXY)
+    streams = [admit(connections, "1.1.1.1") for _ in range(3)]
     for _, place in streams:
         place.become_websocket()
-    more = [admit(among, "1.1.1.1")[0] for _ in range(2)]
-    assert len(among) == 10
+    more = [admit(connections, "1.1.1.1")[0] for _ in range(2)]
+    assert len(connections) == 10
     assert not any(owner.gave_way for owner in [owner for owner, _ in streams] + more)
     for _ in range(20):
-        admit(among, "3.3.3.3")
+        admit(connections, "3.3.3.3")
     assert not any(owner.gave_way for owner, _ in streams)
-    assert len(among) == 10
+    assert len(connections) == 10
 
 
-def test_who_leaves_makes_room_however_often_it_is_told() -> None:
-    among = connections(per_address=1)
+def test_leaving_frees_a_place_even_if_it_is_repeated() -> None:
+    connections = make_connections(per_address=1)
     for _ in range(3):
-        owner, place = admit(among, "1.1.1.1")
+        owner, place = admit(connections, "1.1.1.1")
         place.leave()
         place.leave()
         assert not owner.gave_way
-    assert len(among) == 0
+    assert len(connections) == 0
 
 
 @pytest.mark.parametrize(
@@ -105,30 +105,30 @@ def test_who_leaves_makes_room_however_often_it_is_told() -> None:
         ("1.2.3.4", "1.2.3.5", False),
     ],
 )
-def test_peers(one: str, other: str, together: bool) -> None:
+def test_addresses_of_one_peer_share_a_key(one: str, other: str, together: bool) -> None:
     key = Peers([]).key
     assert (key(one) == key(other)) == together
 
 
-def test_trusted_peers_have_no_key() -> None:
+def test_trusted_proxies_have_no_key() -> None:
     key = Peers([ip_network("10.0.0.0/8"), ip_network("2001:db8::/32")]).key
     assert [key(each) for each in ("10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "")] == [None] * 4
     assert key("11.1.2.3") == "11.1.2.3"
 
 
-def test_deadlines() -> None:
-    among = connections()
-    (late, first), (working, second), (early, third) = (admit(among, "1.1.1.1") for _ in range(3))
+def test_a_sweep_reports_connections_past_their_deadline() -> None:
+    connections = make_connections()
+    (late, first), (working, second), (early, third) = (admit(connections, "1.1.1.1") for _ in range(3))
     first.deadline, third.deadline = 10.0, 20.0
     second.deadline = NEVER
     second.work()
-    among.sweep(10.0)
+    connections.sweep(10.0)
     assert [owner.missed_deadline for owner in (late, working, early)] == [True, False, False]
 
 
-def test_unfinished_requests_have_a_bound_together() -> None:
-    among = connections(bytes_max=100)
-    (first, one), (idle, _), (last, three) = (admit(among, "1.1.1.1") for _ in range(3))
+def test_unfinished_requests_share_a_bound() -> None:
+    connections = make_connections(bytes_max=100)
+    (first, one), (idle, _), (last, three) = (admit(connections, "1.1.1.1") for _ in range(3))
     one.hold(60)
     one.hold(50)
     three.hold(50)
@@ -136,14 +136,14 @@ def test_unfinished_requests_have_a_bound_together() -> None:
     three.hold(60)
     assert [owner.gave_way for owner in (first, idle, last)] == [True, False, False]
     three.leave()
-    _, four = admit(among, "1.1.1.1")
+    _, four = admit(connections, "1.1.1.1")
     four.hold(100)
     assert not idle.gave_way
 
 
-def test_what_is_worked_on_is_not_given_up_but_what_came_behind_it_is() -> None:
-    among = connections(bytes_max=100)
-    (working, one), (ahead, two), (waiting, three) = (admit(among, "1.1.1.1") for _ in range(3))
+def test_a_working_connection_drops_requests_received_ahead_but_stays() -> None:
+    connections = make_connections(bytes_max=100)
+    (working, one), (ahead, two), (waiting, three) = (admit(connections, "1.1.1.1") for _ in range(3))
     one.hold(60)
     one.work()
     two.work()

@@ -1,4 +1,4 @@
-"""Answers leave in one packet when the event loop has come round, and nothing is kept longer."""
+"""Answers leave in one packet at the end of a turn of the event loop, and are held no longer."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ HEAD = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n"
 
 
 class Wire:
-    """What a transport is asked to do, in a log that several may share."""
+    """Records writes to a transport, in a log that several transports may share."""
 
     def __init__(self, log: list[bytes] | None = None) -> None:
         self.written: list[bytes] = [] if log is None else log
@@ -32,12 +32,12 @@ class Wire:
         return 0
 
 
-def held(wire: Wire) -> HeldAnswer:
+def held_answer(wire: Wire) -> HeldAnswer:
     return HeldAnswer(cast("asyncio.Transport", wire))
 
 
-def on_a_loop(scenario: Callable[[], list[bytes]]) -> list[bytes]:
-    """What was written before the loop has come round, and has been written after it, is the scenario's list."""
+def run_one_turn(scenario: Callable[[], list[bytes]]) -> list[bytes]:
+    """Run the scenario, let one turn of the loop pass, and return the list of written data."""
 
     async def run() -> list[bytes]:
         written = scenario()
@@ -47,36 +47,36 @@ def on_a_loop(scenario: Callable[[], list[bytes]]) -> list[bytes]:
     return asyncio.run(run())
 
 
-def test_head_and_body_leave_together_when_the_loop_has_come_round() -> None:
+def test_head_and_body_leave_together_at_the_end_of_a_turn() -> None:
     wire = Wire()
 
     def scenario() -> list[bytes]:
-        transport = held(wire)
+        transport = held_answer(wire)
         transport.write(HEAD)
         transport.write(b"{}")
         assert wire.written == []
         return wire.written
 
-    assert on_a_loop(scenario) == [HEAD + b"{}"]
+    assert run_one_turn(scenario) == [HEAD + b"{}"]
 
 
-def test_answers_to_several_clients_leave_in_the_order_in_which_they_began() -> None:
+def test_answers_to_several_clients_leave_in_the_order_of_their_first_writes() -> None:
     log: list[bytes] = []
 
     def scenario() -> list[bytes]:
-        first, second = held(Wire(log)), held(Wire(log))
+        first, second = held_answer(Wire(log)), held_answer(Wire(log))
         first.write(b"first ")
         second.write(b"second")
         first.write(b"goes on")
         return log
 
-    assert on_a_loop(scenario) == [b"first goes on", b"second"]
+    assert run_one_turn(scenario) == [b"first goes on", b"second"]
 
 
-def test_what_comes_later_leaves_later() -> None:
+def test_data_written_in_a_later_turn_leaves_later() -> None:
     async def run() -> list[bytes]:
         wire = Wire()
-        transport = held(wire)
+        transport = held_answer(wire)
         for data in (b"one", b"two"):
             transport.write(data)
             await asyncio.sleep(0)
@@ -85,35 +85,35 @@ def test_what_comes_later_leaves_later() -> None:
     assert asyncio.run(run()) == [b"one", b"two"]
 
 
-def test_closing_keeps_nothing_back() -> None:
+def test_closing_sends_the_held_data() -> None:
     wire = Wire()
 
     def scenario() -> list[bytes]:
-        transport = held(wire)
+        transport = held_answer(wire)
         transport.write(HEAD)
         transport.close()
         assert transport.is_closing()
         return wire.written
 
-    assert on_a_loop(scenario) == [HEAD]
+    assert run_one_turn(scenario) == [HEAD]
 
 
-def test_a_client_that_has_left_is_written_nothing() -> None:
+def test_nothing_is_written_to_a_client_that_has_left() -> None:
     wire, other = Wire(), Wire()
 
     def scenario() -> list[bytes]:
-        gone, there = held(wire), held(other)
+        gone, there = held_answer(wire), held_answer(other)
         gone.write(HEAD)
         there.write(HEAD)
         wire.closed = True
         return wire.written
 
-    assert on_a_loop(scenario) == []
+    assert run_one_turn(scenario) == []
     assert other.written == [HEAD]
 
 
 class Reader:
-    """A client's transport, of which so much waits."""
+    """A client's transport with `waiting` bytes in its write buffer."""
 
     def __init__(self, waiting: int) -> None:
         self.waiting = waiting
@@ -126,19 +126,20 @@ class Reader:
         self.is_cut_off, self.waiting = True, 0
 
 
-def test_the_oldest_of_too_many_answers_that_nobody_reads_are_given_up(settings: Settings) -> None:
+def test_the_oldest_unread_answers_beyond_the_bound_are_given_up(settings: Settings) -> None:
     settings.API_UNREAD_BYTES_MAX = 100
     unread = Unread()
     fast, *slow = [Reader(0), *(Reader(10) for _ in range(11))]
     for reader in slow[:10]:
         unread.look_at(cast("asyncio.Transport", reader), 5)
         unread.look_at(cast("asyncio.Transport", fast), 5)
-    slow[0].waiting = 0  # it has read on
+    slow[0].waiting = 0  # it has read everything
     unread.look_at(cast("asyncio.Transport", slow[10]), 5)
     assert not any(reader.is_cut_off for reader in slow)  # 100 bytes are allowed
     late = Reader(30)
-    unread.look_at(cast("asyncio.Transport", slow[1]), 10)  # it has read what came before
+    unread.look_at(cast("asyncio.Transport", slow[1]), 10)  # it has read the earlier answer
     unread.look_at(cast("asyncio.Transport", late), 30)
-    assert [reader.is_cut_off for reader in slow] == [False, False, *[True] * 8, False]  # down to half
+    # The oldest are cut off until half of the bound is left.
+    assert [reader.is_cut_off for reader in slow] == [False, False, *[True] * 8, False]
     assert not fast.is_cut_off
     assert not late.is_cut_off

@@ -1,4 +1,4 @@
-"""What a server keeps for clients that send too much, or do not read: with the protocol's own objects at hand."""
+"""Memory that the server keeps for clients that send too much, or do not read their answers."""
 
 import asyncio
 import contextlib
@@ -23,13 +23,13 @@ from tests.contract.stream import UPGRADE_REQUEST
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD_OF_30_KB = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nn: %s\r\n\r\n" % (b"v" * 30_000)
 WAIT_SECONDS_MAX = 30.0
-ONE_READ = 256 * 1024  # that the event loop takes from a connection at a time
+ONE_READ = 256 * 1024  # bytes that the event loop reads from a connection at a time
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Application:
-    """Answers each request with `size` bytes as soon as it may; accepts WebSockets, and reads none of them."""
+    """Answers requests with `size` bytes once it may. Accepts WebSockets, but never reads them."""
 
     def __init__(self, size: int = 1) -> None:
         self.size = size
@@ -53,15 +53,15 @@ class Application:
             return
         self.begun += 1
         await self.may_answer.wait()
-        await asyncio.sleep(0)  # the work takes a turn of the loop, in which the server reads
+        await asyncio.sleep(0)  # the server reads during the work, as in a real application
         await asyncio.sleep(0)
         length = str(self.size).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
         await send({"type": "http.response.body", "body": b"." * self.size})
 
 
-class Served:
-    """A server in this process."""
+class RunningServer:
+    """A server in this process, with access to its protocol objects."""
 
     def __init__(self, port: int, state: ServerState) -> None:
         self.port = port
@@ -76,7 +76,7 @@ class Served:
         return list(self._state.connections)
 
     async def connect(self) -> Stream:
-        """With small buffers in the system, so that what is not read is soon the server's to keep."""
+        """Connect with small socket buffers, so that the server soon has to keep unread data."""
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.setblocking(False)
@@ -85,7 +85,7 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def served(application: Any) -> AsyncIterator[Served]:
+async def run_server(application: Any) -> AsyncIterator[RunningServer]:
     config = Config(application, http=RequestProtocol, ws=StreamProtocol, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
@@ -93,7 +93,7 @@ async def served(application: Any) -> AsyncIterator[Served]:
         lambda: RequestProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     try:
-        yield Served(server.sockets[0].getsockname()[1], state)
+        yield RunningServer(server.sockets[0].getsockname()[1], state)
     finally:
         server.close()
         for task in list(state.tasks):
@@ -109,33 +109,33 @@ def run(test: Coroutine[Any, Any, None]) -> None:
         runner.run(bounded())
 
 
-def text(content: bytes, *, opcode: Opcode = Opcode.TEXT, fin: bool = True) -> bytes:
-    """A client's frame."""
+def text_frame(content: bytes, *, opcode: Opcode = Opcode.TEXT, fin: bool = True) -> bytes:
+    """Return a client's frame."""
     return Frame(opcode, content, fin=fin).serialize(mask=True)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - of things that tell nobody
+async def wait_until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0.005)
 
 
-async def answer_of(stream: Stream) -> bytes:
+async def read_answer(stream: Stream) -> bytes:
     head = await stream[0].readuntil(b"\r\n\r\n")
     (length,) = (line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
     return head + await stream[0].readexactly(int(length.split(b":")[1]))
 
 
-def test_requests_that_come_ahead_are_read_only_as_far_as_they_are_answered() -> None:
-    """Each request of a flood would let the application ask for more, and so one connection took all memory."""
+def test_pipelined_requests_are_read_only_as_fast_as_they_are_answered() -> None:
+    """A defect once: each request of a flood resumed reading, and one client filled the memory."""
 
     async def test() -> None:
-        async with served(Application()) as server:
+        async with run_server(Application()) as server:
             stream = await server.connect()
             flood = (GET % 1) * 1_000_000
             stream[1].write(flood)
             kept = []
             for _ in range(500):
-                assert (await answer_of(stream)).startswith(b"HTTP/1.1 200 ")
+                assert (await read_answer(stream)).startswith(b"HTTP/1.1 200 ")
                 kept.append(len(server.protocols[0]._later))
             assert 0 < max(kept) <= 2 * ONE_READ
             stream[1].close()
@@ -143,26 +143,26 @@ def test_requests_that_come_ahead_are_read_only_as_far_as_they_are_answered() ->
     run(test())
 
 
-def test_what_came_ahead_is_given_up_if_all_keep_too_much(settings: Any) -> None:
-    """The request that is worked on is answered all the same, and tells the client that it is the last."""
+def test_pipelined_requests_are_dropped_if_all_connections_hold_too_much(settings: Any) -> None:
+    """The request in work is still answered, and its answer closes the connection."""
     settings.API_RECEIVED_BYTES_MAX = 4 * ONE_READ
 
     async def test() -> None:
         application = Application()
         application.may_answer.clear()
-        async with served(application) as server:
+        async with run_server(application) as server:
             streams = [await server.connect() for _ in range(20)]
             for number, stream in enumerate(streams, 1):
                 stream[1].write(GET % 1)
-                await until(functools.partial(application.has_begun, number))
+                await wait_until(functools.partial(application.has_begun, number))
                 stream[1].write((GET % 2) * 20_000)
-            await until(lambda: all(protocol.flow.read_paused for protocol in server.protocols))
+            await wait_until(lambda: all(protocol.flow.read_paused for protocol in server.protocols))
             assert sum(len(protocol._later) for protocol in server.protocols) <= 4 * ONE_READ
             application.may_answer.set()
-            first = await answer_of(streams[0])
+            first = await read_answer(streams[0])
             assert first.startswith(b"HTTP/1.1 200 ")
             assert b"connection: close" in first.lower()
-            last = await answer_of(streams[-1])
+            last = await read_answer(streams[-1])
             assert last.startswith(b"HTTP/1.1 200 ")
             assert b"connection: close" not in last.lower()
 
@@ -173,14 +173,14 @@ def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
     connections = 200
 
     async def test() -> None:
-        async with served(Application()) as server:
+        async with run_server(Application()) as server:
             streams = [await server.connect() for _ in range(connections)]
-            await until(lambda: len(server.protocols) == connections)
+            await wait_until(lambda: len(server.protocols) == connections)
             gc.collect()
             before, _ = tracemalloc.get_traced_memory()
             for stream in streams:
                 stream[1].write(HEAD_OF_30_KB + b"1")
-                await answer_of(stream)
+                await read_answer(stream)
             gc.collect()
             after, _ = tracemalloc.get_traced_memory()
             assert after - before < connections * 10_000
@@ -196,12 +196,12 @@ def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
 @pytest.mark.parametrize(
     "head", [HEAD_OF_30_KB, HEAD_OF_30_KB.replace(b"n: ", b"ab:c\r\n" * 80 + b"n: ")[:2_000] + b"\r\n\r\n"]
 )
-def test_heads_whose_bodies_do_not_come_have_a_bound_together(settings: Any, head: bytes) -> None:
-    """Many short lines take memory, too."""
+def test_heads_of_unfinished_requests_share_a_bound(settings: Any, head: bytes) -> None:
+    """The second head has many short lines, which take memory, too."""
     settings.API_RECEIVED_BYTES_MAX = 500_000
 
     async def test() -> None:
-        async with served(Application()) as server:
+        async with run_server(Application()) as server:
             streams = [await server.connect() for _ in range(100)]
             for stream in streams:
                 stream[1].write(head)
@@ -209,26 +209,26 @@ def test_heads_whose_bodies_do_not_come_have_a_bound_together(settings: Any, hea
             assert await first[0].read() == b""
             assert 0 < sum(len(protocol.parser.headers) > 0 for protocol in server.protocols) < 40
             last[1].write(b"1")
-            assert (await answer_of(last)).startswith(b"HTTP/1.1 200 ")
+            assert (await read_answer(last)).startswith(b"HTTP/1.1 200 ")
 
     run(test())
 
 
-def test_no_answer_is_made_while_another_is_not_taken() -> None:
+def test_a_request_waits_until_the_client_reads_the_previous_answer() -> None:
     size = 8 * 1024 * 1024
 
     async def test() -> None:
         application = Application(size)
-        async with served(application) as server:
+        async with run_server(application) as server:
             stream = await server.connect()
             stream[1].write((GET % 1) + (GET % 2))
-            await until(lambda: server.protocols and server.protocols[0].flow.write_paused)
+            await wait_until(lambda: server.protocols and server.protocols[0].flow.write_paused)
             stream[1].write(GET % 3)
             stream[1].write_eof()
             for _ in range(20):
                 await asyncio.sleep(0)
             assert application.begun == 1
-            answers = [await answer_of(stream) for _ in range(3)]
+            answers = [await read_answer(stream) for _ in range(3)]
             assert [len(answer) > size for answer in answers] == [True] * 3
             assert await stream[0].read() == b""
 
@@ -236,28 +236,28 @@ def test_no_answer_is_made_while_another_is_not_taken() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"Connection: close\r\n"])
-def test_a_client_that_does_not_read_its_answer_waits_and_may_be_closed_for_others(line: bytes) -> None:
+def test_a_client_that_does_not_read_its_answer_may_be_closed_for_others(line: bytes) -> None:
     async def test() -> None:
-        async with served(Application(8 * 1024 * 1024)) as server:
+        async with run_server(Application(8 * 1024 * 1024)) as server:
             stream = await server.connect()
             stream[1].write(b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n")
-            await until(lambda: server.protocols and server.protocols[0].flow.write_paused)
-            await until(lambda: server.connections.waiting)
+            await wait_until(lambda: server.protocols and server.protocols[0].flow.write_paused)
+            await wait_until(lambda: server.connections.waiting)
             (place,) = server.connections.waiting
             assert place.deadline < float("inf")
             server.connections.sweep(place.deadline)
-            await until(lambda: not len(server.connections))
+            await wait_until(lambda: not len(server.connections))
             stream[1].close()
 
     run(test())
 
 
-def test_unfinished_messages_of_websockets_have_a_bound_together(settings: Any) -> None:
+def test_unfinished_messages_of_websockets_share_a_bound(settings: Any) -> None:
     settings.API_RECEIVED_BYTES_MAX = 500_000
-    message = text(b"x" * 60_000)
+    message = text_frame(b"x" * 60_000)
 
     async def test() -> None:
-        async with served(Application()) as server:
+        async with run_server(Application()) as server:
             streams = [await server.connect() for _ in range(20)]
             for stream in streams:
                 stream[1].write(UPGRADE_REQUEST)
@@ -266,14 +266,14 @@ def test_unfinished_messages_of_websockets_have_a_bound_together(settings: Any) 
             assert await streams[0][0].read() == b""
             assert 0 < len(server.protocols) < 10
             streams[-1][1].write(message[-1:])
-            await until(lambda: any(protocol.queue.qsize() for protocol in server.protocols))
+            await wait_until(lambda: any(protocol.queue.qsize() for protocol in server.protocols))
 
     run(test())
 
 
 def test_websockets_may_not_take_all_places() -> None:
     async def test() -> None:
-        async with served(Application()) as server:
+        async with run_server(Application()) as server:
             server.connections._total_max = 8
             streams = [await server.connect() for _ in range(8)]
             statuses: list[bytes] = []
@@ -283,7 +283,7 @@ def test_websockets_may_not_take_all_places() -> None:
             assert statuses == [b"101"] * 6 + [b"503"] * 2
             for stream in streams[:6]:
                 stream[1].close()
-            await until(lambda: len(server.connections) < 3)
+            await wait_until(lambda: len(server.connections) < 3)
             assert server.connections._websockets == 0
 
     run(test())
@@ -292,18 +292,21 @@ def test_websockets_may_not_take_all_places() -> None:
 @pytest.mark.parametrize(
     ("frames", "code"),
     [
-        (text(b"\xff\xfe"), 1007),
-        (text(b"x", fin=False) + text(b"", opcode=Opcode.CONT, fin=False) * MESSAGE_FRAMES_MAX, 1009),
+        (text_frame(b"\xff\xfe"), 1007),
+        (
+            text_frame(b"x", fin=False) + text_frame(b"", opcode=Opcode.CONT, fin=False) * MESSAGE_FRAMES_MAX,
+            1009,
+        ),
     ],
-    ids=["not UTF-8", "fragments without end"],  # the frames themselves have random masks
+    ids=["not UTF-8", "fragments without end"],  # the frames can't be ids, as their masks are random
 )
-def test_what_is_no_message_is_closed_without_a_stack_trace(
+def test_an_invalid_message_closes_the_websocket_without_a_stack_trace(
     settings: Any, caplog: pytest.LogCaptureFixture, frames: bytes, code: int
 ) -> None:
     settings.STREAM_MESSAGES_PER_SECOND_MAX = 10_000
 
     async def test() -> None:
-        async with served(Application()) as server:
+        async with run_server(Application()) as server:
             stream = await server.connect()
             stream[1].write(UPGRADE_REQUEST)
             await stream[0].readuntil(b"\r\n\r\n")
@@ -327,11 +330,11 @@ def test_what_is_no_message_is_closed_without_a_stack_trace(
     ],
 )
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-def test_an_answer_is_whole_or_says_in_our_words_that_it_is_not(
+def test_an_invalid_answer_of_the_application_becomes_an_internal_error(
     headers: list[tuple[bytes, bytes]] | None, expected: bytes, method: bytes
 ) -> None:
     if method == b"HEAD" and headers == [(b"content-length", b"3")]:
-        expected = b"200"  # it may say what GET has
+        expected = b"200"  # a HEAD answer may have the length of GET's
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         if headers is None:
@@ -340,7 +343,7 @@ def test_an_answer_is_whole_or_says_in_our_words_that_it_is_not(
         await send({"type": "http.response.body", "body": b"{}"})
 
     async def test() -> None:
-        async with served(application) as server:
+        async with run_server(application) as server:
             reader, writer = await server.connect()
             writer.write(method + b" / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")

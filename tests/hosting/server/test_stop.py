@@ -1,4 +1,4 @@
-"""The API process's orderly end."""
+"""The API process's orderly stop."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ APPLICATION = "tests.hosting.server.application:application"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_lets_requests_end_and_is_a_success(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_stop_finishes_open_requests_and_exits_with_success(tmp_path: Path, number: signal.Signals) -> None:
     environment = {**os.environ, **exchange_variables(tmp_path / "data")}
     port = int(environment["PORT"])
     log = tmp_path / "log"
@@ -39,7 +39,7 @@ def test_a_stop_lets_requests_end_and_is_a_success(tmp_path: Path, number: signa
             begun.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
             assert begun.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"
             server.send_signal(number)
-            assert listen(idle) == ([], True)  # so the stop has begun
+            assert listen(idle) == ([], True)  # the idle connection is closed: the stop has begun
             begun.sendall(b"ok")
             (answer,) = listen(begun).answers
             assert (answer.status, answer.body) == (200, b"ok")

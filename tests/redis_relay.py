@@ -1,4 +1,4 @@
-"""A way to Redis on which everything can stop without a word, as when a host or a network is gone."""
+"""A relay in front of Redis that can fall silent, as if a host or a network had disappeared."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,12 +10,12 @@ from redis.asyncio import Redis
 from tests.environment import free_port
 
 
-class SilentRoad:
-    """Passes on what is said in both directions; after `cut` connections stay open, and nothing comes any more."""
+class RedisRelay:
+    """Forwards data in both directions. After `cut` connections stay open, but no data arrives."""
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._relays: set[asyncio.Task[None]] = set()
+        self._forwarders: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -32,8 +32,8 @@ class SilentRoad:
             self.cut()
 
     def cut(self) -> None:
-        for relay in self._relays:
-            relay.cancel()
+        for forwarder in self._forwarders:
+            forwarder.cancel()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         address = Redis.from_url(settings.REDIS_URL).connection_pool.connection_kwargs
@@ -43,9 +43,9 @@ class SilentRoad:
             else asyncio.open_connection(address["host"], address["port"])
         )
         for source, target in ((reader, server_writer), (server_reader, writer)):
-            self._relays.add(asyncio.create_task(self._relay(source, target)))
+            self._forwarders.add(asyncio.create_task(self._forward(source, target)))
 
-    async def _relay(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(65_536):
             target.write(data)
             await target.drain()
