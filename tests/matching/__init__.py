@@ -1,1 +1,1 @@
-"""Tests of the matching worker: commit, lease, recovery, and the worker as a process."""
+"""Tests of the matching worker: its commit, lease and recovery, and the worker as a process."""

@@ -1,4 +1,4 @@
-"""A database with the default instruments, and a Redis without anything of the exchange."""
+"""Fixtures: a database with the default instruments, and a Redis without keys of the exchange."""
 
 import asyncio
 import threading
@@ -20,7 +20,10 @@ from orders import look_ups
 
 @pytest.fixture(scope="session", autouse=True)
 def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Threads that read for coroutines keep their connections; the test database can't be dropped with them."""
+    """Close the connections of all threads that read for coroutines.
+
+    The test database can't be dropped while they are open.
+    """
     yield
 
     async def close_all(read: DatabaseReader, threads: int) -> None:
@@ -42,7 +45,7 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
 
 @pytest.fixture
 def instruments(transactional_db: None) -> dict[str, TradedInstrument]:
-    """The default instruments, by symbol, in an otherwise empty database that really commits."""
+    """Return the default instruments by symbol. The database is otherwise empty, and really commits."""
     load_default_instruments()
     return load_instruments()
 

@@ -1,4 +1,4 @@
-"""A matching worker and a gateway on one event loop, on the tests' PostgreSQL and Redis."""
+"""A matching worker and a gateway on one event loop, with the tests' PostgreSQL and Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -23,7 +23,7 @@ POLL_SECONDS = 0.01
 
 @asynccontextmanager
 async def live_worker(partition: int = 0) -> AsyncIterator[OrderGateway]:
-    """This loop's gateway, once the worker matches; the worker is stopped in good order."""
+    """Yield this loop's gateway once the worker matches. At the end, stop the worker gracefully."""
     worker = MatchingWorker.connect(partition)
     running = asyncio.create_task(worker.run())
     try:
@@ -39,7 +39,7 @@ async def live_worker(partition: int = 0) -> AsyncIterator[OrderGateway]:
 
 
 def run_scenario(scenario: Coroutine[Any, Any, Result]) -> Result:
-    """Run it on an event loop of its own, and close the gateway that it used."""
+    """Run the scenario on a new event loop, and close the gateway that it used."""
 
     async def run() -> Result:
         try:
@@ -51,7 +51,10 @@ def run_scenario(scenario: Coroutine[Any, Any, Result]) -> Result:
 
 
 async def submit(*commands: Command) -> list[Reply]:
-    """The replies, in the order of the commands, which reach the stream together and in this order."""
+    """Return the replies in the order of the commands.
+
+    The commands reach the stream together and in this order.
+    """
     gateway = current_gateway()
     answers = await asyncio.gather(
         *(gateway.submit(command, partition=0, client_id=None) for command in commands)
@@ -59,10 +62,10 @@ async def submit(*commands: Command) -> list[Reply]:
     return [answer.reply for answer in answers]
 
 
-async def append(redis: Redis, *fields: dict[bytes, bytes]) -> None:
-    """Entries put into the stream as they are, as no gateway would."""
-    for some in fields:
-        await redis.xadd(stream_key(0), some)  # type: ignore[arg-type]
+async def append(redis: Redis, *entries: dict[bytes, bytes]) -> None:
+    """Append entries to the stream without any check."""
+    for entry in entries:
+        await redis.xadd(stream_key(0), entry)  # type: ignore[arg-type]
 
 
 def command_fields(command: Command) -> dict[bytes, bytes]:
@@ -75,6 +78,6 @@ def document(reply: Reply) -> dict[str, Any]:
     return decoded
 
 
-def mine(gateway_id: str, command: AnyCommand, **changes: Any) -> AnyCommand:
-    """The command, answered to this gateway."""
+def with_reply_to(gateway_id: str, command: AnyCommand, **changes: Any) -> AnyCommand:
+    """Return the command with these changes, whose reply goes to this gateway."""
     return msgspec.structs.replace(command, reply_to=gateway_id, **changes)

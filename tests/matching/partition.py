@@ -1,4 +1,4 @@
-"""A partition in the test's own process: commands in, committed batches out, as the worker does it."""
+"""Partition 0 in the test's own process. It matches and commits batches as the worker does."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ def place(
     idempotency_key: str | None = None,
     order_id: str | None = None,
 ) -> PlaceCommand:
-    """A limit order; a market order where the price is 0."""
+    """Return a limit order, or a market order if the price is 0."""
     return PlaceCommand(
         order_id=order_id or new_id(),
         reply_to=REPLY_TO,
@@ -60,7 +60,7 @@ def cancel(order: PlaceCommand) -> CancelCommand:
 
 
 class Partition:
-    """Partition 0, with its books and its lease."""
+    """Partition 0 with its books and its lease."""
 
     def __init__(self) -> None:
         self.lease = acquire()
@@ -69,7 +69,7 @@ class Partition:
         self._batches = 0
 
     def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, CommitResult]:
-        """Match and commit one batch."""
+        """Match the commands and commit them as one batch."""
         batch = Batch(self.books, self.session.find_keys(keys_of(commands)), now or datetime.now(UTC))
         for command in commands:
             batch.run(command)
@@ -90,7 +90,10 @@ def acquire(owner: str = "tests") -> Lease:
 def random_commands(
     shape: Shape, *, seed: int, commands: int, instruments: tuple[str, ...] = ("BTC-USD", "ETH-USD")
 ) -> Iterator[Command]:
-    """A flow of the engine's tests as the stream would bring it; reproducible, without repeated order ids."""
+    """Yield a random flow of the engine's tests as commands of the stream.
+
+    A seed always gives the same commands. No order id is placed twice.
+    """
     random = Random(seed)
     placed: dict[str, PlaceCommand] = {}
     for command in flow(shape, seed=seed, commands=commands):

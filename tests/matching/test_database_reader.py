@@ -1,4 +1,4 @@
-"""Reads from coroutines: bounded in number and time, and none is begun that nobody waits for any more."""
+"""Reads from coroutines: their number and time are limited, and abandoned reads do not begin."""
 
 import asyncio
 import threading
@@ -15,8 +15,8 @@ from base.refusals import Unavailable
 pytestmark = pytest.mark.usefixtures("instruments")
 
 
-def with_reader(scenario: Any, **limits: Any) -> None:
-    """Run it with a reader of one thread, whose connection is closed in the end."""
+def run_with_reader(scenario: Any, **limits: Any) -> None:
+    """Run the scenario with a reader of one thread, and close that thread's connection."""
     reader = DatabaseReader(
         **{"threads": 1, "places_max": 3, "seconds_max": 10, "statement_seconds_max": 10, **limits}
     )
@@ -40,21 +40,21 @@ def select_one() -> int:
         return int(cursor.fetchone()[0])
 
 
-def started(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    return asyncio.get_running_loop().create_task(work)
+def start(read: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    return asyncio.get_running_loop().create_task(read)
 
 
-def test_a_read() -> None:
+def test_a_read_returns_its_result() -> None:
     async def scenario(reader: DatabaseReader) -> None:
         assert await reader(select_one) == 1
 
-    with_reader(scenario)
+    run_with_reader(scenario)
 
 
-def test_more_reads_than_places_are_refused_at_once() -> None:
+def test_a_read_that_finds_no_free_place_is_refused_at_once() -> None:
     async def scenario(reader: DatabaseReader) -> None:
         release = threading.Event()
-        reads = [started(reader(release.wait)) for _ in range(3)]
+        reads = [start(reader(release.wait)) for _ in range(3)]
         await asyncio.sleep(0)  # each takes its place
         with pytest.raises(Unavailable, match="Too many"):
             await reader(select_one)
@@ -62,20 +62,20 @@ def test_more_reads_than_places_are_refused_at_once() -> None:
         await asyncio.gather(*reads)
         assert await reader(select_one) == 1
 
-    with_reader(scenario)
+    run_with_reader(scenario)
 
 
-def test_what_nobody_waits_for_is_not_begun() -> None:
+def test_a_read_that_nobody_waits_for_is_not_begun() -> None:
     async def scenario(reader: DatabaseReader) -> None:
         release, begun = threading.Event(), threading.Event()
-        first = started(reader(release.wait))
+        first = start(reader(release.wait))
         await asyncio.sleep(0)
         with pytest.raises(Unavailable, match="in time"):
             await reader(begun.set)
         release.set()
         with pytest.raises(Unavailable):
-            await first  # it took too long itself
-        while True:  # the thread is free again once a read is answered
+            await first  # this read itself took too long
+        while True:  # until a read is answered, which shows that the thread is free again
             try:
                 assert await reader(select_one) == 1
                 break
@@ -83,10 +83,10 @@ def test_what_nobody_waits_for_is_not_begun() -> None:
                 continue
         assert not begun.is_set()
 
-    with_reader(scenario, seconds_max=0.2)
+    run_with_reader(scenario, seconds_max=0.2)
 
 
-def test_a_slow_statement_is_ended() -> None:
+def test_a_statement_that_takes_too_long_is_ended() -> None:
     def sleep() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(30)")
@@ -96,10 +96,10 @@ def test_a_slow_statement_is_ended() -> None:
             await reader(sleep)
         assert await reader(select_one) == 1
 
-    with_reader(scenario, statement_seconds_max=0.1)
+    run_with_reader(scenario, statement_seconds_max=0.1)
 
 
-def test_a_connection_that_was_ended_is_made_anew() -> None:
+def test_a_read_after_the_connection_was_lost_makes_a_new_one() -> None:
     def end_own_session() -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
@@ -109,10 +109,10 @@ def test_a_connection_that_was_ended_is_made_anew() -> None:
             await reader(end_own_session)
         assert await reader(select_one) == 1
 
-    with_reader(scenario)
+    run_with_reader(scenario)
 
 
-def test_after_a_read_the_thread_pauses_in_proportion() -> None:
+def test_the_thread_pauses_after_a_read_in_proportion_to_its_duration() -> None:
     times: list[float] = []
 
     def slow() -> None:
@@ -127,13 +127,15 @@ def test_after_a_read_the_thread_pauses_in_proportion() -> None:
         first_began, first_ended, second_began, _ = times
         assert second_began - first_ended >= 2 * (first_ended - first_began)
 
-    with_reader(scenario, pause_ratio=3.0)
+    run_with_reader(scenario, pause_ratio=3.0)
 
 
-def test_a_read_that_has_not_begun_says_nothing_of_the_database(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_read_that_has_not_begun_in_time_is_not_logged_as_an_outage(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def scenario(reader: DatabaseReader) -> None:
         release = threading.Event()
-        reader._threads.submit(release.wait)  # another read, as far as the thread knows
+        reader._threads.submit(release.wait)  # occupies the thread as another read would
         try:
             with pytest.raises(Unavailable, match="in time"):
                 await reader(select_one)
@@ -141,4 +143,4 @@ def test_a_read_that_has_not_begun_says_nothing_of_the_database(caplog: pytest.L
             release.set()
         assert not [record for record in caplog.records if "no answer" in record.getMessage()]
 
-    with_reader(scenario, seconds_max=2.0)
+    run_with_reader(scenario, seconds_max=2.0)

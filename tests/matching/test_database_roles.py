@@ -1,4 +1,4 @@
-"""The roles of a production on the real PostgreSQL: what each may do works, and everything else is refused."""
+"""The production roles on a real PostgreSQL: what a role may do works, all else is refused."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,10 @@ STATEMENTS = {
 
 @pytest.fixture
 def superuser(instruments: dict[str, TradedInstrument], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Django's connection is the superuser's: the user that runs the tests. The roles are gone afterwards."""
+    """Let Django connect as the superuser, and drop the roles afterwards.
+
+    PostgreSQL accepts that from the operating system's user that runs the tests.
+    """
     owner = str(connection.settings_dict["USER"])
     if not connection.settings_dict["HOST"].startswith("/"):
         pytest.skip("the database is not the test run's own")
@@ -46,7 +49,7 @@ def superuser(instruments: dict[str, TradedInstrument], monkeypatch: pytest.Monk
 
 @pytest.fixture
 def roles(superuser: None, tmp_path: Path) -> dict[str, str]:
-    """Roles with these passwords and their rights, as the two commands make them."""
+    """Create the roles and their rights with the two commands, and return the passwords."""
     passwords = {role: f"password-of-{role}" for role in ROLES}
     options = {}
     for option, role in {"owner": OWNER, "api": API, "worker": WORKER}.items():
@@ -74,7 +77,7 @@ def test_every_table_of_every_app_is_listed() -> None:
 
 
 @pytest.mark.parametrize("role", [API, WORKER])
-def test_each_right_is_there_and_every_other_is_refused(roles: dict[str, str], role: str) -> None:
+def test_a_role_has_each_listed_right_and_no_other(roles: dict[str, str], role: str) -> None:
     with connect(OWNER, roles[OWNER]) as owner:
         columns = [
             (str(table), str(column))
@@ -119,7 +122,9 @@ def test_no_role_reaches_beyond_its_database(roles: dict[str, str], role: str, s
 
 
 @pytest.mark.parametrize("role", [API, WORKER])
-def test_only_the_owner_makes_tables_and_new_ones_are_closed(roles: dict[str, str], role: str) -> None:
+def test_only_the_owner_creates_tables_and_other_roles_cannot_read_new_ones(
+    roles: dict[str, str], role: str
+) -> None:
     with connect(role, roles[role]) as session:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute("CREATE TABLE mine (x int)")
@@ -132,8 +137,8 @@ def test_only_the_owner_makes_tables_and_new_ones_are_closed(roles: dict[str, st
                 owner.execute("DROP TABLE new_one")
 
 
-def functions(session: psycopg.Connection[tuple[object, ...]], role: str) -> dict[str, bool]:
-    """Whether the role may call each function of the exchange."""
+def callable_functions(session: psycopg.Connection[tuple[object, ...]], role: str) -> dict[str, bool]:
+    """Return for each function of the exchange whether the role may call it."""
     rows = session.execute(
         "SELECT oid::regprocedure::text, has_function_privilege(%s, oid, 'EXECUTE') FROM pg_proc"
         " WHERE pronamespace = 'public'::regnamespace",
@@ -143,22 +148,22 @@ def functions(session: psycopg.Connection[tuple[object, ...]], role: str) -> dic
 
 
 @pytest.mark.parametrize("role", [API, WORKER, "pg_monitor"])
-def test_each_function_may_be_called_by_those_that_are_listed_alone(roles: dict[str, str], role: str) -> None:
-    """PostgreSQL lets everybody call a new one, which may run with its owner's rights."""
+def test_each_function_may_be_called_only_by_its_listed_roles(roles: dict[str, str], role: str) -> None:
+    """PostgreSQL lets every role call a new function, which may run with its owner's rights."""
     with connect(OWNER, roles[OWNER]) as owner:
         owner.execute("CREATE FUNCTION new_one() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1'")
         try:
-            found = functions(owner, role)
+            found = callable_functions(owner, role)
             assert found.pop("new_one()") is False
         finally:
             owner.execute("DROP FUNCTION new_one()")
     assert found == {name: role in callers for name, callers in CALLS.items()}
 
 
-def test_the_commands_may_be_repeated_and_take_what_was_given_by_hand(roles: dict[str, str]) -> None:
+def test_repeating_the_commands_revokes_rights_that_were_granted_by_hand(roles: dict[str, str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql.SQL("GRANT DELETE ON orders_order TO {}").format(sql.Identifier(API)))
-    call_command("create_roles")  # without a file the passwords stay
+    call_command("create_roles")  # keeps the passwords, because it gets no files
     call_command("grant_rights")
     with connect(API, roles[API]) as session, pytest.raises(psycopg.errors.InsufficientPrivilege):
         session.execute("DELETE FROM orders_order WHERE false")
@@ -169,7 +174,9 @@ def test_a_wrong_password_is_refused(roles: dict[str, str]) -> None:
         connect(WORKER, "another")
 
 
-def test_who_may_not_create_roles_is_told_what_to_do(instruments: dict[str, TradedInstrument]) -> None:
+def test_a_user_that_may_not_create_roles_is_told_to_name_a_superuser(
+    instruments: dict[str, TradedInstrument],
+) -> None:
     with pytest.raises(CommandError, match="must name a superuser"):
         call_command("create_roles")
 
@@ -181,7 +188,7 @@ def test_an_empty_password_is_refused(superuser: None, tmp_path: Path) -> None:
 
 
 def test_the_api_may_fence_a_partition_but_not_write_its_checkpoint(roles: dict[str, str]) -> None:
-    """An operator who moves or deletes an instrument in the admin takes it from its worker."""
+    """An operator's move or deletion of an instrument in the admin fences its partition."""
     with connect(WORKER, roles[WORKER]) as worker:
         worker.execute(
             "INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)"

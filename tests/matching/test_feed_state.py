@@ -1,4 +1,4 @@
-"""What a feed keeps beside the book, on real servers: clients' orders, the day's trading, its candles."""
+"""A feed on real servers: clients' orders, the day's trading and candles, beside the book."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def instrument(instruments: dict[str, TradedInstrument], redis: Redis) -> Traded
 
 
 def minute(number: int, trades: int, price: int = 10) -> Minute:
-    """The minute so many after HOUR_AGO, with trades of one at the price."""
+    """Return minute `number` after HOUR_AGO, with `trades` trades of quantity 1 at `price`."""
     exact = Decimal(price)
     return Minute(
         HOUR_AGO + timedelta(minutes=number),
@@ -57,7 +57,7 @@ async def tick_until_heard(feed: Feed, client: Listener) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_orders_are_told_anew_after_a_loss_though_nobody_follows_the_book(
+def test_a_lost_batch_renews_the_orders_snapshot_even_if_nobody_follows_the_book(
     instrument: TradedInstrument,
 ) -> None:
     async def scenario() -> None:
@@ -67,9 +67,9 @@ def test_orders_are_told_anew_after_a_loss_though_nobody_follows_the_book(
             await client.expect("orders_snapshot")
             for batch in (change(SYMBOL, 0, 1), heartbeat(SYMBOL, 1), change(SYMBOL, 1, 3)):
                 feed.on_batch(batch)
-            feed.on_batch(change(SYMBOL, 2, 3))  # once more
-            feed.on_batch(change(SYMBOL, 0, 1))  # late
-            await feed.follow(ORDERS, other.outbox)  # after whatever was being read
+            feed.on_batch(change(SYMBOL, 2, 3))  # a repeated batch
+            feed.on_batch(change(SYMBOL, 0, 1))  # a late batch
+            await feed.follow(ORDERS, other.outbox)  # returns after any read in progress
             await other.expect("orders_snapshot")
             assert client.has_no_message
             feed.on_batch(change(SYMBOL, 15, 16))
@@ -80,7 +80,9 @@ def test_orders_are_told_anew_after_a_loss_though_nobody_follows_the_book(
     asyncio.run(scenario())
 
 
-def test_reading_the_book_is_no_word_of_it(instrument: TradedInstrument, settings: Settings) -> None:
+def test_reading_the_mirror_does_not_make_a_stale_book_current(
+    instrument: TradedInstrument, settings: Settings
+) -> None:
     settings.STREAM_STALE_SECONDS = 0.05
 
     async def scenario() -> None:
@@ -102,7 +104,7 @@ def test_reading_the_book_is_no_word_of_it(instrument: TradedInstrument, setting
 
 
 @pytest.mark.parametrize("interval", ["1m", "1h"])
-def test_the_last_state_of_a_candle_is_told(
+def test_the_last_state_of_a_candle_is_sent(
     instrument: TradedInstrument, interval: str, settings: Settings
 ) -> None:
     settings.STREAM_CANDLE_SECONDS = 0.2
@@ -121,8 +123,8 @@ def test_the_last_state_of_a_candle_is_told(
     asyncio.run(scenario())
 
 
-def test_only_what_is_heard_while_the_day_is_read_is_added_to_it(instrument: TradedInstrument) -> None:
-    """The database may have been restored to an earlier state."""
+def test_only_minutes_that_arrive_during_the_read_are_added_to_the_day(instrument: TradedInstrument) -> None:
+    """Earlier minutes are dropped: the database may have been restored to an earlier state."""
 
     async def scenario() -> None:
         was_read = asyncio.Event()
@@ -134,7 +136,7 @@ def test_only_what_is_heard_while_the_day_is_read_is_added_to_it(instrument: Tra
             assert tape.statistics(datetime.now(UTC)).trade_count == 5
             was_read.clear()
             tape.read()
-            await asyncio.sleep(0)  # it is being read from here on
+            await asyncio.sleep(0)  # the read begins here
             tape.on_minute(minute(2, 2))
             await was_read.wait()
         statistics = tape.statistics(datetime.now(UTC))
@@ -145,7 +147,7 @@ def test_only_what_is_heard_while_the_day_is_read_is_added_to_it(instrument: Tra
 
 
 def state_of(order_id: str) -> bytes:
-    """An order as REST shows it, with its trades."""
+    """Return an order's document as REST shows it."""
     texts = dict.fromkeys(
         ("client_id", "instrument", "side", "type", "status", "created_at", "updated_at"), "x"
     )
@@ -156,8 +158,8 @@ def state_of(order_id: str) -> bytes:
     return json.dumps({"order_id": order_id, **texts, **numbers, **more}).encode()
 
 
-def test_what_a_snapshot_has_is_not_told_again(instrument: TradedInstrument) -> None:
-    """The database is ahead of the batches: who asks meanwhile gets a later snapshot than who asked before."""
+def test_updates_that_a_snapshot_contains_are_not_sent_again(instrument: TradedInstrument) -> None:
+    """The database is ahead of the batches, so that a later follower gets a later snapshot."""
 
     def update(previous_sequence: int, sequence: int, name: str) -> MarketBatch:
         return MarketBatch(
@@ -194,7 +196,7 @@ def test_what_a_snapshot_has_is_not_told_again(instrument: TradedInstrument) -> 
     asyncio.run(scenario())
 
 
-def test_a_loss_before_the_first_batch_that_is_heard_is_noticed(instrument: TradedInstrument) -> None:
+def test_a_loss_before_the_first_batch_is_noticed(instrument: TradedInstrument) -> None:
     async def scenario() -> None:
         feed = Feed(instrument)
         async with Listener().reading() as client:
@@ -206,7 +208,9 @@ def test_a_loss_before_the_first_batch_that_is_heard_is_noticed(instrument: Trad
     asyncio.run(scenario())
 
 
-def test_open_orders_wait_for_room(instrument: TradedInstrument, settings: Settings) -> None:
+def test_an_orders_snapshot_waits_for_room_in_the_outbox(
+    instrument: TradedInstrument, settings: Settings
+) -> None:
     settings.STREAM_QUEUE_MESSAGES_MAX = 4
 
     async def scenario() -> None:

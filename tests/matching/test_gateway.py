@@ -1,4 +1,4 @@
-"""A gateway's connections to Redis: cut off at any moment, and one of them faster than the other."""
+"""A gateway's connections to Redis: they break at any moment, or one is faster than the other."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from orders.gateway.gateway import GatewayReply
 from orders.gateway.link import RedisLink
 from tests.patience import PATIENCE_SECONDS
 
-TURNS = 8  # of the event loop: more than an append takes to be sent
+TURNS = 8  # of the event loop; sending an append takes fewer of them
 PARTITION = 9
 HEARTBEAT_SECONDS = 60
 SECONDS_MAX = PATIENCE_SECONDS
@@ -23,8 +23,8 @@ COMMAND = messages.ReloadInstruments(request_id="request", reply_to="somebody")
 REPLY = messages.Reply("request", messages.ReplyKind.DONE)
 
 
-def test_an_append_that_is_cut_off_at_any_step_is_an_outage_of_redis() -> None:
-    """Otherwise the task that appends would end with it, and what waits behind it would stay where it is."""
+def test_an_append_that_is_cut_off_at_any_step_raises_a_redis_error() -> None:
+    """Another error would end the task that appends, and waiting commands would never be sent."""
 
     async def append(turns: int) -> None:
         link = RedisLink()
@@ -46,17 +46,17 @@ def test_an_append_that_is_cut_off_at_any_step_is_an_outage_of_redis() -> None:
 
 
 class LateAdmission(AdmissionScript):
-    """Its answer comes, or fails to come, when it is let go."""
+    """An admission that holds back its answer, or its error, until it is released."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.admitted, self.let_go = asyncio.Event(), asyncio.Event()
+        self.admitted, self.released = asyncio.Event(), asyncio.Event()
         self.error: Exception | None = None
 
     async def admit(self, applicants: Sequence[Applicant]) -> list[Admission]:
         answers = await super().admit(applicants)
         self.admitted.set()
-        await self.let_go.wait()
+        await self.released.wait()
         if self.error is not None:
             raise self.error
         return answers
@@ -79,8 +79,8 @@ class LateLink(RedisLink):
         return super().replies(process_id, hear, *more)
 
 
-async def submit_and_reply_first(error: Exception | None, *, let_go: bool = True) -> GatewayReply:
-    """What a client's command gets whose reply is here before its admission."""
+async def submit_and_reply_first(error: Exception | None, *, release: bool = True) -> GatewayReply:
+    """Submit a command whose reply arrives before its admission, and return the answer."""
     link = LateLink()
     link.script.error = error
     async with asyncio.timeout(SECONDS_MAX), connect_redis() as redis, OrderGateway(link) as gateway:
@@ -93,28 +93,28 @@ async def submit_and_reply_first(error: Exception | None, *, let_go: bool = True
         heard = await redis.publish(messages.reply_channel(gateway.process_id), messages.encode([REPLY]))
         assert heard == 1
         await link.replied.wait()
-        if let_go:
+        if release:
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-            assert not submitting.done()  # it waits for what the admission tells
-            link.script.let_go.set()
+            assert not submitting.done()  # it waits for the answer of the admission
+            link.script.released.set()
         return await submitting
 
 
-def test_a_reply_that_is_faster_than_the_admission_has_its_allowance(settings: Any) -> None:
+def test_a_reply_that_arrives_before_the_admission_has_the_allowance(settings: Any) -> None:
     settings.RATE_LIMIT = (5, 60)
     answer = asyncio.run(submit_and_reply_first(None))
     assert answer.reply == REPLY
     assert answer.allowance is not None
-    assert answer.allowance.limit == 50  # it is not an order
+    assert answer.allowance.limit == 50  # the limit of cancels, because the command is not an order
 
 
-def test_a_reply_counts_where_the_admission_is_lost(settings: Any) -> None:
+def test_a_reply_is_returned_if_the_admission_fails(settings: Any) -> None:
     settings.RATE_LIMIT = (5, 60)
     answer = asyncio.run(submit_and_reply_first(RedisError("cut off")))
     assert (answer.reply, answer.allowance) == (REPLY, None)
 
 
-def test_a_reply_counts_where_the_admission_does_not_come_in_time(settings: Any) -> None:
+def test_a_reply_is_returned_if_the_admission_comes_too_late(settings: Any) -> None:
     settings.ORDER_REPLY_TIMEOUT_SECONDS = 0.5
-    assert asyncio.run(submit_and_reply_first(None, let_go=False)).reply == REPLY
+    assert asyncio.run(submit_and_reply_first(None, release=False)).reply == REPLY

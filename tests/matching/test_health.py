@@ -1,4 +1,4 @@
-"""GET /healthz by partitions: all matched, some, none; and who is asked how often."""
+"""GET /healthz: its answer if all, some or no partitions are matched, and its use of Redis."""
 
 import asyncio
 from collections.abc import Iterator
@@ -29,14 +29,17 @@ CHECKS = 400
 
 @pytest.fixture(scope="module", autouse=True)
 def _close_connection(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The thread of the health check keeps its connection; the test database can't be dropped with it."""
+    """Close the connection of the health check's thread.
+
+    The test database can't be dropped while it is open.
+    """
     yield
     with django_db_blocker.unblock():
         asyncio.run(health._read_database(close_connection))
 
 
 def close_connection() -> None:
-    """Of the thread that it runs on."""
+    """Close the connection of the thread that runs this function."""
     connection.close()
 
 
@@ -46,8 +49,8 @@ def list_instrument(symbol: str, partition: int) -> None:
     model.save(force_insert=True)
 
 
-async def checked(settings: Settings) -> tuple[int, dict[str, Any]]:
-    """The answer of a new check, with instruments as the database has them."""
+async def check_health(settings: Settings) -> tuple[int, dict[str, Any]]:
+    """Run a new check with the database's instruments. Return its status and its document."""
     settings.INSTRUMENT_CACHE_SECONDS = 0.0
     directory._fresh_until = 0.0
     answer: Health = await HealthCheck().run()
@@ -57,49 +60,47 @@ async def checked(settings: Settings) -> tuple[int, dict[str, Any]]:
     return answer.status, document
 
 
-async def lost(session: RedisSession) -> None:
-    """Return once the session has noticed that it is cut off."""
-    while session.is_connected:  # noqa: ASYNC110 - it has no event
+async def wait_until_lost(session: RedisSession) -> None:
+    """Return once the session has noticed that its connection is lost."""
+    while session.is_connected:  # noqa: ASYNC110 - the session has no event for it
         await asyncio.sleep(0)
 
 
-def test_one_partition_of_several_without_a_worker_is_degraded(settings: Settings) -> None:
+def test_health_is_degraded_if_some_partitions_have_no_worker(settings: Settings) -> None:
     async def scenario() -> None:
         await read_database(list_instrument, "XRP-USD", 1)
         await read_database(list_instrument, "ADA-USD", 7)
         async with live_worker(0):
             async with live_worker(1), live_worker(7):
-                status, document = await checked(settings)
+                status, document = await check_health(settings)
                 assert (status, document["status"]) == (200, "healthy")
                 assert document["checks"]["matching"] == "ok"
-            status, document = await checked(settings)
+            status, document = await check_health(settings)
             assert (status, document["status"]) == (200, "degraded")
             assert "no worker matches partitions 1, 7" in document["checks"]["matching"]
             assert document["checks"]["database"] == document["checks"]["redis"] == "ok"
-        status, document = await checked(settings)
+        status, document = await check_health(settings)
         assert (status, document["status"]) == (503, "unhealthy")
         assert "no worker matches partitions 0, 1, 7" in document["checks"]["matching"]
 
     run_scenario(scenario())
 
 
-def test_a_partition_without_instruments_is_not_asked_for(settings: Settings) -> None:
+def test_health_does_not_count_partitions_without_instruments(settings: Settings) -> None:
     async def scenario() -> None:
-        async with live_worker(3):  # a standby of what is to come matches nothing that is traded
-            status, document = await checked(settings)
+        async with live_worker(3):  # a worker of a partition that has no instruments yet
+            status, document = await check_health(settings)
         assert (status, document["status"]) == (503, "unhealthy")
         assert "no worker matches partition 0:" in document["checks"]["matching"]
 
     run_scenario(scenario())
 
 
-def test_without_a_server_that_all_need_it_is_unhealthy_however_many_partitions_are_matched(
-    settings: Settings,
-) -> None:
+def test_health_is_unhealthy_without_redis_even_if_a_worker_runs(settings: Settings) -> None:
     async def scenario() -> None:
         async with live_worker(0):
             settings.REDIS_URL = "redis://127.0.0.1:1/0"
-            status, document = await checked(settings)
+            status, document = await check_health(settings)
         assert (status, document["status"]) == (503, "unhealthy")
         assert document["checks"] == {
             "database": "ok",
@@ -110,7 +111,7 @@ def test_without_a_server_that_all_need_it_is_unhealthy_however_many_partitions_
     run_scenario(scenario())
 
 
-def test_hundreds_of_checks_at_a_time_ask_redis_once(redis: Redis) -> None:
+def test_concurrent_health_checks_open_no_new_connections_to_redis(redis: Redis) -> None:
     async def scenario() -> None:
         async with live_worker(0):
             await current_health().get()
@@ -118,14 +119,14 @@ def test_hundreds_of_checks_at_a_time_ask_redis_once(redis: Redis) -> None:
             for _ in range(3):
                 answers = await asyncio.gather(*(current_health().get() for _ in range(CHECKS)))
                 assert {answer.status for answer in answers} == {200}
-                current_health()._made = None  # as after HEALTH_SHARED_SECONDS
+                current_health()._made = None  # as if HEALTH_SHARED_SECONDS were over
             assert redis.info("stats")["total_connections_received"] == before
 
     run_scenario(scenario())
 
 
 def test_a_restart_of_redis_between_two_checks_is_not_an_outage(redis: Redis, settings: Settings) -> None:
-    """All connections are lost, and it answers on new ones."""
+    """All connections are lost, and Redis accepts new ones."""
 
     async def scenario() -> None:
         async with live_worker(0) as gateway:
@@ -135,9 +136,10 @@ def test_a_restart_of_redis_between_two_checks_is_not_an_outage(redis: Redis, se
             redis.client_kill_filter(_type="pubsub", skipme=True)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 for session in (check._redis, check._heartbeats):
-                    await lost(session)
+                    await wait_until_lost(session)
                 are_replies_heard = False
-                while (await check.run()).status != 200:  # until the replies are subscribed to again
+                # Checks fail until the gateway has subscribed to its replies again.
+                while (await check.run()).status != 200:
                     assert not are_replies_heard
                     are_replies_heard = gateway._replies.connected
 

@@ -1,4 +1,4 @@
-"""Instruments that go to another partition with their books, and those that go for good."""
+"""Operators move an instrument and its book to another partition, or delete the instrument."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from operators.moving import Move, MoveError
 from orders.gateway import current_gateway
 from orders.messages import Command, Reply, ReplyKind
 from orders.models import Order
-from tests.matching.live import document, live_worker, mine, run_scenario
+from tests.matching.live import document, live_worker, run_scenario, with_reply_to
 from tests.matching.partition import cancel, place
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
@@ -31,8 +31,8 @@ async def submit(command: Command, partition: int) -> Reply:
     return (await current_gateway().submit(command, partition=partition, client_id=None)).reply
 
 
-async def on_thread(call: Callable[[], Any]) -> Any:
-    """A thread's connection ends with it."""
+async def run_on_thread(call: Callable[[], Any]) -> Any:
+    """Run the call on another thread, and close that thread's connection."""
 
     def run() -> Any:
         try:
@@ -47,38 +47,40 @@ def find(symbol: str) -> Instrument:
     return Instrument.objects.get(symbol=symbol)
 
 
-def moving(symbol: str, partition: int, told: list[str], **options: bool) -> Callable[[], None]:
+def make_move(symbol: str, partition: int, reported: list[str], **options: bool) -> Callable[[], None]:
+    """Return a call that moves the instrument and appends the move's messages to `reported`."""
+
     def run() -> None:
-        Move(find(symbol), partition, actor=OPERATOR, note="", without_workers=False, report=told.append).run(
-            **{"halt": False, "resume": False, **options}
-        )
+        Move(
+            find(symbol), partition, actor=OPERATOR, note="", without_workers=False, report=reported.append
+        ).run(**{"halt": False, "resume": False, **options})
 
     return run
 
 
-def test_a_book_goes_with_its_instrument() -> None:
-    told: list[str] = []
+def test_a_book_moves_with_its_instrument() -> None:
+    reported: list[str] = []
 
     async def scenario() -> list[Reply]:
         async with live_worker(0) as gateway, live_worker(1):
             to = gateway.process_id
-            first, second = mine(to, place("buy", 100, 4)), mine(to, place("buy", 100, 3))
+            first, second = with_reply_to(to, place("buy", 100, 4)), with_reply_to(to, place("buy", 100, 3))
             for command in (first, second):
                 assert (await submit(command, 0)).kind is ReplyKind.PLACED
-            await on_thread(moving("BTC-USD", 1, told, halt=True, resume=True))
-            late = await submit(mine(to, place("buy", 100, 1)), 0)
-            other = await submit(mine(to, place("buy", 5, 1, instrument="ETH-USD")), 0)
-            sold = await submit(mine(to, place("sell", 100, 5)), 1)
-            return [late, other, sold, await submit(mine(to, cancel(second)), 1)]
+            await run_on_thread(make_move("BTC-USD", 1, reported, halt=True, resume=True))
+            late = await submit(with_reply_to(to, place("buy", 100, 1)), 0)
+            other = await submit(with_reply_to(to, place("buy", 5, 1, instrument="ETH-USD")), 0)
+            sold = await submit(with_reply_to(to, place("sell", 100, 5)), 1)
+            return [late, other, sold, await submit(with_reply_to(to, cancel(second)), 1)]
 
     late, other, sold, cancelled = run_scenario(scenario())
     assert late.kind is ReplyKind.FAILED
     assert document(other)["status"] == "open"
     trades = document(sold)["trades"]
-    assert len(trades) == 2  # both that rested in the old partition, in their order
+    assert len(trades) == 2  # with both orders that rested in the old partition
     assert cancelled.kind is ReplyKind.CANCELLED
     assert find("BTC-USD").partition == 1
-    assert "BTC-USD: partition 1 has its book, at sequence 2" in told
+    assert "BTC-USD: partition 1 has its book, at sequence 2" in reported
     acts = list(AuditRecord.objects.filter(object="BTC-USD").values_list("act", flat=True)[:3])
     assert acts == ["resume", "move", "halt"]
 
@@ -87,40 +89,40 @@ def test_an_active_instrument_is_not_moved() -> None:
     async def scenario() -> None:
         async with live_worker(0), live_worker(1):
             with pytest.raises(MoveError, match="not halted"):
-                await on_thread(moving("BTC-USD", 1, []))
+                await run_on_thread(make_move("BTC-USD", 1, []))
 
     run_scenario(scenario())
     assert find("BTC-USD").partition == 0
 
 
-def test_without_a_worker_nothing_is_moved() -> None:
+def test_an_instrument_is_not_moved_to_a_partition_without_a_worker() -> None:
     async def scenario() -> None:
         async with live_worker(0):
             with pytest.raises(MoveError, match="no worker matches partition 1 now"):
-                await on_thread(moving("BTC-USD", 1, [], halt=True))
+                await run_on_thread(make_move("BTC-USD", 1, [], halt=True))
 
     run_scenario(scenario())
     assert (find("BTC-USD").partition, find("BTC-USD").status) == (0, "active")
 
 
-def test_what_the_old_worker_has_not_committed_by_the_move_is_not_taken() -> None:
-    """The move's fence, without the halt and the drain before it."""
+def test_the_old_worker_takes_no_more_commands_for_a_moved_instrument() -> None:
+    """The fence of the move suffices, without a halt and a drain before it."""
 
     async def scenario() -> list[Reply]:
         async with live_worker(0) as gateway:
             to = gateway.process_id
-            resting = mine(to, place("buy", 100, 4))
+            resting = with_reply_to(to, place("buy", 100, 4))
             await submit(resting, 0)
-            await on_thread(lambda: move(find("BTC-USD"), 1, OPERATOR, unused_only=False))
+            await run_on_thread(lambda: move(find("BTC-USD"), 1, OPERATOR, unused_only=False))
             return [
-                await submit(mine(to, place("sell", 100, 4)), 0),
-                await submit(mine(to, cancel(resting)), 0),
-                await submit(mine(to, place("buy", 5, 1, instrument="ETH-USD")), 0),
+                await submit(with_reply_to(to, place("sell", 100, 4)), 0),
+                await submit(with_reply_to(to, cancel(resting)), 0),
+                await submit(with_reply_to(to, place("buy", 5, 1, instrument="ETH-USD")), 0),
             ]
 
     sold, cancelled, other = run_scenario(scenario())
     assert sold.kind is ReplyKind.FAILED
-    assert cancelled.kind is ReplyKind.NOT_OPEN  # there; the API then looks the order up
+    assert cancelled.kind is ReplyKind.NOT_OPEN  # in that worker; the API then looks the order up
     assert document(other)["status"] == "open"
     assert Order.objects.get(instrument__symbol="BTC-USD").status == "open"
 
@@ -129,10 +131,10 @@ def test_what_the_old_worker_has_not_committed_by_the_move_is_not_taken() -> Non
     "act",
     [lambda known: move(known, 2, OPERATOR, unused_only=False), lambda known: delete_unused(known, OPERATOR)],
 )
-def test_an_instrument_that_was_moved_meanwhile_is_left_where_it_is(
+def test_an_instrument_that_was_moved_meanwhile_is_not_moved_or_deleted(
     act: Callable[[Instrument], None],
 ) -> None:
-    """Two operators at once: the second one knows, and would fence, a partition that it has left."""
+    """The second of two operators still knows the old partition, and would fence that one."""
     known = find("BTC-USD")
     move(find("BTC-USD"), 1, OPERATOR, unused_only=False)
     with pytest.raises(InstrumentError, match="is in partition 1 now"):
@@ -140,8 +142,10 @@ def test_an_instrument_that_was_moved_meanwhile_is_left_where_it_is(
     assert find("BTC-USD").partition == 1
 
 
-def test_the_admins_form_changes_only_what_was_changed_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A halt and a move that come between its reading and its writing stay."""
+def test_the_admins_form_saves_only_the_fields_that_were_changed_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A halt and a move that happen between loading and saving the form are kept."""
     instruments = site._registry[Instrument]
     monkeypatch.setattr(instruments, "_tell_workers", lambda request, numbers: None)
     shown = find("BTC-USD")
@@ -157,17 +161,17 @@ def test_the_admins_form_changes_only_what_was_changed_in_it(monkeypatch: pytest
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_only_an_instrument_without_orders_goes_for_good(used: bool) -> None:
+def test_only_an_instrument_without_orders_is_deleted(used: bool) -> None:
     async def scenario() -> Reply:
         async with live_worker(0) as gateway:
             to = gateway.process_id
-            if used:  # no book remembers it: it found nobody to trade with
-                await submit(mine(to, place("buy", 0, 4)), 0)
+            if used:  # by a market order, which no book remembers
+                await submit(with_reply_to(to, place("buy", 0, 4)), 0)
                 with pytest.raises(InstrumentError, match="has had orders"):
-                    await on_thread(lambda: delete_unused(find("BTC-USD"), OPERATOR))
+                    await run_on_thread(lambda: delete_unused(find("BTC-USD"), OPERATOR))
             else:
-                await on_thread(lambda: delete_unused(find("BTC-USD"), OPERATOR))
-            return await submit(mine(to, place("buy", 100, 4)), 0)
+                await run_on_thread(lambda: delete_unused(find("BTC-USD"), OPERATOR))
+            return await submit(with_reply_to(to, place("buy", 100, 4)), 0)
 
     reply = run_scenario(scenario())
     assert (reply.kind is ReplyKind.PLACED) == used

@@ -1,4 +1,4 @@
-"""Acts of operators reach the worker: halts, new instruments, cancels. Without a worker nothing changes."""
+"""Halts, new instruments and cancels by operators reach the worker. Without one nothing changes."""
 
 import asyncio
 from typing import Any
@@ -16,28 +16,30 @@ from orders.messages import ReloadInstruments, Reply, ReplyKind, heartbeat_key
 from orders.models import Order
 from orders.operations import announce_instruments, cancel_orders
 from orders.refusals import OrderNotOpen
-from tests.matching.live import document, live_worker, mine, run_scenario, submit
+from tests.matching.live import document, live_worker, run_scenario, submit, with_reply_to
 from tests.matching.partition import cancel, new_id, place
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
 
-def test_a_reload_takes_effect_for_the_next_order() -> None:
+def test_a_reload_takes_effect_before_the_next_order() -> None:
     def set_status(status: str) -> None:
         Instrument.objects.filter(symbol="BTC-USD").update(status=status)
 
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
             to = gateway.process_id
-            resting = mine(to, place("buy", 100, 4))
+            resting = with_reply_to(to, place("buy", 100, 4))
             replies = await submit(resting)
             await read_database(set_status, "halted")
             reload = ReloadInstruments(request_id=new_id(), reply_to=to)
-            done, *more = await submit(reload, mine(to, place("buy", 100, 4)), mine(to, cancel(resting)))
+            done, *more = await submit(
+                reload, with_reply_to(to, place("buy", 100, 4)), with_reply_to(to, cancel(resting))
+            )
             assert done.kind is ReplyKind.DONE
             await read_database(set_status, "active")
             assert await announce_instruments([0, 0]) == {}
-            return replies + more + await submit(mine(to, place("buy", 100, 4)))
+            return replies + more + await submit(with_reply_to(to, place("buy", 100, 4)))
 
     first, halted, cancelled, again = run_scenario(scenario())
     assert document(first)["status"] == document(again)["status"] == "open"
@@ -56,23 +58,23 @@ def test_a_new_instrument_gets_a_book() -> None:
         async with live_worker() as gateway:
             await read_database(create)
             await announce_instruments([0])
-            return await submit(mine(gateway.process_id, place("buy", 100, 4, instrument="XRP-USD")))
+            return await submit(with_reply_to(gateway.process_id, place("buy", 100, 4, instrument="XRP-USD")))
 
     assert document(run_scenario(scenario())[0])["instrument"] == "XRP-USD"
 
 
-def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> None:
+def test_cancels_by_operators_are_not_rate_limited(settings: Settings) -> None:
     settings.RATE_LIMIT = (1, 60)
     settings.CANCELS_PER_ORDER = 3
 
     async def scenario() -> tuple[Any, Any]:
         async with live_worker() as gateway:
             to = gateway.process_id
-            orders = [mine(to, place("buy", 100 + number, 4)) for number in range(6)]
-            gone = mine(to, place("buy", 90, 4))
+            orders = [with_reply_to(to, place("buy", 100 + number, 4)) for number in range(6)]
+            gone = with_reply_to(to, place("buy", 90, 4))
             await submit(*orders, gone)
             rows = await read_database(_rows)
-            await submit(mine(to, cancel(gone)))
+            await submit(with_reply_to(to, cancel(gone)))
             for order in orders[:3]:
                 await current_desk().cancel(next(row for row in rows if str(row.order_id) == order.order_id))
             with pytest.raises(RateLimited):  # the client's own cancels are limited
@@ -88,10 +90,10 @@ def test_operators_cancel_without_the_clients_rate_limit(settings: Settings) -> 
     assert reasons == ["client_request"] * 3 + ["operator"] * 3 + ["client_request"]
 
 
-def test_an_order_that_is_not_open_is_not_sent() -> None:
+def test_a_cancel_of_an_order_that_is_not_open_is_not_sent() -> None:
     async def scenario() -> None:
         async with live_worker() as gateway:
-            await submit(mine(gateway.process_id, place("buy", 0, 4)))
+            await submit(with_reply_to(gateway.process_id, place("buy", 0, 4)))
             (row,) = await read_database(_rows)
             with pytest.raises(OrderNotOpen):
                 await current_desk().cancel(row)
@@ -99,10 +101,10 @@ def test_an_order_that_is_not_open_is_not_sent() -> None:
     run_scenario(scenario())
 
 
-def test_without_a_worker_nothing_is_taken() -> None:
+def test_no_command_is_taken_without_a_worker() -> None:
     async def scenario() -> tuple[Any, bool]:
         async with live_worker() as gateway:
-            await submit(mine(gateway.process_id, place("buy", 100, 4)))
+            await submit(with_reply_to(gateway.process_id, place("buy", 100, 4)))
             rows = await read_database(_rows)
         async with connect_redis() as redis:
             matched = bool(await redis.exists(heartbeat_key(0)))

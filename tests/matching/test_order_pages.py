@@ -1,4 +1,4 @@
-"""GET /orders on a large table: each combination of filters finds all that fits, and reads little else."""
+"""GET /orders on a large table: any filters find all matching orders, and few other rows are read."""
 
 import itertools
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("instruments")
 
 
 def pages(limit: int = 3, **filters: Any) -> list[list[str]]:
-    """The ids on each page."""
+    """Return the ids on each page."""
     found: list[list[str]] = []
     before: UUID | None = None
     while True:
@@ -38,7 +38,7 @@ FILLED = {"partially_filled": 1, "filled": 2}
 
 
 def stored_order(instrument_id: int, *, client_id: str, status: str, number: int) -> Order:
-    """A row as the worker would have written it; its fills are not stored, so that none are counted."""
+    """Return a row as the worker writes it. It has no trades, so that a page counts no fills."""
     now = datetime.now(UTC)
     return Order(
         order_id=new_id(),
@@ -67,7 +67,7 @@ FROM generate_series(1, %(count)s) AS number
 
 
 def insert_orders(count: int, **columns: Any) -> None:
-    """Newer than all that are there."""
+    """Insert orders that are newer than all stored ones."""
     newest = Order.objects.order_by("-order_id").values_list("order_id", flat=True).first()
     first = (newest.int >> 80) + 1 if newest else 1
     with connection.cursor() as cursor:
@@ -86,8 +86,8 @@ PARAMETERS = {
 }
 
 
-def read_rows(query: dict[str, Any], mode: str) -> int:
-    """How many rows of the table and entries of its indexes are read for a page of 3 orders."""
+def count_rows_read(query: dict[str, Any], mode: str) -> int:
+    """Return how many rows and index entries are read for a page of 3 orders."""
     sql = page_sql(client_id=query["client_id"], instrument_id=query["instrument_id"])
     numbered = sql % {name: f"${number}" for number, name in enumerate(PARAMETERS, start=1)}
     values = page_parameters(**query, before=None, limit=3)
@@ -132,7 +132,7 @@ FILTERS = [
 
 @pytest.fixture
 def mixed(instruments: Any) -> None:
-    """Orders of all statuses, of clients and instruments that have few or many of them."""
+    """Store orders of all statuses, for clients and instruments that have few or many of them."""
     rows = []
     random = Random(7)
     for number in range(80):
@@ -149,7 +149,7 @@ def mixed(instruments: Any) -> None:
 
 @pytest.mark.usefixtures("mixed")
 @pytest.mark.parametrize("merged_max", [50_000, 20, 2], ids=lambda merged_max: f"{merged_max} merged")
-def test_every_combination_of_filters_gives_what_a_plain_filter_gives(
+def test_every_combination_of_filters_finds_the_orders_of_a_plain_query(
     settings: Settings, instruments: Any, merged_max: int
 ) -> None:
     settings.PAGE_ROWS_MERGED_MAX = merged_max
@@ -164,7 +164,7 @@ def test_every_combination_of_filters_gives_what_a_plain_filter_gives(
         for limit in (2, 7, 1000) if merged_max == 50_000 else (1000,):
             found = pages(limit=limit, **query)
             assert flat(found) == expected, filters
-            assert all(found[:-1]), "an empty page, with more behind it"
+            assert all(found[:-1]), "an empty page before the last one"
             if merged_max == 50_000:
                 assert {len(page) for page in found[:-1]} <= {limit}
 
@@ -176,7 +176,10 @@ ROWS_READ_MAX = 100  # for a page of 3
 
 @pytest.fixture(params=list(itertools.product((True, False), repeat=3)), ids=str)
 def rare_filters(request: pytest.FixtureRequest, instruments: Any) -> dict[str, Any]:
-    """Some of the filters of one order, behind many newer ones that differ in just these."""
+    """Store one rare order and many newer ones, and return filters that only the rare one matches.
+
+    Each of the newer orders differs from the rare one in one of the filters.
+    """
     chosen = [name for name, given in zip(RARE, request.param, strict=True) if given]
     common = {"client_id": "crowd", "instrument_id": "SOL-USD", "status": "cancelled"}
     symbols = RARE["instrument_id"], common["instrument_id"]
@@ -191,8 +194,10 @@ def rare_filters(request: pytest.FixtureRequest, instruments: Any) -> dict[str, 
     return {name: rare[name] for name in chosen}
 
 
-def test_a_rare_order_is_on_the_first_page_whatever_is_newer(rare_filters: dict[str, Any]) -> None:
-    """Also with statistics of the table when it was empty, and with those of now."""
+def test_a_rare_order_is_on_the_first_page_however_many_orders_are_newer(
+    rare_filters: dict[str, Any],
+) -> None:
+    """PostgreSQL has the empty table's statistics at first, and then those of the full table."""
     for analyze in (False, True):
         if analyze:
             with connection.cursor() as cursor:
@@ -203,12 +208,12 @@ def test_a_rare_order_is_on_the_first_page_whatever_is_newer(rare_filters: dict[
         assert [order.order_id for order in page.orders] == expected
         if rare_filters:
             assert (len(expected), page.after) == (1, None)
-        assert read_rows(query, "force_custom_plan") < ROWS_READ_MAX
-        assert read_rows(query, "force_generic_plan") < ROWS_READ_MAX
+        assert count_rows_read(query, "force_custom_plan") < ROWS_READ_MAX
+        assert count_rows_read(query, "force_generic_plan") < ROWS_READ_MAX
 
 
 @pytest.mark.parametrize("status", ["open", "partially_filled"])
-def test_a_snapshot_of_open_orders_reads_no_others(instruments: Any, status: str) -> None:
+def test_a_snapshot_of_open_orders_has_no_other_orders(instruments: Any, status: str) -> None:
     instrument = instruments["ETH-USD"].instrument_id
     other = instruments["SOL-USD"].instrument_id
     mine = {"client_id": "alice", "instrument_id": instrument}
@@ -231,5 +236,5 @@ def test_a_page_ends_before_it_holds_too_many_fills(settings: Settings) -> None:
     assert pages(limit=10, client_id="taker") == [takers]
     settings.PAGE_FILLS_MAX = 7
     assert pages(limit=10, client_id="taker") == [takers[:2], takers[2:]]
-    settings.PAGE_FILLS_MAX = 1  # one order comes whole, whatever it has
+    settings.PAGE_FILLS_MAX = 1  # an order is always shown whole
     assert pages(limit=10, client_id="taker") == [[order_id] for order_id in takers]

@@ -1,4 +1,4 @@
-"""An order that is read while it trades: its fills and its trades are of one moment."""
+"""An order that is read while it trades: its filled quantity and its fills are of one moment."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -13,32 +13,39 @@ from tests.matching.partition import Partition, place
 pytestmark = pytest.mark.usefixtures("instruments")
 
 
-def number(written: Any) -> Decimal:
+def decimal_of(written: Any) -> Decimal:
     return Decimal(bytes(written).decode())
 
 
-def test_an_order_that_trades_between_two_reads_is_shown_as_it_was_at_the_first() -> None:
+def test_an_order_that_trades_between_two_queries_is_shown_as_of_the_first_query() -> None:
     partition = Partition()
     order = place("sell", 100, 9)
     partition.run(order, place("buy", 100, 4))
 
-    further = False
+    has_traded_again = False
 
     def trade_once(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        """The first query for trades finds more of them than the order's row counts."""
-        nonlocal further
-        if "orders_trade" in sql and not further:
-            further = True
+        """Trade again before the first query for trades.
+
+        The query then finds more trades than are counted in the order's row.
+        """
+        nonlocal has_traded_again
+        if "orders_trade" in sql and not has_traded_again:
+            has_traded_again = True
             partition.run(place("buy", 100, 2))
         return execute(sql, *rest)
 
     with connection.execute_wrapper(trade_once):
-        during = find_order(order.order_id)
-    after = find_order(order.order_id)
-    assert further
-    assert during is not None
-    assert after is not None
-    assert len(during.trades) == 1
-    assert sum(number(fill.quantity) for fill in during.trades) == number(during.filled_quantity)
-    assert len(after.trades) == 2
-    assert sum(number(fill.quantity) for fill in after.trades) == number(after.filled_quantity)
+        read_meanwhile = find_order(order.order_id)
+    read_later = find_order(order.order_id)
+    assert has_traded_again
+    assert read_meanwhile is not None
+    assert read_later is not None
+    assert len(read_meanwhile.trades) == 1
+    assert sum(decimal_of(fill.quantity) for fill in read_meanwhile.trades) == decimal_of(
+        read_meanwhile.filled_quantity
+    )
+    assert len(read_later.trades) == 2
+    assert sum(decimal_of(fill.quantity) for fill in read_later.trades) == decimal_of(
+        read_later.filled_quantity
+    )

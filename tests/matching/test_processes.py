@@ -1,4 +1,4 @@
-"""The worker as a process: killed, frozen, replaced, and Redis emptied beneath it, while clients trade."""
+"""The worker as a process that is killed, frozen or replaced, or loses Redis, while clients trade."""
 
 import contextlib
 import subprocess
@@ -27,7 +27,7 @@ COMMAND_SECONDS_MAX = PATIENCE_SECONDS
 
 @pytest.fixture(scope="module")
 def exchange() -> Iterator[RunningExchange]:
-    """An exchange whose parts these tests kill."""
+    """Yield an exchange whose processes these tests kill."""
     with RunningExchange() as running:
         yield running
 
@@ -40,7 +40,7 @@ def redis(exchange: RunningExchange) -> Iterator[Redis]:
 
 @contextlib.contextmanager
 def second_worker(exchange: RunningExchange) -> Iterator[tuple[psutil.Popen, Path]]:
-    """Another run_matching on the same partition, once it waits as standby; and its log."""
+    """Yield a second worker of the partition, once it waits as standby, and its log."""
     with tempfile.NamedTemporaryFile(prefix="exchange-standby-") as log:
         process = psutil.Popen(
             [sys.executable, "manage.py", "run_matching", "--partition", "0"],
@@ -85,13 +85,13 @@ def book(exchange: RunningExchange) -> Any:
 
 
 def owner(redis: Redis) -> bytes | None:
-    """The worker that matches now."""
+    """Return the name of the worker that matches now, or None."""
     found: Any = redis.get(heartbeat_key(0))
     return bytes(found) if found else None
 
 
 def assert_recovered(exchange: RunningExchange, traffic: Traffic) -> None:
-    """What was acknowledged is there once, and the worker has the database's books."""
+    """Check that each acknowledged order is stored once and the worker has the database's books."""
     assert traffic.acknowledged
     assert traffic.missing() == set()
     checked = manage(exchange, "recover", "--check")
@@ -99,13 +99,14 @@ def assert_recovered(exchange: RunningExchange, traffic: Traffic) -> None:
     assert "the live worker has the same books" in checked.stdout
 
 
-def test_a_worker_killed_under_load_loses_nothing(exchange: RunningExchange) -> None:
+def test_a_worker_that_is_killed_under_load_loses_no_order(exchange: RunningExchange) -> None:
     with Traffic(exchange, name="killed") as traffic:
         traffic.await_more()
         killed = psutil.Process(exchange.worker_pid())
         killed.kill()
         wait_until(lambda: is_gone(killed), "the worker is gone")
-        before = len(traffic.acknowledged) + CLIENTS  # beyond that, orders were sent after the kill
+        # Each client had at most one order in flight. All further orders were sent after the kill.
+        before = len(traffic.acknowledged) + CLIENTS
         wait_until(
             lambda: len(traffic.acknowledged) > before and is_healthy(exchange),
             f"orders taken again\n{exchange.log()}",
@@ -118,17 +119,17 @@ def test_a_worker_killed_under_load_loses_nothing(exchange: RunningExchange) -> 
 def test_a_worker_that_is_terminated_finishes_its_batch(exchange: RunningExchange) -> None:
     with Traffic(exchange, name="terminated") as traffic:
         traffic.await_more()
-        said = exchange.log().count("partition 0: stopped")
+        stops_before = exchange.log().count("partition 0: stopped")
         terminated = psutil.Process(exchange.worker_pid())
         terminated.terminate()
         wait_until(lambda: is_gone(terminated), "the worker ends", STOP_SECONDS_MAX)
-        assert exchange.log().count("partition 0: stopped") == said + 1
+        assert exchange.log().count("partition 0: stopped") == stops_before + 1
         traffic.await_more()
     assert "Traceback" not in exchange.log()
     assert traffic.missing() == set()
 
 
-def test_an_emptied_redis_is_filled_again(exchange: RunningExchange, redis: Redis) -> None:
+def test_the_worker_fills_an_emptied_redis_again(exchange: RunningExchange, redis: Redis) -> None:
     with Traffic(exchange, name="emptied") as traffic:
         traffic.await_more()
         redis.flushall()
@@ -151,9 +152,9 @@ def test_the_standby_takes_over_from_a_frozen_and_from_a_killed_worker(
         first.suspend()
         wait_until(lambda: "partition 0: matching" in log.read_text(), "the second worker matches")
         traffic.await_more()
-        waited = exchange.log().count("standby")
+        standbys_before = exchange.log().count("standby")
         first.resume()
-        wait_until(lambda: exchange.log().count("standby") > waited, "the thawed worker waits")
+        wait_until(lambda: exchange.log().count("standby") > standbys_before, "the thawed worker waits")
         traffic.await_more()
         owner_before = owner(redis)
         second.kill()

@@ -1,4 +1,4 @@
-"""An order that is sent again: its terms are compared before its fills are read, and look-ups are limited."""
+"""An order that is sent again: it is compared before fills are read, and look-ups are limited."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,25 +30,25 @@ pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
 
 async def no_read(*args: Any) -> Any:
-    raise AssertionError(f"the database was asked: {args}")
+    raise AssertionError(f"the database was read: {args}")
 
 
-async def away(*args: Any) -> Any:
+async def unavailable(*args: Any) -> Any:
     raise Unavailable
 
 
 def desk_of(gateway: OrderGateway, **reads: Any) -> OrderDesk:
-    """A desk that reads no fills and does nothing for cancels, unless `reads` say otherwise."""
+    """Return a desk that must not read fills, nor look up for cancels, unless `reads` has readers."""
     nothing: dict[str, Any] = {"replays": no_read, "cancelled": no_read, "refused_cancels": no_read}
     return OrderDesk(
         gateway, DeskReads(**{**desk_reads()._asdict(), **nothing, **reads}), InstrumentDirectory()
     )
 
 
-def with_gateway(work: Callable[[OrderGateway], Awaitable[Any]]) -> Any:
+def run_with_gateway(steps: Callable[[OrderGateway], Awaitable[Any]]) -> Any:
     async def scenario() -> Any:
         async with live_worker() as gateway:
-            return await work(gateway)
+            return await steps(gateway)
 
     return run_scenario(scenario())
 
@@ -56,7 +56,7 @@ def with_gateway(work: Callable[[OrderGateway], Awaitable[Any]]) -> Any:
 async def request(
     side: str = "buy", price: str = "100", key: str | None = "key", **fields: Any
 ) -> OrderRequest:
-    """An order of one lot-sized unit of BTC-USD; `fields` of the instrument are changed for this request."""
+    """Return an order for 1 BTC. `fields` replaces fields of the instrument in this request."""
     instrument = (await read_database(load_instruments))["BTC-USD"]
     return OrderRequest(
         client_id="client-A",
@@ -70,7 +70,7 @@ async def request(
 
 
 async def place_and_fill(desk: OrderDesk) -> str:
-    """The id of an order with the key "key" that was filled."""
+    """Place an order with the key "key", fill it, and return its id."""
     placed = await desk.place(await request())
     await desk.place(await request("sell", key=None))
     return str(msgspec.json.decode(placed.body)["order_id"])
@@ -81,24 +81,24 @@ HALTED = {"halted": True}
 
 
 @pytest.mark.parametrize("fields", [{}, BEYOND, HALTED], ids=["taken", "beyond limits", "halted"])
-def test_another_order_is_refused_before_fills_are_read(fields: dict[str, Any]) -> None:
-    async def work(gateway: OrderGateway) -> None:
+def test_a_different_order_with_a_used_key_is_refused_before_fills_are_read(fields: dict[str, Any]) -> None:
+    async def steps(gateway: OrderGateway) -> None:
         desk = desk_of(gateway)
         await place_and_fill(desk)
         for change in ({"price": "101"}, {"side": "sell"}):
             with pytest.raises(IdempotencyKeyReused):
                 await desk.place(await request(**change, **fields))
 
-    with_gateway(work)
+    run_with_gateway(steps)
 
 
 @pytest.mark.parametrize("fields", [{}, BEYOND, HALTED], ids=["taken", "beyond limits", "halted"])
-def test_the_same_order_is_shown_as_it_stands(fields: dict[str, Any]) -> None:
-    async def work(gateway: OrderGateway) -> None:
+def test_an_order_that_is_sent_again_is_answered_with_its_current_state(fields: dict[str, Any]) -> None:
+    async def steps(gateway: OrderGateway) -> None:
         first = await desk_of(gateway).place(await request())
         again = await desk_of(gateway).place(
             await request(price="100.00", **fields)
-        )  # no fills: none are read
+        )  # it has no fills yet, so none are read
         assert (again.replayed, again.body) == (True, first.body)
         await desk_of(gateway).place(await request("sell", key=None))
         desk = desk_of(gateway, replays=desk_reads().replays)
@@ -107,19 +107,19 @@ def test_the_same_order_is_shown_as_it_stands(fields: dict[str, Any]) -> None:
         assert (document["status"], len(document["trades"])) == ("filled", 1)
         assert filled.body == encode_json(await read_database(find_order, document["order_id"]))
 
-    with_gateway(work)
+    run_with_gateway(steps)
 
 
 @pytest.mark.parametrize(("fields", "refusal"), [(BEYOND, BeyondLimits), (HALTED, InstrumentHalted)])
-def test_look_ups_of_refused_orders_are_counted(
+def test_look_ups_for_refused_orders_count_towards_the_rate_limit(
     fields: dict[str, Any], refusal: type[Exception], settings: Settings
 ) -> None:
     settings.RATE_LIMIT = (3, 3600)
 
-    async def work(gateway: OrderGateway) -> None:
+    async def steps(gateway: OrderGateway) -> None:
         desk = desk_of(gateway)
         for _ in range(5):
-            with pytest.raises(refusal):  # nothing is looked up without a key, and nothing counted
+            with pytest.raises(refusal):  # without a key nothing is looked up or counted
                 await desk.place(await request(key=None, **fields))
         for _ in range(3):
             with pytest.raises(refusal):
@@ -128,44 +128,44 @@ def test_look_ups_of_refused_orders_are_counted(
             with pytest.raises(RateLimited):
                 await desk.place(await request(**further))
 
-    with_gateway(work)
+    run_with_gateway(steps)
 
 
-def test_what_cannot_be_looked_up_is_not_refused_for_good() -> None:
-    """The key may have placed an order: 400 or 409 would say that it has not."""
+def test_a_refused_order_whose_key_cannot_be_looked_up_is_answered_with_unavailable() -> None:
+    """The key may have placed an order. The answers 400 and 409 would deny that."""
 
-    async def work(gateway: OrderGateway) -> None:
-        desk = desk_of(gateway, refused_orders=away)
+    async def steps(gateway: OrderGateway) -> None:
+        desk = desk_of(gateway, refused_orders=unavailable)
         for fields in (BEYOND, HALTED):
             with pytest.raises(Unavailable):
                 await desk.place(await request(**fields))
 
-    with_gateway(work)
+    run_with_gateway(steps)
 
 
-def test_fills_that_cannot_be_read_are_no_other_order() -> None:
-    async def work(gateway: OrderGateway) -> None:
+def test_a_repeated_order_whose_fills_cannot_be_read_is_answered_with_unavailable() -> None:
+    async def steps(gateway: OrderGateway) -> None:
         await place_and_fill(desk_of(gateway))
         for fields in ({}, BEYOND, HALTED):
             with pytest.raises(Unavailable):
-                await desk_of(gateway, replays=away).place(await request(**fields))
+                await desk_of(gateway, replays=unavailable).place(await request(**fields))
 
-    with_gateway(work)
+    run_with_gateway(steps)
 
 
 @pytest.mark.parametrize(
     ("silent", "fields"),
     [("orders", {}), ("replays", {}), ("refused_orders", BEYOND), ("replays", BEYOND), ("replays", HALTED)],
 )
-def test_all_that_is_looked_up_ends_in_time_together(
+def test_all_look_ups_of_a_request_share_one_time_limit(
     silent: str, fields: dict[str, Any], settings: Settings
 ) -> None:
-    """Whichever read does not end, and however long it might take by itself."""
+    """The limit holds whichever of the reads does not end."""
 
     async def never(*args: Any) -> Any:
         await asyncio.get_running_loop().create_future()
 
-    async def work(gateway: OrderGateway) -> None:
+    async def steps(gateway: OrderGateway) -> None:
         await place_and_fill(desk_of(gateway))
         settings.DESK_READ_SECONDS_MAX = 0.1
         reads = {"replays": desk_reads().replays, silent: never}
@@ -173,20 +173,20 @@ def test_all_that_is_looked_up_ends_in_time_together(
             with pytest.raises(Unavailable):
                 await desk_of(gateway, **reads).place(await request(**fields))
 
-    with_gateway(work)
+    run_with_gateway(steps)
 
 
 @pytest.mark.parametrize(
     ("key", "advice"),
     [("key", "Send it again with the same idempotency key."), (None, "GET /orders?client_id=client-A")],
 )
-def test_an_order_that_nobody_answers_says_what_to_do(
+def test_an_unanswered_order_tells_the_client_what_to_do(
     key: str | None, advice: str, settings: Settings
 ) -> None:
     settings.ORDER_REPLY_TIMEOUT_SECONDS = 0.3
 
     async def scenario() -> str:
-        async with connect_redis() as redis:  # a worker that is there, and does nothing
+        async with connect_redis() as redis:  # a heartbeat as of a worker that never replies
             await redis.set("exchange:{0}:heartbeat", b"somebody", ex=60)
             async with OrderGateway(RedisLink()) as gateway:
                 with pytest.raises(OutcomeUnknown) as unknown:
@@ -199,8 +199,8 @@ def test_an_order_that_nobody_answers_says_what_to_do(
     assert ("same" in detail) == (key is not None)
 
 
-def test_an_order_that_was_changed_later_is_still_the_one_of_its_request() -> None:
-    async def work(gateway: OrderGateway) -> None:
+def test_an_order_that_was_changed_later_still_matches_its_request() -> None:
+    async def steps(gateway: OrderGateway) -> None:
         desk = desk_of(gateway)
         await desk.place(await request())
         await read_database(Order.objects.update, price=Decimal(90), quantity=Decimal(3))
@@ -208,4 +208,4 @@ def test_an_order_that_was_changed_later_is_still_the_one_of_its_request() -> No
         with pytest.raises(IdempotencyKeyReused):
             await desk.place(await request(price="90"))
 
-    with_gateway(work)
+    run_with_gateway(steps)

@@ -1,4 +1,4 @@
-"""Clients that keep placing orders while something is killed, and remember what they were told."""
+"""Clients that place orders while a process is killed, and remember the answers."""
 
 import random
 import threading
@@ -14,12 +14,12 @@ from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, wait_until
 
 CLIENTS = 4
-PAUSE_SECONDS = 0.01  # of a client between two orders, so that others of this machine get on
+PAUSE_SECONDS = 0.01  # between two orders of a client, so that other processes get time
 ANSWER_SECONDS_MAX = PATIENCE_SECONDS
 
 
 class Traffic:
-    """Each client sends an order again, with the same key, until it is told what became of it."""
+    """Clients that send each order again, with the same key, until its answer arrives."""
 
     def __init__(self, exchange: RunningExchange, *, instrument: str = "BTC-USD", name: str) -> None:
         self._exchange = exchange
@@ -28,7 +28,7 @@ class Traffic:
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._trade, args=(number,)) for number in range(CLIENTS)]
         self.acknowledged: dict[tuple[str, str], str] = {}  # order ids by client and key
-        self.repeated = 0  # requests sent again because the answer was no order
+        self.repeated = 0  # requests that were sent again because no order was returned
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -38,13 +38,13 @@ class Traffic:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Each client finishes the order at hand."""
+        """Stop once each client has finished its current order."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
     def await_more(self, orders: int = 50) -> None:
-        """Return once so many more orders were acknowledged."""
+        """Return once this many more orders are acknowledged."""
         before = len(self.acknowledged)
         wait_until(
             lambda: len(self.acknowledged) >= before + orders,
@@ -52,15 +52,16 @@ class Traffic:
         )
 
     def missing(self) -> set[tuple[str, str]]:
-        """Acknowledged orders that the database does not have exactly once, under the same id."""
-        told = dict(self.acknowledged)  # before the database is asked: trading may go on
+        """Return the acknowledged orders that are not stored exactly once under the same id."""
+        # Copy them before the query: orders may be acknowledged while it runs.
+        acknowledged = dict(self.acknowledged)
         with psycopg.connect(Locations(self._exchange.data_dir).postgres_uri) as connection:
             rows: Iterable[Any] = connection.execute(
                 "SELECT client_id, idempotency_key, min(order_id::text) FROM orders_order "
                 "WHERE idempotency_key IS NOT NULL GROUP BY 1, 2 HAVING count(*) = 1"
             )
             stored = {(client_id, key): order_id for client_id, key, order_id in rows}
-        return {key for key, order_id in told.items() if stored.get(key) != order_id}
+        return {key for key, order_id in acknowledged.items() if stored.get(key) != order_id}
 
     def _trade(self, number: int) -> None:
         client_id, dice = f"{self._name}-{number}", random.Random(number)
@@ -86,7 +87,7 @@ class Traffic:
                 self._stop.wait(PAUSE_SECONDS)
 
     def _place(self, http: httpx.Client, order: dict[str, Any]) -> str | None:
-        """The order's id; None where the test ended before anyone could tell."""
+        """Return the order's id, or None if the test ended before an answer arrived."""
         while True:
             try:
                 answer = http.post("/orders", json=order)

@@ -17,7 +17,15 @@ from orders.desk import current_desk
 from orders.messages import Command, Reply, ReplyKind, dead_letters_key
 from orders.models import Order
 from streaming.book_copy import BookCopy
-from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
+from tests.matching.live import (
+    append,
+    command_fields,
+    document,
+    live_worker,
+    run_scenario,
+    submit,
+    with_reply_to,
+)
 from tests.matching.partition import Partition, cancel, place
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
@@ -75,14 +83,17 @@ def test_keys_that_are_taken_and_garbage_do_not_lose_the_rest_of_a_batch(
     async def scenario() -> tuple[list[Reply], Any]:
         async with connect_redis() as redis, live_worker() as gateway:
             to = gateway.process_id
-            first = mine(to, place("sell", 100, 9, idempotency_key="once"))
+            first = with_reply_to(to, place("sell", 100, 9, idempotency_key="once"))
             await submit(first)
             orders = [
-                mine(to, place("buy", 100, 1, idempotency_key=key)) for key in ("a", "once", "b", "c", "d")
+                with_reply_to(to, place("buy", 100, 1, idempotency_key=key))
+                for key in ("a", "once", "b", "c", "d")
             ]
             replies = await submit(*orders)
             await append(redis, garbage, garbage)
-            replies += await submit(mine(to, place("buy", 100, 1)), mine(to, place("buy", 100, 1)))
+            replies += await submit(
+                with_reply_to(to, place("buy", 100, 1)), with_reply_to(to, place("buy", 100, 1))
+            )
             return replies, await redis.xrange(dead_letters_key(0))
 
     replies, aside = run_scenario(scenario())

@@ -23,7 +23,7 @@ from matching.publish.publisher import HEARTBEAT
 from orders.desk import current_desk
 from orders.messages import Command, ReplyKind, dead_letters_key, encode, heartbeat_key, stream_key
 from orders.models import Order
-from tests.matching.live import document, live_worker, mine, run_scenario, submit
+from tests.matching.live import document, live_worker, run_scenario, submit, with_reply_to
 from tests.matching.partition import cancel, place
 from tests.patience import PATIENCE_SECONDS
 
@@ -67,14 +67,14 @@ def test_the_worker_goes_on_while_memory_is_full(
 
     async def scenario() -> None:
         async with connect_redis() as redis, live_worker() as gateway:
-            resting = mine(gateway.process_id, place("buy", 100, 4))
+            resting = with_reply_to(gateway.process_id, place("buy", 100, 4))
             await submit(resting)
             await fill(redis)
             with pytest.raises(Unavailable):
-                await submit(mine(gateway.process_id, place("buy", 99, 4)))
+                await submit(with_reply_to(gateway.process_id, place("buy", 99, 4)))
             started = time.monotonic()
             await append(redis, b"\xc1 no msgpack")
-            await append(redis, mine(gateway.process_id, cancel(resting)))
+            await append(redis, with_reply_to(gateway.process_id, cancel(resting)))
 
             async def is_cancelled() -> bool:
                 return await status_of(resting.order_id) == "cancelled"
@@ -90,7 +90,7 @@ def test_the_worker_goes_on_while_memory_is_full(
                 assert await redis.exists(heartbeat_key(0))
                 await asyncio.sleep(0.05)
             await redis.config_set("maxmemory", "0")
-            (reply,) = await submit(mine(gateway.process_id, place("buy", 98, 4)))
+            (reply,) = await submit(with_reply_to(gateway.process_id, place("buy", 98, 4)))
             assert document(reply)["status"] == "open"
 
     run_scenario(scenario())
@@ -102,7 +102,7 @@ def test_a_worker_starts_while_memory_is_full(
     async def scenario() -> None:
         async with connect_redis() as redis:
             async with live_worker() as gateway:
-                resting = mine(gateway.process_id, place("buy", 100, 4))
+                resting = with_reply_to(gateway.process_id, place("buy", 100, 4))
                 await submit(resting)
             await redis.delete(*mirror_keys(0, SYMBOL))
             await fill(redis)
@@ -223,12 +223,12 @@ def test_a_move_that_fails_half_way_is_not_read_and_mended(
 
     async def scenario() -> None:
         async with connect_redis() as client, live_worker() as gateway:
-            resting = mine(gateway.process_id, place("buy", 100, 4))
+            resting = with_reply_to(gateway.process_id, place("buy", 100, 4))
             await submit(resting)
             bids = mirror_keys(0, SYMBOL).bids
             await client.delete(bids)
             await client.set(bids, "no sorted set")
-            (reply,) = await submit(mine(gateway.process_id, cancel(resting)))
+            (reply,) = await submit(with_reply_to(gateway.process_id, cancel(resting)))
             assert reply.kind is ReplyKind.CANCELLED
 
             async def is_mirrored() -> bool:

@@ -28,7 +28,15 @@ from orders.messages import (
 )
 from orders.models import Order
 from tests.engine.flows import SHAPES
-from tests.matching.live import append, command_fields, document, live_worker, mine, run_scenario, submit
+from tests.matching.live import (
+    append,
+    command_fields,
+    document,
+    live_worker,
+    run_scenario,
+    submit,
+    with_reply_to,
+)
 from tests.matching.partition import new_id, place, random_commands
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
@@ -46,7 +54,9 @@ def test_orders_of_one_batch_are_answered_as_they_stand_after_it() -> None:
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
             to = gateway.process_id
-            return await submit(mine(to, place("sell", 100, 10)), mine(to, place("buy", 100, 4)))
+            return await submit(
+                with_reply_to(to, place("sell", 100, 10)), with_reply_to(to, place("buy", 100, 4))
+            )
 
     maker, taker = map(document, run_scenario(scenario()))
     assert taker["status"] == "filled"
@@ -73,9 +83,9 @@ def test_a_command_that_fails_is_answered_and_the_next_one_is_matched(what: str)
         async with live_worker() as gateway:
             to = gateway.process_id
             return await submit(
-                mine(to, place("sell", 100, 10)),
-                mine(to, place("sell", 101, 10), **POISON[what]),
-                mine(to, place("buy", 100, 4)),
+                with_reply_to(to, place("sell", 100, 10)),
+                with_reply_to(to, place("sell", 101, 10), **POISON[what]),
+                with_reply_to(to, place("buy", 100, 4)),
             )
 
     first, poison, last = run_scenario(scenario())
@@ -117,7 +127,8 @@ def test_a_command_that_takes_the_database_too_long_is_answered_and_the_others_a
             to = gateway.process_id
             orders = [place("sell", 100 + number, 1) for number in range(3)]
             return await submit(
-                *(mine(to, order) for order in orders[:2]), mine(to, orders[2], client_id="slow")
+                *(with_reply_to(to, order) for order in orders[:2]),
+                with_reply_to(to, orders[2], client_id="slow"),
             )
 
     with slow_orders():
@@ -133,13 +144,16 @@ def test_an_order_id_that_was_used_is_refused() -> None:
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
             to = gateway.process_id
-            resting, filled = mine(to, place("sell", 100, 10)), mine(to, place("buy", 100, 4))
+            resting, filled = (
+                with_reply_to(to, place("sell", 100, 10)),
+                with_reply_to(to, place("buy", 100, 4)),
+            )
             placed = await submit(resting, filled)
             return (
                 placed
                 + await submit(resting)
                 + await submit(filled)
-                + await submit(mine(to, place("buy", 100, 1)))
+                + await submit(with_reply_to(to, place("buy", 100, 1)))
             )
 
     replies = run_scenario(scenario())
@@ -156,7 +170,7 @@ def test_entries_that_are_no_commands_are_set_aside() -> None:
             await append(redis, *garbage)
             async with live_worker() as gateway:
                 await append(redis, *garbage)
-                replies = await submit(mine(gateway.process_id, place("buy", 100, 4)))
+                replies = await submit(with_reply_to(gateway.process_id, place("buy", 100, 4)))
                 aside: Any = await redis.xrange(dead_letters_key(0))
                 return replies, aside, await redis.xlen(stream_key(0))
 
@@ -175,7 +189,7 @@ def test_a_key_is_used_once_in_a_batch_and_after_a_restart() -> None:
         for _ in range(2):
             async with live_worker() as gateway:
                 to = gateway.process_id
-                replies += await submit(*(mine(to, order, order_id=new_id()) for _ in range(3)))
+                replies += await submit(*(with_reply_to(to, order, order_id=new_id()) for _ in range(3)))
         return replies
 
     first, *others = run_scenario(scenario())
@@ -205,7 +219,7 @@ def test_the_workers_books_are_the_databases() -> None:
     async def scenario() -> Any:
         async with live_worker() as gateway:
             to = gateway.process_id
-            await submit(*(mine(to, command) for command in commands))
+            await submit(*(with_reply_to(to, command) for command in commands))
             return await current_desk().inspect_books(0)
 
     states = run_scenario(scenario())
@@ -234,7 +248,7 @@ def test_keys_are_looked_up_after_one_was_used_again(
         async with live_worker() as gateway:
             settings.WORKER_LOOK_UP_SECONDS = seconds
             replies = [
-                await submit(mine(gateway.process_id, place(side, 100, 2, idempotency_key=key)))
+                await submit(with_reply_to(gateway.process_id, place(side, 100, 2, idempotency_key=key)))
                 for side, key in zip(("sell", *4 * ["buy"], "sell"), "abacde", strict=True)
             ]
             return [reply for (reply,) in replies], await current_desk().inspect_books(0)
@@ -269,7 +283,7 @@ def test_a_key_that_another_partition_takes_meanwhile_is_found_too(
         async with live_worker() as gateway:
             await asyncio.to_thread(store_order, others.pop(), "a")
             orders = [place("sell", 100, 1, client_id="two", idempotency_key=key) for key in "abc"]
-            return await submit(*(mine(gateway.process_id, order) for order in orders))
+            return await submit(*(with_reply_to(gateway.process_id, order) for order in orders))
 
     stored = dict(zip("ab", reversed(others), strict=True))
     replies = run_scenario(scenario())
@@ -314,7 +328,7 @@ def test_times_go_back_with_a_clock_that_was_set_back(monkeypatch: pytest.Monkey
             times = []
             for minutes in (0.0, 0.01, 0.0, 180.0, 0.0):
                 ahead.append(timedelta(minutes=minutes))
-                (reply,) = await submit(mine(gateway.process_id, place("sell", 100, 1)))
+                (reply,) = await submit(with_reply_to(gateway.process_id, place("sell", 100, 1)))
                 times.append(parse_time(json.loads(reply.body)["created_at"]))
             return times
 
@@ -332,7 +346,9 @@ def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> 
         async with live_worker() as gateway:
             settings.WORKER_LOOK_UP_SECONDS = 60.0  # from the first failure on
             orders = [place("sell", 100, 1, client_id="slow", idempotency_key="k") for _ in range(times)]
-            return [reply for order in orders for reply in await submit(mine(gateway.process_id, order))]
+            return [
+                reply for order in orders for reply in await submit(with_reply_to(gateway.process_id, order))
+            ]
 
     (first,) = run_scenario(send(1))
     settings.WORKER_LOOK_UP_SECONDS = 0.0
@@ -365,7 +381,7 @@ def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
 
     async def scenario() -> None:
         async with live_worker() as gateway:
-            await submit(mine(gateway.process_id, place("buy", 100, 3)))
+            await submit(with_reply_to(gateway.process_id, place("buy", 100, 3)))
             committed = events.index("commit")
             while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
