@@ -103,7 +103,7 @@ def test_invented_clients_do_not_fill_redis(settings: Settings) -> None:
     run_on_a_matched_partition(steps)
 
 
-def test_a_counter_lives_between_one_window_and_two(settings: Settings) -> None:
+def test_a_counter_lives_longer_than_one_window_and_at_most_two(settings: Settings) -> None:
     settings.RATE_LIMIT = (2, 60)
 
     async def steps(client: Any, script: AdmissionScript) -> None:

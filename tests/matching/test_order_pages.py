@@ -176,9 +176,9 @@ ROWS_READ_MAX = 100  # for a page of 3
 
 @pytest.fixture(params=list(itertools.product((True, False), repeat=3)), ids=str)
 def rare_filters(request: pytest.FixtureRequest, instruments: Any) -> dict[str, Any]:
-    """Store one rare order and many newer ones, and return filters that only the rare one matches.
+    """Store a rare order and many newer ones, and return some of the rare order's filters.
 
-    Each of the newer orders differs from the rare one in one of the filters.
+    If there are any, each newer order differs from the rare one in one of them.
     """
     chosen = [name for name, given in zip(RARE, request.param, strict=True) if given]
     common = {"client_id": "crowd", "instrument_id": "SOL-USD", "status": "cancelled"}
@@ -236,5 +236,5 @@ def test_a_page_ends_before_it_holds_too_many_fills(settings: Settings) -> None:
     assert pages(limit=10, client_id="taker") == [takers]
     settings.PAGE_FILLS_MAX = 7
     assert pages(limit=10, client_id="taker") == [takers[:2], takers[2:]]
-    settings.PAGE_FILLS_MAX = 1  # an order is always shown whole
+    settings.PAGE_FILLS_MAX = 1  # a page has at least one order, with all its fills
     assert pages(limit=10, client_id="taker") == [[order_id] for order_id in takers]

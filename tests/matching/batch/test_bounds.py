@@ -1,4 +1,7 @@
-"""Bounds of open orders, levels and trades: decided before an order touches the book, written like any order."""
+"""Limits of open orders, levels and trades.
+
+They are applied before an order touches the book. The order is stored like any other.
+"""
 
 import msgspec
 import pytest
@@ -20,7 +23,7 @@ SYMBOL = "BTC-USD"
 
 @pytest.fixture
 def partition(instruments: dict[str, TradedInstrument]) -> Partition:
-    """Each client may have 3 open orders in BTC-USD."""
+    """Return partition 0, in which each client may have 3 open orders in BTC-USD."""
     partition = Partition()
     market = partition.books[SYMBOL]
     market.instrument = msgspec.structs.replace(market.instrument, open_orders_max=3)
@@ -32,7 +35,10 @@ def outcome(order: PlaceCommand) -> tuple[str, str | None]:
     return stored.status, stored.reason
 
 
-def rest(partition: Partition, *prices: int, side: str = "buy", client_id: str = "ann") -> list[PlaceCommand]:
+def place_at(
+    partition: Partition, *prices: int, side: str = "buy", client_id: str = "ann"
+) -> list[PlaceCommand]:
+    """Run one batch with an order of 5 lots at each price, and return the orders."""
     orders = [place(side, price, 5, client_id=client_id) for price in prices]
     partition.run(*orders)
     return orders
@@ -43,18 +49,18 @@ TOO_MANY_ORDERS = ("rejected", "too_many_orders")
 TOO_MANY_LEVELS = ("rejected", "too_many_levels")
 
 
-def test_a_client_has_so_many_open_orders_and_no_more(partition: Partition) -> None:
-    orders = rest(partition, 100, 101, 102, 103)
+def test_a_client_has_no_more_open_orders_than_the_limit(partition: Partition) -> None:
+    orders = place_at(partition, 100, 101, 102, 103)
     assert [outcome(order) for order in orders] == [OPEN] * 3 + [TOO_MANY_ORDERS]
-    (other,) = rest(partition, 103, client_id="bob")
+    (other,) = place_at(partition, 103, client_id="bob")
     (elsewhere,) = [place("buy", 100, 5, client_id="ann", instrument="ETH-USD")]
     partition.run(elsewhere)
     assert [outcome(order) for order in (other, elsewhere)] == [OPEN, OPEN]
 
 
-def test_a_rejected_order_is_never_filled_and_leaves_the_book_as_it_was(partition: Partition) -> None:
-    rest(partition, 100, 101, 102)
-    rest(partition, 200, side="sell", client_id="bob")
+def test_a_rejected_order_is_not_filled_and_leaves_the_book_unchanged(partition: Partition) -> None:
+    place_at(partition, 100, 101, 102)
+    place_at(partition, 200, side="sell", client_id="bob")
     before = partition.state_hashes()
     crossing = place("buy", 200, 5, client_id="ann", idempotency_key="once")
     batch, result = partition.run(crossing)
@@ -66,75 +72,79 @@ def test_a_rejected_order_is_never_filled_and_leaves_the_book_as_it_was(partitio
     assert [reply.body.decode() for reply in batch.replies["tests"]] == [crossing.order_id]
 
 
-def test_market_orders_never_rest_and_are_never_too_many(partition: Partition) -> None:
-    rest(partition, 100, 101, 102)
-    rest(partition, 200, side="sell", client_id="bob")
+def test_the_limit_of_open_orders_does_not_apply_to_market_orders(partition: Partition) -> None:
+    place_at(partition, 100, 101, 102)
+    place_at(partition, 200, side="sell", client_id="bob")
     market = place("buy", 0, 5, client_id="ann")
     partition.run(market)
     assert outcome(market) == ("filled", None)
 
 
 @pytest.mark.parametrize("how", ["cancel", "fill", "restart"])
-def test_there_is_room_again_after(partition: Partition, how: str) -> None:
-    first, *_ = rest(partition, 102, 101, 100)
-    if how == "restart":  # counts are those of the loaded book
+def test_a_client_at_the_limit_may_place_again_once_an_order_has_ended(
+    partition: Partition, how: str
+) -> None:
+    first, *_ = place_at(partition, 102, 101, 100)
+    if how == "restart":  # the counts are then those of the loaded book
         partition.books[SYMBOL] = load_books(0)[SYMBOL]
         market = partition.books[SYMBOL]
         market.instrument = msgspec.structs.replace(market.instrument, open_orders_max=3)
-    refused, *_ = rest(partition, 99)
+    refused, *_ = place_at(partition, 99)
     assert outcome(refused) == TOO_MANY_ORDERS
     partition.run(place("sell", 0, 5, client_id="bob") if how == "fill" else cancel(first))
-    (taken,) = rest(partition, 99)
+    (taken,) = place_at(partition, 99)
     assert outcome(taken) == OPEN
 
 
-def test_a_lower_limit_stops_new_orders_only(partition: Partition) -> None:
-    orders = rest(partition, 100, 101, 102)
+def test_a_lower_limit_stops_only_new_orders(partition: Partition) -> None:
+    orders = place_at(partition, 100, 101, 102)
     market = partition.books[SYMBOL]
     market.instrument = msgspec.structs.replace(market.instrument, open_orders_max=1)
     partition.run(cancel(orders[0]))
-    (refused,) = rest(partition, 100)
+    (refused,) = place_at(partition, 100)
     partition.run(cancel(orders[1]), cancel(orders[2]))
-    (taken,) = rest(partition, 100)
+    (taken,) = place_at(partition, 100)
     assert [outcome(order)[0] for order in orders] == ["cancelled"] * 3
     assert (outcome(refused), outcome(taken)) == (TOO_MANY_ORDERS, OPEN)
 
 
-def test_all_clients_together_have_so_many_orders_in_a_book(partition: Partition) -> None:
+def test_all_clients_together_have_no_more_orders_in_a_book_than_the_limit(partition: Partition) -> None:
     with override_settings(INSTRUMENT_OPEN_ORDERS_MAX=2):
-        orders = [rest(partition, 100 + number, client_id=f"c{number}")[0] for number in range(3)]
+        orders = [place_at(partition, 100 + number, client_id=f"c{number}")[0] for number in range(3)]
         partition.run(cancel(orders[0]))
-        (last,) = rest(partition, 90, client_id="c3")
+        (last,) = place_at(partition, 90, client_id="c3")
     assert [outcome(order) for order in orders[1:]] == [OPEN, TOO_MANY_ORDERS]
     assert outcome(last) == OPEN
 
 
 @pytest.mark.parametrize(("side", "sign"), [("buy", 1), ("sell", -1)])
-def test_a_side_has_so_many_levels_and_some_more_for_better_prices(
+def test_a_side_has_a_limit_of_levels_and_some_more_for_better_prices(
     partition: Partition, side: str, sign: int
 ) -> None:
     def at(*steps: int) -> list[tuple[str, str | None]]:
-        """Orders of a client each, so many ticks better than 1,000."""
+        """Place orders this many ticks better than 1,000, and return their outcomes."""
         prices = [1_000 + sign * step for step in steps]
-        return [outcome(rest(partition, price, side=side, client_id=f"at-{price}")[0]) for price in prices]
+        return [
+            outcome(place_at(partition, price, side=side, client_id=f"at-{price}")[0]) for price in prices
+        ]
 
     with override_settings(BOOK_LEVELS_PER_SIDE_MAX=3, BOOK_LEVELS_IMPROVING_MAX=2):
         assert at(1, 2, 3) == [OPEN] * 3
-        assert at(0) == [TOO_MANY_LEVELS]  # behind them
-        assert at(2, 3, 1) == [OPEN] * 3  # joins one
-        assert at(4, 5) == [OPEN] * 2  # improves
+        assert at(0) == [TOO_MANY_LEVELS]  # worse than all levels
+        assert at(2, 3, 1) == [OPEN] * 3  # on existing levels
+        assert at(4, 5) == [OPEN] * 2  # better than all levels
         assert at(6) == [TOO_MANY_LEVELS]
         assert at(5) == [OPEN]
 
 
 def test_a_level_that_was_emptied_does_not_count(partition: Partition) -> None:
     with override_settings(BOOK_LEVELS_PER_SIDE_MAX=3, BOOK_LEVELS_IMPROVING_MAX=0):
-        best, middle, last = rest(partition, 103, 102, 101)
+        best, middle, last = place_at(partition, 103, 102, 101)
         partition.run(cancel(middle))
-        (back,) = rest(partition, 102)
+        (back,) = place_at(partition, 102)
         partition.run(cancel(last))
-        (other,) = rest(partition, 50)
-        (refused,) = rest(partition, 49, client_id="bob")
+        (other,) = place_at(partition, 50)
+        (refused,) = place_at(partition, 49, client_id="bob")
     assert [outcome(order) for order in (best, back, other)] == [OPEN] * 3
     assert outcome(refused) == TOO_MANY_LEVELS
 
@@ -148,11 +158,11 @@ def test_a_level_that_was_emptied_does_not_count(partition: Partition) -> None:
         (20, ("cancelled", "too_many_trades", 10)),
     ],
 )
-def test_an_order_trades_with_so_many_and_its_rest_is_cancelled(
+def test_the_remainder_of_an_order_is_cancelled_at_the_limit_of_trades(
     partition: Partition, price: int, lots: int, expected: tuple[str, str | None, int]
 ) -> None:
     for number in range(4):
-        rest(partition, 104 - number, client_id=f"c{number}")
+        place_at(partition, 104 - number, client_id=f"c{number}")
     with override_settings(ORDER_TRADES_MAX=2):
         taker = place("sell", price, lots, client_id="tom")
         batch, _ = partition.run(taker)
@@ -162,23 +172,27 @@ def test_an_order_trades_with_so_many_and_its_rest_is_cancelled(
     assert partition.books[SYMBOL].book.best_bid == 102
 
 
-def test_after_as_many_trades_as_allowed_a_rest_that_meets_nobody_rests(partition: Partition) -> None:
-    rest(partition, 104, 103, 90)
+def test_a_limit_orders_remainder_that_matches_nothing_rests_at_the_limit_of_trades(
+    partition: Partition,
+) -> None:
+    place_at(partition, 104, 103, 90)
     with override_settings(ORDER_TRADES_MAX=2):
         limit = place("sell", 100, 12, client_id="tom")
         partition.run(limit)
     assert outcome(limit) == ("partially_filled", None)
 
 
-def test_a_market_orders_rest_that_meets_nobody_found_no_liquidity(partition: Partition) -> None:
-    rest(partition, 104, 103)
+def test_a_market_orders_remainder_that_matches_nothing_has_found_no_liquidity(
+    partition: Partition,
+) -> None:
+    place_at(partition, 104, 103)
     with override_settings(ORDER_TRADES_MAX=2):
         market = place("sell", 0, 12, client_id="tom")
         partition.run(market)
     assert outcome(market) == ("cancelled", "no_liquidity")
 
 
-def test_counts_are_those_of_the_book_and_go_back_with_a_batch(partition: Partition) -> None:
+def test_counts_of_open_orders_equal_the_books_and_are_undone_with_a_batch(partition: Partition) -> None:
     commands = list(random_commands(SHAPES[0], seed=8, commands=300, instruments=(SYMBOL,)))
     partition.run(*commands[:150])
     market = partition.books[SYMBOL]

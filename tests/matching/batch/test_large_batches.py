@@ -1,4 +1,4 @@
-"""Sweeps: batches end when they have enough trades, and what follows from one is told in bounded pieces."""
+"""Sweeps: a batch ends once it has enough trades, and is published in messages of limited size."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -33,21 +33,21 @@ pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Commands and trades of each batch that was committed, if it had commands."""
+    """Record the numbers of commands and trades of each committed batch that has commands."""
     committed: list[tuple[int, int]] = []
     commit = PartitionStore.commit
 
-    async def note(store: PartitionStore, batch: Batch, *others: Any) -> Any:
+    async def record(store: PartitionStore, batch: Batch, *others: Any) -> Any:
         result = await commit(store, batch, *others)
         if batch.commands:
             committed.append((batch.commands, len(batch.trades)))
         return result
 
-    monkeypatch.setattr(PartitionStore, "commit", note)
+    monkeypatch.setattr(PartitionStore, "commit", record)
     return committed
 
 
-def test_a_batch_ends_with_its_trades_and_the_next_one_goes_on(
+def test_a_batch_ends_once_it_has_enough_trades_and_the_next_one_goes_on(
     settings: Settings, batches: list[tuple[int, int]]
 ) -> None:
     settings.WORKER_BATCH_TRADES_MAX = 3
@@ -64,7 +64,7 @@ def test_a_batch_ends_with_its_trades_and_the_next_one_goes_on(
 
     states = run_scenario(scenario())
     trades = [trades for _, trades in batches]
-    assert sum(commands for commands, _ in batches) == len(commands) + 1  # the inspection
+    assert sum(commands for commands, _ in batches) == len(commands) + 1  # and the inspection
     assert [count for count in trades if count] == [4, 3, 1]
     statuses = {str(order_id): status for order_id, status in Order.objects.values_list("order_id", "status")}
     assert [statuses[order.order_id] for order in sweeps] == ["filled"] * 4
@@ -72,10 +72,10 @@ def test_a_batch_ends_with_its_trades_and_the_next_one_goes_on(
     assert states["BTC-USD"].state_hash == load_books(0)["BTC-USD"].book.state_hash()
 
 
-def test_keys_that_are_taken_and_garbage_do_not_lose_the_rest_of_a_batch(
+def test_used_keys_and_invalid_entries_do_not_lose_the_rest_of_a_batch(
     settings: Settings, batches: list[tuple[int, int]]
 ) -> None:
-    """The batch is run again with the keys, and other commands fit into it then."""
+    """The batch is run again once the keys are known, and other commands may fit into it then."""
     settings.WORKER_BATCH_TRADES_MAX = 2
     settings.WORKER_LOOK_UP_SECONDS = 0.0
     garbage = {b"c": b"\xc1 no msgpack"}
@@ -105,8 +105,8 @@ def test_keys_that_are_taken_and_garbage_do_not_lose_the_rest_of_a_batch(
     assert Order.objects.count() == 7
 
 
-def test_a_sweep_is_told_in_messages_that_join(settings: Settings) -> None:
-    """Each is bounded, and a copy that follows them is the book at each of their sequences."""
+def test_a_sweep_is_published_in_messages_that_follow_one_another(settings: Settings) -> None:
+    """The size of each is limited, and a book copy that applies them all equals the book."""
     settings.MARKET_MESSAGE_CHANGES_MAX = 7
     partition = Partition()
     makers = [place("sell", 100 + number // 3, 2, client_id=f"c{number}") for number in range(60)]
@@ -127,7 +127,7 @@ def test_a_sweep_is_told_in_messages_that_join(settings: Settings) -> None:
         assert all(
             message.previous_sequence < sequence <= message.sequence for _, sequence, _ in message.orders
         )
-        assert all(len(told) < 2_000 for _, _, told in message.orders)  # a sweep's own update too
+        assert all(len(told) < 2_000 for _, _, told in message.orders)  # the sweep's own update too
     apply(copy, messages)
     expected = copy_of(partition)
     assert (copy.sequence, copy.checksum()) == (expected.sequence, expected.checksum())
@@ -148,7 +148,7 @@ def apply(copy: BookCopy, messages: list[MarketBatch]) -> None:
 
 
 def copy_of(partition: Partition) -> BookCopy:
-    """A copy that knows the book as it is now."""
+    """Return a book copy in the current state of the book."""
     market = partition.books["BTC-USD"]
     copy = BookCopy(market.instrument.grid)
     bids, asks = market.book.depth()
@@ -157,8 +157,8 @@ def copy_of(partition: Partition) -> BookCopy:
     return copy
 
 
-def test_a_maximal_batch_is_committed_and_told(settings: Settings) -> None:
-    """As many trades as one order may have, in one commit."""
+def test_a_batch_with_the_most_trades_is_committed_and_published(settings: Settings) -> None:
+    """One commit has as many trades as an order may have."""
     partition = Partition()
     trades = settings.ORDER_TRADES_MAX
     for start in range(0, trades + 1, 500):

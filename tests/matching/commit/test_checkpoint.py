@@ -1,4 +1,4 @@
-"""Who takes a lease over: from an owner that froze in the middle of a commit, not from one that is at work."""
+"""A lease is taken over from an owner that froze in a commit, but not from one at work."""
 
 import contextlib
 import threading
@@ -21,7 +21,7 @@ GATE = 7  # an advisory lock
 
 
 def session_of(owner: str, *, autocommit: bool = False) -> "psycopg.Connection[Any]":
-    """A worker's session, as `checkpoint` knows it."""
+    """Open a session with the name by which `checkpoint` recognises the owner."""
     parameters = {
         name: value
         for name, value in connection.get_connection_params().items()
@@ -31,8 +31,8 @@ def session_of(owner: str, *, autocommit: bool = False) -> "psycopg.Connection[A
     return psycopg.connect(**parameters)
 
 
-def test_a_lease_that_runs_out_while_it_is_asked_for_is_taken_over() -> None:
-    """Asked for again and again, until it has run out: also between two statements of one call."""
+def test_a_lease_that_runs_out_while_another_owner_tries_to_acquire_it_is_taken_over() -> None:
+    """The attempts repeat, so that the lease may run out between two statements of one attempt."""
     checkpoint.acquire(0, "nobody")
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{STATEMENT_SECONDS_MAX}s"])
@@ -56,20 +56,20 @@ def test_a_lease_that_runs_out_while_it_is_asked_for_is_taken_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at_work", "expected"), [(60.0, None), (0.0, "taker")], ids=["allowed", "for too long"]
+    ("seconds_max", "expected"), [(60.0, None), (0.0, "taker")], ids=["allowed", "for too long"]
 )
-def test_who_is_at_work_on_a_batch_keeps_a_lease_that_ran_out(
-    settings: Settings, at_work: float, expected: str | None
+def test_an_owner_that_works_on_a_batch_keeps_a_lease_that_ran_out(
+    settings: Settings, seconds_max: float, expected: str | None
 ) -> None:
-    settings.WORKER_STATEMENT_SECONDS_MAX = at_work
+    settings.WORKER_STATEMENT_SECONDS_MAX = seconds_max
     held = checkpoint.acquire(0, "busy")
     assert held is not None
     gate = connection.cursor()
     gate.execute("SELECT pg_advisory_lock(%s)", [GATE])
     with session_of("busy", autocommit=True) as busy:
 
-        def work() -> None:
-            """A statement that has the checkpoint's row, and lasts until the gate is open or it is cut off."""
+        def hold_row() -> None:
+            """Lock the checkpoint's row until the gate opens or the session is ended."""
             with contextlib.suppress(psycopg.OperationalError):
                 busy.execute(
                     "WITH advanced AS (UPDATE matching_checkpoint SET lease_expires_at = clock_timestamp()"
@@ -78,7 +78,7 @@ def test_who_is_at_work_on_a_batch_keeps_a_lease_that_ran_out(
                 )
 
         checkpoint.release(held)
-        working = threading.Thread(target=work)
+        working = threading.Thread(target=hold_row)
         working.start()
         try:
             wait_until(lambda: is_at_work(busy.info.backend_pid), "the statement waits at the gate")
@@ -87,7 +87,7 @@ def test_who_is_at_work_on_a_batch_keeps_a_lease_that_ran_out(
             gate.execute("SELECT pg_advisory_unlock(%s)", [GATE])
             working.join()
     assert (lease and lease.owner) == expected
-    assert checkpoint.acquire(0, "taker") is not None  # it has nothing more to do
+    assert checkpoint.acquire(0, "taker") is not None  # the owner no longer works
 
 
 def is_at_work(backend_id: int) -> bool:
@@ -109,7 +109,7 @@ def test_a_lease_from_a_clock_that_was_set_back_is_taken_over() -> None:
     assert taken.epoch == held.epoch + 1
 
 
-def test_nobody_waits_for_the_row_of_a_lease() -> None:
+def test_acquiring_a_lease_does_not_wait_for_its_row() -> None:
     held = checkpoint.acquire(0, "dead")
     assert held is not None
     checkpoint.release(held)

@@ -1,4 +1,4 @@
-"""The commit on a real database: one transaction a batch, and what the database itself refuses."""
+"""The commit on a real database: each batch is one transaction, and constraints are enforced."""
 
 import threading
 from collections import defaultdict
@@ -41,7 +41,10 @@ def counts() -> tuple[int, ...]:
 
 
 def row_versions() -> list[int]:
-    """Which of the versions of rows that were ever written to the orders' first page are the valid ones."""
+    """Return the numbers of the current row versions of all orders.
+
+    Each write of a row to the table's first page takes the next number.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT (ctid::text::point)[1]::int FROM orders_order ORDER BY 1")
         return [number for (number,) in cursor.fetchall()]
@@ -51,8 +54,8 @@ def expire_lease() -> None:
     Checkpoint.objects.update(lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
 
-def test_orders_are_inserted_by_their_keys() -> None:
-    """Partitions that insert the same keys in different orders would wait for each other for ever."""
+def test_orders_are_inserted_in_the_order_of_their_keys() -> None:
+    """Partitions that inserted the same keys in different orders would deadlock."""
     partition = Partition()
     keys = [("b", "2"), ("a", "3"), ("b", "1"), ("a", None), ("a", "1")]
     partition.run(*(place("buy", 100, 1, client_id=one, idempotency_key=key) for one, key in keys))
@@ -80,7 +83,7 @@ def test_an_order_filled_in_its_own_batch_is_written_once() -> None:
     assert row_versions() == [1, 3, 4]
 
 
-def test_a_resting_order_is_changed_by_what_each_batch_adds() -> None:
+def test_each_batch_adds_its_fills_to_a_resting_order() -> None:
     partition = Partition()
     maker = place("sell", 100, 10)
     partition.run(maker)
@@ -100,13 +103,13 @@ def test_a_resting_order_is_changed_by_what_each_batch_adds() -> None:
     assert sum(trade.quantity for trade in Trade.objects.all()) == 6 * LOT
 
 
-def test_a_market_order_that_finds_nothing_is_cancelled() -> None:
+def test_a_market_order_that_finds_no_liquidity_is_cancelled() -> None:
     order = place("buy", 0, 5)
     Partition().run(order)
     assert (stored(order.order_id).status, stored(order.order_id).reason) == ("cancelled", "no_liquidity")
 
 
-def test_candles_are_the_trades_of_their_minutes() -> None:
+def test_candles_match_the_trades_of_their_minutes() -> None:
     partition = Partition()
     minute = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
     commands = list(random_commands(SHAPES[0], seed=11, commands=600))
@@ -131,7 +134,7 @@ def test_candles_are_the_trades_of_their_minutes() -> None:
         assert candle.trade_count == len(some)
 
 
-def test_both_sides_of_every_trade_are_filled_by_it() -> None:
+def test_each_trade_fills_both_of_its_orders() -> None:
     partition = Partition()
     commands = list(random_commands(SHAPES[3], seed=5, commands=500))
     for number in range(0, len(commands), 17):
@@ -155,7 +158,7 @@ def test_a_second_owner_waits_for_the_lease() -> None:
     assert checkpoint.acquire(0, "first") is None
 
 
-def test_a_lease_that_is_given_back_is_free_at_once() -> None:
+def test_a_lease_that_is_released_is_free_at_once() -> None:
     checkpoint.release(acquire("first"))
     assert checkpoint.acquire(0, "second") is not None
 
@@ -168,7 +171,7 @@ def test_a_renewed_lease_does_not_run_out() -> None:
 
 
 @pytest.mark.parametrize("stale", [{"epoch": 0}, {"position": "0-0"}])
-def test_a_stale_lease_changes_nothing(stale: dict[str, Any]) -> None:
+def test_a_commit_with_a_stale_lease_changes_nothing(stale: dict[str, Any]) -> None:
     partition = Partition()
     partition.run(place("sell", 100, 10))
     before, held = counts(), partition.lease
@@ -178,7 +181,7 @@ def test_a_stale_lease_changes_nothing(stale: dict[str, Any]) -> None:
     assert counts() == before
     assert Order.objects.get().filled_quantity == 0
     assert Checkpoint.objects.get().position == held.position
-    # The control: with the right lease the same is written.
+    # The control: with the valid lease the same order is written.
     partition.books, partition.lease = load_books(0), held
     partition.run(place("buy", 100, 4))
     assert counts() != before
@@ -212,7 +215,7 @@ def test_an_owner_frozen_in_its_commit_is_cut_off(settings: Settings) -> None:
         frozen = thread.submit(freeze)
         try:
             assert writing.wait(PATIENCE_SECONDS)
-            with connection.cursor() as cursor:  # the control: nobody else can write the row
+            with connection.cursor() as cursor:  # the control: other sessions can't write the row
                 cursor.execute("SET lock_timeout = '50ms'")
                 with pytest.raises(OperationalError, match="lock timeout"):
                     cursor.execute("UPDATE matching_checkpoint SET epoch = epoch")
@@ -238,7 +241,7 @@ def test_an_order_that_is_missing_undoes_the_whole_batch() -> None:
 
 
 def test_a_batch_is_written_whole_or_not_at_all() -> None:
-    """A key that is taken: the constraint refuses, nothing of the batch stays, and the books can go back."""
+    """A key in use violates a constraint. Nothing is stored, and the books can be set back."""
     partition = Partition()
     first = place("sell", 100, 10, idempotency_key="used")
     resting = place("sell", 101, 10)
@@ -272,7 +275,7 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
 
 @pytest.fixture
 def forbid_changes() -> Iterator[Callable[[], None]]:
-    """Once called, who changes an order gets an error."""
+    """Yield a function after whose call each update of an order raises an error."""
 
     def forbid() -> None:
         with connection.cursor() as cursor:
@@ -287,8 +290,8 @@ def forbid_changes() -> Iterator[Callable[[], None]]:
         cursor.execute("DROP FUNCTION forbid CASCADE")
 
 
-def test_a_taken_key_is_refused_before_anything_else_is_done(forbid_changes: Callable[[], None]) -> None:
-    """However much an order would trade, sending its key again costs next to nothing."""
+def test_a_used_key_is_refused_before_any_order_is_changed(forbid_changes: Callable[[], None]) -> None:
+    """A repeated key costs next to nothing, however much its order would trade."""
     partition = Partition()
     partition.run(place("sell", 100, 10, idempotency_key="used"))
     batch = Batch(partition.books, {}, datetime.now(UTC))
@@ -303,8 +306,10 @@ def test_a_taken_key_is_refused_before_anything_else_is_done(forbid_changes: Cal
         partition.run(place("buy", 100, 3))
 
 
-def test_an_error_of_the_system_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Elsewhere the worker takes an OSError for one of Redis, and its books for right."""
+def test_an_error_of_the_operating_system_is_an_outage_of_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worker would take an OSError for an outage of Redis, and trust its books."""
 
     def fail(driver: Any) -> None:
         raise OSError("too many open files")
@@ -314,8 +319,8 @@ def test_an_error_of_the_system_is_an_outage(monkeypatch: pytest.MonkeyPatch) ->
         Partition().run(place("buy", 100, 3))
 
 
-def test_statements_are_prepared_anew_where_that_went_wrong_in_the_middle() -> None:
-    """A time limit met while one table was locked: the connection lives on, and knows a part of them."""
+def test_statements_are_prepared_again_if_only_some_of_them_were_prepared() -> None:
+    """Preparing may exceed a time limit while a table is locked. Some statements stay prepared."""
     connection.ensure_connection()
     session.FIND_KEYS.prepare(connection.connection)
     Partition().run(place("buy", 100, 3, idempotency_key="k"))
@@ -347,7 +352,7 @@ CONSTRAINTS = [
 
 
 @pytest.mark.parametrize(("statement", "constraint"), CONSTRAINTS)
-def test_the_database_refuses(statement: str, constraint: str) -> None:
+def test_a_constraint_refuses_invalid_rows(statement: str, constraint: str) -> None:
     Partition().run(place("sell", 100, 10), place("buy", 100, 4), place("buy", 100, 3))
     with connection.cursor() as cursor, pytest.raises(DatabaseError, match=constraint), transaction.atomic():
         cursor.execute(statement)

@@ -1,4 +1,4 @@
-"""How the database finds idempotency keys, however small the table was when it was first asked."""
+"""PostgreSQL finds idempotency keys by their index, however small the table was at first."""
 
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ KEYS = [(CLIENT, KEY.format(1))]
 
 
 def add_orders(count: int) -> None:
-    """Of one client, with keys."""
+    """Store orders of one client, each with an idempotency key."""
     now = datetime.now(UTC)
     Order.objects.bulk_create(
         Order(
@@ -39,15 +39,15 @@ def add_orders(count: int) -> None:
 
 
 def plan() -> str:
-    """The one that the session keeps for looking keys up."""
+    """Return the plan that the session keeps for looking up keys."""
     with connection.cursor() as cursor:
         cursor.execute("EXPLAIN EXECUTE find_keys('{}', '{}')")
         lines = [line for (line,) in cursor.fetchall()]
     return "\n".join(lines)
 
 
-def test_keys_are_found_by_their_index_whatever_the_statistics_say_of_a_client() -> None:
-    """If each client has one order, another index would do as well. Then one client sends thousands."""
+def test_keys_are_found_by_their_index_whatever_the_statistics_say_about_a_client() -> None:
+    """If each client has one order, another index is as good, until a client has thousands."""
     session = CommitSession.of_this_thread()
     add_orders(300)
     with connection.cursor() as cursor:
@@ -63,7 +63,7 @@ def test_keys_are_found_by_their_index_whatever_the_statistics_say_of_a_client()
 def test_keys_are_found_by_their_index_when_the_table_has_grown() -> None:
     session = CommitSession.of_this_thread()
     add_orders(150)
-    for _ in range(10):  # PostgreSQL keeps a plan after some
+    for _ in range(10):  # after some of them, PostgreSQL keeps the plan
         assert len(session.find_keys(KEYS)) == 1
     add_orders(5_000)
     session.forget_plans()

@@ -1,4 +1,4 @@
-"""What goes wrong with a prepared statement is told as psycopg tells it."""
+"""Prepared statements take parameters by name, and raise the same errors as psycopg."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,18 +21,20 @@ DIVIDE = PreparedStatement(
 
 @pytest.fixture
 def driver(db: None) -> Iterator["psycopg.Connection[Any]"]:
-    """A session of its own."""
+    """Yield a new connection, on which the statement is prepared."""
     with connection.get_new_connection(connection.get_connection_params()) as driver:
         DIVIDE.prepare(driver)
         yield driver
 
 
-def test_parameters_go_by_name(driver: "psycopg.Connection[Any]") -> None:
+def test_parameters_are_passed_by_name(driver: "psycopg.Connection[Any]") -> None:
     result = DIVIDE.run(driver, {"dividend": b"12", "divisor": b"4", "text": "é".encode()})
     assert (result.get_value(0, 0), result.get_value(0, 1)) == (b"3", "é".encode())
 
 
-def test_an_error_is_of_its_class_and_the_connection_is_of_use(driver: "psycopg.Connection[Any]") -> None:
+def test_an_error_has_the_class_of_psycopg_and_leaves_the_connection_usable(
+    driver: "psycopg.Connection[Any]",
+) -> None:
     with pytest.raises(errors.DivisionByZero):
         DIVIDE.run(driver, {"dividend": b"1", "divisor": b"0", "text": b""})
     with pytest.raises(errors.InvalidTextRepresentation):
@@ -61,19 +63,21 @@ AWKWARD = [
 ]
 
 
-def test_an_array_of_strings_arrives_as_it_is(driver: "psycopg.Connection[Any]") -> None:
+def test_an_array_of_strings_arrives_unchanged(driver: "psycopg.Connection[Any]") -> None:
     for values in (AWKWARD, [], *([value] for value in AWKWARD)):
         row = driver.execute("SELECT %s::text[]", [text_array(values).decode()]).fetchone()
         assert row == (values,)
 
 
-def test_a_statement_can_be_prepared_once(driver: "psycopg.Connection[Any]") -> None:
+def test_a_statement_can_be_prepared_only_once(driver: "psycopg.Connection[Any]") -> None:
     with pytest.raises(errors.DuplicatePreparedStatement):
         DIVIDE.prepare(driver)
 
 
-def test_a_session_that_is_ended_is_an_outage(driver: "psycopg.Connection[Any]") -> None:
-    """However often it is asked."""
+def test_a_statement_of_an_ended_session_raises_an_operational_error(
+    driver: "psycopg.Connection[Any]",
+) -> None:
+    """It raises the error each time it is run."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [driver.info.backend_pid])
     for _ in range(2):

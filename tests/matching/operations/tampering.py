@@ -1,15 +1,16 @@
-"""Ways to spoil an honest database, one for each fault that the audit knows.
+"""Ways to spoil an honest database, at least one for each fault that the audit knows.
 
-They expect the flow of `tests/matching/operations/test_audit.py`, which leaves orders of every kind in the book of
-BTC-USD, and a database whose constraints are gone. Some promises overlap, so that a fault breaks others too:
-`also` names the checks that must find it as well; no other check may.
+They expect a database without constraints, and the flow of
+`tests/matching/operations/test_audit.py`, which leaves orders of every kind in BTC-USD. Some
+promises overlap, so that a fault breaks others too. `also` names the other checks that must find
+the fault. No further check may find it.
 """
 
 from typing import NamedTuple
 
 
 class Tampering(NamedTuple):
-    """Statements that bring about one fault; each must change something."""
+    """The statements that cause one fault. Each of them must change a row."""
 
     check: str
     fault: str
@@ -21,7 +22,7 @@ BTC = "(SELECT id FROM instruments_instrument WHERE symbol = 'BTC-USD')"
 ETH = "(SELECT id FROM instruments_instrument WHERE symbol = 'ETH-USD')"
 UNKNOWN = "999999"
 
-# Kinds of orders
+# Conditions that select orders of one kind.
 OPEN = "status = 'open'"
 PARTIAL = "status = 'partially_filled'"
 MAKER = "status = 'filled' AND priority IS NOT NULL"
@@ -33,7 +34,7 @@ REJECTED = "status = 'rejected'"
 
 
 def one(kind: str, first: str = "sequence, order_id") -> str:
-    """The id of one order of BTC-USD."""
+    """Return a subquery for the id of one order of BTC-USD."""
     return (
         f"(SELECT order_id FROM orders_order WHERE {kind} AND instrument_id = {BTC} ORDER BY {first} LIMIT 1)"
     )
@@ -57,7 +58,7 @@ def book(change: str) -> tuple[str]:
 
 
 def hand_over_priority(giver: str, taker: str) -> tuple[str]:
-    """The taker gets the giver's place in the sequence, of which nothing is missing then."""
+    """Give the giver's priority to the taker, so that the sequence still has no gap."""
     return (
         f"WITH giver AS (SELECT order_id, priority FROM orders_order WHERE order_id = {one(giver)}) "
         "UPDATE orders_order AS changed "
@@ -68,7 +69,7 @@ def hand_over_priority(giver: str, taker: str) -> tuple[str]:
 
 
 def swap_priorities(first: str, second: str) -> tuple[str, str]:
-    """Two orders have each other's; their own sequences are made to fit."""
+    """Swap the priorities of two orders, and make the orders' sequences fit."""
     return (
         f"WITH pair AS (SELECT order_id, priority FROM orders_order WHERE order_id IN ({first}, {second})) "
         "UPDATE orders_order AS changed SET priority = other.priority FROM pair AS other "

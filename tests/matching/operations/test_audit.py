@@ -1,4 +1,4 @@
-"""`manage.py audit` on the database: honest trading passes, and each fault that a check knows is found."""
+"""`manage.py audit` of the database: honest trading passes, and each known fault is found."""
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -35,7 +35,7 @@ SELECT 'DROP INDEX order_idempotency_key'
 
 
 def trade(partition: Partition, shape: Shape, seed: int) -> None:
-    """Some minutes of it, in two books."""
+    """Trade for some minutes in two books."""
     commands = list(random_commands(shape, seed=seed, commands=300))
     now = STARTED_AT
     for number in range(0, len(commands), COMMANDS_PER_BATCH):
@@ -45,7 +45,7 @@ def trade(partition: Partition, shape: Shape, seed: int) -> None:
 
 @pytest.fixture
 def traded(instruments: dict[str, TradedInstrument]) -> None:
-    """Every status and every reason, in the book of BTC-USD."""
+    """Leave orders of every status and every reason in BTC-USD."""
     partition = Partition()
     early = place("sell", 100_000, 10**12)
     partition.run(early, now=STARTED_AT - BATCH_TIME)
@@ -53,7 +53,7 @@ def traded(instruments: dict[str, TradedInstrument]) -> None:
     partition.run(
         *(place("sell", 0, 10**12) for _ in range(2)),  # the first empties the bids, the second finds none
         *(place("buy", 900 - number, 5, idempotency_key=f"key-{number}") for number in range(4)),
-        place("sell", 900, 9),  # takes, then rests, and is partially filled
+        place("sell", 900, 9),  # trades, and then rests partially filled
         taken_off := place("buy", 800, 5),
         cancel(taken_off),
         by_operator := place("buy", 799, 5),
@@ -78,8 +78,8 @@ def audit(*options: str) -> str:
     return output.getvalue()
 
 
-def broken(cursor: CursorWrapper) -> dict[str, list[str]]:
-    """The breaches by check, of those that have some."""
+def find_breaches(cursor: CursorWrapper) -> dict[str, list[str]]:
+    """Return the breaches by check, for the checks that find any."""
     results = [run_check(cursor, check) for check in DATABASE_CHECKS]
     return {result.name: result.breaches for result in results if result.breach_count}
 
@@ -99,13 +99,13 @@ def test_a_new_exchange_passes() -> None:
 
 
 @pytest.mark.usefixtures("traded")
-def test_the_flow_to_tamper_with_has_everything() -> None:
+def test_the_flow_to_tamper_with_has_every_status_and_reason() -> None:
     assert set(Order.objects.values_list("status", flat=True)) == {str(status) for status in OrderStatus}
     assert set(Order.objects.values_list("reason", flat=True)) == {None, *(str(reason) for reason in Reason)}
     audit()
 
 
-def test_every_fault_has_its_tampering() -> None:
+def test_every_fault_has_a_tampering() -> None:
     known = {(check.name, fault) for check in DATABASE_CHECKS for fault in check.faults}
     assert {(tampering.check, tampering.fault) for tampering in TAMPERINGS} == known
 
@@ -114,23 +114,23 @@ def test_every_fault_has_its_tampering() -> None:
 @pytest.mark.parametrize(
     "tampering", TAMPERINGS, ids=lambda tampering: f"{tampering.check}-{tampering.fault}"
 )
-def test_a_fault_is_found_by_its_check_alone(tampering: Tampering) -> None:
+def test_a_fault_is_found_only_by_its_checks(tampering: Tampering) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(GUARDS)
         for (statement,) in cursor.fetchall():
             cursor.execute(statement)
-        assert broken(cursor) == {}
+        assert find_breaches(cursor) == {}
         for statement in tampering.statements:
             cursor.execute(statement)
             assert cursor.rowcount > 0, statement
-        found = broken(cursor)
+        found = find_breaches(cursor)
         transaction.set_rollback(True)
     assert found.keys() == {tampering.check, *tampering.also}
     assert any(tampering.fault in breach for breach in found[tampering.check])
 
 
 @pytest.mark.usefixtures("traded")
-def test_breaches_are_listed_up_to_a_limit_and_the_status_tells() -> None:
+def test_breaches_are_listed_up_to_a_limit_and_the_command_fails() -> None:
     orders = Order.objects.update(filled_notional=F("filled_notional") + 1)
     output = StringIO()
     with pytest.raises(CommandError, match=r"promises are broken: fills$") as failed:

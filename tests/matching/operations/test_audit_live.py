@@ -1,4 +1,4 @@
-"""`manage.py audit` beside what runs: mirrors and workers that are right, wrong, late, or not there."""
+"""`manage.py audit` of mirrors and workers that are right, wrong, late or missing."""
 
 import asyncio
 from collections.abc import Callable
@@ -40,13 +40,13 @@ def audit(*options: str) -> str:
     return output.getvalue()
 
 
-def states() -> dict[str, str]:
-    """What the checks say, but for those that have nothing to say."""
+def states_not_ok() -> dict[str, str]:
+    """Return the state of each check whose state is not `ok`."""
     return {result.name: result.state for result in run_audit() if result.state != "ok"}
 
 
-def beside_a_worker(check: Callable[[], Any]) -> Any:
-    """What `check` returns while a worker with some orders waits for more."""
+def run_beside_a_worker(check: Callable[[], Any]) -> Any:
+    """Return the result of `check`, run while a worker that has orders waits for commands."""
 
     async def scenario() -> Any:
         async with live_worker() as gateway:
@@ -58,50 +58,50 @@ def beside_a_worker(check: Callable[[], Any]) -> Any:
     return run_scenario(scenario())
 
 
-def test_live_books_are_compared(redis: Redis) -> None:
-    output = beside_a_worker(lambda: audit("--require-live"))
+def test_mirrors_and_live_books_are_compared_with_the_database(redis: Redis) -> None:
+    output = run_beside_a_worker(lambda: audit("--require-live"))
     assert "mirrors      ok " in output
     assert "workers      ok " in output
     assert "skipped" not in output
     assert redis.zcard(BTC.bids) > 0
 
 
-def test_a_level_that_is_not_the_databases_is_found(redis: Redis) -> None:
+def test_a_mirrored_level_that_differs_from_the_database_is_found(redis: Redis) -> None:
     def check() -> tuple[dict[str, str], list[str], dict[str, str]]:
         best: Any = redis.zrange(BTC.bids, -1, -1)[0]
         redis.zrem(BTC.bids, best)
-        found = states(), audit_mirrors().breaches
+        found = states_not_ok(), audit_mirrors().breaches
         redis.zadd(BTC.bids, {best: int(best.split(b":")[0])})
         redis.zadd(BTC.asks, {"999999:1:1": 999_999})
-        return *found, states()
+        return *found, states_not_ok()
 
-    found, (breach,), found_asks = beside_a_worker(check)
+    found, (breach,), found_asks = run_beside_a_worker(check)
     assert found == found_asks == {"mirrors": "1 breach"}
     assert breach.startswith("BTC-USD: bids at sequence ")
 
 
 @pytest.mark.usefixtures("redis")
-def test_a_worker_with_other_orders_is_found() -> None:
+def test_a_worker_that_has_other_orders_is_found() -> None:
     def check() -> tuple[dict[str, str], list[str]]:
         Order.objects.filter(instrument__symbol="BTC-USD", status="open").update(client_id="somebody-else")
-        return states(), audit_workers().breaches
+        return states_not_ok(), audit_workers().breaches
 
-    found, (breach,) = beside_a_worker(check)
+    found, (breach,) = run_beside_a_worker(check)
     assert found == {"workers": "1 breach"}
     assert breach.startswith("BTC-USD: not the same orders at sequence ")
 
 
 @pytest.mark.usefixtures("redis")
 @pytest.mark.parametrize("step", [-1, 1])
-def test_a_database_of_another_sequence_is_found(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it is where one was restored under a running exchange."""
+def test_a_database_at_another_sequence_is_found(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that is restored under a running exchange is at another sequence."""
     monkeypatch.setattr(live, "MIRROR_SECONDS_MAX", 0.1)
 
     def check() -> dict[str, str]:
         BookSequence.objects.filter(instrument__symbol="BTC-USD").update(sequence=F("sequence") + step)
-        return states()
+        return states_not_ok()
 
-    assert beside_a_worker(check) == {
+    assert run_beside_a_worker(check) == {
         "sequences": "1 breach",
         "mirrors": "1 breach",
         "workers": "1 breach",
@@ -145,7 +145,7 @@ def test_no_breach_is_found_while_trading_goes_on() -> None:
 
 
 @pytest.mark.usefixtures("redis")
-def test_what_does_not_run_is_skipped_unless_it_is_required() -> None:
+def test_mirrors_and_workers_that_are_missing_are_skipped_unless_they_are_required() -> None:
     Partition().run(place("buy", 100, 5))
     assert "skipped: mirrors, workers" in audit()
     with pytest.raises(CommandError, match="not everything could be checked: mirrors, workers") as failed:
@@ -153,7 +153,7 @@ def test_what_does_not_run_is_skipped_unless_it_is_required() -> None:
     assert failed.value.returncode == 1
 
 
-def test_without_redis_the_database_is_checked(settings: Settings) -> None:
+def test_the_database_is_checked_without_redis(settings: Settings) -> None:
     settings.REDIS_URL = "unix:///nowhere/redis.sock"
     Partition().run(place("buy", 100, 5))
     output = audit()
@@ -162,7 +162,7 @@ def test_without_redis_the_database_is_checked(settings: Settings) -> None:
     assert "no breach in 1 orders" in output
 
 
-def test_the_mirror_of_a_stopped_worker_is_compared_where_it_is_as_far(redis: Redis) -> None:
+def test_the_mirror_of_a_stopped_worker_is_compared_if_it_has_the_databases_sequence(redis: Redis) -> None:
     Partition().run(place("buy", 100, 5))
     redis.set(BTC.sequence, 1)
     redis.zadd(BTC.bids, {"100:6:1": 100})
@@ -174,7 +174,7 @@ def test_the_mirror_of_a_stopped_worker_is_compared_where_it_is_as_far(redis: Re
 
 
 @pytest.mark.parametrize("mirrored", [None, 0])
-def test_a_mirror_that_its_worker_leaves_behind_is_found(
+def test_a_mirror_that_its_worker_does_not_update_is_found(
     mirrored: int | None, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "MIRROR_SECONDS_MAX", 0.1)
@@ -183,20 +183,20 @@ def test_a_mirror_that_its_worker_leaves_behind_is_found(
         redis.set(mirror_keys(0, symbol).sequence, 0)
     if mirrored is not None:
         redis.set(BTC.sequence, mirrored)
-    assert audit_mirrors().breaches == []  # the control: nobody keeps it
+    assert audit_mirrors().breaches == []  # the control: no worker keeps the mirror
     redis.set(heartbeat_key(0), "tests", ex=HEARTBEAT_SECONDS)
     (breach,) = audit_mirrors().breaches
     assert "in Redis, 0 s after the database was at 1" in breach
 
 
-def test_a_mirror_that_is_ahead_is_found(redis: Redis) -> None:
+def test_a_mirror_that_is_ahead_of_the_database_is_found(redis: Redis) -> None:
     Partition().run(place("buy", 100, 5))
     redis.set(BTC.sequence, 2)
     assert audit_mirrors().breaches == ["BTC-USD: sequence 1 in the database, 2 in Redis before"]
 
 
-def test_books_that_never_meet_are_not_said_to_differ(redis: Redis) -> None:
-    """Both move on between two readings, and are at different sequences in each."""
+def test_books_that_are_never_at_the_same_sequence_are_not_reported_to_differ(redis: Redis) -> None:
+    """Both change between two readings, and have different sequences in each reading."""
     partition = Partition()
     mirror = Mirror(partition.books["BTC-USD"].instrument)
     redis.set(heartbeat_key(0), "tests", ex=HEARTBEAT_SECONDS)
@@ -212,7 +212,8 @@ def test_books_that_never_meet_are_not_said_to_differ(redis: Redis) -> None:
         runner.run(client.aclose())
 
 
-# (database before, worker, database) in the order of reading; whether they are known to differ
+# The sequences of the database, of the worker, and of the database again, in the order of reading;
+# then "differ", or "" if the books are equal, or None if that is unknown.
 READINGS = {
     "the worker went on": ((3, 5, 5), ""),
     "trading goes on": ((3, 4, 6), None),
@@ -222,8 +223,8 @@ READINGS = {
 
 
 @pytest.mark.parametrize("what", READINGS)
-def test_sequences_that_go_back_are_no_trading(what: str) -> None:
-    sequences, verdict = READINGS[what]
+def test_sequences_that_go_back_are_not_taken_for_trading(reading: str) -> None:
+    sequences, verdict = READINGS[reading]
     before, worker, stored = ({"BTC-USD": BookState(sequence, "hash")} for sequence in sequences)
     decided: dict[str, str] = {}
     undecided = _decide(before, worker, stored, decided)

@@ -1,4 +1,4 @@
-"""`manage.py prune`: old history goes, and what stays is whole."""
+"""`manage.py prune` deletes old history. The remaining history stays complete."""
 
 import gzip
 import json
@@ -43,7 +43,10 @@ pytestmark = pytest.mark.usefixtures("traded")
 
 @pytest.fixture
 def traded(instruments: dict[str, TradedInstrument], settings: Settings) -> Partition:
-    """Some minutes of trading in two books, with an order that rests from the beginning and trades to the end."""
+    """Trade for some minutes in two books.
+
+    One order rests from the beginning, and trades until the end.
+    """
     settings.PRUNE_ROWS_PER_PAGE = ROWS_PER_PAGE
     partition = Partition()
     batches = list(_batches())
@@ -66,7 +69,7 @@ def _batches() -> Iterator[tuple[list[Command], datetime]]:
 
 
 def _aged(command: Command, now: datetime, keys: dict[str, str]) -> Command:
-    """With an order id of that time, as orders have in truth."""
+    """Return the command with an order id of that time, as real orders have."""
     assert isinstance(command, PlaceCommand | CancelCommand)
     if isinstance(command, PlaceCommand):
         keys[command.order_id] = str(UUID(int=first_key(now).int + 2 + len(keys)))
@@ -92,7 +95,7 @@ def breaches() -> dict[str, list[str]]:
     return {outcome.name: outcome.breaches for outcome in outcomes if outcome.breach_count}
 
 
-def test_old_history_goes_and_what_stays_is_whole(traded: Partition) -> None:
+def test_old_history_is_deleted_and_the_remaining_history_is_complete(traded: Partition) -> None:
     documents = {order_id: find_order(order_id) for order_id in stored()["orders"]}
     expected = set(
         Order.objects.exclude(status__in=RESTING_STATUSES)
@@ -121,16 +124,16 @@ def test_old_history_goes_and_what_stays_is_whole(traded: Partition) -> None:
     assert f"{gone['orders']:,} orders and {gone['trades']:,} trades deleted" in output
 
 
-def test_a_dry_run_counts_what_would_go_and_changes_nothing() -> None:
+def test_a_dry_run_counts_the_rows_to_delete_and_changes_nothing() -> None:
     before = stored()
-    told = run_prune("--before", time_text(MIDDLE), "--dry-run")
+    dry_output = run_prune("--before", time_text(MIDDLE), "--dry-run")
     assert stored() == before
     assert not PrunedHistory.objects.exists()
-    assert run_prune("--before", time_text(MIDDLE)) == told.replace("would be deleted", "deleted")
+    assert run_prune("--before", time_text(MIDDLE)) == dry_output.replace("would be deleted", "deleted")
     assert "0 orders and 0 trades would be deleted" in run_prune("--before", time_text(MIDDLE), "--dry-run")
 
 
-def test_a_later_run_takes_what_was_kept_for_an_order_that_has_finished_since() -> None:
+def test_a_later_run_deletes_trades_that_were_kept_for_an_unfinished_order() -> None:
     run_prune("--before", time_text(MIDDLE))
     kept = stored()["trades"]
     run_prune("--keep-days", "1")
@@ -155,7 +158,7 @@ def test_the_last_price_outlives_its_trade(instruments: dict[str, TradedInstrume
     assert {number: last_price(instrument_id=number) for number in newest} == newest
 
 
-def test_what_goes_is_in_the_archive(tmp_path: Path) -> None:
+def test_deleted_rows_are_in_the_archive(tmp_path: Path) -> None:
     rows: dict[str, dict[str, Any]] = {}
     for table, key in (("orders_order", "order_id"), ("orders_trade", "trade_id")):
         with connection.cursor() as cursor:
@@ -181,7 +184,7 @@ def test_what_goes_is_in_the_archive(tmp_path: Path) -> None:
     assert archived == {key: rows[key] for key in archived}
 
 
-def test_a_page_that_can_not_be_archived_stays_and_the_next_run_goes_on() -> None:
+def test_a_page_that_cannot_be_archived_stays_and_the_next_run_goes_on() -> None:
     archived: list[str] = []
 
     def archive(rows: Sequence[str]) -> None:
@@ -202,7 +205,7 @@ def test_a_page_that_can_not_be_archived_stays_and_the_next_run_goes_on() -> Non
     assert breaches() == {}
 
 
-def test_an_archive_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+def test_an_archive_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     before = stored()
     with pytest.raises(CommandError, match="can't be written"):
         run_prune("--keep-days", "1", "--archive", str(tmp_path / "missing" / "file"))
@@ -214,7 +217,7 @@ def test_an_archive_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     assert stored() == before
 
 
-def test_what_is_missing_beyond_the_mark_is_still_a_breach() -> None:
+def test_rows_that_are_missing_after_the_pruned_time_are_still_a_breach() -> None:
     run_prune("--before", time_text(MIDDLE))
     late = Order.objects.filter(status="filled", priority__isnull=True, updated_at__gte=MIDDLE).latest(
         "sequence"
@@ -223,10 +226,10 @@ def test_what_is_missing_beyond_the_mark_is_still_a_breach() -> None:
     found = breaches()
     assert found.keys() >= {"fills", "sequences", "candles"}
     late.delete()
-    assert "fills" in breaches()  # of the makers
+    assert "fills" in breaches()  # the fills of the makers
 
 
-def test_a_time_before_all_history_takes_nothing() -> None:
+def test_a_time_before_all_history_deletes_nothing() -> None:
     assert "0 orders and 0 trades deleted" in run_prune("--before", "0001-01-01")
 
 

@@ -1,4 +1,4 @@
-"""Books out of the database are the books that were in memory, and what is no book is refused."""
+"""Books loaded from the database equal those in memory, and invalid books are refused."""
 
 from decimal import Decimal
 from io import StringIO
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("instruments")
 
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-def test_loaded_books_are_the_live_ones(shape: Shape, seed: int) -> None:
+def test_loaded_books_equal_the_live_ones(shape: Shape, seed: int) -> None:
     partition = Partition()
     commands = list(random_commands(shape, seed=seed, commands=400))
     for number in range(0, len(commands), 25 + seed):
@@ -35,7 +35,7 @@ def test_loaded_books_are_the_live_ones(shape: Shape, seed: int) -> None:
     assert count_resting_orders(0) == sum(len(market.book) for market in load_books(0).values())
 
 
-def test_the_book_by_level_is_the_same_from_the_database() -> None:
+def test_the_price_levels_from_the_database_equal_the_books() -> None:
     partition = Partition()
     partition.run(*random_commands(SHAPES[1], seed=4, commands=400))
     for market in partition.books.values():
@@ -46,11 +46,11 @@ def test_the_book_by_level_is_the_same_from_the_database() -> None:
         assert [tuple(level) for level in book.asks] == [tuple(level) for level in asks]
 
 
-def test_progress_is_told() -> None:
+def test_loading_reports_its_progress() -> None:
     Partition().run(*(place("buy", 100 + number, 1) for number in range(30)))
-    told: list[int] = []
-    load_books(0, progress=told.append)
-    assert sum(told) == count_resting_orders(0) == 30
+    reported: list[int] = []
+    load_books(0, progress=reported.append)
+    assert sum(reported) == count_resting_orders(0) == 30
 
 
 def test_only_the_partitions_own_instruments_are_loaded() -> None:
@@ -65,7 +65,7 @@ def recover(*options: str) -> str:
     return output.getvalue()
 
 
-def test_recover_tells_what_it_found() -> None:
+def test_recover_prints_the_books_that_it_found() -> None:
     partition = Partition()
     gone = place("buy", 6_999_990, 5)
     partition.run(
@@ -86,7 +86,7 @@ def test_recover_tells_what_it_found() -> None:
     assert "ETH-USD" in output
 
 
-def test_recover_takes_one_partition() -> None:
+def test_recover_loads_only_the_partition_that_is_given() -> None:
     Instrument.objects.filter(symbol="SOL-USD").update(partition=3)
     assert "SOL-USD" in (output := recover("--partition", "3"))
     assert "BTC-USD" not in output
@@ -108,7 +108,7 @@ def test_the_check_fails_without_a_worker_and_says_what_to_do() -> None:
 
 
 @pytest.mark.usefixtures("redis")
-def test_the_check_compares_with_the_live_worker() -> None:
+def test_the_check_compares_the_database_with_the_live_worker() -> None:
     order = place("buy", 100, 4)
 
     def change_quantity(lots: int) -> None:
@@ -139,7 +139,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("what", BROKEN)
-def test_what_is_no_book_is_refused(what: str) -> None:
+def test_an_invalid_book_is_refused(reason: str) -> None:
     Partition().run(place("buy", 100, 10), place("sell", 101, 10))
     load_books(0)  # the control
     (constraint,) = [one for one in Order._meta.constraints if one.name == "order_status_matches_fills"]
@@ -147,8 +147,8 @@ def test_what_is_no_book_is_refused(what: str) -> None:
         editor.remove_constraint(Order, constraint)
     try:
         with connection.cursor() as cursor:
-            cursor.execute(BROKEN[what])
-        with pytest.raises(CommandError, match=f"no valid book: .*{what}"):
+            cursor.execute(BROKEN[reason])
+        with pytest.raises(CommandError, match=f"no valid book: .*{reason}"):
             recover()
     finally:
         Order.objects.all().delete()
@@ -156,7 +156,7 @@ def test_what_is_no_book_is_refused(what: str) -> None:
             editor.add_constraint(Order, constraint)
 
 
-def test_a_worker_takes_a_partition_whole() -> None:
+def test_a_worker_takes_a_whole_partition() -> None:
     Instrument.objects.filter(symbol="SOL-USD").update(partition=1)
     assert partition_of(["BTC-USD", "ETH-USD"]) == partition_of(["BTC-USD"]) == 0
     assert partition_of(["SOL-USD"]) == 1
@@ -169,7 +169,9 @@ def test_a_worker_takes_a_partition_whole() -> None:
         ("BTC-USD,SOL-USD", r"partitions \[0, 1\]: start a worker for each"),
     ],
 )
-def test_a_worker_is_not_started_on_more_than_a_partition(symbols: str, reason: str) -> None:
+def test_a_worker_is_not_started_on_unknown_instruments_or_several_partitions(
+    symbols: str, reason: str
+) -> None:
     Instrument.objects.filter(symbol="SOL-USD").update(partition=1)
     with pytest.raises(CommandError, match=reason):
         call_command("run_matching", "--instruments", symbols)

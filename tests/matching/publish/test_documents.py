@@ -1,4 +1,4 @@
-"""What a batch says to the world."""
+"""The messages and documents about a batch."""
 
 from datetime import UTC, datetime
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("instruments")
 
 
 def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedInstrument]) -> None:
-    """MessagePack's integers end at 2**64."""
+    """The integers of MessagePack are smaller than 2**64."""
     instrument = instruments["BTC-USD"]
     copy = BookCopy(instrument.grid)
     books = {"BTC-USD": MarketBook(instrument, OrderBook())}
@@ -33,5 +33,5 @@ def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedI
 
 
 def test_every_reason_of_the_engine_is_a_reason_of_an_order() -> None:
-    """An event carries it into the order's row as it is."""
+    """The reason of an event is written to the order's row unchanged."""
     assert {reason.value for reason in CancelReason} <= set(Reason.values)

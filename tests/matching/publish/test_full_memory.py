@@ -1,4 +1,4 @@
-"""Redis without free memory: the worker goes on, so cancels make room; orders come back by themselves."""
+"""Redis without free memory: the worker goes on, cancels free memory, and orders pass again."""
 
 import asyncio
 import contextlib
@@ -33,25 +33,25 @@ APPEND = "#!lua flags=allow-oom\nreturn redis.call('XADD', KEYS[1], '*', 'c', AR
 
 @pytest.fixture
 def memory(redis: Redis) -> Iterator[Redis]:
-    """A server whose memory a test may fill."""
+    """Yield a Redis whose memory the test may fill, and restore its limit afterwards."""
     before = str(redis.config_get("maxmemory")["maxmemory"])
     yield redis
     redis.config_set("maxmemory", before)
 
 
-async def fill(redis: AsyncRedis) -> None:
+async def fill_memory(redis: AsyncRedis) -> None:
     await redis.config_set("maxmemory", "1")
 
 
 async def append(redis: AsyncRedis, command: Command | bytes) -> None:
-    """As an admission that lets cancels pass."""
+    """Append the command even if memory is full, as the admission does with cancels."""
     payload = command if isinstance(command, bytes) else encode(command)
     await redis.eval(APPEND, 1, stream_key(0), payload)
 
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await condition():  # noqa: ASYNC110 - the servers tell nobody
+        while not await condition():  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(0.02)
 
 
@@ -62,14 +62,14 @@ async def status_of(order_id: str) -> str:
 def test_the_worker_goes_on_while_memory_is_full(
     instruments: dict[str, TradedInstrument], memory: Redis, settings: Settings
 ) -> None:
-    """It says that it is alive, sets garbage aside, takes orders off, and moves its mirrors."""
+    """It renews its heartbeat, sets an invalid entry aside, cancels an order and updates its mirror."""
     settings.WORKER_HEARTBEAT_EXPIRY_SECONDS = 1.0
 
     async def scenario() -> None:
         async with connect_redis() as redis, live_worker() as gateway:
             resting = with_reply_to(gateway.process_id, place("buy", 100, 4))
             await submit(resting)
-            await fill(redis)
+            await fill_memory(redis)
             with pytest.raises(Unavailable):
                 await submit(with_reply_to(gateway.process_id, place("buy", 99, 4)))
             started = time.monotonic()
@@ -105,7 +105,7 @@ def test_a_worker_starts_while_memory_is_full(
                 resting = with_reply_to(gateway.process_id, place("buy", 100, 4))
                 await submit(resting)
             await redis.delete(*mirror_keys(0, SYMBOL))
-            await fill(redis)
+            await fill_memory(redis)
             async with live_worker():
                 assert (await read_mirror(redis, instruments[SYMBOL])) is not None
                 await append(redis, cancel(resting))
@@ -126,10 +126,10 @@ def large_book(instrument: TradedInstrument, levels: int) -> MarketBook:
     return market
 
 
-def test_a_mirror_without_room_is_left_out_and_comes_back(
+def test_a_mirror_that_finds_no_room_is_removed_and_rebuilt_later(
     instruments: dict[str, TradedInstrument], memory: Redis, settings: Settings
 ) -> None:
-    """Until then nothing of it is there, so that readers use the database."""
+    """Until then no part of it is in Redis, so that readers use the database."""
     settings.MIRROR_LEVELS_PER_COMMAND = 10
     settings.MIRROR_RETRY_SECONDS = 60.0
 
@@ -139,7 +139,7 @@ def test_a_mirror_without_room_is_left_out_and_comes_back(
             writer.epoch = 1
             await writer.rebuild(market)
             assert await writer.is_current(market)
-            await fill(redis)
+            await fill_memory(redis)
             await writer.rebuild(market)
             assert writer.is_given_up(SYMBOL)
             assert await read_mirror(redis, instruments[SYMBOL]) is None
@@ -185,10 +185,10 @@ def test_readers_see_the_old_book_or_the_new_one_while_a_mirror_is_built(
 
 
 @pytest.mark.parametrize("lost", ["build", "level"])
-def test_a_build_that_redis_has_lost_a_part_of_is_never_shown(
+def test_a_mirror_that_lost_a_part_while_it_was_built_is_never_shown(
     instruments: dict[str, TradedInstrument], redis: Redis, settings: Settings, lost: str
 ) -> None:
-    """As after a restart of Redis from an older state."""
+    """A restart of Redis from an older state loses such a part."""
     settings.MIRROR_LEVELS_PER_COMMAND = 10
     keys = mirror_keys(0, SYMBOL)
 
@@ -216,10 +216,10 @@ def test_a_build_that_redis_has_lost_a_part_of_is_never_shown(
     asyncio.run(scenario())
 
 
-def test_a_move_that_fails_half_way_is_not_read_and_mended(
+def test_a_mirror_whose_update_fails_half_way_is_rebuilt_and_not_read_before(
     instruments: dict[str, TradedInstrument], redis: Redis
 ) -> None:
-    """A key that is something else must not keep anybody from cancelling."""
+    """A key of another type must not keep clients from cancelling."""
 
     async def scenario() -> None:
         async with connect_redis() as client, live_worker() as gateway:
@@ -246,8 +246,8 @@ def test_a_move_that_fails_half_way_is_not_read_and_mended(
     run_scenario(scenario())
 
 
-def test_the_flag_is_what_lets_the_heartbeat_pass(redis: Redis, memory: Redis) -> None:
-    """The control: the same command without it is denied."""
+def test_only_the_flag_of_the_script_lets_the_heartbeat_be_written(redis: Redis, memory: Redis) -> None:
+    """The control: a plain SET of the same key is refused."""
     memory.config_set("maxmemory", "1")
     with pytest.raises(OutOfMemoryError):
         redis.set(heartbeat_key(0), "worker", px=1_000)

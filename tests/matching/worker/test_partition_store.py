@@ -1,4 +1,4 @@
-"""The store's connections break, and it goes on with new ones."""
+"""The partition store replaces a connection that broke."""
 
 import asyncio
 
@@ -11,14 +11,14 @@ pytestmark = pytest.mark.usefixtures("instruments")
 
 
 def sessions() -> list[int]:
-    """The process ids of all that are connected to the database."""
+    """Return the process ids of all sessions of the database."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
         return [pid for (pid,) in cursor.fetchall()]
 
 
-def end_sessions_but(kept: list[int]) -> None:
-    """What a restart of PostgreSQL does to whoever is connected."""
+def end_sessions_except(kept: list[int]) -> None:
+    """End all sessions except these and this one, as a restart of PostgreSQL does."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -26,12 +26,12 @@ def end_sessions_but(kept: list[int]) -> None:
                 " WHERE datname = current_database() AND pid <> ALL(%s || pg_backend_pid())",
                 [kept],
             )
-            assert cursor.rowcount == 2  # the store's
+            assert cursor.rowcount == 2  # the two connections of the store
     finally:
         connection.close()
 
 
-def test_the_lease_is_renewed_again_after_the_connection_for_that_broke() -> None:
+def test_the_lease_is_renewed_again_after_its_connection_broke() -> None:
     others = sessions()
 
     async def scenario() -> None:
@@ -40,7 +40,7 @@ def test_the_lease_is_renewed_again_after_the_connection_for_that_broke() -> Non
             lease = await store.acquire("tests")
             assert lease is not None
             await store.renew_on_second_connection(lease)
-            await asyncio.to_thread(end_sessions_but, others)
+            await asyncio.to_thread(end_sessions_except, others)
             with pytest.raises((OperationalError, InterfaceError)):
                 await store.renew_on_second_connection(lease)
             await store.renew_on_second_connection(lease)

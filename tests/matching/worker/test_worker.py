@@ -1,4 +1,4 @@
-"""The worker on real servers: what it answers, what it sets aside, what it survives."""
+"""The worker on real servers: its replies, the entries that it sets aside, and its outages."""
 
 import asyncio
 import contextlib
@@ -43,14 +43,14 @@ pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
 
 def stored_books() -> dict[str, BookState]:
-    """What the worker must say of its books."""
+    """Return the states of the database's books, which the worker's states must equal."""
     return {
         symbol: BookState(market.book.sequence, market.book.state_hash())
         for symbol, market in load_books(0).items()
     }
 
 
-def test_orders_of_one_batch_are_answered_as_they_stand_after_it() -> None:
+def test_replies_show_orders_as_they_are_after_their_batch() -> None:
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
             to = gateway.process_id
@@ -61,7 +61,7 @@ def test_orders_of_one_batch_are_answered_as_they_stand_after_it() -> None:
     maker, taker = map(document, run_scenario(scenario()))
     assert taker["status"] == "filled"
     assert [fill["liquidity"] for fill in taker["trades"]] == ["taker"]
-    assert maker["status"] in ("open", "partially_filled")  # open where they were two batches
+    assert maker["status"] in ("open", "partially_filled")  # open if each order was a batch of its own
     assert Order.objects.get(order_id=maker["order_id"]).status == "partially_filled"
 
 
@@ -77,14 +77,14 @@ POISON: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", POISON)
-def test_a_command_that_fails_is_answered_and_the_next_one_is_matched(what: str) -> None:
+@pytest.mark.parametrize("fault", POISON)
+def test_a_command_that_fails_is_answered_and_the_next_one_is_matched(fault: str) -> None:
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
             to = gateway.process_id
             return await submit(
                 with_reply_to(to, place("sell", 100, 10)),
-                with_reply_to(to, place("sell", 101, 10), **POISON[what]),
+                with_reply_to(to, place("sell", 101, 10), **POISON[fault]),
                 with_reply_to(to, place("buy", 100, 4)),
             )
 
@@ -106,7 +106,7 @@ NO_SLOW_ORDERS = "DROP TRIGGER slow ON orders_order; DROP FUNCTION sleep();"
 
 @contextlib.contextmanager
 def slow_orders() -> Iterator[None]:
-    """Those of the client `slow` take longer than the database allows."""
+    """Make orders of the client `slow` take longer than the database's limit for statements."""
     name = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
         cursor.execute(SLOW_ORDERS)
@@ -119,8 +119,8 @@ def slow_orders() -> Iterator[None]:
             cursor.execute(NO_SLOW_ORDERS)
 
 
-def test_a_command_that_takes_the_database_too_long_is_answered_and_the_others_are_matched() -> None:
-    """Where the operator's PostgreSQL limits statements, a batch beyond that must not be tried again for ever."""
+def test_a_command_that_takes_the_database_too_long_fails_and_the_others_are_matched() -> None:
+    """If PostgreSQL limits statements, a batch that takes longer must not be repeated for ever."""
 
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
@@ -138,8 +138,8 @@ def test_a_command_that_takes_the_database_too_long_is_answered_and_the_others_a
     assert Order.objects.count() == 2
 
 
-def test_an_order_id_that_was_used_is_refused() -> None:
-    """Resting, filled, and in the same batch."""
+def test_a_used_order_id_is_refused() -> None:
+    """The first order with the id may still rest, or be filled."""
 
     async def scenario() -> list[Reply]:
         async with live_worker() as gateway:
@@ -162,7 +162,7 @@ def test_an_order_id_that_was_used_is_refused() -> None:
     assert sorted(Order.objects.values_list("status", flat=True)) == ["filled", "filled", "partially_filled"]
 
 
-def test_entries_that_are_no_commands_are_set_aside() -> None:
+def test_entries_that_are_not_commands_are_set_aside() -> None:
     garbage = [{b"c": b"\xc1 no msgpack"}, {b"other": b"field"}, {b"c": b"\x92\xa5place\x01"}, {b"c": b""}]
 
     async def scenario() -> tuple[list[Reply], list[Any], int]:
@@ -181,7 +181,7 @@ def test_entries_that_are_no_commands_are_set_aside() -> None:
     assert waiting == 0
 
 
-def test_a_key_is_used_once_in_a_batch_and_after_a_restart() -> None:
+def test_an_idempotency_key_places_one_order_in_a_batch_and_after_a_restart() -> None:
     order = place("buy", 100, 4, idempotency_key="once")
 
     async def scenario() -> list[Reply]:
@@ -198,7 +198,7 @@ def test_a_key_is_used_once_in_a_batch_and_after_a_restart() -> None:
     assert str(Order.objects.get().order_id) == placed
 
 
-def test_what_waits_in_the_stream_is_matched_after_a_restart_once() -> None:
+def test_commands_that_wait_in_the_stream_are_matched_once_despite_a_restart() -> None:
     orders = [place("buy", 100 + number, 1) for number in range(20)]
 
     async def scenario() -> dict[str, Any]:
@@ -213,7 +213,7 @@ def test_what_waits_in_the_stream_is_matched_after_a_restart_once() -> None:
     assert states["BTC-USD"].sequence == len(orders) == Order.objects.count()
 
 
-def test_the_workers_books_are_the_databases() -> None:
+def test_the_workers_books_equal_the_databases() -> None:
     commands = list(random_commands(SHAPES[0], seed=21, commands=500))
 
     async def scenario() -> Any:
@@ -230,19 +230,19 @@ def test_the_workers_books_are_the_databases() -> None:
 @pytest.mark.parametrize(
     ("seconds", "expected"), [(0.0, "a"), (60.0, "acde")], ids=["for no time", "for a while"]
 )
-def test_keys_are_looked_up_after_one_was_used_again(
+def test_keys_are_looked_up_for_a_while_after_one_was_used_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: str
 ) -> None:
-    """The book goes back to where it was, and is the database's in the end."""
+    """A batch with a used key is undone, and the book equals the database's in the end."""
     settings.WORKER_LOOK_UP_SECONDS = 0.0
     looked_up: list[str | None] = []
     find_keys = PartitionStore.find_keys
 
-    async def note(store: PartitionStore, keys: Any) -> Any:
+    async def record(store: PartitionStore, keys: Any) -> Any:
         looked_up.extend(key for _, key in keys)
         return await find_keys(store, keys)
 
-    monkeypatch.setattr(PartitionStore, "find_keys", note)
+    monkeypatch.setattr(PartitionStore, "find_keys", record)
 
     async def scenario() -> tuple[list[Reply], dict[str, BookState]]:
         async with live_worker() as gateway:
@@ -263,10 +263,10 @@ def test_keys_are_looked_up_after_one_was_used_again(
     assert books == stored_books()
 
 
-def test_a_key_that_another_partition_takes_meanwhile_is_found_too(
+def test_a_key_that_another_partition_takes_during_a_look_up_is_found_too(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The database refuses one key, and the other one once the first is looked up."""
+    """The database refuses the first key. Once that is looked up, it refuses the second one."""
     settings.WORKER_LOOK_UP_SECONDS = 0.0
     find_keys = PartitionStore.find_keys
     others = [uuid.uuid4(), uuid.uuid4()]
@@ -292,7 +292,7 @@ def test_a_key_that_another_partition_takes_meanwhile_is_found_too(
 
 
 def store_order(order_id: uuid.UUID, key: str) -> None:
-    """An order of client two, cancelled, as the worker of another partition would leave it."""
+    """Store a cancelled order of client `two`, as the worker of another partition would."""
     now = datetime.now(UTC)
     Order.objects.create(
         order_id=order_id,
@@ -312,8 +312,8 @@ def store_order(order_id: uuid.UUID, key: str) -> None:
     connection.close()
 
 
-def test_times_go_back_with_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """But not with one that is put right by a little."""
+def test_times_go_back_only_with_a_clock_that_was_set_far_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small correction of the clock does not set them back."""
     ahead = [timedelta()]
 
     class Clock(datetime):
@@ -338,8 +338,8 @@ def test_times_go_back_with_a_clock_that_was_set_back(monkeypatch: pytest.Monkey
     assert abs(back - same) < timedelta(minutes=1)
 
 
-def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> None:
-    """Sent again it would take the database too long, once; then its key is looked up."""
+def test_after_a_failure_a_stored_order_is_found_by_its_key(settings: Settings) -> None:
+    """The order is sent again and takes the database too long. From then on, keys are looked up."""
     settings.WORKER_LOOK_UP_SECONDS = 0.0
 
     async def send(times: int) -> list[Reply]:
@@ -361,29 +361,29 @@ def test_after_a_failure_an_order_that_is_there_is_found(settings: Settings) -> 
 def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a slow one the heartbeat renews it at once: half of it may be over."""
+    """After a slow commit, the heartbeat renews the lease first, because half of it may be over."""
     settings.WORKER_HEARTBEAT_SECONDS = 0.1
     events: list[str] = []
 
-    def noted(cls: type, name: str) -> None:
+    def record_calls(cls: type, name: str) -> None:
         call = getattr(cls, name)
 
-        async def note(*args: Any, **kwargs: Any) -> Any:
+        async def record(*args: Any, **kwargs: Any) -> Any:
             result = await call(*args, **kwargs)
             events.append(name)
             return result
 
-        monkeypatch.setattr(cls, name, note)
+        monkeypatch.setattr(cls, name, record)
 
-    noted(PartitionStore, "commit")
-    noted(PartitionStore, "renew")
-    noted(Publisher, "heartbeat")
+    record_calls(PartitionStore, "commit")
+    record_calls(PartitionStore, "renew")
+    record_calls(Publisher, "heartbeat")
 
     async def scenario() -> None:
         async with live_worker() as gateway:
             await submit(with_reply_to(gateway.process_id, place("buy", 100, 3)))
             committed = events.index("commit")
-            while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - it tells nobody
+            while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - no event tells of it
                 await asyncio.sleep(0.01)
             assert "renew" in events[committed : events.index("heartbeat", committed)]
 
@@ -393,7 +393,7 @@ def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
 
 @contextlib.contextmanager
 def slow_inserts(seconds: float) -> Iterator[None]:
-    """Statements that place orders take so long."""
+    """Make statements that insert orders take this many seconds."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql"
