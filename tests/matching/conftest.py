@@ -45,7 +45,10 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
 
 @pytest.fixture
 def instruments(transactional_db: None) -> dict[str, TradedInstrument]:
-    """Return the default instruments by symbol. The database is otherwise empty, and really commits."""
+    """Return the default instruments by symbol.
+
+    The database is otherwise empty. Its transactions are really committed.
+    """
     load_default_instruments()
     return load_instruments()
 

@@ -1,4 +1,4 @@
-"""A cancel finds its order by the order's id. The database is read only if no book has the order."""
+"""A cancel finds its order by the order's id. The database is read only if no book has it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -277,7 +277,7 @@ def test_an_unanswered_cancel_tells_the_client_to_send_it_again(settings: Settin
     async def scenario() -> str:
         async with live_worker() as gateway:
             order = await place_resting(gateway)
-        async with connect_redis() as redis:  # a heartbeat as of a worker that never replies
+        async with connect_redis() as redis:  # as if a worker ran that never replies
             await redis.set("exchange:{0}:heartbeat", b"somebody", ex=60)
             silent = OrderGateway(gateway._link)
             with pytest.raises(OutcomeUnknown) as unknown:

@@ -1,4 +1,4 @@
-"""The production roles on a real PostgreSQL: what a role may do works, all else is refused."""
+"""The production roles on a real PostgreSQL: each role has its listed rights and no others."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ STATEMENTS = {
 def superuser(instruments: dict[str, TradedInstrument], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let Django connect as the superuser, and drop the roles afterwards.
 
-    PostgreSQL accepts that from the operating system's user that runs the tests.
+    PostgreSQL lets the user that runs the tests connect as the superuser.
     """
     owner = str(connection.settings_dict["USER"])
     if not connection.settings_dict["HOST"].startswith("/"):

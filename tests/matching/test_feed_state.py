@@ -1,4 +1,4 @@
-"""A feed on real servers: clients' orders, the day's trading and candles, beside the book."""
+"""A feed on real servers: the orders, the day's trading and the candles beside its book."""
 
 import asyncio
 import json

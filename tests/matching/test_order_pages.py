@@ -1,4 +1,4 @@
-"""GET /orders on a large table: any filters find all matching orders, and few other rows are read."""
+"""GET /orders on a large table: any filters find all matching orders, and read few others."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""The worker as a process that is killed, frozen or replaced, or loses Redis, while clients trade."""
+"""The worker's process under load: it is killed, frozen or replaced, or Redis is emptied."""
 
 import contextlib
 import subprocess
@@ -85,7 +85,7 @@ def book(exchange: RunningExchange) -> Any:
 
 
 def owner(redis: Redis) -> bytes | None:
-    """Return the name of the worker that matches now, or None."""
+    """Return the name of the worker that matches now. None if no worker does."""
     found: Any = redis.get(heartbeat_key(0))
     return bytes(found) if found else None
 

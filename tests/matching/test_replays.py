@@ -38,7 +38,7 @@ async def unavailable(*args: Any) -> Any:
 
 
 def desk_of(gateway: OrderGateway, **reads: Any) -> OrderDesk:
-    """Return a desk that must not read fills, nor look up for cancels, unless `reads` has readers."""
+    """Return a desk that fails if it reads fills or cancelled orders. `reads` replaces readers."""
     nothing: dict[str, Any] = {"replays": no_read, "cancelled": no_read, "refused_cancels": no_read}
     return OrderDesk(
         gateway, DeskReads(**{**desk_reads()._asdict(), **nothing, **reads}), InstrumentDirectory()
@@ -96,9 +96,8 @@ def test_a_different_order_with_a_used_key_is_refused_before_fills_are_read(fiel
 def test_an_order_that_is_sent_again_is_answered_with_its_current_state(fields: dict[str, Any]) -> None:
     async def steps(gateway: OrderGateway) -> None:
         first = await desk_of(gateway).place(await request())
-        again = await desk_of(gateway).place(
-            await request(price="100.00", **fields)
-        )  # it has no fills yet, so none are read
+        # The order has no fills yet, so none are read.
+        again = await desk_of(gateway).place(await request(price="100.00", **fields))
         assert (again.replayed, again.body) == (True, first.body)
         await desk_of(gateway).place(await request("sell", key=None))
         desk = desk_of(gateway, replays=desk_reads().replays)
@@ -186,7 +185,7 @@ def test_an_unanswered_order_tells_the_client_what_to_do(
     settings.ORDER_REPLY_TIMEOUT_SECONDS = 0.3
 
     async def scenario() -> str:
-        async with connect_redis() as redis:  # a heartbeat as of a worker that never replies
+        async with connect_redis() as redis:  # as if a worker ran that never replies
             await redis.set("exchange:{0}:heartbeat", b"somebody", ex=60)
             async with OrderGateway(RedisLink()) as gateway:
                 with pytest.raises(OutcomeUnknown) as unknown:

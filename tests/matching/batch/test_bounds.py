@@ -1,6 +1,7 @@
 """Limits of open orders, levels and trades.
 
-They are applied before an order touches the book. The order is stored like any other.
+The limits of orders and levels reject an order before it touches the book. The limit of trades
+cancels its remainder. Such orders are stored like all others.
 """
 
 import msgspec
@@ -182,7 +183,7 @@ def test_a_limit_orders_remainder_that_matches_nothing_rests_at_the_limit_of_tra
     assert outcome(limit) == ("partially_filled", None)
 
 
-def test_a_market_orders_remainder_that_matches_nothing_has_found_no_liquidity(
+def test_a_market_orders_remainder_that_matches_nothing_is_cancelled_for_no_liquidity(
     partition: Partition,
 ) -> None:
     place_at(partition, 104, 103)

@@ -106,7 +106,7 @@ def test_used_keys_and_invalid_entries_do_not_lose_the_rest_of_a_batch(
 
 
 def test_a_sweep_is_published_in_messages_that_follow_one_another(settings: Settings) -> None:
-    """The size of each is limited, and a book copy that applies them all equals the book."""
+    """Each message has a limited size. A book copy that applies them all equals the book."""
     settings.MARKET_MESSAGE_CHANGES_MAX = 7
     partition = Partition()
     makers = [place("sell", 100 + number // 3, 2, client_id=f"c{number}") for number in range(60)]
@@ -127,14 +127,15 @@ def test_a_sweep_is_published_in_messages_that_follow_one_another(settings: Sett
         assert all(
             message.previous_sequence < sequence <= message.sequence for _, sequence, _ in message.orders
         )
-        assert all(len(told) < 2_000 for _, _, told in message.orders)  # the sweep's own update too
+        # This includes the update of the sweep itself.
+        assert all(len(update) < 2_000 for _, _, update in message.orders)
     apply(copy, messages)
     expected = copy_of(partition)
     assert (copy.sequence, copy.checksum()) == (expected.sequence, expected.checksum())
     assert copy.levels("sell") == expected.levels("sell")
     assert sum(len(message.trades) for message in messages) == len(batch.trades) == TRADES_IN_UPDATE_MAX + 6
-    told = [client_id for message in messages for client_id, _, _ in message.orders]
-    assert len(told) == len(batch.trades) + 2
+    client_ids = [client_id for message in messages for client_id, _, _ in message.orders]
+    assert len(client_ids) == len(batch.trades) + 2
     assert [message.minute is not None for message in messages] == [False] * (len(messages) - 1) + [True]
 
 

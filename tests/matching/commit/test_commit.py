@@ -79,7 +79,8 @@ def test_an_order_filled_in_its_own_batch_is_written_once() -> None:
     assert (str(trade.maker_order_id), str(trade.taker_order_id)) == (maker.order_id, taker.order_id)
     assert BookSequence.objects.get().sequence == partition.books["BTC-USD"].book.sequence
     assert Checkpoint.objects.get().position == partition.lease.position == "1-0"
-    partition.run(place("sell", 7_000_100, 1))  # the control: an order of an earlier batch is written again
+    # The control: an order of an earlier batch is written again.
+    partition.run(place("sell", 7_000_100, 1))
     assert row_versions() == [1, 3, 4]
 
 
@@ -241,7 +242,7 @@ def test_an_order_that_is_missing_undoes_the_whole_batch() -> None:
 
 
 def test_a_batch_is_written_whole_or_not_at_all() -> None:
-    """A key in use violates a constraint. Nothing is stored, and the books can be set back."""
+    """A key in use violates a constraint. Nothing is stored, and the batch can be undone."""
     partition = Partition()
     first = place("sell", 100, 10, idempotency_key="used")
     resting = place("sell", 101, 10)
@@ -262,8 +263,8 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
     batch.undo()
     assert partition.state_hashes() == books
     again, result = partition.run(*commands)
-    told = replies(again, order_documents(again), result)["tests"]
-    bodies = {reply.kind: reply.body for reply in told}
+    sent = replies(again, order_documents(again), result)["tests"]
+    bodies = {reply.kind: reply.body for reply in sent}
     assert bodies.keys() == {ReplyKind.PLACED, ReplyKind.CANCELLED, ReplyKind.DUPLICATE}
     assert bodies[ReplyKind.DUPLICATE] == first.order_id.encode()
     assert b'"status":"cancelled"' in bodies[ReplyKind.CANCELLED]
@@ -309,7 +310,7 @@ def test_a_used_key_is_refused_before_any_order_is_changed(forbid_changes: Calla
 def test_an_error_of_the_operating_system_is_an_outage_of_the_database(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The worker would take an OSError for an outage of Redis, and trust its books."""
+    """The worker would take an OSError for an outage of Redis, and keep its books."""
 
     def fail(driver: Any) -> None:
         raise OSError("too many open files")

@@ -47,7 +47,7 @@ def plan() -> str:
 
 
 def test_keys_are_found_by_their_index_whatever_the_statistics_say_about_a_client() -> None:
-    """If each client has one order, another index is as good, until a client has thousands."""
+    """While each client has one order, another index is as good. Then a client sends thousands."""
     session = CommitSession.of_this_thread()
     add_orders(300)
     with connection.cursor() as cursor:

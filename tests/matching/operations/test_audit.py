@@ -51,7 +51,8 @@ def traded(instruments: dict[str, TradedInstrument]) -> None:
     partition.run(early, now=STARTED_AT - BATCH_TIME)
     trade(partition, SHAPES[0], seed=5)
     partition.run(
-        *(place("sell", 0, 10**12) for _ in range(2)),  # the first empties the bids, the second finds none
+        # The first order empties the bids. The second one finds none.
+        *(place("sell", 0, 10**12) for _ in range(2)),
         *(place("buy", 900 - number, 5, idempotency_key=f"key-{number}") for number in range(4)),
         place("sell", 900, 9),  # trades, and then rests partially filled
         taken_off := place("buy", 800, 5),

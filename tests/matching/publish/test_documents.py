@@ -1,4 +1,4 @@
-"""The messages and documents about a batch."""
+"""The messages and documents that are published about a batch."""
 
 from datetime import UTC, datetime
 

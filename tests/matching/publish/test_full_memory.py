@@ -1,4 +1,4 @@
-"""Redis without free memory: the worker goes on, cancels free memory, and orders pass again."""
+"""Redis without free memory: the worker goes on, cancels free some, and orders are taken again."""
 
 import asyncio
 import contextlib
@@ -62,7 +62,7 @@ async def status_of(order_id: str) -> str:
 def test_the_worker_goes_on_while_memory_is_full(
     instruments: dict[str, TradedInstrument], memory: Redis, settings: Settings
 ) -> None:
-    """It renews its heartbeat, sets an invalid entry aside, cancels an order and updates its mirror."""
+    """It renews its heartbeat, sets garbage aside, cancels an order and updates its mirror."""
     settings.WORKER_HEARTBEAT_EXPIRY_SECONDS = 1.0
 
     async def scenario() -> None:
@@ -216,7 +216,7 @@ def test_a_mirror_that_lost_a_part_while_it_was_built_is_never_shown(
     asyncio.run(scenario())
 
 
-def test_a_mirror_whose_update_fails_half_way_is_rebuilt_and_not_read_before(
+def test_a_mirror_whose_update_fails_half_way_is_not_read_until_it_is_rebuilt(
     instruments: dict[str, TradedInstrument], redis: Redis
 ) -> None:
     """A key of another type must not keep clients from cancelling."""

@@ -1,4 +1,4 @@
-"""The worker on real servers: its replies, the entries that it sets aside, and its outages."""
+"""The worker on real servers: its replies, the entries it sets aside, the failures it survives."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ def test_replies_show_orders_as_they_are_after_their_batch() -> None:
     maker, taker = map(document, run_scenario(scenario()))
     assert taker["status"] == "filled"
     assert [fill["liquidity"] for fill in taker["trades"]] == ["taker"]
-    assert maker["status"] in ("open", "partially_filled")  # open if each order was a batch of its own
+    assert maker["status"] in ("open", "partially_filled")  # open if it was a batch of its own
     assert Order.objects.get(order_id=maker["order_id"]).status == "partially_filled"
 
 
@@ -313,7 +313,7 @@ def store_order(order_id: uuid.UUID, key: str) -> None:
 
 
 def test_times_go_back_only_with_a_clock_that_was_set_far_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small correction of the clock does not set them back."""
+    """A small correction of the clock does not set the times back."""
     ahead = [timedelta()]
 
     class Clock(datetime):
