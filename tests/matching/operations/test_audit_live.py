@@ -222,7 +222,7 @@ READINGS = {
 }
 
 
-@pytest.mark.parametrize("what", READINGS)
+@pytest.mark.parametrize("reading", READINGS)
 def test_sequences_that_go_back_are_not_taken_for_trading(reading: str) -> None:
     sequences, verdict = READINGS[reading]
     before, worker, stored = ({"BTC-USD": BookState(sequence, "hash")} for sequence in sequences)

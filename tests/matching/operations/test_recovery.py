@@ -138,7 +138,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("reason", BROKEN)
 def test_an_invalid_book_is_refused(reason: str) -> None:
     Partition().run(place("buy", 100, 10), place("sell", 101, 10))
     load_books(0)  # the control
