@@ -2,9 +2,9 @@
 
 - worker/: the main loop, the lease, the command stream, running batches
 - publish/: mirrors of the books, replies, market data
-- commit/: the statement that writes a batch with its position, one module a table; the lease's row
+- commit/: the lease, and the statement that writes a batch with its position
 - recovery.py: loads the books from the database
-- batch/: runs commands through the books and collects what follows, without I/O
+- batch/: runs commands through the books and collects their effects, without I/O
 - engine/: the order book
 - operations/: comparing books, audit, pruning; management/ has their commands
 

@@ -43,7 +43,7 @@ def load_books(
 
     `progress` is called with the number of orders in each chunk.
 
-    Raises ValueError if the resting orders are no valid book: an order is off the grid, crosses
+    Raises ValueError if the resting orders are not a valid book: an order is off the grid, crosses
     another one, or has nothing left to fill.
     """
     with snapshot():

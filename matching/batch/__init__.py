@@ -1,1 +1,1 @@
-"""Runs a batch of commands through the books and collects what follows. Nothing here does I/O."""
+"""Runs a batch of commands through the books and collects their effects. Nothing here does I/O."""

@@ -56,8 +56,8 @@ class Batch:
         self.orders: dict[str, NewOrder] = {}
         self.changes: dict[str, OrderChange] = {}
         self.trades: list[TradeRow] = []
-        self.candles: dict[int, CandleChange] = {}  # by instrument id, of the minute of `now`
-        # Of each book, one starts at the sequence at which the one before it ended.
+        self.candles: dict[int, CandleChange] = {}  # by instrument id, for the minute of `now`
+        # A book may have several. Each starts at the sequence at which its previous one ended.
         self.book_changes: list[BookChange] = []
         self.books: dict[str, BookChange] = {}  # the last change of each book, by symbol
         # By API process. PLACED and CANCELLED replies are made after the commit.
@@ -75,7 +75,7 @@ class Batch:
         return len(self.trades) >= self._trades_max
 
     def run(self, command: messages.Command) -> None:
-        """Carry out one command. Raises ValueError, as the engine does, if that is impossible."""
+        """Carry out one command. Raises ValueError, as the engine does, if it is impossible."""
         self.commands += 1
         if isinstance(command, messages.PlaceCommand):
             self._place(command)
@@ -136,7 +136,7 @@ class Batch:
         market = self._books.get(command.instrument)
         owner = None if market is None else market.book.owner(command.order_id)
         if market is None or owner is None:
-            # Another partition may match an instrument that has moved: the desk looks that up.
+            # The instrument may have moved to another partition. The desk finds out which.
             self._reply(command, ReplyKind.NOT_OPEN)
             return
         if command.client_id not in ("", owner):
@@ -149,7 +149,7 @@ class Batch:
     def _process_in_book(self, market: MarketBook, command: engine.PlaceOrder | engine.CancelOrder) -> None:
         """Run a command in its book, and apply each event to the orders that the event names.
 
-        Raises ValueError if the book rejects the command: the checks before it let none through.
+        Raises ValueError if the book rejects the command, which the callers' checks prevent.
         """
         previous_sequence = market.book.sequence
         events = market.book.process(command, self._order_trades_max)
@@ -196,7 +196,7 @@ class Batch:
         return trade
 
     def _order(self, order_id: str, instrument: TradedInstrument) -> NewOrder | OrderChange:
-        """The order as this batch has it: placed in the batch, or the difference to an earlier one."""
+        """Return a new order of this batch, or this batch's difference to an earlier order."""
         order = self.orders.get(order_id) or self.changes.get(order_id)
         if order is None:
             order = self.changes[order_id] = OrderChange(instrument)

@@ -1,7 +1,7 @@
-"""What a batch does to orders, trades, candles and books, collected from the engine's events.
+"""The effects of a batch on orders, trades, candles and books, collected from the engine's events.
 
-These are the rows that a commit writes, and the source of replies and market data. Amounts are whole
-ticks and lots.
+A commit writes them as rows, and replies and market data are made from them. Amounts are whole ticks
+and lots.
 """
 
 import msgspec
@@ -109,8 +109,8 @@ class BookChange(msgspec.Struct):
     """A part of this batch's changes to one book, from one sequence to another.
 
     `levels` has the changed price levels as (lots, orders) at the end of this part. A level with 0
-    orders is gone. A part ends once it has at least MARKET_MESSAGE_CHANGES_MAX sequence numbers, so
-    that the size of messages and mirror updates is bounded.
+    orders is gone. A part has at most MARKET_MESSAGE_CHANGES_MAX sequence numbers, which bounds the
+    size of messages and mirror updates.
     """
 
     instrument: TradedInstrument

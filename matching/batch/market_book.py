@@ -1,4 +1,4 @@
-"""A book with its instrument, and with the counts that limit each client's orders in it."""
+"""A book with its instrument and the number of each client's orders, which is limited."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The commit's part for the table of candles: the batch's trades are added to those of its minute."""
+"""The commit's part for the table of candles: the batch's trades are added to the minute's candle."""
 
 from matching.batch.batch import Batch
 from matching.commit.rows import Row
@@ -15,7 +15,7 @@ UPSERT = """
       trade_count = candle.trade_count + excluded.trade_count
   RETURNING *
 """
-# The columns of marketdata.messages.Minute, of the rows that `UPSERT` returns.
+# A row that `UPSERT` returns, as the array that marketdata.messages.Minute decodes.
 MINUTE = "json_build_array(time, open, high, low, close, volume, notional, trade_count)"
 
 

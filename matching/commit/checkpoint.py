@@ -1,12 +1,12 @@
-"""The lease on a partition.
+"""A partition's lease and position, which are one row of the database.
 
 All times are the database's, so no worker's clock decides who may write. A worker that froze in the
 middle of a commit would keep its lock on the checkpoint's row for ever. So each worker puts its
-name into its database sessions. A worker that finds the lease expired terminates the old owner's
-sessions before it takes over. It never waits for the row's lock: if the lease expires only between
-these two steps, the next attempt terminates the sessions.
+name into the database session with which it commits. A worker that finds the lease expired
+terminates the old owner's session and then takes over. It never waits for the row's lock: if the
+lease expires between these two steps, the next attempt terminates the session.
 
-A batch may take longer than the lease, and the lease can't be renewed meanwhile. No other worker
+A commit may take longer than the lease, and the lease can't be renewed meanwhile. So no other worker
 takes over while the database executes the batch's statement, for at most
 WORKER_STATEMENT_SECONDS_MAX. If a lease ends later than is possible, the database's clock was set
 back after the lease was taken: such a lease counts as expired.
@@ -34,7 +34,7 @@ class Lease(NamedTuple):
         return f"partition={self.partition} epoch={self.epoch} position={self.position}"
 
 
-# Inserts nothing if the row exists. ON CONFLICT alone would wait for a session that is changing it.
+# Inserts nothing if the row exists. With ON CONFLICT alone, it would wait for the row's lock.
 _CREATE = """
 INSERT INTO matching_checkpoint (partition, position, epoch, owner, lease_expires_at)
 SELECT %(partition)s, '0-0', 0, '', %(now)s
@@ -58,7 +58,7 @@ SELECT pg_terminate_backend(session.pid)
 FROM matching_checkpoint AS held
 JOIN pg_stat_activity AS session ON session.application_name = 'exchange-matching ' || held.owner
 WHERE held.partition = %(partition)s AND held.owner <> %(owner)s AND {_IS_FREE}
-"""  # noqa: S608 - joined of statements of our own
+"""  # noqa: S608 - joined from constants only
 _ACQUIRE = f"""
 UPDATE matching_checkpoint
 SET epoch = epoch + 1, owner = %(owner)s, lease_expires_at = clock_timestamp() + make_interval(secs => %(lease)s)

@@ -1,6 +1,6 @@
-"""The commit's part for the table of orders: new orders are inserted, earlier ones are changed.
+"""The commit's part for the table of orders: inserts new orders, changes earlier ones.
 
-An order of an earlier batch is changed by difference, so that nothing of it has to be in memory.
+An order of an earlier batch is changed by difference, so the worker need not keep it in memory.
 """
 
 from datetime import datetime
@@ -31,7 +31,7 @@ UPDATE = """
   WHERE stored.order_id = change.order_id
   RETURNING stored.*
 """
-# The columns of ChangedOrder, of the rows that `UPDATE` returns.
+# A row that `UPDATE` returns, as the array that ChangedOrder decodes.
 CHANGED = """json_build_array(order_id, client_id, instrument_id, side, type, price, quantity,
     filled_quantity, filled_notional, status, reason, idempotency_key, created_at, updated_at, sequence)"""
 FIND = "SELECT order_id::text FROM orders_order WHERE order_id = ANY(%s::uuid[])"
@@ -60,7 +60,8 @@ class ChangedOrder(msgspec.Struct, array_like=True, frozen=True):
 def new_rows(batch: Batch) -> list[Row]:
     """Return the rows to insert.
 
-    Partitions that insert the same keys wait for each other. The common order avoids deadlocks.
+    Partitions that insert the same idempotency keys wait for each other. All insert in the order of
+    the keys, which avoids deadlocks.
     """
     return [_new_row(order) for order in sorted(batch.orders.values(), key=_key)]
 

@@ -20,7 +20,7 @@ def move_session_to_own_processors(connection: "psycopg.Connection[Any]") -> Non
     """
     if settings.ENVIRONMENT.postgres_uri is None and hasattr(os, "sched_setaffinity"):
         # Only speed depends on this. It fails if the session has ended, which the next statement
-        # will report, or if its process belongs to another user. In the latter case no processor
-        # was chosen for this process either.
+        # will report, or if its process belongs to another user. In the latter case no processors
+        # were chosen for this process either.
         with contextlib.suppress(OSError):
             os.sched_setaffinity(connection.info.backend_pid, os.sched_getaffinity(0))

@@ -1,6 +1,6 @@
 """Statements that run with each batch: prepared once on each connection, and executed by libpq.
 
-A cursor of psycopg costs 35 microseconds more each time: it looks the statement up, adapts each
+A psycopg cursor would cost 35 microseconds more for each run: it looks the statement up, adapts each
 value by its type, and waits for the answer in steps.
 """
 

@@ -19,7 +19,7 @@ from orders.keys import FOUND_BY_KEY
 
 
 class OrdersMissing(Exception):
-    """The database does not have the resting orders of the books. Load the books again."""
+    """Resting orders of the books are missing in the database. The books must be loaded again."""
 
 
 class KeysTaken(Exception):
@@ -35,8 +35,8 @@ FIND_KEYS = PreparedStatement(
 # The statements here find rows by a key. A plan that was made when the table was new, or had no
 # statistics yet, would scan the whole table instead, and would be kept as the table grows.
 # PostgreSQL prefers the shallower of two indexes. Near-zero page costs make it compare the matched
-# rows only. It also may plan a statement again for each execution, because it sees how few keys
-# there are. That takes longer than finding the rows, so it is switched off.
+# rows only. PostgreSQL may also plan a statement again for each execution, for the number of its
+# keys. Planning takes longer than finding the rows, so it is switched off.
 _PLAN_BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
        set_config('enable_mergejoin', 'off', false), set_config('cpu_operator_cost', '0.00001', false),
@@ -55,7 +55,7 @@ class CommitSession:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
-        self._prepared: psycopg.Connection[Any] | None = None  # the one that knows the statements
+        self._prepared: psycopg.Connection[Any] | None = None  # where the statements are prepared
 
     @classmethod
     def of_this_thread(cls) -> Self:
@@ -67,10 +67,10 @@ class CommitSession:
         return cls(connections[DEFAULT_DB_ALIAS])
 
     def forget_plans(self) -> None:
-        """Have the statements planned again for the tables as they are now. Call it as tables grow.
+        """Have the statements planned again for the tables as they are now. Call this as tables grow.
 
-        In a small table all indexes cost the same. So PostgreSQL chose to look keys up among all
-        orders of a client, and kept that plan as the table grew, until statistics were gathered.
+        In a small table all indexes cost the same. A plan from that time may look keys up among all
+        orders of a client, and is kept as the table grows, until statistics are gathered.
         """
         with self._driver() as driver:
             driver.execute("DISCARD PLANS")

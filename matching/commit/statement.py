@@ -6,7 +6,7 @@ COPY, which needs extra round trips, and takes half the processor time in this p
 it was before the statement, so no part may touch a row that another part writes: an order that is
 placed in a batch is not also changed in it.
 
-The checkpoint's compare-and-set is a part of the statement: a worker that has lost its lease
+The checkpoint's compare-and-set is a part of the statement, so a worker that has lost its lease
 changes nothing.
 """
 
@@ -25,16 +25,16 @@ from matching.commit.rows import encode_rows
 
 
 class CommitResult(NamedTuple):
-    """Rows after a batch that the database can show, but the books in memory can't."""
+    """The stored state of rows that a batch changed, which the books in memory don't have."""
 
     changed: list[ChangedOrder]
-    minutes: dict[int, Minute]  # whole candles of the batch's minute, by instrument id
+    minutes: dict[int, Minute]  # the batch's minute as stored, with earlier trades, by instrument id
 
 
 # The statement divides by zero, so that nothing is written, if the lease was lost or a resting
 # order is missing. The checkpoint comes first, so that a worker without a lease holds no other
-# row's lock while it waits for the checkpoint's. The new orders come next, so that a taken key ends
-# the statement before the rest is done.
+# row's lock while it waits for the checkpoint's. The new orders come next, so that a taken
+# idempotency key ends the statement early.
 COMMIT = PreparedStatement(
     "commit_batch",
     f"""
@@ -45,7 +45,7 @@ SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
   (SELECT json_agg({orders.CHANGED}) FROM changed)::text,
   (SELECT json_object_agg(instrument_id, {candles.MINUTE}) FROM minutes)::text,
   1 / ((SELECT count(*) FROM changed) = %(changes_count)s)::integer
-""",  # noqa: S608 - joined of statements of our own
+""",  # noqa: S608 - joined from constants only
     *("partition", "epoch", "position", "next", "lease", "now"),
     *("orders", "trades", "candles", "books", "changes", "changes_count"),
 )

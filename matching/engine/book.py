@@ -40,7 +40,7 @@ from matching.engine.events import (
 from matching.engine.level import PriceLevel
 from matching.engine.resting_orders import RestingOrders
 
-_BUY = Side.BUY  # Enum members are looked up once, because that is slow: see commands.py.
+_BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see commands.py.
 _LIMIT = OrderKind.LIMIT
 _MARKET = OrderKind.MARKET
 _TOO_MANY_TRADES = CancelReason.TOO_MANY_TRADES
@@ -56,8 +56,8 @@ class OrderBook(RestingOrders):
 
         A PlaceOrder gives its Trades, then OrderRested or RemainderCancelled if a part of the order
         remains. A CancelOrder gives OrderCancelled. A refused command gives one CommandRejected. An
-        order makes at most `trades_max` (at least 1) trades: if it would trade again, its remainder
-        is cancelled, because it can't rest.
+        order makes at most `trades_max` trades, which must be at least 1. If it would trade again,
+        its remainder is cancelled, because it can't rest.
 
         Raises ValueError, before any change, if the command is impossible: it has another type, or
         a price or quantity that is not a positive integer.
@@ -124,7 +124,7 @@ class OrderBook(RestingOrders):
     def _match(
         self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event], trades_max: int
     ) -> int:
-        """Trade with the best levels up to `worst_key`, of which there is at least one.
+        """Trade with the best levels up to `worst_key`. There must be at least one.
 
         Adds the trades to `events`, and returns the taker's remaining lots.
         """
@@ -193,7 +193,7 @@ class OrderBook(RestingOrders):
             if filled_maker:
                 del orders[maker.order_id]
                 following = maker.next
-                # Unlink in both directions: a chain of filled orders would be freed by recursion.
+                # Unlink in both directions: reference counts would free a chain by recursion.
                 maker.next = None
                 if following is not None:
                     following.previous = None

@@ -4,12 +4,12 @@ BookSide itself links orders into their levels and unlinks them: methods of the 
 more call each time.
 
 Levels are found by key, and a heap of the keys gives the best level. The key is the price for asks,
-and the negated price for bids. So on both sides the smallest key is the best price, and the
-matching loop needs no second version.
+and the negated price for bids. So on both sides the smallest key is the best price, and one
+matching loop serves both.
 
 Invariants: the heap and the dictionary hold the same keys, and the smallest key's level has orders.
-If a cancel empties a level that is not the best, the level stays vacant until it is used again,
-becomes the best, or too many levels are vacant. There are never more vacant levels than levels with
+If a cancel empties a level that is not the best, the level stays, and is called vacant. It ends
+when an order rests there, when it becomes the best, or when too many levels are vacant. There are never more vacant levels than levels with
 orders plus VACANT_LEVELS_SPARE.
 
 Cost: the best level is O(1). A new level, or the removal of the best, is O(log levels), amortised.
@@ -120,7 +120,7 @@ class BookSide:
     def drop_best(self) -> None:
         """Remove the best level, whose last order is gone, and the vacant levels that follow it.
 
-        The totals of the removed level may be wrong.
+        The totals of the best level need not be current, because it is removed.
         """
         keys, levels = self.keys, self.levels
         del levels[heappop(keys)]

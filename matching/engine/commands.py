@@ -38,9 +38,9 @@ class CancelReason(StrEnum):
     """The reason why an order was cancelled, in whole or in its remainder."""
 
     CLIENT_REQUEST = "client_request"
-    """The owner has asked for it."""
+    """The owner asked for the cancel."""
     OPERATOR = "operator"
-    """An operator of the exchange has asked for it."""
+    """An operator of the exchange asked for the cancel."""
     NO_LIQUIDITY = "no_liquidity"
     """The opposite side has no orders left for a market order."""
     TOO_MANY_TRADES = "too_many_trades"

@@ -1,12 +1,12 @@
 """The events of the book: the effects of a command.
 
-The database and market data are written from these events alone, and the book undoes changes by
-them.
+These events are the only source of the rows in the database, of market data, and of undoing the
+book's changes.
 
 Invariant: `sequence` grows by exactly 1 with each Trade, OrderRested and OrderCancelled, which
 change the book. The other two events do not change the book and have no sequence.
 `level_quantity_lots` and `level_orders` are the totals of the changed price level after the event,
-and 0 if the level is gone. So a feed does not need the book.
+and 0 if the level is gone. So market data can be made from events, without the book.
 
 The garbage collector does not track these structs: they hold only strings and integers, so they
 can't form cycles.

@@ -6,9 +6,9 @@ Invariants: `quantity_lots` and `orders` are the sum and the count of the linked
 the oldest one, and an order that left the book has no links. Cost: append and remove are O(1) for
 any length, and leave no garbage.
 
-Resting orders are many and live long, so the garbage collector does not track them: with a million
-orders, each full collection would stop the exchange. Neighbours refer to each other, so a level
-with orders must be unlinked before it is dropped. BookSide and OrderBook do this.
+The garbage collector does not track resting orders, which are many and live long: with a million of
+them, each full collection would stop the exchange. Neighbours refer to each other, so a level
+with orders must be unlinked before it is dropped. RestingOrders does this when a book is dropped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class RestingOrder(Struct, gc=False):
 
 
 class PriceLevel(Struct, gc=False):
-    """All resting orders of one side at one price, in time priority. A level may be vacant."""
+    """All resting orders of one side at one price, in time priority. A level without orders is vacant."""
 
     side: Side
     price_ticks: int

@@ -4,8 +4,8 @@ Invariant: after the events of a command, the counts match the book. Clients wit
 are not stored, so memory is proportional to the clients with resting orders. Cost: O(1) for each
 event.
 
-The book itself does not count: a look-up for each order would slow it by some percent, and only
-callers that limit orders need the counts.
+The book itself does not count: that would slow each order by some percent, and only callers that
+limit orders need the counts.
 """
 
 from collections.abc import Sequence

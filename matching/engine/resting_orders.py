@@ -1,6 +1,6 @@
-"""The resting orders of one instrument, and the questions that they answer.
+"""The resting orders of one instrument, and the queries on them.
 
-OrderBook adds the commands, which change them.
+OrderBook adds the commands that change them.
 """
 
 from hashlib import sha256
@@ -10,11 +10,11 @@ from matching.engine.book_side import BookSide
 from matching.engine.commands import OrderKind, PlaceOrder, Side, check_place_order
 from matching.engine.level import Level, RestingOrder
 
-_BUY = Side.BUY  # Enum members are looked up once, because that is slow: see commands.py.
+_BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see commands.py.
 
 
 class RestingOrders:
-    """All resting orders of one instrument. `sequence` is the last change's, or 0 in a new book."""
+    """All resting orders of one instrument. `sequence` is that of the last change, or 0 in a new book."""
 
     __slots__ = ("_asks", "_bids", "_orders", "sequence")
 
@@ -38,8 +38,8 @@ class RestingOrders:
         """Put a resting order back during recovery. Call this in the time priority of the orders.
 
         Returns no event and does not change `sequence`. Raises ValueError, before any change, if
-        the order is impossible, rests already or would trade: then the loaded orders are no valid
-        book.
+        the order is impossible, rests already or would trade: then the loaded orders are not a
+        valid book.
         """
         check_place_order(PlaceOrder(order_id, client_id, side, OrderKind.LIMIT, price_ticks, remaining_lots))
         if order_id in self._orders:
@@ -106,7 +106,7 @@ class RestingOrders:
     def state_hash(self) -> str:
         """Return the SHA-256 hash of the book as text, in hexadecimal. O(orders).
 
-        Two books are equal exactly if their hashes are. The text is in UTF-8, and each line ends
+        Two books are equal if and only if their hashes are. The text is in UTF-8, and each line ends
         with a line feed. The first line is `sequence=N`. Then each resting order has a line: bids
         before asks, the best level first, and the oldest order of a level first:
 

@@ -1,1 +1,1 @@
-"""What operators do with a partition's data: compare books, audit, prune."""
+"""The tools by which operators compare books, audit and prune."""

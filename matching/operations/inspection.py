@@ -1,9 +1,9 @@
 """The report that `recover` prints about a book, and the comparison with the live worker's book.
 
 Two books are equal if their sequences and state hashes are. The worker and the database are read
-one after the other. So during trading both are read again until they have the same sequence: the
-worker answers with a state that it has just committed, and an attempt succeeds if the database is
-read before the next commit.
+one after the other. So during trading both are read again until they have the same sequence. The
+worker answers with committed state, so an attempt succeeds if the database is read before the
+worker's next commit.
 """
 
 from collections.abc import Mapping
@@ -56,18 +56,18 @@ def report(market: MarketBook) -> BookReport:
 class Comparison(NamedTuple):
     """A line of text for each book that is not known to be equal.
 
-    Both lists are empty if all are.
+    Both lists are empty if all books are equal.
     """
 
     different: list[str]
-    undecided: list[str]  # never read at the same sequence, because trading went on
+    undecided: list[str]  # books never read at one sequence, because trading went on
 
 
 async def compare_with_worker(partition: int) -> Comparison:
     """Compare the database's books with the live worker's.
 
     Raises Unavailable or OutcomeUnknown if the worker or the database does not answer, and
-    ValueError if the resting orders in the database are no valid book.
+    ValueError if the resting orders in the database are not a valid book.
     """
     decided: dict[str, str] = {}  # by symbol: the difference, or "" if the books are equal
     undecided: dict[str, str] = {}
@@ -98,19 +98,19 @@ def _decide(
     stored: Mapping[str, BookState],
     decided: dict[str, str],
 ) -> dict[str, str]:
-    """Add the result for each book that can be judged to `decided`.
+    """Add to `decided` the result of each book that can be judged.
 
-    Returns the reasons for the other books, by symbol. `before`, `live` and `stored` were read in
+    Returns why the other books can't be judged, by symbol. `before`, `live` and `stored` were read in
     this order. A worker only shows committed books, so a later reading never has a lower sequence
-    than an earlier one, on either side. If it has, the books differ, however busy trading is.
+    than an earlier one, on either side. If it does, the books differ, however busy trading is.
     """
     undecided: dict[str, str] = {}
     for symbol in sorted((stored.keys() | live.keys()) - decided.keys()):
         earlier, theirs, ours = before.get(symbol), live.get(symbol), stored.get(symbol)
         if ours is None:
-            decided[symbol] = f"{symbol}: the worker has a book of it, but the database has no instrument"
+            decided[symbol] = f"{symbol}: the worker has a book, but the database has no instrument"
         elif theirs is None:
-            undecided[symbol] = f"{symbol}: the worker has no book of it"
+            undecided[symbol] = f"{symbol}: the worker has no book"
         elif ours.sequence != theirs.sequence:
             went_back = ours.sequence < theirs.sequence or (earlier and theirs.sequence < earlier.sequence)
             (decided if went_back else undecided)[symbol] = (

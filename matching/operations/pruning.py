@@ -1,13 +1,13 @@
 """Deletes old history from the database: finished orders, and trades without remaining orders.
 
 An order that stays keeps all its trades, so that its filled quantity remains the sum of its trades.
-A trade is deleted with the later one of its two orders. Candles stay, and so do all statistics. The
+A trade is deleted once both of its orders may be deleted. Candles stay, and so do all statistics. The
 transaction that deletes orders also stores the sequence up to which history may be missing, so that
 the audit knows which gaps are intended.
 
 Each page of rows has a transaction of its own. The exchange may run meanwhile: finished orders
-never change again, so neither waits for the other. An interrupted run has deleted whole pages, and
-the next run continues.
+never change again, so pruning and matching do not wait for each other. An interrupted run has deleted
+whole pages, and the next run continues.
 
 An order's idempotency key is deleted with the order. If a client sends that key again, it places a
 new order.
@@ -33,12 +33,12 @@ class Page(NamedTuple):
 
     table: str  # "orders" or "trades"
     rows: int  # rows that were examined
-    total: int  # rows to examine in all: on the first page of a table or instrument, 0 on others
+    total: int  # all rows to examine, on the first page of a table or instrument; 0 on others
     pruned: int  # rows that are deleted
 
 
-# The condition for deleting an order. Its key and its time may come from different clocks, so both
-# are compared.
+# The condition for deleting an order. The time in its id and `updated_at` may come from different
+# clocks, so both are compared.
 _OLD = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
 
 _COUNT_ORDERS = "SELECT count(*) FROM orders_order WHERE order_id < %(end)s"
@@ -50,7 +50,7 @@ _FIND_ORDERS = f"""
 SELECT instrument_id, max(sequence), count(*) FROM orders_order AS old
 WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
 GROUP BY instrument_id
-"""  # noqa: S608 - all of it is written here
+"""  # noqa: S608 - joined from constants only
 _DELETE_ORDERS = f"""
 WITH gone AS (
   DELETE FROM orders_order AS old
@@ -92,8 +92,8 @@ _BEFORE_ALL = UUID(int=0)
 def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]:
     """Delete history that was finished before a moment. Each step of the iterator deletes one page.
 
-    `archive` receives the rows of a page as JSON texts, `{"order": {...}}` or `{"trade": {...}}` by
-    column, before the page is committed. If it raises, the page stays. Raises django.db.Error and
+    `archive` receives the rows of a page as JSON texts before the deletion is committed:
+    `{"order": {...}}` or `{"trade": {...}}`, by column. If `archive` raises, the page stays. Raises django.db.Error and
     the errors of `archive`.
     """
     terms = _terms(before) | {"archived": archive is not None}
@@ -142,13 +142,13 @@ def _terms(before: datetime) -> dict[str, Any]:
 def _marks() -> dict[int, int]:
     """Return the sequence up to which history may be missing, by instrument.
 
-    Each trade after it has both of its orders.
+    Each trade after that sequence has both of its orders.
     """
     return dict(PrunedHistory.objects.values_list("instrument_id", "sequence"))
 
 
 def _order_pages(terms: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the pages of orders by key, which grows with time."""
+    """Yield the pages of orders by id, which grows with time."""
     yield from _pages(_COUNT_ORDERS, _PAGE_OF_ORDERS, terms | {"after": _BEFORE_ALL})
 
 

@@ -1,1 +1,1 @@
-"""Tells the world about a committed batch: mirrors of the books, replies, and market data."""
+"""Publishes a committed batch: updates the mirrors, sends replies and market data."""

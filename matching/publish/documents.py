@@ -19,8 +19,8 @@ from orders.documents import FillDocument, OrderDocument, OrderState, stored_sta
 from orders.messages import CancelCommand, Reply, ReplyKind
 
 TRADES_IN_UPDATE_MAX = 50
-"""The most trades of an order that its update to the stream may carry, although the stream leaves
-them out. If an order has more, it is cheaper to encode a second document without its trades."""
+"""An order with at most this many trades has one document for its reply and its update to the stream,
+which ignores the trades. With more trades, a second document without them is cheaper."""
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:
@@ -58,11 +58,11 @@ def _cancelled_document(command: CancelCommand, changed: dict[str, ChangedOrder]
 
 
 def market_batches(result: CommitResult, batch: Batch, orders: dict[str, bytes]) -> list[MarketBatch]:
-    """Return the messages of each book that changed, or whose orders did, in order of sequence.
+    """Return the messages of each book with changes or order updates, in order of sequence.
 
     `orders` comes from `order_documents`. A book has one message for each of its BookChanges, and
-    each message starts at the sequence at which the one before it ended. An order's update is in
-    the message that reaches the order's last change.
+    each message starts at the sequence at which the previous message ended. An order's update is in
+    the message with the order's last change.
     """
     timestamp = time_text(batch.now)
     messages: dict[int, list[MarketBatch]] = {}  # by instrument
@@ -96,7 +96,7 @@ def _first_reaching(messages: list[MarketBatch], sequence: int) -> MarketBatch:
 
 
 def heartbeat_batch(market: MarketBook) -> MarketBatch:
-    """Return a message with the sequence that feeds should have reached, and its checksum."""
+    """Return the book heartbeat: the book's sequence and checksum."""
     sequence = market.book.sequence
     bids, asks = market.book.depth(CHECKSUM_LEVELS)
     return MarketBatch(

@@ -30,7 +30,7 @@ from matching.scripts import read_script
 logger = logging.getLogger(__name__)
 
 BUILD_MILLISECONDS = 60_000
-"""The longest time between two pieces of a build. An abandoned build expires after it."""
+"""The longest time between two pieces of a build. An abandoned build expires after that time."""
 
 MOVE = read_script("mirror_move")
 BEGIN = read_script("mirror_begin")
@@ -41,7 +41,7 @@ DROP = read_script("mirror_drop")
 
 
 class BuildLost(RedisError):
-    """Redis lost a part of a mirror during its build: the server was replaced."""
+    """A part of a mirror was lost during its build, for example because Redis was replaced."""
 
 
 class MirrorWriter:
@@ -49,8 +49,8 @@ class MirrorWriter:
 
     `epoch` is the lease's. It keeps a worker that was frozen, and then replaced, from writing its
     old book over the new one. `move_command` does not need this guard: it only changes a mirror at
-    the change's previous sequence, and a sequence has only one history. It writes the epoch all the
-    same, because a Redis that came back with older data may have lost it.
+    the change's previous sequence, and each sequence has one state of the book. It writes the epoch
+    all the same, because a Redis that came back with older data may have lost the epoch.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -62,7 +62,7 @@ class MirrorWriter:
         self._add_few = redis.register_script(ADD_FEW)
         self._finish = redis.register_script(FINISH)
         self._drop = redis.register_script(DROP)
-        self._retry_at: dict[str, float] = {}  # loop time, of books that have no mirror, by symbol
+        self._retry_at: dict[str, float] = {}  # by symbol, for books without a mirror: loop time of the next attempt
 
     async def load_script(self) -> None:
         """Load the script that `move_command` runs by its hash. A restarted server has lost it."""

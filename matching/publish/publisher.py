@@ -26,8 +26,8 @@ HEARTBEAT = read_script("heartbeat")
 class Publisher:
     """Sends everything that a worker publishes through Redis.
 
-    Every method raises redis.RedisError. Clients recover lost messages by themselves: requests look
-    in the database, and feeds notice gaps in the sequence. Methods that write mirrors raise
+    Every method raises redis.RedisError. API processes recover from lost messages by themselves:
+    requests read the database, and feeds notice gaps in the sequence. Methods that write mirrors raise
     LeaseLost if a later worker has written them.
     """
 
@@ -85,9 +85,7 @@ class Publisher:
         return answers[len(answers) - len(then) :]
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
-        """Announce that this partition is matched and each book's sequence.
-
-        Rebuild lost mirrors.
+        """Send the worker heartbeat and the book heartbeats, and rebuild lost mirrors.
         """
         await self._heartbeat(
             keys=[messages.heartbeat_key(self._partition)],
@@ -115,7 +113,7 @@ class Publisher:
     def _market_batch_command(self, message: MarketBatch) -> Command:
         """Return the command that the channel layer's `group_send` would run.
 
-        `group_send` itself takes a round trip for each message.
+        It is not called, because it takes a round trip for each message.
         """
         group = self._layer._get_group_channel_name(group_name(message.instrument))
         text = self._layer.serialize({"type": BATCH_MESSAGE_TYPE, "data": encode_batch(message)})

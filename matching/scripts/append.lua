@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Appends an entry of the worker's own to a stream: a dead letter, or the one that aligns the ids.
+-- Appends an entry that the worker makes: a dead letter, or the one that aligns the stream's ids.
 --
 -- KEYS  1 the stream
 -- ARGV  the arguments of XADD after the key

@@ -1,5 +1,5 @@
--- Adds levels to a mirror that is being built. matching/mirror.py runs it with and without the flag
--- allow-oom.
+-- Adds levels to a mirror that is being built. matching/publish/mirror.py runs it with and without
+-- the flag allow-oom.
 --
 -- KEYS  1 build, 2 staged bids or staged asks
 -- ARGV  1 the build's name, 2 milliseconds until the build expires, then for each level: price in

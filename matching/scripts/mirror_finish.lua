@@ -3,8 +3,8 @@
 --
 -- KEYS  1 build, 2 staged bids, 3 staged asks, 4 sequence, 5 bids, 6 asks
 -- ARGV  1 the build's name, 2 the book's sequence, 3 and 4 the number of levels of bids and of asks
--- Returns 1. If another build has begun, this one has expired or levels are missing, returns 0 and
--- changes nothing.
+-- Returns 1. If another build has begun, this build has expired, or levels are missing, returns 0
+-- and changes nothing.
 
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for side = 0, 1 do

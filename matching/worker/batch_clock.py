@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 class BatchClock:
-    """Never goes back, unless the system's clock went back by over WORKER_CLOCK_STEP_SECONDS."""
+    """Never goes back, unless the system's clock goes back by more than WORKER_CLOCK_STEP_SECONDS."""
 
     def __init__(self, partition: int) -> None:
         self._partition = partition

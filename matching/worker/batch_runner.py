@@ -1,7 +1,7 @@
 """Runs stream entries as batches: match, commit, publish.
 
-A batch that fails is run again one command at a time, with books from the database. A command that
-fails alone is answered as failed.
+A batch that fails is run again one command at a time, with books from the database. If a
+command fails alone, its reply says so.
 """
 
 import logging
@@ -53,16 +53,16 @@ class BatchRunner:
         return 1 if self._suspects_left else settings.WORKER_BATCH_COMMANDS_MAX
 
     async def load_books(self) -> None:
-        """Replace the books by what the database has."""
+        """Load all books from the database."""
         await self._books.load()
-        # Clients may repeat orders that were not answered, and a batch that failed because a key
-        # was taken must not fail for that key again. So look keys up first for a while.
+        # Clients may repeat orders that were not answered, and a batch that failed for a taken
+        # idempotency key must not fail for it again. So look keys up first for a while.
         self.committer.look_keys_up_for_a_while()
 
     async def run(self, entries: list[Entry]) -> list[Entry]:
         """Run the entries as a batch; returns the entries that arrived meanwhile.
 
-        If the batch fails, reload the books and isolate the command that is at fault.
+        If the batch fails, this reloads the books, and the next batches have one command each.
         """
         position_before = self._lease.held.position
         commands, position = await decode_commands(entries, self._stream, position_before)
@@ -84,7 +84,7 @@ class BatchRunner:
         return arrived
 
     async def _run_commands(self, commands: list[StreamedCommand], position: str) -> list[Entry]:
-        """Run commands until the batch is full. The rest stays in the stream and is read again."""
+        """Run commands until the batch is full. The others stay in the stream and are read again."""
 
         def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
             batch, reached = self._new_batch(known_keys), position
@@ -109,7 +109,7 @@ class BatchRunner:
         def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
             batch, reached = self._new_batch(known_keys), position
             for command, reached in commands:  # noqa: B007
-                batch.fail(command, "It could not be processed and was not taken; nothing was changed.")
+                batch.fail(command, "The request could not be processed. Nothing was changed.")
             return batch, reached
 
         _, arrived = await self.commit_and_publish([], match)
@@ -121,7 +121,7 @@ class BatchRunner:
     async def commit_and_publish(self, keys: list[Key], match: Match) -> tuple[Batch, list[Entry]]:
         """Match a batch with these keys, commit it, and only then publish it.
 
-        Returns it, and the entries that arrived meanwhile.
+        Returns the batch, and the entries that arrived meanwhile.
         """
         started = loop_seconds()
         batch, result, position = await self.committer.match_and_commit(keys, match)

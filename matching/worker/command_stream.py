@@ -39,7 +39,7 @@ class CommandStream:
         self._dead_letters_key = messages.dead_letters_key(partition)
 
     async def align(self, position: str) -> None:
-        """Make sure that new entry ids come after the position, and drop entries that are done.
+        """Make sure that new entry ids come after the position, and drop committed entries.
 
         Redis may come back empty or with an older stream. If its clock also went back, it would
         create ids before the position, and commands with such ids would never be read.
@@ -61,7 +61,7 @@ class CommandStream:
     async def read(self, position: str, *, count: int, wait_seconds: float) -> list[Entry]:
         """Return up to `count` entries after the position.
 
-        Waits up to `wait_seconds` for the first entry. Does not wait if that is 0 or less.
+        Waits up to `wait_seconds` for the first entry. Does not wait if `wait_seconds` is 0 or less.
         """
         (answer,) = await self._session.run(
             self.read_command(position, count=count, wait_seconds=wait_seconds)
@@ -69,7 +69,7 @@ class CommandStream:
         return entries_of(answer)
 
     def read_command(self, position: str, *, count: int, wait_seconds: float = 0.0) -> Command:
-        """Return the command of `read`, to be run with others. `entries_of` decodes its answer."""
+        """Return the Redis command of `read`, to be run with others. `entries_of` decodes its answer."""
         milliseconds = math.ceil(wait_seconds * 1000)
         block = ("BLOCK", milliseconds) if milliseconds > 0 else ()  # BLOCK 0 would wait for ever
         return ("XREAD", "COUNT", count, *block, "STREAMS", self._key, position)
@@ -79,17 +79,17 @@ class CommandStream:
         await self._session.run(self.trim_command(position))
 
     def trim_command(self, position: str) -> Command:
-        """Return the command of `trim`, to be run with others."""
+        """Return the Redis command of `trim`, to be run with others."""
         milliseconds, number = position.split("-")
         return ("XTRIM", self._key, "MINID", f"{milliseconds}-{int(number) + 1}")
 
     async def set_aside(self, entry: Entry, reason: str) -> None:
-        """Keep an invalid entry for the operator, in a stream of at most DEAD_LETTERS_MAX."""
+        """Keep an invalid entry for operators, in a stream of at most DEAD_LETTERS_MAX entries."""
         fields = (b"id", entry.entry_id, b"payload", entry.payload or b"", b"reason", reason)
         await self._append(keys=[self._dead_letters_key], args=["MAXLEN", DEAD_LETTERS_MAX, "*", *fields])
 
     async def length(self) -> int:
-        """Return the number of entries in the stream, which are the commands that wait."""
+        """Return the number of entries in the stream."""
         length: int = await self._redis.xlen(self._key)
         return length
 

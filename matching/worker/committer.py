@@ -1,7 +1,7 @@
-"""Matches and commits a batch, as often as the database refuses its idempotency keys.
+"""Matches and commits a batch, and does both again if the database refuses an idempotency key.
 
-Most keys are new, so they are looked up only after the database refused one. Clients that repeat
-one key mostly repeat more: once a key is found, keys are looked up before matching for a while.
+Most keys are new, so they are looked up only after the database refused one. A client that repeats
+one key often repeats more, so once a key is found, keys are looked up before matching for a while.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class Committer:
     async def match_and_commit(self, keys: list[Key], match: Match) -> tuple[Batch, CommitResult, str]:
         """Match a batch with these keys and commit it.
 
-        Returns it, its rows in the database, and the position after it. Raises the errors of the
+        Returns the batch, its CommitResult, and the position after the batch. Raises the errors of the
         commit, and RuntimeError if ATTEMPTS_MAX attempts were refused.
         """
         known_keys: dict[Key, str] = {}
@@ -57,7 +57,7 @@ class Committer:
         raise RuntimeError(f"the database has refused keys of a batch {ATTEMPTS_MAX} times")
 
     async def _find_keys(self, keys: list[Key]) -> dict[Key, str]:
-        """Return the order ids of the known keys among these."""
+        """Return the order ids of the keys that the database has."""
         known_keys = await self._store.find_keys(keys)
         if known_keys:
             self.look_keys_up_for_a_while()

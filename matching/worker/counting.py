@@ -14,8 +14,7 @@ from orders.models import OrderStatus
 
 _REJECTED = OrderStatus.REJECTED.value
 _CANCELLED = OrderStatus.CANCELLED.value
-# Reasons of resting orders that a client or an operator cancelled. The engine itself cancels orders
-# for the other reasons.
+# The reasons of cancels by a client or an operator. For other reasons the engine itself cancels.
 _TAKEN_OFF = frozenset({"client_request", "operator"})
 
 

@@ -22,11 +22,11 @@ class StreamedCommand(NamedTuple):
 async def decode_commands(
     entries: list[Entry], stream: CommandStream, position: str
 ) -> tuple[list[StreamedCommand], str]:
-    """Return the commands of one batch, and the position from which it starts.
+    """Return the commands of one batch, and the position before the first command.
 
     Invalid entries at the beginning become dead letters, and move the position. An invalid entry
-    after a command ends the batch. So the batch's position is never before a dead letter, even if
-    only a part of the commands is run. Raises redis.RedisError.
+    after a command ends the batch. So every dead letter is before the position that the
+    batch commits, even if only some of the commands are run. Raises redis.RedisError.
     """
     commands: list[StreamedCommand] = []
     for entry in entries:

@@ -39,7 +39,7 @@ class LiveBooks:
         self._reload_due = 0.0  # loop time
 
     async def load(self) -> None:
-        """Replace all books by what the database has."""
+        """Load all books from the database."""
         started = time.perf_counter()
         async with self._lease.renewing():
             self.by_symbol = await self._store.load_books()

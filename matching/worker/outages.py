@@ -1,4 +1,4 @@
-"""Which errors are an outage of the database, of Redis or of ownership, and which are a batch's."""
+"""Tells outages of the database, of Redis or of the lease from the errors of a batch."""
 
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError
@@ -6,7 +6,7 @@ from redis.exceptions import RedisError
 from matching.commit.checkpoint import LeaseLost
 
 OUTAGES = (OperationalError, InterfaceError, LeaseLost, RedisError, OSError)
-# SQLSTATEs of batches that are too large for PostgreSQL, which are no outage: 57014 query_canceled
+# SQLSTATEs of batches that are too large for PostgreSQL, which is no outage: 57014 query_canceled
 # (the statement took too long) and class 54 program_limit_exceeded. The batch would fail again as a
 # whole, but its commands may succeed one at a time.
 _TOO_LARGE_SQLSTATES = ("57014", "54")

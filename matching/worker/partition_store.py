@@ -1,7 +1,7 @@
 """A worker's access to its partition in the database.
 
 A connection of Django belongs to a thread, so each of the two threads here has one connection. The
-second thread renews the lease if the first is busy for longer than the lease lasts. Batches are
+second thread renews the lease while the first is busy, for example with loading books. Batches are
 committed on the first thread's connection, but in the event loop's thread: the loop has nothing
 else to do meanwhile, and a change of threads costs a tenth of a millisecond each way.
 """
@@ -22,10 +22,9 @@ from matching.commit.session import CommitSession
 from matching.commit.statement import CommitResult
 from matching.recovery import load_books
 
-# Orders that this worker has committed when the statements are planned again for the first time.
+# The statements are planned again once this worker has committed this many orders.
 REPLAN_ORDERS_MIN = 500
-# After that, they are planned again each time the number of committed orders has grown this many
-# times.
+# Then they are planned again each time that this number has grown by this factor.
 REPLAN_FACTOR = 3
 
 Parameters = ParamSpec("Parameters")
@@ -54,7 +53,7 @@ class PartitionStore:
     async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
         """Return the partition's books of these symbols, or all, as of one moment, by symbol.
 
-        Raises ValueError if the resting orders are no valid book.
+        Raises ValueError if the resting orders are not a valid book.
         """
         return await _run_in(self._committing, load_books, self._partition, symbols=symbols)
 
@@ -96,7 +95,7 @@ class PartitionStore:
         return await _run_in(self._committing, checkpoint.advance, lease, lease.position)
 
     async def renew_on_second_connection(self, lease: Lease) -> None:
-        """Renew the lease on the second connection, which is replaced if it broke.
+        """Renew the lease on the second connection. If it is broken, the next call opens a new one.
 
         Raises LeaseLost.
         """

@@ -1,4 +1,4 @@
-"""The main loop of the matching worker: own the partition, read commands, run them, say so.
+"""The main loop of the matching worker: own the partition, run commands, send heartbeats.
 
 The worker owns the partition while it holds the lease. The database is the authority: if the worker
 is not sure what was committed, it drops its books and loads them from the database again.
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 class MatchingWorker:
     """Runs until `stop` is called; then it finishes the current batch and releases the lease.
 
-    The simulation replaces methods of the parts that are public here, to switch protections off.
+    tests/simulation replaces methods of the public attributes, to switch protections off.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class MatchingWorker:
             counter=self._counter,
         )
         self._stopping = asyncio.Event()
-        self._arrived: list[Entry] = []  # read when the last batch was published, not yet processed
+        self._arrived: list[Entry] = []  # entries read with the last publication
         self._heartbeat_due = 0.0  # loop time
         self._backoff_seconds = settings.WORKER_BACKOFF_SECONDS_MIN
 
@@ -142,7 +142,7 @@ class MatchingWorker:
         logger.info("partition %d: matching", self.partition)
 
     async def _process_next_batch(self) -> None:
-        """Process a batch, if one arrives before the next heartbeat; send the heartbeat if due."""
+        """Process the entries that arrive before the next heartbeat; send the heartbeat if it is due."""
         entries, self._arrived = self._arrived, []
         if not entries:
             entries = await self.stream.read(

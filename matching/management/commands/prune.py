@@ -25,7 +25,7 @@ DAYS_MAX = 36_500
 
 
 class Command(BaseCommand):
-    """Can run at any time, also beside a running exchange. After an interruption, run it again."""
+    """It can run at any time, also beside a running exchange. After an interruption, run it again."""
 
     help = "Delete orders that finished before a time, and trades that have no order left."
     requires_system_checks = []
@@ -68,7 +68,7 @@ class Command(BaseCommand):
 
 
 def read_time(before: str | None, keep_days: str | None) -> datetime:
-    """Return the time that one of the two options gives. Raises CommandError."""
+    """Return the time that `--before` or `--keep-days` gives. Raises CommandError."""
     now = datetime.now(UTC)
     if before is not None:
         try:
@@ -81,7 +81,7 @@ def read_time(before: str | None, keep_days: str | None) -> datetime:
         raise CommandError(f"--keep-days: a whole number of days up to {DAYS_MAX} is required")
     if moment > now - AGE:
         raise CommandError(
-            f"{time_text(moment)} is less than {settings.PRUNE_AGE_HOURS_MIN:g} hours ago: such new orders stay, "
+            f"{time_text(moment)} is less than {settings.PRUNE_AGE_HOURS_MIN:g} hours ago: such recent orders stay, "
             "because clients may still send them again with their idempotency keys"
         )
     return moment
@@ -92,7 +92,7 @@ def archive_file(path: Path) -> Iterator[Archive]:
     """Yield a function that appends a page to the archive. Raises OSError.
 
     Each page is a whole gzip member that is on the disk before the page is deleted. The file must
-    be new: if a crash had truncated an existing file, pages after that point could not be read.
+    be new: in an old file that a crash had truncated, later pages could not be read.
     """
     with path.open("xb") as file:
         file.write(gzip.compress(b""))  # makes a valid file even if there are no pages

@@ -1,4 +1,4 @@
-"""manage.py recover: shows the order books in the database, and compares them with a worker's."""
+"""manage.py recover: shows the books in the database, and compares them with the live worker's."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(database_advice(error)) from error
         except ValueError as error:
             raise CommandError(
-                f"the resting orders in the database are no valid book: {error}. Keep trading halted and look "
+                f"the resting orders in the database are not a valid book: {error}. Keep trading halted and look "
                 "that order up; a worker can't load this book either"
             ) from error
 
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             ) from None
         if differences := [*comparison.different, *comparison.undecided]:
             raise CommandError(
-                f"partition {partition} differs from its worker's:\n  "
+                f"the database and the worker of partition {partition} differ:\n  "
                 + "\n  ".join(differences)
                 + "\nIf only sequences differ, trading went on: try again when it is calmer. Otherwise restart "
                 "the worker: it loads its books from the database"

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 class Command(BaseCommand):
     help = "Match one partition's orders until SIGTERM or Ctrl-C; a second worker waits as standby."
-    requires_system_checks = []  # They import the whole site, which takes longer than the rest of the start.
+    requires_system_checks = []  # The checks import the whole site, which is slow.
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
@@ -44,7 +44,7 @@ class Command(BaseCommand):
                 partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
             uvloop.run(match(partition))
         except ProgrammingError as error:  # a table or column is missing or not accessible
-            # Raises InconsistentMigrationHistory for data of an earlier version. manage.py reports it.
+            # This raises InconsistentMigrationHistory for data of an earlier version, which manage.py reports.
             MigrationLoader(connection).check_consistent_history(connection)
             raise CommandError(database_advice(error)) from error
 
@@ -67,7 +67,7 @@ async def match(partition: int) -> None:
 
 
 def partition_of(symbols: Sequence[str]) -> int:
-    """Return the partition of these symbols. Raises CommandError if it is not the same for all."""
+    """Return the partition of these symbols. Raises CommandError if they have several."""
     partitions = dict(Instrument.objects.filter(symbol__in=symbols).values_list("symbol", "partition"))
     unknown = sorted(set(symbols) - partitions.keys())
     if unknown:

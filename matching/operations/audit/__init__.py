@@ -1,12 +1,12 @@
-"""The checks of `manage.py audit`: compares all stored data with the exchange's promises.
+"""The checks of `manage.py audit`, which compares all stored data with the exchange's promises.
 
 database_checks.py lists the promises that can be checked by one statement each. database.py runs
 them in one snapshot. live.py compares the database with the mirrors in Redis and with the matching
 workers. The audit never writes.
 
 Cost: a few passes over orders and trades. This process holds the books that it compares with a
-worker's; otherwise its memory does not grow with the tables. The database writes to disk what
-exceeds WORK_MEMORY.
+worker's; otherwise its memory does not grow with the tables. Sorts and hash
+tables larger than WORK_MEMORY go to the database's disk.
 """
 
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
-"""The promises that one SQL statement each can check.
+"""The promises that can be checked by one SQL statement each.
 
 A check has a source of rows, and faults that no row may have. A fault is an SQL condition. A
-condition that is unknown (NULL) counts as no fault, so if a joined row is missing, only the fault
-that says so is reported.
+condition that is NULL is no fault, so if a joined row is missing, only the fault that names the
+missing row is reported.
 """
 
 from collections.abc import Mapping
@@ -31,13 +31,13 @@ class DatabaseCheck(NamedTuple):
         faults = ", ".join(f"CASE WHEN {condition} THEN %s END" for condition in self.faults.values())
         found = " OR ".join(f"({condition})" for condition in self.faults.values())
         return (
-            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {faults}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - all of it is written below
+            f"SELECT concat({self.subject}, ': ', concat_ws(', ', {faults}), ' (', {self.details}, ')') AS breach, "  # noqa: S608 - joined from constants only
             f"count(*) OVER () FROM {self.rows} WHERE {found} ORDER BY {self.order} LIMIT {BREACHES_LISTED_MAX}"
         )
 
 
 TAKEN_OFF = "('client_request', 'operator')"
-"""Reasons of resting orders that a client or an operator cancelled, which changes the book."""
+"""The reasons of cancels that take a resting order off the book."""
 
 _SYMBOL = "coalesce(instrument.symbol, 'instrument ' || {table}.instrument_id)"
 
@@ -143,7 +143,7 @@ FILLS = DatabaseCheck(
             "placed.filled_quantity <> coalesce(traded.quantity, 0)"
         ),
         "its notional is not the sum of its trades": "placed.filled_notional <> coalesce(traded.notional, 0)",
-        # `greatest` ignores NULL. An order that neither traded nor rested did not change the book.
+        # `greatest` ignores NULL. It is NULL for orders that neither traded nor rested, so they pass.
         "its sequence is not that of its last change": (
             f"CASE WHEN placed.status = 'cancelled' AND placed.reason IN {TAKEN_OFF} "
             "THEN placed.sequence <= greatest(placed.priority, traded.sequence) "
@@ -194,8 +194,8 @@ TRADES = DatabaseCheck(
 )
 
 # A book's sequence grows by one with each trade, each order that rests and each cancel of a resting
-# order. A row with sequence 0 for each instrument makes a gap at the beginning visible, and also an
-# instrument without any event. Gaps up to the sequence of the pruned history are intended.
+# order. A row with sequence 0 for each instrument shows gaps at the beginning, even if the instrument has
+# no event. Gaps up to the sequence of the pruned history are intended.
 SEQUENCES = DatabaseCheck(
     name="sequences",
     promise="Each number of a book's sequence is one trade, one new resting order or one cancel.",
@@ -216,7 +216,7 @@ SEQUENCES = DatabaseCheck(
             LEFT JOIN marketdata_booksequence AS book ON book.instrument_id = event.instrument_id
         ) AS event
         LEFT JOIN instruments_instrument AS instrument ON instrument.id = event.instrument_id
-        LEFT JOIN matching_prunedhistory AS pruned ON pruned.instrument_id = event.instrument_id""",  # noqa: S608 - of our own text
+        LEFT JOIN matching_prunedhistory AS pruned ON pruned.instrument_id = event.instrument_id""",  # noqa: S608 - joined from constants only
     subject=f"concat({_SYMBOL.format(table='event')}, ' sequence ', event.sequence)",
     order="event.instrument_id, event.sequence",
     details="concat('the next is ', event.next, ', the book is at ', event.last)",

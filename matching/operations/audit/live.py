@@ -1,7 +1,7 @@
 """Compares the database with the books' mirrors in Redis, and with the matching workers' books.
 
 During trading both sides change, so they are read again until they have the same sequence. If they
-never do, or if nothing answers, that is no breach: the result lists the comparison as skipped.
+never do, or if Redis or a worker does not answer, the comparison is skipped, which is no breach.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from matching.operations.inspection import compare_with_worker
 from orders.messages import heartbeat_key
 
 MIRRORS, WORKERS = "mirrors", "workers"
-# Time in which all mirrors must reach the database's sequence. Workers check theirs twice a second.
+# Time in which all mirrors must reach the database's sequence. Workers check mirrors twice a second.
 MIRROR_SECONDS_MAX = 10.0
 MIRROR_POLL_SECONDS = 0.01
 
@@ -51,7 +51,7 @@ def audit_mirrors() -> CheckResult:
                         skipped.append(f"{symbol}: {reason}")
                     else:
                         if difference is None:
-                            continue  # The sequences were not the same yet.
+                            continue  # The mirror is compared again.
                         breaches += [f"{symbol}: {difference}"] if difference else []
                     pending.remove(mirror)
                 time.sleep(MIRROR_POLL_SECONDS if pending else 0)
@@ -77,7 +77,7 @@ def audit_workers() -> CheckResult:
         except (Unavailable, OutcomeUnknown) as error:
             skipped.append(f"partition {partition}: {error.message}")
         except ValueError as error:
-            skipped.append(f"partition {partition}: the resting orders are no valid book: {error}")
+            skipped.append(f"partition {partition}: the resting orders are not a valid book: {error}")
         else:
             breaches += comparison.different
             skipped += [f"{line}; trading went on" for line in comparison.undecided]
@@ -109,8 +109,8 @@ class Mirror:
     def compare(self, redis: Redis, runner: asyncio.Runner, *, last: bool) -> str | None:
         """Return the difference, "" if both are equal, and None if they can't be compared yet.
 
-        The mirror is read during a snapshot of the database. If their sequences are the same, the
-        book is read from that snapshot, so trading does not matter. Raises Skipped and RedisError.
+        The mirror is read during a snapshot of the database. If both have the same sequence,
+        the book is read from that snapshot, so trading does not matter. Raises Skipped and RedisError.
         """
         with snapshot():
             stored = _stored_sequence(self.instrument)
@@ -124,7 +124,7 @@ class Mirror:
             self._stored_first = stored
         behind = mirror is None or mirror.sequence < stored
         if behind and not runner.run(_is_matched(redis, self.instrument.partition)):
-            raise Skipped(f"no worker matches partition {self.instrument.partition} and keeps its mirror")
+            raise Skipped(f"no worker of partition {self.instrument.partition} keeps the mirror current")
         if not last:
             return None
         if mirror is None or mirror.sequence < self._stored_first:
@@ -132,7 +132,7 @@ class Mirror:
                 f"{f'sequence {mirror.sequence}' if mirror else 'nothing'} in Redis, "
                 f"{MIRROR_SECONDS_MAX:.0f} s after the database was at {self._stored_first}"
             )
-        raise Skipped("it never had the database's sequence; trading went on")
+        raise Skipped("the mirror never had the database's sequence; trading went on")
 
 
 async def _is_matched(redis: Redis, partition: int) -> bool:
@@ -145,15 +145,15 @@ def _stored_sequence(instrument: TradedInstrument) -> int:
 
 
 def _stored_book(instrument: TradedInstrument) -> Book:
-    """Raises Skipped."""
+    """Return the database's book. Raises Skipped if it is not a valid book."""
     try:
         return read_book_from_database(instrument)
     except ValueError as error:
-        raise Skipped(f"the resting orders are no valid book: {error}") from None
+        raise Skipped(f"the resting orders are not a valid book: {error}") from None
 
 
 def _level_difference(mirror: Book, stored: Book, grid: Grid) -> str:
-    """Return the first difference between two books of one sequence, or "" if they are equal."""
+    """Return the first difference between two books at the same sequence, or "" if there is none."""
     sides = {"bids": (mirror.bids, stored.bids), "asks": (mirror.asks, stored.asks)}
     for side, (theirs, ours) in sides.items():
         for there, here in zip_longest(theirs, ours):

@@ -148,7 +148,7 @@ def test_an_invalid_book_is_refused(reason: str) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(BROKEN[reason])
-        with pytest.raises(CommandError, match=f"no valid book: .*{reason}"):
+        with pytest.raises(CommandError, match=f"not a valid book: .*{reason}"):
             recover()
     finally:
         Order.objects.all().delete()
