@@ -9,8 +9,7 @@ class Checkpoint(models.Model):
     """The stream position up to which everything is committed, and the lease of the worker.
 
     Each commit is a compare-and-set on epoch and position. So a worker that was frozen, cut off or
-    replaced can't write any more, even if it does not know that it lost the
-    lease.
+    replaced can't write any more, even if it does not know that it lost the lease.
     """
 
     partition = models.PositiveSmallIntegerField(primary_key=True)

@@ -1,7 +1,7 @@
 """The effects of a batch on orders, trades, candles and books, collected from the engine's events.
 
-A commit writes them as rows, and replies and market data are made from them. Amounts are whole ticks
-and lots.
+A commit writes them as rows, and replies and market data are made from them. Amounts are whole
+ticks and lots.
 """
 
 import msgspec

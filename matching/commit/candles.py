@@ -1,4 +1,4 @@
-"""The commit's part for the table of candles: the batch's trades are added to the minute's candle."""
+"""The commit's part for the table of candles: adds the batch's trades to the minute's candle."""
 
 from matching.batch.batch import Batch
 from matching.commit.rows import Row

@@ -6,8 +6,8 @@ name into the database session with which it commits. A worker that finds the le
 terminates the old owner's session and then takes over. It never waits for the row's lock: if the
 lease expires between these two steps, the next attempt terminates the session.
 
-A commit may take longer than the lease, and the lease can't be renewed meanwhile. So no other worker
-takes over while the database executes the batch's statement, for at most
+A commit may take longer than the lease, and the lease can't be renewed meanwhile. So no other
+worker takes over while the database executes the batch's statement, for at most
 WORKER_STATEMENT_SECONDS_MAX. If a lease ends later than is possible, the database's clock was set
 back after the lease was taken: such a lease counts as expired.
 """

@@ -1,7 +1,7 @@
 """Statements that run with each batch: prepared once on each connection, and executed by libpq.
 
-A psycopg cursor would cost 35 microseconds more for each run: it looks the statement up, adapts each
-value by its type, and waits for the answer in steps.
+A psycopg cursor would cost 35 microseconds more for each run: it looks the statement up, adapts
+each value by its type, and waits for the answer in steps.
 """
 
 from collections.abc import Iterable

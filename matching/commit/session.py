@@ -67,7 +67,7 @@ class CommitSession:
         return cls(connections[DEFAULT_DB_ALIAS])
 
     def forget_plans(self) -> None:
-        """Have the statements planned again for the tables as they are now. Call this as tables grow.
+        """Have the statements planned again for the current tables. Call this as tables grow.
 
         In a small table all indexes cost the same. A plan from that time may look keys up among all
         orders of a client, and is kept as the table grows, until statistics are gathered.

@@ -28,7 +28,7 @@ class CommitResult(NamedTuple):
     """The stored state of rows that a batch changed, which the books in memory don't have."""
 
     changed: list[ChangedOrder]
-    minutes: dict[int, Minute]  # the batch's minute as stored, with earlier trades, by instrument id
+    minutes: dict[int, Minute]  # stored candle of the batch's minute, by instrument id
 
 
 # The statement divides by zero, so that nothing is written, if the lease was lost or a resting

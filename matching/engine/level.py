@@ -7,8 +7,8 @@ the oldest one, and an order that left the book has no links. Cost: append and r
 any length, and leave no garbage.
 
 The garbage collector does not track resting orders, which are many and live long: with a million of
-them, each full collection would stop the exchange. Neighbours refer to each other, so a level
-with orders must be unlinked before it is dropped. RestingOrders does this when a book is dropped.
+them, each full collection would stop the exchange. Neighbours refer to each other, so a level with
+orders must be unlinked before it is dropped. RestingOrders does this when a book is dropped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class RestingOrder(Struct, gc=False):
 
 
 class PriceLevel(Struct, gc=False):
-    """All resting orders of one side at one price, in time priority. A level without orders is vacant."""
+    """All resting orders of one side at one price, in time priority. Without orders it is
+    vacant."""
 
     side: Side
     price_ticks: int

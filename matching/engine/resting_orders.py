@@ -14,7 +14,8 @@ _BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see comm
 
 
 class RestingOrders:
-    """All resting orders of one instrument. `sequence` is that of the last change, or 0 in a new book."""
+    """All resting orders of one instrument. `sequence` counts its changes, and is 0 in a new
+    book."""
 
     __slots__ = ("_asks", "_bids", "_orders", "sequence")
 
@@ -106,9 +107,9 @@ class RestingOrders:
     def state_hash(self) -> str:
         """Return the SHA-256 hash of the book as text, in hexadecimal. O(orders).
 
-        Two books are equal if and only if their hashes are. The text is in UTF-8, and each line ends
-        with a line feed. The first line is `sequence=N`. Then each resting order has a line: bids
-        before asks, the best level first, and the oldest order of a level first:
+        Two books are equal if and only if their hashes are. The text is in UTF-8, and each line
+        ends with a line feed. The first line is `sequence=N`. Then each resting order has a line:
+        bids before asks, the best level first, and the oldest order of a level first:
 
             B|S price_ticks remaining_lots order_id client_id
 

@@ -100,9 +100,10 @@ def _decide(
 ) -> dict[str, str]:
     """Add to `decided` the result of each book that can be judged.
 
-    Returns why the other books can't be judged, by symbol. `before`, `live` and `stored` were read in
-    this order. A worker only shows committed books, so a later reading never has a lower sequence
-    than an earlier one, on either side. If it does, the books differ, however busy trading is.
+    Returns why the other books can't be judged, by symbol. `before`, `live` and `stored` were read
+    in this order. A worker only shows committed books, so a later reading never has a lower
+    sequence than an earlier one, on either side. If it does, the books differ, however busy trading
+    is.
     """
     undecided: dict[str, str] = {}
     for symbol in sorted((stored.keys() | live.keys()) - decided.keys()):

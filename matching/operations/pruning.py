@@ -1,13 +1,13 @@
 """Deletes old history from the database: finished orders, and trades without remaining orders.
 
 An order that stays keeps all its trades, so that its filled quantity remains the sum of its trades.
-A trade is deleted once both of its orders may be deleted. Candles stay, and so do all statistics. The
-transaction that deletes orders also stores the sequence up to which history may be missing, so that
-the audit knows which gaps are intended.
+A trade is deleted once both of its orders may be deleted. Candles stay, and so do all statistics.
+The transaction that deletes orders also stores the sequence up to which history may be missing, so
+that the audit knows which gaps are intended.
 
 Each page of rows has a transaction of its own. The exchange may run meanwhile: finished orders
-never change again, so pruning and matching do not wait for each other. An interrupted run has deleted
-whole pages, and the next run continues.
+never change again, so pruning and matching do not wait for each other. An interrupted run has
+deleted whole pages, and the next run continues.
 
 An order's idempotency key is deleted with the order. If a client sends that key again, it places a
 new order.
@@ -92,9 +92,9 @@ _BEFORE_ALL = UUID(int=0)
 def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]:
     """Delete history that was finished before a moment. Each step of the iterator deletes one page.
 
-    `archive` receives the rows of a page as JSON texts before the deletion is committed:
-    `{"order": {...}}` or `{"trade": {...}}`, by column. If `archive` raises, the page stays. Raises django.db.Error and
-    the errors of `archive`.
+    `archive` receives the rows of a page as JSON texts before the deletion is committed: `{"order":
+    {...}}` or `{"trade": {...}}`, by column. If `archive` raises, the page stays. Raises
+    django.db.Error and the errors of `archive`.
     """
     terms = _terms(before) | {"archived": archive is not None}
     with connection.cursor() as cursor:

@@ -19,8 +19,8 @@ from orders.documents import FillDocument, OrderDocument, OrderState, stored_sta
 from orders.messages import CancelCommand, Reply, ReplyKind
 
 TRADES_IN_UPDATE_MAX = 50
-"""An order with at most this many trades has one document for its reply and its update to the stream,
-which ignores the trades. With more trades, a second document without them is cheaper."""
+"""An order with at most this many trades has one document for its reply and its update to the
+stream, which ignores the trades. With more trades, a second document without them is cheaper."""
 
 
 def order_documents(batch: Batch) -> dict[str, bytes]:

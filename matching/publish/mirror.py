@@ -62,7 +62,7 @@ class MirrorWriter:
         self._add_few = redis.register_script(ADD_FEW)
         self._finish = redis.register_script(FINISH)
         self._drop = redis.register_script(DROP)
-        self._retry_at: dict[str, float] = {}  # by symbol, for books without a mirror: loop time of the next attempt
+        self._retry_at: dict[str, float] = {}  # loop time of the next build, by symbol
 
     async def load_script(self) -> None:
         """Load the script that `move_command` runs by its hash. A restarted server has lost it."""

@@ -27,8 +27,8 @@ class Publisher:
     """Sends everything that a worker publishes through Redis.
 
     Every method raises redis.RedisError. API processes recover from lost messages by themselves:
-    requests read the database, and feeds notice gaps in the sequence. Methods that write mirrors raise
-    LeaseLost if a later worker has written them.
+    requests read the database, and feeds notice gaps in the sequence. Methods that write mirrors
+    raise LeaseLost if a later worker has written them.
     """
 
     def __init__(
@@ -85,8 +85,7 @@ class Publisher:
         return answers[len(answers) - len(then) :]
 
     async def heartbeat(self, books: Iterable[MarketBook]) -> None:
-        """Send the worker heartbeat and the book heartbeats, and rebuild lost mirrors.
-        """
+        """Send the worker heartbeat and the book heartbeats, and rebuild lost mirrors."""
         await self._heartbeat(
             keys=[messages.heartbeat_key(self._partition)],
             args=[self._owner, int(settings.WORKER_HEARTBEAT_EXPIRY_SECONDS * 1000)],

@@ -1,7 +1,7 @@
 """Runs stream entries as batches: match, commit, publish.
 
-A batch that fails is run again one command at a time, with books from the database. If a
-command fails alone, its reply says so.
+A batch that fails is run again one command at a time, with books from the database. If a command
+fails alone, its reply says so.
 """
 
 import logging
@@ -84,7 +84,7 @@ class BatchRunner:
         return arrived
 
     async def _run_commands(self, commands: list[StreamedCommand], position: str) -> list[Entry]:
-        """Run commands until the batch is full. The others stay in the stream and are read again."""
+        """Run commands until the batch is full. The others are read again from the stream."""
 
         def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
             batch, reached = self._new_batch(known_keys), position

@@ -61,7 +61,8 @@ class CommandStream:
     async def read(self, position: str, *, count: int, wait_seconds: float) -> list[Entry]:
         """Return up to `count` entries after the position.
 
-        Waits up to `wait_seconds` for the first entry. Does not wait if `wait_seconds` is 0 or less.
+        Waits up to `wait_seconds` for the first entry. Does not wait if `wait_seconds` is 0 or
+        less.
         """
         (answer,) = await self._session.run(
             self.read_command(position, count=count, wait_seconds=wait_seconds)
@@ -69,7 +70,7 @@ class CommandStream:
         return entries_of(answer)
 
     def read_command(self, position: str, *, count: int, wait_seconds: float = 0.0) -> Command:
-        """Return the Redis command of `read`, to be run with others. `entries_of` decodes its answer."""
+        """Return the Redis command of `read`. `entries_of` decodes its answer."""
         milliseconds = math.ceil(wait_seconds * 1000)
         block = ("BLOCK", milliseconds) if milliseconds > 0 else ()  # BLOCK 0 would wait for ever
         return ("XREAD", "COUNT", count, *block, "STREAMS", self._key, position)
@@ -79,7 +80,7 @@ class CommandStream:
         await self._session.run(self.trim_command(position))
 
     def trim_command(self, position: str) -> Command:
-        """Return the Redis command of `trim`, to be run with others."""
+        """Return the Redis command of `trim`."""
         milliseconds, number = position.split("-")
         return ("XTRIM", self._key, "MINID", f"{milliseconds}-{int(number) + 1}")
 

@@ -39,8 +39,8 @@ class Committer:
     async def match_and_commit(self, keys: list[Key], match: Match) -> tuple[Batch, CommitResult, str]:
         """Match a batch with these keys and commit it.
 
-        Returns the batch, its CommitResult, and the position after the batch. Raises the errors of the
-        commit, and RuntimeError if ATTEMPTS_MAX attempts were refused.
+        Returns the batch, its CommitResult, and the position after the batch. Raises the errors of
+        the commit, and RuntimeError if ATTEMPTS_MAX attempts were refused.
         """
         known_keys: dict[Key, str] = {}
         if loop_seconds() < self._look_up_until:

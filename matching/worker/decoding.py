@@ -25,8 +25,8 @@ async def decode_commands(
     """Return the commands of one batch, and the position before the first command.
 
     Invalid entries at the beginning become dead letters, and move the position. An invalid entry
-    after a command ends the batch. So every dead letter is before the position that the
-    batch commits, even if only some of the commands are run. Raises redis.RedisError.
+    after a command ends the batch. So every dead letter is before the position that the batch
+    commits, even if only some of the commands are run. Raises redis.RedisError.
     """
     commands: list[StreamedCommand] = []
     for entry in entries:

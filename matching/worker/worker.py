@@ -142,7 +142,7 @@ class MatchingWorker:
         logger.info("partition %d: matching", self.partition)
 
     async def _process_next_batch(self) -> None:
-        """Process the entries that arrive before the next heartbeat; send the heartbeat if it is due."""
+        """Process entries that arrive before the next heartbeat; send the heartbeat if due."""
         entries, self._arrived = self._arrived, []
         if not entries:
             entries = await self.stream.read(

@@ -25,7 +25,7 @@ DAYS_MAX = 36_500
 
 
 class Command(BaseCommand):
-    """It can run at any time, also beside a running exchange. After an interruption, run it again."""
+    """It can run beside a running exchange. After an interruption, run it again."""
 
     help = "Delete orders that finished before a time, and trades that have no order left."
     requires_system_checks = []
@@ -81,8 +81,8 @@ def read_time(before: str | None, keep_days: str | None) -> datetime:
         raise CommandError(f"--keep-days: a whole number of days up to {DAYS_MAX} is required")
     if moment > now - AGE:
         raise CommandError(
-            f"{time_text(moment)} is less than {settings.PRUNE_AGE_HOURS_MIN:g} hours ago: such recent orders stay, "
-            "because clients may still send them again with their idempotency keys"
+            f"{time_text(moment)} is less than {settings.PRUNE_AGE_HOURS_MIN:g} hours ago: such recent orders "
+            "stay, because clients may still send them again with their idempotency keys"
         )
     return moment
 

@@ -5,8 +5,8 @@ them in one snapshot. live.py compares the database with the mirrors in Redis an
 workers. The audit never writes.
 
 Cost: a few passes over orders and trades. This process holds the books that it compares with a
-worker's; otherwise its memory does not grow with the tables. Sorts and hash
-tables larger than WORK_MEMORY go to the database's disk.
+worker's; otherwise its memory does not grow with the tables. Sorts and hash tables larger than
+WORK_MEMORY go to the database's disk.
 """
 
 from collections.abc import Iterator

@@ -143,7 +143,8 @@ FILLS = DatabaseCheck(
             "placed.filled_quantity <> coalesce(traded.quantity, 0)"
         ),
         "its notional is not the sum of its trades": "placed.filled_notional <> coalesce(traded.notional, 0)",
-        # `greatest` ignores NULL. It is NULL for orders that neither traded nor rested, so they pass.
+        # `greatest` ignores NULL. It is NULL for orders that neither traded nor rested, so they
+        # pass.
         "its sequence is not that of its last change": (
             f"CASE WHEN placed.status = 'cancelled' AND placed.reason IN {TAKEN_OFF} "
             "THEN placed.sequence <= greatest(placed.priority, traded.sequence) "
@@ -194,8 +195,8 @@ TRADES = DatabaseCheck(
 )
 
 # A book's sequence grows by one with each trade, each order that rests and each cancel of a resting
-# order. A row with sequence 0 for each instrument shows gaps at the beginning, even if the instrument has
-# no event. Gaps up to the sequence of the pruned history are intended.
+# order. A row with sequence 0 for each instrument shows gaps at the beginning, even if the
+# instrument has no event. Gaps up to the sequence of the pruned history are intended.
 SEQUENCES = DatabaseCheck(
     name="sequences",
     promise="Each number of a book's sequence is one trade, one new resting order or one cancel.",

@@ -23,7 +23,8 @@ from matching.operations.inspection import compare_with_worker
 from orders.messages import heartbeat_key
 
 MIRRORS, WORKERS = "mirrors", "workers"
-# Time in which all mirrors must reach the database's sequence. Workers check mirrors twice a second.
+# Time in which all mirrors must reach the database's sequence. Workers check mirrors twice a
+# second.
 MIRROR_SECONDS_MAX = 10.0
 MIRROR_POLL_SECONDS = 0.01
 
@@ -109,8 +110,8 @@ class Mirror:
     def compare(self, redis: Redis, runner: asyncio.Runner, *, last: bool) -> str | None:
         """Return the difference, "" if both are equal, and None if they can't be compared yet.
 
-        The mirror is read during a snapshot of the database. If both have the same sequence,
-        the book is read from that snapshot, so trading does not matter. Raises Skipped and RedisError.
+        The mirror is read during a snapshot of the database. If both have the same sequence, the
+        book is read from that snapshot, so trading does not matter. Raises Skipped and RedisError.
         """
         with snapshot():
             stored = _stored_sequence(self.instrument)
@@ -153,7 +154,7 @@ def _stored_book(instrument: TradedInstrument) -> Book:
 
 
 def _level_difference(mirror: Book, stored: Book, grid: Grid) -> str:
-    """Return the first difference between two books at the same sequence, or "" if there is none."""
+    """Return the first difference between two books at one sequence, or "" if there is none."""
     sides = {"bids": (mirror.bids, stored.bids), "asks": (mirror.asks, stored.asks)}
     for side, (theirs, ours) in sides.items():
         for there, here in zip_longest(theirs, ours):
