@@ -1,7 +1,7 @@
 """The WebSocket stream /stream.
 
-Each API process has one hub, one feed for each followed instrument, and an outbox for each client,
-which is a bounded queue.
+Each API process has one hub, one feed for each followed instrument, and one outbox, a bounded
+queue, for each client.
 """
 
 # A key in an ASGI message to the server: the message is the last one before the connection is
@@ -10,7 +10,7 @@ which is a bounded queue.
 LAST_WORDS = "last_words"
 
 # A key in the extensions of an ASGI scope: the server accepts a Packet in place of a message's
-# text, writes its frames, and returns once the client has taken them. hosting/server/websocket.py
+# text, writes its frames, and returns once the client has read them. hosting/server/websocket.py
 # does this. Other servers get texts.
 PACKET = "exchange.packet"
 

@@ -23,9 +23,9 @@ def _outage() -> Outage:
 
 
 async def attempt_until_done(attempt: Callable[[], Awaitable[Result | None]], name: str) -> Result:
-    """Call `attempt` until it returns a value other than None; returns that value.
+    """Call `attempt` until its result is not None; returns that result.
 
-    `name` names the data in the log, which gets the first error and the end of the outage. The
+    `name` is the data's name in the log, which gets the first error and the end of an outage. The
     pause between attempts starts at FEED_RETRY_SECONDS_MIN and doubles up to
     FEED_RETRY_SECONDS_MAX.
     """

@@ -30,14 +30,14 @@ class Audience:
             outbox.put(packet)
 
     def close(self) -> None:
-        """Stop all planned work. Called when the last follower has left."""
+        """Cancel planned sending. Called when the last follower has left."""
 
 
 class StateAudience(Audience):
     """Followers that get a state after it has changed, at most once in each interval.
 
-    `write` returns the messages of the state, or none if there is no state. `greet` returns the
-    first messages for a new follower. It defaults to `write`.
+    `write` returns the messages of the state, or no messages if there is no state. `greet` returns
+    the first messages for a new follower. It defaults to `write`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class StateAudience(Audience):
         self._pace.request()
 
     def flush(self) -> None:
-        """Send a pending state now, because it is about to be replaced by another one."""
+        """Send a pending state now. Called before another state replaces it."""
         self._pace.run_pending()
 
     def close(self) -> None:

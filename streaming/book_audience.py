@@ -1,4 +1,4 @@
-"""Followers of a book at one pace: each gets a snapshot, and then all changes since then."""
+"""Followers of a book at one pace: each gets a snapshot, and then all later changes."""
 
 from collections.abc import Container
 
@@ -16,8 +16,8 @@ from streaming.packet import Packet
 class BookAudience(Audience):
     """Followers that get a snapshot, then deltas. Changes within one interval are merged.
 
-    Making a snapshot of a large book takes a while. Meanwhile deltas are kept, and they are sent
-    after the snapshot. They continue the snapshot, because both start at the sequence of
+    Making a snapshot of a large book takes a while. Meanwhile deltas are kept, to be sent after the
+    snapshot. The first one continues the snapshot: both are made at the sequence of
     `begin_snapshot`.
     """
 
@@ -26,7 +26,7 @@ class BookAudience(Audience):
         self._behind: set[Outbox] = set()  # clients that need a snapshot first
         self._symbol = symbol
         self._copy = copy
-        # Levels that changed since `_sequence`, and whether the followers' books have them.
+        # Levels that changed since `_sequence`, and whether they existed at `_sequence`.
         self._changed: dict[LevelKey, bool] = {}
         self._sequence = copy.sequence  # of the last delta
         self._timestamp = ""
@@ -58,7 +58,7 @@ class BookAudience(Audience):
     def on_changes(self, batch: MarketBatch, known: Container[LevelKey]) -> None:
         """Note the changes of a batch, which the copy has applied.
 
-        `known` has the batch's levels that the copy had before.
+        `known` has those of the batch's levels that existed before the batch.
         """
         for side, ticks, _, _ in batch.levels:
             self._changed.setdefault((side, ticks), (side, ticks) in known)
@@ -82,15 +82,15 @@ class BookAudience(Audience):
         self._kept_bytes = 0
 
     def end_snapshot(self) -> None:
-        """Stop keeping deltas: the snapshot was abandoned, or there are too many of them."""
+        """Stop keeping deltas: the snapshot was abandoned, or the deltas are too large."""
         self._kept = None
 
     def serve(self, snapshot: Packet) -> list[Outbox]:
-        """Send the snapshot and the deltas since to all waiting clients with room; returns them.
+        """Send the snapshot and kept deltas to waiting clients with room; returns the clients.
 
-        They get every delta from then on. No client is served if `begin_snapshot` was not called
-        for this snapshot, or if the deltas since exceed STREAM_KEPT_BYTES_MAX: then the clients
-        wait for another snapshot.
+        They get every later delta. No client is served if `begin_snapshot` was not called for this
+        snapshot, or if the kept deltas exceeded STREAM_KEPT_BYTES_MAX. Then the clients wait for
+        another snapshot.
         """
         kept, self._kept = self._kept, None
         if kept is None:

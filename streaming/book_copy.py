@@ -1,7 +1,7 @@
 """A copy of the worker's book by price level, from which a feed serves its followers.
 
-The copy is in ticks and lots. Only levels that are sent become text, so that a book of any size can
-be taken over at once.
+The copy is in ticks and lots. Only levels that are sent become text, so that even a large book is
+copied quickly.
 """
 
 from bisect import bisect_left, insort
@@ -47,7 +47,7 @@ class _CopiedSide:
 
 
 class BookCopy:
-    """Both sides of a book at one sequence, which is -1 before a book was read."""
+    """Both sides of a book at one sequence. It is -1 until a book was read."""
 
     def __init__(self, grid: Grid) -> None:
         self.sequence = -1
@@ -75,7 +75,7 @@ class BookCopy:
         self.sequence = sequence
 
     def known(self, levels: Iterable[LevelState]) -> set[LevelKey]:
-        """Return the keys of those levels, given as for `apply`, that the copy has now."""
+        """Return the keys of the given levels that the copy has. `levels` is as for `apply`."""
         return {(side, ticks) for side, ticks, _, _ in levels if ticks in self._sides[side].levels}
 
     @property
@@ -101,7 +101,7 @@ class BookCopy:
         """Return levels as the content of a JSON array, without its brackets.
 
         For many levels this is four times as fast as `documents`. It does not use the cache of
-        number texts: so many numbers would displace the common ones.
+        number texts, because a large book would displace the common numbers.
         """
         price, quantity, text = self._grid.price, self._grid.quantity, uncached_units_text
         price_units, price_decimals = price.units_per_step, price.decimals

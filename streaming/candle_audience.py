@@ -1,8 +1,9 @@
 """Followers of one interval's candles: they get the open candle's changes and each closed candle.
 
-A candle is over according to the clock of this process, or if a trade of a later candle arrives,
-because then the worker's clock has passed it. If the worker's clock is behind, trades may arrive
-for a candle that was already sent as closed. Then the candle is sent as closed again.
+A candle is closed once its end has passed by this process's clock, or once a trade of a later
+candle arrives, because then it has passed by the worker's clock. If the worker's clock is behind,
+trades may arrive for a candle that was already sent as closed. Then the candle is sent as closed
+again.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from marketdata.selectors import TICKER_WINDOW, window_start
 from streaming.audiences import StateAudience
 from streaming.tape import Tape
 
-RESOLUTION = timedelta(microseconds=1)
+RESOLUTION = timedelta(microseconds=1)  # of timestamps
 
 
 class CandleAudience(StateAudience):
@@ -45,7 +46,7 @@ class CandleAudience(StateAudience):
         self._newest_sent: datetime | None = None  # the start of the newest candle that was sent
 
     def before_minute(self, minute: Minute) -> None:
-        """Send the newest candle as closed if `minute`, which the tape gets next, is later."""
+        """Before the tape gets `minute`, send the newest candle as closed if `minute` is later."""
         start = candle_start(minute.start, self._interval)
         newest = self._tape.newest
         if newest is not None and start > candle_start(newest, self._interval) >= self._open_since:
@@ -54,14 +55,14 @@ class CandleAudience(StateAudience):
         self._open_since = min(self._open_since, start)
 
     def restart(self) -> None:
-        """Send the newest candle again later, because trades of it may have been missed."""
+        """Plan to send the newest candle again, because some of its trades may have been missed."""
         if self._newest_sent is not None:
             self._open_since = min(self._open_since, self._newest_sent)
 
     def on_tick(self) -> None:
         """Send candles as closed that ended STREAM_CANDLE_CLOSE_SECONDS ago.
 
-        Until then, their last trades may still have been on the way.
+        Before that, their last trades may still be on the way.
         """
         now = self._clock() - timedelta(seconds=settings.STREAM_CANDLE_CLOSE_SECONDS)
         over_before = candle_start(now, self._interval)

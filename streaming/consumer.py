@@ -28,7 +28,7 @@ CLOSE_POLICY_VIOLATION = 1008
 CLOSE_MESSAGE_TOO_BIG = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
-PRIVATE_CLOSE_CODES = 3000  # added to the codes on Daphne, which gives 4008, 4009, 4011 and 4013
+PRIVATE_CLOSE_CODES = 3000  # added to the codes on Daphne: 4008, 4009, 4011 and 4013
 
 _open_connections = 0
 
@@ -51,7 +51,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the client until it leaves or can't be served any more."""
-        self._subscriptions: dict[Subscription, Topic] = {}  # values: the topics with their pace
+        self._subscriptions: dict[Subscription, Topic] = {}  # the topics with their pace
         self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
         try:
             await self._serving
@@ -71,14 +71,14 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
-        global _open_connections  # noqa: PLW0603 - a count of this process that only the event loop changes
+        global _open_connections  # noqa: PLW0603 - changed by the event loop only
         if _open_connections >= settings.STREAM_CONNECTIONS_MAX:
             await self.close(code=CLOSE_TRY_AGAIN_LATER)
             return
         _open_connections += 1
         self._counted = True
         metrics.connections.inc()
-        self._recent: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
+        self._received_at: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
         self._hub: Hub = current_hub()
         takes_packets = PACKET in self.scope.get("extensions", {})
         send = self._send_packet if takes_packets else self._send_texts
@@ -115,10 +115,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._send_close(CLOSE_MESSAGE_TOO_BIG)
             return
         now = time.monotonic()
-        if len(self._recent) == self._recent.maxlen and now - self._recent[0] < 1.0:
+        if len(self._received_at) == self._received_at.maxlen and now - self._received_at[0] < 1.0:
             await self._send_close(CLOSE_POLICY_VIOLATION)
             return
-        self._recent.append(now)
+        self._received_at.append(now)
         try:
             if text_data is None:
                 raise InvalidMessage("invalid_message", "Text frames are required, not binary ones.")
@@ -166,17 +166,17 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def _follow(self, instrument: TradedInstrument, topic: Topic) -> None:
         """Follow a topic, in place of the same topic at another pace. Raises Unavailable.
 
-        If this raises, other subscriptions stay. The same topic at another pace is gone.
+        If this raises, the same topic at another pace is gone. Other subscriptions stay.
         """
         subscription = Subscription(instrument.symbol, topic.identity)
         before = self._subscriptions.get(subscription)
         if before is None and not self._hub.may_subscribe(len(self._subscriptions)):
-            raise Unavailable("There are too many subscriptions. Follow less, or try again later.")
+            raise Unavailable("There are too many subscriptions. Subscribe to less, or try again later.")
         if before not in (None, topic):
             self._unfollow(subscription)
         if subscription not in self._subscriptions:
             self._hub.subscriptions += 1
-        # Store it before following, so that it is undone if the client leaves meanwhile.
+        # Store the topic before following it, so that it is removed if the client leaves meanwhile.
         self._subscriptions[subscription] = topic
         try:
             feed = await self._hub.feed(instrument)
@@ -209,7 +209,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._outbox.run()
         except OSError:
             self._serving.cancel()  # The client is gone.
-        except Exception as error:  # Daphne sends nothing over 1 MiB
+        except Exception as error:  # such as Daphne's, if a packet is over 1 MiB
             logger.warning("can't write to a client of the stream: %r", error)
             self._serving.cancel()
 
@@ -219,17 +219,17 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await asyncio.gather(self._sending, return_exceptions=True)
 
     def _on_overflow(self) -> None:
-        """Stop waiting for the client's next message. Some servers can't close before that ends."""
+        """Stop waiting for the client's next message: some servers can't close while this waits."""
         self._too_slow = True
         self._serving.cancel()
 
     async def _close_connection(self) -> None:
-        """Close the connection without waiting for the client. It may be gone, or may not read."""
-        with contextlib.suppress(OSError, RuntimeError):  # The client is gone (the latter: Daphne).
+        """Close the connection without waiting for the client, which may be gone or not read."""
+        with contextlib.suppress(OSError, RuntimeError):  # gone (RuntimeError: Daphne)
             if not self._too_slow:
                 await self._send_close(CLOSE_INTERNAL_ERROR)
                 return
-            message = "You read too slowly. Connect again and follow less, or read faster."
+            message = "You read too slowly. Connect again and subscribe to less, or read faster."
             text = error_text("slow_consumer", message)
             await self._stop_sending()
             await self.base_send({"type": "websocket.send", "text": text, LAST_WORDS: True})
@@ -244,8 +244,8 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except Exception as error:
             if type(error) is not Exception:
                 raise
-            # Daphne's WebSocket library only sends 1000 and codes from 3000 on. For other codes it
-            # raises a plain Exception.
+            # Daphne's WebSocket library raises a plain Exception for codes other than 1000 and
+            # codes from 3000.
             await self.close(code=code + PRIVATE_CLOSE_CODES)
 
 

@@ -6,11 +6,11 @@ many large books gets them as fast as it reads.
 
 The copy starts from the mirror and follows the batches of the Channels group. If a batch does not
 continue the copy, an earlier batch was lost: the copy is read again, and all followers of the book
-get a new snapshot. The same happens if the checksum in the worker's heartbeats is not the copy's.
+get a new snapshot. The same happens if the checksum in a book heartbeat is not the copy's.
 
-If no batch has confirmed the copy for STREAM_STALE_SECONDS, the worker or Redis is away, or the
-database was restored to an earlier state. Then the followers are told that the feed is stale, and
-the copy is read again at the next batch.
+If no batch has confirmed the copy for STREAM_STALE_SECONDS, the worker or Redis does not run, or
+the database was restored to an earlier state. Then the followers are told that the feed is stale,
+and the copy is read again at the next batch.
 """
 
 import asyncio
@@ -59,14 +59,14 @@ class Feed:
         self._current = asyncio.Event()  # set while the copy follows the batches
         self._early: list[MarketBatch] = []  # batches that arrived during the read of the book
         self._resync: asyncio.Task[None] | None = None
-        self._sequence = -1  # of the last batch, until a client follows the book
+        self._sequence = -1  # the last batch's, while no client follows the book
         self._heard_at = time.monotonic()  # when the last batch arrived
         self._confirmed_at = time.monotonic()  # when a batch last confirmed the copy
         self._stale = False  # whether the followers were told that the feed is stale
         self._snapshots = BookSnapshots(
             instrument.symbol, self._copy, self._book_audiences, self._warn_all_if_stale
         )
-        self._refuted_sequence = -1  # the copy's when its checksum last differed from the worker's
+        self._refuted_sequence = -1  # the copy's sequence when its checksum last was wrong
 
     async def follow(self, topic: Topic, outbox: Outbox) -> None:
         """Add a follower. It gets the topic's state, if there is one, and then all messages.
@@ -101,7 +101,7 @@ class Feed:
         self._warn_if_stale(outbox)
         await audience.joined()
         if self._sequence < 0:
-            # With this, a loss is also noticed if it comes before the first batch that arrives.
+            # So a loss before the first batch is noticed too.
             self._sequence = audience.sequence
 
     def unfollow(self, topic: Topic, outbox: Outbox) -> None:
@@ -149,7 +149,7 @@ class Feed:
             self._touch_states(TRADING_CHANNELS)  # Comes last, because tickers also show the book.
 
     def _send_order_updates(self, batch: MarketBatch, updates: list[tuple[str, int, bytes]]) -> None:
-        """Send some of a batch's order updates, in order."""
+        """Send `updates`, which are some of the batch's order updates, in order."""
         texts: dict[Topic, list[str]] = {}
         for client_id, sequence, state in updates:
             topic = Topic(Channel.ORDERS, client_id=client_id)
@@ -181,7 +181,7 @@ class Feed:
                 self._warn_if_stale(outbox)
 
     async def _load_data_of(self, topic: Topic) -> None:
-        """Read the data of a topic, unless the feed has it, and wait for it."""
+        """Wait until the feed has the topic's data, and read the data if no read has begun."""
         if topic.channel in BOOK_CHANNELS:
             if self._copy.sequence < 0:
                 self._start_resync()
@@ -214,9 +214,9 @@ class Feed:
                 return Audience()
 
     def _track_sequence(self, batch: MarketBatch) -> None:
-        """Follow the sequence if no client needs the book.
+        """Follow the sequence while no client needs the book.
 
-        If batches are missing, orders and trading are read again.
+        If batches are missing, open orders and the tape are read again.
         """
         if batch.sequence < self._sequence and not self._stale:
             return  # See _apply_to_copy.
@@ -230,11 +230,11 @@ class Feed:
         self._confirm_copy()
 
     def _apply_to_copy(self, batch: MarketBatch) -> None:
-        """Apply a batch to the copy and its followers, or read the book again if it doesn't fit."""
+        """Apply a batch to the copy and its followers, or read the book again if there is a gap."""
         before = self._copy.sequence
         if batch.sequence < before:
-            # The copy already has the changes of an earlier batch. If only earlier batches arrive,
-            # the database went back: then no batch confirms the copy, and it becomes stale.
+            # The copy already has these changes. If only such batches arrive, the database was
+            # restored to an earlier state: then no batch confirms the copy, and it becomes stale.
             return
         known = self._copy.known(batch.levels)
         if not self._advance_copy(batch):
@@ -270,7 +270,7 @@ class Feed:
                 audience.touch()
 
     def _serve_snapshots(self) -> None:
-        """Send snapshots to waiting followers of the book that have room."""
+        """Send snapshots to waiting clients that have room."""
         if self._current.is_set():
             self._snapshots.serve()
 
@@ -288,7 +288,7 @@ class Feed:
     def _confirm_copy(self) -> None:
         """Note that the copy is right. If it was stale, tell the followers that updates resume.
 
-        Followers of the book are not told, because they get a snapshot.
+        Followers of deltas are not told, because they get a snapshot.
         """
         self._confirmed_at = time.monotonic()
         if self._stale:
@@ -326,8 +326,8 @@ class Feed:
     async def _reload_book(self) -> None:
         """Read the book until the batches continue it, then serve the followers.
 
-        A book that is older than the copy comes from a mirror that lags, or from a database that
-        was restored. It is used if more than FEED_OLDER_BOOKS_MAX reads return such a book.
+        A book older than the copy comes from a mirror that lags, or from a restored database. It is
+        used only after FEED_OLDER_BOOKS_MAX other reads also returned an older book.
         """
         older = 0
 
@@ -348,7 +348,7 @@ class Feed:
         self._touch_states(BOOK_CHANNELS)
 
     def _reload_orders_and_trading(self) -> None:
-        """Read all data again that comes with batches, except the book."""
+        """Read again the open orders and the tape, which miss the data of lost batches."""
         for orders in self._orders.values():
             orders.restart()
         for candles in self._candle_audiences():
@@ -357,7 +357,7 @@ class Feed:
             self._tape.read()
 
     def _replace_copy(self, book: Book) -> bool:
-        """Use the book and apply early batches; returns False if they do not continue the book."""
+        """Use the book and apply early batches; returns whether they continue the book."""
         early, self._early = self._early, []
         self._copy.replace(book)
         return all(self._advance_copy(batch) for batch in early)

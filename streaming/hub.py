@@ -1,12 +1,12 @@
 """The hub: each process's one subscriber to the Channels groups, for all its WebSocket clients.
 
-The channel layer would decode every message once for each consumer and queue without limit. The hub
-decodes each batch once, and each client has its own bounded queue.
+Without the hub, the channel layer would decode every message for each client, and its queues have
+no limit. The hub decodes each batch once, and each client has its own bounded queue.
 
 A batch may have thousands of trades. The hub processes it in steps, and lets the event loop serve
-everything else between them. The layer's queue has no limit, so the hub does not pause if more than
-FEED_WAITING_BATCHES_MAX batches wait: then nothing else runs, and so nothing reads from Redis,
-until they are processed.
+everything else between them. The layer's queue has no limit, so the hub does not pause while more
+than FEED_WAITING_BATCHES_MAX batches wait in it. Meanwhile nothing else runs, so the layer does not
+read more batches from Redis.
 
 The layer reconnects by itself if Redis restarts. It does not notice if the host of Redis
 disappears. So the hub subscribes again, on a new connection, if nothing arrived for
@@ -78,14 +78,14 @@ class Hub:
     def may_subscribe(self, own: int) -> bool:
         """Return whether a client that has `own` subscriptions may have another one.
 
-        After STREAM_SUBSCRIPTIONS_OF_ALL_MAX is reached, only clients with less than an equal share
-        may.
+        Once all clients have STREAM_SUBSCRIPTIONS_OF_ALL_MAX, only clients with less than an equal
+        share may have more.
         """
         all_max = settings.STREAM_SUBSCRIPTIONS_OF_ALL_MAX
         return self.subscriptions < all_max or own < all_max // max(1, len(self.outboxes))
 
     async def feed(self, instrument: TradedInstrument) -> Feed:
-        """Return the instrument's feed, which is subscribed to its group.
+        """Return the instrument's feed, subscribed to the instrument's group.
 
         Raises Unavailable if Redis does not answer within STREAM_BOOK_SECONDS_MAX.
         """
@@ -130,7 +130,7 @@ class Hub:
                 self._heard_at = time.monotonic()
                 batch = decode_batch(message["data"])
                 feed = self._feeds.get(batch.instrument)
-                if feed is not None:  # The feed does not exist until its group is joined.
+                if feed is not None:  # A group is joined before its feed is made.
                     for _ in feed.take(batch):
                         await self._yield_to_loop(channel)
                 self._receive_outage.ended()
@@ -144,7 +144,7 @@ class Hub:
                 await asyncio.sleep(RECEIVE_RETRY_SECONDS)
 
     async def _yield_to_loop(self, channel: str) -> None:
-        """Let the event loop run everything else, unless too many batches wait already."""
+        """Let the event loop serve everything else, unless too many batches wait."""
         queue = self._layer.channels.get(channel)
         if queue is None or queue.qsize() <= settings.FEED_WAITING_BATCHES_MAX:
             await asyncio.sleep(0)
@@ -153,12 +153,12 @@ class Hub:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             metrics.unread_bytes.set(unread.bytes)
-            tickers: list[Feed | Outbox] = [*self._feeds.values(), *self.outboxes]
-            for ticking in tickers:
+            parts: list[Feed | Outbox] = [*self._feeds.values(), *self.outboxes]
+            for part in parts:
                 try:
-                    ticking.on_tick()
+                    part.on_tick()
                 except Exception:
-                    logger.exception("the periodic work of a feed or a stream's client failed")
+                    logger.exception("the periodic work of a feed or of a client of the stream failed")
 
     async def _stay_subscribed(self) -> None:
         while True:

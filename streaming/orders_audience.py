@@ -26,9 +26,9 @@ ORDER_COST = 10  # the cost of an order in a snapshot, in price levels
 class OrdersAudience(Audience):
     """Followers that get one client's open orders, and then every update of its orders.
 
-    A snapshot is read from the database, at the book's sequence there. The batches up to that
-    sequence may arrive here only later, so a follower gets the updates that are later than its
-    snapshot. It gets the snapshot once its outbox has room.
+    A snapshot is read from the database, with the book's sequence. Batches up to that sequence may
+    still arrive afterwards, so a follower gets only the updates after its snapshot's sequence. It
+    gets the snapshot once its outbox has room.
     """
 
     def __init__(self, instrument: TradedInstrument, client_id: str) -> None:
@@ -40,8 +40,8 @@ class OrdersAudience(Audience):
         self._early_updates = 0
         self._reading: asyncio.Task[None] | None = None
         self._must_read_again = False  # whether the current read may lack updates
-        self.sequence = -1  # the book's, in the last snapshot
-        self._sequences: dict[Outbox, int] = {}  # the book's, in each follower's snapshot
+        self.sequence = -1  # the book's sequence in the last snapshot
+        self._sequences: dict[Outbox, int] = {}  # the book's sequence in each follower's snapshot
 
     @property
     def all(self) -> set[Outbox]:
@@ -139,7 +139,7 @@ class OrdersAudience(Audience):
 def _write_snapshot(instrument: TradedInstrument, client_id: str) -> tuple[int, int, str]:
     """Read a snapshot; returns its sequence, its number of orders and its text.
 
-    It takes some milliseconds, so it runs in a database thread.
+    Encoding takes some milliseconds, so this runs in a database thread.
     """
     found = list_open_orders(
         instrument_id=instrument.instrument_id,
@@ -161,7 +161,7 @@ def _write_snapshot(instrument: TradedInstrument, client_id: str) -> tuple[int, 
 def _is_later(previous_sequence: int, sequence: int, known: int) -> bool:
     """Return whether a batch has updates that a snapshot at the sequence `known` does not have.
 
-    A batch that does not change the book only has rejected orders, which no snapshot has.
+    A batch that does not change the book has only orders that no snapshot has, since none rests.
     """
     return sequence > known or sequence == previous_sequence
 
@@ -170,6 +170,6 @@ def _is_later(previous_sequence: int, sequence: int, known: int) -> bool:
 def open_orders_reads() -> asyncio.Semaphore:
     """Return the limit of concurrent reads of open orders.
 
-    After a loss the orders of all clients are read. With the limit, requests still get threads.
+    After lost batches, the orders of all clients are read. The limit leaves threads to requests.
     """
     return asyncio.Semaphore(settings.DATABASE_THREADS)

@@ -1,10 +1,10 @@
 """One client's outgoing messages: a queue that is bounded in messages and bytes, and its sender.
 
-Adding a message never waits, so a slow client can't slow the feed. If the queue overflows, or if
-the client reads nothing for too long, the client gets no more market data. The queue has room for
-two of the largest bursts that one commit can cause (see exchange_site/limits.py), so a burst
-alone does not make a client too slow. A packet larger than half of the byte limit counts as half of
-it, so a book of any size fits into a queue that is half empty.
+Adding a message never waits, so a slow client can't slow the feed. If the queue would overflow, or
+if the client reads nothing for too long, the client is closed. The queue has room for two of the
+largest bursts that one commit can cause (see exchange_site/limits.py), so a burst alone does not
+make a client too slow. A packet larger than half of the byte limit counts as half of it, so a book
+of any size fits into a queue that is half empty.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from streaming.turns import sending_turns
 from streaming.unread import unread
 
 HEARTBEAT = Packet(['{"type":"heartbeat"}'])
-SNAPSHOTS_AHEAD_SECONDS = 1.0  # how long before it is due a snapshot may be queued
-PACKETS_PER_TURN = 4  # packets of one client that are sent before the other clients' turn
+SNAPSHOTS_AHEAD_SECONDS = 1.0  # A snapshot may be queued this long before it is due.
+PACKETS_PER_TURN = 4  # of one client, before the other clients' turn
 
 
 class Outbox:
@@ -41,15 +41,15 @@ class Outbox:
         self._weight = 0  # of the queue, in bytes
         self._turn: asyncio.Future[None] | None = None  # the turn for which `run` waits
         self._has_requested_turn = False  # whether that turn was requested
-        # The packet that the server is taking, and when it was queued.
+        # The packet that is being sent, and when it was queued.
         self._sending: tuple[Packet, float] | None = None
-        self._progress_at = time.monotonic()  # when a packet was last taken, or began to be sent
-        self._last_seconds = 0.0  # duration of the last packet at STREAM_BYTES_PER_SECOND_MIN
+        self._progress_at = time.monotonic()  # when the sending of a packet last began or ended
+        self._last_seconds = 0.0  # of the last packet, at STREAM_BYTES_PER_SECOND_MIN
         self._snapshot_due = 0.0  # when the next snapshot is due
         self._closed = False
 
     def put(self, message: Packet | str) -> None:
-        """Queue a packet or a single message. Gives the client up if the queue would overflow."""
+        """Queue a packet or a single message. Calls `give_up` if the queue would overflow."""
         if self._closed:
             return
         packet = message if isinstance(message, Packet) else Packet((message,))
@@ -80,8 +80,8 @@ class Outbox:
         """Do all work that depends on time. Called every TICK_SECONDS of the hub.
 
         Queues a heartbeat if nothing was sent for STREAM_HEARTBEAT_SECONDS and the queue is empty.
-        Gives a client up if it has taken nothing for STREAM_STALLED_SECONDS_MAX plus the time that
-        the last two packets take at STREAM_BYTES_PER_SECOND_MIN.
+        Calls `give_up` if sending has made no progress for STREAM_STALLED_SECONDS_MAX plus the time
+        that the last packet and the current one take at STREAM_BYTES_PER_SECOND_MIN.
         """
         waited_seconds = time.monotonic() - self._progress_at
         if self._sending is None:
@@ -107,7 +107,7 @@ class Outbox:
 
     @property
     def waiting_since(self) -> float:
-        """The time.monotonic() at which the oldest packet not taken by the client was queued."""
+        """The time.monotonic() at which the oldest unread packet was queued."""
         if self._sending is not None:
             return self._sending[1]
         return self._queue[0][1] if self._queue else time.monotonic()
@@ -140,7 +140,7 @@ class Outbox:
         self._messages = self._weight = 0
 
     def take_turn(self) -> int:
-        """Let `run` send a few packets; returns the units of work: see Sender."""
+        """Let `run` send a few packets; returns the cost, as Sender defines it."""
         self._has_requested_turn = False
         if self._turn is None or self._turn.done():
             return 0

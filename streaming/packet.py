@@ -1,7 +1,7 @@
 """Packets: consecutive messages, encoded once for all clients that get them.
 
 A packet's frames are the same bytes for all clients, and the server writes them without a copy. So
-if a thousand clients don't read a large snapshot, it still takes the memory of one text.
+a large snapshot that a thousand clients have not read yet is in memory once.
 """
 
 import struct
@@ -42,7 +42,7 @@ class Packet:
     def frames(self) -> bytes:
         """The messages as a server's WebSocket frames without extensions (RFC 6455, 5.2)."""
         if self._frames is None:
-            self._frames = b"".join(_framed(self._texts))
+            self._frames = b"".join(_encode_frames(self._texts))
             self._texts = ()
         return self._frames
 
@@ -61,7 +61,7 @@ def packets_of(texts: list[str]) -> Iterator[Packet]:
         yield Packet(gathered)
 
 
-def _framed(texts: Iterable[str]) -> Iterator[bytes]:
+def _encode_frames(texts: Iterable[str]) -> Iterator[bytes]:
     for text in texts:
         data = text.encode()
         length = len(data)

@@ -39,7 +39,7 @@ class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_f
 
     @property
     def options(self) -> dict[str, Any]:
-        """The given fields other than channels and instruments."""
+        """The fields that the request has, other than channels and instruments."""
         given = {"client_id": self.client_id, "interval": self.interval, "throttle_ms": self.throttle_ms}
         return {name: value for name, value in given.items() if value is not None}
 
@@ -118,7 +118,7 @@ def decode_request(text: str) -> Request:
 
 
 def _error_message(error: str) -> str:
-    """Return an error message for the client, made from the decoder's."""
+    """Return an error message for the client, made from the decoder's message."""
     if found := _UNKNOWN_FIELD.search(error):
         return f"The field {found[1]} is unknown here. Leave it out, or correct its name."
     if found := _MISSING_FIELD.search(error) or _FIELD_OF_ERROR.search(error):

@@ -1,10 +1,10 @@
 """Makes exact snapshots of a book for its followers, at a bounded rate for any number of requests.
 
-A snapshot of a small book is made at once, unless this process made too many recently. All small
+A snapshot of a small book is made at once, unless this process made too many recently: all small
 snapshots share STREAM_SNAPSHOT_LEVELS_PER_SECOND. A large snapshot is made in slices between turns
 of the event loop, for one book at a time, in at most a quarter of the time. Deltas are kept
-meanwhile. Then all waiting clients are served with one text. So a client that subscribes again and
-again waits for its turn, and does not slow other clients down.
+meanwhile. Then all waiting clients get the same packet. So a client that subscribes again and again
+waits for its turn, and does not slow other clients down.
 
 A snapshot costs about 2 µs for each level.
 """
@@ -31,39 +31,39 @@ from streaming.packet import Packet
 
 SNAPSHOT_COST = 50  # the cost of a snapshot in addition to its levels, in levels
 SLICE_SHARE = 4  # Slices take a fourth of the time: each pause is 3 times as long as its slice.
-LEVELS_MARKS = ('"bids":[]', '"asks":[]')  # the places of the levels in a snapshot without levels
+LEVELS_MARKS = ('"bids":[]', '"asks":[]')  # where an empty snapshot gets its levels
 
 
 class SnapshotBudget:
-    """The levels that this process may put into snapshots now. One snapshot may exceed them."""
+    """The number of levels that may go into snapshots now. The last snapshot may exceed it."""
 
     def __init__(self) -> None:
         self._levels = float(settings.STREAM_SNAPSHOT_LEVELS_PER_SECOND)
-        self._counted_at = time.monotonic()
+        self._refilled_at = time.monotonic()
 
     @property
     def is_open(self) -> bool:
         """Whether a snapshot may be made now."""
-        self._count()
+        self._refill()
         return self._levels > 0
 
     async def reserve(self, levels: int) -> None:
-        """Spend the levels of a snapshot, and wait until it may be made."""
-        self._count()
+        """Spend the levels of a snapshot, and wait until the snapshot may be made."""
+        self._refill()
         seconds = -self._levels / settings.STREAM_SNAPSHOT_LEVELS_PER_SECOND
         self.spend(levels)
         await asyncio.sleep(max(0.0, seconds))
 
     def spend(self, levels: int) -> None:
         """Spend the levels of a snapshot that is made now."""
-        self._count()
+        self._refill()
         self._levels -= SNAPSHOT_COST + levels
 
-    def _count(self) -> None:
+    def _refill(self) -> None:
         per_second = settings.STREAM_SNAPSHOT_LEVELS_PER_SECOND
         now = time.monotonic()
-        self._levels = min(per_second, self._levels + (now - self._counted_at) * per_second)
-        self._counted_at = now
+        self._levels = min(per_second, self._levels + (now - self._refilled_at) * per_second)
+        self._refilled_at = now
 
 
 @per_event_loop
@@ -93,7 +93,7 @@ class BookSnapshots:
         audiences: Callable[[], list[BookAudience]],
         on_served: Callable[[list[Outbox]], None],
     ) -> None:
-        """Create it without a snapshot.
+        """Create an object that has made no snapshot yet.
 
         `audiences` returns the book's audiences. `on_served` is called with the followers that got
         their snapshot.
@@ -144,7 +144,7 @@ class BookSnapshots:
             self._on_served(audience.serve(packet))
 
     async def _make_and_serve(self) -> None:
-        """Make a snapshot when that is allowed, and give it to all clients that wait then."""
+        """Make a snapshot once that is allowed, and send it to all clients that are waiting."""
         try:
             await self._make_in_turn()
         finally:
@@ -152,7 +152,7 @@ class BookSnapshots:
             for audience in self._audiences():
                 audience.end_snapshot()
         if self._is_valid:
-            self.serve()  # Serves audiences that were added during the work.
+            self.serve()  # for audiences that were added meanwhile
 
     async def _make_in_turn(self) -> None:
         self._is_valid = True

@@ -1,8 +1,8 @@
 """The tape: the trading of the last day by minutes, from which tickers and open candles are made.
 
-The tape is read from the database once, and then follows the batches. Each batch has the whole of
-its minute so far, so a lost batch is repaired by the next one of the same minute. After a loss, the
-tape is also read again.
+The tape is read from the database once, and then follows the batches. Each batch with trades has
+the whole minute so far, so a lost batch is repaired by the next one of the same minute. After a
+loss, the tape is also read again.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ class Tape:
 
     def __init__(self, instrument: TradedInstrument, on_read: Callable[[], None]) -> None:
         self.last: Decimal | None = None  # the last price ever
-        self.known = asyncio.Event()  # set once the tape was read
+        self.known = asyncio.Event()  # set once the tape is read
         self._instrument = instrument
         self._on_read = on_read
         self._minutes: dict[datetime, Minute] = {}  # the minutes of the ticker's window, in order

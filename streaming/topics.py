@@ -19,7 +19,7 @@ class Channel(StrEnum):
 
 
 class Topic(NamedTuple):
-    """A channel with its options. Clients with the same topic get the same messages."""
+    """A channel with its options. Followers of a topic get the same messages."""
 
     channel: Channel
     client_id: str = ""  # only for orders

@@ -1,8 +1,8 @@
 """Limits the sending in each turn of the event loop, so that order entry is not delayed.
 
 A trade may go to ten thousand clients, and a client may get ten thousand trades. Both are sent in
-many turns: in each round, every outbox sends a few packets. The loop serves everything else between
-two turns.
+many turns: every outbox sends a few packets, then waits for its next turn. The loop serves
+everything else between two turns.
 """
 
 import asyncio
@@ -18,7 +18,10 @@ class Sender(Protocol):
     """An outbox that has packets to send."""
 
     def take_turn(self) -> int:
-        """Send a few packets in the next turn of the loop; returns the units of work."""
+        """Send a few packets in the next turn of the loop; returns their cost.
+
+        A packet costs 1, and another 1 for each STREAM_PACKET_BYTES.
+        """
         ...
 
 

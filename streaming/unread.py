@@ -1,10 +1,10 @@
-"""Limits the memory for messages that the stream's clients of this process have not read yet.
+"""Limits the memory for messages that this process's clients have not read yet.
 
-A packet is in memory once, so it counts once, however many clients it waits for. A packet that the
-server has taken counts until the client has read it.
+A packet is in memory once, so it counts once, however many clients it waits for. A packet that is
+being sent counts until the client has read it.
 
-If the unread packets exceed STREAM_UNREAD_BYTES_MAX, clients are told that they are too slow and
-closed, until half of the limit is left. The clients whose oldest packet waits longest are closed
+If the unread packets exceed STREAM_UNREAD_BYTES_MAX, clients are told that they are too slow, and
+closed, until half of the limit is unread. The clients whose oldest packet waits longest are closed
 first. If that is not enough, the connections of clients that were told, but still do not read, are
 aborted.
 """
@@ -21,9 +21,9 @@ from streaming.packet import Packet
 
 logger = logging.getLogger(__name__)
 
-# Time for a client to read the last message before its connection may be aborted. It is shorter if
-# the limit is exceeded by half.
-WORDS_SECONDS = 1.0
+# A client has this time to read its last message, unless the limit is exceeded by half. Then its
+# connection may be aborted.
+LAST_MESSAGE_SECONDS = 1.0
 
 
 class Reader(Protocol):
@@ -31,7 +31,7 @@ class Reader(Protocol):
 
     @property
     def waiting_since(self) -> float:
-        """The time.monotonic() at which the oldest packet not taken by the client was queued."""
+        """The time.monotonic() at which the oldest unread packet was queued."""
         ...
 
     @property
@@ -40,7 +40,7 @@ class Reader(Protocol):
         ...
 
     def give_up(self) -> None:
-        """Tell the client that it is too slow, and close."""
+        """Tell the client that it is too slow, and close the connection."""
         ...
 
 
@@ -56,15 +56,15 @@ class UnreadPackets:
     def __init__(self) -> None:
         self.bytes = 0
         self.readers: set[Reader] = set()
-        self._told: dict[Connection, float] = {}  # and when they were told, oldest first
-        self._is_relief_planned = False
+        self._told: dict[Connection, float] = {}  # when they got their last message
+        self._is_reduction_planned = False
 
     def hold(self, packet: Packet) -> None:
         """Count another queue or connection that holds the packet."""
         if not packet.holders:
             self.bytes += packet.size
             if self.bytes > settings.STREAM_UNREAD_BYTES_MAX:
-                self._plan_relief()
+                self._plan_reduction()
         packet.holders += 1
 
     def release(self, packet: Packet) -> None:
@@ -77,24 +77,24 @@ class UnreadPackets:
             self.release(packet)
 
     def was_told(self, connection: Connection) -> None:
-        """Note a connection that has its last message, but whose client still has data to read."""
+        """Note a connection with its last message, whose client has unread data."""
         self._told.setdefault(connection, time.monotonic())
 
     def is_gone(self, connection: Connection) -> None:
         self._told.pop(connection, None)
 
-    def _plan_relief(self, seconds: float = 0.0) -> None:
-        if not self._is_relief_planned:
-            self._is_relief_planned = True
-            asyncio.get_running_loop().call_later(seconds, self._relieve)
+    def _plan_reduction(self, seconds: float = 0.0) -> None:
+        if not self._is_reduction_planned:
+            self._is_reduction_planned = True
+            asyncio.get_running_loop().call_later(seconds, self._reduce_unread)
 
-    def _relieve(self) -> None:
-        self._is_relief_planned = False
+    def _reduce_unread(self) -> None:
+        self._is_reduction_planned = False
         if self.bytes <= settings.STREAM_UNREAD_BYTES_MAX:
             return
         wanted = settings.STREAM_UNREAD_BYTES_MAX // 2
         self._abort_told_connections(wanted)
-        expected = self.bytes  # the bytes that are left without the clients closed here
+        expected = self.bytes  # the bytes after the clients chosen here are closed
         given_up = 0
         for reader in sorted(self.readers, key=lambda reader: reader.waiting_since):
             if expected <= wanted:
@@ -104,19 +104,19 @@ class UnreadPackets:
             given_up += 1
         if given_up:
             logger.warning(
-                "clients of the stream left %d MiB unread: %d of them are closed",
+                "clients of the stream left more than %d MiB unread: %d of them are closed",
                 settings.STREAM_UNREAD_BYTES_MAX >> 20,
                 given_up,
             )
         if self.bytes > settings.STREAM_UNREAD_BYTES_MAX:
-            self._plan_relief(WORDS_SECONDS)
+            self._plan_reduction(LAST_MESSAGE_SECONDS)
 
     def _abort_told_connections(self, wanted: int) -> None:
-        """Abort connections of clients that were told, oldest first.
+        """Abort connections that have their last message, oldest first.
 
         Stops once at most `wanted` bytes are left.
         """
-        told_before = time.monotonic() - WORDS_SECONDS
+        told_before = time.monotonic() - LAST_MESSAGE_SECONDS
         is_urgent = self.bytes > settings.STREAM_UNREAD_BYTES_MAX * 3 // 2
         for connection, told_at in list(self._told.items()):
             if self.bytes <= wanted or not (is_urgent or told_at <= told_before):

@@ -167,7 +167,7 @@ class Batch:
                 open_orders.add(event.client_id)
                 self._record_level(market, previous_sequence, event, event.side)
             elif isinstance(event, engine.OrderCancelled):
-                self._order(event.order_id, market.instrument).cancel(event.reason, event.sequence)
+                self._order_effect(event.order_id, market.instrument).cancel(event.reason, event.sequence)
                 open_orders.remove(event.client_id)
                 self._record_level(market, previous_sequence, event, event.side)
             elif isinstance(event, engine.RemainderCancelled):
@@ -180,7 +180,7 @@ class Batch:
         trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
         self.trades.append(trade)
         self.orders[event.taker_order_id].fill(trade)
-        self._order(event.maker_order_id, instrument).fill(trade)
+        self._order_effect(event.maker_order_id, instrument).fill(trade)
         price = event.price_ticks
         candle = self.candles.get(instrument.instrument_id)
         if candle is None:
@@ -195,7 +195,7 @@ class Batch:
         candle.trade_count += 1
         return trade
 
-    def _order(self, order_id: str, instrument: TradedInstrument) -> NewOrder | OrderChange:
+    def _order_effect(self, order_id: str, instrument: TradedInstrument) -> NewOrder | OrderChange:
         """Return a new order of this batch, or this batch's difference to an earlier order."""
         order = self.orders.get(order_id) or self.changes.get(order_id)
         if order is None:

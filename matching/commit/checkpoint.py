@@ -53,7 +53,7 @@ AND NOT EXISTS (
     AND session.query_start BETWEEN clock_timestamp() - make_interval(secs => %(statement)s) AND clock_timestamp()
 )
 """
-_CUT_OFF = f"""
+_TERMINATE_OLD_SESSION = f"""
 SELECT pg_terminate_backend(session.pid)
 FROM matching_checkpoint AS held
 JOIN pg_stat_activity AS session ON session.application_name = 'exchange-matching ' || held.owner
@@ -99,7 +99,7 @@ def acquire(partition: int, owner: str) -> Lease | None:
             "lease": settings.WORKER_LEASE_SECONDS,
             "statement": settings.WORKER_STATEMENT_SECONDS_MAX,
         }
-        cursor.execute(_CUT_OFF, parameters)
+        cursor.execute(_TERMINATE_OLD_SESSION, parameters)
         cursor.execute(_CREATE, parameters)
         cursor.execute(_ACQUIRE, parameters)
         row = cursor.fetchone()

@@ -63,10 +63,10 @@ def new_rows(batch: Batch) -> list[Row]:
     Partitions that insert the same idempotency keys wait for each other. All insert in the order of
     the keys, which avoids deadlocks.
     """
-    return [_new_row(order) for order in sorted(batch.orders.values(), key=_key)]
+    return [_new_row(order) for order in sorted(batch.orders.values(), key=_idempotency_key)]
 
 
-def _key(order: NewOrder) -> Key:
+def _idempotency_key(order: NewOrder) -> Key:
     return order.command.client_id, order.command.idempotency_key or ""
 
 

@@ -85,7 +85,7 @@ class CommitSession:
         }
         with self._driver() as driver:
             found = FIND_KEYS.run(driver, wanted)
-        rows = (tuple(_text(found, row, column) for column in range(3)) for row in range(found.ntuples))
+        rows = (tuple(_text_at(found, row, column) for column in range(3)) for row in range(found.ntuples))
         return {(client_id, key): order_id for client_id, key, order_id in rows}
 
     def commit(self, batch: Batch, lease: Lease, position: str) -> tuple[Lease, CommitResult]:
@@ -141,5 +141,5 @@ class CommitSession:
                 raise psycopg.OperationalError(str(error)) from error
 
 
-def _text(result: PGresult, row: int, column: int) -> str:
+def _text_at(result: PGresult, row: int, column: int) -> str:
     return (result.get_value(row, column) or b"").decode()

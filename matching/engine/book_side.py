@@ -115,7 +115,7 @@ class BookSide:
             return
         self.vacant_levels += 1
         if 2 * self.vacant_levels > len(self.keys) + VACANT_LEVELS_SPARE:
-            self._sweep()
+            self._drop_vacant_levels()
 
     def drop_best(self) -> None:
         """Remove the best level, whose last order is gone, and the vacant levels that follow it.
@@ -128,7 +128,7 @@ class BookSide:
             del levels[heappop(keys)]
             self.vacant_levels -= 1
         if 2 * self.vacant_levels > len(keys) + VACANT_LEVELS_SPARE:
-            self._sweep()
+            self._drop_vacant_levels()
 
     def in_order(self) -> Iterator[PriceLevel]:
         """Yield the levels that have orders, best first."""
@@ -143,7 +143,7 @@ class BookSide:
         for level in self.levels.values():
             level.unlink()
 
-    def _sweep(self) -> None:
+    def _drop_vacant_levels(self) -> None:
         self.levels = {key: level for key, level in self.levels.items() if level.orders}
         self.keys = list(self.levels)
         heapify(self.keys)

@@ -41,8 +41,7 @@ class RestingOrder(Struct, gc=False):
 
 
 class PriceLevel(Struct, gc=False):
-    """All resting orders of one side at one price, in time priority. Without orders it is
-    vacant."""
+    """All resting orders of one side at one price, in time priority. An empty level is vacant."""
 
     side: Side
     price_ticks: int

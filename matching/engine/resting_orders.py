@@ -14,8 +14,7 @@ _BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see comm
 
 
 class RestingOrders:
-    """All resting orders of one instrument. `sequence` counts its changes, and is 0 in a new
-    book."""
+    """All resting orders of one instrument. `sequence` is the number of changes so far."""
 
     __slots__ = ("_asks", "_bids", "_orders", "sequence")
 

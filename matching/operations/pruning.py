@@ -39,7 +39,7 @@ class Page(NamedTuple):
 
 # The condition for deleting an order. The time in its id and `updated_at` may come from different
 # clocks, so both are compared.
-_OLD = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
+_PRUNABLE = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
 
 _COUNT_ORDERS = "SELECT count(*) FROM orders_order WHERE order_id < %(end)s"
 _PAGE_OF_ORDERS = """
@@ -48,13 +48,13 @@ ORDER BY order_id LIMIT %(rows)s
 """
 _FIND_ORDERS = f"""
 SELECT instrument_id, max(sequence), count(*) FROM orders_order AS old
-WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
+WHERE order_id > %(after)s AND order_id <= %(last)s AND {_PRUNABLE.format(order="old")}
 GROUP BY instrument_id
 """  # noqa: S608 - joined from constants only
 _DELETE_ORDERS = f"""
 WITH gone AS (
   DELETE FROM orders_order AS old
-  WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
+  WHERE order_id > %(after)s AND order_id <= %(last)s AND {_PRUNABLE.format(order="old")}
   RETURNING *
 ), marked AS (
   INSERT INTO matching_prunedhistory AS pruned (instrument_id, sequence, time)
@@ -73,16 +73,16 @@ SELECT sequence FROM orders_trade
 WHERE instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(end_sequence)s
 ORDER BY sequence LIMIT %(rows)s
 """
-_TRADES = f"""
+_PRUNABLE_TRADES = f"""
 instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(last)s AND NOT EXISTS (
   SELECT FROM orders_order AS kept
   WHERE kept.order_id = ANY(ARRAY[trade.maker_order_id, trade.taker_order_id])
-    AND NOT ({_OLD.format(order="kept")})
+    AND NOT ({_PRUNABLE.format(order="kept")})
 )
 """
-_FIND_TRADES = f"SELECT count(*) FROM orders_trade AS trade WHERE {_TRADES}"  # noqa: S608
+_FIND_TRADES = f"SELECT count(*) FROM orders_trade AS trade WHERE {_PRUNABLE_TRADES}"  # noqa: S608
 _DELETE_TRADES = f"""
-WITH gone AS (DELETE FROM orders_trade AS trade WHERE {_TRADES} RETURNING *)
+WITH gone AS (DELETE FROM orders_trade AS trade WHERE {_PRUNABLE_TRADES} RETURNING *)
 SELECT CASE WHEN %(archived)s THEN json_build_object('trade', gone)::text END FROM gone
 """  # noqa: S608
 
@@ -96,7 +96,7 @@ def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]
     {...}}` or `{"trade": {...}}`, by column. If `archive` raises, the page stays. Raises
     django.db.Error and the errors of `archive`.
     """
-    terms = _terms(before) | {"archived": archive is not None}
+    terms = _common_parameters(before) | {"archived": archive is not None}
     with connection.cursor() as cursor:
 
         def delete(statement: str, page: dict[str, Any]) -> int:
@@ -109,14 +109,14 @@ def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]
 
         for page in _order_pages(terms):
             yield Page("orders", page["looked_at"], page["total"], delete(_DELETE_ORDERS, page))
-        for page in _trade_pages(terms, _marks()):
+        for page in _trade_pages(terms, _pruned_sequences()):
             yield Page("trades", page["looked_at"], page["total"], delete(_DELETE_TRADES, page))
 
 
 def find_prunable(before: datetime) -> Iterator[Page]:
     """Yield the pages of `prune` with the counts that it would delete. Changes nothing."""
-    terms = _terms(before)
-    ends = _marks()
+    terms = _common_parameters(before)
+    ends = _pruned_sequences()
     with connection.cursor() as cursor:
         for page in _order_pages(terms):
             cursor.execute(_FIND_ORDERS, page)
@@ -130,7 +130,7 @@ def find_prunable(before: datetime) -> Iterator[Page]:
             yield Page("trades", page["looked_at"], page["total"], cursor.fetchone()[0])
 
 
-def _terms(before: datetime) -> dict[str, Any]:
+def _common_parameters(before: datetime) -> dict[str, Any]:
     return {
         "before": before,
         "end": first_key(before + CLOCK_DIFFERENCE_MAX),
@@ -139,7 +139,7 @@ def _terms(before: datetime) -> dict[str, Any]:
     }
 
 
-def _marks() -> dict[int, int]:
+def _pruned_sequences() -> dict[int, int]:
     """Return the sequence up to which history may be missing, by instrument.
 
     Each trade after that sequence has both of its orders.
