@@ -1,4 +1,4 @@
-"""The position and the lease of each partition, and up to where `prune` has deleted history."""
+"""The position and the lease of each partition, and how far `prune` has deleted history."""
 
 from django.db import models
 

@@ -1,7 +1,7 @@
 """Loads the books from the database, for a worker's start and for the command `recover`.
 
-Resting orders are read in time priority through a server-side cursor. Beside the books, only one
-chunk of rows is in memory.
+Resting orders are read in time priority through a server-side cursor. Apart from the books, only
+one chunk of rows is in memory.
 """
 
 from collections.abc import Callable, Collection

@@ -8,7 +8,7 @@ from streaming.packet import Packet
 
 
 class Audience:
-    """Followers that get every message at once."""
+    """Followers that get every message immediately."""
 
     def __init__(self) -> None:
         self.followers: set[Outbox] = set()

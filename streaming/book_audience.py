@@ -17,8 +17,7 @@ class BookAudience(Audience):
     """Followers that get a snapshot, then deltas. Changes within one interval are merged.
 
     Making a snapshot of a large book takes a while. Meanwhile deltas are kept, to be sent after the
-    snapshot. The first one continues the snapshot: both are made at the sequence of
-    `begin_snapshot`.
+    snapshot. The first kept delta continues the snapshot: it starts at the snapshot's sequence.
     """
 
     def __init__(self, interval_seconds: float, symbol: str, copy: BookCopy) -> None:
@@ -30,7 +29,7 @@ class BookAudience(Audience):
         self._changed: dict[LevelKey, bool] = {}
         self._sequence = copy.sequence  # of the last delta
         self._timestamp = ""
-        self._kept: list[Packet] | None = None  # deltas since `begin_snapshot`; None without one
+        self._kept: list[Packet] | None = None  # deltas since `begin_snapshot`; None at other times
         self._kept_bytes = 0
         self._pace = Pace(interval_seconds, self._send_delta)
 

@@ -47,7 +47,7 @@ class _CopiedSide:
 
 
 class BookCopy:
-    """Both sides of a book at one sequence. It is -1 until a book was read."""
+    """Both sides of a book at one sequence. `sequence` is -1 until a book was read."""
 
     def __init__(self, grid: Grid) -> None:
         self.sequence = -1

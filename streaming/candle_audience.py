@@ -1,9 +1,8 @@
 """Followers of one interval's candles: they get the open candle's changes and each closed candle.
 
-A candle is closed once its end has passed by this process's clock, or once a trade of a later
-candle arrives, because then it has passed by the worker's clock. If the worker's clock is behind,
-trades may arrive for a candle that was already sent as closed. Then the candle is sent as closed
-again.
+A candle is closed once this process's clock is after its end, or once a trade of a later candle
+arrives, because then the worker's clock is after its end. If the worker's clock is behind, trades
+may arrive for a candle that was already sent as closed. Then the candle is sent as closed again.
 """
 
 from collections.abc import Callable

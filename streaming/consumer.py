@@ -219,13 +219,14 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await asyncio.gather(self._sending, return_exceptions=True)
 
     def _on_overflow(self) -> None:
-        """Stop waiting for the client's next message: some servers can't close while this waits."""
+        """End the wait for the client's next message: some servers can't close during it."""
         self._too_slow = True
         self._serving.cancel()
 
     async def _close_connection(self) -> None:
         """Close the connection without waiting for the client, which may be gone or not read."""
-        with contextlib.suppress(OSError, RuntimeError):  # gone (RuntimeError: Daphne)
+        # The client is gone if these are raised. RuntimeError is Daphne's.
+        with contextlib.suppress(OSError, RuntimeError):
             if not self._too_slow:
                 await self._send_close(CLOSE_INTERNAL_ERROR)
                 return

@@ -78,8 +78,8 @@ class Hub:
     def may_subscribe(self, own: int) -> bool:
         """Return whether a client that has `own` subscriptions may have another one.
 
-        Once all clients have STREAM_SUBSCRIPTIONS_OF_ALL_MAX, only clients with less than an equal
-        share may have more.
+        Once all clients together have STREAM_SUBSCRIPTIONS_OF_ALL_MAX, only clients with less than
+        an equal share may have more.
         """
         all_max = settings.STREAM_SUBSCRIPTIONS_OF_ALL_MAX
         return self.subscriptions < all_max or own < all_max // max(1, len(self.outboxes))

@@ -22,7 +22,7 @@ from streaming.unread import unread
 
 HEARTBEAT = Packet(['{"type":"heartbeat"}'])
 SNAPSHOTS_AHEAD_SECONDS = 1.0  # A snapshot may be queued this long before it is due.
-PACKETS_PER_TURN = 4  # of one client, before the other clients' turn
+PACKETS_PER_TURN = 4  # the most packets of one client in a turn
 
 
 class Outbox:
@@ -44,7 +44,7 @@ class Outbox:
         # The packet that is being sent, and when it was queued.
         self._sending: tuple[Packet, float] | None = None
         self._progress_at = time.monotonic()  # when the sending of a packet last began or ended
-        self._last_seconds = 0.0  # of the last packet, at STREAM_BYTES_PER_SECOND_MIN
+        self._last_seconds = 0.0  # the last packet's time at STREAM_BYTES_PER_SECOND_MIN
         self._snapshot_due = 0.0  # when the next snapshot is due
         self._closed = False
 

@@ -88,7 +88,7 @@ _REQUIRED = {
 
 
 class InvalidMessage(ValueError):
-    """An invalid message of a client. `code` and the error's text are sent back to the client."""
+    """An invalid message from a client. `code` and the error's text are sent back to the client."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

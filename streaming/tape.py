@@ -2,7 +2,7 @@
 
 The tape is read from the database once, and then follows the batches. Each batch with trades has
 the whole minute so far, so a lost batch is repaired by the next one of the same minute. After a
-loss, the tape is also read again.
+lost batch, the tape is also read again.
 """
 
 import asyncio

@@ -4,9 +4,9 @@ A packet is in memory once, so it counts once, however many clients it waits for
 being sent counts until the client has read it.
 
 If the unread packets exceed STREAM_UNREAD_BYTES_MAX, clients are told that they are too slow, and
-closed, until half of the limit is unread. The clients whose oldest packet waits longest are closed
-first. If that is not enough, the connections of clients that were told, but still do not read, are
-aborted.
+closed, until at most half of the limit is unread. The clients whose oldest packet waits longest are
+closed first. If that is not enough, the connections of clients that were told, but still do not
+read, are aborted.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from streaming.packet import Packet
 
 logger = logging.getLogger(__name__)
 
-# A client has this time to read its last message, unless the limit is exceeded by half. Then its
-# connection may be aborted.
+# After this time, the connection of a client that did not read its last message may be aborted. If
+# the limit is exceeded by half, it may be aborted earlier.
 LAST_MESSAGE_SECONDS = 1.0
 
 
@@ -77,7 +77,7 @@ class UnreadPackets:
             self.release(packet)
 
     def was_told(self, connection: Connection) -> None:
-        """Note a connection with its last message, whose client has unread data."""
+        """Note a connection that got its last message and has unread data before it."""
         self._told.setdefault(connection, time.monotonic())
 
     def is_gone(self, connection: Connection) -> None:

@@ -57,7 +57,7 @@ class Batch:
         self.changes: dict[str, OrderChange] = {}
         self.trades: list[TradeRow] = []
         self.candles: dict[int, CandleChange] = {}  # by instrument id, for the minute of `now`
-        # A book may have several. Each starts at the sequence at which its previous one ended.
+        # A book may have several changes. Each starts at the sequence where the one before ended.
         self.book_changes: list[BookChange] = []
         self.books: dict[str, BookChange] = {}  # the last change of each book, by symbol
         # By API process. PLACED and CANCELLED replies are made after the commit.

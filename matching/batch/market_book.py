@@ -1,4 +1,4 @@
-"""A book with its instrument and the number of each client's orders, which is limited."""
+"""An instrument's book in the worker, with the numbers that bounds.py limits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

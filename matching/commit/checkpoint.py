@@ -19,11 +19,11 @@ from django.db import connection
 
 
 class LeaseLost(Exception):
-    """Another worker owns the partition now. Nothing of this commit was written."""
+    """Another worker owns the partition now. Nothing was written."""
 
 
 class Lease(NamedTuple):
-    """A worker's right to write a partition, and the position it has reached."""
+    """A worker's right to write a partition, and the position that the worker has reached."""
 
     partition: int
     owner: str

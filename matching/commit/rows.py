@@ -1,4 +1,4 @@
-"""Rows as the commit sends them: one JSON array a table, which PostgreSQL expands."""
+"""Rows as the commit sends them: one JSON array for each table, which PostgreSQL expands."""
 
 from collections.abc import Mapping
 

@@ -122,7 +122,7 @@ class CommitSession:
     def _driver(self) -> Iterator[psycopg.Connection[Any]]:
         """Yield psycopg's own connection, with the statements prepared.
 
-        Enter it outside a transaction: a rollback would also undo the settings.
+        Use this outside a transaction: a rollback would also undo the settings.
         """
         driver: psycopg.Connection[Any] | None = self._connection.connection
         with self._connection.wrap_database_errors:

@@ -193,7 +193,7 @@ class OrderBook(RestingOrders):
             if filled_maker:
                 del orders[maker.order_id]
                 following = maker.next
-                # Unlink in both directions: reference counts would free a chain by recursion.
+                # Unlink in both directions, so that a chain of orders is not freed recursively.
                 maker.next = None
                 if following is not None:
                     following.previous = None

@@ -8,9 +8,9 @@ and the negated price for bids. So on both sides the smallest key is the best pr
 matching loop serves both.
 
 Invariants: the heap and the dictionary hold the same keys, and the smallest key's level has orders.
-If a cancel empties a level that is not the best, the level stays, and is called vacant. It ends
-when an order rests there, when it becomes the best, or when too many levels are vacant. There are
-never more vacant levels than levels with orders plus VACANT_LEVELS_SPARE.
+If a cancel empties a level that is not the best, the level stays as a vacant level, until an order
+rests there, the level becomes the best, or too many levels are vacant. There are never more vacant
+levels than levels with orders plus VACANT_LEVELS_SPARE.
 
 Cost: the best level is O(1). A new level, or the removal of the best, is O(log levels), amortised.
 All levels in order are O(levels log levels), and O(levels) if little changed since the last time.
@@ -23,7 +23,7 @@ from matching.engine.commands import Side
 from matching.engine.level import PriceLevel, RestingOrder
 
 VACANT_LEVELS_SPARE = 64
-"""Vacant levels that are kept in addition to one for each level with orders."""
+"""A side has at most this many more vacant levels than levels with orders."""
 
 
 class BookSide:

@@ -3,7 +3,7 @@
 Invariant: a command that passes its check can be carried out completely. All errors are raised by
 the check, before the book is touched. If an order id is unknown or belongs to another client, the
 answer is an event, not an error. Cost: O(1). Known limit: ids may be any text. Callers keep white
-space out of them.
+space out of them, because the lines of `state_hash` use it as separator.
 
 The garbage collector does not track these structs: they hold only strings and integers, so they
 can't form cycles.
@@ -35,7 +35,7 @@ class OrderKind(IntEnum):
 
 
 class CancelReason(StrEnum):
-    """The reason why an order was cancelled, in whole or in its remainder."""
+    """The reason why an order, or its remainder, was cancelled."""
 
     CLIENT_REQUEST = "client_request"
     """The owner asked for the cancel."""

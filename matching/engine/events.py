@@ -1,7 +1,6 @@
 """The events of the book: the effects of a command.
 
-These events are the only source of the rows in the database, of market data, and of undoing the
-book's changes.
+Rows of the database and market data are made from these events alone, and `undo` takes them back.
 
 Invariant: `sequence` grows by exactly 1 with each Trade, OrderRested and OrderCancelled, which
 change the book. The other two events do not change the book and have no sequence.

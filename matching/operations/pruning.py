@@ -39,7 +39,7 @@ class Page(NamedTuple):
 
 # The condition for deleting an order. The time in its id and `updated_at` may come from different
 # clocks, so both are compared.
-_PRUNABLE = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
+_OLD = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
 
 _COUNT_ORDERS = "SELECT count(*) FROM orders_order WHERE order_id < %(end)s"
 _PAGE_OF_ORDERS = """
@@ -48,13 +48,13 @@ ORDER BY order_id LIMIT %(rows)s
 """
 _FIND_ORDERS = f"""
 SELECT instrument_id, max(sequence), count(*) FROM orders_order AS old
-WHERE order_id > %(after)s AND order_id <= %(last)s AND {_PRUNABLE.format(order="old")}
+WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
 GROUP BY instrument_id
 """  # noqa: S608 - joined from constants only
 _DELETE_ORDERS = f"""
 WITH gone AS (
   DELETE FROM orders_order AS old
-  WHERE order_id > %(after)s AND order_id <= %(last)s AND {_PRUNABLE.format(order="old")}
+  WHERE order_id > %(after)s AND order_id <= %(last)s AND {_OLD.format(order="old")}
   RETURNING *
 ), marked AS (
   INSERT INTO matching_prunedhistory AS pruned (instrument_id, sequence, time)
@@ -77,7 +77,7 @@ _PRUNABLE_TRADES = f"""
 instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(last)s AND NOT EXISTS (
   SELECT FROM orders_order AS kept
   WHERE kept.order_id = ANY(ARRAY[trade.maker_order_id, trade.taker_order_id])
-    AND NOT ({_PRUNABLE.format(order="kept")})
+    AND NOT ({_OLD.format(order="kept")})
 )
 """
 _FIND_TRADES = f"SELECT count(*) FROM orders_trade AS trade WHERE {_PRUNABLE_TRADES}"  # noqa: S608
@@ -90,7 +90,7 @@ _BEFORE_ALL = UUID(int=0)
 
 
 def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]:
-    """Delete history that was finished before a moment. Each step of the iterator deletes one page.
+    """Delete history that finished before `before`. Each step of the iterator deletes one page.
 
     `archive` receives the rows of a page as JSON texts before the deletion is committed: `{"order":
     {...}}` or `{"trade": {...}}`, by column. If `archive` raises, the page stays. Raises

@@ -47,10 +47,10 @@ class BuildLost(RedisError):
 class MirrorWriter:
     """Writes one mirror for each book. Every method raises redis.RedisError.
 
-    `epoch` is the lease's. It keeps a worker that was frozen, and then replaced, from writing its
-    old book over the new one. `move_command` does not need this guard: it only changes a mirror at
-    the change's previous sequence, and each sequence has one state of the book. It writes the epoch
-    all the same, because a Redis that came back with older data may have lost the epoch.
+    `epoch` is the lease's epoch. It keeps a worker that was frozen, and then replaced, from writing
+    its old book over the new one. `move_command` does not need this guard: it only changes a mirror
+    at the change's previous sequence, and each sequence has one state of the book. It writes the
+    epoch all the same, because a Redis that came back with older data may have lost the epoch.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -142,7 +142,7 @@ class MirrorWriter:
     async def _remove(self, market: MarketBook) -> None:
         keys = _mirror_keys_of(market)
         if not await self._drop(keys=[_epoch_key(keys), *keys, *_staged_keys(keys)], args=[self.epoch]):
-            raise LeaseLost(f"epoch={self.epoch}: the mirror is of a later one")
+            raise LeaseLost(f"epoch={self.epoch}: the mirror is of a later epoch")
 
 
 class _StagedKeys(NamedTuple):

@@ -52,7 +52,7 @@ class Publisher:
     async def prepare(self, books: Iterable[MarketBook], epoch: int) -> None:
         """Rebuild the mirrors of these books, after a start or an outage of Redis.
 
-        `epoch` is the lease's.
+        `epoch` is the lease's epoch.
         """
         self.mirror.epoch = epoch
         await self.mirror.load_script()
@@ -112,7 +112,7 @@ class Publisher:
     def _market_batch_command(self, message: MarketBatch) -> Command:
         """Return the command that the channel layer's `group_send` would run.
 
-        It is not called, because it takes a round trip for each message.
+        `group_send` itself is not used: it takes a round trip for each message.
         """
         group = self._layer._get_group_channel_name(group_name(message.instrument))
         text = self._layer.serialize({"type": BATCH_MESSAGE_TYPE, "data": encode_batch(message)})

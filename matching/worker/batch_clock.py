@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 class BatchClock:
-    """Goes back only if the system's clock does, by more than WORKER_CLOCK_STEP_SECONDS."""
+    """Goes back only if the system's clock went back by more than WORKER_CLOCK_STEP_SECONDS."""
 
     def __init__(self, partition: int) -> None:
         self._partition = partition

@@ -45,7 +45,7 @@ class BatchRunner:
         self._publisher = publisher
         self._counter = counter
         self._clock = BatchClock(lease.partition)
-        self._suspects_left = 0  # commands of a failed batch that are still to be run one at a time
+        self._suspects_left = 0  # entries of a failed batch that still must be run one at a time
 
     @property
     def read_max(self) -> int:
@@ -74,7 +74,7 @@ class BatchRunner:
             logger.exception("a batch of %d commands failed: %s", len(commands), commands[:1])
             await self.load_books()
             if self._lease.held.position != position_before:
-                return []  # The batch was committed. API processes find its results in the database.
+                return []  # It was committed. API processes find its results in the database.
             if len(commands) > 1:
                 self._suspects_left = len(entries)
                 return []

@@ -2,7 +2,7 @@
 
 The position in the checkpoint is the authority. The stream only has to return the entries after it.
 Entry ids of a Redis stream never go back while Redis runs. `align` makes sure that they do not go
-back after Redis lost its data either.
+back even if Redis loses its data.
 """
 
 import math
@@ -41,8 +41,8 @@ class CommandStream:
     async def align(self, position: str) -> None:
         """Make sure that new entry ids come after the position, and drop committed entries.
 
-        Redis may come back empty or with an older stream. If its clock also went back, it would
-        create ids before the position, and commands with such ids would never be read.
+        Redis may come back empty or with an older stream. If its clock also goes back, it creates
+        ids before the position, and commands with such ids are never read.
         """
         if position == START:
             return
@@ -110,7 +110,7 @@ def entries_of(answer: Any) -> list[Entry]:
 
 
 def _payload(fields: list[bytes]) -> bytes | None:
-    """Return the command field. `fields` has names and values in turn."""
+    """Return the command field. `fields` has names and values alternately."""
     return next(
         (
             value

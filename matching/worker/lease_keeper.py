@@ -49,7 +49,7 @@ class LeaseKeeper:
         return True
 
     async def commit(self, batch: Batch, position: str) -> CommitResult:
-        """Commit a batch with the position after it, which renews the lease.
+        """Commit a batch with the position after it. This also renews the lease.
 
         The lease counts from the beginning of the statement, so after a long statement the lease is
         renewed once more. Raises KeysTaken and LeaseLost.

@@ -1,4 +1,4 @@
-"""Tells outages of the database, of Redis or of the lease from the errors of a batch."""
+"""Distinguishes outages of the database, Redis or the lease from errors of a batch."""
 
 from django.db import InterfaceError, OperationalError
 from redis.exceptions import RedisError

@@ -24,7 +24,7 @@ from matching.recovery import load_books
 
 # The statements are planned again once this worker has committed this many orders.
 REPLAN_ORDERS_MIN = 500
-# Then they are planned again each time that this number has grown by this factor.
+# After that, they are planned again each time that number has grown by this factor.
 REPLAN_FACTOR = 3
 
 Parameters = ParamSpec("Parameters")

@@ -58,8 +58,8 @@ class Command(BaseCommand):
             raise CommandError(database_advice(error)) from error
         except OSError as error:
             raise CommandError(
-                f"{options['archive']} can't be written: {error.strerror}. All deleted rows are in it; its last "
-                "page may not be deleted yet. Choose another --archive and run this again"
+                f"{options['archive']} can't be written: {error.strerror}. All deleted rows are in it; the rows "
+                "of its last page may still be in the database. Choose another --archive and run this again"
             ) from error
         done = "would be deleted" if options["dry_run"] else "deleted"
         self.stdout.write(
