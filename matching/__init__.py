@@ -6,7 +6,7 @@
 - recovery.py: loads the books from the database
 - batch/: runs commands through the books and collects their effects, without I/O
 - engine/: the order book
-- operations/: comparing books, audit, pruning; management/ has their commands
+- operations/: comparing books, audit, pruning; management/ has the commands
 
 docs/architecture.md says which of these may import which.
 """

@@ -62,7 +62,7 @@ class StateAudience(Audience):
         self._pace.request()
 
     def flush(self) -> None:
-        """Send a pending state now. Called before another state replaces it."""
+        """Send a pending state now, for example before another state replaces it."""
         self._pace.run_pending()
 
     def close(self) -> None:

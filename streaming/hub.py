@@ -1,7 +1,7 @@
 """The hub: each process's one subscriber to the Channels groups, for all its WebSocket clients.
 
-Without the hub, the channel layer would decode every message for each client, and its queues have
-no limit. The hub decodes each batch once, and each client has its own bounded queue.
+Without the hub, the channel layer would decode every message for each client, and queue messages
+without limit. The hub decodes each batch once, and each client has its own bounded queue.
 
 A batch may have thousands of trades. The hub processes it in steps, and lets the event loop serve
 everything else between them. The layer's queue has no limit, so the hub does not pause while more

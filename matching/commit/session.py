@@ -35,8 +35,8 @@ FIND_KEYS = PreparedStatement(
 # The statements here find rows by a key. A plan that was made when the table was new, or had no
 # statistics yet, would scan the whole table instead, and would be kept as the table grows.
 # PostgreSQL prefers the shallower of two indexes. Near-zero page costs make it compare the matched
-# rows only. PostgreSQL may also plan a statement again for each execution, for the number of its
-# keys. Planning takes longer than finding the rows, so it is switched off.
+# rows only. PostgreSQL may also plan a statement again for each execution, to suit the number of
+# keys. Such planning takes longer than finding the rows, so it is switched off.
 _PLAN_BY_INDEX = """
 SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
        set_config('enable_mergejoin', 'off', false), set_config('cpu_operator_cost', '0.00001', false),

@@ -3,8 +3,8 @@
 The rows of each table are sent as one JSON array, which PostgreSQL expands. This is faster than
 COPY, which needs extra round trips, and takes half the processor time in this process
 (docs/adr/0010-commit-statement.md has the figures). All parts of the statement see the database as
-it was before the statement, so no part may touch a row that another part writes. So an order that
-is placed in a batch is inserted in its last state, and not also updated.
+it was before the statement, so no part may touch a row that another part writes. An order that is
+placed in a batch is therefore inserted in its last state, and not also updated.
 
 The checkpoint's compare-and-set is a part of the statement, so a worker that has lost its lease
 changes nothing.

@@ -124,7 +124,7 @@ class OrderBook(RestingOrders):
     def _match(
         self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event], trades_max: int
     ) -> int:
-        """Trade with the best levels up to `worst_key`. There must be at least one.
+        """Trade with the best levels up to `worst_key`. There must be such a level.
 
         Adds the trades to `events`, and returns the taker's remaining lots.
         """

@@ -1,6 +1,7 @@
 """The events of the book: the effects of a command.
 
-Rows of the database and market data are made from these events alone, and `undo` takes them back.
+The rows of the database and market data are made from these events alone. `OrderBook.undo` takes
+events back.
 
 Invariant: `sequence` grows by exactly 1 with each Trade, OrderRested and OrderCancelled, which
 change the book. The other two events do not change the book and have no sequence.
