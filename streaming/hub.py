@@ -63,7 +63,7 @@ class Hub:
         self._lock = asyncio.Lock()
         self._channel: str | None = None  # a member of all feeds' groups
         self._receiving: asyncio.Task[None] | None = None
-        self._watching: list[asyncio.Task[None]] = []
+        self._watches: list[asyncio.Task[None]] = []
         self._heard_at = time.monotonic()
         self._receive_outage = Outage(logger, "Redis: a message of market data is lost")
         self._subscribe_outage = Outage(logger, "Redis: market data can't be subscribed to")
@@ -71,9 +71,9 @@ class Hub:
     def connect(self, outbox: Outbox) -> None:
         """Add a client, which gets heartbeats from now on."""
         self.outboxes.add(outbox)
-        if not self._watching:
+        if not self._watches:
             watches = (self._tick_forever(), self._stay_subscribed())
-            self._watching = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
+            self._watches = [asyncio.create_task(watch, name="hub-watch") for watch in watches]
 
     def may_subscribe(self, own: int) -> bool:
         """Return whether a client that has `own` subscriptions may have another one.

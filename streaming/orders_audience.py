@@ -161,8 +161,7 @@ def _write_snapshot(instrument: TradedInstrument, client_id: str) -> tuple[int, 
 def _is_later(previous_sequence: int, sequence: int, known: int) -> bool:
     """Return whether a batch has updates that a snapshot at the sequence `known` does not have.
 
-    A batch that does not change the book has only orders that do not rest. Snapshots have resting
-    orders only.
+    A batch that does not change the book has no resting orders, and snapshots have only these.
     """
     return sequence > known or sequence == previous_sequence
 

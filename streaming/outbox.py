@@ -140,7 +140,7 @@ class Outbox:
         self._messages = self._weight = 0
 
     def take_turn(self) -> int:
-        """Let `run` send a few packets; returns the cost, as Sender defines it."""
+        """Let `run` send a few packets; returns 1 for each, and 1 for each STREAM_PACKET_BYTES."""
         self._has_requested_turn = False
         if self._turn is None or self._turn.done():
             return 0

@@ -105,7 +105,7 @@ class BookSnapshots:
         self._last: _Snapshot | None = None
         self._making: asyncio.Task[None] | None = None
         self._is_valid = True  # whether the snapshot that is being made may be used
-        self._due = 0.0  # the time.monotonic() at which the next large snapshot may begin
+        self._large_due = 0.0  # the time.monotonic() at which the next large snapshot may begin
 
     def serve(self) -> None:
         """Serve waiting clients that have room, now or later. The copy must be current."""
@@ -162,13 +162,13 @@ class BookSnapshots:
                 self._begin_in_audiences()
                 self._serve_audiences(self._make_at_once())
             return
-        await asyncio.sleep(max(0.0, self._due - time.monotonic()))
+        await asyncio.sleep(max(0.0, self._large_due - time.monotonic()))
         async with _large_snapshots():
             if self._is_valid:
                 self._begin_in_audiences()
                 sequence = self._copy.sequence
                 packet = await self._make_in_slices()
-                self._due = time.monotonic() + settings.STREAM_SNAPSHOT_SECONDS
+                self._large_due = time.monotonic() + settings.STREAM_SNAPSHOT_SECONDS
                 if self._is_valid:
                     self._last = _Snapshot(sequence, time.monotonic(), packet)
                     self._serve_audiences(packet)

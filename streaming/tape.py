@@ -36,7 +36,7 @@ class Tape:
         self._on_read = on_read
         self._minutes: dict[datetime, Minute] = {}  # the minutes of the ticker's window, in order
         # The merged minutes except the last one; None if they must be merged again.
-        self._ended: Minute | None = None
+        self._merged: Minute | None = None
         self._reading: asyncio.Task[None] | None = None
         self._heard: dict[datetime, Minute] = {}  # minutes that arrived since the read began
 
@@ -65,7 +65,7 @@ class Tape:
         newest = self.newest or minute.start
         self._minutes[minute.start] = minute
         if minute.start != newest:
-            self._ended = None
+            self._merged = None
         if minute.start < newest:  # The clock of a new worker may be behind.
             self._minutes = dict(sorted(self._minutes.items()))
         self._drop_before(window_start(minute.start, TICKER_WINDOW))
@@ -77,9 +77,9 @@ class Tape:
         if not self._minutes:
             return NO_TRADING
         *ended, last = self._minutes.values()
-        if ended and self._ended is None:
-            self._ended = _merge(ended)
-        day = _merge([self._ended, last]) if self._ended is not None else last
+        if ended and self._merged is None:
+            self._merged = _merge(ended)
+        day = _merge([self._merged, last]) if self._merged is not None else last
         return Statistics(
             trade_count=day.trade_count,
             volume=day.volume,
@@ -105,13 +105,13 @@ class Tape:
         """Drop the minutes before `since`."""
         while self._minutes and (first := next(iter(self._minutes))) < since:
             del self._minutes[first]
-            self._ended = None
+            self._merged = None
 
     async def _read_until_known(self) -> None:
         day = await attempt_until_done(self._read_once, f"the day's trading of {self._instrument.symbol}")
         self._reading = None
         self._minutes = {minute.start: minute for minute in day.minutes}
-        self._ended = None
+        self._merged = None
         self.last = day.last
         self.known.set()
         for _, minute in sorted(self._heard.items()):

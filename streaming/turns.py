@@ -18,10 +18,7 @@ class Sender(Protocol):
     """An outbox that has packets to send."""
 
     def take_turn(self) -> int:
-        """Send a few packets in the next turn of the loop; returns their cost.
-
-        A packet costs 1, and another 1 for each STREAM_PACKET_BYTES.
-        """
+        """Send a few packets in the next turn of the loop; returns the work: at least 1 for each."""
         ...
 
 

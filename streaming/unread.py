@@ -56,7 +56,7 @@ class UnreadPackets:
     def __init__(self) -> None:
         self.bytes = 0
         self.readers: set[Reader] = set()
-        self._told: dict[Connection, float] = {}  # when they got their last message
+        self._told_at: dict[Connection, float] = {}  # when they got their last message
         self._is_reduction_planned = False
 
     def hold(self, packet: Packet) -> None:
@@ -78,10 +78,10 @@ class UnreadPackets:
 
     def was_told(self, connection: Connection) -> None:
         """Note a connection that got its last message and has unread data before it."""
-        self._told.setdefault(connection, time.monotonic())
+        self._told_at.setdefault(connection, time.monotonic())
 
     def is_gone(self, connection: Connection) -> None:
-        self._told.pop(connection, None)
+        self._told_at.pop(connection, None)
 
     def _plan_reduction(self, seconds: float = 0.0) -> None:
         if not self._is_reduction_planned:
@@ -118,10 +118,10 @@ class UnreadPackets:
         """
         told_before = time.monotonic() - LAST_MESSAGE_SECONDS
         is_urgent = self.bytes > settings.STREAM_UNREAD_BYTES_MAX * 3 // 2
-        for connection, told_at in list(self._told.items()):
+        for connection, told_at in list(self._told_at.items()):
             if self.bytes <= wanted or not (is_urgent or told_at <= told_before):
                 return
-            del self._told[connection]
+            del self._told_at[connection]
             connection.abort()
 
 

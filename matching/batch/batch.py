@@ -66,7 +66,7 @@ class Batch:
         self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
         self.instruments_changed = False
         self._books = books
-        self._keys = known_keys
+        self._known_keys = known_keys
         self.events: list[tuple[MarketBook, list[engine.Event]]] = []  # by command, for `undo`
 
     @property
@@ -86,10 +86,10 @@ class Batch:
                 symbol: messages.BookState(market.book.sequence, market.book.state_hash())
                 for symbol, market in self._books.items()
             }
-            self._reply(command, ReplyKind.DONE, msgspec.json.encode(states))
+            self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(states))
         else:
             self.instruments_changed = True
-            self._reply(command, ReplyKind.DONE)
+            self._add_reply(command, ReplyKind.DONE)
 
     def undo(self) -> None:
         """Restore the books to their state before the first command."""
@@ -98,9 +98,9 @@ class Batch:
 
     def fail(self, command: messages.Command, message: str) -> None:
         """Answer a command that was not carried out."""
-        self._reply(command, ReplyKind.FAILED, message.encode())
+        self._add_reply(command, ReplyKind.FAILED, message.encode())
 
-    def _reply(self, command: messages.Command, kind: ReplyKind, body: bytes = b"") -> None:
+    def _add_reply(self, command: messages.Command, kind: ReplyKind, body: bytes = b"") -> None:
         self.replies[command.reply_to].append(Reply(command.request_id, kind, body))
 
     def _place(self, command: messages.PlaceCommand) -> None:
@@ -110,9 +110,9 @@ class Batch:
             return
         if command.idempotency_key is not None:
             key = (command.client_id, command.idempotency_key)
-            earlier = self._keys.setdefault(key, command.order_id)
+            earlier = self._known_keys.setdefault(key, command.order_id)
             if earlier != command.order_id:
-                self._reply(command, ReplyKind.DUPLICATE, earlier.encode())
+                self._add_reply(command, ReplyKind.DUPLICATE, earlier.encode())
                 return
         order = self.orders[command.order_id] = NewOrder(command, market.instrument)
         if market.instrument.halted:
@@ -137,10 +137,10 @@ class Batch:
         owner = None if market is None else market.book.owner(command.order_id)
         if market is None or owner is None:
             # The instrument may have moved to another partition. The desk finds out which.
-            self._reply(command, ReplyKind.NOT_OPEN)
+            self._add_reply(command, ReplyKind.NOT_OPEN)
             return
         if command.client_id not in ("", owner):
-            self._reply(command, ReplyKind.NOT_OPEN, messages.NOT_OWNER)
+            self._add_reply(command, ReplyKind.NOT_OPEN, messages.NOT_OWNER)
             return
         reason = engine.CancelReason.OPERATOR if command.by_operator else engine.CancelReason.CLIENT_REQUEST
         self._process_in_book(market, engine.CancelOrder(command.order_id, owner, reason))

@@ -60,8 +60,7 @@ class ChangedOrder(msgspec.Struct, array_like=True, frozen=True):
 def new_rows(batch: Batch) -> list[Row]:
     """Return the rows to insert.
 
-    Partitions that insert the same idempotency keys wait for each other. All insert in the order of
-    the keys, which avoids deadlocks.
+    Partitions that insert the same keys wait for each other. Sorting by key avoids deadlocks.
     """
     return [_new_row(order) for order in sorted(batch.orders.values(), key=_idempotency_key)]
 

@@ -77,7 +77,7 @@ async def compare_with_worker(partition: int) -> Comparison:
             before = stored
             live = await current_desk().inspect_books(partition)
             stored = await _read_books(_load_states, partition)
-            undecided = _decide(before, live, stored, decided)
+            undecided = _compare_states(before, live, stored, decided)
             if not undecided:
                 break
     finally:
@@ -92,7 +92,7 @@ def _load_states(partition: int) -> dict[str, BookState]:
     }
 
 
-def _decide(
+def _compare_states(
     before: Mapping[str, BookState],
     live: Mapping[str, BookState],
     stored: Mapping[str, BookState],
@@ -102,8 +102,7 @@ def _decide(
 
     Returns why the other books can't be judged, by symbol. `before`, `live` and `stored` were read
     in this order. A worker only shows committed books, so a later reading never has a lower
-    sequence than an earlier one, on either side. If it does, the books differ, however busy trading
-    is.
+    sequence than an earlier one, on either side. If it does, the books differ.
     """
     undecided: dict[str, str] = {}
     for symbol in sorted((stored.keys() | live.keys()) - decided.keys()):

@@ -61,8 +61,7 @@ class CommandStream:
     async def read(self, position: str, *, count: int, wait_seconds: float) -> list[Entry]:
         """Return up to `count` entries after the position.
 
-        Waits up to `wait_seconds` for the first entry. Does not wait if `wait_seconds` is 0 or
-        less.
+        Waits up to `wait_seconds` for the first entry, and not at all if that is 0 or less.
         """
         (answer,) = await self._session.run(
             self.read_command(position, count=count, wait_seconds=wait_seconds)

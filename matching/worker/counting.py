@@ -23,12 +23,12 @@ class BatchCounter:
 
     def __init__(self, partition: int) -> None:
         self._partition = partition
-        self._markets: dict[str, MarketMetrics] = {}
+        self._metrics: dict[str, MarketMetrics] = {}
 
     def report_resting_orders(self, books: Mapping[str, MarketBook]) -> None:
         """Set the gauge of resting orders for each book. Called at each heartbeat."""
         for symbol, market in books.items():
-            self._market(symbol).resting.set(len(market.book))
+            self._metrics_of(symbol).resting.set(len(market.book))
 
     def count(self, batch: Batch) -> None:
         """Count a committed batch."""
@@ -37,12 +37,12 @@ class BatchCounter:
         rejected = [order.instrument.symbol for order in batch.orders.values() if order.status == _REJECTED]
         for symbol, number in Tally(rejected).items():
             accepted[symbol] -= number
-            self._market(symbol).rejected.inc(number)
+            self._metrics_of(symbol).rejected.inc(number)
         for symbol, number in accepted.items():
             if number:
-                self._market(symbol).accepted.inc(number)
+                self._metrics_of(symbol).accepted.inc(number)
         for symbol, number in Tally([trade.instrument.symbol for trade in batch.trades]).items():
-            self._market(symbol).matched.inc(number)
+            self._metrics_of(symbol).matched.inc(number)
         cancelled = Tally(
             [
                 changed.instrument.symbol
@@ -52,10 +52,10 @@ class BatchCounter:
             ]
         )
         for symbol, number in cancelled.items():
-            self._market(symbol).cancelled.inc(number)
+            self._metrics_of(symbol).cancelled.inc(number)
 
-    def _market(self, symbol: str) -> MarketMetrics:
-        market = self._markets.get(symbol)
+    def _metrics_of(self, symbol: str) -> MarketMetrics:
+        market = self._metrics.get(symbol)
         if market is None:
-            market = self._markets[symbol] = MarketMetrics(self._partition, symbol)
+            market = self._metrics[symbol] = MarketMetrics(self._partition, symbol)
         return market

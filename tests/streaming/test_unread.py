@@ -159,7 +159,7 @@ def test_slow_clients_that_ignore_their_notice_are_cut_off(settings: Settings, u
         async with asyncio.timeout(5):
             while unread.bytes > 50_000 + 100:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
-        for connection in list(unread._told):
+        for connection in list(unread._told_at):
             unread.is_gone(connection)
             connection.abort()
 

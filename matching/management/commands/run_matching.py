@@ -44,8 +44,7 @@ class Command(BaseCommand):
                 partition = partition_of(",".join(options["instruments"]).strip(",").split(","))
             uvloop.run(match(partition))
         except ProgrammingError as error:  # a table or column is missing or not accessible
-            # This raises InconsistentMigrationHistory for data of an earlier version, which
-            # manage.py reports.
+            # For data of an earlier version, this raises an error that manage.py reports.
             MigrationLoader(connection).check_consistent_history(connection)
             raise CommandError(database_advice(error)) from error
 

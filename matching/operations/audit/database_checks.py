@@ -143,8 +143,7 @@ FILLS = DatabaseCheck(
             "placed.filled_quantity <> coalesce(traded.quantity, 0)"
         ),
         "its notional is not the sum of its trades": "placed.filled_notional <> coalesce(traded.notional, 0)",
-        # `greatest` ignores NULL. It is NULL for orders that neither traded nor rested, so they
-        # pass.
+        # `greatest` ignores NULL, and is NULL for orders that neither traded nor rested: they pass.
         "its sequence is not that of its last change": (
             f"CASE WHEN placed.status = 'cancelled' AND placed.reason IN {TAKEN_OFF} "
             "THEN placed.sequence <= greatest(placed.priority, traded.sequence) "

@@ -23,8 +23,7 @@ from matching.operations.inspection import compare_with_worker
 from orders.messages import heartbeat_key
 
 MIRRORS, WORKERS = "mirrors", "workers"
-# Time in which all mirrors must reach the database's sequence. Workers check mirrors twice a
-# second.
+# Time for all mirrors to reach the database's sequence. Workers check mirrors twice a second.
 MIRROR_SECONDS_MAX = 10.0
 MIRROR_POLL_SECONDS = 0.01
 

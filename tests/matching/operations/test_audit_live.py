@@ -19,7 +19,7 @@ from marketdata.book import mirror_keys
 from marketdata.models import BookSequence
 from matching.operations.audit import live, run_audit
 from matching.operations.audit.live import Mirror, Skipped, audit_mirrors, audit_workers
-from matching.operations.inspection import _decide
+from matching.operations.inspection import _compare_states
 from orders.messages import BookState, heartbeat_key
 from orders.models import Order
 from tests.engine.flows import SHAPES
@@ -227,6 +227,6 @@ def test_sequences_that_go_back_are_not_taken_for_trading(reading: str) -> None:
     sequences, verdict = READINGS[reading]
     before, worker, stored = ({"BTC-USD": BookState(sequence, "hash")} for sequence in sequences)
     decided: dict[str, str] = {}
-    undecided = _decide(before, worker, stored, decided)
+    undecided = _compare_states(before, worker, stored, decided)
     assert bool(undecided) == (verdict is None)
     assert bool(decided.get("BTC-USD")) == bool(verdict)
