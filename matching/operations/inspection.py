@@ -102,7 +102,7 @@ def _compare_states(
 
     Returns why the other books can't be judged, by symbol. `before`, `live` and `stored` were read
     in this order. A worker only shows committed books, so a later reading never has a lower
-    sequence than an earlier one, on either side. If it does, the books differ.
+    sequence than an earlier one, on either side. If it does, the books differ, even during trading.
     """
     undecided: dict[str, str] = {}
     for symbol in sorted((stored.keys() | live.keys()) - decided.keys()):

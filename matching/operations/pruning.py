@@ -92,9 +92,9 @@ _BEFORE_ALL = UUID(int=0)
 def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]:
     """Delete history that finished before `before`. Each step of the iterator deletes one page.
 
-    `archive` receives the rows of a page as JSON texts before the deletion is committed: `{"order":
-    {...}}` or `{"trade": {...}}`, by column. If `archive` raises, the page stays. Raises
-    django.db.Error and the errors of `archive`.
+    `archive` receives the rows of a page before the deletion is committed. Each is a JSON text with
+    the row by column, `{"order": {...}}` or `{"trade": {...}}`. If `archive` raises, the page
+    stays. Raises django.db.Error and the errors of `archive`.
     """
     terms = _common_parameters(before) | {"archived": archive is not None}
     with connection.cursor() as cursor:

@@ -55,7 +55,7 @@ class BatchCounter:
             self._metrics_of(symbol).cancelled.inc(number)
 
     def _metrics_of(self, symbol: str) -> MarketMetrics:
-        market = self._metrics.get(symbol)
-        if market is None:
-            market = self._metrics[symbol] = MarketMetrics(self._partition, symbol)
-        return market
+        found = self._metrics.get(symbol)
+        if found is None:
+            found = self._metrics[symbol] = MarketMetrics(self._partition, symbol)
+        return found
