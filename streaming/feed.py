@@ -230,8 +230,7 @@ class Feed:
         self._confirm_copy()
 
     def _apply_to_copy(self, batch: MarketBatch) -> None:
-        """Apply a batch to the copy and its followers, or read the book again if the copy is
-        wrong."""
+        """Apply a batch to the copy and its followers. If the copy is wrong, read it again."""
         before = self._copy.sequence
         if batch.sequence < before:
             # The copy already has these changes. If only such batches arrive, the database was

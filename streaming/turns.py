@@ -18,8 +18,7 @@ class Sender(Protocol):
     """An outbox that has packets to send."""
 
     def take_turn(self) -> int:
-        """Send a few packets in the next turn of the loop; returns the work: at least 1 for
-        each."""
+        """Send a few packets in the next turn of the loop; returns at least 1 for each."""
         ...
 
 
