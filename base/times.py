@@ -2,11 +2,12 @@
 
 import functools
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 # The number of cached texts. All orders of a batch share one time, so few times are in use.
 TIMES_REMEMBERED_MAX = 1_000
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?", re.ASCII)
 
 
@@ -18,6 +19,11 @@ def time_text(moment: datetime) -> str:
 
 def now_text() -> str:
     return time_text(datetime.now(UTC))
+
+
+def unix_milliseconds(moment: datetime) -> int:
+    """Return the whole milliseconds since 1970 UTC, rounded down, as in `time_text`."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def parse_time(text: str) -> datetime:

@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 
 from drf_spectacular.generators import SchemaGenerator
 
-from base.documents import TimeText
+from base.documents import Count, TimeText
 from streaming.description import describe_stream
 from web.schema import (
+    MARKET_TAG,
     OPERATIONS_TAG,
     RETRY_AFTER,
     TEXT,
@@ -69,6 +70,26 @@ LIVE: dict[str, Any] = {
     "responses": {
         **errors("no_parameters"),
         200: answer(record({"status": choice(["alive"])}), "this process answers", {"status": "alive"}),
+    },
+}
+
+TIME: dict[str, Any] = {
+    "operation_id": "get_time",
+    "summary": "Read the exchange's clock",
+    "tags": [MARKET_TAG],
+    "parameters": [RETRY_AFTER],
+    "responses": {
+        **errors("no_parameters"),
+        200: answer(
+            record(
+                {
+                    "time": field_schema(TimeText),
+                    "milliseconds": {**field_schema(Count), "description": "the same moment, since 1970 UTC"},
+                }
+            ),
+            "the time at which the answer was made",
+            {"time": "2026-01-31T12:00:00.123Z", "milliseconds": 1769860800123},
+        ),
     },
 }
 

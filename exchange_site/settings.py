@@ -224,7 +224,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Orders", "description": "Place, cancel and read orders."},
         {
             "name": "Market",
-            "description": "Books, trades, candles and instruments: public, without client ids.",
+            "description": "Books, trades, candles, instruments and the time: public, without client ids.",
         },
         {"name": "Operations", "description": "For load balancers and people who run the exchange."},
     ],

@@ -7,6 +7,7 @@ from django.urls import URLPattern, path, re_path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
+from exchange_site.clock import TimeViewSet
 from exchange_site.documents import DocumentViewSet
 from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
@@ -38,6 +39,7 @@ urlpatterns = [
     endpoint("instruments", InstrumentViewSet, get="list"),
     endpoint("ticker", TickerViewSet, get="list"),
     endpoint("candles", CandleViewSet, get="list"),
+    endpoint("time", TimeViewSet, get="list"),
     endpoint("livez", LiveViewSet, get="list"),
     endpoint("healthz", HealthViewSet, get="list"),
     endpoint("metrics", MetricsViewSet, get="list"),

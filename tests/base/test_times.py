@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from base.times import parse_time, time_text
+from base.times import parse_time, time_text, unix_milliseconds
 
 
 @given(st.datetimes(min_value=datetime(1000, 1, 2), max_value=datetime(9999, 12, 30)))  # noqa: DTZ001
@@ -15,6 +15,18 @@ def test_a_time_is_read_back_to_the_millisecond(moment: datetime) -> None:
     text = time_text(moment)
     assert len(text) == len("2026-01-31T12:00:00.123Z")
     assert timedelta(0) <= moment - parse_time(text) < timedelta(milliseconds=1)
+
+
+@given(st.datetimes(min_value=datetime(1000, 1, 2), max_value=datetime(9999, 12, 30)))  # noqa: DTZ001
+def test_text_and_milliseconds_are_the_same_moment(moment: datetime) -> None:
+    moment = moment.replace(tzinfo=UTC)
+    since_1970 = timedelta(milliseconds=unix_milliseconds(moment))
+    assert datetime(1970, 1, 1, tzinfo=UTC) + since_1970 == parse_time(time_text(moment))
+
+
+def test_milliseconds_are_counted_from_1970_utc() -> None:
+    moment = datetime(2026, 1, 31, 13, 0, 0, 123_999, tzinfo=timezone(timedelta(hours=1)))
+    assert unix_milliseconds(moment) == 1769860800123
 
 
 def test_times_are_written_in_utc() -> None:

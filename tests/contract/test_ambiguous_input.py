@@ -33,6 +33,7 @@ PARAMETERS = {
     "/orders": {"client_id": "a", "instrument": "BTC-USD", "status": "open", "limit": "1", "cursor": "x"},
     f"/orders/{UNKNOWN_ID}": {},
     "/ticker": {"instrument": "BTC-USD"},
+    "/time": {},
     "/trades": {"instrument": "BTC-USD", "limit": "1", "cursor": "x"},
     "/trades/stats": {"instrument": "BTC-USD", "window": "1h"},
 }

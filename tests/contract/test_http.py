@@ -12,6 +12,18 @@ from tests.system.exchange import RunningExchange
 
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
 BODY_BYTES_MAX = 64 * 1024
+# Endpoints that answer GET with JSON and need no parameter.
+READS = (
+    "/candles",
+    "/healthz",
+    "/instruments",
+    "/livez",
+    "/orderbook",
+    "/ticker",
+    "/time",
+    "/trades",
+    "/trades/stats",
+)
 
 
 def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
@@ -19,7 +31,7 @@ def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
     assert client.get(f"/orders/{order['order_id']}/").json == order
     assert client.get(f"/orders/?client_id=client-A&instrument={instrument}").json["orders"] == [order]
     assert client.post(f"/orders/{order['order_id']}/cancel/").status == 200
-    for path in ("/orderbook", "/trades", "/trades/stats", "/instruments", "/candles", "/healthz", "/livez"):
+    for path in READS:
         assert client.get(path + "/").json.keys() == client.get(path).json.keys()
 
 
@@ -30,18 +42,7 @@ def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
         (f"/orders/{UNKNOWN_ID}", "POST", {"GET", "HEAD"}),
         (f"/orders/{UNKNOWN_ID}", "DELETE", {"GET", "HEAD"}),
         (f"/orders/{UNKNOWN_ID}/cancel", "GET", {"POST"}),
-        *[
-            (path, "POST", {"GET", "HEAD"})
-            for path in (
-                "/orderbook",
-                "/trades",
-                "/trades/stats",
-                "/instruments",
-                "/candles",
-                "/healthz",
-                "/livez",
-            )
-        ],
+        *[(path, "POST", {"GET", "HEAD"}) for path in READS],
         *[(path, "POST", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
         *[(path, "OPTIONS", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
     ],

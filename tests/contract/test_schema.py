@@ -20,6 +20,7 @@ OPERATIONS = {
     ("/orders/{order_id}", "get"),
     ("/orders/{order_id}/cancel", "post"),
     ("/ticker", "get"),
+    ("/time", "get"),
     ("/trades", "get"),
     ("/trades/stats", "get"),
 }
@@ -28,6 +29,7 @@ WITHOUT_INPUT = {
     ("/healthz", "get"),
     ("/livez", "get"),
     ("/instruments", "get"),
+    ("/time", "get"),
 }
 
 
@@ -96,6 +98,7 @@ def test_answers_to_chosen_requests_conform_to_the_schema(api_schema: Any, clien
                 "/trades/stats",
                 "/candles",
                 "/instruments",
+                "/time",
                 "/healthz",
                 "/livez",
             )
