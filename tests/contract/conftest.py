@@ -1,8 +1,8 @@
 """Fixtures: one running exchange for all tests of the contract, on uvicorn and again on daphne.
 
 Some behaviour does not depend on the ASGI server, such as the checks of a document's fields. Its tests
-are marked ON_UVICORN and run on uvicorn alone. Each endpoint is tested on both servers, and so is all
-that a server reads, frames, closes or counts.
+are marked ON_UVICORN and run on uvicorn alone. So do the tests of uvicorn's own bounds. Each endpoint
+is tested on both servers, and so is all that a server reads, frames, closes or counts.
 """
 
 import itertools

@@ -7,6 +7,13 @@ from typing import NamedTuple
 
 from tests.contract.client import ANSWER_SECONDS_MAX, Answer
 
+# Heads without their last line, to which tests add headers.
+GET = b"GET /instruments HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CLOSE = b"Connection: close\r\n"
+# The whole head of a request with a body in chunks.
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
 
 class Received(NamedTuple):
     """The answers on one connection. `closed` says whether the server closed it."""
