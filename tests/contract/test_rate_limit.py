@@ -1,16 +1,21 @@
 """The default rate limit: 100 orders and 1,000 cancels per minute for each client."""
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 import pytest
 
 from tests.contract.client import Answer, Client, order_body
+from tests.contract.conftest import ON_UVICORN
+from tests.contract.edge import CLOSE, send_and_listen
 from tests.system.exchange import RunningExchange
 
 LIMIT = 100
 CANCEL_LIMIT = 10 * LIMIT
 WINDOW_SECONDS = 60
+CONNECTIONS = 20
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"  # its hint names no instrument
 ID_WITH_HINT = "01990000-0000-7000-8000-000000000001"  # its hint names the first instrument
 
@@ -51,6 +56,24 @@ def use_up_allowance(client: Client, client_id: str) -> None:
         if answer.status == 429:
             return
         assert answer.status == 201
+    raise AssertionError("the limit was never reached")
+
+
+def use_up_cancels(port: int, client_id: str) -> None:
+    """Cancel an unknown order on some connections at once, until a cancel is refused on all."""
+    body = json.dumps({"client_id": client_id}).encode()
+    head = (
+        f"POST /orders/{UNKNOWN_ID}/cancel HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
+    )
+    rest = b"Content-Length: %d\r\n\r\n" % len(body) + body
+    sent = (head + rest) * (CANCEL_LIMIT // CONNECTIONS) + head + CLOSE + rest
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for _ in range(4):
+            received = list(pool.map(send_and_listen, [port] * CONNECTIONS, [sent] * CONNECTIONS))
+            statuses = [[answer.status for answer in each.answers] for each in received]
+            assert {status for each in statuses for status in each} <= {404, 429}
+            if all(each[-1] == 429 for each in statuses):
+                return
     raise AssertionError("the limit was never reached")
 
 
@@ -96,6 +119,16 @@ def test_cancels_have_an_allowance_of_their_own(limited: Client, newcomer: str) 
         assert answer.status == 200
         assert allowance(answer)[:2] == (CANCEL_LIMIT, CANCEL_LIMIT - number)
     place(limited, newcomer).error(429, "rate_limited")
+
+
+@ON_UVICORN
+def test_a_client_that_has_used_up_its_cancels_can_still_place_orders(
+    strict_exchange: RunningExchange, limited: Client, newcomer: str
+) -> None:
+    use_up_cancels(strict_exchange.port, newcomer)
+    order = place(limited, newcomer)
+    assert order.status == 201
+    assert allowance(order)[:2] == (LIMIT, LIMIT - 1)
 
 
 def test_refused_cancels_count_as_cancels(limited: Client, newcomer: str) -> None:
