@@ -76,6 +76,10 @@ class Browser:
     def __exit__(self, *exc_info: object) -> None:
         self._http.close()
 
+    @property
+    def session_id(self) -> str:
+        return self._http.cookies["sessionid"]
+
     def get(self, path: str, **query: Any) -> Page:
         return Page(self._http.get(path, params=query or None))
 

@@ -3,13 +3,17 @@
 Most actions go through the admin. The commands `halt` and `resume` are tested here, too.
 """
 
+import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 from django.conf import settings
+from django.core.cache import cache
+from redis import Redis
 
 from hosting.embedded.locations import Locations
 from tests.admin.browser import Browser, Page
@@ -194,11 +198,35 @@ def test_the_front_page_says_that_redis_is_away(exchange: RunningExchange, brows
     wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy", 60)
 
 
-def test_sessions_are_not_in_redis_and_nothing_in_redis_is_pickled(browser: Browser) -> None:
-    assert settings.SESSION_ENGINE == "django.contrib.sessions.backends.db"
+def test_sessions_are_not_in_redis_and_nothing_in_redis_is_pickled(
+    exchange: RunningExchange, password: str
+) -> None:
+    with Browser(exchange.url) as operator:
+        operator.log_in("nobody-at-all", "a guess")  # is counted in the cache
+        assert operator.log_in("admin", password).path == "/admin/"
+        session_id = operator.session_id
+        stored = everything_in_redis(Locations(exchange.data_dir).redis_url)
+    assert [key for key in stored if "axes" in key] != []
+    assert [key for key, value in stored.items() if session_id in key or session_id in value] == []
     assert settings.SESSION_SERIALIZER.endswith("JSONSerializer")
-    options: Any = settings.CACHES["default"]["OPTIONS"]
-    assert options["SERIALIZER"].endswith("JSONSerializer")
+    cache.set("tests", {"a key": ["a value"]})
+    with Redis.from_url(settings.REDIS_URL) as redis:
+        assert json.loads(redis.get(":1:tests")) == {"a key": ["a value"]}
+
+
+def everything_in_redis(url: str) -> dict[str, str]:
+    """Return all values by their keys, both as Python writes them."""
+    with Redis.from_url(url) as redis:
+        read: dict[bytes, Callable[[bytes], object]] = {
+            b"string": redis.get,
+            b"hash": redis.hgetall,
+            b"list": lambda key: redis.lrange(key, 0, -1),
+            b"set": redis.smembers,
+            b"zset": lambda key: redis.zrange(key, 0, -1),
+            b"stream": redis.xrange,
+            b"none": lambda key: None,  # it has expired meanwhile
+        }
+        return {repr(key): repr(read[redis.type(key)](key)) for key in redis.scan_iter()}
 
 
 def test_halt_and_resume_work_on_the_command_line(exchange: RunningExchange, place: Place) -> None:
