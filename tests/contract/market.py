@@ -39,6 +39,7 @@ class Market:
     def close(self) -> None:
         self.database.close()
         self.redis.close()
+        self._client.close()
 
     def fresh_instrument(self) -> str:
         """Return the symbol of an instrument without orders or trades."""

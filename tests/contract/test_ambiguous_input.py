@@ -157,9 +157,7 @@ def test_a_list_header_may_be_sent_in_two_lines(
     assert status_of(send_bytes(exchange, order_request(instrument, *headers))) == 201
 
 
-def test_the_error_names_the_repeated_header(
-    client: Client, exchange: RunningExchange, asgi_server: str
-) -> None:
+def test_the_error_names_the_repeated_header(exchange: RunningExchange) -> None:
     answer = send_bytes(
         exchange, order_request("BTC-USD", ("Idempotency-Key", "a"), ("Idempotency-Key", "b"))
     )
