@@ -85,14 +85,28 @@ def test_websockets_and_trusted_proxies_count_only_in_total() -> None:
     assert len(connections) == 10
 
 
-def test_leaving_frees_a_place_even_if_it_is_repeated() -> None:
-    connections = make_connections(per_address=1)
-    for _ in range(3):
-        owner, place = admit(connections, "1.1.1.1")
+def test_leaving_frees_one_place_even_if_it_is_repeated() -> None:
+    connections = make_connections(per_address=2)
+    (first, one), (second, two) = (admit(connections, "1.1.1.1") for _ in range(2))
+    two.leave()
+    two.leave()
+    third, three = admit(connections, "1.1.1.1")
+    assert not first.gave_way
+    _, four = admit(connections, "1.1.1.1")
+    assert [owner.gave_way for owner in (first, second, third)] == [True, False, False]
+    for place in (one, two, three, four):
         place.leave()
-        place.leave()
-        assert not owner.gave_way
     assert len(connections) == 0
+
+
+def test_a_websocket_that_leaves_frees_one_place_even_if_it_is_repeated() -> None:
+    connections = make_connections(total=4)
+    *streams, other = [admit(connections, f"1.1.1.{number}")[1] for number in range(4)]
+    assert [place.become_websocket() for place in (*streams, other)] == [True, True, True, False]
+    streams[0].leave()
+    streams[0].leave()
+    _, newcomer = admit(connections, "1.1.1.1")
+    assert [place.become_websocket() for place in (newcomer, other)] == [True, False]
 
 
 @pytest.mark.parametrize(
