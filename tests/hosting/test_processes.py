@@ -55,23 +55,29 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def start_deaf(process: OwnedProcess, clock: Clock) -> None:
+    """Start the process, and return when it ignores signals."""
+    is_deaf = Path(process.command[-1])
+    is_deaf.unlink(missing_ok=True)
+    process.start()
+    wait_until(is_deaf.exists, "it ignores signals")
+    assert process._process is not None
+    clock.replace_waiting(process._process)
+
+
 @pytest.fixture
 def start(clock: Clock, tmp_path: Path) -> Iterator[Start]:
     started: list[OwnedProcess] = []
 
     def start(*steps: float, together: Sequence[OwnedProcess] = ()) -> OwnedProcess:
-        is_deaf = tmp_path / f"{len(started)}"
         process = OwnedProcess(
             "deaf",
-            [sys.executable, "-c", DEAF, str(is_deaf)],
+            [sys.executable, "-c", DEAF, str(tmp_path / f"{len(started)}")],
             stop_steps=[StopStep(signal.SIGTERM, seconds) for seconds in steps],
             together=together,
         )
         started.append(process)
-        process.start()
-        wait_until(is_deaf.exists, "it ignores signals")
-        assert process._process is not None
-        clock.replace_waiting(process._process)
+        start_deaf(process, clock)
         return process
 
     yield start
@@ -98,9 +104,11 @@ def test_processes_that_stop_together_take_as_long_as_the_slowest(clock: Clock, 
 def test_a_process_that_is_started_again_has_its_whole_time_to_stop(clock: Clock, start: Start) -> None:
     group: list[OwnedProcess] = []
     group.extend(start(2.0, together=group) for _ in range(2))
-    group[1].stop()
-    group[0].start()
-    assert group[0]._asked_at is None
+    group[1].stop()  # asks both to stop
+    assert clock.now == 1_002.0
+    start_deaf(group[0], clock)
+    group[0].stop()
+    assert clock.now == 1_004.0
 
 
 def test_the_stop_times_of_serve_add_up_to_less_than_its_deadline() -> None:
