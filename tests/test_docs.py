@@ -18,6 +18,7 @@ from django.core.management import get_commands
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from exchange_site.environment import Environment
+from tests.simulation.controls import CONTROLS
 from tests.system.exchange import ROOT, RunningExchange, wait_until
 
 README = ROOT / "README.md"
@@ -203,6 +204,12 @@ def test_every_metric_is_described() -> None:
     operations = (ROOT / "docs/operations.md").read_text()
     assert len(names) >= 30
     assert {name for name in names if f"`{name}" not in operations} == set()
+
+
+def test_every_control_of_the_simulation_is_described() -> None:
+    _, _, section = (ROOT / "docs/reliability.md").read_text().partition("| found at seed |\n")
+    rows = re.findall(r"^\| (.*) \| \d+ \|$", section.partition("\n\n")[0], flags=re.MULTILINE)
+    assert rows == [control.name for control in CONTROLS]
 
 
 def test_the_documents_name_no_unknown_variable() -> None:
