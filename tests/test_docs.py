@@ -191,7 +191,7 @@ def test_every_variable_is_described_with_its_default(name: str) -> None:
     sorted(
         name
         for name, app in get_commands().items()
-        if app in ("instruments", "marketdata", "matching", "exchange_site")
+        if app in ("instruments", "matching", "hosting", "operators", "exchange_site")
     ),
 )
 def test_every_command_is_described(command: str) -> None:
