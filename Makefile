@@ -12,15 +12,15 @@ python := .venv/bin/python
 stamp := .venv/installed
 examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
-# Install the requirements of the file $(1). pip says by itself what it is doing, so nobody sits before a silent
-# terminal. It is .venv's own or, as making one takes as long as many packages, the one of the interpreter below it.
+# Install the requirements of the file $(1). pip shows its progress. It is .venv's own
+# pip or, because installing one takes as long as many packages, that of the base interpreter.
 pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
 define install
 @pip_python=$$($(python) -c '$(pip_python)'); \
 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
 	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
 endef
-# Bytecode is made afterwards, on all processors, and not of what is never imported.
+# Bytecode is compiled afterwards on all processors, without modules that are never imported.
 compile := $(python) -m compileall -q -j 0 \
 	-x '/(pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
@@ -33,16 +33,16 @@ help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
 	@echo "make demo       start an exchange with a few market makers on it, and show its ticker"
 	@echo "make test       run the tests, on servers and data of their own"
-	@echo "make check      format, lint, types, migrations, tests with import contracts"
-	@echo "make containers build the image and try the whole Compose file, if Docker or Podman is here"
+	@echo "make check      check format, lint, types and migrations, and run the tests"
+	@echo "make containers build the image and test the whole Compose file; needs Docker or Podman"
 	@echo "make format     format the code"
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
-	@echo "make simulate   break the exchange in a simulation, seed by seed: SEEDS=100000 make simulate"
-	@echo "make chaos      break a real exchange under load, and audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
-	@echo "make strangers  attack a real exchange in each known way, beside an honest client: SECONDS=12 make strangers"
+	@echo "make simulate   test the exchange in a simulation with faults, seed by seed: SEEDS=100000 make simulate"
+	@echo "make chaos      inject faults into a real exchange under load, then audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
+	@echo "make strangers  attack a real exchange in each known way while an honest client trades: SECONDS=12 make strangers"
 	@echo "make bench      measure engine, orders over HTTP, recovery, growth and memory: a quarter of an hour; needs wrk"
 	@echo "make profile    show where the processor time of an order goes; needs wrk"
-	@echo "make clean      remove the environment and what tools have left; the data in .data stays"
+	@echo "make clean      remove the environment and the files of tools; the data in .data stays"
 
 run: $(stamp)
 	@exec $(python) manage.py serve
@@ -93,7 +93,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The requirements of pyproject.toml and of the extras that are named. The project itself is not installed: it runs from
-# its folder, and building it would cost as much time as a fifth of all packages.
+# its folder, and building it would take as long as a fifth of all packages.
 define list_requirements
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
@@ -102,9 +102,9 @@ print(*project["dependencies"], *(line for name in sys.argv[1:] for line in extr
 endef
 export list_requirements
 
-# The first interpreter that is new enough and can make environments: Debian's lacks ensurepip unless
-# python3-venv is installed. An environment gets a pip of its own only if the interpreter has none that can install into
-# others, as of version 22.3.
+# Use the first interpreter that is new enough and can make environments: Debian's lacks ensurepip unless python3-venv is
+# installed. The environment gets a pip of its own only if the interpreter's pip is older than 22.3, which is the first
+# version that can install into other environments.
 $(stamp): pyproject.toml constraints.txt
 	@for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -124,8 +124,8 @@ $(stamp): pyproject.toml constraints.txt
 	@echo "Installing what running needs:" >&2
 	@$(python) -c "$$list_requirements" embedded > .venv/requirements.txt
 	$(call install,.venv/requirements.txt)
-	@echo "Compiling it." >&2
-	@$(compile) || true # a file that can't be compiled is compiled, or told about, when it is imported
+	@echo "Compiling the packages." >&2
+	@$(compile) || true # a file that fails here is compiled, or reported, when it is imported
 	@touch $(stamp)
 
 $(examples_stamp): $(stamp)
