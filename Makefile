@@ -34,7 +34,7 @@ help:
 	@echo "make demo       start an exchange with a few market makers on it, and show its ticker"
 	@echo "make test       run the tests, on servers and data of their own"
 	@echo "make check      check format, lint, types and migrations, and run the tests"
-	@echo "make containers build the image and test the whole Compose file; needs Docker or Podman"
+	@echo "make containers build the image and test the whole Compose file; skipped without Docker or Podman"
 	@echo "make format     format the code"
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
 	@echo "make simulate   test the exchange in a simulation with faults, seed by seed: SEEDS=100000 make simulate"
