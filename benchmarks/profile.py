@@ -76,7 +76,7 @@ STEPS = {
         ),
         ("market data: encode", ("_market_batch_command",)),
         ("describe: replies and market data", ("matching/publish/documents.py",)),
-        ("tell: mirror, replies, market data; trim, read", ("Publisher.publish",)),
+        ("publish: mirror, replies, market data; trim, read", ("Publisher.publish",)),
         ("the rest: event loop, Redis' answers, heartbeat", ("matching/", "concurrent/futures")),
     ),
 }
