@@ -4,7 +4,6 @@ import re
 import time
 from uuid import UUID
 
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from base.database import read_database
@@ -86,7 +85,7 @@ class OrderViewSet(AsyncViewSet):
 
 
 async def _read_order(request: Request) -> OrderRequest:
-    """Return a request's validated order. Raises InvalidRequest, ValidationError, Unavailable."""
+    """Return a request's validated order. Raises InvalidRequest, Unavailable."""
     fields = _place_order.run_validation(request.data)
     header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if header is not None:
@@ -106,16 +105,17 @@ async def _read_order(request: Request) -> OrderRequest:
 
 
 def _read_key(header: str) -> str:
-    """Return the idempotency key in a header. Raises ValidationError.
+    """Return the idempotency key in a header. Raises InvalidRequest.
 
     Django decodes headers as Latin-1, but the key is UTF-8, as in a body.
     """
     try:
-        key: str = _place_order.fields["idempotency_key"].run_validation(header.encode("latin-1").decode())
+        text = header.encode("latin-1").decode()
+        key: str = _place_order.fields["idempotency_key"].to_internal_value(text)
     except UnicodeError:
-        raise ValidationError({"idempotency_key": ["The header must be UTF-8."]}) from None
-    except ValidationError as error:
-        raise ValidationError({"idempotency_key": error.detail}) from None
+        raise InvalidRequest(fields={"idempotency_key": ["The header must be UTF-8."]}) from None
+    except ValueError as error:
+        raise InvalidRequest(fields={"idempotency_key": [str(error)]}) from None
     return key
 
 

@@ -72,10 +72,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
     """DRF's EXCEPTION_HANDLER. An unknown exception is logged, and the answer is a plain 500."""
     if isinstance(error, Refusal):
         return refusal_response(error)
-    if isinstance(error, exceptions.ValidationError):
-        return ErrorResponse(
-            400, "invalid_request", InvalidRequest.default_message, fields=_messages_by_field(error.detail)
-        )
     if isinstance(error, SuspiciousOperation):  # for example too many parameters
         error = exceptions.ParseError(InvalidRequest.default_message)
     elif isinstance(error, Http404):
@@ -248,17 +244,6 @@ def foreign_origin() -> ErrorResponse:
 def _allowed_methods(context: dict[str, Any]) -> str:
     view = context.get("view")
     return ", ".join(view.allowed_methods) if view is not None else ""
-
-
-def _messages_by_field(detail: Any) -> dict[str, list[str]]:
-    """Return the messages of DRF's nested error details by field."""
-    if not isinstance(detail, dict):
-        return {"body": [str(item) for item in detail]}
-    fields: dict[str, list[str]] = {}
-    for name, messages in detail.items():
-        key = "body" if name == "non_field_errors" else str(name)
-        fields[key] = [str(message) for message in (messages if isinstance(messages, list) else [messages])]
-    return fields
 
 
 # The functions below replace Django's own error views. Django calls them for requests that reach no
