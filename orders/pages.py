@@ -77,7 +77,8 @@ WHERE (listed.client_id, listed.instrument_id, listed.status, listed.order_id)
 ORDER BY listed.client_id DESC, listed.instrument_id DESC, listed.status DESC, listed.order_id DESC
 """
 _NEWEST_SQL = """
-SELECT * FROM orders_order WHERE order_id < %(before)s ORDER BY order_id DESC LIMIT %(rows)s
+SELECT *, false AS page_ends_early FROM orders_order
+WHERE order_id < %(before)s ORDER BY order_id DESC LIMIT %(rows)s
 """
 # If the maximum number of entries was read from a list, more entries may follow its last one. The
 # page must end there.
@@ -120,12 +121,11 @@ def list_order_rows(
     parameters = page_parameters(
         client_id=client_id, instrument_id=instrument_id, status=status, before=before, limit=limit
     )
-    rows: list[Any]
     if client_id is None and instrument_id is None and status is None:
-        rows = list(Order.objects.raw(_NEWEST_SQL, parameters).prefetch_related("instrument"))
-        return RowPage(rows[:limit], len(rows) > limit)
-    sql = page_sql(client_id=client_id, instrument_id=instrument_id)
-    rows = list(Order.objects.raw(sql, parameters).prefetch_related("instrument"))
+        sql = _NEWEST_SQL
+    else:
+        sql = page_sql(client_id=client_id, instrument_id=instrument_id)
+    rows: list[Any] = list(Order.objects.raw(sql, parameters).prefetch_related("instrument"))
     return RowPage(rows[:limit], len(rows) > limit or any(row.page_ends_early for row in rows[:1]))
 
 

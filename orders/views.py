@@ -19,7 +19,7 @@ from orders.selectors import find_order, list_orders
 from orders.serializers import CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
 from web.errors import allowance_headers
-from web.pagination import CursorQuery, invalid_cursor, read_limit
+from web.pagination import CursorQuery, read_limit
 from web.schema import operation
 from web.viewset import AsyncViewSet
 
@@ -73,7 +73,7 @@ class OrderViewSet(AsyncViewSet):
             client_id=client_id,
             instrument_id=None if instrument is None else instrument.instrument_id,
             status=status,
-            before=_read_cursor(cursors, query.get("cursor")),
+            before=cursors.decode(query.get("cursor"), UUID),
             limit=read_limit(query),
         )
         return JSONResponse(
@@ -130,12 +130,3 @@ def _parse_order_id(text: str) -> UUID:
     if not ORDER_ID_PATTERN.fullmatch(text):
         raise no_such_order()
     return UUID(text)
-
-
-def _read_cursor(cursors: CursorQuery, cursor: str | None) -> UUID | None:
-    if cursor is None:
-        return None
-    try:
-        return UUID(cursors.decode(cursor))
-    except ValueError:
-        raise invalid_cursor() from None

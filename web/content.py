@@ -10,13 +10,11 @@ import json
 import re
 from collections.abc import ItemsView, Mapping
 from decimal import Decimal
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer
 
 from base.encoding import encode_json
 from base.refusals import InvalidRequest, Refusal, RefusalKind
@@ -130,33 +128,6 @@ class UnsupportedMediaType(Refusal):
     def __init__(self, message: str, *, headers: dict[str, str]) -> None:
         super().__init__(message)
         self.headers = headers
-
-
-class JSONParser(BaseParser):
-    """Declares to DRF and the schema that bodies are JSON. Viewsets read them with `read_json`."""
-
-    media_type = JSON
-
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
-        return decode_json(stream.read())
-
-
-class JSONRenderer(BaseRenderer):
-    """Declares to DRF and the schema that answers are JSON. Views write them with JSONResponse."""
-
-    media_type = JSON
-    format = "json"
-    charset = None
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        return encode_json(data)
 
 
 class AlwaysJSON(BaseContentNegotiation):
