@@ -14,6 +14,7 @@ from orders import metrics, schema
 from orders.desk import OrderResult, current_desk, no_such_order
 from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE
 from orders.models import OrderStatus
+from orders.pages import OrderQuery
 from orders.requests import OrderRequest
 from orders.selectors import find_order, list_orders
 from orders.serializers import CancelOrderSerializer, PlaceOrderSerializer
@@ -68,14 +69,14 @@ class OrderViewSet(AsyncViewSet):
             raise InvalidRequest(fields={"status": [f"Must be one of: {', '.join(OrderStatus.values)}."]})
         instrument = None if symbol is None else await directory.get(symbol)
         cursors = CursorQuery("orders", client_id=client_id, instrument=symbol, status=status)
-        page = await read_database(
-            list_orders,
+        wanted = OrderQuery(
             client_id=client_id,
             instrument_id=None if instrument is None else instrument.instrument_id,
             status=status,
             before=cursors.decode(query.get("cursor"), UUID),
             limit=read_limit(query),
         )
+        page = await read_database(list_orders, wanted)
         return JSONResponse(
             {
                 "orders": page.orders,

@@ -17,12 +17,11 @@ from django.http import HttpRequest, HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
 
 from base.encoding import encode_json
-from base.refusals import InvalidRequest, Refusal, RefusalKind
+from base.refusals import FIELD_NAME_CHARACTERS_MAX, InvalidRequest, Refusal, RefusalKind
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 JSON = "application/json"
-NAMED_KEY_CHARACTERS_MAX = 64  # an error message shows this much of a repeated key
 SHOWN_CHARACTERS_MAX = 100  # an error message shows this much of a header's value
 _BYTE_OF_ERROR = re.compile(r"\(byte ([0-9]+)\)$")
 
@@ -86,7 +85,9 @@ def _check_keys(pairs: list[tuple[str, Any]]) -> None:
     keys = set()
     for key, _ in pairs:
         if key in keys:
-            raise InvalidRequest(fields={key[:NAMED_KEY_CHARACTERS_MAX] or "body": ["Given more than once."]})
+            raise InvalidRequest(
+                fields={key[:FIELD_NAME_CHARACTERS_MAX] or "body": ["Given more than once."]}
+            )
         keys.add(key)
 
 

@@ -14,11 +14,8 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 
 from base.numbers import parse_decimal
-from base.refusals import InvalidRequest
+from base.refusals import FIELD_NAME_CHARACTERS_MAX, FIELDS_NAMED_MAX, InvalidRequest
 from web.schema import Schema, choice, nullable
-
-NAMED_FIELDS_MAX = 10  # an error names this many unknown fields
-NAMED_CHARACTERS_MAX = 64  # an error shows this much of an unknown field's name
 
 
 class InputField(serializers.Field):  # type: ignore[type-arg]
@@ -163,8 +160,10 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
     def _unknown_fields(self, data: dict[str, Any]) -> InvalidRequest:
         message = f"Unknown field. Known fields: {', '.join(self.fields)}."
-        names = sorted(data.keys() - self.fields.keys())[:NAMED_FIELDS_MAX]
-        return InvalidRequest(fields={name[:NAMED_CHARACTERS_MAX] or "body": [message] for name in names})
+        names = sorted(data.keys() - self.fields.keys())[:FIELDS_NAMED_MAX]
+        return InvalidRequest(
+            fields={name[:FIELD_NAME_CHARACTERS_MAX] or "body": [message] for name in names}
+        )
 
     @cached_property
     def _readers(self) -> list[tuple[str, dict[str, Any], Any, bool, Callable[[Any], Any]]]:
