@@ -27,6 +27,7 @@ from django.db import (
 )
 from django.db.migrations.exceptions import InconsistentMigrationHistory
 
+from base.loops import ignore_error
 from base.outages import Outage
 from base.refusals import Unavailable
 
@@ -82,7 +83,7 @@ class DatabaseReader:
         request = _ReadRequest()
         call = functools.partial(self._run, request, functools.partial(selector, *args, **kwargs))
         reading = asyncio.get_running_loop().run_in_executor(self._threads, call)
-        reading.add_done_callback(_ignore_error)
+        reading.add_done_callback(ignore_error)
         try:
             async with asyncio.timeout(self._seconds_max):
                 result = await asyncio.shield(reading)
@@ -160,12 +161,6 @@ def snapshot() -> Iterator[None]:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         yield
-
-
-def _ignore_error(reading: asyncio.Future[Result]) -> None:
-    """Retrieve a read's exception, so that asyncio does not log it if nobody waits for the read."""
-    if not reading.cancelled():
-        reading.exception()
 
 
 def _is_cancelled_statement(error: Exception) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Resource = TypeVar("Resource")
 Item = TypeVar("Item")
@@ -13,6 +13,12 @@ Item = TypeVar("Item")
 def loop_seconds() -> float:
     """Return the time of the running event loop, in seconds."""
     return asyncio.get_running_loop().time()
+
+
+def ignore_error(ended: asyncio.Future[Any]) -> None:
+    """Retrieve a future's exception, so that asyncio does not log it if nobody waits for it."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:

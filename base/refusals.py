@@ -44,6 +44,10 @@ class Refusal(Exception):
         self.allowance = allowance
 
 
+FIELDS_NAMED_MAX = 10  # an answer names this many unknown fields or parameters
+FIELD_NAME_CHARACTERS_MAX = 64  # an answer shows this much of a name from the client
+
+
 class InvalidRequest(Refusal):
     """The request is invalid. `fields` has the error messages for each invalid field."""
 

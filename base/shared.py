@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from base.loops import ignore_error
+
 Result = TypeVar("Result")
 
 
@@ -43,7 +45,7 @@ class SharedResult(Generic[Result]):
             if made is not None and now < made[1] and self._asked_in_window > self._fresh_max:
                 return made[0]
             self._making = asyncio.create_task(self._run())
-            self._making.add_done_callback(_ignore_error)
+            self._making.add_done_callback(ignore_error)
         # The shield keeps a cancelled request from cancelling the work for other requests.
         return await asyncio.shield(self._making)
 
@@ -54,9 +56,3 @@ class SharedResult(Generic[Result]):
             self._making = None
         self._made = result, time.monotonic() + self._seconds
         return result
-
-
-def _ignore_error(making: asyncio.Task[Result]) -> None:
-    """Retrieve the exception, so that asyncio does not log it if no request waits any more."""
-    if not making.cancelled():
-        making.exception()

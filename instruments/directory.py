@@ -9,6 +9,7 @@ import msgspec
 from django.conf import settings
 
 from base.database import DatabaseReader
+from base.loops import ignore_error
 from instruments.grid import Grid
 from instruments.models import OPEN_ORDERS_MAX, Instrument
 from instruments.refusals import InstrumentNotFound
@@ -130,7 +131,7 @@ class InstrumentDirectory:
     def _start_loading(self) -> asyncio.Task[None]:
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._load(), name="instruments")
-            self._loading.add_done_callback(_ignore_error)
+            self._loading.add_done_callback(ignore_error)  # the old copy stays in use
         return self._loading
 
     async def _load(self) -> None:
@@ -140,12 +141,6 @@ class InstrumentDirectory:
         for instrument in instruments.values():
             by_hint.setdefault(instrument_hint(instrument.instrument_id), []).append(instrument)
         self._instruments, self._by_hint = instruments, by_hint
-
-
-def _ignore_error(loading: asyncio.Task[None]) -> None:
-    """Retrieve the exception, so that asyncio does not log it: the old copy stays in use."""
-    if not loading.cancelled():
-        loading.exception()
 
 
 directory = InstrumentDirectory()

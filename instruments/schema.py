@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from instruments.directory import DEFAULT_SYMBOL
 from instruments.documents import InstrumentDocument
 from instruments.refusals import InstrumentHalted
 from web.schema import (
@@ -12,6 +13,8 @@ from web.schema import (
     describe_errors,
     errors,
     page,
+    query,
+    sent,
 )
 
 INSTRUMENT_NOT_FOUND = "instrument_not_found"
@@ -24,6 +27,12 @@ describe_errors(
         ),
         INSTRUMENT_HALTED: ErrorExample(409, InstrumentHalted.default_message),
     }
+)
+
+SYMBOL_EXAMPLES = sent(DEFAULT_SYMBOL, DEFAULT_SYMBOL, 200), sent("unknown", "NO-USD", 404)
+# `instrument` in a query about the market.
+INSTRUMENT_PARAMETER = query(
+    "instrument", {"type": "string", "default": DEFAULT_SYMBOL}, "the symbol", *SYMBOL_EXAMPLES
 )
 
 _INSTRUMENT_EXAMPLE = {

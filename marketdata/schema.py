@@ -4,8 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
-from instruments.directory import DEFAULT_SYMBOL
-from instruments.schema import INSTRUMENT_NOT_FOUND
+from instruments.schema import INSTRUMENT_NOT_FOUND, INSTRUMENT_PARAMETER
 from marketdata.candles import CANDLE_INTERVALS
 from marketdata.documents import (
     CandleDocument,
@@ -23,7 +22,6 @@ from web.schema import (
     choice,
     document,
     errors,
-    instrument,
     limit,
     page,
     query,
@@ -38,7 +36,6 @@ _LEVELS = {
 }
 _WINDOW = {"type": "string", "pattern": f"^{WINDOW_PATTERN.pattern}$", "default": "24h"}
 _MOMENT = {"type": "string", "format": "date-time"}
-_INSTRUMENT = instrument(DEFAULT_SYMBOL)
 
 _LEVEL_EXAMPLE = {"price": 70150.5, "quantity": 0.1, "orders": 1, "cumulative": 0.1}
 _TRADE_EXAMPLE = {
@@ -78,7 +75,7 @@ ORDER_BOOK: dict[str, Any] = {
     "summary": "Read the order book",
     "tags": [MARKET_TAG],
     "parameters": [
-        _INSTRUMENT,
+        INSTRUMENT_PARAMETER,
         query(
             "levels", _LEVELS, "the number of levels on each side", sent("five", 5, 200), sent("none", 0, 400)
         ),
@@ -103,7 +100,7 @@ LIST_TRADES: dict[str, Any] = {
     "operation_id": "list_trades",
     "summary": "List trades",
     "tags": [MARKET_TAG],
-    "parameters": [_INSTRUMENT, limit(), CURSOR_PARAMETER, RETRY_AFTER],
+    "parameters": [INSTRUMENT_PARAMETER, limit(), CURSOR_PARAMETER, RETRY_AFTER],
     "responses": {
         200: answer(
             page("trades", TradeDocument),
@@ -118,7 +115,7 @@ TRADE_STATISTICS: dict[str, Any] = {
     "summary": "Statistics of the trades of a window",
     "tags": [MARKET_TAG],
     "parameters": [
-        _INSTRUMENT,
+        INSTRUMENT_PARAMETER,
         query(
             "window",
             _WINDOW,
@@ -141,7 +138,7 @@ TICKER: dict[str, Any] = {
     "operation_id": "get_ticker",
     "summary": "A market at a glance",
     "tags": [MARKET_TAG],
-    "parameters": [_INSTRUMENT, RETRY_AFTER],
+    "parameters": [INSTRUMENT_PARAMETER, RETRY_AFTER],
     "responses": {
         200: answer(
             document(TickerDocument),
@@ -165,7 +162,7 @@ LIST_CANDLES: dict[str, Any] = {
     "summary": "List candles",
     "tags": [MARKET_TAG],
     "parameters": [
-        _INSTRUMENT,
+        INSTRUMENT_PARAMETER,
         query(
             *("interval", {**choice(CANDLE_INTERVALS), "default": "1m"}, "the length of a candle"),
             *(sent("five minutes", "5m", 200), sent("two minutes", "2m", 400)),

@@ -1,6 +1,5 @@
 """REST views of market data."""
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,11 +25,9 @@ from marketdata.documents import (
 )
 from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, list_trades, read_ticker, trade_statistics
 from web.content import JSONResponse
-from web.pagination import CursorQuery, invalid_cursor, read_limit
+from web.pagination import CursorQuery, read_limit
 from web.schema import operation
 from web.viewset import AsyncViewSet
-
-_SEQUENCE = re.compile(r"[0-9]{1,18}")
 
 
 class OrderBookViewSet(AsyncViewSet):
@@ -66,18 +63,11 @@ class TradeViewSet(AsyncViewSet):
         instrument = await _read_instrument(request.query_params)
         limit = read_limit(request.query_params)
         cursors = CursorQuery("trades", instrument=instrument.symbol)
-        cursor = request.query_params.get("cursor")
-        before = None
-        if cursor is not None:
-            key = cursors.decode(cursor)
-            if not _SEQUENCE.fullmatch(key):
-                raise invalid_cursor()
-            before = int(key)
         trades = await read_database(
             list_trades,
             instrument_id=instrument.instrument_id,
             symbol=instrument.symbol,
-            before_sequence=before,
+            before_sequence=cursors.decode(request.query_params.get("cursor"), int),
             limit=limit + 1,
         )
         page = trades[:limit]

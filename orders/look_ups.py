@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from django.conf import settings
 
@@ -21,13 +21,6 @@ from orders.models import Order
 from orders.selectors import find_order_rows, find_order_rows_by_key
 
 Key = TypeVar("Key", bound=Hashable)
-Key_contra = TypeVar("Key_contra", bound=Hashable, contravariant=True)
-
-
-class RowReader(Protocol[Key_contra]):
-    """Returns an order's row by a key, or None if there is no such order. Raises Unavailable."""
-
-    async def __call__(self, key: Key_contra) -> Order | None: ...
 
 
 class PacedRows(Generic[Key]):
@@ -97,8 +90,8 @@ class DeskReads(NamedTuple):
     orders: Reader  # reads the result of an order, or the earlier order with the same key
     replays: Reader  # reads the fills of an order that was sent again with the same key
     cancelled: Reader  # reads a cancelled order with its fills
-    refused_orders: RowReader[tuple[str, str]]  # finds an earlier order by client id and key
-    refused_cancels: RowReader[str]  # finds an order that no worker has open, by its id
+    refused_orders: PacedRows[tuple[str, str]]  # finds an earlier order by client id and key
+    refused_cancels: PacedRows[str]  # finds an order that no worker has open, by its id
 
 
 def _reader(places_max: int, pause_ratio: float = 0.0) -> DatabaseReader:

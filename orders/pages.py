@@ -25,6 +25,16 @@ _BEFORE_ALL = UUID(int=0)
 _AFTER_ALL = UUID(int=2**128 - 1)
 
 
+class OrderQuery(NamedTuple):
+    """At most `limit` orders with lower ids than `before`. A filter that is None is left out."""
+
+    client_id: str | None
+    instrument_id: int | None
+    status: str | None
+    before: UUID | None
+    limit: int
+
+
 class RowPage(NamedTuple):
     """Some orders, newest first, with their instruments. `more` is set if others may follow."""
 
@@ -77,7 +87,8 @@ WHERE (listed.client_id, listed.instrument_id, listed.status, listed.order_id)
 ORDER BY listed.client_id DESC, listed.instrument_id DESC, listed.status DESC, listed.order_id DESC
 """
 _NEWEST_SQL = """
-SELECT * FROM orders_order WHERE order_id < %(before)s ORDER BY order_id DESC LIMIT %(rows)s
+SELECT *, false AS page_ends_early FROM orders_order
+WHERE order_id < %(before)s ORDER BY order_id DESC LIMIT %(rows)s
 """
 # If the maximum number of entries was read from a list, more entries may follow its last one. The
 # page must end there.
@@ -108,51 +119,34 @@ ORDER BY found.order_id DESC
 """
 
 
-def list_order_rows(
-    *,
-    client_id: str | None,
-    instrument_id: int | None,
-    status: str | None,
-    before: UUID | None,
-    limit: int,
-) -> RowPage:
-    """Return at most `limit` orders with lower ids than `before`."""
-    parameters = page_parameters(
-        client_id=client_id, instrument_id=instrument_id, status=status, before=before, limit=limit
-    )
-    rows: list[Any]
-    if client_id is None and instrument_id is None and status is None:
-        rows = list(Order.objects.raw(_NEWEST_SQL, parameters).prefetch_related("instrument"))
-        return RowPage(rows[:limit], len(rows) > limit)
-    sql = page_sql(client_id=client_id, instrument_id=instrument_id)
-    rows = list(Order.objects.raw(sql, parameters).prefetch_related("instrument"))
-    return RowPage(rows[:limit], len(rows) > limit or any(row.page_ends_early for row in rows[:1]))
+def list_order_rows(query: OrderQuery) -> RowPage:
+    """Return the orders of a page."""
+    found = Order.objects.raw(page_sql(query), page_parameters(query)).prefetch_related("instrument")
+    rows: list[Any] = list(found)
+    more = len(rows) > query.limit or any(row.page_ends_early for row in rows[:1])
+    return RowPage(rows[: query.limit], more)
 
 
-def page_parameters(
-    *,
-    client_id: str | None,
-    instrument_id: int | None,
-    status: str | None,
-    before: UUID | None,
-    limit: int,
-) -> dict[str, Any]:
+def page_parameters(query: OrderQuery) -> dict[str, Any]:
     """Return the parameters of every statement.
 
     One row more than the limit is read, to find out whether more rows follow.
     """
     return {
-        "client": client_id,
-        "instrument": instrument_id,
-        "statuses": list(OrderStatus.values) if status is None else [status],
-        "before": before or _AFTER_ALL,
+        "client": query.client_id,
+        "instrument": query.instrument_id,
+        "statuses": list(OrderStatus.values) if query.status is None else [query.status],
+        "before": query.before or _AFTER_ALL,
         "after": _BEFORE_ALL,
-        "rows": limit + 1,
+        "rows": query.limit + 1,
         "merged_max": settings.PAGE_ROWS_MERGED_MAX,
     }
 
 
-def page_sql(*, client_id: str | None, instrument_id: int | None) -> str:
-    """Return the statement for a combination of filters. None means that a filter is left out."""
-    lists = _CHOSEN_LISTS if client_id is None or instrument_id is not None else _CLIENTS_LISTS
-    return _PAGE_SQL.format(lists=lists, newest=_OF_ALL_CLIENTS if client_id is None else _OF_ONE_CLIENT)
+def page_sql(query: OrderQuery) -> str:
+    """Return the statement for the query's combination of filters."""
+    if query.client_id is None and query.instrument_id is None and query.status is None:
+        return _NEWEST_SQL
+    is_of_one_client = query.client_id is not None
+    lists = _CLIENTS_LISTS if is_of_one_client and query.instrument_id is None else _CHOSEN_LISTS
+    return _PAGE_SQL.format(lists=lists, newest=_OF_ONE_CLIENT if is_of_one_client else _OF_ALL_CLIENTS)

@@ -5,7 +5,7 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from base.documents import UuidText
-from instruments.schema import INSTRUMENT_HALTED, INSTRUMENT_NOT_FOUND
+from instruments.schema import INSTRUMENT_HALTED, INSTRUMENT_NOT_FOUND, SYMBOL_EXAMPLES
 from orders.documents import OrderDocument
 from orders.fields import IDEMPOTENCY_KEY_CHARACTERS_MAX, ClientId, StatusName
 from orders.refusals import IdempotencyKeyReused, OrderNotFound, OrderNotOpen
@@ -27,7 +27,6 @@ from web.schema import (
     page,
     query,
     sent,
-    symbols,
 )
 
 describe_errors(
@@ -188,7 +187,7 @@ LIST_ORDERS: dict[str, Any] = {
             *("client_id", field_schema(ClientId), "only orders of this client"),
             *(sent("client-A", "client-A", 200), sent("bad", "client A", 400)),
         ),
-        query("instrument", TEXT, "only orders in this instrument", *symbols("BTC-USD")),
+        query("instrument", TEXT, "only orders in this instrument", *SYMBOL_EXAMPLES),
         query(
             *("status", field_schema(StatusName), "only orders with this status"),
             *(sent("open", "open", 200), sent("unknown", "done", 400)),

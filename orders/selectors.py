@@ -13,7 +13,7 @@ from base.numbers import json_number
 from orders.documents import FillDocument, OrderDocument, stored_state
 from orders.keys import FOUND_BY_KEY
 from orders.models import Order
-from orders.pages import list_order_rows
+from orders.pages import OrderQuery, list_order_rows
 
 
 class OrderPage(NamedTuple):
@@ -53,22 +53,9 @@ def find_order_rows_by_key(keys: Collection[tuple[str, str]]) -> dict[tuple[str,
     return {(row.client_id, str(row.idempotency_key)): row for row in rows}
 
 
-def list_orders(
-    *,
-    client_id: str | None,
-    instrument_id: int | None,
-    status: str | None,
-    before: UUID | None,
-    limit: int,
-) -> OrderPage:
-    """Return a page of at most `limit` orders with lower ids than `before`.
-
-    A page is empty only if no more orders follow.
-    """
-    page = list_order_rows(
-        client_id=client_id, instrument_id=instrument_id, status=status, before=before, limit=limit
-    )
-    rows, more = page.rows, page.more
+def list_orders(query: OrderQuery) -> OrderPage:
+    """Return a page of orders. It is empty only if no more orders follow."""
+    rows, more = list_order_rows(query)
     fitting = _count_rows_within_fills_max(rows)
     if len(rows) > fitting:
         rows, more = rows[:fitting], True

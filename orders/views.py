@@ -4,7 +4,6 @@ import re
 import time
 from uuid import UUID
 
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
 from base.database import read_database
@@ -15,12 +14,13 @@ from orders import metrics, schema
 from orders.desk import OrderResult, current_desk, no_such_order
 from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE
 from orders.models import OrderStatus
+from orders.pages import OrderQuery
 from orders.requests import OrderRequest
 from orders.selectors import find_order, list_orders
 from orders.serializers import CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
 from web.errors import allowance_headers
-from web.pagination import CursorQuery, invalid_cursor, read_limit
+from web.pagination import CursorQuery, read_limit
 from web.schema import operation
 from web.viewset import AsyncViewSet
 
@@ -69,14 +69,14 @@ class OrderViewSet(AsyncViewSet):
             raise InvalidRequest(fields={"status": [f"Must be one of: {', '.join(OrderStatus.values)}."]})
         instrument = None if symbol is None else await directory.get(symbol)
         cursors = CursorQuery("orders", client_id=client_id, instrument=symbol, status=status)
-        page = await read_database(
-            list_orders,
+        wanted = OrderQuery(
             client_id=client_id,
             instrument_id=None if instrument is None else instrument.instrument_id,
             status=status,
-            before=_read_cursor(cursors, query.get("cursor")),
+            before=cursors.decode(query.get("cursor"), UUID),
             limit=read_limit(query),
         )
+        page = await read_database(list_orders, wanted)
         return JSONResponse(
             {
                 "orders": page.orders,
@@ -86,7 +86,7 @@ class OrderViewSet(AsyncViewSet):
 
 
 async def _read_order(request: Request) -> OrderRequest:
-    """Return a request's validated order. Raises InvalidRequest, ValidationError, Unavailable."""
+    """Return a request's validated order. Raises InvalidRequest, Unavailable."""
     fields = _place_order.run_validation(request.data)
     header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if header is not None:
@@ -106,16 +106,17 @@ async def _read_order(request: Request) -> OrderRequest:
 
 
 def _read_key(header: str) -> str:
-    """Return the idempotency key in a header. Raises ValidationError.
+    """Return the idempotency key in a header. Raises InvalidRequest.
 
     Django decodes headers as Latin-1, but the key is UTF-8, as in a body.
     """
     try:
-        key: str = _place_order.fields["idempotency_key"].run_validation(header.encode("latin-1").decode())
+        text = header.encode("latin-1").decode()
+        key: str = _place_order.fields["idempotency_key"].to_internal_value(text)
     except UnicodeError:
-        raise ValidationError({"idempotency_key": ["The header must be UTF-8."]}) from None
-    except ValidationError as error:
-        raise ValidationError({"idempotency_key": error.detail}) from None
+        raise InvalidRequest(fields={"idempotency_key": ["The header must be UTF-8."]}) from None
+    except ValueError as error:
+        raise InvalidRequest(fields={"idempotency_key": [str(error)]}) from None
     return key
 
 
@@ -130,12 +131,3 @@ def _parse_order_id(text: str) -> UUID:
     if not ORDER_ID_PATTERN.fullmatch(text):
         raise no_such_order()
     return UUID(text)
-
-
-def _read_cursor(cursors: CursorQuery, cursor: str | None) -> UUID | None:
-    if cursor is None:
-        return None
-    try:
-        return UUID(cursors.decode(cursor))
-    except ValueError:
-        raise invalid_cursor() from None

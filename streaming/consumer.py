@@ -7,11 +7,11 @@ import time
 from collections import deque
 from typing import Any, NamedTuple
 
+import msgspec
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
-from base.encoding import encode_json
 from base.refusals import Refusal, Unavailable
 from instruments.directory import TradedInstrument, directory
 from marketdata.messages import error_text
@@ -31,6 +31,8 @@ CLOSE_TRY_AGAIN_LATER = 1013
 PRIVATE_CLOSE_CODES = 3000  # added to the codes on Daphne: 4008, 4009, 4011 and 4013
 
 _open_connections = 0
+# The id of a ping may have numbers, which were read as Decimals.
+_encode_message = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Subscription(NamedTuple):
@@ -121,10 +123,8 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._received_at.append(now)
         try:
             if text_data is None:
-                raise InvalidMessage("invalid_message", "Text frames are required, not binary ones.")
+                raise InvalidMessage("Text frames are required, not binary ones.")
             await self._serve_request(text_data)
-        except InvalidMessage as error:
-            self._outbox.put(error_text(error.code, str(error)))
         except Refusal as error:
             self._outbox.put(error_text(error.code, error.message))
 
@@ -156,12 +156,12 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._follow(instrument, topic)
 
     async def _requested_instruments(self, request: Subscribe | Unsubscribe) -> list[TradedInstrument]:
-        if request.symbols is None:
+        if request.instrument is None:
             leaving = isinstance(request, Unsubscribe)
             followed = {subscription.symbol for subscription in self._subscriptions} if leaving else ()
             known = (await directory.all()).values()
             return [each for each in known if not each.halted or each.symbol in followed]
-        return [await directory.get(symbol) for symbol in dict.fromkeys(request.symbols)]
+        return [await directory.get(symbol) for symbol in dict.fromkeys(request.instrument)]
 
     async def _follow(self, instrument: TradedInstrument, topic: Topic) -> None:
         """Follow a topic, in place of the same topic at another pace. Raises Unavailable.
@@ -195,7 +195,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             feed.unfollow(topic, self._outbox)
 
     def _put_message(self, message: dict[str, Any]) -> None:
-        self._outbox.put(encode_json(message).decode())
+        self._outbox.put(_encode_message(message).decode())
 
     async def _send_packet(self, packet: Packet) -> None:
         await self.base_send({"type": "websocket.send", PACKET: packet})

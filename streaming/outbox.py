@@ -184,7 +184,7 @@ class Outbox:
     def _request_turn(self) -> None:
         if self._turn is not None and not self._turn.done() and not self._has_requested_turn:
             self._has_requested_turn = True
-            sending_turns().request_turn(self)
+            sending_turns().request_turn(self.take_turn)
 
 
 def _weight(packet: Packet) -> int:

@@ -1,37 +1,31 @@
 """The requests that a client may send on /stream."""
 
-import re
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from django.conf import settings
 
-from base.refusals import InvalidRequest
+from base.refusals import InvalidRequest, Refusal, RefusalKind
 from marketdata.candles import CANDLE_INTERVALS
-from orders.fields import CLIENT_ID_PATTERN, SYMBOL_CHARACTERS_MAX
+from orders.serializers import client_id_field, symbol_field
 from streaming.topics import Channel, Topic
 from web.content import decode_json
+from web.fields import ChoiceText, InputField, ListField, StrictSerializer, WholeNumberField
 
-Symbol = Annotated[str, msgspec.Meta(min_length=1, max_length=SYMBOL_CHARACTERS_MAX)]
-CandleInterval = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{'|'.join(CANDLE_INTERVALS)})\Z")]
-Throttle = Annotated[int, msgspec.Meta(ge=0, le=settings.STREAM_THROTTLE_MILLISECONDS_MAX)]
-ClientId = Annotated[str, msgspec.Meta(pattern=rf"\A(?:{CLIENT_ID_PATTERN.pattern})\Z")]
+CHANNELS_MAX = 10
+SYMBOLS_MAX = 100
 
 
-class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    channels: Annotated[list[Channel], msgspec.Meta(min_length=1, max_length=10)]
-    instrument: Symbol | Annotated[list[Symbol], msgspec.Meta(min_length=1, max_length=100)] | None = None
-    client_id: ClientId | None = None
-    interval: CandleInterval | None = None
-    throttle_ms: Throttle | None = None
+class Selection(msgspec.Struct, kw_only=True):
+    """Channels of instruments. A field that the client left out is None."""
 
-    @property
-    def symbols(self) -> list[str] | None:
-        """The symbols, or None for all active instruments.
-
-        In Unsubscribe, None also includes the halted instruments that the client follows.
-        """
-        return [self.instrument] if isinstance(self.instrument, str) else self.instrument
+    channels: list[Channel]
+    # The symbols, or None for all active instruments. In Unsubscribe, None also includes the halted
+    # instruments that the client follows.
+    instrument: list[str] | None
+    client_id: str | None
+    interval: str | None
+    throttle_ms: int | None
 
     @property
     def topics(self) -> list[Topic]:
@@ -55,72 +49,97 @@ class _Selection(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_f
         )
 
 
-class Subscribe(_Selection, tag="subscribe"):
+class Subscribe(Selection):
     """Follow channels of instruments."""
 
 
-class Unsubscribe(_Selection, tag="unsubscribe"):
+class Unsubscribe(Selection):
     """Stop following channels of instruments."""
 
 
-class Ping(msgspec.Struct, forbid_unknown_fields=True, tag_field="type", tag="ping"):
+class Ping(msgspec.Struct):
     """Ask for a `pong` with the same id."""
 
-    id: Any = None
+    id: Any
 
 
-Request = Subscribe | Unsubscribe | Ping
+class SymbolsField(ListField):
+    """A list of symbols. A single symbol counts as a list of one."""
 
-_decoder = msgspec.json.Decoder(Request)
-_FIELD_OF_ERROR = re.compile(r" - at `\$\.(\w+)")
-_UNKNOWN_FIELD = re.compile(r"unknown field `(.{1,64})`")
-_MISSING_FIELD = re.compile(r"required field `(\w+)`")
+    def to_internal_value(self, data: Any) -> list[Any]:
+        return super().to_internal_value([data] if isinstance(data, str) else data)
 
-# Error messages for invalid values, by field.
-_REQUIRED = {
-    "type": "type must be subscribe, unsubscribe or ping.",
-    "channels": f"channels must be a list of 1 to 10 of: {', '.join(Channel)}.",
-    "instrument": "instrument must be a symbol such as BTC-USD, or a list of 1 to 100 symbols.",
-    "client_id": "client_id must have 1 to 64 characters of A-Z a-z 0-9 . _ : -",
-    "interval": f"interval must be one of: {', '.join(CANDLE_INTERVALS)}.",
-    "throttle_ms": f"throttle_ms must be a whole number from 0 to {settings.STREAM_THROTTLE_MILLISECONDS_MAX}.",
+
+class SelectionSerializer(StrictSerializer):
+    """The fields of `subscribe` and `unsubscribe`, besides their type."""
+
+    channels = ListField(
+        ChoiceText(Channel), CHANNELS_MAX, f"Must be a list of 1 to {CHANNELS_MAX} of: {', '.join(Channel)}."
+    )
+    instrument = SymbolsField(
+        symbol_field(),
+        SYMBOLS_MAX,
+        f"Must be a symbol such as BTC-USD, or a list of 1 to {SYMBOLS_MAX} symbols.",
+        allow_null=True,
+        default=None,
+    )
+    client_id = client_id_field({}, allow_null=True, default=None)
+    interval = ChoiceText(CANDLE_INTERVALS, allow_null=True, default=None)
+    throttle_ms = WholeNumberField(settings.STREAM_THROTTLE_MILLISECONDS_MAX, allow_null=True, default=None)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if Channel.ORDERS in attrs["channels"] and attrs["client_id"] is None:
+            raise InvalidRequest(fields={"client_id": ["The channel orders requires a client_id."]})
+        return attrs
+
+
+class PingSerializer(StrictSerializer):
+    """The fields of `ping`, besides its type."""
+
+    id = InputField({}, default=None)
+
+
+_selection = SelectionSerializer()
+_REQUESTS: dict[str, tuple[StrictSerializer, type[Subscribe | Unsubscribe | Ping]]] = {
+    "subscribe": (_selection, Subscribe),
+    "unsubscribe": (_selection, Unsubscribe),
+    "ping": (PingSerializer(), Ping),
 }
 
 
-class InvalidMessage(ValueError):
-    """An invalid message from a client. `code` and the error's text are sent back to the client."""
+class InvalidMessage(Refusal):
+    """A message from a client is not a valid request."""
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    kind = RefusalKind.INVALID
+    code = "invalid_message"
+    default_message = f"A JSON object is required, with one of these types: {', '.join(_REQUESTS)}."
 
 
-def decode_request(text: str) -> Request:
+class InvalidJSON(InvalidMessage):
+    """A message from a client is not JSON, or has the same key twice in an object."""
+
+    code = "invalid_json"
+    default_message = "A JSON object in a text frame is required."
+
+
+def decode_request(text: str) -> Subscribe | Unsubscribe | Ping:
     """Decode and check a client's request. Raises InvalidMessage."""
     try:
-        request: Request = _decoder.decode(text)
-    except msgspec.ValidationError as error:
-        raise InvalidMessage("invalid_message", _error_message(str(error))) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise InvalidMessage("invalid_json", "A JSON object in a text frame is required.") from None
+        message = decode_json(text.encode())
+    except InvalidRequest as error:
+        raise InvalidJSON(_describe_fields(error)) from None
+    except UnicodeEncodeError:
+        raise InvalidJSON from None
     try:
-        decode_json(text.encode())
-    except InvalidRequest:
-        message = "An object has the same key twice. Send each key once."
-        raise InvalidMessage("invalid_json", message) from None
-    if (
-        isinstance(request, Subscribe | Unsubscribe)
-        and "orders" in request.channels
-        and not request.client_id
-    ):
-        raise InvalidMessage("invalid_message", "The channel orders requires a client_id.")
-    return request
+        serializer, request = _REQUESTS[message.pop("type")]
+    except (AttributeError, KeyError, TypeError):  # not an object, or a type that is missing or unknown
+        raise InvalidMessage from None
+    try:
+        return request(**serializer.run_validation(message))
+    except InvalidRequest as error:
+        raise InvalidMessage(_describe_fields(error)) from None
 
 
-def _error_message(error: str) -> str:
-    """Return an error message for the client, made from the decoder's message."""
-    if found := _UNKNOWN_FIELD.search(error):
-        return f"The field {found[1]} is unknown here. Leave it out, or correct its name."
-    if found := _MISSING_FIELD.search(error) or _FIELD_OF_ERROR.search(error):
-        return _REQUIRED.get(found[1], f"The value of {found[1]} is invalid.")
-    return "A JSON object with a type is required: subscribe, unsubscribe or ping."
+def _describe_fields(error: InvalidRequest) -> str:
+    """Return the messages of all invalid fields, each after the field's name. May be empty."""
+    return " ".join(f"{name}: {' '.join(messages)}" for name, messages in error.fields.items())

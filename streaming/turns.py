@@ -7,31 +7,23 @@ everything else between two turns.
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
 
 from django.conf import settings
 
 from base.loops import per_event_loop
 
 
-class Sender(Protocol):
-    """An outbox that has packets to send."""
-
-    def take_turn(self) -> int:
-        """Send a few packets in the next turn of the loop; returns at least 1 for each."""
-        ...
-
-
 class SendingTurns:
     """The outboxes of this process that wait for a turn, in the order of their requests."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Sender] = deque()
+        self._waiting: deque[Callable[[], int]] = deque()
         self._is_planned = False
 
-    def request_turn(self, sender: Sender) -> None:
-        """Plan one call of the sender's `take_turn`."""
-        self._waiting.append(sender)
+    def request_turn(self, take_turn: Callable[[], int]) -> None:
+        """Plan one call of `take_turn`, which sends a few packets and returns the work done."""
+        self._waiting.append(take_turn)
         if not self._is_planned:
             self._is_planned = True
             asyncio.get_running_loop().call_soon(self._run_turn)
@@ -39,7 +31,7 @@ class SendingTurns:
     def _run_turn(self) -> None:
         work = 0
         while self._waiting and work < settings.STREAM_SENDS_PER_TURN_MAX:
-            work += self._waiting.popleft().take_turn()
+            work += self._waiting.popleft()()
         self._is_planned = bool(self._waiting)
         if self._is_planned:
             asyncio.get_running_loop().call_soon(self._run_turn)

@@ -10,21 +10,18 @@ import json
 import re
 from collections.abc import ItemsView, Mapping
 from decimal import Decimal
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 from django.http import HttpRequest, HttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer
 
 from base.encoding import encode_json
-from base.refusals import InvalidRequest, Refusal, RefusalKind
+from base.refusals import FIELD_NAME_CHARACTERS_MAX, InvalidRequest, Refusal, RefusalKind
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 
 JSON = "application/json"
-NAMED_KEY_CHARACTERS_MAX = 64  # an error message shows this much of a repeated key
 SHOWN_CHARACTERS_MAX = 100  # an error message shows this much of a header's value
 _BYTE_OF_ERROR = re.compile(r"\(byte ([0-9]+)\)$")
 
@@ -88,7 +85,9 @@ def _check_keys(pairs: list[tuple[str, Any]]) -> None:
     keys = set()
     for key, _ in pairs:
         if key in keys:
-            raise InvalidRequest(fields={key[:NAMED_KEY_CHARACTERS_MAX] or "body": ["Given more than once."]})
+            raise InvalidRequest(
+                fields={key[:FIELD_NAME_CHARACTERS_MAX] or "body": ["Given more than once."]}
+            )
         keys.add(key)
 
 
@@ -130,33 +129,6 @@ class UnsupportedMediaType(Refusal):
     def __init__(self, message: str, *, headers: dict[str, str]) -> None:
         super().__init__(message)
         self.headers = headers
-
-
-class JSONParser(BaseParser):
-    """Declares to DRF and the schema that bodies are JSON. Viewsets read them with `read_json`."""
-
-    media_type = JSON
-
-    def parse(
-        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> Any:
-        return decode_json(stream.read())
-
-
-class JSONRenderer(BaseRenderer):
-    """Declares to DRF and the schema that answers are JSON. Views write them with JSONResponse."""
-
-    media_type = JSON
-    format = "json"
-    charset = None
-
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Mapping[str, Any] | None = None,
-    ) -> bytes:
-        return encode_json(data)
 
 
 class AlwaysJSON(BaseContentNegotiation):

@@ -21,11 +21,7 @@ _CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
-    413: "payload_too_large",
-    415: "unsupported_media_type",
 }
-
-
 _STATUSES = {
     RefusalKind.INVALID: 400,
     RefusalKind.NOT_FOUND: 404,
@@ -42,8 +38,6 @@ _MESSAGES = {
     401: "The credentials are missing or wrong.",
     403: "This is not allowed.",
     404: "This URL does not exist. GET /docs lists the endpoints.",
-    413: "The request is too large.",
-    415: "The body must be JSON: Content-Type must be application/json.",
 }
 
 
@@ -72,10 +66,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
     """DRF's EXCEPTION_HANDLER. An unknown exception is logged, and the answer is a plain 500."""
     if isinstance(error, Refusal):
         return refusal_response(error)
-    if isinstance(error, exceptions.ValidationError):
-        return ErrorResponse(
-            400, "invalid_request", InvalidRequest.default_message, fields=_messages_by_field(error.detail)
-        )
     if isinstance(error, SuspiciousOperation):  # for example too many parameters
         error = exceptions.ParseError(InvalidRequest.default_message)
     elif isinstance(error, Http404):
@@ -83,7 +73,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
     elif isinstance(error, PermissionDenied):
         error = exceptions.PermissionDenied()
     if isinstance(error, exceptions.MethodNotAllowed):
-        return method_not_allowed(_allowed_methods(context))
+        return method_not_allowed(", ".join(context["view"].allowed_methods))
     if isinstance(error, exceptions.APIException):
         code = _CODES.get(error.status_code, "error")
         message = _MESSAGES.get(error.status_code, Refusal.default_message)
@@ -243,22 +233,6 @@ def foreign_origin() -> ErrorResponse:
         "Web pages of this origin may not use the exchange. The operator can allow the origin in"
         " EXCHANGE_CORS_ORIGINS, or its host in EXCHANGE_ALLOWED_HOSTS.",
     )
-
-
-def _allowed_methods(context: dict[str, Any]) -> str:
-    view = context.get("view")
-    return ", ".join(view.allowed_methods) if view is not None else ""
-
-
-def _messages_by_field(detail: Any) -> dict[str, list[str]]:
-    """Return the messages of DRF's nested error details by field."""
-    if not isinstance(detail, dict):
-        return {"body": [str(item) for item in detail]}
-    fields: dict[str, list[str]] = {}
-    for name, messages in detail.items():
-        key = "body" if name == "non_field_errors" else str(name)
-        fields[key] = [str(message) for message in (messages if isinstance(messages, list) else [messages])]
-    return fields
 
 
 # The functions below replace Django's own error views. Django calls them for requests that reach no

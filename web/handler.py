@@ -224,29 +224,12 @@ def _meta_name(name: bytes) -> str:
 # Headers whose value is a list by definition. Cookie is one of them because the API reads no
 # cookies.
 LIST_HEADERS = frozenset(
-    {
-        *(
-            b"accept",
-            b"accept-charset",
-            b"accept-encoding",
-            b"accept-language",
-            b"access-control-request-headers",
-        ),
-        *(b"allow", b"baggage", b"cache-control", b"connection", b"content-encoding", b"content-language"),
-        *(
-            b"cookie",
-            b"expect",
-            b"forwarded",
-            b"if-match",
-            b"if-none-match",
-            b"keep-alive",
-            b"link",
-            b"pragma",
-        ),
-        *(b"prefer", b"priority", b"sec-ch-ua", b"te", b"trailer", b"transfer-encoding", b"tracestate"),
-        *(b"upgrade", b"vary", b"via", b"warning", b"x-forwarded-for", b"x-forwarded-host"),
-        *(b"x-forwarded-port", b"x-forwarded-proto"),
-    }
+    b"accept accept-charset accept-encoding accept-language access-control-request-headers"
+    b" allow baggage cache-control connection content-encoding content-language"
+    b" cookie expect forwarded if-match if-none-match keep-alive link pragma"
+    b" prefer priority sec-ch-ua te trailer transfer-encoding tracestate"
+    b" upgrade vary via warning x-forwarded-for x-forwarded-host"
+    b" x-forwarded-port x-forwarded-proto".split()
 )
 _META_NAMES = {
     b"content-type": "CONTENT_TYPE",

@@ -7,14 +7,16 @@ secret key, all earlier cursors are invalid.
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from django.conf import settings
 
 from base.refusals import InvalidRequest
+
+Key = TypeVar("Key")
 
 CURSOR_CHARACTERS_MAX = 200
 _SIGNATURE_BYTES = 9
@@ -32,11 +34,13 @@ class CursorQuery:
         text = key.encode()
         return base64.urlsafe_b64encode(self._sign(text) + text).decode().rstrip("=")
 
-    def decode(self, cursor: str) -> str:
-        """Return the sort key in a cursor.
+    def decode(self, cursor: str | None, parse: Callable[[str], Key]) -> Key | None:
+        """Return the parsed sort key in a cursor, or None without a cursor.
 
-        Raises InvalidRequest if the cursor is not from this query.
+        Raises InvalidRequest if the cursor is not from this query. `parse` may raise ValueError.
         """
+        if cursor is None:
+            return None
         try:
             if len(cursor) > CURSOR_CHARACTERS_MAX:
                 raise ValueError
@@ -44,26 +48,19 @@ class CursorQuery:
             signature, text = signed[:_SIGNATURE_BYTES], signed[_SIGNATURE_BYTES:]
             if not hmac.compare_digest(signature, self._sign(text)):
                 raise ValueError
-            return text.decode()
-        except (ValueError, binascii.Error):
-            raise invalid_cursor() from None
+            return parse(text.decode())
+        except ValueError:
+            message = (
+                "Not a cursor of this query. Send next_cursor of the last page with the same filters, or"
+                " start without a cursor."
+            )
+            raise InvalidRequest(fields={"cursor": [message]}) from None
 
     def _sign(self, key: bytes) -> bytes:
         secret = hashlib.sha256(settings.SECRET_KEY.encode()).digest()
         signed = hashlib.blake2b(key, digest_size=_SIGNATURE_BYTES, key=secret, person=b"cursor")
         signed.update(b"\0" + self._query.encode())
         return signed.digest()
-
-
-def invalid_cursor() -> InvalidRequest:
-    return InvalidRequest(
-        fields={
-            "cursor": [
-                "Not a cursor of this query. Send next_cursor of the last page with the same filters, or start"
-                " without a cursor."
-            ]
-        }
-    )
 
 
 def read_limit(

@@ -7,10 +7,7 @@ names from the action's OpenAPI description, so an action accepts exactly its do
 
 from django.http import HttpRequest
 
-from base.refusals import InvalidRequest
-
-NAMED_PARAMETERS_MAX = 10  # an answer names this many wrong parameters
-NAMED_CHARACTERS_MAX = 64  # an answer shows this much of a parameter's name
+from base.refusals import FIELD_NAME_CHARACTERS_MAX, FIELDS_NAMED_MAX, InvalidRequest
 
 
 def check_query(request: HttpRequest, allowed: frozenset[str]) -> None:
@@ -25,8 +22,8 @@ def check_query(request: HttpRequest, allowed: frozenset[str]) -> None:
             message = "Has no value. Add a value, or leave the parameter out."
         else:
             continue
-        fields[name[:NAMED_CHARACTERS_MAX] or "query"] = [message]
-        if len(fields) == NAMED_PARAMETERS_MAX:
+        fields[name[:FIELD_NAME_CHARACTERS_MAX] or "query"] = [message]
+        if len(fields) == FIELDS_NAMED_MAX:
             break
     if fields:
         raise InvalidRequest(fields=fields)

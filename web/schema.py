@@ -272,12 +272,3 @@ def limit(default: int = settings.PAGE_ITEMS_DEFAULT) -> OpenApiParameter:
 
 
 CURSOR_PARAMETER = query("cursor", CURSOR, "next_cursor of the previous page, with the same filters")
-
-
-def instrument(default: str) -> OpenApiParameter:
-    """Return the description of `instrument` in a query about the market."""
-    return query("instrument", {"type": "string", "default": default}, "the symbol", *symbols(default))
-
-
-def symbols(known: str) -> tuple[OpenApiExample, OpenApiExample]:
-    return sent(known, known, 200), sent("unknown", "NO-USD", 404)

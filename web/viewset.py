@@ -66,7 +66,8 @@ class AsyncViewSet(ViewSet):
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> ApiResponse:
         self.args, self.kwargs = args, kwargs
-        self.request = drf_request = self.initialize_request(request, *args, **kwargs)
+        self.action = self.action_map.get((request.method or "").lower(), "")
+        self.request = drf_request = JSONRequest(request, self.get_authenticators())
         try:
             self.initial(drf_request, *args, **kwargs)
             act = getattr(self, self.action, None) or self.http_method_not_allowed
@@ -75,10 +76,6 @@ class AsyncViewSet(ViewSet):
             return await act(drf_request, *args, **kwargs)  # type: ignore[misc, no-any-return]
         except Exception as error:
             return self.handle_exception(error)
-
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        self.action = self.action_map.get((request.method or "").lower(), "")
-        return JSONRequest(request, self.get_authenticators())
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if self.authentication_classes:

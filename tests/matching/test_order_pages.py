@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 from marketdata.selectors import list_open_orders
 from orders.models import Order, OrderStatus
-from orders.pages import page_parameters, page_sql
+from orders.pages import OrderQuery, page_parameters, page_sql
 from orders.selectors import list_orders
 from tests.matching.partition import Partition, new_id, place
 
@@ -26,7 +26,7 @@ def pages(limit: int = 3, **filters: Any) -> list[list[str]]:
     before: UUID | None = None
     while True:
         query = {"client_id": None, "instrument_id": None, "status": None, **filters}
-        page = list_orders(before=before, limit=limit, **query)
+        page = list_orders(OrderQuery(before=before, limit=limit, **query))
         found.append([order.order_id for order in page.orders])
         if page.after is None:
             return found
@@ -88,9 +88,10 @@ PARAMETERS = {
 
 def count_rows_read(query: dict[str, Any], mode: str) -> int:
     """Return how many rows and index entries are read for a page of 3 orders."""
-    sql = page_sql(client_id=query["client_id"], instrument_id=query["instrument_id"])
+    wanted = OrderQuery(**query, before=None, limit=3)
+    sql = page_sql(wanted)
     numbered = sql % {name: f"${number}" for number, name in enumerate(PARAMETERS, start=1)}
-    values = page_parameters(**query, before=None, limit=3)
+    values = page_parameters(wanted)
     with connection.cursor() as cursor:
         cursor.execute(f"SET plan_cache_mode = {mode}")
         cursor.execute(f"PREPARE read_page ({', '.join(PARAMETERS.values())}) AS {numbered}")
@@ -203,7 +204,7 @@ def test_a_rare_order_is_on_the_first_page_however_many_orders_are_newer(
             with connection.cursor() as cursor:
                 cursor.execute("ANALYZE orders_order")
         query = {"client_id": None, "instrument_id": None, "status": None, **rare_filters}
-        page = list_orders(before=None, limit=3, **query)
+        page = list_orders(OrderQuery(before=None, limit=3, **query))
         expected = newest_first(**rare_filters)[:3]
         assert [order.order_id for order in page.orders] == expected
         if rare_filters:

@@ -23,10 +23,7 @@ SUBSCRIBE = '{"type":"subscribe","channels":["trades"]'
 def test_a_repeated_key_is_refused(text: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode_request(text)
-    assert refused.value.code in (
-        "invalid_json",
-        "invalid_message",
-    )  # the decoder may meet the second of two types first
+    assert refused.value.code == "invalid_json"
 
 
 def test_the_same_key_in_two_objects_is_no_repetition() -> None:
@@ -38,10 +35,10 @@ def test_the_same_key_in_two_objects_is_no_repetition() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[]", "subscribe, unsubscribe or ping"),
-        ('{"type":"no"}', "subscribe, unsubscribe or ping"),
-        ('{"type":1}', "subscribe, unsubscribe or ping"),
-        ("{}", "subscribe, unsubscribe or ping"),
+        ("[]", "subscribe, unsubscribe, ping"),
+        ('{"type":"no"}', "subscribe, unsubscribe, ping"),
+        ('{"type":1}', "subscribe, unsubscribe, ping"),
+        ("{}", "subscribe, unsubscribe, ping"),
         ('{"type":"subscribe"}', "orderbook_deltas, trades, orders, ticker, candles, depth"),
         (
             '{"type":"subscribe","channels":["no"]}',
@@ -53,7 +50,7 @@ def test_the_same_key_in_two_objects_is_no_repetition() -> None:
         (SUBSCRIBE + ',"throttle_ms":-1}', "0 to 60000"),
         (SUBSCRIBE + ',"client_id":"a b"}', "A-Z a-z 0-9"),
         (SUBSCRIBE + ',"instrument":["BTC-USD",1]}', "a list of 1 to 100 symbols"),
-        (SUBSCRIBE + ',"symbol":"BTC-USD"}', "The field symbol is unknown"),
+        (SUBSCRIBE + ',"symbol":"BTC-USD"}', "symbol: Unknown field."),
     ],
 )
 def test_a_refusal_lists_the_allowed_values(text: str, expected: str) -> None:

@@ -14,7 +14,7 @@ ORDERS = CursorQuery("orders", client_id="a", instrument="BTC-USD", status=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30))
 def test_a_cursor_decodes_to_its_key(key: str) -> None:
     cursor = ORDERS.encode(key)
-    assert ORDERS.decode(cursor) == key
+    assert ORDERS.decode(cursor, str) == key
     assert all(character.isalnum() or character in "-_" for character in cursor)
 
 
@@ -23,7 +23,7 @@ def test_a_cursor_decodes_to_its_key(key: str) -> None:
 )
 def test_an_invalid_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        ORDERS.decode(cursor)
+        ORDERS.decode(cursor, str)
     assert "next_cursor" in refused.value.fields["cursor"][0]
 
 
@@ -33,7 +33,7 @@ def test_a_cursor_that_was_changed_is_refused(position: int, character: str) -> 
     changed = cursor[:position] + character + cursor[position + 1 :]
     if changed != cursor:
         with pytest.raises(InvalidRequest):
-            ORDERS.decode(changed)
+            ORDERS.decode(changed, str)
 
 
 OTHER_QUERIES = [
@@ -51,14 +51,14 @@ OTHER_QUERIES = [
 @pytest.mark.parametrize("other", OTHER_QUERIES, ids=range(len(OTHER_QUERIES)))
 def test_a_cursor_of_another_query_is_refused(other: CursorQuery) -> None:
     with pytest.raises(InvalidRequest):
-        ORDERS.decode(other.encode("1"))
+        ORDERS.decode(other.encode("1"), str)
     with pytest.raises(InvalidRequest):
-        other.decode(ORDERS.encode("1"))
+        other.decode(ORDERS.encode("1"), str)
 
 
 def test_the_order_of_filters_and_empty_filters_do_not_matter() -> None:
     same = CursorQuery("orders", status=None, instrument="BTC-USD", client_id="a")
-    assert same.decode(ORDERS.encode("1")) == "1"
+    assert same.decode(ORDERS.encode("1"), str) == "1"
 
 
 @pytest.mark.parametrize("text", ["1", "50", "1000", "007"])
