@@ -20,8 +20,8 @@ from chaos.streams import SUBSCRIBERS, compare_books, subscribe
 from chaos.traffic import Traffic
 from loadtools.exchange import OwnExchange
 
-AUDIT_SECONDS_MAX = 600.0
-AUDIT_OUTPUT_CHARACTERS_MAX = 4_000
+_AUDIT_SECONDS_MAX = 600.0
+_AUDIT_OUTPUT_CHARACTERS_MAX = 4_000
 
 
 @dataclass
@@ -101,14 +101,14 @@ class Campaign:
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            async with asyncio.timeout(AUDIT_SECONDS_MAX):
+            async with asyncio.timeout(_AUDIT_SECONDS_MAX):
                 output, _ = await process.communicate()
         except TimeoutError:
-            output = f"not within {AUDIT_SECONDS_MAX:.0f} s".encode()
+            output = f"not within {_AUDIT_SECONDS_MAX:.0f} s".encode()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
-            text = output[-AUDIT_OUTPUT_CHARACTERS_MAX:].decode(errors="replace")
+            text = output[-_AUDIT_OUTPUT_CHARACTERS_MAX:].decode(errors="replace")
             self.record.breaches.add(Kind.AUDIT, f"status {process.returncode}\n{text}")

@@ -25,10 +25,10 @@ from chaos.journal import (
 )
 from chaos.traffic import ONCE_PREFIX
 
-CHUNK_ENTRIES = 5_000
-CONNECT_SECONDS_MAX = 10
-DOUBLES_LISTED_MAX = 100
-ENDED = ("filled", "cancelled", "rejected")
+_CHUNK_ENTRIES = 5_000
+_CONNECT_SECONDS_MAX = 10
+_DOUBLES_LISTED_MAX = 100
+_ENDED = ("filled", "cancelled", "rejected")
 TERMS = ("client_id", "instrument", "side", "type", "price", "quantity", "idempotency_key")
 
 _ORDERS = """
@@ -52,7 +52,7 @@ GROUP BY client_id HAVING count(*) > 1 LIMIT %s
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTrade:
+class _StoredTrade:
     trade_id: UUID
     price: Decimal
     quantity: Decimal
@@ -62,18 +62,18 @@ class StoredTrade:
 
 def check_journal(journal: Journal, postgres_uri: str, breaches: Breaches) -> None:
     """Add every breach. Raises `psycopg.Error` if the database can't be read."""
-    with psycopg.connect(postgres_uri, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX) as connection:
+    with psycopg.connect(postgres_uri, autocommit=True, connect_timeout=_CONNECT_SECONDS_MAX) as connection:
         for entries in _chunks(journal.entries()):
-            Chunk(entries, connection, breaches).check()
-        for key, count in connection.execute(_KEYS_WITH_SEVERAL, [DOUBLES_LISTED_MAX]):
+            _Chunk(entries, connection, breaches).check()
+        for key, count in connection.execute(_KEYS_WITH_SEVERAL, [_DOUBLES_LISTED_MAX]):
             breaches.add(Kind.DOUBLE, f"client and key {key}: {count} orders")
         for client_id, count in connection.execute(
-            _SENT_ONCE_PLACED_TWICE, [ONCE_PREFIX, DOUBLES_LISTED_MAX]
+            _SENT_ONCE_PLACED_TWICE, [ONCE_PREFIX, _DOUBLES_LISTED_MAX]
         ):
             breaches.add(Kind.DOUBLE, f"{client_id}: sent one order, {count} are there")
 
 
-class Chunk:
+class _Chunk:
     """A part of the journal, with the database's rows for it."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Chunk:
         with connection.cursor(row_factory=class_row(OrderState)) as cursor:
             orders = cursor.execute(_ORDERS, [list(order_ids)])
             self._orders = {stored.order_id: stored for stored in orders}
-        with connection.cursor(row_factory=class_row(StoredTrade)) as cursor:
+        with connection.cursor(row_factory=class_row(_StoredTrade)) as cursor:
             trades = cursor.execute(_TRADES, [list(trade_ids)])
             self._trades = {stored.trade_id: stored for stored in trades}
         refused = [entry.client_id for entry in entries if isinstance(entry, Refused)]
@@ -119,7 +119,7 @@ class Chunk:
                 self._add_change(order, f"{name} {getattr(order, name)} is {getattr(stored, name)}")
         if stored.filled_quantity < order.filled_quantity:
             self._breaches.add(Kind.LOST, f"order {order.order_id}: fills of {order.filled_quantity}")
-        if order.status in ENDED and stored.status != order.status:
+        if order.status in _ENDED and stored.status != order.status:
             self._add_change(order, f"status {order.status} is {stored.status}")
         if sum(fill.quantity for fill in order.trades) != order.filled_quantity:
             self._add_change(order, "its trades are not its fills")
@@ -133,7 +133,7 @@ class Chunk:
             if party != order.order_id:
                 self._add_change(order, f"trade {fill.trade_id} has another {fill.liquidity}")
 
-    def _check_trade(self, trade_id: UUID, price: Decimal, quantity: Decimal) -> StoredTrade | None:
+    def _check_trade(self, trade_id: UUID, price: Decimal, quantity: Decimal) -> _StoredTrade | None:
         stored = self._trades.get(trade_id)
         if stored is None:
             self._breaches.add(Kind.LOST, f"trade {trade_id}")
@@ -149,7 +149,7 @@ class Chunk:
 
     def _check_not_open(self, order_id: UUID) -> None:
         stored = self._orders.get(order_id)
-        if stored is None or stored.status not in ENDED:
+        if stored is None or stored.status not in _ENDED:
             found = "not there" if stored is None else stored.status
             self._breaches.add(Kind.ANSWER, f"order {order_id}: answered as not open, but it is {found}")
 
@@ -159,5 +159,5 @@ class Chunk:
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     iterator = iter(entries)
-    while chunk := list(islice(iterator, CHUNK_ENTRIES)):
+    while chunk := list(islice(iterator, _CHUNK_ENTRIES)):
         yield chunk

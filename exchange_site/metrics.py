@@ -39,10 +39,10 @@ class MetricsViewSet(AsyncViewSet):
 
     async def list(self, request: Request) -> HttpResponse:
         """Answer in Prometheus's text format, whatever the Accept header says."""
-        return HttpResponse(await current_metrics().get(), content_type=CONTENT_TYPE_LATEST)
+        return HttpResponse(await _current_metrics().get(), content_type=CONTENT_TYPE_LATEST)
 
 
-class MetricsText:
+class _MetricsText:
     """Makes the text. It has its own connection to Redis on the event loop."""
 
     def __init__(self) -> None:
@@ -123,8 +123,8 @@ def _gauge(name: str, documentation: str, value: float) -> Metric:
 
 
 @per_event_loop
-def current_metrics() -> SharedResult[bytes]:
+def _current_metrics() -> SharedResult[bytes]:
     """Return the text that requests on this event loop share."""
     return SharedResult(
-        MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX
+        _MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX
     )

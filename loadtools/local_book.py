@@ -5,7 +5,7 @@ import zlib
 from decimal import Decimal
 from typing import Any
 
-CHECKSUM_LEVELS = 10
+_CHECKSUM_LEVELS = 10
 
 
 class BookError(ValueError):
@@ -22,8 +22,8 @@ class LocalBook:
     def __init__(self, snapshot: Any, *, tick_size: str = "0.01", lot_size: str = "0.00000001") -> None:
         """Raises BookError. A snapshot without a checksum, such as GET /orderbook, is not checked."""
         self.sequence: int = snapshot["sequence"]
-        self._price_step = last_decimal(tick_size)
-        self._quantity_step = last_decimal(lot_size)
+        self._price_step = _last_decimal(tick_size)
+        self._quantity_step = _last_decimal(lot_size)
         self._sides: dict[str, dict[Any, tuple[Any, int]]] = {
             side: {level["price"]: (level["quantity"], level["orders"]) for level in snapshot[name]}
             for side, name in (("buy", "bids"), ("sell", "asks"))
@@ -52,8 +52,8 @@ class LocalBook:
     def checksum(self) -> int:
         """Return the CRC-32 of the best levels, as docs/api.md describes it."""
         bids, asks = self._sides["buy"], self._sides["sell"]
-        best = [(price, asks[price]) for price in heapq.nsmallest(CHECKSUM_LEVELS, asks)]
-        best += [(price, bids[price]) for price in heapq.nlargest(CHECKSUM_LEVELS, bids)]
+        best = [(price, asks[price]) for price in heapq.nsmallest(_CHECKSUM_LEVELS, asks)]
+        best += [(price, bids[price]) for price in heapq.nlargest(_CHECKSUM_LEVELS, bids)]
         return zlib.crc32(
             "".join(
                 format(Decimal(number).quantize(step), "f").replace(".", "").lstrip("0")
@@ -74,6 +74,6 @@ class LocalBook:
             raise BookError(f"another checksum at sequence {self.sequence}")
 
 
-def last_decimal(size: str) -> Decimal:
+def _last_decimal(size: str) -> Decimal:
     """Return one unit of the last decimal of a tick or lot size: 0.01 of 0.05, 1 of 5 and of 10."""
     return Decimal(1).scaleb(min(0, int(Decimal(size).normalize().as_tuple().exponent)))

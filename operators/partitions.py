@@ -11,8 +11,8 @@ from django.conf import settings
 from marketdata.book import mirror_keys
 from orders.messages import heartbeat_key
 
-UNKNOWN = "Redis does not answer, so it is not known whether a worker matches partition {}"
-UNMATCHED = "no worker matches partition {} now: start one with manage.py run_matching --partition={}"
+_UNKNOWN = "Redis does not answer, so it is not known whether a worker matches partition {}"
+_UNMATCHED = "no worker matches partition {} now: start one with manage.py run_matching --partition={}"
 
 
 def connect() -> redis.Redis:
@@ -34,9 +34,9 @@ def matched(partitions: Iterable[int]) -> set[int]:
 def why_unmatched(partition: int) -> str | None:
     """Return the reason why this partition's orders are not matched. None if a worker is alive."""
     try:
-        return None if matched([partition]) else UNMATCHED.format(partition, partition)
+        return None if matched([partition]) else _UNMATCHED.format(partition, partition)
     except (redis.RedisError, OSError):
-        return UNKNOWN.format(partition)
+        return _UNKNOWN.format(partition)
 
 
 def forget_mirror(partition: int, symbol: str) -> None:

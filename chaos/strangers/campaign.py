@@ -18,8 +18,8 @@ from loadtools.exchange import OwnExchange
 from loadtools.processes import mebibytes, part_of
 from loadtools.tasks import run_beside
 
-MEMORY_SECONDS = 0.5
-ENDS_SECONDS_MAX = 90.0  # Additional time in which the attackers' process must end.
+_MEMORY_SECONDS = 0.5
+_ENDS_SECONDS_MAX = 90.0  # Additional time in which the attackers' process must end.
 
 
 class Plan(NamedTuple):
@@ -47,8 +47,8 @@ def full_plan(seconds: float, scale: float) -> Plan:
 
 SHORT_PLAN = Plan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
 
-ROOT = Path(__file__).resolve().parents[2]
-PREPARED_PER_NOTE = 1_000
+_ROOT = Path(__file__).resolve().parents[2]
+_PREPARED_PER_NOTE = 1_000
 
 
 async def attack_all(
@@ -70,7 +70,7 @@ async def attack_all(
 
 
 def _note_preparation(note: Callable[[str, int], None], needs: str, number: int, done: int) -> None:
-    if done % PREPARED_PER_NOTE == 0:
+    if done % _PREPARED_PER_NOTE == 0:
         note(f"preparing {needs}: {done:,}", number)
 
 
@@ -115,12 +115,12 @@ async def _run_attackers(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chaos.strangers.attacker", exchange.target.url, attack.name),
         *(str(plan.attack), str(plan.scale), json.dumps(facts)),
-        cwd=ROOT,
+        cwd=_ROOT,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(plan.attack + ENDS_SECONDS_MAX):
+        async with asyncio.timeout(plan.attack + _ENDS_SECONDS_MAX):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
@@ -135,7 +135,7 @@ async def _watch_memory(exchange: OwnExchange, memory: dict[str, float]) -> None
     while True:
         for name, size in await asyncio.to_thread(_process_mebibytes, exchange):
             memory[name] = max(memory.get(name, 0.0), size)
-        await asyncio.sleep(MEMORY_SECONDS)
+        await asyncio.sleep(_MEMORY_SECONDS)
 
 
 def _process_mebibytes(exchange: OwnExchange) -> list[tuple[str, float]]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from chaos.strangers.stage import READ_BYTES, RECONNECT_SECONDS, Stage
 from loadtools.connection import Caller
 
-PIECE_BYTES = 64 * 1024
+_PIECE_BYTES = 64 * 1024
 
 Member = Callable[[Stage, int], Awaitable[None]]
 
@@ -86,5 +86,5 @@ async def hold(stage: Stage, beginning: bytes, drip: bytes = b"", drip_seconds: 
 
 
 def repeated(line: bytes) -> bytes:
-    """Repeat a line up to about PIECE_BYTES."""
-    return line * (PIECE_BYTES // len(line))
+    """Repeat a line up to about _PIECE_BYTES."""
+    return line * (_PIECE_BYTES // len(line))

@@ -11,10 +11,10 @@ from chaos.strangers.stage import Stage
 from loadtools.wire import encode_post
 
 # Numbers of connections.
-RETRYING = 50
-CANCELLING = 350
-FLOODING = 64
-SWEEPING = 4
+_RETRYING = 50
+_CANCELLING = 350
+_FLOODING = 64
+_SWEEPING = 4
 
 
 def _order(stage: Stage, **fields: Any) -> bytes:
@@ -25,7 +25,7 @@ async def retries_beyond_limits(stage: Stage) -> None:
     """Send orders beyond the instrument's limits, with the key of an order that has many fills."""
     request = _order(stage, **stage.facts["filled_order"] | {"quantity": "100000000"})
     await gather_crowd(
-        stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
+        stage, stage.scaled(_RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
     )
 
 
@@ -33,7 +33,7 @@ async def retries_of_a_filled_order(stage: Stage) -> None:
     """Repeat one order. Its answer has thousands of fills."""
     request = _order(stage, **stage.facts["filled_order"])
     await gather_crowd(
-        stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
+        stage, stage.scaled(_RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
     )
 
 
@@ -44,7 +44,7 @@ async def cancels_of_unknown_orders(stage: Stage) -> None:
         paths = (f"/orders/{uuid.uuid4()}/cancel" for _ in itertools.count())
         await ask_on(stage, (encode_post(stage.target, path, b"{}") for path in paths))
 
-    await gather_crowd(stage, stage.scaled(CANCELLING), member)
+    await gather_crowd(stage, stage.scaled(_CANCELLING), member)
 
 
 async def orders_at_many_prices(stage: Stage) -> None:
@@ -56,7 +56,7 @@ async def orders_at_many_prices(stage: Stage) -> None:
         prices = (f"{step / 100:.2f}" for step in steps)
         await ask_on(stage, (_order(stage, **order, price=price, quantity="0.00000001") for price in prices))
 
-    await gather_crowd(stage, stage.scaled(FLOODING), member)
+    await gather_crowd(stage, stage.scaled(_FLOODING), member)
 
 
 def _sweep_request(stage: Stage) -> bytes:
@@ -81,5 +81,5 @@ async def sweeps(stage: Stage) -> None:
     """Send sweeping orders on several connections at once, until the book is empty."""
     request = _sweep_request(stage)
     await gather_crowd(
-        stage, stage.scaled(SWEEPING), lambda stage, number: ask_on(stage, itertools.repeat(request))
+        stage, stage.scaled(_SWEEPING), lambda stage, number: ask_on(stage, itertools.repeat(request))
     )

@@ -28,12 +28,12 @@ _HEAD_BYTES_MAX = settings.REQUEST_HEAD_BYTES_MAX
 _HEADERS_MAX = settings.REQUEST_HEADERS_MAX
 _URL_BYTES_MAX = settings.REQUEST_URL_BYTES_MAX
 
-HOSTS_REMEMBERED_MAX = 1_000
-REQUEST_LINE_EXTRA_BYTES = 64  # For the method, the version and spaces in a request line.
-METHOD_BYTES_MAX = 32
+_HOSTS_REMEMBERED_MAX = 1_000
+_REQUEST_LINE_EXTRA_BYTES = 64  # For the method, the version and spaces in a request line.
+_METHOD_BYTES_MAX = 32
 # A scope with this key comes from a server that has applied this module's checks.
 HEAD_CHECKED = "exchange.head_checked"
-VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 # uri-host [ ":" port ], RFC 9110, section 7.2. Lists, paths and user names are not allowed.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?")
@@ -50,9 +50,9 @@ def check_beginning(head: bytes | bytearray) -> None:
     """Raise Refused if no valid head can begin like this."""
     if not 65 <= head[0] <= 90:  # Methods are in capitals. TLS, for example, is not.
         raise Refused(malformed_request())
-    if len(head) > METHOD_BYTES_MAX and head.find(b" ", 0, METHOD_BYTES_MAX) < 0:
+    if len(head) > _METHOD_BYTES_MAX and head.find(b" ", 0, _METHOD_BYTES_MAX) < 0:
         raise Refused(malformed_request())
-    line_bytes_max = _URL_BYTES_MAX + REQUEST_LINE_EXTRA_BYTES
+    line_bytes_max = _URL_BYTES_MAX + _REQUEST_LINE_EXTRA_BYTES
     if len(head) > line_bytes_max and head.find(b"\r\n", 0, line_bytes_max) < 0:
         raise Refused(uri_too_long())
     if len(head) > _HEAD_BYTES_MAX:
@@ -73,11 +73,11 @@ def check_bounds(head: bytes) -> tuple[bytes, str]:
         raise Refused(uri_too_long() if line_end > _URL_BYTES_MAX else malformed_request()) from None
     if len(url) > _URL_BYTES_MAX:
         raise Refused(uri_too_long())
-    if version not in VERSIONS:
+    if version not in _VERSIONS:
         raise Refused(malformed_request())
     if head.count(b"\n") - 2 > _HEADERS_MAX:
         raise Refused(too_many_headers())
-    return url, VERSIONS[version]
+    return url, _VERSIONS[version]
 
 
 class Framing(NamedTuple):
@@ -124,7 +124,7 @@ def read_framing(version: str, headers: list[tuple[bytes, bytes]]) -> Framing:
     return Framing(length, chunked, expects_continue)
 
 
-@functools.lru_cache(HOSTS_REMEMBERED_MAX)
+@functools.lru_cache(_HOSTS_REMEMBERED_MAX)
 def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value.strip(b" \t")) is not None
 

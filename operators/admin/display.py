@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from base.times import time_text
 
-SHORT_TEXT_CHARACTERS = 16
+_SHORT_TEXT_CHARACTERS = 16
 
 _TONES = {
     "active": "good",
@@ -42,9 +42,9 @@ def short_id(key: object) -> SafeString:
 
 def shortened(text: str) -> SafeString:
     """Shorten a text that a client has chosen. The title has the full text."""
-    if len(text) <= SHORT_TEXT_CHARACTERS:
+    if len(text) <= _SHORT_TEXT_CHARACTERS:
         return format_html("{}", text)
-    return format_html('<span title="{}">{}…</span>', text, text[:SHORT_TEXT_CHARACTERS])
+    return format_html('<span title="{}">{}…</span>', text, text[:_SHORT_TEXT_CHARACTERS])
 
 
 def moment(time: datetime | None) -> SafeString | None:

@@ -39,7 +39,7 @@ from operators.instruments import (
 from operators.models import Act
 from orders.operations import announce_instruments
 
-CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
+_CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
 _WHY_FIXED = (
     "Fixed once the instrument exists. Resting orders are stored in its ticks and lots, trades and clients refer "
     "to its symbol, and its orders wait in the stream of its partition. Halt it and create another one instead. "
@@ -57,14 +57,14 @@ _ON_THE_LIMITS = (
 )
 
 
-class ExactFormField(forms.DecimalField):
+class _ExactFormField(forms.DecimalField):
     """Shows small numbers as 0.00000001 and not as 1E-8."""
 
     def prepare_value(self, value: Any) -> Any:
         return decimal_text(value) if hasattr(value, "as_tuple") else value
 
 
-class InstrumentForm(ModelForm):  # type: ignore[type-arg]
+class _InstrumentForm(ModelForm):  # type: ignore[type-arg]
     """Asks for a confirmation before it uses a partition that no worker matches."""
 
     confirm_unmatched = forms.BooleanField(
@@ -106,15 +106,15 @@ class InstrumentForm(ModelForm):  # type: ignore[type-arg]
 class InstrumentAdmin(AuditedAdmin):
     """Changes reach the worker at once, and the API within INSTRUMENT_CACHE_SECONDS."""
 
-    form = InstrumentForm
+    form = _InstrumentForm
     list_display = ("symbol", "state", "tick", "lot", "partition", "orders_link")
     list_filter = ("status", "partition")
     search_fields = ("symbol",)
     actions = ("halt", "resume")
-    formfield_overrides = {ExactField: {"form_class": ExactFormField, "widget": UnfoldAdminTextInputWidget}}
+    formfield_overrides = {ExactField: {"form_class": _ExactFormField, "widget": UnfoldAdminTextInputWidget}}
 
     def get_fieldsets(self, request: HttpRequest, obj: Instrument | None = None) -> Any:
-        grid: tuple[str, ...] = CHOSEN_ONCE
+        grid: tuple[str, ...] = _CHOSEN_ONCE
         why = _WHY_CHOSEN_WELL
         if obj is not None:
             movable = _is_unused(request, obj)
@@ -123,7 +123,7 @@ class InstrumentAdmin(AuditedAdmin):
         trading = [
             field.name
             for field in Instrument._meta.concrete_fields
-            if field.editable and not field.primary_key and field.name not in CHOSEN_ONCE
+            if field.editable and not field.primary_key and field.name not in _CHOSEN_ONCE
         ]
         trading.sort(key=lambda name: name != "status")
         return (
