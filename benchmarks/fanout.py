@@ -64,13 +64,8 @@ class Step:
     subscribers: int
     rate: int
 
-    @classmethod
-    def parse(cls, text: str) -> "Step":
-        subscribers, rate = map(int, text.split("x"))
-        return cls(subscribers, rate)
 
-
-class Figures(NamedTuple):
+class StepFigures(NamedTuple):
     """Figures of one run of a step, or medians of several.
 
     Times are in ms, if not named otherwise.
@@ -112,9 +107,9 @@ class Measured:
         return len(self.counts.feeds) == 1 and not self.counts.closed and self.counts.messages > 0
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> StepFigures:
         counts = self.counts
-        return Figures(
+        return StepFigures(
             orders_per_second=self.load.achieved_per_second,
             deliveries_per_second=counts.messages / self.seconds,
             lateness_p50=counts.lateness_at(50),
@@ -145,13 +140,14 @@ def conditions(step: Step, silent: int) -> str:
     return f"{step.subscribers:>11,} {silent:>6}"
 
 
-def medians(measured: list[Measured]) -> dict[tuple[Step, int], Figures]:
+def medians(measured: list[Measured]) -> dict[tuple[Step, int], StepFigures]:
     """Return the medians of each step, with and without silent clients."""
-    alike: defaultdict[tuple[Step, int], list[Figures]] = defaultdict(list)
+    alike: defaultdict[tuple[Step, int], list[StepFigures]] = defaultdict(list)
     for one in measured:
         alike[one.step, one.silent].append(one.figures)
     return {
-        case: Figures(*map(statistics.median, zip(*figures, strict=True))) for case, figures in alike.items()
+        case: StepFigures(*map(statistics.median, zip(*figures, strict=True)))
+        for case, figures in alike.items()
     }
 
 
@@ -200,7 +196,8 @@ def main() -> None:
 
 def parse_steps(text: str) -> list[Step]:
     """Parse `--steps`. Raises ValueError."""
-    return [Step.parse(step) for step in text.split(",")]
+    pairs = (step.split("x") for step in text.split(","))
+    return [Step(int(subscribers), int(rate)) for subscribers, rate in pairs]
 
 
 def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, silent: int) -> Measured:

@@ -69,7 +69,7 @@ class _Case(NamedTuple):
         return f"{self.name:<27} {self.connections:>11} {loop:>12}"
 
 
-class Figures(NamedTuple):
+class CaseFigures(NamedTuple):
     """Figures of one run, or medians of several."""
 
     per_second: float
@@ -106,7 +106,7 @@ def main() -> None:
         _Case(name, connections, None) for connections in _CLOSED_LOOPS for name in (NOOP, EXCHANGE, *others)
     ]
     cases += [_Case(name, _OPEN_LOOP_CONNECTIONS, options.rate) for name in (EXCHANGE, *others)]
-    measured: defaultdict[_Case, list[Figures]] = defaultdict(list)
+    measured: defaultdict[_Case, list[CaseFigures]] = defaultdict(list)
     failed = False
     with ExitStack() as servers:
         noop = servers.enter_context(served("benchmarks.noop_api:application"))
@@ -128,7 +128,7 @@ def main() -> None:
                 print(f"{case} {figures} {errors:>7}{'' if kept else '  LOST'}", flush=True)
     print(f"\nmedians of {options.runs} runs")
     medians = {
-        case: Figures(*map(statistics.median, zip(*some, strict=True))) for case, some in measured.items()
+        case: CaseFigures(*map(statistics.median, zip(*some, strict=True))) for case, some in measured.items()
     }
     for case, figures in medians.items():
         print(f"{case} {figures}")
@@ -167,7 +167,7 @@ def variable(text: str) -> str:
 
 def _run_case(
     case: _Case, exchanges: Mapping[str, OwnExchange], noop: Target, seconds: int
-) -> tuple[Figures, int, bool]:
+) -> tuple[CaseFigures, int, bool]:
     """Run a case.
 
     Return its figures, its errors, and whether all acknowledged orders are stored.
@@ -176,7 +176,7 @@ def _run_case(
         requests = islice(orders(key_prefix()), _NOOPS)
         loop = closed_loop(noop, requests, connections=case.connections, seconds=seconds, again=True)
         return (
-            Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, math.nan),
+            CaseFigures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, math.nan),
             loop.errors,
             True,
         )
@@ -186,7 +186,7 @@ def _run_case(
         prefix = key_prefix()
         loop = closed_orders(exchange.target, prefix, case.connections, seconds)
         used = _processor_share(before, exchange, seconds)
-        figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
+        figures = CaseFigures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
         # Another checkout may have another schema, so its database is not queried.
         kept = case.name == BEFORE or are_kept(loop, prefix, case.connections, exchange)
         return figures, loop.errors, kept
@@ -194,7 +194,7 @@ def _run_case(
     run = run_load(target=exchange.target, plan=plan)
     p50, p99, greatest = map(run.latencies.milliseconds_at, (50, 99, 100))
     used = _processor_share(before, exchange, run.outcome.elapsed_seconds)
-    figures = Figures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)
+    figures = CaseFigures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)
     kept = (
         case.name == BEFORE
         or check_durability(run.acknowledged, Locations(exchange.data_dir).postgres_uri).holds

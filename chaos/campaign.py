@@ -35,7 +35,7 @@ class Record:
     seconds: float = 0.0  # Time of trading.
 
 
-class Market(NamedTuple):
+class TradedExchange(NamedTuple):
     """The exchange while clients trade on it."""
 
     parts: Parts
@@ -59,7 +59,7 @@ class Campaign:
         self._subscribers = subscribers
 
     @contextlib.asynccontextmanager
-    async def trading(self) -> AsyncIterator[Market]:
+    async def trading(self) -> AsyncIterator[TradedExchange]:
         """Let clients trade during the block, while a standby worker waits.
 
         At the end the clients find out the results of open requests, and all promises are checked.
@@ -76,7 +76,7 @@ class Campaign:
                 ):
                     await probe.recovered()
                     await parts.standby_waits()
-                    yield Market(parts, probe, client_log)
+                    yield TradedExchange(parts, probe, client_log)
                     self.now = "the last requests"
                     await traffic.finish()
                     self.record.seconds = time.monotonic() - started

@@ -13,15 +13,15 @@ from psycopg.rows import class_row
 from chaos.breaches import Breaches, Kind
 from chaos.journal import (
     Cancelled,
+    ClientOrder,
+    ClientOrderState,
     Entry,
     Fill,
     Journal,
     NotOpen,
-    Order,
-    OrderState,
+    NotTaken,
     Placed,
     Printed,
-    Refused,
 )
 from chaos.traffic import ONCE_PREFIX
 
@@ -86,13 +86,13 @@ class _Chunk:
         order_ids |= {entry.order_id for entry in entries if isinstance(entry, Cancelled | NotOpen)}
         trade_ids = {fill.trade_id for order in self._placed for fill in order.trades}
         trade_ids |= {entry.trade_id for entry in entries if isinstance(entry, Printed)}
-        with connection.cursor(row_factory=class_row(OrderState)) as cursor:
+        with connection.cursor(row_factory=class_row(ClientOrderState)) as cursor:
             orders = cursor.execute(_ORDERS, [list(order_ids)])
             self._orders = {stored.order_id: stored for stored in orders}
         with connection.cursor(row_factory=class_row(_StoredTrade)) as cursor:
             trades = cursor.execute(_TRADES, [list(trade_ids)])
             self._trades = {stored.trade_id: stored for stored in trades}
-        refused = [entry.client_id for entry in entries if isinstance(entry, Refused)]
+        refused = [entry.client_id for entry in entries if isinstance(entry, NotTaken)]
         self._placed_though_refused = connection.execute(_PLACED_THOUGH_REFUSED, [refused]).fetchall()
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class _Chunk:
         for client_id, order_id in self._placed_though_refused:
             self._breaches.add(Kind.REFUSED, f"{client_id}: answered 503, but order {order_id} exists")
 
-    def _check_order(self, order: Order) -> None:
+    def _check_order(self, order: ClientOrder) -> None:
         stored = self._orders.get(order.order_id)
         if stored is None:
             self._breaches.add(Kind.LOST, f"order {order.order_id} of {order.client_id}")
@@ -126,7 +126,7 @@ class _Chunk:
         for fill in order.trades:
             self._check_fill(order, fill)
 
-    def _check_fill(self, order: Order, fill: Fill) -> None:
+    def _check_fill(self, order: ClientOrder, fill: Fill) -> None:
         stored = self._check_trade(fill.trade_id, fill.price, fill.quantity)
         if stored is not None:
             party = stored.maker_order_id if fill.liquidity == "maker" else stored.taker_order_id
@@ -153,7 +153,7 @@ class _Chunk:
             found = "not there" if stored is None else stored.status
             self._breaches.add(Kind.ANSWER, f"order {order_id}: answered as not open, but it is {found}")
 
-    def _add_change(self, order: Order, difference: str) -> None:
+    def _add_change(self, order: ClientOrder, difference: str) -> None:
         self._breaches.add(Kind.CHANGED, f"order {order.order_id} of {order.client_id}: {difference}")
 
 

@@ -10,6 +10,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -107,14 +108,10 @@ async def _end_sessions(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 
 @asynccontextmanager
-async def _lock_orders(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await _hold_lock(parts, _LOCK_ORDERS)
-    yield _now()
-
-
-@asynccontextmanager
-async def _lock_checkpoint(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await _hold_lock(parts, _LOCK_CHECKPOINT)
+async def _hold_lock(parts: Parts, random: Random, *, lock: str) -> AsyncIterator[float]:
+    async with await parts.connect() as connection, connection.transaction():
+        await connection.execute(lock)
+        await asyncio.sleep(_LOCKED_SECONDS)
     yield _now()
 
 
@@ -150,8 +147,8 @@ FAULTS = (
     Fault("kill -9 PostgreSQL, all of it", _kill_postgres),
     Fault("SIGSTOP PostgreSQL, all of it, 1 to 6 s", _freeze_postgres),
     Fault("pg_terminate_backend, every session", _end_sessions),
-    Fault("the orders table locked, 3 s", _lock_orders),
-    Fault("the checkpoint's row locked, 3 s", _lock_checkpoint),
+    Fault("the orders table locked, 3 s", partial(_hold_lock, lock=_LOCK_ORDERS)),
+    Fault("the checkpoint's row locked, 3 s", partial(_hold_lock, lock=_LOCK_CHECKPOINT)),
     Fault("kill -9 several at once", _kill_several),
 )
 
@@ -212,9 +209,3 @@ async def _frozen(processes: Sequence[psutil.Process], seconds: float) -> AsyncI
     finally:
         thawing.cancel()
         thaw()
-
-
-async def _hold_lock(parts: Parts, lock: str) -> None:
-    async with await parts.connect() as connection, connection.transaction():
-        await connection.execute(lock)
-        await asyncio.sleep(_LOCKED_SECONDS)

@@ -18,7 +18,7 @@ from chaos.client_log import ClientLog
 from chaos.journal import Printed
 from chaos.probe import Probe, decode_json
 from chaos.traffic import MIDDLE_PRICES
-from loadtools.local_book import BookError, LocalBook
+from loadtools.local_book import LocalBook, LocalBookError
 from loadtools.tasks import run_beside
 from loadtools.wire import Target
 
@@ -80,7 +80,7 @@ class Subscriber:
     def _start_book(self, snapshot: Any) -> None:
         try:
             self.books[snapshot["instrument"]] = LocalBook(snapshot)
-        except BookError as error:
+        except LocalBookError as error:
             self._client_log.breaches.add(Kind.STREAM, f"{snapshot['instrument']}: snapshot: {error}")
         self._client_log.counts["checksums"] += 1
 
@@ -97,7 +97,7 @@ class Subscriber:
             return False
         try:
             book.apply(delta)
-        except BookError as error:
+        except LocalBookError as error:
             self._client_log.breaches.add(Kind.STREAM, f"{delta['instrument']}: delta: {error}")
         self._client_log.counts["checksums"] += 1
         return True

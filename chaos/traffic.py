@@ -19,7 +19,7 @@ import msgspec
 
 from chaos.breaches import Kind
 from chaos.client_log import ClientLog
-from chaos.journal import Order
+from chaos.journal import ClientOrder
 from loadtools.connection import Caller, ConnectError
 from loadtools.tasks import run_beside
 from loadtools.wire import Target, encode_post
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
         return self.status is None or self.status in _ASK_AGAIN
 
 
-class Trader:
+class TradingClient:
     """One client. It sends one request after the other at its own rate."""
 
     def __init__(self, number: int, *, seed: int, rate: float, target: Target, client_log: ClientLog) -> None:
@@ -155,10 +155,10 @@ class Trader:
             return Answer(None, b"", sent_at, reached=True)
         return Answer(response.status, response.body, sent_at, reached=True)
 
-    def _record_order(self, answer: Answer) -> Order | None:
+    def _record_order(self, answer: Answer) -> ClientOrder | None:
         return self._client_log.placed(answer.body, sent_at=answer.sent_at, is_new=answer.status == 201)
 
-    def _remember(self, order: Order | None) -> None:
+    def _remember(self, order: ClientOrder | None) -> None:
         if order is not None and order.status in ("open", "partially_filled"):
             self._resting.append(order.order_id)
 
@@ -197,7 +197,7 @@ class Traffic:
         self._client_log = client_log
         clients = max(1, rate // REQUESTS_PER_CLIENT_AND_SECOND)
         self._traders = [
-            Trader(number, seed=seed, rate=rate / clients, target=target, client_log=client_log)
+            TradingClient(number, seed=seed, rate=rate / clients, target=target, client_log=client_log)
             for number in range(clients)
         ]
         self._tasks: list[asyncio.Task[None]] = []

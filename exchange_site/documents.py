@@ -4,6 +4,8 @@ Making it takes a second, so the first request has it made on a thread. Other re
 """
 
 import asyncio
+import functools
+import math
 from typing import Any, NamedTuple
 
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
@@ -11,6 +13,7 @@ from rest_framework.request import Request
 
 from base.loops import per_event_loop
 from base.refusals import InvalidRequest
+from base.shared import SharedResult
 from exchange_site.schema import OneDocument
 from web.content import JSON, JSONResponse
 from web.schema import choice, operation, query
@@ -34,18 +37,6 @@ class _RenderedDocument(NamedTuple):
     json: bytes
 
 
-class _DocumentCache:
-    """The rendered document of an event loop. The first request has it made."""
-
-    def __init__(self) -> None:
-        self._making: asyncio.Task[_RenderedDocument] | None = None
-
-    async def get(self) -> _RenderedDocument:
-        if self._making is None or (self._making.done() and self._making.exception() is not None):
-            self._making = asyncio.create_task(asyncio.to_thread(_render))
-        return await asyncio.shield(self._making)
-
-
 class DocumentViewSet(AsyncViewSet):
     """The API's description for programs."""
 
@@ -55,14 +46,14 @@ class DocumentViewSet(AsyncViewSet):
     async def list(self, request: Request) -> JSONResponse:
         """The OpenAPI document, in the format of `format`, else of the Accept header, else YAML."""
         media_type = _media_type(request.query_params.get("format"), request.META.get("HTTP_ACCEPT", ""))
-        document = await _current_cache().get()
+        document = await _shared_document().get()
         content = document.json if _MEDIA_TYPES[media_type] == "json" else document.yaml
         return JSONResponse(content, headers={"Content-Type": media_type, "Vary": "Accept"})
 
 
 @per_event_loop
-def _current_cache() -> _DocumentCache:
-    return _DocumentCache()
+def _shared_document() -> SharedResult[_RenderedDocument]:
+    return SharedResult(functools.partial(asyncio.to_thread, _render), seconds=math.inf)
 
 
 def _media_type(name: str | None, accept: str) -> str:

@@ -15,7 +15,6 @@ Any number of such requests may arrive. Operators can still log in, and orders a
 import asyncio
 import functools
 import re
-import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from django.utils.crypto import get_random_string
 
 from base.database import DatabaseReader
 from base.refusals import Unavailable
+from base.shared import SharedResult
 from operators.logins import client_party, operator_names
 from operators.tickets import cookie_of
 from web.concurrency import DelayedRefusals
@@ -65,30 +65,6 @@ class _LoginPage(NamedTuple):
 
     text: bytes
     headers: dict[str, str]
-
-
-class _OperatorNames:
-    """The names with which a login can succeed, cached for OPERATOR_NAMES_SECONDS."""
-
-    def __init__(self) -> None:
-        self._names: frozenset[str] = frozenset()
-        self._fresh_until = 0.0
-        self._loading: asyncio.Task[frozenset[str]] | None = None
-
-    async def include(self, name: str) -> bool:
-        """Return whether it is an operator's name. Also True if the database does not answer.
-
-        In that case the login itself fails, and its answer says so.
-        """
-        if time.monotonic() >= self._fresh_until:
-            if self._loading is None or self._loading.done():
-                self._loading = asyncio.create_task(_read_names(operator_names))
-            try:
-                self._names = await asyncio.shield(self._loading)
-            except Unavailable:
-                return True
-            self._fresh_until = time.monotonic() + settings.OPERATOR_NAMES_SECONDS
-        return name in self._names
 
 
 class FairQueue:
@@ -170,7 +146,9 @@ class Entrance:
     def __init__(self, run_known: _PageRunner, run_unknown: _PageRunner) -> None:
         self._run_known = run_known
         self._run_unknown = run_unknown
-        self._names = _OperatorNames()
+        self._names = SharedResult(
+            functools.partial(_read_names, operator_names), settings.OPERATOR_NAMES_SECONDS
+        )
         self._queue = FairQueue()
         self._unknown_turn = asyncio.Semaphore(1)
         self._unknown_waiting = 0
@@ -195,7 +173,7 @@ class Entrance:
             return await self._pace.answer_paced(_refuse_without_token)
         address = client_party(str((scope.get("client") or ("unknown",))[0]))
         # Django normalizes names in the same way.
-        if await self._names.include(normalize("NFKC", form.get("username", "").strip())):
+        if await self._is_operator(normalize("NFKC", form.get("username", "").strip())):
             if self._queue.is_full_for(address):
                 return await self._pace.answer_paced(too_busy)
             async with self._queue.turn(address):
@@ -212,6 +190,16 @@ class Entrance:
                 return answer
         finally:
             self._unknown_waiting -= 1
+
+    async def _is_operator(self, name: str) -> bool:
+        """Return whether a login with this name can succeed. Also True without the database.
+
+        In that case the login itself fails, and its answer says so.
+        """
+        try:
+            return name in await self._names.get()
+        except Unavailable:
+            return True
 
     async def _get_page(self, scope: dict[str, Any]) -> _LoginPage:
         """Return the login page. It is rendered once for all requests."""

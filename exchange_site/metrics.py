@@ -76,10 +76,10 @@ class MetricsSnapshot:
     def collect(self) -> Iterable[Metric]:
         yield from collect(Path(settings.ENVIRONMENT_METRICS_DIR))
         yield _build_info()
-        yield _gauge(
+        yield GaugeMetricFamily(
             "exchange_partitions_known",
             "1 if Redis gives the state of the partitions, 0 if not: then the following metrics are missing",
-            self._states is not None,
+            value=float(self._states is not None),
         )
         if self._states is not None:
             yield from _partitions(self._states)
@@ -116,10 +116,6 @@ def _build_info() -> Metric:
     )
     info.add_metric(list(names.values()), 1)
     return info
-
-
-def _gauge(name: str, documentation: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, documentation, value=float(value))
 
 
 @per_event_loop

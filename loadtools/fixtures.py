@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from loadtools.mix import Market, order_bodies
+from loadtools.mix import MixMarket, order_bodies
 
 _LINE_BYTES_MAX = 64 * 1024  # The exchange's limit of a request's body.
 
@@ -41,7 +41,7 @@ class _FixtureOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 raise ValueError(f"the {name} must be a number above zero")
 
 
-def fixture_lines(*, orders: int, seed: int, markets: Sequence[Market]) -> Iterator[bytes]:
+def fixture_lines(*, orders: int, seed: int, markets: Sequence[MixMarket]) -> Iterator[bytes]:
     """Return the lines of a file, each with its newline."""
     bodies = order_bodies(seed=seed, key_prefix=f"fixture-{seed}", markets=markets)
     return (body + b"\n" for body in itertools.islice(bodies, orders))

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from loadtools.connection import ConnectError, Connection, connect
+from loadtools.connection import ConnectError, HttpConnection, connect
 from loadtools.wire import Response, Target
 
 _SWEEP_SECONDS = 0.1
@@ -98,8 +98,8 @@ class LoadGenerator:
         self._next = 0
         self._start_ns = 0
         self._last_answer_ns = 0
-        self._free: list[Connection] = []
-        self._connections: set[Connection] = set()
+        self._free: list[HttpConnection] = []
+        self._connections: set[HttpConnection] = set()
         self._reconnects: set[asyncio.Task[None]] = set()
         self._outcome = LoadResult()
         self._finished = asyncio.Event()
@@ -176,7 +176,7 @@ class LoadGenerator:
 
     # --- events of connections
 
-    def answered(self, connection: Connection, response: Response) -> None:
+    def answered(self, connection: HttpConnection, response: Response) -> None:
         if self._finished.is_set():
             return
         now = self._last_answer_ns = time.perf_counter_ns()
@@ -192,7 +192,7 @@ class LoadGenerator:
         else:
             self._finish_if_settled()
 
-    def lost(self, connection: Connection, reason: str) -> None:
+    def lost(self, connection: HttpConnection, reason: str) -> None:
         self._connections.discard(connection)
         if self._finished.is_set():
             return

@@ -8,7 +8,7 @@ from typing import Any
 _CHECKSUM_LEVELS = 10
 
 
-class BookError(ValueError):
+class LocalBookError(ValueError):
     """A message does not fit the local book, or the book has another checksum than the exchange's."""
 
 
@@ -20,7 +20,7 @@ class LocalBook:
     """
 
     def __init__(self, snapshot: Any, *, tick_size: str = "0.01", lot_size: str = "0.00000001") -> None:
-        """Raises BookError. A snapshot without a checksum, such as GET /orderbook, is not checked."""
+        """Raises LocalBookError. A snapshot without a checksum (GET /orderbook) is not checked."""
         self.sequence: int = snapshot["sequence"]
         self._price_step = _last_decimal(tick_size)
         self._quantity_step = _last_decimal(lot_size)
@@ -32,17 +32,19 @@ class LocalBook:
             self._verify(snapshot["checksum"])
 
     def apply(self, delta: Any) -> None:
-        """Apply a delta. Raises BookError if it does not continue the book."""
+        """Apply a delta. Raises LocalBookError if it does not continue the book."""
         previous, sequence = delta["previous_sequence"], delta["sequence"]
         if delta["type"] != "orderbook_delta" or not previous == self.sequence < sequence:
-            raise BookError(
+            raise LocalBookError(
                 f"{delta['type']} from {previous} to {sequence} does not continue {self.sequence}"
             )
         self.sequence = sequence
         for change in delta["changes"]:
             levels = self._sides[change["side"]]
             if (change["quantity"] == 0) != (change["orders"] == 0):
-                raise BookError(f"a level of {change['orders']} orders has the quantity {change['quantity']}")
+                raise LocalBookError(
+                    f"a level of {change['orders']} orders has the quantity {change['quantity']}"
+                )
             if change["orders"]:
                 levels[change["price"]] = (change["quantity"], change["orders"])
             else:
@@ -71,7 +73,7 @@ class LocalBook:
 
     def _verify(self, checksum: int) -> None:
         if self.checksum() != checksum:
-            raise BookError(f"another checksum at sequence {self.sequence}")
+            raise LocalBookError(f"another checksum at sequence {self.sequence}")
 
 
 def _last_decimal(size: str) -> Decimal:

@@ -23,7 +23,7 @@ class MarketError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class MixMarket:
     """An instrument and the range of its orders' prices, in ticks of 10 ** -digits."""
 
     instrument: str
@@ -32,7 +32,7 @@ class Market:
     price_ticks_high: int
 
 
-def parse_market(text: str) -> Market:
+def parse_market(text: str) -> MixMarket:
     """Return the market that `SYMBOL:PRICE` describes. The price's decimals give the tick.
 
     Raises `MarketError` if it is invalid, or if the price has too few decimals to vary it.
@@ -52,7 +52,7 @@ def parse_market(text: str) -> Market:
     spread = middle // _SPREAD_PARTS
     if spread < 1:
         raise MarketError(f"{text!r} leaves no room around the price: {example}")
-    return Market(instrument, digits, middle - spread, middle + spread)
+    return MixMarket(instrument, digits, middle - spread, middle + spread)
 
 
 def _decimal_text(units: int, digits: int) -> str:
@@ -63,7 +63,7 @@ def _decimal_text(units: int, digits: int) -> str:
     return f"{whole}.{part:0{digits}d}"
 
 
-def order_bodies(*, seed: int, key_prefix: str, markets: Sequence[Market]) -> Iterator[bytes]:
+def order_bodies(*, seed: int, key_prefix: str, markets: Sequence[MixMarket]) -> Iterator[bytes]:
     """Return bodies of POST /orders without end.
 
     An idempotency key consists of the prefix, the instrument and the index.

@@ -22,7 +22,7 @@ _MEMORY_SECONDS = 0.5
 _ENDS_SECONDS_MAX = 90.0  # Additional time in which the attackers' process must end.
 
 
-class Plan(NamedTuple):
+class AttackPlan(NamedTuple):
     """The length of each phase in seconds, and the scale of the attacks. 1 is their full size.
 
     The last phase begins CALM_AGAIN_SECONDS after an attack's end, or at once if `timed` is False.
@@ -40,12 +40,12 @@ class Plan(NamedTuple):
         return CALM_AGAIN_SECONDS if self.timed else 0.0
 
 
-def full_plan(seconds: float, scale: float) -> Plan:
+def full_plan(seconds: float, scale: float) -> AttackPlan:
     """Return a plan for figures that may be published."""
-    return Plan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
+    return AttackPlan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
 
 
-SHORT_PLAN = Plan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
+SHORT_PLAN = AttackPlan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PREPARED_PER_NOTE = 1_000
@@ -54,7 +54,7 @@ _PREPARED_PER_NOTE = 1_000
 async def attack_all(
     exchange: OwnExchange,
     attacks: Sequence[Attack],
-    plan: Plan,
+    plan: AttackPlan,
     note: Callable[[str, int], None],
 ) -> list[Result]:
     """Run the attacks. `note` receives the current step and the number of finished attacks."""
@@ -74,7 +74,9 @@ def _note_preparation(note: Callable[[str, int], None], needs: str, number: int,
         note(f"preparing {needs}: {done:,}", number)
 
 
-async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> Result:
+async def _measure_attack(
+    exchange: OwnExchange, attack: Attack, plan: AttackPlan, facts: dict[str, Any]
+) -> Result:
     loop = asyncio.get_running_loop()
     memory: dict[str, float] = {}
     async with (
@@ -109,7 +111,7 @@ async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, fac
 
 
 async def _run_attackers(
-    exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]
+    exchange: OwnExchange, attack: Attack, plan: AttackPlan, facts: dict[str, Any]
 ) -> dict[str, int]:
     """Run the attackers in a process of their own, and return their counts."""
     process = await asyncio.create_subprocess_exec(

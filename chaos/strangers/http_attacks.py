@@ -5,7 +5,7 @@ import itertools
 import secrets
 from urllib.parse import urlencode
 
-from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeated
+from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeat_request, repeated
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_get
 
@@ -83,9 +83,7 @@ async def slow_requests(stage: Stage) -> None:
 async def ask_for(stage: Stage, path: str) -> None:
     """Request one page repeatedly on many connections."""
     request = encode_get(stage.target, path)
-    await gather_crowd(
-        stage, stage.scaled(_ASKING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(_ASKING), request)
 
 
 _MALFORMED_REQUESTS = (
@@ -112,9 +110,7 @@ async def malformed_requests(stage: Stage) -> None:
 async def login_pages(stage: Stage) -> None:
     """Request the admin's login page repeatedly on many connections."""
     request = encode_get(stage.target, "/admin/login/")
-    await gather_crowd(
-        stage, stage.scaled(_LOGINS), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(_LOGINS), request)
 
 
 async def password_guesses(stage: Stage) -> None:

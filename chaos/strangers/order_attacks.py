@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from chaos.strangers.crowd import ask_on, gather_crowd
+from chaos.strangers.crowd import ask_on, gather_crowd, repeat_request
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_post
 
@@ -24,17 +24,13 @@ def _order(stage: Stage, **fields: Any) -> bytes:
 async def retries_beyond_limits(stage: Stage) -> None:
     """Send orders beyond the instrument's limits, with the key of an order that has many fills."""
     request = _order(stage, **stage.facts["filled_order"] | {"quantity": "100000000"})
-    await gather_crowd(
-        stage, stage.scaled(_RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(_RETRYING), request)
 
 
 async def retries_of_a_filled_order(stage: Stage) -> None:
     """Repeat one order. Its answer has thousands of fills."""
     request = _order(stage, **stage.facts["filled_order"])
-    await gather_crowd(
-        stage, stage.scaled(_RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(_RETRYING), request)
 
 
 async def cancels_of_unknown_orders(stage: Stage) -> None:
@@ -80,6 +76,4 @@ async def one_sweep(stage: Stage) -> None:
 async def sweeps(stage: Stage) -> None:
     """Send sweeping orders on several connections at once, until the book is empty."""
     request = _sweep_request(stage)
-    await gather_crowd(
-        stage, stage.scaled(_SWEEPING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(_SWEEPING), request)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from loadtools.subscribers import TEXT, UPGRADE, client_frame
@@ -18,7 +18,7 @@ _OPEN_SECONDS_MAX = 30.0
 
 
 @dataclass
-class Subscribers:
+class HonestSubscribers:
     """`lost` counts connections that the exchange has closed."""
 
     lost: int = 0
@@ -26,21 +26,20 @@ class Subscribers:
     async def read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read until the exchange closes the connection."""
         try:
-            while await reader.read(_READ_BYTES):
-                pass
-            self.lost += 1
-        except OSError:
+            with suppress(OSError):
+                while await reader.read(_READ_BYTES):
+                    pass
             self.lost += 1
         finally:
             writer.transport.abort()
 
 
 @asynccontextmanager
-async def subscribe(target: Target) -> AsyncIterator[Subscribers]:
+async def subscribe(target: Target) -> AsyncIterator[HonestSubscribers]:
     """Keep _SUBSCRIBERS connections to /stream during the block."""
     async with asyncio.timeout(_OPEN_SECONDS_MAX):
         connections = [await _open(target) for _ in range(_SUBSCRIBERS)]
-    subscribers = Subscribers()
+    subscribers = HonestSubscribers()
     async with run_beside(*(subscribers.read(*connection) for connection in connections)):
         yield subscribers
 

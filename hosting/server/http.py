@@ -17,7 +17,7 @@ from hosting.server.chunks import ChunkedBody, ChunkOverhead, InvalidChunk
 from hosting.server.connections import NEVER, Place
 from hosting.server.cycle import WholeAnswerCycle
 from hosting.server.ends import BODY, CHUNKS, HEAD, LINGER, UNREAD, WORKING, EndingProtocol
-from hosting.server.heads import HEAD_CHECKED, Refused, check_beginning, split_target
+from hosting.server.heads import HEAD_CHECKED, RequestRefused, check_beginning, split_target
 from hosting.server.parser import HeadParser
 from web.errors import chunk_overhead, head_too_large, incomplete_request, too_busy
 
@@ -71,7 +71,7 @@ class RequestProtocol(EndingProtocol):
                 else:
                     self._keep_for_later(data)
                     return
-            except Refused as refused:
+            except RequestRefused as refused:
                 self._refuse(refused.answer)
                 if self._phase != LINGER:
                     return
@@ -88,7 +88,7 @@ class RequestProtocol(EndingProtocol):
                 data = data.lstrip(_HEAD_END)
                 self._empty_bytes += size - len(data)
                 if self._empty_bytes > settings.REQUEST_HEAD_BYTES_MAX:
-                    raise Refused(head_too_large())
+                    raise RequestRefused(head_too_large())
                 if not data:
                     return data
             end = data.find(_HEAD_END) + len(_HEAD_END)
@@ -112,7 +112,7 @@ class RequestProtocol(EndingProtocol):
         return self._after_head(rest)
 
     def _begin_request(self, head: bytes) -> None:
-        """Parse a whole head and start the application. Raises Refused."""
+        """Parse a whole head and start the application. Raises RequestRefused."""
         self._empty_bytes = 0
         parser = self.parser
         parser.parse(head)
@@ -194,9 +194,9 @@ class RequestProtocol(EndingProtocol):
         try:
             content, rest = chunks.read(data)
         except InvalidChunk:
-            raise Refused(incomplete_request()) from None
+            raise RequestRefused(incomplete_request()) from None
         except ChunkOverhead:
-            raise Refused(chunk_overhead()) from None
+            raise RequestRefused(chunk_overhead()) from None
         if content:
             self._deliver(content)
         if chunks.is_complete:
