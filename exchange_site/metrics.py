@@ -6,6 +6,8 @@ its own makes the text, so that orders do not wait while files are read.
 """
 
 import asyncio
+import contextlib
+import functools
 import platform
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,22 +44,13 @@ class MetricsViewSet(AsyncViewSet):
         return HttpResponse(await _current_metrics().get(), content_type=CONTENT_TYPE_LATEST)
 
 
-class _MetricsText:
-    """Makes the text. It has its own connection to Redis on the event loop."""
-
-    def __init__(self) -> None:
-        self._session = RedisSession(connect_redis())
-
-    async def make(self) -> bytes:
-        """Raises OSError if EXCHANGE_METRICS_DIR can't be used."""
-        try:
-            async with asyncio.timeout(settings.METRICS_LIVE_SECONDS_MAX):
-                states = await read_partition_states(self._session, await active_partitions())
-        except (RedisError, OSError, Unavailable):  # TimeoutError is an OSError.
-            snapshot = MetricsSnapshot(states=None)
-        else:
-            snapshot = MetricsSnapshot(states=states)
-        return await asyncio.get_running_loop().run_in_executor(_thread, snapshot.text)
+async def _make_text(session: RedisSession) -> bytes:
+    """Raises OSError if EXCHANGE_METRICS_DIR can't be used."""
+    states: Sequence[PartitionState] | None = None
+    with contextlib.suppress(RedisError, OSError, Unavailable):  # TimeoutError is an OSError.
+        async with asyncio.timeout(settings.METRICS_LIVE_SECONDS_MAX):
+            states = await read_partition_states(session, await active_partitions())
+    return await asyncio.get_running_loop().run_in_executor(_thread, MetricsSnapshot(states).text)
 
 
 class MetricsSnapshot:
@@ -120,7 +113,6 @@ def _build_info() -> Metric:
 
 @per_event_loop
 def _current_metrics() -> SharedResult[bytes]:
-    """Return the text that requests on this event loop share."""
-    return SharedResult(
-        _MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX
-    )
+    """Return the text that requests on this event loop share. It has its own session of Redis."""
+    make = functools.partial(_make_text, RedisSession(connect_redis()))
+    return SharedResult(make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX)

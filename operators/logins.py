@@ -24,6 +24,8 @@ from base.addresses import parse_address, party_of
 logger = logging.getLogger(__name__)
 
 _NAME_CHARACTERS_SHOWN = 40
+# The cache is unavailable, or its answer is not a number.
+_CACHE_ERRORS = (RedisError, OSError, TypeError, ValueError)
 
 
 class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
@@ -35,7 +37,7 @@ class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         try:
             return int(super().get_failures(request, credentials))
-        except (RedisError, OSError, TypeError, ValueError):
+        except _CACHE_ERRORS:
             return 0
 
     def user_login_failed(
@@ -43,18 +45,13 @@ class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
     ) -> None:
         try:
             super().user_login_failed(sender, credentials, request, **kwargs)
-        except (
-            RedisError,
-            OSError,
-            TypeError,
-            ValueError,
-        ):  # The cache is unavailable, or its answer is not a number.
+        except _CACHE_ERRORS:
             return
 
     def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
         try:
             super().user_logged_in(sender, request, user, **kwargs)
-        except (RedisError, OSError, TypeError, ValueError):
+        except _CACHE_ERRORS:
             return
 
 

@@ -6,9 +6,9 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from chaos.parts import MANAGE_PY
 from chaos.strangers.attacks import Attack
 from chaos.strangers.honest import Honest
 from chaos.strangers.prepare import prepare
@@ -47,7 +47,6 @@ def full_plan(seconds: float, scale: float) -> AttackPlan:
 
 SHORT_PLAN = AttackPlan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
 
-_ROOT = Path(__file__).resolve().parents[2]
 _PREPARED_PER_NOTE = 1_000
 
 
@@ -117,7 +116,7 @@ async def _run_attackers(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chaos.strangers.attacker", exchange.target.url, attack.name),
         *(str(plan.attack), str(plan.scale), json.dumps(facts)),
-        cwd=_ROOT,
+        cwd=MANAGE_PY.parent,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -9,16 +9,9 @@ from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeat_reque
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_get
 
-# Numbers of connections, if not said otherwise.
-_POURING = 8
 _POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
-_SILENT = 16_400
-_SILENT_MIN = 2_200  # Also in a short run: it must exceed the limit of one address.
-_SLOW = 1_000
-_ASKING = 400
-_MALFORMED = 64
-_LOGINS = 130
-_GUESSES = 16
+# Connections also in a short run: they must exceed the limit of one address.
+_SILENT_MIN = 2_200
 
 
 def _get(path: str) -> bytes:
@@ -52,12 +45,12 @@ async def endless_input(stage: Stage, kind: str) -> None:
     async def member(stage: Stage, number: int) -> None:
         await pour(stage, beginning, piece, _POUR_BYTES_MAX)
 
-    await gather_crowd(stage, stage.scaled(_POURING), member)
+    await gather_crowd(stage, stage.scaled(8), member)
 
 
 async def silent_connections(stage: Stage) -> None:
     """Open connections that send nothing."""
-    await gather_crowd(stage, max(_SILENT_MIN, stage.scaled(_SILENT)), lambda stage, number: hold(stage, b""))
+    await gather_crowd(stage, max(_SILENT_MIN, stage.scaled(16_400)), lambda stage, number: hold(stage, b""))
 
 
 _SLOW_BEGINNINGS = (
@@ -77,13 +70,13 @@ async def slow_requests(stage: Stage) -> None:
         beginning, drip = _SLOW_BEGINNINGS[number % len(_SLOW_BEGINNINGS)]
         await hold(stage, beginning, drip)
 
-    await gather_crowd(stage, stage.scaled(_SLOW), member)
+    await gather_crowd(stage, stage.scaled(1_000), member)
 
 
 async def ask_for(stage: Stage, path: str) -> None:
     """Request one page repeatedly on many connections."""
     request = encode_get(stage.target, path)
-    await repeat_request(stage, stage.scaled(_ASKING), request)
+    await repeat_request(stage, stage.scaled(400), request)
 
 
 _MALFORMED_REQUESTS = (
@@ -104,19 +97,19 @@ async def malformed_requests(stage: Stage) -> None:
     async def member(stage: Stage, number: int) -> None:
         await pour(stage, _MALFORMED_REQUESTS[number % len(_MALFORMED_REQUESTS)], b"", 1)
 
-    await gather_crowd(stage, stage.scaled(_MALFORMED), member)
+    await gather_crowd(stage, stage.scaled(64), member)
 
 
 async def login_pages(stage: Stage) -> None:
     """Request the admin's login page repeatedly on many connections."""
     request = encode_get(stage.target, "/admin/login/")
-    await repeat_request(stage, stage.scaled(_LOGINS), request)
+    await repeat_request(stage, stage.scaled(130), request)
 
 
 async def password_guesses(stage: Stage) -> None:
     """Try one password after the other on several connections."""
     token = secrets.token_hex(16)
-    await gather_crowd(stage, stage.scaled(_GUESSES), functools.partial(_guess, token=token))
+    await gather_crowd(stage, stage.scaled(16), functools.partial(_guess, token=token))
 
 
 async def _guess(stage: Stage, number: int, *, token: str) -> None:

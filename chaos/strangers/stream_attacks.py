@@ -7,12 +7,8 @@ from chaos.strangers.crowd import gather_crowd
 from chaos.strangers.stage import READ_BYTES, Stage
 from loadtools.subscribers import TEXT, UPGRADE, client_frame
 
-# Numbers of connections, if not said otherwise.
-_NOT_READING = 500
-_PINGING = 1
 PING = 0x89
 _PINGS_BYTES_MAX = 150 * 1024 * 1024
-_SUBSCRIBING = 20
 _SUBSCRIPTIONS_PER_SECOND = 40  # Of one connection. Below the limit of messages.
 
 
@@ -49,7 +45,7 @@ async def followers_that_do_not_read(stage: Stage) -> None:
         finally:
             writer.transport.abort()
 
-    await gather_crowd(stage, stage.scaled(_NOT_READING), member)
+    await gather_crowd(stage, stage.scaled(500), member)
 
 
 async def pings_without_reading(stage: Stage) -> None:
@@ -68,7 +64,7 @@ async def pings_without_reading(stage: Stage) -> None:
             stage.counts["bytes"] += sent
             writer.transport.abort()
 
-    await gather_crowd(stage, _PINGING, member)
+    await gather_crowd(stage, 1, member)
 
 
 async def subscriptions_again_and_again(stage: Stage) -> None:
@@ -89,7 +85,7 @@ async def subscriptions_again_and_again(stage: Stage) -> None:
             await asyncio.gather(reading, return_exceptions=True)
             writer.transport.abort()
 
-    await gather_crowd(stage, stage.scaled(_SUBSCRIBING), member)
+    await gather_crowd(stage, stage.scaled(20), member)
 
 
 async def _read_all(stage: Stage, reader: asyncio.StreamReader) -> None:

@@ -24,10 +24,10 @@ _TONES = {
 }
 
 
-def cell(description: str, show: Callable[[Any], Any]) -> Any:
+def cell(description: str, show: Callable[[Any], Any], *, ordering: str | None = None) -> Any:
     """Return a method of an admin class, for a column or a field that shows `show(row)`."""
 
-    @admin.display(description=description)
+    @admin.display(description=description, ordering=ordering)
     def method(page: Any, row: Any) -> Any:
         return show(row)
 

@@ -24,7 +24,7 @@ from base.numbers import decimal_text
 from instruments.models import ExactField, Instrument
 from operators import partitions
 from operators.admin.audited import Audited, AuditedAdmin
-from operators.admin.display import status_tag
+from operators.admin.display import cell, status_tag
 from operators.announcements import unconfirmed_text
 from operators.audit import Change, actor_of, differences, record, state_of
 from operators.instruments import (
@@ -257,17 +257,9 @@ class InstrumentAdmin(AuditedAdmin):
         for number, reason in async_to_sync(announce_instruments)(numbers).items():
             self.message_user(request, unconfirmed_text(number, reason), messages.WARNING)
 
-    @admin.display(description="status", ordering="status")
-    def state(self, instrument: Instrument) -> SafeString:
-        return status_tag(instrument.status)
-
-    @admin.display(description="tick size", ordering="tick_size")
-    def tick(self, instrument: Instrument) -> str:
-        return decimal_text(instrument.tick_size)
-
-    @admin.display(description="lot size", ordering="lot_size")
-    def lot(self, instrument: Instrument) -> str:
-        return decimal_text(instrument.lot_size)
+    state = cell("status", lambda row: status_tag(row.status), ordering="status")
+    tick = cell("tick size", lambda row: decimal_text(row.tick_size), ordering="tick_size")
+    lot = cell("lot size", lambda row: decimal_text(row.lot_size), ordering="lot_size")
 
     @admin.display(description="orders")
     def orders_link(self, instrument: Instrument) -> SafeString:

@@ -34,15 +34,7 @@ _CLIENTS_SHOWN_MAX = 20
 class OrderAdmin(TimeKeyAdmin):
     """Orders as the worker has stored them."""
 
-    list_display = (
-        "short",
-        "state",
-        "instrument_link",
-        "client",
-        "terms",
-        "filled_of",
-        "created",
-    )
+    list_display = ("short", "state", "instrument_link", "client", "terms", "filled_of", "created")
     list_filter = ("instrument", "status", "side", "type")
     list_select_related = ("instrument",)
     date_hierarchy = "created_at"
