@@ -93,7 +93,6 @@ class Measured:
 
     step: Step
     silent: int
-    seconds: float
     counts: StreamCounts
     load: LoadRun
     api_seconds: float
@@ -108,15 +107,15 @@ class Measured:
 
     @property
     def figures(self) -> StepFigures:
-        counts = self.counts
+        counts, seconds = self.counts, self.load.outcome.elapsed_seconds
         return StepFigures(
             orders_per_second=self.load.achieved_per_second,
-            deliveries_per_second=counts.messages / self.seconds,
+            deliveries_per_second=counts.messages / seconds,
             lateness_p50=counts.lateness_at(50),
             lateness_p99=counts.lateness_at(99),
             lateness_max=max(counts.lateness, default=0),
-            megabytes_per_second=counts.received_bytes / 1e6 / self.seconds,
-            api_percent=self.api_seconds / self.seconds * 100,
+            megabytes_per_second=counts.received_bytes / 1e6 / seconds,
+            api_percent=self.api_seconds / seconds * 100,
             microseconds_each=self.api_seconds / max(1, counts.messages) * 1e6,
             kibibytes_each=(self.mebibytes_with - self.mebibytes_before)
             * KIB_PER_MIB
@@ -203,28 +202,25 @@ def parse_steps(text: str) -> list[Step]:
 def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, silent: int) -> Measured:
     """Send orders at a rate while subscribers receive the stream."""
     api = api_processes(exchange)
-    memory_before = memory(api)
+    mebibytes_before = memory(api)
     subscribers = Subscribers(exchange.target, step.subscribers, processes=processes, channels=CHANNELS)
     with subscribers, silent_clients(exchange.target, silent):
-        memory_after = memory(api)
+        mebibytes_with = memory(api)
         subscribers.take_counts()
         seconds_before = processor_seconds(api)
         load = run_load(target=exchange.target, plan=Plan.open_loop(step.rate, seconds))
         time.sleep(LAST_WORDS_SECONDS)
         counts = subscribers.take_counts()
-        used = processor_seconds(api) - seconds_before
-        memory_in_the_end = memory(api)
-    return Measured(
-        step=step,
-        silent=silent,
-        seconds=load.outcome.elapsed_seconds,
-        counts=counts,
-        load=load,
-        api_seconds=used,
-        mebibytes_before=memory_before,
-        mebibytes_with=memory_after,
-        mebibytes_after=memory_in_the_end,
-    )
+        return Measured(
+            step=step,
+            silent=silent,
+            counts=counts,
+            load=load,
+            api_seconds=processor_seconds(api) - seconds_before,
+            mebibytes_before=mebibytes_before,
+            mebibytes_with=mebibytes_with,
+            mebibytes_after=memory(api),
+        )
 
 
 @contextmanager

@@ -52,13 +52,7 @@ STEPS = {
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
         (
             "answer: response and sending",
-            (
-                "send_response (web",
-                "_order_response (orders",
-                "JSONResponse",
-                "HeldAnswer",
-                "_send_all",
-            ),
+            ("send_response (web", "_order_response (orders", "JSONResponse", "HeldAnswer", "_send_all"),
         ),
         ("viewset", ("web/viewset.py", "orders/views.py", "rest_framework/")),
         ("server: HTTP, tasks", ("hosting/server/", "uvicorn/protocols/")),

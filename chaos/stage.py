@@ -25,15 +25,14 @@ from loadtools.exchange import StartError, own_exchange
 from loadtools.progress import Bar, progress_bar
 from loadtools.tasks import run_beside
 
-_API_PROCESSES = 2
 _VARIABLES = {
-    "EXCHANGE_API_PROCESSES": str(_API_PROCESSES),
+    "EXCHANGE_API_PROCESSES": "2",
     "EXCHANGE_BIND": "127.0.0.1",
     "EXCHANGE_LOG_LEVEL": "INFO",  # The log shows which worker is active.
 }
-_RESULTS = Path("results")
+RESULTS = Path("results")
 _SHOW_SECONDS = 0.5
-_INTERRUPTED = 130  # The exit status after Ctrl-C.
+INTERRUPTED = 130  # The exit status after Ctrl-C.
 
 _RATE_MAX = 2_000  # Requests per second.
 _SEED_MAX = 2**32
@@ -48,7 +47,7 @@ def option_parser(*, prog: str, description: str) -> ArgumentParser:
         "--rate", type=whole_number(1, _RATE_MAX), default=300, help="requests/s (default: 300)"
     )
     parser.add_argument("--seed", type=whole_number(0, _SEED_MAX), default=1, help="(default: 1)")
-    parser.add_argument("--results", type=Path, default=_RESULTS, help="folder of reports (default: results)")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
     parser.add_argument(
         "--subscribers",
         type=whole_number(1, SUBSCRIBERS_MAX),
@@ -98,7 +97,7 @@ def perform(
         return 1
     except KeyboardInterrupt:
         sys.stderr.write(f"{name}: interrupted\n")
-        return _INTERRUPTED
+        return INTERRUPTED
     return 0 if report.is_good else 1
 
 

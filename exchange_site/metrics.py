@@ -99,11 +99,7 @@ def _partitions(states: Sequence[PartitionState]) -> Iterable[Metric]:
 
 
 def _build_info() -> Metric:
-    names = {
-        "version": settings.VERSION,
-        "python": platform.python_version(),
-        "django": django.get_version(),
-    }
+    names = {"version": settings.VERSION, "python": platform.python_version(), "django": django.get_version()}
     info = GaugeMetricFamily(
         "exchange_build_info", "The versions of the running software; always 1", labels=list(names)
     )
