@@ -64,13 +64,8 @@ class Step:
     subscribers: int
     rate: int
 
-    @classmethod
-    def parse(cls, text: str) -> "Step":
-        subscribers, rate = map(int, text.split("x"))
-        return cls(subscribers, rate)
 
-
-class Figures(NamedTuple):
+class StepFigures(NamedTuple):
     """Figures of one run of a step, or medians of several.
 
     Times are in ms, if not named otherwise.
@@ -98,7 +93,6 @@ class Measured:
 
     step: Step
     silent: int
-    seconds: float
     counts: StreamCounts
     load: LoadRun
     api_seconds: float
@@ -112,16 +106,16 @@ class Measured:
         return len(self.counts.feeds) == 1 and not self.counts.closed and self.counts.messages > 0
 
     @property
-    def figures(self) -> Figures:
-        counts = self.counts
-        return Figures(
+    def figures(self) -> StepFigures:
+        counts, seconds = self.counts, self.load.outcome.elapsed_seconds
+        return StepFigures(
             orders_per_second=self.load.achieved_per_second,
-            deliveries_per_second=counts.messages / self.seconds,
+            deliveries_per_second=counts.messages / seconds,
             lateness_p50=counts.lateness_at(50),
             lateness_p99=counts.lateness_at(99),
             lateness_max=max(counts.lateness, default=0),
-            megabytes_per_second=counts.received_bytes / 1e6 / self.seconds,
-            api_percent=self.api_seconds / self.seconds * 100,
+            megabytes_per_second=counts.received_bytes / 1e6 / seconds,
+            api_percent=self.api_seconds / seconds * 100,
             microseconds_each=self.api_seconds / max(1, counts.messages) * 1e6,
             kibibytes_each=(self.mebibytes_with - self.mebibytes_before)
             * KIB_PER_MIB
@@ -145,13 +139,14 @@ def conditions(step: Step, silent: int) -> str:
     return f"{step.subscribers:>11,} {silent:>6}"
 
 
-def medians(measured: list[Measured]) -> dict[tuple[Step, int], Figures]:
+def medians(measured: list[Measured]) -> dict[tuple[Step, int], StepFigures]:
     """Return the medians of each step, with and without silent clients."""
-    alike: defaultdict[tuple[Step, int], list[Figures]] = defaultdict(list)
+    alike: defaultdict[tuple[Step, int], list[StepFigures]] = defaultdict(list)
     for one in measured:
         alike[one.step, one.silent].append(one.figures)
     return {
-        case: Figures(*map(statistics.median, zip(*figures, strict=True))) for case, figures in alike.items()
+        case: StepFigures(*map(statistics.median, zip(*figures, strict=True)))
+        for case, figures in alike.items()
     }
 
 
@@ -200,34 +195,32 @@ def main() -> None:
 
 def parse_steps(text: str) -> list[Step]:
     """Parse `--steps`. Raises ValueError."""
-    return [Step.parse(step) for step in text.split(",")]
+    pairs = (step.split("x") for step in text.split(","))
+    return [Step(int(subscribers), int(rate)) for subscribers, rate in pairs]
 
 
 def run_step(exchange: OwnExchange, step: Step, seconds: int, processes: int, silent: int) -> Measured:
     """Send orders at a rate while subscribers receive the stream."""
     api = api_processes(exchange)
-    memory_before = memory(api)
+    mebibytes_before = memory(api)
     subscribers = Subscribers(exchange.target, step.subscribers, processes=processes, channels=CHANNELS)
     with subscribers, silent_clients(exchange.target, silent):
-        memory_after = memory(api)
+        mebibytes_with = memory(api)
         subscribers.take_counts()
         seconds_before = processor_seconds(api)
         load = run_load(target=exchange.target, plan=Plan.open_loop(step.rate, seconds))
         time.sleep(LAST_WORDS_SECONDS)
         counts = subscribers.take_counts()
-        used = processor_seconds(api) - seconds_before
-        memory_in_the_end = memory(api)
-    return Measured(
-        step=step,
-        silent=silent,
-        seconds=load.outcome.elapsed_seconds,
-        counts=counts,
-        load=load,
-        api_seconds=used,
-        mebibytes_before=memory_before,
-        mebibytes_with=memory_after,
-        mebibytes_after=memory_in_the_end,
-    )
+        return Measured(
+            step=step,
+            silent=silent,
+            counts=counts,
+            load=load,
+            api_seconds=processor_seconds(api) - seconds_before,
+            mebibytes_before=mebibytes_before,
+            mebibytes_with=mebibytes_with,
+            mebibytes_after=memory(api),
+        )
 
 
 @contextmanager

@@ -10,11 +10,11 @@ of the orders are printed.
 
 import argparse
 import http.client
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from benchmarks.past import TRADES_PER_GROUP, Past, make_past
@@ -128,10 +128,6 @@ def ask(connection: http.client.HTTPConnection, path: str) -> float:
     if answer.status != 200:
         raise SystemExit(f"{path}: {answer.status} {body.decode()}")
     return taken
-
-
-def median(ordered: list[float]) -> float:
-    return statistics.median(ordered)
 
 
 def p99(ordered: list[float]) -> float:

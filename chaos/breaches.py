@@ -3,7 +3,7 @@
 from collections import Counter
 from enum import StrEnum
 
-LISTED_MAX = 100
+_LISTED_MAX = 100
 
 
 class Kind(StrEnum):
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 
 class Breaches:
-    """Counts breaches by kind, and lists the first LISTED_MAX."""
+    """Counts breaches by kind, and lists the first _LISTED_MAX."""
 
     def __init__(self) -> None:
         self.counts: Counter[Kind] = Counter()
@@ -27,7 +27,7 @@ class Breaches:
 
     def add(self, kind: Kind, description: str) -> None:
         self.counts[kind] += 1
-        if len(self.listed) < LISTED_MAX:
+        if len(self.listed) < _LISTED_MAX:
             self.listed.append(f"{kind}: {description}")
 
     def __bool__(self) -> bool:

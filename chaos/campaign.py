@@ -20,8 +20,8 @@ from chaos.streams import SUBSCRIBERS, compare_books, subscribe
 from chaos.traffic import Traffic
 from loadtools.exchange import OwnExchange
 
-AUDIT_SECONDS_MAX = 600.0
-AUDIT_OUTPUT_CHARACTERS_MAX = 4_000
+_AUDIT_SECONDS_MAX = 600.0
+_AUDIT_OUTPUT_CHARACTERS_MAX = 4_000
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Record:
     seconds: float = 0.0  # Time of trading.
 
 
-class Market(NamedTuple):
+class TradedExchange(NamedTuple):
     """The exchange while clients trade on it."""
 
     parts: Parts
@@ -59,7 +59,7 @@ class Campaign:
         self._subscribers = subscribers
 
     @contextlib.asynccontextmanager
-    async def trading(self) -> AsyncIterator[Market]:
+    async def trading(self) -> AsyncIterator[TradedExchange]:
         """Let clients trade during the block, while a standby worker waits.
 
         At the end the clients find out the results of open requests, and all promises are checked.
@@ -76,7 +76,7 @@ class Campaign:
                 ):
                     await probe.recovered()
                     await parts.standby_waits()
-                    yield Market(parts, probe, client_log)
+                    yield TradedExchange(parts, probe, client_log)
                     self.now = "the last requests"
                     await traffic.finish()
                     self.record.seconds = time.monotonic() - started
@@ -101,14 +101,14 @@ class Campaign:
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            async with asyncio.timeout(AUDIT_SECONDS_MAX):
+            async with asyncio.timeout(_AUDIT_SECONDS_MAX):
                 output, _ = await process.communicate()
         except TimeoutError:
-            output = f"not within {AUDIT_SECONDS_MAX:.0f} s".encode()
+            output = f"not within {_AUDIT_SECONDS_MAX:.0f} s".encode()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
-            text = output[-AUDIT_OUTPUT_CHARACTERS_MAX:].decode(errors="replace")
+            text = output[-_AUDIT_OUTPUT_CHARACTERS_MAX:].decode(errors="replace")
             self.record.breaches.add(Kind.AUDIT, f"status {process.returncode}\n{text}")

@@ -13,22 +13,22 @@ from psycopg.rows import class_row
 from chaos.breaches import Breaches, Kind
 from chaos.journal import (
     Cancelled,
+    ClientOrder,
+    ClientOrderState,
     Entry,
     Fill,
     Journal,
     NotOpen,
-    Order,
-    OrderState,
+    NotTaken,
     Placed,
     Printed,
-    Refused,
 )
 from chaos.traffic import ONCE_PREFIX
 
-CHUNK_ENTRIES = 5_000
-CONNECT_SECONDS_MAX = 10
-DOUBLES_LISTED_MAX = 100
-ENDED = ("filled", "cancelled", "rejected")
+_CHUNK_ENTRIES = 5_000
+_CONNECT_SECONDS_MAX = 10
+_DOUBLES_LISTED_MAX = 100
+_ENDED = ("filled", "cancelled", "rejected")
 TERMS = ("client_id", "instrument", "side", "type", "price", "quantity", "idempotency_key")
 
 _ORDERS = """
@@ -52,7 +52,7 @@ GROUP BY client_id HAVING count(*) > 1 LIMIT %s
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTrade:
+class _StoredTrade:
     trade_id: UUID
     price: Decimal
     quantity: Decimal
@@ -62,18 +62,18 @@ class StoredTrade:
 
 def check_journal(journal: Journal, postgres_uri: str, breaches: Breaches) -> None:
     """Add every breach. Raises `psycopg.Error` if the database can't be read."""
-    with psycopg.connect(postgres_uri, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX) as connection:
+    with psycopg.connect(postgres_uri, autocommit=True, connect_timeout=_CONNECT_SECONDS_MAX) as connection:
         for entries in _chunks(journal.entries()):
-            Chunk(entries, connection, breaches).check()
-        for key, count in connection.execute(_KEYS_WITH_SEVERAL, [DOUBLES_LISTED_MAX]):
+            _Chunk(entries, connection, breaches).check()
+        for key, count in connection.execute(_KEYS_WITH_SEVERAL, [_DOUBLES_LISTED_MAX]):
             breaches.add(Kind.DOUBLE, f"client and key {key}: {count} orders")
         for client_id, count in connection.execute(
-            _SENT_ONCE_PLACED_TWICE, [ONCE_PREFIX, DOUBLES_LISTED_MAX]
+            _SENT_ONCE_PLACED_TWICE, [ONCE_PREFIX, _DOUBLES_LISTED_MAX]
         ):
             breaches.add(Kind.DOUBLE, f"{client_id}: sent one order, {count} are there")
 
 
-class Chunk:
+class _Chunk:
     """A part of the journal, with the database's rows for it."""
 
     def __init__(
@@ -86,13 +86,13 @@ class Chunk:
         order_ids |= {entry.order_id for entry in entries if isinstance(entry, Cancelled | NotOpen)}
         trade_ids = {fill.trade_id for order in self._placed for fill in order.trades}
         trade_ids |= {entry.trade_id for entry in entries if isinstance(entry, Printed)}
-        with connection.cursor(row_factory=class_row(OrderState)) as cursor:
+        with connection.cursor(row_factory=class_row(ClientOrderState)) as cursor:
             orders = cursor.execute(_ORDERS, [list(order_ids)])
             self._orders = {stored.order_id: stored for stored in orders}
-        with connection.cursor(row_factory=class_row(StoredTrade)) as cursor:
+        with connection.cursor(row_factory=class_row(_StoredTrade)) as cursor:
             trades = cursor.execute(_TRADES, [list(trade_ids)])
             self._trades = {stored.trade_id: stored for stored in trades}
-        refused = [entry.client_id for entry in entries if isinstance(entry, Refused)]
+        refused = [entry.client_id for entry in entries if isinstance(entry, NotTaken)]
         self._placed_though_refused = connection.execute(_PLACED_THOUGH_REFUSED, [refused]).fetchall()
 
     def check(self) -> None:
@@ -109,7 +109,7 @@ class Chunk:
         for client_id, order_id in self._placed_though_refused:
             self._breaches.add(Kind.REFUSED, f"{client_id}: answered 503, but order {order_id} exists")
 
-    def _check_order(self, order: Order) -> None:
+    def _check_order(self, order: ClientOrder) -> None:
         stored = self._orders.get(order.order_id)
         if stored is None:
             self._breaches.add(Kind.LOST, f"order {order.order_id} of {order.client_id}")
@@ -119,21 +119,21 @@ class Chunk:
                 self._add_change(order, f"{name} {getattr(order, name)} is {getattr(stored, name)}")
         if stored.filled_quantity < order.filled_quantity:
             self._breaches.add(Kind.LOST, f"order {order.order_id}: fills of {order.filled_quantity}")
-        if order.status in ENDED and stored.status != order.status:
+        if order.status in _ENDED and stored.status != order.status:
             self._add_change(order, f"status {order.status} is {stored.status}")
         if sum(fill.quantity for fill in order.trades) != order.filled_quantity:
             self._add_change(order, "its trades are not its fills")
         for fill in order.trades:
             self._check_fill(order, fill)
 
-    def _check_fill(self, order: Order, fill: Fill) -> None:
+    def _check_fill(self, order: ClientOrder, fill: Fill) -> None:
         stored = self._check_trade(fill.trade_id, fill.price, fill.quantity)
         if stored is not None:
             party = stored.maker_order_id if fill.liquidity == "maker" else stored.taker_order_id
             if party != order.order_id:
                 self._add_change(order, f"trade {fill.trade_id} has another {fill.liquidity}")
 
-    def _check_trade(self, trade_id: UUID, price: Decimal, quantity: Decimal) -> StoredTrade | None:
+    def _check_trade(self, trade_id: UUID, price: Decimal, quantity: Decimal) -> _StoredTrade | None:
         stored = self._trades.get(trade_id)
         if stored is None:
             self._breaches.add(Kind.LOST, f"trade {trade_id}")
@@ -149,15 +149,15 @@ class Chunk:
 
     def _check_not_open(self, order_id: UUID) -> None:
         stored = self._orders.get(order_id)
-        if stored is None or stored.status not in ENDED:
+        if stored is None or stored.status not in _ENDED:
             found = "not there" if stored is None else stored.status
             self._breaches.add(Kind.ANSWER, f"order {order_id}: answered as not open, but it is {found}")
 
-    def _add_change(self, order: Order, difference: str) -> None:
+    def _add_change(self, order: ClientOrder, difference: str) -> None:
         self._breaches.add(Kind.CHANGED, f"order {order.order_id} of {order.client_id}: {difference}")
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
     iterator = iter(entries)
-    while chunk := list(islice(iterator, CHUNK_ENTRIES)):
+    while chunk := list(islice(iterator, _CHUNK_ENTRIES)):
         yield chunk

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from chaos.breaches import Breaches, Kind
-from chaos.journal import Cancelled, Journal, NotOpen, Order, Placed, Refused, decode_order
+from chaos.journal import Cancelled, ClientOrder, Journal, NotOpen, NotTaken, Placed, decode_order
 
 
 class ClientLog:
@@ -21,7 +21,7 @@ class ClientLog:
         self._newest_sent_at = 0.0  # Of all requests with newly acknowledged orders.
         self._acknowledged = asyncio.Event()
 
-    def placed(self, body: bytes, *, sent_at: float, is_new: bool) -> Order | None:
+    def placed(self, body: bytes, *, sent_at: float, is_new: bool) -> ClientOrder | None:
         """Record an acknowledged order, and return it. None if the answer has no valid order."""
         try:
             order = decode_order(body)
@@ -42,7 +42,7 @@ class ClientLog:
 
     def refused(self, client_id: str) -> None:
         """Record that a client's only order was answered as not taken."""
-        self.journal.write(Refused(time.time(), client_id))
+        self.journal.write(NotTaken(time.time(), client_id))
 
     async def wait_for_acknowledgement(self, moment: float) -> None:
         """Return once a new order that was sent after `moment` is acknowledged."""

@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import NamedTuple
 
-from chaos.campaign import Campaign, Market
+from chaos.campaign import Campaign, TradedExchange
 from chaos.probe import RECOVERY_SECONDS_MAX, NotRecovered
 from chaos.stage import option_parser, perform
 from loadtools.arguments import whole_number
@@ -60,7 +60,7 @@ def main() -> int:
     )
 
 
-async def fail_over(market: Market, fault: WorkerFault) -> float:
+async def fail_over(market: TradedExchange, fault: WorkerFault) -> float:
     """Signal the active worker. Return the seconds until another one has replaced it.
 
     Raises NotRecovered, PartMissing.

@@ -10,6 +10,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -18,9 +19,9 @@ from redis.asyncio import Redis
 
 from chaos.parts import Parts, is_gone, until
 
-WORKER_FROZEN_SECONDS = (3.0, 8.0)
-SERVER_FROZEN_SECONDS = (1.0, 6.0)
-LOCKED_SECONDS = 3.0
+_WORKER_FROZEN_SECONDS = (3.0, 8.0)
+_SERVER_FROZEN_SECONDS = (1.0, 6.0)
+_LOCKED_SECONDS = 3.0
 
 _END_SESSIONS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -38,88 +39,84 @@ class Fault(NamedTuple):
 
 
 @asynccontextmanager
-async def kill_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _kill_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes([await parts.active_worker()])
 
 
 @asynccontextmanager
-async def kill_standby(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _kill_standby(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes([await parts.standby_worker()])
 
 
 @asynccontextmanager
-async def terminate_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _terminate_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes([await parts.active_worker()], signal.SIGTERM)
 
 
 @asynccontextmanager
-async def freeze_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _freeze_worker(parts: Parts, random: Random) -> AsyncIterator[float]:
     worker = await parts.active_worker()
-    async with _frozen([worker], random.uniform(*WORKER_FROZEN_SECONDS)) as frozen_at:
+    async with _frozen([worker], random.uniform(*_WORKER_FROZEN_SECONDS)) as frozen_at:
         yield frozen_at
 
 
 @asynccontextmanager
-async def kill_api(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _kill_api(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes([random.choice(await parts.api())])
 
 
 @asynccontextmanager
-async def terminate_api(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _terminate_api(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes((await parts.api())[:1], signal.SIGTERM)
 
 
 @asynccontextmanager
-async def kill_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _kill_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes([await parts.valkey()])
 
 
 @asynccontextmanager
-async def freeze_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
-    async with _frozen([await parts.valkey()], random.uniform(*SERVER_FROZEN_SECONDS)):
+async def _freeze_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
+    async with _frozen([await parts.valkey()], random.uniform(*_SERVER_FROZEN_SECONDS)):
         pass
     yield _now()
 
 
 @asynccontextmanager
-async def empty_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _empty_valkey(parts: Parts, random: Random) -> AsyncIterator[float]:
     async with Redis.from_url(parts.locations.redis_url) as redis:
         await redis.flushall()
     yield _now()
 
 
 @asynccontextmanager
-async def kill_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _kill_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes(await parts.postgres())
 
 
 @asynccontextmanager
-async def freeze_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
-    async with _frozen(await parts.postgres(), random.uniform(*SERVER_FROZEN_SECONDS)):
+async def _freeze_postgres(parts: Parts, random: Random) -> AsyncIterator[float]:
+    async with _frozen(await parts.postgres(), random.uniform(*_SERVER_FROZEN_SECONDS)):
         pass
     yield _now()
 
 
 @asynccontextmanager
-async def end_sessions(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _end_sessions(parts: Parts, random: Random) -> AsyncIterator[float]:
     await parts.query_number(_END_SESSIONS, [])
     yield _now()
 
 
 @asynccontextmanager
-async def lock_orders(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await _hold_lock(parts, _LOCK_ORDERS)
+async def _hold_lock(parts: Parts, random: Random, *, lock: str) -> AsyncIterator[float]:
+    async with await parts.connect() as connection, connection.transaction():
+        await connection.execute(lock)
+        await asyncio.sleep(_LOCKED_SECONDS)
     yield _now()
 
 
 @asynccontextmanager
-async def lock_checkpoint(parts: Parts, random: Random) -> AsyncIterator[float]:
-    await _hold_lock(parts, _LOCK_CHECKPOINT)
-    yield _now()
-
-
-@asynccontextmanager
-async def kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
+async def _kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
     """Kill two or three parts that may fail together. A worker with Valkey is the most frequent."""
     worker, standby = await parts.active_worker(), await parts.standby_worker()
     valkey, postgres, api = await parts.valkey(), await parts.postgres(), (await parts.api())[:1]
@@ -138,21 +135,21 @@ async def kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 
 FAULTS = (
-    Fault("kill -9 the active worker", kill_worker),
-    Fault("kill -9 the standby worker", kill_standby),
-    Fault("SIGTERM the active worker", terminate_worker),
-    Fault("SIGSTOP the active worker, 3 to 8 s", freeze_worker),
-    Fault("kill -9 an API process", kill_api),
-    Fault("SIGTERM the API", terminate_api),
-    Fault("kill -9 Valkey", kill_valkey),
-    Fault("SIGSTOP Valkey, 1 to 6 s", freeze_valkey),
-    Fault("FLUSHALL", empty_valkey),
-    Fault("kill -9 PostgreSQL, all of it", kill_postgres),
-    Fault("SIGSTOP PostgreSQL, all of it, 1 to 6 s", freeze_postgres),
-    Fault("pg_terminate_backend, every session", end_sessions),
-    Fault("the orders table locked, 3 s", lock_orders),
-    Fault("the checkpoint's row locked, 3 s", lock_checkpoint),
-    Fault("kill -9 several at once", kill_several),
+    Fault("kill -9 the active worker", _kill_worker),
+    Fault("kill -9 the standby worker", _kill_standby),
+    Fault("SIGTERM the active worker", _terminate_worker),
+    Fault("SIGSTOP the active worker, 3 to 8 s", _freeze_worker),
+    Fault("kill -9 an API process", _kill_api),
+    Fault("SIGTERM the API", _terminate_api),
+    Fault("kill -9 Valkey", _kill_valkey),
+    Fault("SIGSTOP Valkey, 1 to 6 s", _freeze_valkey),
+    Fault("FLUSHALL", _empty_valkey),
+    Fault("kill -9 PostgreSQL, all of it", _kill_postgres),
+    Fault("SIGSTOP PostgreSQL, all of it, 1 to 6 s", _freeze_postgres),
+    Fault("pg_terminate_backend, every session", _end_sessions),
+    Fault("the orders table locked, 3 s", partial(_hold_lock, lock=_LOCK_ORDERS)),
+    Fault("the checkpoint's row locked, 3 s", partial(_hold_lock, lock=_LOCK_CHECKPOINT)),
+    Fault("kill -9 several at once", _kill_several),
 )
 
 
@@ -212,9 +209,3 @@ async def _frozen(processes: Sequence[psutil.Process], seconds: float) -> AsyncI
     finally:
         thawing.cancel()
         thaw()
-
-
-async def _hold_lock(parts: Parts, lock: str) -> None:
-    async with await parts.connect() as connection, connection.transaction():
-        await connection.execute(lock)
-        await asyncio.sleep(LOCKED_SECONDS)

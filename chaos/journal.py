@@ -18,7 +18,7 @@ class Fill(msgspec.Struct):
     liquidity: str
 
 
-class OrderState(msgspec.Struct):
+class ClientOrderState(msgspec.Struct):
     """An order without its trades, as clients see it."""
 
     order_id: UUID
@@ -33,7 +33,7 @@ class OrderState(msgspec.Struct):
     idempotency_key: str | None
 
 
-class Order(OrderState):
+class ClientOrder(ClientOrderState):
     """An order as clients see it."""
 
     trades: list[Fill]
@@ -45,7 +45,7 @@ class Placed(msgspec.Struct, tag="placed"):
     at: float
     order: msgspec.Raw
 
-    def decode(self) -> Order:
+    def decode(self) -> ClientOrder:
         return decode_order(self.order)
 
 
@@ -63,7 +63,7 @@ class NotOpen(msgspec.Struct, tag="not_open"):
     order_id: UUID
 
 
-class Refused(msgspec.Struct, tag="refused"):
+class NotTaken(msgspec.Struct, tag="refused"):
     """The only order of this client was not taken."""
 
     at: float
@@ -78,9 +78,9 @@ class Printed(msgspec.Struct, tag="printed"):
     quantity: Decimal
 
 
-Entry = Placed | Cancelled | NotOpen | Refused | Printed
+Entry = Placed | Cancelled | NotOpen | NotTaken | Printed
 
-decode_order = msgspec.json.Decoder(Order).decode
+decode_order = msgspec.json.Decoder(ClientOrder).decode
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _decode = msgspec.json.Decoder(Entry).decode
 

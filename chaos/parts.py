@@ -24,14 +24,14 @@ from hosting.embedded.processes import command_line
 from loadtools.exchange import OwnExchange
 
 MANAGE_PY = Path(__file__).resolve().parents[1] / "manage.py"
-PARTITION = 0
-FOUND_SECONDS_MAX = 20.0  # Time in which a part must appear or end.
-POLL_SECONDS = 0.05
-STANDBY_POLL_SECONDS = 0.25
-STANDBY_STOP_SECONDS = 5.0
-CONNECT_SECONDS_MAX = 5
+_PARTITION = 0
+_FOUND_SECONDS_MAX = 20.0  # Time in which a part must appear or end.
+_POLL_SECONDS = 0.05
+_STANDBY_POLL_SECONDS = 0.25
+_STANDBY_STOP_SECONDS = 5.0
+_CONNECT_SECONDS_MAX = 5
 
-Found = TypeVar("Found")
+_Found = TypeVar("_Found")
 
 _LOADED = re.compile(rb" (\d+) matching\.worker\.live_books: partition \d+: epoch (\d+),")
 _EPOCH = "SELECT epoch FROM matching_checkpoint WHERE partition = %s"
@@ -43,22 +43,22 @@ AND session.application_name <> 'exchange-matching ' || held.owner
 
 
 class PartMissing(RuntimeError):
-    """A part of the exchange did not appear, or did not end, within FOUND_SECONDS_MAX."""
+    """A part of the exchange did not appear, or did not end, within _FOUND_SECONDS_MAX."""
 
 
-async def until(look: Callable[[], Awaitable[Found | None]], condition: str) -> Found:
+async def until(look: Callable[[], Awaitable[_Found | None]], condition: str) -> _Found:
     """Call `look` until it finds something, and return that.
 
     Raises PartMissing, and any exception of `look`.
     """
-    deadline = time.monotonic() + FOUND_SECONDS_MAX
+    deadline = time.monotonic() + _FOUND_SECONDS_MAX
     while True:
         found = await look()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise PartMissing(f"not within {FOUND_SECONDS_MAX:.0f} s: {condition}")
-        await asyncio.sleep(POLL_SECONDS)
+            raise PartMissing(f"not within {_FOUND_SECONDS_MAX:.0f} s: {condition}")
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def is_gone(process: psutil.Process) -> bool:
@@ -93,7 +93,7 @@ class Parts:
         if self._standby is not None:
             self._standby.send_signal(signal.SIGTERM)
             try:
-                self._standby.wait(STANDBY_STOP_SECONDS)
+                self._standby.wait(_STANDBY_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._standby.kill()
                 self._standby.wait()
@@ -120,13 +120,13 @@ class Parts:
         """Return once a worker waits for the lease of another one. Raises PartMissing."""
 
         async def look() -> int:
-            return await self.query_number(_WAITING, [PARTITION])
+            return await self.query_number(_WAITING, [_PARTITION])
 
         await until(look, "a worker waits for the lease")
 
     async def epoch(self) -> int:
         """Return the lease's epoch, which counts its owners."""
-        return await self.query_number(_EPOCH, [PARTITION])
+        return await self.query_number(_EPOCH, [_PARTITION])
 
     async def next_epoch(self, epoch: int) -> None:
         """Return once the lease has another owner than in `epoch`. Raises PartMissing."""
@@ -153,7 +153,7 @@ class Parts:
     async def connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
         """Open a session in the exchange's database. Raises psycopg.Error."""
         return await psycopg.AsyncConnection.connect(
-            self.locations.postgres_uri, autocommit=True, connect_timeout=CONNECT_SECONDS_MAX
+            self.locations.postgres_uri, autocommit=True, connect_timeout=_CONNECT_SECONDS_MAX
         )
 
     async def query_number(self, query: str, parameters: list[object]) -> int:
@@ -189,7 +189,7 @@ class Parts:
     def _start_standby(self) -> None:
         with self.exchange.log.open("ab") as log:
             self._standby = subprocess.Popen(
-                [sys.executable, "-u", str(MANAGE_PY), "run_matching", "--partition", str(PARTITION)],
+                [sys.executable, "-u", str(MANAGE_PY), "run_matching", "--partition", str(_PARTITION)],
                 cwd=MANAGE_PY.parent,
                 env=self.exchange.environment,
                 stdin=subprocess.DEVNULL,
@@ -202,6 +202,6 @@ class Parts:
 
     async def _keep_standby(self) -> None:
         while True:
-            await asyncio.sleep(STANDBY_POLL_SECONDS)
+            await asyncio.sleep(_STANDBY_POLL_SECONDS)
             if self._standby is None or self._standby.poll() is not None:
                 self._start_standby()

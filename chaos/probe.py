@@ -10,12 +10,12 @@ from chaos.client_log import ClientLog
 from loadtools.connection import Caller
 from loadtools.wire import Target, encode_get
 
-POLL_SECONDS = 0.02
-CONNECT_SECONDS_MAX = 2.0
-ANSWER_SECONDS_MAX = 5.0
+_POLL_SECONDS = 0.02
+_CONNECT_SECONDS_MAX = 2.0
+_ANSWER_SECONDS_MAX = 5.0
 RECOVERY_SECONDS_MAX = 60.0
 
-HEALTHY = "healthy"
+_HEALTHY = "healthy"
 
 decode_json = msgspec.json.Decoder(float_hook=Decimal).decode
 
@@ -31,7 +31,7 @@ class Probe:
         self._target = target
         self._client_log = client_log
         self._caller = Caller(
-            target, connect_timeout_seconds=CONNECT_SECONDS_MAX, answer_timeout_seconds=ANSWER_SECONDS_MAX
+            target, connect_timeout_seconds=_CONNECT_SECONDS_MAX, answer_timeout_seconds=_ANSWER_SECONDS_MAX
         )
 
     def close(self) -> None:
@@ -59,9 +59,9 @@ class Probe:
             async with asyncio.timeout(RECOVERY_SECONDS_MAX):
                 while True:
                     problem = await self._health()
-                    if problem == HEALTHY:
+                    if problem == _HEALTHY:
                         return
-                    await asyncio.sleep(POLL_SECONDS)
+                    await asyncio.sleep(_POLL_SECONDS)
         except TimeoutError:
             raise NotRecovered(f"not healthy within {RECOVERY_SECONDS_MAX:.0f} s: {problem}") from None
 
@@ -73,9 +73,9 @@ class Probe:
         return decode_json(response.body)
 
     async def _health(self) -> str:
-        """Return HEALTHY, or the problem."""
+        """Return _HEALTHY, or the problem."""
         try:
             await self.get("/healthz")
         except (ConnectionError, TimeoutError) as error:
             return str(error) or "no answer in time"
-        return HEALTHY
+        return _HEALTHY

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from chaos.campaign import Record
 
-COUNTED = (
+_COUNTED = (
     "requests",
     "acknowledged",
     "cancelled",
@@ -25,7 +25,7 @@ COUNTED = (
 )
 
 
-class Row(NamedTuple):
+class _Row(NamedTuple):
     """Times of the recoveries from one kind of fault, in seconds."""
 
     fault: str
@@ -35,13 +35,13 @@ class Row(NamedTuple):
     target: float | None = None
 
 
-def rows_of(recoveries: Sequence[tuple[str, float]], targets: dict[str, float] | None = None) -> list[Row]:
+def _rows_of(recoveries: Sequence[tuple[str, float]], targets: dict[str, float] | None = None) -> list[_Row]:
     """Return a row for each kind of fault, in the order of their first occurrence."""
     seconds: defaultdict[str, list[float]] = defaultdict(list)
     for fault, recovered_in in recoveries:
         seconds[fault].append(recovered_in)
     return [
-        Row(fault, len(some), median(some), max(some), (targets or {}).get(fault))
+        _Row(fault, len(some), median(some), max(some), (targets or {}).get(fault))
         for fault, some in seconds.items()
     ]
 
@@ -52,7 +52,7 @@ class Report:
     def __init__(self, title: str, record: Record, targets: dict[str, float] | None = None) -> None:
         self.title = title
         self.record = record
-        self.rows = rows_of(record.recoveries, targets)
+        self.rows = _rows_of(record.recoveries, targets)
         self.late = [row for row in self.rows if row.target is not None and row.max > row.target]
 
     @property
@@ -61,7 +61,7 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the lines below the table."""
-        counts = ", ".join(f"{self.record.counts.get(name, 0):,} {name}" for name in COUNTED)
+        counts = ", ".join(f"{self.record.counts.get(name, 0):,} {name}" for name in _COUNTED)
         late = [f"{row.fault}: {row.max:.2f} s, more than {row.target:g} s" for row in self.late]
         listed = self.record.breaches.listed
         return [
@@ -104,6 +104,6 @@ class Report:
         target = ["target (s)"] if any(row.target is not None for row in self.rows) else []
         return ["fault", "times", "median (s)", "max (s)", *target]
 
-    def _cells(self, row: Row) -> list[str]:
+    def _cells(self, row: _Row) -> list[str]:
         target = [] if row.target is None else [f"{row.target:g}"]
         return [row.fault, str(row.times), f"{row.median:.2f}", f"{row.max:.2f}", *target]

@@ -25,18 +25,17 @@ from loadtools.exchange import StartError, own_exchange
 from loadtools.progress import Bar, progress_bar
 from loadtools.tasks import run_beside
 
-API_PROCESSES = 2
-VARIABLES = {
-    "EXCHANGE_API_PROCESSES": str(API_PROCESSES),
+_VARIABLES = {
+    "EXCHANGE_API_PROCESSES": "2",
     "EXCHANGE_BIND": "127.0.0.1",
     "EXCHANGE_LOG_LEVEL": "INFO",  # The log shows which worker is active.
 }
 RESULTS = Path("results")
-SHOW_SECONDS = 0.5
+_SHOW_SECONDS = 0.5
 INTERRUPTED = 130  # The exit status after Ctrl-C.
 
-RATE_MAX = 2_000  # Requests per second.
-SEED_MAX = 2**32
+_RATE_MAX = 2_000  # Requests per second.
+_SEED_MAX = 2**32
 
 Run = Callable[[Campaign], Coroutine[None, None, None]]
 
@@ -45,9 +44,9 @@ def option_parser(*, prog: str, description: str) -> ArgumentParser:
     """Return a parser of the options that all runs have."""
     parser = ArgumentParser(prog=prog, description=description)
     parser.add_argument(
-        "--rate", type=whole_number(1, RATE_MAX), default=300, help="requests/s (default: 300)"
+        "--rate", type=whole_number(1, _RATE_MAX), default=300, help="requests/s (default: 300)"
     )
-    parser.add_argument("--seed", type=whole_number(0, SEED_MAX), default=1, help="(default: 1)")
+    parser.add_argument("--seed", type=whole_number(0, _SEED_MAX), default=1, help="(default: 1)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of reports (default: results)")
     parser.add_argument(
         "--subscribers",
@@ -76,7 +75,7 @@ def perform(
     folder = options.results / f"{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
     prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)
     try:
-        with own_exchange(MANAGE_PY, prepare_child, VARIABLES) as exchange:
+        with own_exchange(MANAGE_PY, prepare_child, _VARIABLES) as exchange:
             campaign = Campaign(
                 exchange, rate=options.rate, seed=options.seed, subscribers=options.subscribers
             )
@@ -106,7 +105,7 @@ async def _run_and_show(run: Run, campaign: Campaign, bar: Bar) -> None:
     async def show_forever() -> None:
         while True:
             bar.show(round(campaign.done), campaign.now)
-            await asyncio.sleep(SHOW_SECONDS)
+            await asyncio.sleep(_SHOW_SECONDS)
 
     async with run_beside(show_forever()):
         await run(campaign)

@@ -18,18 +18,18 @@ from chaos.client_log import ClientLog
 from chaos.journal import Printed
 from chaos.probe import Probe, decode_json
 from chaos.traffic import MIDDLE_PRICES
-from loadtools.local_book import BookError, LocalBook
+from loadtools.local_book import LocalBook, LocalBookError
 from loadtools.tasks import run_beside
 from loadtools.wire import Target
 
 SUBSCRIBERS = 2
 SUBSCRIBERS_MAX = 100
-RECONNECT_SECONDS = 0.2
-OPEN_SECONDS_MAX = 5.0
+_RECONNECT_SECONDS = 0.2
+_OPEN_SECONDS_MAX = 5.0
 # Time in which local books must equal the exchange's once trading has ended.
-AGREE_SECONDS_MAX = 30.0
-AGREE_POLL_SECONDS = 0.1
-LEVELS_MAX = 1_000  # The limit of GET /orderbook.
+_AGREE_SECONDS_MAX = 30.0
+_AGREE_POLL_SECONDS = 0.1
+_LEVELS_MAX = 1_000  # The limit of GET /orderbook.
 
 
 class Subscriber:
@@ -45,12 +45,12 @@ class Subscriber:
         while True:
             with contextlib.suppress(OSError, TimeoutError, WebSocketException):
                 async with connect(
-                    self._url, max_size=None, compression=None, open_timeout=OPEN_SECONDS_MAX
+                    self._url, max_size=None, compression=None, open_timeout=_OPEN_SECONDS_MAX
                 ) as connection:
                     self._client_log.counts["stream connections"] += 1
                     await self._follow(connection)
             self.books.clear()
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(_RECONNECT_SECONDS)
 
     async def _follow(self, connection: ClientConnection) -> None:
         """Handle messages until the connection ends or the subscription is refused."""
@@ -80,7 +80,7 @@ class Subscriber:
     def _start_book(self, snapshot: Any) -> None:
         try:
             self.books[snapshot["instrument"]] = LocalBook(snapshot)
-        except BookError as error:
+        except LocalBookError as error:
             self._client_log.breaches.add(Kind.STREAM, f"{snapshot['instrument']}: snapshot: {error}")
         self._client_log.counts["checksums"] += 1
 
@@ -97,7 +97,7 @@ class Subscriber:
             return False
         try:
             book.apply(delta)
-        except BookError as error:
+        except LocalBookError as error:
             self._client_log.breaches.add(Kind.STREAM, f"{delta['instrument']}: delta: {error}")
         self._client_log.counts["checksums"] += 1
         return True
@@ -128,12 +128,12 @@ async def compare_books(subscribers: Sequence[Subscriber], probe: Probe, client_
         for number, subscriber in enumerate(subscribers):
             different = "nothing was compared"
             try:
-                async with asyncio.timeout(AGREE_SECONDS_MAX):
+                async with asyncio.timeout(_AGREE_SECONDS_MAX):
                     while True:
                         different = await _difference(subscriber, symbol, probe)
                         if not different:
                             break
-                        await asyncio.sleep(AGREE_POLL_SECONDS)
+                        await asyncio.sleep(_AGREE_POLL_SECONDS)
             except TimeoutError:
                 client_log.breaches.add(Kind.STREAM, f"subscriber {number}, {symbol}: {different}")
 
@@ -141,7 +141,7 @@ async def compare_books(subscribers: Sequence[Subscriber], probe: Probe, client_
 async def _difference(subscriber: Subscriber, symbol: str, probe: Probe) -> str:
     """Return the difference between a local book and GET /orderbook, or "" if they are equal."""
     try:
-        shown = await probe.get(f"/orderbook?instrument={symbol}&levels={LEVELS_MAX}")
+        shown = await probe.get(f"/orderbook?instrument={symbol}&levels={_LEVELS_MAX}")
     except (ConnectionError, TimeoutError) as error:
         return f"GET /orderbook: {error}"
     book = subscriber.books.get(symbol)

@@ -19,28 +19,28 @@ import msgspec
 
 from chaos.breaches import Kind
 from chaos.client_log import ClientLog
-from chaos.journal import Order
+from chaos.journal import ClientOrder
 from loadtools.connection import Caller, ConnectError
 from loadtools.tasks import run_beside
 from loadtools.wire import Target, encode_post
 
 REQUESTS_PER_CLIENT_AND_SECOND = 5
-ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
-FINISH_SECONDS_MAX = 60.0  # Time for open requests at the end, when the exchange is healthy again.
+_ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
+_FINISH_SECONDS_MAX = 60.0  # Time for open requests at the end, when the exchange is healthy again.
 
-CANCEL_SHARE = 0.25
+_CANCEL_SHARE = 0.25
 ONCE_SHARE = 0.15
 DUPLICATE_SHARE = 0.1  # Share of the requests with a key.
-MARKET_SHARE = 0.2
+_MARKET_SHARE = 0.2
 MIDDLE_PRICES = {"BTC-USD": 70_000, "ETH-USD": 3_500}
-LEVELS_AWAY = 20  # Greatest distance from the middle on an order's own side.
-LEVELS_ACROSS = 5  # Greatest distance on the other side, at which orders trade.
-QUANTITY_MAX = 9
-RESTING_MAX = 50  # Orders that a client remembers to cancel.
+_LEVELS_AWAY = 20  # Greatest distance from the middle on an order's own side.
+_LEVELS_ACROSS = 5  # Greatest distance on the other side, at which orders trade.
+_QUANTITY_MAX = 9
+_RESTING_MAX = 50  # Orders that a client remembers to cancel.
 
 ONCE_PREFIX = "once-"  # Prefix of clients that send one order without a key.
-TAKEN = (200, 201)
-ASK_AGAIN = (503, 504)
+_TAKEN = (200, 201)
+_ASK_AGAIN = (503, 504)
 
 
 class Answer(NamedTuple):
@@ -54,10 +54,10 @@ class Answer(NamedTuple):
     @property
     def is_unclear(self) -> bool:
         """Whether a client should retry."""
-        return self.status is None or self.status in ASK_AGAIN
+        return self.status is None or self.status in _ASK_AGAIN
 
 
-class Trader:
+class TradingClient:
     """One client. It sends one request after the other at its own rate."""
 
     def __init__(self, number: int, *, seed: int, rate: float, target: Target, client_log: ClientLog) -> None:
@@ -66,8 +66,8 @@ class Trader:
         self._interval_seconds = 1 / rate
         self._target = target
         self._client_log = client_log
-        self._callers = [Caller(target, answer_timeout_seconds=ANSWER_SECONDS_MAX) for _ in range(2)]
-        self._resting: deque[UUID] = deque(maxlen=RESTING_MAX)
+        self._callers = [Caller(target, answer_timeout_seconds=_ANSWER_SECONDS_MAX) for _ in range(2)]
+        self._resting: deque[UUID] = deque(maxlen=_RESTING_MAX)
         self._orders = 0
         self._due = 0.0
         self.stopping = False
@@ -84,7 +84,7 @@ class Trader:
 
     async def _send_next(self) -> None:
         draw = self._random.random()
-        if draw < CANCEL_SHARE and self._resting:
+        if draw < _CANCEL_SHARE and self._resting:
             self._resting.rotate(self._random.randrange(len(self._resting)))
             await self._cancel(self._resting.pop())
         elif draw > 1 - ONCE_SHARE:
@@ -97,8 +97,8 @@ class Trader:
         while True:
             copies = 2 if self._random.random() < DUPLICATE_SHARE else 1
             answers = await self._send_copies("/orders", body, copies)
-            orders = [self._record_order(answer) for answer in answers if answer.status in TAKEN]
-            retries = [self._should_retry(answer) for answer in answers if answer.status not in TAKEN]
+            orders = [self._record_order(answer) for answer in answers if answer.status in _TAKEN]
+            retries = [self._should_retry(answer) for answer in answers if answer.status not in _TAKEN]
             if orders:
                 self._client_log.counts["acknowledged"] += 1
                 self._remember(orders[0])
@@ -110,7 +110,7 @@ class Trader:
     async def _place_once(self) -> None:
         client_id = f"{ONCE_PREFIX}{self._number}-{self._orders}"
         (answer,) = await self._send_copies("/orders", self._new_order(client_id, key=None), 1)
-        if answer.status in TAKEN:
+        if answer.status in _TAKEN:
             self._client_log.counts["acknowledged"] += 1
             self._remember(self._record_order(answer))
         elif answer.status == 503 or not answer.reached:
@@ -155,10 +155,10 @@ class Trader:
             return Answer(None, b"", sent_at, reached=True)
         return Answer(response.status, response.body, sent_at, reached=True)
 
-    def _record_order(self, answer: Answer) -> Order | None:
+    def _record_order(self, answer: Answer) -> ClientOrder | None:
         return self._client_log.placed(answer.body, sent_at=answer.sent_at, is_new=answer.status == 201)
 
-    def _remember(self, order: Order | None) -> None:
+    def _remember(self, order: ClientOrder | None) -> None:
         if order is not None and order.status in ("open", "partially_filled"):
             self._resting.append(order.order_id)
 
@@ -179,14 +179,14 @@ class Trader:
             "instrument": instrument,
             "side": side,
             "type": "limit",
-            "quantity": random.randint(1, QUANTITY_MAX),
+            "quantity": random.randint(1, _QUANTITY_MAX),
         }
         if key is not None:
             order["idempotency_key"] = key
-        if random.random() < MARKET_SHARE:
+        if random.random() < _MARKET_SHARE:
             order["type"] = "market"
         else:
-            order["price"] = MIDDLE_PRICES[instrument] + sign * random.randint(-LEVELS_AWAY, LEVELS_ACROSS)
+            order["price"] = MIDDLE_PRICES[instrument] + sign * random.randint(-_LEVELS_AWAY, _LEVELS_ACROSS)
         return msgspec.json.encode(order)
 
 
@@ -197,7 +197,7 @@ class Traffic:
         self._client_log = client_log
         clients = max(1, rate // REQUESTS_PER_CLIENT_AND_SECOND)
         self._traders = [
-            Trader(number, seed=seed, rate=rate / clients, target=target, client_log=client_log)
+            TradingClient(number, seed=seed, rate=rate / clients, target=target, client_log=client_log)
             for number in range(clients)
         ]
         self._tasks: list[asyncio.Task[None]] = []
@@ -212,11 +212,11 @@ class Traffic:
         """Stop the clients, and wait until they know the results of all their requests."""
         for trader in self._traders:
             trader.stopping = True
-        _, pending = await asyncio.wait(self._tasks, timeout=FINISH_SECONDS_MAX)
+        _, pending = await asyncio.wait(self._tasks, timeout=_FINISH_SECONDS_MAX)
         for task in self._tasks:
             if task in pending:
                 self._client_log.breaches.add(
-                    Kind.UNRESOLVED, f"a request without an outcome after {FINISH_SECONDS_MAX:.0f} s"
+                    Kind.UNRESOLVED, f"a request without an outcome after {_FINISH_SECONDS_MAX:.0f} s"
                 )
             else:
                 task.result()  # Raises the exception of a failed client.

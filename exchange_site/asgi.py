@@ -46,22 +46,22 @@ async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     if not path.startswith(PAGE_PREFIXES) or path.startswith(DOCUMENT_PATH):
         await api(scope, receive, send)
     elif settings.ENVIRONMENT.admin_bind and is_of_admin(path):
-        await answer_not_found(scope, receive, send)  # The admin has a listener of its own.
+        await _answer_not_found(scope, receive, send)  # The admin has a listener of its own.
     else:
         await pages(scope, receive, send)
 
 
-async def admin_http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+async def _admin_http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     """Serve only the admin with its scripts and styles."""
     if HEAD_CHECKED not in scope and (refusal := head_refusal(scope)) is not None:
         await send_response(refusal, send)
     elif is_of_admin(scope["path"]) or scope["path"].startswith("/static/"):
         await pages(scope, receive, send)
     else:
-        await answer_not_found(scope, receive, send)
+        await _answer_not_found(scope, receive, send)
 
 
-async def answer_not_found(scope: dict[str, Any], receive: Receive, send: Send) -> None:
+async def _answer_not_found(scope: dict[str, Any], receive: Receive, send: Send) -> None:
     response = page_not_found(None, Exception())  # type: ignore[arg-type]
     response["Connection"] = "close"  # The body was not read.
     await send_response(response, send)
@@ -71,7 +71,7 @@ application = ProtocolTypeRouter(
     {"http": http, "websocket": AllowedOrigins(URLRouter(websocket_urlpatterns))}
 )
 # The application of EXCHANGE_ADMIN_BIND. It has no entry for WebSockets, so it refuses them.
-admin_application = ProtocolTypeRouter({"http": admin_http})
+admin_application = ProtocolTypeRouter({"http": _admin_http})
 
 share_counts()
 watch_this_process("api")

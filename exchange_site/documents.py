@@ -4,6 +4,8 @@ Making it takes a second, so the first request has it made on a thread. Other re
 """
 
 import asyncio
+import functools
+import math
 from typing import Any, NamedTuple
 
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
@@ -11,12 +13,13 @@ from rest_framework.request import Request
 
 from base.loops import per_event_loop
 from base.refusals import InvalidRequest
+from base.shared import SharedResult
 from exchange_site.schema import OneDocument
 from web.content import JSON, JSONResponse
 from web.schema import choice, operation, query
 from web.viewset import AsyncViewSet
 
-FORMATS = ("yaml", "json")
+_FORMATS = ("yaml", "json")
 # Media types that an Accept header may name, each with its format.
 _MEDIA_TYPES = {
     "application/vnd.oai.openapi": "yaml",
@@ -27,23 +30,11 @@ _MEDIA_TYPES = {
 _DEFAULT_MEDIA_TYPES = {"yaml": "application/vnd.oai.openapi", "json": "application/vnd.oai.openapi+json"}
 
 
-class RenderedDocument(NamedTuple):
+class _RenderedDocument(NamedTuple):
     """The document in both formats."""
 
     yaml: bytes
     json: bytes
-
-
-class DocumentCache:
-    """The rendered document of an event loop. The first request has it made."""
-
-    def __init__(self) -> None:
-        self._making: asyncio.Task[RenderedDocument] | None = None
-
-    async def get(self) -> RenderedDocument:
-        if self._making is None or (self._making.done() and self._making.exception() is not None):
-            self._making = asyncio.create_task(asyncio.to_thread(_render))
-        return await asyncio.shield(self._making)
 
 
 class DocumentViewSet(AsyncViewSet):
@@ -51,25 +42,25 @@ class DocumentViewSet(AsyncViewSet):
 
     schema = None  # The document does not describe its own endpoint.
 
-    @operation(parameters=[query("format", choice(FORMATS), "of the document")])
+    @operation(parameters=[query("format", choice(_FORMATS), "of the document")])
     async def list(self, request: Request) -> JSONResponse:
         """The OpenAPI document, in the format of `format`, else of the Accept header, else YAML."""
         media_type = _media_type(request.query_params.get("format"), request.META.get("HTTP_ACCEPT", ""))
-        document = await current_cache().get()
+        document = await _shared_document().get()
         content = document.json if _MEDIA_TYPES[media_type] == "json" else document.yaml
         return JSONResponse(content, headers={"Content-Type": media_type, "Vary": "Accept"})
 
 
 @per_event_loop
-def current_cache() -> DocumentCache:
-    return DocumentCache()
+def _shared_document() -> SharedResult[_RenderedDocument]:
+    return SharedResult(functools.partial(asyncio.to_thread, _render), seconds=math.inf)
 
 
 def _media_type(name: str | None, accept: str) -> str:
     """Return the media type of the answer. Raises InvalidRequest if `name` is not a format."""
     if name is not None:
-        if name not in FORMATS:
-            raise InvalidRequest(fields={"format": [f"Must be one of: {', '.join(FORMATS)}."]})
+        if name not in _FORMATS:
+            raise InvalidRequest(fields={"format": [f"Must be one of: {', '.join(_FORMATS)}."]})
         return _DEFAULT_MEDIA_TYPES[name]
     for accepted in accept.split(","):
         media_type = accepted.partition(";")[0].strip().lower()
@@ -78,9 +69,9 @@ def _media_type(name: str | None, accept: str) -> str:
     return _DEFAULT_MEDIA_TYPES["yaml"]
 
 
-def _render() -> RenderedDocument:
+def _render() -> _RenderedDocument:
     document: Any = OneDocument().get_schema(public=True)  # type: ignore[no-untyped-call]
-    return RenderedDocument(
+    return _RenderedDocument(
         yaml=OpenApiYamlRenderer().render(document, renderer_context={}),  # type: ignore[no-untyped-call]
         json=OpenApiJsonRenderer().render(document, renderer_context={}),
     )

@@ -15,7 +15,6 @@ Any number of such requests may arrive. Operators can still log in, and orders a
 import asyncio
 import functools
 import re
-import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -32,16 +31,17 @@ from django.utils.crypto import get_random_string
 
 from base.database import DatabaseReader
 from base.refusals import Unavailable
+from base.shared import SharedResult
 from operators.logins import client_party, operator_names
 from operators.tickets import cookie_of
 from web.concurrency import DelayedRefusals
 from web.errors import ErrorResponse, bad_request, too_busy
 
-LOGIN_PATH = "/admin/login/"
-HOME_PATH = "/admin/"
-NEXT_CHARACTERS_MAX = 500
-UNKNOWN_NAMES_WAITING_MAX = 5
-UNKNOWN_NAME_SECONDS = 1.0  # Shortest time for the check of one, if others wait.
+_LOGIN_PATH = "/admin/login/"
+_HOME_PATH = "/admin/"
+_NEXT_CHARACTERS_MAX = 500
+_UNKNOWN_NAMES_WAITING_MAX = 5
+_UNKNOWN_NAME_SECONDS = 1.0  # Shortest time for the check of one, if others wait.
 
 _TOKEN = re.compile(r"[A-Za-z0-9]{32}|[A-Za-z0-9]{64}", re.ASCII)
 _TOKEN_FIELD = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*(")')
@@ -49,8 +49,8 @@ _FIELD_MARK = "the-token"
 _PLACEHOLDER = "/admin/the-next-page/"
 _FORM = b"application/x-www-form-urlencoded"
 
-Message = Mapping[str, Any]
-PageRunner = Callable[[dict[str, Any], bytes], Awaitable[list[Message]]]
+_Message = Mapping[str, Any]
+_PageRunner = Callable[[dict[str, Any], bytes], Awaitable[list[_Message]]]
 
 _read_names = DatabaseReader(
     threads=1,
@@ -60,35 +60,11 @@ _read_names = DatabaseReader(
 )
 
 
-class LoginPage(NamedTuple):
+class _LoginPage(NamedTuple):
     """The login page with placeholders for the security token and the next page."""
 
     text: bytes
     headers: dict[str, str]
-
-
-class OperatorNames:
-    """The names with which a login can succeed, cached for OPERATOR_NAMES_SECONDS."""
-
-    def __init__(self) -> None:
-        self._names: frozenset[str] = frozenset()
-        self._fresh_until = 0.0
-        self._loading: asyncio.Task[frozenset[str]] | None = None
-
-    async def include(self, name: str) -> bool:
-        """Return whether it is an operator's name. Also True if the database does not answer.
-
-        In that case the login itself fails, and its answer says so.
-        """
-        if time.monotonic() >= self._fresh_until:
-            if self._loading is None or self._loading.done():
-                self._loading = asyncio.create_task(_read_names(operator_names))
-            try:
-                self._names = await asyncio.shield(self._loading)
-            except Unavailable:
-                return True
-            self._fresh_until = time.monotonic() + settings.OPERATOR_NAMES_SECONDS
-        return name in self._names
 
 
 class FairQueue:
@@ -137,7 +113,7 @@ class FairQueue:
                 return
 
 
-class StrangerPace:
+class _StrangerPace:
     """Answers STRANGERS_AT_ONCE requests in each STRANGER_SECONDS.
 
     STRANGERS_WAITING_MAX requests may wait or be answered. Further ones are refused.
@@ -167,20 +143,22 @@ class Entrance:
     a thread of its own.
     """
 
-    def __init__(self, run_known: PageRunner, run_unknown: PageRunner) -> None:
+    def __init__(self, run_known: _PageRunner, run_unknown: _PageRunner) -> None:
         self._run_known = run_known
         self._run_unknown = run_unknown
-        self._names = OperatorNames()
+        self._names = SharedResult(
+            functools.partial(_read_names, operator_names), settings.OPERATOR_NAMES_SECONDS
+        )
         self._queue = FairQueue()
         self._unknown_turn = asyncio.Semaphore(1)
         self._unknown_waiting = 0
-        self._pace = StrangerPace()
-        self._page: asyncio.Task[LoginPage] | None = None
+        self._pace = _StrangerPace()
+        self._page: asyncio.Task[_LoginPage] | None = None
 
-    async def answer(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
+    async def answer(self, scope: dict[str, Any], body: bytes) -> list[_Message] | HttpResponse:
         if not _is_host_allowed(scope):
             return await self._pace.answer_paced(lambda: bad_request(None, DisallowedHost()))  # type: ignore[arg-type]
-        is_login = scope["path"] == LOGIN_PATH
+        is_login = scope["path"] == _LOGIN_PATH
         if is_login and scope["method"] == "POST":
             return await self._log_in(scope, body)
         if is_login and scope["method"] in ("GET", "HEAD"):
@@ -188,38 +166,48 @@ class Entrance:
             return await self._pace.answer_paced(functools.partial(_fill_in_page, page, scope))
         return await self._pace.answer_paced(functools.partial(_redirect_to_login, scope))
 
-    async def _log_in(self, scope: dict[str, Any], body: bytes) -> list[Message] | HttpResponse:
+    async def _log_in(self, scope: dict[str, Any], body: bytes) -> list[_Message] | HttpResponse:
         form = _form_of(scope, body)
         token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
         if not token or not form.get("csrfmiddlewaretoken"):
             return await self._pace.answer_paced(_refuse_without_token)
         address = client_party(str((scope.get("client") or ("unknown",))[0]))
         # Django normalizes names in the same way.
-        if await self._names.include(normalize("NFKC", form.get("username", "").strip())):
+        if await self._is_operator(normalize("NFKC", form.get("username", "").strip())):
             if self._queue.is_full_for(address):
                 return await self._pace.answer_paced(too_busy)
             async with self._queue.turn(address):
                 return await self._run_known(scope, body)
-        if self._unknown_waiting >= UNKNOWN_NAMES_WAITING_MAX:
+        if self._unknown_waiting >= _UNKNOWN_NAMES_WAITING_MAX:
             return await self._pace.answer_paced(too_busy)
         self._unknown_waiting += 1
         try:
             async with self._unknown_turn:
                 answer, _ = await asyncio.gather(
                     self._run_unknown(scope, body),
-                    asyncio.sleep(UNKNOWN_NAME_SECONDS * (self._unknown_waiting > 1)),
+                    asyncio.sleep(_UNKNOWN_NAME_SECONDS * (self._unknown_waiting > 1)),
                 )
                 return answer
         finally:
             self._unknown_waiting -= 1
 
-    async def _get_page(self, scope: dict[str, Any]) -> LoginPage:
+    async def _is_operator(self, name: str) -> bool:
+        """Return whether a login with this name can succeed. Also True without the database.
+
+        In that case the login itself fails, and its answer says so.
+        """
+        try:
+            return name in await self._names.get()
+        except Unavailable:
+            return True
+
+    async def _get_page(self, scope: dict[str, Any]) -> _LoginPage:
         """Return the login page. It is rendered once for all requests."""
         if self._page is None or (self._page.done() and self._page.exception() is not None):
             self._page = asyncio.create_task(self._render(scope))
         return await asyncio.shield(self._page)
 
-    async def _render(self, scope: dict[str, Any]) -> LoginPage:
+    async def _render(self, scope: dict[str, Any]) -> _LoginPage:
         """Return the page as Django renders it for a browser without cookies."""
         host = [(name, value) for name, value in scope["headers"] if name == b"host"]
         query = f"next={quote(_PLACEHOLDER, safe='/')}".encode()
@@ -233,10 +221,10 @@ class Entrance:
             if name not in (b"set-cookie", b"content-length", b"expires")
         }
         text = _TOKEN_FIELD.sub(rf"\g<1>{_FIELD_MARK}\g<2>", content["body"].decode())
-        return LoginPage(text.encode(), headers)
+        return _LoginPage(text.encode(), headers)
 
 
-def _fill_in_page(page: LoginPage, scope: dict[str, Any]) -> HttpResponse:
+def _fill_in_page(page: _LoginPage, scope: dict[str, Any]) -> HttpResponse:
     token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
     if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
         token = get_random_string(32)
@@ -277,23 +265,23 @@ def _refuse_without_token() -> ErrorResponse:
     return ErrorResponse(
         403,
         "forbidden",
-        f"The login form's security token is missing. GET {LOGIN_PATH} first, and send its cookie and its token.",
+        f"The login form's security token is missing. GET {_LOGIN_PATH} first, and send its cookie and its token.",
     )
 
 
 def _redirect_to_login(scope: Mapping[str, Any]) -> HttpResponse:
-    if f"{scope['path']}/" == HOME_PATH:
-        return HttpResponseRedirect(HOME_PATH, headers={"Content-Length": "0"})
-    path = scope["path"] if len(scope["path"]) <= NEXT_CHARACTERS_MAX else HOME_PATH
+    if f"{scope['path']}/" == _HOME_PATH:
+        return HttpResponseRedirect(_HOME_PATH, headers={"Content-Length": "0"})
+    path = scope["path"] if len(scope["path"]) <= _NEXT_CHARACTERS_MAX else _HOME_PATH
     query = scope.get("query_string", b"").decode("latin-1")
-    target = f"{path}?{query}" if query and len(query) <= NEXT_CHARACTERS_MAX else path
-    url = f"{LOGIN_PATH}?next={quote(target, safe='/')}"
+    target = f"{path}?{query}" if query and len(query) <= _NEXT_CHARACTERS_MAX else path
+    url = f"{_LOGIN_PATH}?next={quote(target, safe='/')}"
     return HttpResponseRedirect(url, headers={"Content-Length": "0"})
 
 
 def _next_of(scope: Mapping[str, Any]) -> str:
     """Return the path to redirect to after the login. It is always below the admin."""
-    fields = parse_qs(scope.get("query_string", b"").decode("latin-1")[: 4 * NEXT_CHARACTERS_MAX])
-    target = fields.get("next", [HOME_PATH])[-1]
-    ours = target.startswith(HOME_PATH) and len(target) <= NEXT_CHARACTERS_MAX
-    return target if ours and not target.startswith(LOGIN_PATH) else HOME_PATH
+    fields = parse_qs(scope.get("query_string", b"").decode("latin-1")[: 4 * _NEXT_CHARACTERS_MAX])
+    target = fields.get("next", [_HOME_PATH])[-1]
+    ours = target.startswith(_HOME_PATH) and len(target) <= _NEXT_CHARACTERS_MAX
+    return target if ours and not target.startswith(_LOGIN_PATH) else _HOME_PATH

@@ -19,9 +19,9 @@ from hosting.embedded.locations import Locations
 
 Network = IPv4Network | IPv6Network
 
-SWITCHED_ON = frozenset({"on", "true", "1", "yes"})
-SECONDS_PER_UNIT = {"sec": 1, "min": 60, "hour": 3600}
-SECRETS = ("postgres_uri", "redis_url", "django_secret_key")
+_SWITCHED_ON = frozenset({"on", "true", "1", "yes"})
+_SECONDS_PER_UNIT = {"sec": 1, "min": 60, "hour": 3600}
+_SECRETS = ("postgres_uri", "redis_url", "django_secret_key")
 
 
 def _whole_number(least: int, greatest: int) -> Meta:
@@ -29,11 +29,11 @@ def _whole_number(least: int, greatest: int) -> Meta:
 
 
 # Types that do not allow every text. Messages about a wrong value quote the description.
-PostgresUri = Annotated[
+_PostgresUri = Annotated[
     str,
     Meta(pattern=r"^postgres(ql)?://", description="a URL such as postgres://user:password@host:5432/name"),
 ]
-RedisUrl = Annotated[
+_RedisUrl = Annotated[
     str, Meta(pattern=r"^(redis|rediss|unix)://", description="a URL such as redis://host:6379/0")
 ]
 RateLimit = Annotated[
@@ -43,25 +43,25 @@ RateLimit = Annotated[
         description="off, or a number per sec, min or hour such as 100/min",
     ),
 ]
-Switch = Annotated[
+_Switch = Annotated[
     Literal["on", "off", "true", "false", "1", "0", "yes", "no"], Meta(description="on or off")
 ]
-ProxyList = Annotated[
+_ProxyList = Annotated[
     str,
     Meta(
         pattern=r"^[0-9A-Fa-f:./, ]+$",
         description="addresses or networks, separated by commas, such as 10.0.0.7,10.1.0.0/16",
     ),
 ]
-AsgiServer = Annotated[Literal["uvicorn", "daphne"], Meta(description="uvicorn or daphne")]
-WorkerCpu = Annotated[
+_AsgiServer = Annotated[Literal["uvicorn", "daphne"], Meta(description="uvicorn or daphne")]
+_WorkerCpu = Annotated[
     str, Meta(pattern=r"^(auto|off|[0-9]{1,4})$", description="auto, off, or a CPU's number such as 1")
 ]
-LogLevel = Annotated[
+_LogLevel = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="DEBUG, INFO, WARNING or ERROR")
 ]
 _ORIGIN = r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
-Origins = Annotated[
+_Origins = Annotated[
     str,
     Meta(
         pattern=rf"^ *{_ORIGIN}( *, *{_ORIGIN})* *$",
@@ -69,14 +69,14 @@ Origins = Annotated[
         " separated by commas",
     ),
 ]
-AdminBind = Annotated[
+_AdminBind = Annotated[
     str,
     Meta(
         pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$",
         description="an address and a port such as 127.0.0.1:8001",
     ),
 ]
-SecretKey = Annotated[str, Meta(min_length=32, description="at least 32 characters long")]
+_SecretKey = Annotated[str, Meta(min_length=32, description="at least 32 characters long")]
 
 
 class InvalidEnvironment(ValueError):
@@ -87,8 +87,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """The values of the variables. Each field has the variable's name in lower case."""
 
     port: Annotated[int, _whole_number(1, 65_535)] = 8000
-    postgres_uri: PostgresUri | None = None
-    redis_url: RedisUrl | None = None
+    postgres_uri: _PostgresUri | None = None
+    redis_url: _RedisUrl | None = None
     postgres_uri_file: str | None = None
     redis_url_file: str | None = None
     exchange_data_dir: str = ".data"
@@ -96,20 +96,20 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     exchange_valkey_megabytes: Annotated[int, _whole_number(32, 1_048_576)] = 256
     exchange_rate_limit: RateLimit = "100/min"
     exchange_bind: str = "127.0.0.1"
-    exchange_admin_bind: AdminBind | None = None
+    exchange_admin_bind: _AdminBind | None = None
     exchange_allowed_hosts: str = "localhost,127.0.0.1,[::1]"
-    exchange_cors_origins: Origins | None = None
-    exchange_tls_proxy: Switch = "off"
-    exchange_trusted_proxies: ProxyList | None = None
+    exchange_cors_origins: _Origins | None = None
+    exchange_tls_proxy: _Switch = "off"
+    exchange_trusted_proxies: _ProxyList | None = None
     exchange_keep_alive_seconds: Annotated[int, _whole_number(1, 3_600)] = 75
-    exchange_asgi_server: AsgiServer = "uvicorn"
+    exchange_asgi_server: _AsgiServer = "uvicorn"
     exchange_api_processes: Annotated[int, _whole_number(1, 64)] = 1
-    exchange_worker_cpu: WorkerCpu = "auto"
-    exchange_log_level: LogLevel = "INFO"
+    exchange_worker_cpu: _WorkerCpu = "auto"
+    exchange_log_level: _LogLevel = "INFO"
     exchange_metrics_dir: str | None = None
-    django_secret_key: SecretKey | None = None
+    django_secret_key: _SecretKey | None = None
     django_secret_key_file: str | None = None
-    django_debug: Switch = "off"
+    django_debug: _Switch = "off"
     # Orders per second that load_test sends, and the seconds for which it sends them.
     target_rps: Annotated[int, _whole_number(1, 50_000)] = 2_000
     duration: Annotated[int, _whole_number(1, 86_400)] = 60
@@ -121,12 +121,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def debug(self) -> bool:
-        return self.django_debug in SWITCHED_ON
+        return self.django_debug in _SWITCHED_ON
 
     @property
     def behind_tls_proxy(self) -> bool:
         """Whether clients connect through a TLS proxy, which sets X-Forwarded-Proto."""
-        return self.exchange_tls_proxy in SWITCHED_ON
+        return self.exchange_tls_proxy in _SWITCHED_ON
 
     @property
     def trusted_proxies(self) -> list[Network]:
@@ -158,7 +158,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         if self.exchange_rate_limit == "off":
             return None
         count, unit = self.exchange_rate_limit.split("/")
-        return int(count), SECONDS_PER_UNIT[unit]
+        return int(count), _SECONDS_PER_UNIT[unit]
 
     @property
     def cors_origins(self) -> list[str]:
@@ -191,7 +191,7 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
     """
     names = Environment.__struct_fields__
     values = {name: variables[name.upper()] for name in names if variables.get(name.upper())}
-    for name in SECRETS:
+    for name in _SECRETS:
         if f"{name}_file" in values:
             if name in values:
                 raise InvalidEnvironment(f"{name.upper()} and {name.upper()}_FILE are both set: remove one.")
@@ -202,7 +202,7 @@ def read_environment(variables: Mapping[str, str] = os.environ) -> Environment:
                 raise msgspec.ValidationError("msgspec itself would accept 8000.0 and 8e3")
             msgspec.convert({name: value}, Environment, strict=False)
         except msgspec.ValidationError:
-            shown = "(hidden)" if name in SECRETS else repr(value)
+            shown = "(hidden)" if name in _SECRETS else repr(value)
             raise InvalidEnvironment(
                 f"{name.upper()}={shown} is not allowed: it must be {_description(name)}."
             ) from None

@@ -10,7 +10,7 @@ from web.content import JSONResponse
 from web.schema import operation
 from web.viewset import AsyncViewSet
 
-ALIVE = encode_json({"status": "alive"})
+_ALIVE = encode_json({"status": "alive"})
 
 
 class LiveViewSet(AsyncViewSet):
@@ -19,7 +19,7 @@ class LiveViewSet(AsyncViewSet):
     @operation(**schema.LIVE)
     async def list(self, request: Request) -> JSONResponse:
         """Answers if this process runs. It does not check any other part of the exchange."""
-        return JSONResponse(ALIVE)
+        return JSONResponse(_ALIVE)
 
 
 class HealthViewSet(AsyncViewSet):

@@ -103,7 +103,7 @@ DATABASE_READS_MAX = 1_000  # Reads that run or wait for a thread.
 DATABASE_READ_SECONDS_MAX = 7.0
 DATABASE_STATEMENT_SECONDS_MAX = 5.0
 # Look-ups for orders and cancels do not wait behind other reads: see orders/look_ups.py.
-DESK_READERS = 5
+_DESK_READERS = 5
 DESK_THREADS_PER_READER = 1
 # Repeated orders whose fills are being read, or wait to be read.
 DESK_REPLAYS_MAX = 32
@@ -116,16 +116,16 @@ LOOK_UPS_WAITING_MAX = 500
 LOOK_UP_ROWS_MAX = 32  # Look-ups of refused orders or cancels in one statement.
 LOOK_UP_PAUSE_SECONDS = 0.02  # Pause between two statements with such look-ups.
 # One thread each for instruments, for health, and for the names of operators.
-SINGLE_READERS = 3
-LOGIN_THREADS = 2  # One checks logins with names of operators, the other all other logins.
+_SINGLE_READERS = 3
+_LOGIN_THREADS = 2  # One checks logins with names of operators, the other all other logins.
 # Each thread that reads the database keeps one connection. There are no other connections.
 DATABASE_CONNECTIONS_PER_API_PROCESS = (
     DATABASE_THREADS
-    + DESK_READERS * DESK_THREADS_PER_READER
-    + SINGLE_READERS
+    + _DESK_READERS * DESK_THREADS_PER_READER
+    + _SINGLE_READERS
     + PAGES_AT_ONCE_MAX
     + OPERATOR_PAGES_AT_ONCE_MAX
-    + LOGIN_THREADS
+    + _LOGIN_THREADS
 )
 DATABASE_CONNECT_TIMEOUT_SECONDS = 3
 # A server that disappears without closing its connections counts as lost after this time.
@@ -222,15 +222,15 @@ STREAM_SUBSCRIPTIONS_OF_ALL_MAX = 50_000
 STREAM_MESSAGES_PER_SECOND_MAX = 50  # Messages from one client.
 # Trades of the largest burst. A batch ends with the order that reaches WORKER_BATCH_TRADES_MAX, and
 # this order may add ORDER_TRADES_MAX.
-STREAM_BURST_TRADES_MAX = WORKER_BATCH_TRADES_MAX + ORDER_TRADES_MAX
+_STREAM_BURST_TRADES_MAX = WORKER_BATCH_TRADES_MAX + ORDER_TRADES_MAX
 # One client may follow the trades and all their makers. It receives each trade, an update of each
 # maker, and an update for each command.
-STREAM_BURST_MESSAGES_MAX = 2 * (STREAM_BURST_TRADES_MAX + WORKER_BATCH_COMMANDS_MAX)
+_STREAM_BURST_MESSAGES_MAX = 2 * (_STREAM_BURST_TRADES_MAX + WORKER_BATCH_COMMANDS_MAX)
 # A trade has about 250 bytes, an update about 500.
-STREAM_BURST_BYTES_MAX = STREAM_BURST_MESSAGES_MAX * 400
+_STREAM_BURST_BYTES_MAX = _STREAM_BURST_MESSAGES_MAX * 400
 # Messages queued for one client: two of the largest bursts.
-STREAM_QUEUE_MESSAGES_MAX = 2 * STREAM_BURST_MESSAGES_MAX
-STREAM_QUEUE_BYTES_MAX = 2 * STREAM_BURST_BYTES_MAX
+STREAM_QUEUE_MESSAGES_MAX = 2 * _STREAM_BURST_MESSAGES_MAX
+STREAM_QUEUE_BYTES_MAX = 2 * _STREAM_BURST_BYTES_MAX
 # Bytes queued for all clients of one API process. A message for several clients counts once.
 STREAM_UNREAD_BYTES_MAX = 128 * 1024 * 1024
 # Messages are sent together in a packet. The message that reaches this size ends the packet.

@@ -6,6 +6,8 @@ its own makes the text, so that orders do not wait while files are read.
 """
 
 import asyncio
+import contextlib
+import functools
 import platform
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,25 +41,16 @@ class MetricsViewSet(AsyncViewSet):
 
     async def list(self, request: Request) -> HttpResponse:
         """Answer in Prometheus's text format, whatever the Accept header says."""
-        return HttpResponse(await current_metrics().get(), content_type=CONTENT_TYPE_LATEST)
+        return HttpResponse(await _current_metrics().get(), content_type=CONTENT_TYPE_LATEST)
 
 
-class MetricsText:
-    """Makes the text. It has its own connection to Redis on the event loop."""
-
-    def __init__(self) -> None:
-        self._session = RedisSession(connect_redis())
-
-    async def make(self) -> bytes:
-        """Raises OSError if EXCHANGE_METRICS_DIR can't be used."""
-        try:
-            async with asyncio.timeout(settings.METRICS_LIVE_SECONDS_MAX):
-                states = await read_partition_states(self._session, await active_partitions())
-        except (RedisError, OSError, Unavailable):  # TimeoutError is an OSError.
-            snapshot = MetricsSnapshot(states=None)
-        else:
-            snapshot = MetricsSnapshot(states=states)
-        return await asyncio.get_running_loop().run_in_executor(_thread, snapshot.text)
+async def _make_text(session: RedisSession) -> bytes:
+    """Raises OSError if EXCHANGE_METRICS_DIR can't be used."""
+    states: Sequence[PartitionState] | None = None
+    with contextlib.suppress(RedisError, OSError, Unavailable):  # TimeoutError is an OSError.
+        async with asyncio.timeout(settings.METRICS_LIVE_SECONDS_MAX):
+            states = await read_partition_states(session, await active_partitions())
+    return await asyncio.get_running_loop().run_in_executor(_thread, MetricsSnapshot(states).text)
 
 
 class MetricsSnapshot:
@@ -76,10 +69,10 @@ class MetricsSnapshot:
     def collect(self) -> Iterable[Metric]:
         yield from collect(Path(settings.ENVIRONMENT_METRICS_DIR))
         yield _build_info()
-        yield _gauge(
+        yield GaugeMetricFamily(
             "exchange_partitions_known",
             "1 if Redis gives the state of the partitions, 0 if not: then the following metrics are missing",
-            self._states is not None,
+            value=float(self._states is not None),
         )
         if self._states is not None:
             yield from _partitions(self._states)
@@ -106,11 +99,7 @@ def _partitions(states: Sequence[PartitionState]) -> Iterable[Metric]:
 
 
 def _build_info() -> Metric:
-    names = {
-        "version": settings.VERSION,
-        "python": platform.python_version(),
-        "django": django.get_version(),
-    }
+    names = {"version": settings.VERSION, "python": platform.python_version(), "django": django.get_version()}
     info = GaugeMetricFamily(
         "exchange_build_info", "The versions of the running software; always 1", labels=list(names)
     )
@@ -118,13 +107,8 @@ def _build_info() -> Metric:
     return info
 
 
-def _gauge(name: str, documentation: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, documentation, value=float(value))
-
-
 @per_event_loop
-def current_metrics() -> SharedResult[bytes]:
-    """Return the text that requests on this event loop share."""
-    return SharedResult(
-        MetricsText().make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX
-    )
+def _current_metrics() -> SharedResult[bytes]:
+    """Return the text that requests on this event loop share. It has its own session of Redis."""
+    make = functools.partial(_make_text, RedisSession(connect_redis()))
+    return SharedResult(make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX)

@@ -42,15 +42,15 @@ from web.handler import (
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
 DOCUMENT_PATH = "/docs/schema"  # Not a page: the API answers it from memory.
-ADMIN_PATH = "/admin"
+_ADMIN_PATH = "/admin"
 
-Message = Mapping[str, Any]
+_Message = Mapping[str, Any]
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 def is_of_admin(path: str) -> bool:
     """Return whether the path belongs to the admin."""
-    return path == ADMIN_PATH or path.startswith(f"{ADMIN_PATH}/")
+    return path == _ADMIN_PATH or path.startswith(f"{_ADMIN_PATH}/")
 
 
 class Pages:
@@ -90,7 +90,7 @@ class Pages:
         for message in answer:
             await send(message)
 
-    async def _make_answer(self, scope: dict[str, Any], receive: Receive) -> list[Message] | HttpResponse:
+    async def _make_answer(self, scope: dict[str, Any], receive: Receive) -> list[_Message] | HttpResponse:
         ticket = ticket_of(scope["headers"])
         is_stranger = ticket is None and is_of_admin(scope["path"])
         bytes_max = settings.LOGIN_FORM_BYTES_MAX if is_stranger else settings.PAGE_FORM_BYTES_MAX
@@ -110,7 +110,7 @@ class Pages:
 
     async def _serve_within_limit(
         self, ticket: str | None, is_stranger: bool, scope: dict[str, Any], body: bytes
-    ) -> list[Message] | HttpResponse:
+    ) -> list[_Message] | HttpResponse:
         if is_stranger:
             return await self._entrance.answer(scope, body)
         if ticket is not None:
@@ -123,7 +123,7 @@ class Pages:
 
     async def _serve_operator(
         self, ticket: str, scope: dict[str, Any], body: bytes
-    ) -> list[Message] | HttpResponse:
+    ) -> list[_Message] | HttpResponse:
         """Limit the pages of each ticket, so that a stolen one can't take all places."""
         if (
             self._operator_page_limit.is_full
@@ -141,18 +141,18 @@ class Pages:
                 del self._by_ticket[ticket]
 
 
-async def _run_application(application: Application, scope: dict[str, Any], body: bytes) -> list[Message]:
+async def _run_application(application: Application, scope: dict[str, Any], body: bytes) -> list[_Message]:
     """Pass the request to the application, and return its answer as two messages.
 
     The application receives no message after the request, not even that the client has gone.
     """
     form = iter([{"type": "http.request", "body": body, "more_body": False}])
-    sent: list[Message] = []
+    sent: list[_Message] = []
 
-    async def receive() -> Message:
+    async def receive() -> _Message:
         return next(form, None) or await asyncio.get_running_loop().create_future()
 
-    async def send(message: Message) -> None:
+    async def send(message: _Message) -> None:
         sent.append(message)
 
     await application(scope, receive, send)
@@ -162,7 +162,7 @@ async def _run_application(application: Application, scope: dict[str, Any], body
     return [_with_length(begin, len(whole)), {"type": "http.response.body", "body": whole}]
 
 
-def _with_length(begin: Message, length: int) -> Message:
+def _with_length(begin: _Message, length: int) -> _Message:
     """Return the first message of an answer with a Content-Length, if it may have one."""
     headers = begin.get("headers", [])
     if begin["status"] in (204, 304) or any(name.lower() == b"content-length" for name, _ in headers):

@@ -18,8 +18,8 @@ import psycopg
 from exchange_site.environment import InvalidEnvironment, read_environment
 from hosting.embedded.locations import Locations
 
-CONNECT_SECONDS_MAX = 3
-SILENT_SECONDS_MAX = 10.0  # A worker asks for the lease, or renews it, far more often.
+_CONNECT_SECONDS_MAX = 3
+_SILENT_SECONDS_MAX = 10.0  # A worker asks for the lease, or renews it, far more often.
 
 # The application name of a session contains the worker's name: see matching/commit/checkpoint.py.
 _SESSIONS = """
@@ -33,17 +33,17 @@ WHERE session.application_name LIKE 'exchange-matching %%' AND session.usename =
 
 def worker_state(postgres_uri: str, partition: int) -> tuple[bool, str]:
     """Return whether a worker of this machine is well, and a description. Raises psycopg.Error."""
-    connected = psycopg.connect(postgres_uri, connect_timeout=CONNECT_SECONDS_MAX, autocommit=True)
+    connected = psycopg.connect(postgres_uri, connect_timeout=_CONNECT_SECONDS_MAX, autocommit=True)
     with closing(connected) as connection:
         rows = connection.execute(
-            _SESSIONS, {"partition": partition, "silent": SILENT_SECONDS_MAX}
+            _SESSIONS, {"partition": partition, "silent": _SILENT_SECONDS_MAX}
         ).fetchall()
     if any(holds for holds, _ in rows):
         return True, f"holds partition {partition}"
     if any(talks for _, talks in rows):
         return True, f"waits for partition {partition}, which another worker holds"
     if rows:
-        return False, f"has sent nothing to the database for {SILENT_SECONDS_MAX:.0f} s"
+        return False, f"has sent nothing to the database for {_SILENT_SECONDS_MAX:.0f} s"
     return False, "no matching worker of this machine is connected to the database"
 
 

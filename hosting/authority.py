@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 # Long-running commands that may be started directly. `serve` gives up root itself, once its servers
 # run.
 LASTING_COMMANDS = frozenset({"run_admin", "run_api", "run_matching", "runserver"})
-FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 def leave_root_for(command: str) -> None:
@@ -70,7 +70,7 @@ def port_capability(port: int | None) -> int:
     if port is None or not LINUX:
         return 0
     try:
-        first_free = int(FIRST_FREE_PORT.read_text())
+        first_free = int(_FIRST_FREE_PORT.read_text())
     except (OSError, ValueError):
         first_free = 1024
     return 1 << CAP_NET_BIND_SERVICE if port < first_free else 0

@@ -21,39 +21,39 @@ from psycopg import sql
 OWNER, API, WORKER = "exchange_owner", "exchange_api", "exchange_worker"
 ROLES = (OWNER, API, WORKER)
 
-NOTHING = ""
-READ = "SELECT"
-ADD = "SELECT, INSERT"
-WRITE = "SELECT, INSERT, UPDATE"
-EDIT = "SELECT, INSERT, UPDATE, DELETE"
+_NOTHING = ""
+_READ = "SELECT"
+_ADD = "SELECT, INSERT"
+_WRITE = "SELECT, INSERT, UPDATE"
+_EDIT = "SELECT, INSERT, UPDATE, DELETE"
 
 # Table: rights of the API, rights of the worker.
 RIGHTS: dict[str, tuple[str, str]] = {
     # the exchange's
-    "instruments_instrument": (EDIT, READ),
-    "orders_order": (READ, WRITE),
-    "orders_trade": (READ, ADD),
-    "marketdata_candle": (READ, WRITE),
-    "marketdata_booksequence": (READ, WRITE),
-    "matching_prunedhistory": (READ, READ),
-    "matching_checkpoint": (READ, WRITE),
-    "operators_auditrecord": (ADD, NOTHING),
+    "instruments_instrument": (_EDIT, _READ),
+    "orders_order": (_READ, _WRITE),
+    "orders_trade": (_READ, _ADD),
+    "marketdata_candle": (_READ, _WRITE),
+    "marketdata_booksequence": (_READ, _WRITE),
+    "matching_prunedhistory": (_READ, _READ),
+    "matching_checkpoint": (_READ, _WRITE),
+    "operators_auditrecord": (_ADD, _NOTHING),
     # Django's, for the admin
-    "auth_user": (EDIT, NOTHING),
-    "auth_user_groups": (EDIT, NOTHING),
-    "auth_user_user_permissions": (EDIT, NOTHING),
-    "auth_group": (EDIT, NOTHING),
-    "auth_group_permissions": (EDIT, NOTHING),
-    "auth_permission": (READ, NOTHING),
-    "django_admin_log": (ADD, NOTHING),
-    "django_content_type": (READ, NOTHING),
-    "django_migrations": (READ, READ),
-    "django_session": (EDIT, NOTHING),
+    "auth_user": (_EDIT, _NOTHING),
+    "auth_user_groups": (_EDIT, _NOTHING),
+    "auth_user_user_permissions": (_EDIT, _NOTHING),
+    "auth_group": (_EDIT, _NOTHING),
+    "auth_group_permissions": (_EDIT, _NOTHING),
+    "auth_permission": (_READ, _NOTHING),
+    "django_admin_log": (_ADD, _NOTHING),
+    "django_content_type": (_READ, _NOTHING),
+    "django_migrations": (_READ, _READ),
+    "django_session": (_EDIT, _NOTHING),
     # django-axes: wrong passwords
-    "axes_accessattempt": (EDIT, NOTHING),
-    "axes_accessattemptexpiration": (EDIT, NOTHING),
-    "axes_accessfailurelog": (EDIT, NOTHING),
-    "axes_accesslog": (EDIT, NOTHING),
+    "axes_accessattempt": (_EDIT, _NOTHING),
+    "axes_accessattemptexpiration": (_EDIT, _NOTHING),
+    "axes_accessfailurelog": (_EDIT, _NOTHING),
+    "axes_accesslog": (_EDIT, _NOTHING),
 }
 
 # Functions, with the roles that may call them. A trigger needs no such right.

@@ -14,10 +14,10 @@ import secrets
 import sys
 from pathlib import Path
 
-PASSWORD_BYTES = 32
+_PASSWORD_BYTES = 32
 # The servers run as users of their own, so all users may read the files. Only the containers that
 # use them have the volume.
-MODE = 0o644
+_MODE = 0o644
 
 KEPT = (
     "postgres_password",  # The superuser's, which only creates the other roles.
@@ -78,13 +78,13 @@ def _read_or_make_secret(path: Path) -> str:
 
     It has only letters, digits, - and _, so it is safe in a URL and in a configuration file.
     """
-    return path.read_text().strip() if path.exists() else secrets.token_urlsafe(PASSWORD_BYTES)
+    return path.read_text().strip() if path.exists() else secrets.token_urlsafe(_PASSWORD_BYTES)
 
 
 def _write_file(path: Path, text: str) -> None:
     unfinished = path.with_name(f"{path.name}.part")
     with unfinished.open("w") as file:
-        os.fchmod(file.fileno(), MODE)
+        os.fchmod(file.fileno(), _MODE)
         file.write(f"{text}\n")
         file.flush()
         os.fsync(file.fileno())

@@ -17,13 +17,13 @@ class ConnectError(ConnectionError):
 class Owner(Protocol):
     """The user of a connection, which is told of its events."""
 
-    def answered(self, connection: "Connection", response: Response) -> None: ...
+    def answered(self, connection: "HttpConnection", response: Response) -> None: ...
 
-    def lost(self, connection: "Connection", reason: str) -> None:
+    def lost(self, connection: "HttpConnection", reason: str) -> None:
         """Called once, when the connection has ended. `reason` is a short error kind."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """Has at most one request in flight. `due_ns` and `sent_ns` are its times."""
 
     __slots__ = (
@@ -89,12 +89,14 @@ class Connection(asyncio.Protocol):
         self._owner.lost(self, self._lost_reason)
 
 
-async def connect(target: Target, owner: Owner, *, timeout_seconds: float) -> Connection:
+async def connect(target: Target, owner: Owner, *, timeout_seconds: float) -> HttpConnection:
     """Connect to the target. Raises `ConnectError`."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_seconds):
-            _, connection = await loop.create_connection(lambda: Connection(owner), target.host, target.port)
+            _, connection = await loop.create_connection(
+                lambda: HttpConnection(owner), target.host, target.port
+            )
     except (OSError, TimeoutError) as error:
         raise ConnectError(
             f"cannot connect to {target.url} ({error or 'no answer in time'}). Start an exchange there with: "
@@ -112,10 +114,10 @@ class Caller:
         self._target = target
         self._connect_timeout_seconds = connect_timeout_seconds
         self._answer_timeout_seconds = answer_timeout_seconds
-        self._connection: Connection | None = None
+        self._connection: HttpConnection | None = None
         self._answer: asyncio.Future[Response] | None = None
 
-    async def open(self) -> Connection:
+    async def open(self) -> HttpConnection:
         """Return the connection.
 
         Open a new connection if no open one works. Raises `ConnectError`.
@@ -147,11 +149,11 @@ class Caller:
         if self._connection is not None:
             self._connection.abort("closed")
 
-    def answered(self, connection: Connection, response: Response) -> None:
+    def answered(self, connection: HttpConnection, response: Response) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(response)
 
-    def lost(self, connection: Connection, reason: str) -> None:
+    def lost(self, connection: HttpConnection, reason: str) -> None:
         if connection is not self._connection:
             return
         self._connection = None

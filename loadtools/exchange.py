@@ -22,13 +22,13 @@ from typing import NamedTuple
 from loadtools.processes import process_ticks, processor_seconds
 from loadtools.wire import Target
 
-HEALTH_TIMEOUT_SECONDS = 5.0
-START_TIMEOUT_SECONDS = 90.0
-STOP_TIMEOUT_SECONDS = 20.0
-POLL_SECONDS = 0.1
-LOG_TAIL_LINES = 15
+_HEALTH_TIMEOUT_SECONDS = 5.0
+_START_TIMEOUT_SECONDS = 90.0
+_STOP_TIMEOUT_SECONDS = 20.0
+_POLL_SECONDS = 0.1
+_LOG_TAIL_LINES = 15
 # These variables are removed, because they belong to another exchange.
-REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")
+_REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")
 
 
 class StartError(RuntimeError):
@@ -47,7 +47,7 @@ class HealthProblem(NamedTuple):
 
 def health_problem(target: Target) -> HealthProblem | None:
     """Return why the exchange at the target can't be used. None if it is healthy."""
-    connection = http.client.HTTPConnection(target.host, target.port, timeout=HEALTH_TIMEOUT_SECONDS)
+    connection = http.client.HTTPConnection(target.host, target.port, timeout=_HEALTH_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
@@ -103,7 +103,7 @@ def own_exchange(
         log = Path(folder) / "serve.log"
         target = Target("127.0.0.1", free_port())
         # The variables are only passed on. The settings interpret them.
-        environment = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
+        environment = {name: value for name, value in os.environ.items() if name not in _REPLACED_VARIABLES}
         environment |= {
             "PORT": str(target.port),
             "EXCHANGE_DATA_DIR": str(data_dir),
@@ -137,22 +137,22 @@ def free_port() -> int:
 
 
 def _await_health(process: "subprocess.Popen[bytes]", target: Target, log: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while (problem := health_problem(target)) is not None:
         ended = process.poll()
         if ended is not None or time.monotonic() > deadline:
             reason = f"it ended with status {ended}" if ended is not None else problem.text
-            lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+            lines = log.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
             raise StartError(
                 "\n".join([f"could not start an exchange: {reason}. The end of its log:", *lines])
             )
-        time.sleep(POLL_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def _stop_process(process: "subprocess.Popen[bytes]") -> None:
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(STOP_TIMEOUT_SECONDS)
+        process.wait(_STOP_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -13,16 +13,16 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from loadtools.mix import Market, order_bodies
+from loadtools.mix import MixMarket, order_bodies
 
-LINE_BYTES_MAX = 64 * 1024  # The exchange's limit of a request's body.
+_LINE_BYTES_MAX = 64 * 1024  # The exchange's limit of a request's body.
 
 
 class FixtureError(ValueError):
     """A line of a file is not an order. The message has the line's number and the problem."""
 
 
-class FixtureOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class _FixtureOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An order in a file. The exchange itself checks tick size, lot size and limits."""
 
     idempotency_key: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -41,7 +41,7 @@ class FixtureOrder(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
                 raise ValueError(f"the {name} must be a number above zero")
 
 
-def fixture_lines(*, orders: int, seed: int, markets: Sequence[Market]) -> Iterator[bytes]:
+def fixture_lines(*, orders: int, seed: int, markets: Sequence[MixMarket]) -> Iterator[bytes]:
     """Return the lines of a file, each with its newline."""
     bodies = order_bodies(seed=seed, key_prefix=f"fixture-{seed}", markets=markets)
     return (body + b"\n" for body in itertools.islice(bodies, orders))
@@ -53,14 +53,14 @@ def read_fixture(path: Path) -> Iterator[bytes]:
     Raises `FixtureError` at the first line that is not an order, `OSError` if the file can't be
     read.
     """
-    decoder = msgspec.json.Decoder(FixtureOrder)
+    decoder = msgspec.json.Decoder(_FixtureOrder)
     with path.open("rb") as file:
         for number in itertools.count(1):
-            line = file.readline(LINE_BYTES_MAX + 1)
+            line = file.readline(_LINE_BYTES_MAX + 1)
             if not line:
                 return
-            if len(line) > LINE_BYTES_MAX:
-                raise FixtureError(f"{path}, line {number}: longer than {LINE_BYTES_MAX} bytes")
+            if len(line) > _LINE_BYTES_MAX:
+                raise FixtureError(f"{path}, line {number}: longer than {_LINE_BYTES_MAX} bytes")
             body = line.strip()
             if not body:
                 continue

@@ -22,14 +22,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
-from loadtools.connection import ConnectError, Connection, connect
+from loadtools.connection import ConnectError, HttpConnection, connect
 from loadtools.wire import Response, Target
 
-SWEEP_SECONDS = 0.1
-SWEEPS_PER_PROGRESS = 5
-TIMER_SECONDS_MIN = 0.001
-RECONNECT_SECONDS_MIN = 0.1
-RECONNECT_SECONDS_MAX = 1.0
+_SWEEP_SECONDS = 0.1
+_SWEEPS_PER_PROGRESS = 5
+_TIMER_SECONDS_MIN = 0.001
+_RECONNECT_SECONDS_MIN = 0.1
+_RECONNECT_SECONDS_MAX = 1.0
 
 Judge = Callable[[Response], str | None]
 """Returns the problem of an answer as a short error kind, or None if the answer is right."""
@@ -98,8 +98,8 @@ class LoadGenerator:
         self._next = 0
         self._start_ns = 0
         self._last_answer_ns = 0
-        self._free: list[Connection] = []
-        self._connections: set[Connection] = set()
+        self._free: list[HttpConnection] = []
+        self._connections: set[HttpConnection] = set()
         self._reconnects: set[asyncio.Task[None]] = set()
         self._outcome = LoadResult()
         self._finished = asyncio.Event()
@@ -143,7 +143,7 @@ class LoadGenerator:
         if self._next < self._count:
             wait_seconds = (self._due_ns(now) - now) / 1e9
             asyncio.get_running_loop().call_later(
-                max(wait_seconds, TIMER_SECONDS_MIN), self._send_and_schedule
+                max(wait_seconds, _TIMER_SECONDS_MIN), self._send_and_schedule
             )
 
     def _due_ns(self, now: int) -> int:
@@ -176,7 +176,7 @@ class LoadGenerator:
 
     # --- events of connections
 
-    def answered(self, connection: Connection, response: Response) -> None:
+    def answered(self, connection: HttpConnection, response: Response) -> None:
         if self._finished.is_set():
             return
         now = self._last_answer_ns = time.perf_counter_ns()
@@ -192,7 +192,7 @@ class LoadGenerator:
         else:
             self._finish_if_settled()
 
-    def lost(self, connection: Connection, reason: str) -> None:
+    def lost(self, connection: HttpConnection, reason: str) -> None:
         self._connections.discard(connection)
         if self._finished.is_set():
             return
@@ -206,7 +206,7 @@ class LoadGenerator:
 
     async def _reconnect(self, *, at_once: bool) -> None:
         """Replace a lost connection. Pauses between attempts grow while nothing listens."""
-        pause_seconds = RECONNECT_SECONDS_MIN
+        pause_seconds = _RECONNECT_SECONDS_MIN
         if not at_once:  # The peer accepts connections and drops them, so do not retry at once.
             await asyncio.sleep(pause_seconds)
         while True:
@@ -217,7 +217,7 @@ class LoadGenerator:
                 break
             except ConnectError:
                 await asyncio.sleep(pause_seconds)
-                pause_seconds = min(pause_seconds * 2, RECONNECT_SECONDS_MAX)
+                pause_seconds = min(pause_seconds * 2, _RECONNECT_SECONDS_MAX)
         self._connections.add(connection)
         self._free.append(connection)
         self._send_due(time.perf_counter_ns())
@@ -230,7 +230,7 @@ class LoadGenerator:
         end_ns = self._start_ns + int(self._plan.duration_seconds * 1e9)
         sweeps = 0
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(_SWEEP_SECONDS)
             now = time.perf_counter_ns()
             for connection in list(self._connections):
                 if connection.in_flight and now - connection.sent_ns > timeout_ns:
@@ -238,7 +238,7 @@ class LoadGenerator:
             if self._plan.rate_per_second is None and now >= end_ns and self._next < self._count:
                 self._stop_sending()
             sweeps += 1
-            if sweeps % SWEEPS_PER_PROGRESS == 0:
+            if sweeps % _SWEEPS_PER_PROGRESS == 0:
                 self._on_progress(self._outcome)
 
     def _count_unfinished(self) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 from hdrh.histogram import HdrHistogram
 
-MICROSECONDS_MAX = 3_600_000_000
-SIGNIFICANT_FIGURES = 3
+_MICROSECONDS_MAX = 3_600_000_000
+_SIGNIFICANT_FIGURES = 3
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 
@@ -18,9 +18,9 @@ class Latencies:
     """The latencies of one run."""
 
     def __init__(self, microseconds: Iterable[int]) -> None:
-        self.histogram = HdrHistogram(1, MICROSECONDS_MAX, SIGNIFICANT_FIGURES)
+        self.histogram = HdrHistogram(1, _MICROSECONDS_MAX, _SIGNIFICANT_FIGURES)
         for value, count in Counter(microseconds).items():
-            self.histogram.record_value(min(max(value, 1), MICROSECONDS_MAX), count)
+            self.histogram.record_value(min(max(value, 1), _MICROSECONDS_MAX), count)
 
     @property
     def count(self) -> int:

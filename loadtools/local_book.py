@@ -5,10 +5,10 @@ import zlib
 from decimal import Decimal
 from typing import Any
 
-CHECKSUM_LEVELS = 10
+_CHECKSUM_LEVELS = 10
 
 
-class BookError(ValueError):
+class LocalBookError(ValueError):
     """A message does not fit the local book, or the book has another checksum than the exchange's."""
 
 
@@ -20,10 +20,10 @@ class LocalBook:
     """
 
     def __init__(self, snapshot: Any, *, tick_size: str = "0.01", lot_size: str = "0.00000001") -> None:
-        """Raises BookError. A snapshot without a checksum, such as GET /orderbook, is not checked."""
+        """Raises LocalBookError. A snapshot without a checksum (GET /orderbook) is not checked."""
         self.sequence: int = snapshot["sequence"]
-        self._price_step = last_decimal(tick_size)
-        self._quantity_step = last_decimal(lot_size)
+        self._price_step = _last_decimal(tick_size)
+        self._quantity_step = _last_decimal(lot_size)
         self._sides: dict[str, dict[Any, tuple[Any, int]]] = {
             side: {level["price"]: (level["quantity"], level["orders"]) for level in snapshot[name]}
             for side, name in (("buy", "bids"), ("sell", "asks"))
@@ -32,17 +32,19 @@ class LocalBook:
             self._verify(snapshot["checksum"])
 
     def apply(self, delta: Any) -> None:
-        """Apply a delta. Raises BookError if it does not continue the book."""
+        """Apply a delta. Raises LocalBookError if it does not continue the book."""
         previous, sequence = delta["previous_sequence"], delta["sequence"]
         if delta["type"] != "orderbook_delta" or not previous == self.sequence < sequence:
-            raise BookError(
+            raise LocalBookError(
                 f"{delta['type']} from {previous} to {sequence} does not continue {self.sequence}"
             )
         self.sequence = sequence
         for change in delta["changes"]:
             levels = self._sides[change["side"]]
             if (change["quantity"] == 0) != (change["orders"] == 0):
-                raise BookError(f"a level of {change['orders']} orders has the quantity {change['quantity']}")
+                raise LocalBookError(
+                    f"a level of {change['orders']} orders has the quantity {change['quantity']}"
+                )
             if change["orders"]:
                 levels[change["price"]] = (change["quantity"], change["orders"])
             else:
@@ -52,8 +54,8 @@ class LocalBook:
     def checksum(self) -> int:
         """Return the CRC-32 of the best levels, as docs/api.md describes it."""
         bids, asks = self._sides["buy"], self._sides["sell"]
-        best = [(price, asks[price]) for price in heapq.nsmallest(CHECKSUM_LEVELS, asks)]
-        best += [(price, bids[price]) for price in heapq.nlargest(CHECKSUM_LEVELS, bids)]
+        best = [(price, asks[price]) for price in heapq.nsmallest(_CHECKSUM_LEVELS, asks)]
+        best += [(price, bids[price]) for price in heapq.nlargest(_CHECKSUM_LEVELS, bids)]
         return zlib.crc32(
             "".join(
                 format(Decimal(number).quantize(step), "f").replace(".", "").lstrip("0")
@@ -71,9 +73,9 @@ class LocalBook:
 
     def _verify(self, checksum: int) -> None:
         if self.checksum() != checksum:
-            raise BookError(f"another checksum at sequence {self.sequence}")
+            raise LocalBookError(f"another checksum at sequence {self.sequence}")
 
 
-def last_decimal(size: str) -> Decimal:
+def _last_decimal(size: str) -> Decimal:
     """Return one unit of the last decimal of a tick or lot size: 0.01 of 0.05, 1 of 5 and of 10."""
     return Decimal(1).scaleb(min(0, int(Decimal(size).normalize().as_tuple().exponent)))

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-LIMIT_SHARE = 0.7
-SPREAD_PARTS = 1400  # Prices differ from the middle by this part of it: 50.00 around 70000.00.
-QUANTITY_STEP_DIGITS = 2
-QUANTITY_STEPS_MIN = 1  # 0.01
-QUANTITY_STEPS_MAX = 51  # 0.51
-CLIENTS = 1_000
+_LIMIT_SHARE = 0.7
+_SPREAD_PARTS = 1400  # Prices differ from the middle by this part of it: 50.00 around 70000.00.
+_QUANTITY_STEP_DIGITS = 2
+_QUANTITY_STEPS_MIN = 1  # 0.01
+_QUANTITY_STEPS_MAX = 51  # 0.51
+_CLIENTS = 1_000
 DEFAULT_MARKET = "BTC-USD:70000.00"
 
 
@@ -23,7 +23,7 @@ class MarketError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class MixMarket:
     """An instrument and the range of its orders' prices, in ticks of 10 ** -digits."""
 
     instrument: str
@@ -32,7 +32,7 @@ class Market:
     price_ticks_high: int
 
 
-def parse_market(text: str) -> Market:
+def parse_market(text: str) -> MixMarket:
     """Return the market that `SYMBOL:PRICE` describes. The price's decimals give the tick.
 
     Raises `MarketError` if it is invalid, or if the price has too few decimals to vary it.
@@ -49,13 +49,13 @@ def parse_market(text: str) -> Market:
     if price <= 0 or not 0 <= digits <= 12:
         raise MarketError(f"{text!r} has a price that can't be used: {example}")
     middle = int(price.scaleb(digits))
-    spread = middle // SPREAD_PARTS
+    spread = middle // _SPREAD_PARTS
     if spread < 1:
         raise MarketError(f"{text!r} leaves no room around the price: {example}")
-    return Market(instrument, digits, middle - spread, middle + spread)
+    return MixMarket(instrument, digits, middle - spread, middle + spread)
 
 
-def decimal_text(units: int, digits: int) -> str:
+def _decimal_text(units: int, digits: int) -> str:
     """Write `units` of 10 ** -digits as an exact decimal."""
     if digits == 0:
         return str(units)
@@ -63,7 +63,7 @@ def decimal_text(units: int, digits: int) -> str:
     return f"{whole}.{part:0{digits}d}"
 
 
-def order_bodies(*, seed: int, key_prefix: str, markets: Sequence[Market]) -> Iterator[bytes]:
+def order_bodies(*, seed: int, key_prefix: str, markets: Sequence[MixMarket]) -> Iterator[bytes]:
     """Return bodies of POST /orders without end.
 
     An idempotency key consists of the prefix, the instrument and the index.
@@ -72,17 +72,17 @@ def order_bodies(*, seed: int, key_prefix: str, markets: Sequence[Market]) -> It
     index = 0
     while True:
         market = markets[int(uniform() * len(markets))]
-        client = int(uniform() * CLIENTS)
+        client = int(uniform() * _CLIENTS)
         side = "buy" if uniform() < 0.5 else "sell"
-        steps = QUANTITY_STEPS_MIN + int(uniform() * (QUANTITY_STEPS_MAX - QUANTITY_STEPS_MIN + 1))
+        steps = _QUANTITY_STEPS_MIN + int(uniform() * (_QUANTITY_STEPS_MAX - _QUANTITY_STEPS_MIN + 1))
         head = (
             f'{{"idempotency_key":"{key_prefix}-{market.instrument}-{index}","client_id":"client-{client:04d}",'
             f'"instrument":"{market.instrument}","side":"{side}",'
         )
-        quantity = decimal_text(steps, QUANTITY_STEP_DIGITS)
-        if uniform() < LIMIT_SHARE:
+        quantity = _decimal_text(steps, _QUANTITY_STEP_DIGITS)
+        if uniform() < _LIMIT_SHARE:
             width = market.price_ticks_high - market.price_ticks_low + 1
-            price = decimal_text(market.price_ticks_low + int(uniform() * width), market.digits)
+            price = _decimal_text(market.price_ticks_low + int(uniform() * width), market.digits)
             body = f'{head}"type":"limit","price":{price},"quantity":{quantity}}}'
         else:
             body = f'{head}"type":"market","quantity":{quantity}}}'

@@ -10,11 +10,11 @@ from typing import Any
 from loadtools.latency import PERCENTILES, Latencies, percentile_name
 from loadtools.run import LoadRun
 
-CURVE_POINTS = 400
-BARS = 80
-INK = "#1f4e79"
-MARK = "#c0504d"
-GREY = "#666666"
+_CURVE_POINTS = 400
+_BARS = 80
+_INK = "#1f4e79"
+_MARK = "#c0504d"
+_GREY = "#666666"
 
 
 class MatplotlibError(RuntimeError):
@@ -55,10 +55,10 @@ def _draw_percentiles(curve: Any, latencies: Latencies) -> None:
     # The axis is 1 / (1 - fraction), so that each further nine has the same width: the tail
     # matters.
     ninths_max = max(math.log10(latencies.count), 2)
-    inverses = [10 ** (ninths_max * i / CURVE_POINTS) for i in range(CURVE_POINTS + 1)]
+    inverses = [10 ** (ninths_max * i / _CURVE_POINTS) for i in range(_CURVE_POINTS + 1)]
     values = [latencies.milliseconds_at(100 * (1 - 1 / inverse)) for inverse in inverses]
     values[-1] = latencies.milliseconds_at(100)
-    curve.plot(inverses, values, color=INK, linewidth=2)
+    curve.plot(inverses, values, color=_INK, linewidth=2)
     curve.set_xscale("log")
     curve.set_yscale("log")
     marks = [
@@ -71,7 +71,7 @@ def _draw_percentiles(curve: Any, latencies: Latencies) -> None:
     curve.set_xlim(1, 10**ninths_max * 1.6)
     for percentile in PERCENTILES:
         x = min(_inverse(percentile), 10**ninths_max)
-        curve.plot([x], [latencies.milliseconds_at(percentile)], "o", color=MARK, markersize=5)
+        curve.plot([x], [latencies.milliseconds_at(percentile)], "o", color=_MARK, markersize=5)
     # Labels at the points would overlap, so a list is drawn in the corner that is always free.
     curve.text(
         0.015,
@@ -84,7 +84,7 @@ def _draw_percentiles(curve: Any, latencies: Latencies) -> None:
         va="top",
         family="monospace",
         fontsize=9,
-        color=MARK,
+        color=_MARK,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85},
     )
     curve.margins(y=0.2)
@@ -92,7 +92,7 @@ def _draw_percentiles(curve: Any, latencies: Latencies) -> None:
     curve.set_xlabel("share of the requests that were answered within it")
     curve.yaxis.set_major_formatter(_plain)
     curve.yaxis.set_minor_formatter(_plain_if_two_or_five)
-    curve.tick_params(axis="y", which="minor", labelsize=8, labelcolor=GREY)
+    curve.tick_params(axis="y", which="minor", labelsize=8, labelcolor=_GREY)
     curve.grid(visible=True, which="both", alpha=0.25)
 
 
@@ -100,17 +100,17 @@ def _draw_distribution(distribution: Any, latencies: Latencies) -> None:
     """Draw how many requests had which latency into an empty plot."""
     counted = latencies.counted_milliseconds()
     low, high = counted[0][0], max(counted[-1][0], counted[0][0] * 1.1)
-    edges = [low * (high / low) ** (i / BARS) for i in range(BARS + 1)]
+    edges = [low * (high / low) ** (i / _BARS) for i in range(_BARS + 1)]
     weights = [count for _, count in counted]
-    distribution.hist([value for value, _ in counted], bins=edges, weights=weights, color=INK, alpha=0.85)
+    distribution.hist([value for value, _ in counted], bins=edges, weights=weights, color=_INK, alpha=0.85)
     distribution.set_xscale("log")
-    distribution.axvline(latencies.milliseconds_at(50), color=MARK, linewidth=1)
+    distribution.axvline(latencies.milliseconds_at(50), color=_MARK, linewidth=1)
     distribution.set_xlabel("latency, ms")
     distribution.set_ylabel("requests")
     distribution.xaxis.set_major_formatter(_plain)
     distribution.xaxis.set_minor_formatter(_plain_if_two_or_five)
     distribution.yaxis.set_major_formatter(_plain)
-    distribution.tick_params(axis="x", which="minor", labelsize=8, labelcolor=GREY)
+    distribution.tick_params(axis="x", which="minor", labelsize=8, labelcolor=_GREY)
     distribution.grid(visible=True, axis="y", alpha=0.25)
 
 

@@ -8,11 +8,11 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-PROC = Path("/proc")
+_PROC = Path("/proc")
 # Positions among the fields after the command's name. The times are user and system time, each of
 # the process and of its ended children.
-PARENT_FIELD = 1
-TIME_FIELDS = slice(11, 15)
+_PARENT_FIELD = 1
+_TIME_FIELDS = slice(11, 15)
 KIB_PER_MIB = 1024
 # Parts of the exchange. The first of these words in a process's command line decides.
 PARTS = {
@@ -29,7 +29,7 @@ def processor_seconds(root: int, *, named: str) -> float | None:
 
     None without /proc.
     """
-    if not PROC.is_dir():
+    if not _PROC.is_dir():
         return None
     return sum(process_ticks(root, named=named).values()) / os.sysconf("SC_CLK_TCK")
 
@@ -44,15 +44,15 @@ def process_ticks(root: int, *, named: str) -> dict[int, int]:
     children: dict[int, list[int]] = defaultdict(list)
     ticks: dict[int, int] = {}
     pending = [root]
-    for folder in PROC.glob("[0-9]*"):
+    for folder in _PROC.glob("[0-9]*"):
         process = int(folder.name)
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             command = (folder / "cmdline").read_bytes()
         except OSError:
             continue  # The process has ended.
-        children[int(fields[PARENT_FIELD])].append(process)
-        ticks[process] = sum(int(field) for field in fields[TIME_FIELDS])
+        children[int(fields[_PARENT_FIELD])].append(process)
+        ticks[process] = sum(int(field) for field in fields[_TIME_FIELDS])
         if named.encode() in command:
             pending.append(process)
     found: dict[int, int] = {}
@@ -66,13 +66,13 @@ def process_ticks(root: int, *, named: str) -> dict[int, int]:
 
 def part_of(process: int) -> str:
     """Return the part of the exchange that a process belongs to. Raises OSError if it has ended."""
-    command = (PROC / str(process) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    command = (_PROC / str(process) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return next((part for word, part in PARTS.items() if word in command), "others")
 
 
 def mebibytes(process: int, *, file: str = "smaps_rollup", field: str = "Pss:") -> float:
     """Return a process's memory in MiB. Raises OSError if it has ended."""
-    for line in (PROC / str(process) / file).read_text().splitlines():
+    for line in (_PROC / str(process) / file).read_text().splitlines():
         if line.startswith(field):
             return int(line.split()[1]) / KIB_PER_MIB
     raise ProcessLookupError(process)  # A zombie has no memory.

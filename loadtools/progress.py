@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-REDRAW_SECONDS = 0.5
+_REDRAW_SECONDS = 0.5
 
 
 class Bar:
@@ -21,7 +21,7 @@ class Bar:
     def show(self, completed: int, note: str = "") -> None:
         """Show the progress. Draws at most twice a second, so calls are cheap."""
         now = time.monotonic()
-        if now - self._drawn_at >= REDRAW_SECONDS:
+        if now - self._drawn_at >= _REDRAW_SECONDS:
             self._drawn_at = now
             self._progress.update(self._task, completed=completed, note=note, refresh=True)
 

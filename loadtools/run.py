@@ -16,8 +16,8 @@ from loadtools.wire import Response, Target, encode_post
 
 # Requests that are encoded before the run; they take 80 MB. Further ones are encoded during the
 # run, which takes 3 microseconds each.
-PREPARED_REQUESTS_MAX = 200_000
-BUSY_SHARE = 0.9
+_PREPARED_REQUESTS_MAX = 200_000
+_BUSY_SHARE = 0.9
 ORDER_ID = re.compile(rb'"order_id"\s*:\s*"([0-9a-fA-F-]{36})"')
 ERROR_CODE = re.compile(rb'"code"\s*:\s*"([a-z_]{1,40})"')
 
@@ -66,7 +66,7 @@ class LoadRun:
         lines.append(
             f"generator    {own_seconds:.2f} s of processor time, {self.generator_share:.0%} of a core"
         )
-        if self.generator_share > BUSY_SHARE:
+        if self.generator_share > _BUSY_SHARE:
             lines.append("             the generator was at its limit: the exchange may be faster than this")
         if servers_seconds is not None:
             share = servers_seconds / elapsed
@@ -107,7 +107,7 @@ def run_load(
     prefix = f"load-{secrets.token_hex(6)}"
     bodies = order_bodies(seed=seed, key_prefix=prefix, markets=[parse_market(DEFAULT_MARKET)])
     requests = (encode_post(target, "/orders", body) for body in bodies)
-    prepared = list(itertools.islice(requests, min(plan.requests, PREPARED_REQUESTS_MAX)))
+    prepared = list(itertools.islice(requests, min(plan.requests, _PREPARED_REQUESTS_MAX)))
     judge = AcknowledgementJudge()
     generator = LoadGenerator(target, plan, itertools.chain(prepared, requests), judge, on_progress)
     before = servers_processor_seconds()

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from loadtools.connection import Caller, ConnectError
 from loadtools.wire import Response, Target, encode_post
 
-RETRIED_STATUSES = frozenset({429, 503, 504})
-RETRY_SECONDS = 1.0
-MESSAGE_CHARACTERS_MAX = 300
+_RETRIED_STATUSES = frozenset({429, 503, 504})
+_RETRY_SECONDS = 1.0
+_MESSAGE_CHARACTERS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,13 +110,13 @@ async def _send_until_settled(
         except (ConnectionError, TimeoutError) as error:
             response, problem = None, f"no answer ({type(error).__name__})"
         else:
-            problem = f"{response.status} {response.body[:MESSAGE_CHARACTERS_MAX].decode(errors='replace')}"
-            if response.status not in RETRIED_STATUSES:
+            problem = f"{response.status} {response.body[:_MESSAGE_CHARACTERS_MAX].decode(errors='replace')}"
+            if response.status not in _RETRIED_STATUSES:
                 break
     submission.settle(response, problem)
 
 
 def _pause_seconds(response: Response | None, limits: SubmissionLimits) -> float:
     text = response.header("Retry-After") if response else None
-    seconds = float(text) if text and text.isdigit() else RETRY_SECONDS
+    seconds = float(text) if text and text.isdigit() else _RETRY_SECONDS
     return min(seconds, limits.retry_after_seconds_max)

@@ -21,14 +21,14 @@ from zlib import crc32
 
 from loadtools.wire import Target
 
-RECEIVE_BYTES = 256 * 1024
-CONNECT_TIMEOUT_SECONDS = 30.0
-POLL_SECONDS = 0.05
+_RECEIVE_BYTES = 256 * 1024
+_CONNECT_TIMEOUT_SECONDS = 30.0
+_POLL_SECONDS = 0.05
 # Position of the time stamp at the end of a message: ..."2026-01-31T12:00:00.123Z"}
 STAMP_BEGINS, STAMP_ENDS = -26, -2
-STAMPS_KEPT = 10_000
+_STAMPS_KEPT = 10_000
 TEXT, CLOSE, PING = 0x81, 0x88, 0x89
-COUNTED = (b'{"type":"orderbook_delta"', b'{"type":"trade"')
+_COUNTED = (b'{"type":"orderbook_delta"', b'{"type":"trade"')
 UPGRADE = (
     "GET /stream HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
@@ -110,7 +110,7 @@ class _Subscriber:
     def receive(self, counts: StreamCounts, stamps: dict[bytes, int]) -> bool:
         """Read the available bytes. Return False if the server has closed the connection."""
         try:
-            data = self.connection.recv(RECEIVE_BYTES)
+            data = self.connection.recv(_RECEIVE_BYTES)
         except BlockingIOError:
             return True
         except OSError:
@@ -139,14 +139,14 @@ class _Subscriber:
         return True
 
     def _count(self, text: bytes, now: int, counts: StreamCounts, stamps: dict[bytes, int]) -> None:
-        if not text.startswith(COUNTED):
+        if not text.startswith(_COUNTED):
             return
         self.messages += 1
         self.checksum = crc32(text, self.checksum)
         stamp = text[STAMP_BEGINS:STAMP_ENDS]
         sent = stamps.get(stamp)
         if sent is None:
-            if len(stamps) >= STAMPS_KEPT:
+            if len(stamps) >= _STAMPS_KEPT:
                 stamps.clear()
             sent = stamps[stamp] = int(datetime.fromisoformat(stamp.decode()).timestamp() * 1000)
         counts.messages += 1
@@ -158,7 +158,7 @@ def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None
     connection = socket.socket()
     if receive_buffer_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-    connection.settimeout(CONNECT_TIMEOUT_SECONDS)
+    connection.settimeout(_CONNECT_TIMEOUT_SECONDS)
     connection.connect((target.host, target.port))
     connection.sendall(UPGRADE.format(authority=target.authority).encode())
     answer = b""
@@ -192,7 +192,7 @@ def _run_subscribers(pipe: Connection, target: Target, count: int, channels: tup
     pipe.send(os.getpid())
     used = time.process_time()
     while True:
-        for key, _ in selector.select(POLL_SECONDS):
+        for key, _ in selector.select(_POLL_SECONDS):
             subscriber = key.data
             if subscriber is not None:
                 if not subscriber.receive(counts, stamps):

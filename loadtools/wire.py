@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import httptools
 
-HEAD_BYTES_MAX = 16 * 1024
-BODY_BYTES_MAX = 4 * 1024 * 1024
-STATUSES_WITHOUT_BODY = frozenset({204, 304})
+_HEAD_BYTES_MAX = 16 * 1024
+_BODY_BYTES_MAX = 4 * 1024 * 1024
+_STATUSES_WITHOUT_BODY = frozenset({204, 304})
 
 
 class TargetError(ValueError):
@@ -117,8 +117,8 @@ class ResponseParser:
             self._llhttp.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise ResponseError(f"{error.__context__ or error}: {data[:40]!r}") from None
-        if self._head_bytes > HEAD_BYTES_MAX:
-            raise ResponseError(f"the response's head is longer than {HEAD_BYTES_MAX} bytes")
+        if self._head_bytes > _HEAD_BYTES_MAX:
+            raise ResponseError(f"the response's head is longer than {_HEAD_BYTES_MAX} bytes")
         responses, self._responses = self._responses, []
         return responses
 
@@ -129,10 +129,10 @@ class ResponseParser:
 
     def on_headers_complete(self) -> None:
         status, length = self._llhttp.get_status_code(), self._headers.get(b"content-length")
-        if length is None and status not in STATUSES_WITHOUT_BODY:
+        if length is None and status not in _STATUSES_WITHOUT_BODY:
             raise ResponseError("a response without Content-Length")
-        if length is not None and int(length) > BODY_BYTES_MAX:
-            raise ResponseError(f"Content-Length {int(length)} is more than {BODY_BYTES_MAX}")
+        if length is not None and int(length) > _BODY_BYTES_MAX:
+            raise ResponseError(f"Content-Length {int(length)} is more than {_BODY_BYTES_MAX}")
 
     def on_body(self, part: bytes) -> None:
         self._body += part

@@ -11,7 +11,7 @@ from orders.messages import BookState
 from orders.operations import announce_instruments
 
 
-async def announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
+async def _announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
     """Call `announce_instruments` and close its connections. For an event loop of its own."""
     try:
         return await announce_instruments(list(partitions))
@@ -24,7 +24,7 @@ def announce_now(partitions: Iterable[int]) -> dict[int, str]:
 
     For commands.
     """
-    return asyncio.run(announce_and_close(partitions))
+    return asyncio.run(_announce_and_close(partitions))
 
 
 def announce(partitions: Iterable[int]) -> list[str]:

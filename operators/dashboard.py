@@ -27,7 +27,7 @@ from orders.models import Order
 from orders.time_keys import first_key
 
 
-class PartitionState(NamedTuple):
+class _PartitionState(NamedTuple):
     """The state of a partition according to Redis and the database."""
 
     number: int
@@ -40,7 +40,7 @@ class PartitionState(NamedTuple):
     oldest_seconds: float | None  # Age of the first command in the queue.
 
 
-class MarketState(NamedTuple):
+class _MarketState(NamedTuple):
     """An instrument and the top of its book. Prices are decimal text."""
 
     instrument_id: int
@@ -52,7 +52,7 @@ class MarketState(NamedTuple):
     partition: int
 
 
-class RedisAnswers(NamedTuple):
+class _RedisAnswers(NamedTuple):
     """The results of one round trip to Redis."""
 
     matched: dict[int, bool]
@@ -87,7 +87,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return context
 
 
-def _read_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument]) -> RedisAnswers | None:
+def _read_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument]) -> _RedisAnswers | None:
     """Return None if Redis does not answer within DASHBOARD_SECONDS_MAX."""
     try:
         with redis.Redis.from_url(
@@ -120,7 +120,7 @@ def _read_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument])
             _price(instrument, bids),
             _price(instrument, asks),
         )
-    return RedisAnswers(matched, queues, books)
+    return _RedisAnswers(matched, queues, books)
 
 
 def _age(entries: Sequence[tuple[bytes, Any]]) -> float | None:
@@ -139,8 +139,8 @@ def _price(instrument: TradedInstrument, levels: Sequence[bytes]) -> str | None:
 
 
 def _partition_states(
-    numbers: Sequence[int], instruments: Sequence[TradedInstrument], answers: RedisAnswers | None
-) -> list[PartitionState]:
+    numbers: Sequence[int], instruments: Sequence[TradedInstrument], answers: _RedisAnswers | None
+) -> list[_PartitionState]:
     checkpoints: Mapping[int, Checkpoint] = Checkpoint.objects.in_bulk(numbers)
     now = datetime.now(UTC)
     states = []
@@ -148,7 +148,7 @@ def _partition_states(
         checkpoint = checkpoints.get(number)
         length, oldest = answers.queues[number] if answers else (None, None)
         states.append(
-            PartitionState(
+            _PartitionState(
                 number=number,
                 symbols=", ".join(row.symbol for row in instruments if row.partition == number),
                 matched=answers.matched[number] if answers else None,
@@ -167,9 +167,9 @@ async def _check_health() -> Health:
     return await current_health().get()
 
 
-def _market_state(instrument: TradedInstrument, answers: RedisAnswers | None) -> MarketState:
+def _market_state(instrument: TradedInstrument, answers: _RedisAnswers | None) -> _MarketState:
     sequence, bid, ask = answers.books[instrument.symbol] if answers else (None, None, None)
-    return MarketState(
+    return _MarketState(
         instrument_id=instrument.instrument_id,
         symbol=instrument.symbol,
         status="halted" if instrument.halted else "active",

@@ -40,7 +40,7 @@ class StatusChange(NamedTuple):
     unchanged: list[Instrument]
 
 
-def find_instruments(symbols: Sequence[str]) -> list[Instrument]:
+def _find_instruments(symbols: Sequence[str]) -> list[Instrument]:
     """Lock and return the instruments. Call it in a transaction.
 
     Raises InstrumentError if one does not exist.
@@ -64,7 +64,7 @@ def set_status(
     """
     act = Act.HALT if status == Instrument.Status.HALTED else Act.RESUME
     with transaction.atomic():
-        found = find_instruments(symbols)
+        found = _find_instruments(symbols)
         changed = [instrument for instrument in found if instrument.status != status]
         changes = []
         for instrument in changed:

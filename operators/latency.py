@@ -15,12 +15,12 @@ from django.conf import settings
 
 from base.metrics_files import collect
 
-HISTOGRAM = "exchange_order_latency_seconds"
-STEP_SECONDS = 5.0  # Time between two readings that are kept.
-WINDOW_SECONDS = 300.0
-READINGS_MAX = round(WINDOW_SECONDS / STEP_SECONDS) + 1
+_HISTOGRAM = "exchange_order_latency_seconds"
+_STEP_SECONDS = 5.0  # Time between two readings that are kept.
+_WINDOW_SECONDS = 300.0
+_READINGS_MAX = round(_WINDOW_SECONDS / _STEP_SECONDS) + 1
 
-Buckets = Mapping[float, float]  # Orders by the latency in seconds that they did not exceed.
+_Buckets = Mapping[float, float]  # Orders by the latency in seconds that they did not exceed.
 
 
 class Latency(NamedTuple):
@@ -32,7 +32,7 @@ class Latency(NamedTuple):
     seconds: float | None  # Counted over this time. None if since the processes' start.
 
 
-_readings: deque[tuple[float, Buckets]] = deque(maxlen=READINGS_MAX)
+_readings: deque[tuple[float, _Buckets]] = deque(maxlen=_READINGS_MAX)
 _lock = threading.Lock()
 
 
@@ -45,11 +45,11 @@ def recent_latency() -> Latency | None:
     now = time.monotonic()
     with _lock:
         while _readings and (
-            now - _readings[0][0] > WINDOW_SECONDS or _total(_readings[0][1]) > _total(buckets)
+            now - _readings[0][0] > _WINDOW_SECONDS or _total(_readings[0][1]) > _total(buckets)
         ):
             _readings.popleft()
         since = _readings[0] if _readings else None
-        if not _readings or now - _readings[-1][0] >= STEP_SECONDS:
+        if not _readings or now - _readings[-1][0] >= _STEP_SECONDS:
             _readings.append((now, buckets))
     if since is not None and _total(since[1]) == _total(buckets):
         since = None
@@ -63,10 +63,10 @@ def recent_latency() -> Latency | None:
     )
 
 
-def _read_buckets() -> Buckets:
+def _read_buckets() -> _Buckets:
     buckets: dict[float, float] = {}
     for metric in collect(Path(settings.ENVIRONMENT_METRICS_DIR)):
-        if metric.name == HISTOGRAM:
+        if metric.name == _HISTOGRAM:
             for sample in metric.samples:
                 if sample.name.endswith("_bucket"):
                     bound = float(sample.labels["le"])
@@ -74,11 +74,11 @@ def _read_buckets() -> Buckets:
     return buckets
 
 
-def _total(buckets: Buckets) -> float:
+def _total(buckets: _Buckets) -> float:
     return max(buckets.values(), default=0)
 
 
-def _percentile(buckets: Buckets, share: float) -> str:
+def _percentile(buckets: _Buckets, share: float) -> str:
     wanted = share * _total(buckets)
     bounds = sorted(buckets)
     bound = next((bound for bound in bounds if buckets[bound] >= wanted), bounds[-1])

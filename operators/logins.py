@@ -23,7 +23,9 @@ from base.addresses import parse_address, party_of
 
 logger = logging.getLogger(__name__)
 
-NAME_CHARACTERS_SHOWN = 40
+_NAME_CHARACTERS_SHOWN = 40
+# The cache is unavailable, or its answer is not a number.
+_CACHE_ERRORS = (RedisError, OSError, TypeError, ValueError)
 
 
 class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
@@ -35,7 +37,7 @@ class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
         try:
             return int(super().get_failures(request, credentials))
-        except (RedisError, OSError, TypeError, ValueError):
+        except _CACHE_ERRORS:
             return 0
 
     def user_login_failed(
@@ -43,22 +45,17 @@ class FailureCounter(AxesCacheHandler):  # type: ignore[misc]
     ) -> None:
         try:
             super().user_login_failed(sender, credentials, request, **kwargs)
-        except (
-            RedisError,
-            OSError,
-            TypeError,
-            ValueError,
-        ):  # The cache is unavailable, or its answer is not a number.
+        except _CACHE_ERRORS:
             return
 
     def user_logged_in(self, sender: object, request: HttpRequest, user: Any, **kwargs: Any) -> None:
         try:
             super().user_logged_in(sender, request, user, **kwargs)
-        except (RedisError, OSError, TypeError, ValueError):
+        except _CACHE_ERRORS:
             return
 
 
-def client_address(request: HttpRequest) -> str:
+def _client_address(request: HttpRequest) -> str:
     """Return the client's address. The headers of trusted proxies have been applied to it."""
     return str(request.META.get("REMOTE_ADDR") or "unknown")
 
@@ -74,7 +71,7 @@ def client_party(address: str) -> str:
 
 def counted_address(request: HttpRequest) -> str:
     """Return the address by which django-axes counts failures."""
-    return client_party(client_address(request))
+    return client_party(_client_address(request))
 
 
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -103,10 +100,10 @@ def _log_failure(
 ) -> None:
     if request is None:
         return
-    name = str(credentials.get("username", ""))[:NAME_CHARACTERS_SHOWN]
+    name = str(credentials.get("username", ""))[:_NAME_CHARACTERS_SHOWN]
     locked = getattr(request, "axes_locked_out", False)
     logger.warning(
-        "%s at %s: %s", "login locked" if locked else "login failed", client_address(request), ascii(name)
+        "%s at %s: %s", "login locked" if locked else "login failed", _client_address(request), ascii(name)
     )
 
 
@@ -115,5 +112,5 @@ def _log_login(sender: object, request: HttpRequest | None, user: Any, **kwargs:
     """Log the login, and delete expired sessions. There are few: one for each login."""
     if request is None:
         return
-    logger.info("login: %s at %s", user.get_username(), client_address(request))
+    logger.info("login: %s at %s", user.get_username(), _client_address(request))
     Session.objects.filter(expire_date__lt=timezone.now()).delete()

@@ -24,7 +24,7 @@ from operators.announcements import announce_now, inspect
 from operators.audit import Actor
 from operators.instruments import move, set_status
 
-DRAIN_MARGIN_SECONDS = 0.5
+_DRAIN_MARGIN_SECONDS = 0.5
 
 
 class MoveError(Exception):
@@ -93,7 +93,7 @@ class Move:
 
     def _drain(self) -> None:
         time.sleep(
-            settings.INSTRUMENT_CACHE_SECONDS + settings.INSTRUMENT_REFRESH_SECONDS + DRAIN_MARGIN_SECONDS
+            settings.INSTRUMENT_CACHE_SECONDS + settings.INSTRUMENT_REFRESH_SECONDS + _DRAIN_MARGIN_SECONDS
         )
         self._await_worker()
         self._report(f"{self._symbol}: drained, partition {self._old} has no more commands for it")

@@ -1,14 +1,9 @@
 """The admin's menu. It omits entries that a user may not see."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse_lazy
-
-
-def _allows(permission: str) -> Callable[[HttpRequest], bool]:
-    return lambda request: request.user.has_perm(permission)
 
 
 def _entry(title: str, icon: str, model: str) -> dict[str, Any]:
@@ -17,7 +12,7 @@ def _entry(title: str, icon: str, model: str) -> dict[str, Any]:
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
-        "permission": _allows(f"{app}.view_{name}"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
     }
 
 

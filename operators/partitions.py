@@ -11,9 +11,6 @@ from django.conf import settings
 from marketdata.book import mirror_keys
 from orders.messages import heartbeat_key
 
-UNKNOWN = "Redis does not answer, so it is not known whether a worker matches partition {}"
-UNMATCHED = "no worker matches partition {} now: start one with manage.py run_matching --partition={}"
-
 
 def connect() -> redis.Redis:
     """Return a new client. Each of its steps takes at most REDIS_TIMEOUT_SECONDS."""
@@ -34,9 +31,12 @@ def matched(partitions: Iterable[int]) -> set[int]:
 def why_unmatched(partition: int) -> str | None:
     """Return the reason why this partition's orders are not matched. None if a worker is alive."""
     try:
-        return None if matched([partition]) else UNMATCHED.format(partition, partition)
+        if matched([partition]):
+            return None
     except (redis.RedisError, OSError):
-        return UNKNOWN.format(partition)
+        return f"Redis does not answer, so it is not known whether a worker matches partition {partition}"
+    start = f"start one with manage.py run_matching --partition={partition}"
+    return f"no worker matches partition {partition} now: {start}"
 
 
 def forget_mirror(partition: int, symbol: str) -> None:

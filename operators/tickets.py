@@ -14,7 +14,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
 COOKIE = "operator_ticket"
-TICKET_CHARACTERS_MAX = 200
+_TICKET_CHARACTERS_MAX = 200
 
 _signer = signing.TimestampSigner(salt="operators.tickets")
 
@@ -40,7 +40,7 @@ def cookie_of(headers: Iterable[tuple[bytes, bytes]], name: str) -> str | None:
 
 def is_valid(ticket: str) -> bool:
     """Return whether the ticket is genuine and at most OPERATOR_SESSION_HOURS_MAX old."""
-    if len(ticket) > TICKET_CHARACTERS_MAX:
+    if len(ticket) > _TICKET_CHARACTERS_MAX:
         return False
     try:
         _signer.unsign(ticket, max_age=settings.SESSION_COOKIE_AGE)

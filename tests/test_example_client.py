@@ -38,7 +38,7 @@ DELTA: dict[str, Any] = {
 
 def book_of(snapshot: dict[str, Any]) -> Any:
     """Return a book of BTC-USD."""
-    return client.Book(snapshot, Decimal("0.01"), Decimal("0.00000001"))
+    return client.FollowedBook(snapshot, Decimal("0.01"), Decimal("0.00000001"))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_checksum_uses_the_decimals_of_tick_and_lot(
 ) -> None:
     level = {"price": Decimal(price), "quantity": Decimal(quantity), "orders": 1}
     snapshot = {"sequence": 1, "bids": [level], "asks": [], "checksum": zlib.crc32(digits)}
-    assert client.Book(snapshot, Decimal(tick), Decimal(lot)).sequence == 1
+    assert client.FollowedBook(snapshot, Decimal(tick), Decimal(lot)).sequence == 1
 
 
 def test_a_delta_that_continues_the_book_is_accepted() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from chaos.parts import MANAGE_PY
+from chaos.stage import INTERRUPTED, RESULTS
 from chaos.strangers.attacks import ATTACKS
 from chaos.strangers.campaign import SHORT_PLAN, attack_all, full_plan
 from chaos.strangers.prepare import NotPrepared
@@ -20,8 +21,6 @@ from loadtools.exchange import StartError, own_exchange
 from loadtools.progress import progress_bar
 
 SECONDS_MAX = 600
-INTERRUPTED = 130  # The exit status after Ctrl-C.
-RESULTS = Path("results")
 REPORT_COLUMNS = 180
 
 
@@ -56,12 +55,7 @@ def main() -> int:
             progress_bar("strangers", len(attacks)) as bar,
         ):
             results = asyncio.run(
-                attack_all(
-                    exchange,
-                    attacks,
-                    plan,
-                    note=lambda text, done: bar.finish(done, text),
-                )
+                attack_all(exchange, attacks, plan, note=lambda text, done: bar.finish(done, text))
             )
             bar.finish(len(attacks))
             folder.mkdir(parents=True, exist_ok=True)

@@ -16,11 +16,11 @@ from chaos.strangers.attacks import ATTACKS
 from chaos.strangers.stage import Stage
 from loadtools.wire import loopback_target
 
-OVERTIME_SECONDS = 5.0  # Additional time for the last answers.
-REPEATED_SECONDS_MAX = 16.0  # Length of an attack that is the last one even if it shows no sign.
+_OVERTIME_SECONDS = 5.0  # Additional time for the last answers.
+_REPEATED_SECONDS_MAX = 16.0  # Length of an attack that is the last one even if it shows no sign.
 
 
-async def strike(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
+async def _strike(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
     """Run one attack and return its counts.
 
     On a slow machine a short attack may end before one of its signs shows. It is then repeated, each
@@ -31,11 +31,11 @@ async def strike(url: str, name: str, seconds: float, scale: float, facts: str) 
     while True:
         stage = Stage(loopback_target(url), seconds=seconds, scale=scale, facts=json.loads(facts))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds + OVERTIME_SECONDS):
+            async with asyncio.timeout(seconds + _OVERTIME_SECONDS):
                 await attack.strike(stage)
         counts += stage.counts
         seconds *= 2
-        if any(counts[sign] for sign in attack.signs) or seconds > REPEATED_SECONDS_MAX:
+        if any(counts[sign] for sign in attack.signs) or seconds > _REPEATED_SECONDS_MAX:
             return dict(counts)
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     _, url, name, seconds, scale, facts = sys.argv
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    counts = uvloop.run(strike(url, name, float(seconds), float(scale), facts))
+    counts = uvloop.run(_strike(url, name, float(seconds), float(scale), facts))
     sys.stdout.write(json.dumps(counts) + "\n")
 
 

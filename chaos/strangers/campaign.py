@@ -6,9 +6,9 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from chaos.parts import MANAGE_PY
 from chaos.strangers.attacks import Attack
 from chaos.strangers.honest import Honest
 from chaos.strangers.prepare import prepare
@@ -18,11 +18,11 @@ from loadtools.exchange import OwnExchange
 from loadtools.processes import mebibytes, part_of
 from loadtools.tasks import run_beside
 
-MEMORY_SECONDS = 0.5
-ENDS_SECONDS_MAX = 90.0  # Additional time in which the attackers' process must end.
+_MEMORY_SECONDS = 0.5
+_ENDS_SECONDS_MAX = 90.0  # Additional time in which the attackers' process must end.
 
 
-class Plan(NamedTuple):
+class AttackPlan(NamedTuple):
     """The length of each phase in seconds, and the scale of the attacks. 1 is their full size.
 
     The last phase begins CALM_AGAIN_SECONDS after an attack's end, or at once if `timed` is False.
@@ -40,21 +40,20 @@ class Plan(NamedTuple):
         return CALM_AGAIN_SECONDS if self.timed else 0.0
 
 
-def full_plan(seconds: float, scale: float) -> Plan:
+def full_plan(seconds: float, scale: float) -> AttackPlan:
     """Return a plan for figures that may be published."""
-    return Plan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
+    return AttackPlan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
 
 
-SHORT_PLAN = Plan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
+SHORT_PLAN = AttackPlan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
 
-ROOT = Path(__file__).resolve().parents[2]
-PREPARED_PER_NOTE = 1_000
+_PREPARED_PER_NOTE = 1_000
 
 
 async def attack_all(
     exchange: OwnExchange,
     attacks: Sequence[Attack],
-    plan: Plan,
+    plan: AttackPlan,
     note: Callable[[str, int], None],
 ) -> list[Result]:
     """Run the attacks. `note` receives the current step and the number of finished attacks."""
@@ -70,11 +69,13 @@ async def attack_all(
 
 
 def _note_preparation(note: Callable[[str, int], None], needs: str, number: int, done: int) -> None:
-    if done % PREPARED_PER_NOTE == 0:
+    if done % _PREPARED_PER_NOTE == 0:
         note(f"preparing {needs}: {done:,}", number)
 
 
-async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]) -> Result:
+async def _measure_attack(
+    exchange: OwnExchange, attack: Attack, plan: AttackPlan, facts: dict[str, Any]
+) -> Result:
     loop = asyncio.get_running_loop()
     memory: dict[str, float] = {}
     async with (
@@ -109,18 +110,18 @@ async def _measure_attack(exchange: OwnExchange, attack: Attack, plan: Plan, fac
 
 
 async def _run_attackers(
-    exchange: OwnExchange, attack: Attack, plan: Plan, facts: dict[str, Any]
+    exchange: OwnExchange, attack: Attack, plan: AttackPlan, facts: dict[str, Any]
 ) -> dict[str, int]:
     """Run the attackers in a process of their own, and return their counts."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "chaos.strangers.attacker", exchange.target.url, attack.name),
         *(str(plan.attack), str(plan.scale), json.dumps(facts)),
-        cwd=ROOT,
+        cwd=MANAGE_PY.parent,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(plan.attack + ENDS_SECONDS_MAX):
+        async with asyncio.timeout(plan.attack + _ENDS_SECONDS_MAX):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:
@@ -135,7 +136,7 @@ async def _watch_memory(exchange: OwnExchange, memory: dict[str, float]) -> None
     while True:
         for name, size in await asyncio.to_thread(_process_mebibytes, exchange):
             memory[name] = max(memory.get(name, 0.0), size)
-        await asyncio.sleep(MEMORY_SECONDS)
+        await asyncio.sleep(_MEMORY_SECONDS)
 
 
 def _process_mebibytes(exchange: OwnExchange) -> list[tuple[str, float]]:

@@ -5,12 +5,13 @@ Each member runs until the stage is over, and connects again if the exchange clo
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Iterable
 
 from chaos.strangers.stage import READ_BYTES, RECONNECT_SECONDS, Stage
 from loadtools.connection import Caller
 
-PIECE_BYTES = 64 * 1024
+_PIECE_BYTES = 64 * 1024
 
 Member = Callable[[Stage, int], Awaitable[None]]
 
@@ -30,6 +31,11 @@ async def gather_crowd(stage: Stage, members: int, member: Member) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(members):
             group.create_task(repeat(number))
+
+
+async def repeat_request(stage: Stage, members: int, request: bytes) -> None:
+    """Send one request again and again on each of many connections."""
+    await gather_crowd(stage, members, lambda stage, number: ask_on(stage, itertools.repeat(request)))
 
 
 async def ask_on(stage: Stage, requests: Iterable[bytes]) -> None:
@@ -86,5 +92,5 @@ async def hold(stage: Stage, beginning: bytes, drip: bytes = b"", drip_seconds: 
 
 
 def repeated(line: bytes) -> bytes:
-    """Repeat a line up to about PIECE_BYTES."""
-    return line * (PIECE_BYTES // len(line))
+    """Repeat a line up to about _PIECE_BYTES."""
+    return line * (_PIECE_BYTES // len(line))

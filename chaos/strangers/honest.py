@@ -13,11 +13,11 @@ from typing import NamedTuple, Self
 from loadtools.connection import Caller
 from loadtools.wire import Response, Target, encode_get, encode_post
 
-ORDER_SECONDS = 0.05
-ALIVE_SECONDS = 0.25
-ANSWER_SECONDS_MAX = 10.0
-CALLERS_MAX = 400  # Connections, which are only needed if nothing is answered.
-UNANSWERED = "no answer"
+_ORDER_SECONDS = 0.05
+_ALIVE_SECONDS = 0.25
+_ANSWER_SECONDS_MAX = 10.0
+_CALLERS_MAX = 400  # Connections, which are only needed if nothing is answered.
+_UNANSWERED = "no answer"
 
 INSTRUMENT = "ETH-USD"
 
@@ -44,7 +44,7 @@ class Honest:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        paces = (self._pace(ORDER_SECONDS, self._trade), self._pace(ALIVE_SECONDS, self._check_alive))
+        paces = (self._pace(_ORDER_SECONDS, self._trade), self._pace(_ALIVE_SECONDS, self._check_alive))
         self._pacing = [asyncio.create_task(pace) for pace in paces]
         return self
 
@@ -95,8 +95,8 @@ class Honest:
             caller.close()
 
     async def _call(self, samples: list[Sample], due: float, request: bytes) -> Response | None:
-        if not self._idle and self._made >= CALLERS_MAX:
-            samples.append(Sample(due, ANSWER_SECONDS_MAX, UNANSWERED))
+        if not self._idle and self._made >= _CALLERS_MAX:
+            samples.append(Sample(due, _ANSWER_SECONDS_MAX, _UNANSWERED))
             return None
         if self._idle:
             caller = self._idle.pop()
@@ -115,9 +115,9 @@ class Honest:
         response = None
         with contextlib.suppress(OSError, TimeoutError):
             response = await caller.call(request)
-        status = UNANSWERED if response is None else str(response.status)
+        status = _UNANSWERED if response is None else str(response.status)
         samples.append(Sample(due, loop.time() - due, status))
         return response
 
     def _make_caller(self) -> Caller:
-        return Caller(self._target, answer_timeout_seconds=ANSWER_SECONDS_MAX)
+        return Caller(self._target, answer_timeout_seconds=_ANSWER_SECONDS_MAX)

@@ -5,27 +5,20 @@ import itertools
 import secrets
 from urllib.parse import urlencode
 
-from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeated
+from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeat_request, repeated
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_get
 
-# Numbers of connections, if not said otherwise.
-POURING = 8
-POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
-SILENT = 16_400
-SILENT_MIN = 2_200  # Also in a short run: it must exceed the limit of one address.
-SLOW = 1_000
-ASKING = 400
-MALFORMED = 64
-LOGINS = 130
-GUESSES = 16
+_POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
+# Connections also in a short run: they must exceed the limit of one address.
+_SILENT_MIN = 2_200
 
 
 def _get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
 
 
-ENDLESS = {
+_ENDLESS = {
     "many header lines": (_get("/instruments"), b"a:b\r\n"),
     "an endless header value": (_get("/instruments") + b"a:", b"b"),
     "an endless header name": (_get("/instruments"), b"a"),
@@ -45,22 +38,22 @@ ENDLESS = {
 
 
 async def endless_input(stage: Stage, kind: str) -> None:
-    """Send one of ENDLESS for as long as the exchange reads it."""
-    beginning, line = ENDLESS[kind]
+    """Send one of _ENDLESS for as long as the exchange reads it."""
+    beginning, line = _ENDLESS[kind]
     piece = repeated(line)
 
     async def member(stage: Stage, number: int) -> None:
-        await pour(stage, beginning, piece, POUR_BYTES_MAX)
+        await pour(stage, beginning, piece, _POUR_BYTES_MAX)
 
-    await gather_crowd(stage, stage.scaled(POURING), member)
+    await gather_crowd(stage, stage.scaled(8), member)
 
 
 async def silent_connections(stage: Stage) -> None:
     """Open connections that send nothing."""
-    await gather_crowd(stage, max(SILENT_MIN, stage.scaled(SILENT)), lambda stage, number: hold(stage, b""))
+    await gather_crowd(stage, max(_SILENT_MIN, stage.scaled(16_400)), lambda stage, number: hold(stage, b""))
 
 
-SLOW_BEGINNINGS = (
+_SLOW_BEGINNINGS = (
     (_get("/instruments"), b"a: b\r\n"),  # Half a head, then one line after the other.
     # Half a body.
     (b"POST /orders HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n", b" "),
@@ -74,21 +67,19 @@ async def slow_requests(stage: Stage) -> None:
     """Send half heads, half bodies and half handshakes, each with a few bytes a second."""
 
     async def member(stage: Stage, number: int) -> None:
-        beginning, drip = SLOW_BEGINNINGS[number % len(SLOW_BEGINNINGS)]
+        beginning, drip = _SLOW_BEGINNINGS[number % len(_SLOW_BEGINNINGS)]
         await hold(stage, beginning, drip)
 
-    await gather_crowd(stage, stage.scaled(SLOW), member)
+    await gather_crowd(stage, stage.scaled(1_000), member)
 
 
 async def ask_for(stage: Stage, path: str) -> None:
     """Request one page repeatedly on many connections."""
     request = encode_get(stage.target, path)
-    await gather_crowd(
-        stage, stage.scaled(ASKING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(400), request)
 
 
-MALFORMED_REQUESTS = (
+_MALFORMED_REQUESTS = (
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # The beginning of TLS.
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"GET /instruments HTTP/1.1\r\nHost: no-such-host.example\r\n\r\n",
@@ -104,23 +95,21 @@ async def malformed_requests(stage: Stage) -> None:
     """Send requests that are not HTTP, name another host, or have an invalid origin."""
 
     async def member(stage: Stage, number: int) -> None:
-        await pour(stage, MALFORMED_REQUESTS[number % len(MALFORMED_REQUESTS)], b"", 1)
+        await pour(stage, _MALFORMED_REQUESTS[number % len(_MALFORMED_REQUESTS)], b"", 1)
 
-    await gather_crowd(stage, stage.scaled(MALFORMED), member)
+    await gather_crowd(stage, stage.scaled(64), member)
 
 
 async def login_pages(stage: Stage) -> None:
     """Request the admin's login page repeatedly on many connections."""
     request = encode_get(stage.target, "/admin/login/")
-    await gather_crowd(
-        stage, stage.scaled(LOGINS), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(130), request)
 
 
 async def password_guesses(stage: Stage) -> None:
     """Try one password after the other on several connections."""
     token = secrets.token_hex(16)
-    await gather_crowd(stage, stage.scaled(GUESSES), functools.partial(_guess, token=token))
+    await gather_crowd(stage, stage.scaled(16), functools.partial(_guess, token=token))
 
 
 async def _guess(stage: Stage, number: int, *, token: str) -> None:

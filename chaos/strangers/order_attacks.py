@@ -6,15 +6,9 @@ import json
 import uuid
 from typing import Any
 
-from chaos.strangers.crowd import ask_on, gather_crowd
+from chaos.strangers.crowd import ask_on, gather_crowd, repeat_request
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_post
-
-# Numbers of connections.
-RETRYING = 50
-CANCELLING = 350
-FLOODING = 64
-SWEEPING = 4
 
 
 def _order(stage: Stage, **fields: Any) -> bytes:
@@ -24,17 +18,13 @@ def _order(stage: Stage, **fields: Any) -> bytes:
 async def retries_beyond_limits(stage: Stage) -> None:
     """Send orders beyond the instrument's limits, with the key of an order that has many fills."""
     request = _order(stage, **stage.facts["filled_order"] | {"quantity": "100000000"})
-    await gather_crowd(
-        stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(50), request)
 
 
 async def retries_of_a_filled_order(stage: Stage) -> None:
     """Repeat one order. Its answer has thousands of fills."""
     request = _order(stage, **stage.facts["filled_order"])
-    await gather_crowd(
-        stage, stage.scaled(RETRYING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(50), request)
 
 
 async def cancels_of_unknown_orders(stage: Stage) -> None:
@@ -44,7 +34,7 @@ async def cancels_of_unknown_orders(stage: Stage) -> None:
         paths = (f"/orders/{uuid.uuid4()}/cancel" for _ in itertools.count())
         await ask_on(stage, (encode_post(stage.target, path, b"{}") for path in paths))
 
-    await gather_crowd(stage, stage.scaled(CANCELLING), member)
+    await gather_crowd(stage, stage.scaled(350), member)
 
 
 async def orders_at_many_prices(stage: Stage) -> None:
@@ -56,7 +46,7 @@ async def orders_at_many_prices(stage: Stage) -> None:
         prices = (f"{step / 100:.2f}" for step in steps)
         await ask_on(stage, (_order(stage, **order, price=price, quantity="0.00000001") for price in prices))
 
-    await gather_crowd(stage, stage.scaled(FLOODING), member)
+    await gather_crowd(stage, stage.scaled(64), member)
 
 
 def _sweep_request(stage: Stage) -> bytes:
@@ -80,6 +70,4 @@ async def one_sweep(stage: Stage) -> None:
 async def sweeps(stage: Stage) -> None:
     """Send sweeping orders on several connections at once, until the book is empty."""
     request = _sweep_request(stage)
-    await gather_crowd(
-        stage, stage.scaled(SWEEPING), lambda stage, number: ask_on(stage, itertools.repeat(request))
-    )
+    await repeat_request(stage, stage.scaled(4), request)

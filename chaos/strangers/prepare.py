@@ -10,12 +10,12 @@ from chaos.strangers.attacks import DEEP_LEVEL, FILLED_ORDER, LARGE_BOOK
 from loadtools.connection import Caller
 from loadtools.wire import Target, encode_post
 
-CONNECTIONS = 64
-ORDERS_PER_CLIENT = 5_000  # Below the limit of a client's open orders.
+_CONNECTIONS = 64
+_ORDERS_PER_CLIENT = 5_000  # Below the limit of a client's open orders.
 
-MAKERS = 30_000
-LEVELS = 40_000
-FILLS = 21_000
+_MAKERS = 30_000
+_LEVELS = 40_000
+_FILLS = 21_000
 
 
 class NotPrepared(RuntimeError):
@@ -28,19 +28,19 @@ async def prepare(target: Target, needs: str, scale: float, show: Callable[[int]
     Raises NotPrepared, ConnectionError.
     """
     if needs == DEEP_LEVEL:
-        count = _scaled(MAKERS, scale)
+        count = _scaled(_MAKERS, scale)
         await _place_all(
             target, (_maker(number, "BTC-USD", "sell", "5000000") for number in range(count)), show
         )
         return {"instrument": "BTC-USD"}
     if needs == LARGE_BOOK:
-        count = _scaled(LEVELS, scale)
+        count = _scaled(_LEVELS, scale)
         prices = (f"{(number + 1) / 1000:.3f}" for number in range(count))
         orders = (_maker(number, "SOL-USD", "buy", price) for number, price in enumerate(prices))
         await _place_all(target, orders, show)
         return {"instrument": "SOL-USD"}
     if needs == FILLED_ORDER:
-        return {"filled_order": await _fill_one_order(target, _scaled(FILLS, scale), show)}
+        return {"filled_order": await _fill_one_order(target, _scaled(_FILLS, scale), show)}
     return {}
 
 
@@ -64,7 +64,7 @@ async def _fill_one_order(target: Target, fills: int, show: Callable[[int], None
 
 def _maker(number: int, instrument: str, side: str, price: str) -> dict[str, Any]:
     return {
-        "client_id": f"maker-{number // ORDERS_PER_CLIENT}",
+        "client_id": f"maker-{number // _ORDERS_PER_CLIENT}",
         "instrument": instrument,
         "side": side,
         "type": "limit",
@@ -92,5 +92,5 @@ async def _place_all(target: Target, orders: Iterable[dict[str, Any]], show: Cal
                 show(done)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(CONNECTIONS):
+        for _ in range(_CONNECTIONS):
             group.create_task(place())

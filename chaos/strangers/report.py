@@ -8,7 +8,7 @@ from rich.table import Table
 
 from chaos.strangers.verdict import Result
 
-COLUMNS = (
+_COLUMNS = (
     "attack",
     "order p95 before (ms)",
     "during (ms)",
@@ -20,7 +20,7 @@ COLUMNS = (
 )
 
 
-def cells(result: Result) -> list[str]:
+def _cells(result: Result) -> list[str]:
     """Return the cells of one row."""
     refused = sum(result.cancels_refused.values())
     return [
@@ -36,10 +36,10 @@ def cells(result: Result) -> list[str]:
 def print_report(results: list[Result], console: Console, *, timed: bool) -> None:
     """Print the table, and then a line for each breach."""
     table = Table(title="Strangers", title_justify="left")
-    for column in COLUMNS:
+    for column in _COLUMNS:
         table.add_column(column)
     for result in results:
-        table.add_row(*cells(result))
+        table.add_row(*_cells(result))
     console.print(table)
     for result in results:
         for breach in result.breaches(timed=timed):
@@ -49,7 +49,7 @@ def print_report(results: list[Result], console: Console, *, timed: bool) -> Non
 def save(results: list[Result], folder: Path, *, timed: bool) -> None:
     """Save the report as Markdown and as JSON. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [list(COLUMNS), ["---"] * len(COLUMNS), *map(cells, results)]
+    rows = [list(_COLUMNS), ["---"] * len(_COLUMNS), *map(_cells, results)]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     breaches = [(result.name, breach) for result in results for breach in result.breaches(timed=timed)]
     lines += ["", *(f"- {name}: {breach}" for name, breach in breaches)]

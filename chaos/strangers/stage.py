@@ -6,7 +6,7 @@ from typing import Any
 
 from loadtools.wire import Target
 
-CONNECT_SECONDS_MAX = 5.0
+_CONNECT_SECONDS_MAX = 5.0
 RECONNECT_SECONDS = 0.02  # Pause before the next attempt of a refused or closed connection.
 READ_BYTES = 256 * 1024
 
@@ -36,6 +36,6 @@ class Stage:
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a new connection. Raises OSError, TimeoutError."""
         self.counts["connections"] += 1
-        async with asyncio.timeout(CONNECT_SECONDS_MAX):
+        async with asyncio.timeout(_CONNECT_SECONDS_MAX):
             # With a small limit, an unread reader soon stops the transport.
             return await asyncio.open_connection(self.target.host, self.target.port, limit=16 * 1024)

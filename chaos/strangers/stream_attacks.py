@@ -7,16 +7,12 @@ from chaos.strangers.crowd import gather_crowd
 from chaos.strangers.stage import READ_BYTES, Stage
 from loadtools.subscribers import TEXT, UPGRADE, client_frame
 
-# Numbers of connections, if not said otherwise.
-NOT_READING = 500
-PINGING = 1
 PING = 0x89
-PINGS_BYTES_MAX = 150 * 1024 * 1024
-SUBSCRIBING = 20
-SUBSCRIPTIONS_PER_SECOND = 40  # Of one connection. Below the limit of messages.
+_PINGS_BYTES_MAX = 150 * 1024 * 1024
+_SUBSCRIPTIONS_PER_SECOND = 40  # Of one connection. Below the limit of messages.
 
 
-async def open_stream(stage: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _open_stream(stage: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Open a WebSocket connection.
 
     Raises OSError or asyncio.IncompleteReadError if the exchange refuses it.
@@ -41,7 +37,7 @@ async def followers_that_do_not_read(stage: Stage) -> None:
     )
 
     async def member(stage: Stage, number: int) -> None:
-        _, writer = await open_stream(stage)
+        _, writer = await _open_stream(stage)
         try:
             writer.write(subscribe)
             await writer.wait_closed()
@@ -49,7 +45,7 @@ async def followers_that_do_not_read(stage: Stage) -> None:
         finally:
             writer.transport.abort()
 
-    await gather_crowd(stage, stage.scaled(NOT_READING), member)
+    await gather_crowd(stage, stage.scaled(500), member)
 
 
 async def pings_without_reading(stage: Stage) -> None:
@@ -57,10 +53,10 @@ async def pings_without_reading(stage: Stage) -> None:
     pings = client_frame(PING, b"p" * 100) * 500
 
     async def member(stage: Stage, number: int) -> None:
-        _, writer = await open_stream(stage)
+        _, writer = await _open_stream(stage)
         sent = 0
         try:
-            while sent < PINGS_BYTES_MAX and not stage.over and not writer.transport.is_closing():
+            while sent < _PINGS_BYTES_MAX and not stage.over and not writer.transport.is_closing():
                 writer.write(pings)
                 sent += len(pings)
                 await writer.drain()
@@ -68,7 +64,7 @@ async def pings_without_reading(stage: Stage) -> None:
             stage.counts["bytes"] += sent
             writer.transport.abort()
 
-    await gather_crowd(stage, PINGING, member)
+    await gather_crowd(stage, 1, member)
 
 
 async def subscriptions_again_and_again(stage: Stage) -> None:
@@ -77,19 +73,19 @@ async def subscriptions_again_and_again(stage: Stage) -> None:
     turn = _frame(type="subscribe", **selection) + _frame(type="unsubscribe", **selection)
 
     async def member(stage: Stage, number: int) -> None:
-        reader, writer = await open_stream(stage)
+        reader, writer = await _open_stream(stage)
         reading = asyncio.create_task(_read_all(stage, reader))
         try:
             while not reading.done() and not stage.over:
                 writer.write(turn)
                 stage.counts["subscriptions"] += 1
-                await asyncio.sleep(2 / SUBSCRIPTIONS_PER_SECOND)
+                await asyncio.sleep(2 / _SUBSCRIPTIONS_PER_SECOND)
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             writer.transport.abort()
 
-    await gather_crowd(stage, stage.scaled(SUBSCRIBING), member)
+    await gather_crowd(stage, stage.scaled(20), member)
 
 
 async def _read_all(stage: Stage, reader: asyncio.StreamReader) -> None:

@@ -7,13 +7,13 @@ import msgspec
 
 from chaos.strangers.honest import Sample
 
-ORDER_P95_SECONDS_MAX = 0.25
-ORDER_P95_RATIO_MAX = 5.0  # Times the value before the attack, if that is more.
-ALIVE_SECONDS_MAX = 1.0
+_ORDER_P95_SECONDS_MAX = 0.25
+_ORDER_P95_RATIO_MAX = 5.0  # Times the value before the attack, if that is more.
+_ALIVE_SECONDS_MAX = 1.0
 CALM_AGAIN_SECONDS = 5.0  # Counted from the attack's end.
-CALM_AGAIN_RATIO_MAX = 2.0
-CALM_AGAIN_SECONDS_SLACK = 0.02  # In addition to the ratio, for noise.
-PROCESS_MIB_MAX = 600.0
+_CALM_AGAIN_RATIO_MAX = 2.0
+_CALM_AGAIN_SECONDS_SLACK = 0.02  # In addition to the ratio, for noise.
+_PROCESS_MIB_MAX = 600.0
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,17 +48,17 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"cancels: {self.cancels} sent, {self.cancels_refused or 'none answered'}")
         if self.subscribers_lost:
             found.append(f"{self.subscribers_lost} subscribers that read were closed")
-        if self.largest_mib > PROCESS_MIB_MAX:
+        if self.largest_mib > _PROCESS_MIB_MAX:
             found.append(f"{self.largest_process} takes {self.largest_mib:.0f} MiB")
         return found
 
     def _delays(self) -> list[str]:
         found = []
-        if self.p95_during > max(ORDER_P95_SECONDS_MAX, ORDER_P95_RATIO_MAX * self.p95_before):
+        if self.p95_during > max(_ORDER_P95_SECONDS_MAX, _ORDER_P95_RATIO_MAX * self.p95_before):
             found.append(f"order p95 {self.p95_during * 1000:.0f} ms during the attack")
-        if self.alive_max > ALIVE_SECONDS_MAX:
+        if self.alive_max > _ALIVE_SECONDS_MAX:
             found.append(f"/livez took {self.alive_max:.2f} s")
-        if self.p95_after > CALM_AGAIN_RATIO_MAX * self.p95_before + CALM_AGAIN_SECONDS_SLACK:
+        if self.p95_after > _CALM_AGAIN_RATIO_MAX * self.p95_before + _CALM_AGAIN_SECONDS_SLACK:
             found.append(
                 f"order p95 {self.p95_after * 1000:.0f} ms, {CALM_AGAIN_SECONDS:.0f} s after its end"
             )

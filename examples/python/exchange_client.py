@@ -39,7 +39,7 @@ class Refused(Exception):
         self.code: str = error["code"]
 
 
-class Book:
+class FollowedBook:
     """One instrument's levels as (quantity, orders) by price, at one sequence.
 
     `tick_size` and `lot_size` are those of GET /instruments: the checksum is made with their decimals.
@@ -98,7 +98,7 @@ class Market:
 
     def __init__(self, url: str, instrument: str, *channels: str, **options: Any) -> None:
         """`url` is that of the API, http or https; `options` are those of a subscription."""
-        self.book: Book | None = None
+        self.book: FollowedBook | None = None
         self.reconnects = 0
         self.doubts = 0  # times that the book was not the exchange's
         self._instruments_url = url + "/instruments"
@@ -157,7 +157,7 @@ class Market:
         if message["type"] == "error" and message["code"] != "stale":
             raise Refused(message)
         if message["type"] == "orderbook_snapshot":
-            self.book = Book(message, tick_size, lot_size)
+            self.book = FollowedBook(message, tick_size, lot_size)
         elif message["type"] == "orderbook_delta" and self.book is not None:
             self.book.apply(message)
 

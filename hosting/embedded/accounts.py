@@ -28,12 +28,12 @@ from hosting.embedded.privileges import (
 )
 from hosting.embedded.processes import ProcessError
 
-ACCOUNT_NAME = "exchange"
+_ACCOUNT_NAME = "exchange"
 # These numbers are above those of ordinary users, below the ranges of systemd and Debian, and
 # within the 65,536 numbers that a container may have.
 NUMBERS = range(50_000, 59_999)
 # Names of metrics files: see base/metrics_files.py.
-COUNTS = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
+_COUNTS = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
 
 
 def prepare_account(locations: Locations, *folders: Path) -> Account | None:
@@ -122,7 +122,7 @@ def _choose_account(locations: Locations) -> Account:
         if path.exists() and (owner := path.stat()).st_uid != 0:
             return Account(_account_name(owner.st_uid), owner.st_uid, owner.st_gid)
     try:
-        entry = pwd.getpwnam(ACCOUNT_NAME)
+        entry = pwd.getpwnam(_ACCOUNT_NAME)
     except KeyError:
         number = _unused_number(str(locations.data_dir))
         return Account(str(number), number, number)
@@ -180,7 +180,7 @@ def _hand_over(folder: Path, account: Account, *, is_ours: Callable[[Path], bool
 
 def _is_counts(entry: Path) -> bool:
     """Return whether it is a metrics file. EXCHANGE_METRICS_DIR may contain other files as well."""
-    return COUNTS.fullmatch(entry.name) is not None and stat.S_ISREG(entry.lstat().st_mode)
+    return _COUNTS.fullmatch(entry.name) is not None and stat.S_ISREG(entry.lstat().st_mode)
 
 
 def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:

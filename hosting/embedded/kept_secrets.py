@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hosting.embedded.privileges import Account
 
-SECRET_BYTES = 36
+_SECRET_BYTES = 36
 
 
 def kept_secret(path: Path) -> str:
@@ -21,7 +21,7 @@ def kept_secret(path: Path) -> str:
         # Write a temporary file and link it. So the file is always complete, and the first of two
         # writers wins.
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-") as file:
-            file.write(secrets.token_urlsafe(SECRET_BYTES))
+            file.write(secrets.token_urlsafe(_SECRET_BYTES))
             file.flush()
             os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 from hosting.embedded.kept_secrets import kept_secret
 
-SOCKET_PATH_BYTES_MAX = 107
+_SOCKET_PATH_BYTES_MAX = 107
 POSTGRES_PORT = 5432  # Only a part of the socket's name. Nothing listens on TCP.
 POSTGRES_USER = "exchange"
 POSTGRES_DATABASE = "exchange"
-DATA_DIR_MODE = 0o700
+_DATA_DIR_MODE = 0o700
 # The names of everything that the exchange puts into a data folder.
 DATA_NAMES = frozenset(
     {
@@ -50,7 +50,7 @@ class Locations:
         An existing one keeps its mode. Raises OSError.
         """
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        self.data_dir.mkdir(mode=DATA_DIR_MODE, exist_ok=True)
+        self.data_dir.mkdir(mode=_DATA_DIR_MODE, exist_ok=True)
 
     @property
     def postgres_data(self) -> Path:
@@ -65,7 +65,7 @@ class Locations:
         """The folder that contains both sockets."""
         inside = self.data_dir / "sockets"
         longest = len(str(inside / f".s.PGSQL.{POSTGRES_PORT}.lock").encode())
-        if longest <= SOCKET_PATH_BYTES_MAX:
+        if longest <= _SOCKET_PATH_BYTES_MAX:
             return inside
         name = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"exchange-{name}"

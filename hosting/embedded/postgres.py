@@ -10,7 +10,7 @@
 
 A cluster is created in a temporary folder and renamed, so an incomplete one is never started. The
 first start takes about two seconds, later ones less than one. After a crash PostgreSQL first syncs
-its files and reads up to MAX_WAL_SIZE of its log.
+its files and reads up to _MAX_WAL_SIZE of its log.
 """
 
 import contextlib
@@ -44,21 +44,21 @@ from hosting.embedded.processes import (
 )
 
 SUPERUSER = "postgres"
-START_SECONDS_MAX = 60.0
-START_ATTEMPTS_MAX = 3
-START_RETRY_SECONDS = 1.0
-MAX_WAL_SIZE = "512MB"
-STATUS_LINE = 7  # The status is in this line of postmaster.pid, counted from 0.
+_START_SECONDS_MAX = 60.0
+_START_ATTEMPTS_MAX = 3
+_START_RETRY_SECONDS = 1.0
+_MAX_WAL_SIZE = "512MB"
+_STATUS_LINE = 7  # The status is in this line of postmaster.pid, counted from 0.
 
 # The contents of pg_hba.conf. All other connections are refused.
-ACCESS = f"""local all {SUPERUSER} peer map=starter
+_ACCESS = f"""local all {SUPERUSER} peer map=starter
 local all all scram-sha-256
 """
 
 # Connections of workers, operators' commands and other programs. API processes have further ones.
-CONNECTIONS_MAX = 40
+_CONNECTIONS_MAX = 40
 
-SETTINGS = {
+_SETTINGS = {
     "listen_addresses": "",
     "port": str(POSTGRES_PORT),
     "fsync": "on",
@@ -69,7 +69,7 @@ SETTINGS = {
     **({"recovery_init_sync_method": "syncfs"} if LINUX else {}),
     # For a small machine.
     "shared_buffers": "64MB",
-    "max_wal_size": MAX_WAL_SIZE,
+    "max_wal_size": _MAX_WAL_SIZE,
     "min_wal_size": "128MB",
     "jit": "off",
     "autovacuum": "on",
@@ -89,7 +89,7 @@ SETTINGS = {
 # SIGINT ends the sessions and writes a checkpoint. SIGQUIT leaves the checkpoint to the next start.
 # Both keep every committed transaction.
 STOP_STEPS = (StopStep(signal.SIGINT, 1.5), StopStep(signal.SIGQUIT, 0.5))
-LEFTOVER_STOP_STEPS = (StopStep(signal.SIGINT, 10.0), StopStep(signal.SIGQUIT, 5.0))
+_LEFTOVER_STOP_STEPS = (StopStep(signal.SIGINT, 10.0), StopStep(signal.SIGQUIT, 5.0))
 
 
 class PostgresServer:
@@ -107,7 +107,7 @@ class PostgresServer:
         creates_databases: bool = False,
     ) -> None:
         self.creates_databases = creates_databases
-        self.connections_max = CONNECTIONS_MAX + api_connections
+        self.connections_max = _CONNECTIONS_MAX + api_connections
         self.pause = pause
         self.locations = locations
         self.data = locations.postgres_data
@@ -154,7 +154,7 @@ class PostgresServer:
         # The setting is a list, so a folder with a comma in its name needs quotes.
         folder = str(self.locations.sockets).replace('"', '""')
         settings = {
-            **SETTINGS,
+            **_SETTINGS,
             "max_connections": str(self.connections_max),
             "unix_socket_directories": f'"{folder}"',
         }
@@ -165,7 +165,7 @@ class PostgresServer:
         lock = self.data / "postmaster.pid"
         pid = read_pid(lock)
         if pid is not None:
-            stop_leftover(pid, marker=f"-D {self.data} ", steps=LEFTOVER_STOP_STEPS, pause=self.pause)
+            stop_leftover(pid, marker=f"-D {self.data} ", steps=_LEFTOVER_STOP_STEPS, pause=self.pause)
             if _process_exists(pid):
                 # Another program has this process id now. PostgreSQL would take it for a running
                 # server and not start.
@@ -209,7 +209,7 @@ class PostgresServer:
                 f"PostgreSQL must know the name of the user that starts it, and user {os.geteuid()} has none in"
                 " /etc/passwd: start as another user, or set POSTGRES_URI."
             ) from None
-        write_private(self.data / "pg_hba.conf", ACCESS, self.account)
+        write_private(self.data / "pg_hba.conf", _ACCESS, self.account)
         write_private(self.data / "pg_ident.conf", f'starter "{ourselves}" {SUPERUSER}\n', self.account)
 
     def _initdb(self, folder: Path, maker: Account | None) -> None:
@@ -257,23 +257,23 @@ class PostgresServer:
         output.unlink()
 
     def _start_process(self) -> None:
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + _START_SECONDS_MAX
         attempts = 0
         while time.monotonic() < deadline:
             if not self.process.is_running():
-                if attempts == START_ATTEMPTS_MAX:
+                if attempts == _START_ATTEMPTS_MAX:
                     raise ProcessError(
                         f"PostgreSQL does not start on {self.data}: see its message above."
                         f"{account_hint(self.account)}"
                     )
                 if attempts:  # After a kill, sessions of the last run may need a moment to end.
-                    self.pause(START_RETRY_SECONDS)
+                    self.pause(_START_RETRY_SECONDS)
                 self.process.start()
                 attempts += 1
             if self._is_ready():
                 return
             self.pause(POLL_SECONDS)
-        raise ProcessError(f"PostgreSQL on {self.data} did not answer within {START_SECONDS_MAX:.0f} s.")
+        raise ProcessError(f"PostgreSQL on {self.data} did not answer within {_START_SECONDS_MAX:.0f} s.")
 
     def _is_ready(self) -> bool:
         """Return whether the server is ready, according to the file that `pg_ctl` reads as well.
@@ -286,9 +286,9 @@ class PostgresServer:
         except FileNotFoundError:
             return False
         return (
-            len(lines) > STATUS_LINE
+            len(lines) > _STATUS_LINE
             and lines[0] == str(self.process.pid)
-            and lines[STATUS_LINE].strip() == "ready"
+            and lines[_STATUS_LINE].strip() == "ready"
         )
 
     def _ensure_database(self) -> None:

@@ -20,7 +20,7 @@ from hosting.embedded.privileges import Account, child_setup
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.02
-KILL_WAIT_SECONDS = 1.0
+_KILL_WAIT_SECONDS = 1.0
 
 # A function that waits for the given seconds between two checks. It may raise to end the waiting.
 Pause = Callable[[float], None]
@@ -210,7 +210,7 @@ def stop_leftover(pid: int, *, marker: str, steps: Sequence[StopStep], pause: Pa
 
     Without the marker, it is another program that got the process id of a dead process.
     """
-    for step in (*steps, StopStep(signal.SIGKILL, KILL_WAIT_SECONDS)):
+    for step in (*steps, StopStep(signal.SIGKILL, _KILL_WAIT_SECONDS)):
         if marker not in command_line(pid):
             return
         _send_signal(pid, step.signal)

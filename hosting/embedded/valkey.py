@@ -29,10 +29,10 @@ from hosting.embedded.processes import (
 )
 
 VALKEY_MEGABYTES_DEFAULT = 256
-START_SECONDS_MAX = 60.0
+_START_SECONDS_MAX = 60.0
 STOP_STEPS = (StopStep(signal.SIGTERM, 0.8),)
 
-SETTINGS = {
+_SETTINGS = {
     "port": "0",
     "unixsocketperm": "700",
     "save": "",
@@ -103,13 +103,13 @@ class ValkeyServer:
             "pidfile": str(self.pid_file),
             "logfile": str(self.log),
             "maxmemory": f"{self.megabytes}mb",
-            **SETTINGS,
+            **_SETTINGS,
         }
         arguments = [argument for name, value in settings.items() for argument in (f"--{name}", value)]
         return [str(valkey_program()), str(self.configuration), *arguments]
 
     def _await_answer(self) -> None:
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + _START_SECONDS_MAX
         with redis.Redis.from_url(self.locations.redis_url, socket_timeout=1.0) as client:
             while self.process.is_running() and time.monotonic() < deadline:
                 try:

@@ -22,8 +22,8 @@ from hosting.server.peers import Peers
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 1.0
-WEBSOCKETS_SHARE_MAX = 3 / 4  # Share of all connections that may be WebSockets.
+_SWEEP_SECONDS = 1.0
+_WEBSOCKETS_SHARE_MAX = 3 / 4  # Share of all connections that may be WebSockets.
 NEVER = float("inf")
 
 
@@ -40,7 +40,7 @@ class Closable(Protocol):
         """The client did not send a request in time."""
 
 
-class Peer:
+class _Peer:
     """The connections of one address."""
 
     __slots__ = ("connections", "key", "waiting")
@@ -56,7 +56,7 @@ class Place:
 
     __slots__ = ("_connections", "bytes_held", "deadline", "is_websocket", "owner", "peer")
 
-    def __init__(self, connections: "Connections", owner: Closable, peer: Peer | None) -> None:
+    def __init__(self, connections: "Connections", owner: Closable, peer: _Peer | None) -> None:
         self._connections = connections
         self.owner = owner
         self.peer = peer
@@ -104,7 +104,7 @@ class Connections:
         self.holding: OrderedDict[Place, None] = OrderedDict()
         self._places: set[Place] = set()
         self._websockets = 0
-        self._peers_of: dict[str, Peer] = {}
+        self._peers_of: dict[str, _Peer] = {}
         self._peers = peers
         self._total_max = total_max
         self._per_address_max = per_address_max
@@ -130,7 +130,7 @@ class Connections:
                 return None
             peer = self._peers_of.get(key) if key is not None else None
         if peer is None and key is not None:
-            peer = self._peers_of[key] = Peer(key)
+            peer = self._peers_of[key] = _Peer(key)
         place = Place(self, owner, peer)
         self._places.add(place)
         if peer is not None:
@@ -158,7 +158,7 @@ class Connections:
 
     def take_websocket(self, place: Place) -> bool:
         """Count a WebSocket. They never give way, so they may not take all places."""
-        if self._websockets >= self._total_max * WEBSOCKETS_SHARE_MAX:
+        if self._websockets >= self._total_max * _WEBSOCKETS_SHARE_MAX:
             return False
         self._websockets += 1
         place.is_websocket = True
@@ -233,7 +233,7 @@ def current_connections() -> Connections:
         per_address_max=max(1, min(settings.API_CONNECTIONS_PER_ADDRESS_MAX, total_max // 2)),
         bytes_max=settings.API_RECEIVED_BYTES_MAX,
     )
-    _run_periodically(SWEEP_SECONDS, loop, lambda: connections.sweep(loop.time()))
+    _run_periodically(_SWEEP_SECONDS, loop, lambda: connections.sweep(loop.time()))
     return connections
 
 

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from web.errors import internal_error
 
-WITHOUT_BODY = (204, 304)
+_WITHOUT_BODY = (204, 304)
 
 
 class WholeAnswerCycle(RequestResponseCycle):
@@ -69,7 +69,7 @@ class WholeAnswerCycle(RequestResponseCycle):
         elif not self.keep_alive:
             parts.append(b"connection: close\r\n")
             lines += 1
-        if self.scope["method"] == "HEAD" or status in WITHOUT_BODY:
+        if self.scope["method"] == "HEAD" or status in _WITHOUT_BODY:
             body = b""
         elif length is None:
             parts.append(b"content-length: %d\r\n" % len(body))

@@ -28,7 +28,7 @@ from web.errors import ErrorResponse, incomplete_request, request_timeout
 logger = logging.getLogger(__name__)
 
 
-class Phase(enum.IntEnum):
+class _Phase(enum.IntEnum):
     HEAD = 0
     BODY = 1
     CHUNKS = 2
@@ -38,7 +38,7 @@ class Phase(enum.IntEnum):
 
 
 # Global names are faster than look-ups in the enum, and each request needs several.
-HEAD, BODY, CHUNKS, WORKING, UNREAD, LINGER = Phase
+HEAD, BODY, CHUNKS, WORKING, UNREAD, LINGER = _Phase
 
 
 class OneAtATime(FlowControl):
@@ -62,7 +62,7 @@ class EndingProtocol(HttpToolsProtocol):
         self._held = HeldAnswer(transport, self._close)
         super().connection_made(cast("asyncio.Transport", self._held))
         self.flow = OneAtATime(self._held)  # type: ignore[arg-type]
-        self._phase: Phase = HEAD
+        self._phase: _Phase = HEAD
         self._head = bytearray()  # The incomplete head of the next request.
         self._later: bytes = b""  # Bytes kept in the phases WORKING and UNREAD.
         self._left = 0  # Bytes of the body still to come, or that may be discarded.

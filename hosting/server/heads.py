@@ -28,18 +28,18 @@ _HEAD_BYTES_MAX = settings.REQUEST_HEAD_BYTES_MAX
 _HEADERS_MAX = settings.REQUEST_HEADERS_MAX
 _URL_BYTES_MAX = settings.REQUEST_URL_BYTES_MAX
 
-HOSTS_REMEMBERED_MAX = 1_000
-REQUEST_LINE_EXTRA_BYTES = 64  # For the method, the version and spaces in a request line.
-METHOD_BYTES_MAX = 32
+_HOSTS_REMEMBERED_MAX = 1_000
+_REQUEST_LINE_EXTRA_BYTES = 64  # For the method, the version and spaces in a request line.
+_METHOD_BYTES_MAX = 32
 # A scope with this key comes from a server that has applied this module's checks.
 HEAD_CHECKED = "exchange.head_checked"
-VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 # uri-host [ ":" port ], RFC 9110, section 7.2. Lists, paths and user names are not allowed.
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(?::[0-9]*)?")
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request is answered with `answer`, and the connection closed."""
 
     def __init__(self, answer: ErrorResponse) -> None:
@@ -47,22 +47,22 @@ class Refused(Exception):
 
 
 def check_beginning(head: bytes | bytearray) -> None:
-    """Raise Refused if no valid head can begin like this."""
+    """Raise RequestRefused if no valid head can begin like this."""
     if not 65 <= head[0] <= 90:  # Methods are in capitals. TLS, for example, is not.
-        raise Refused(malformed_request())
-    if len(head) > METHOD_BYTES_MAX and head.find(b" ", 0, METHOD_BYTES_MAX) < 0:
-        raise Refused(malformed_request())
-    line_bytes_max = _URL_BYTES_MAX + REQUEST_LINE_EXTRA_BYTES
+        raise RequestRefused(malformed_request())
+    if len(head) > _METHOD_BYTES_MAX and head.find(b" ", 0, _METHOD_BYTES_MAX) < 0:
+        raise RequestRefused(malformed_request())
+    line_bytes_max = _URL_BYTES_MAX + _REQUEST_LINE_EXTRA_BYTES
     if len(head) > line_bytes_max and head.find(b"\r\n", 0, line_bytes_max) < 0:
-        raise Refused(uri_too_long())
+        raise RequestRefused(uri_too_long())
     if len(head) > _HEAD_BYTES_MAX:
-        raise Refused(head_too_large())
+        raise RequestRefused(head_too_large())
 
 
 def check_bounds(head: bytes) -> tuple[bytes, str]:
     """Check a whole head, including its final empty line. Return its target and version.
 
-    Raises Refused.
+    Raises RequestRefused.
     """
     if len(head) > _HEAD_BYTES_MAX:
         check_beginning(head)
@@ -70,14 +70,14 @@ def check_bounds(head: bytes) -> tuple[bytes, str]:
     try:
         _, url, version = head[:line_end].split(b" ")
     except ValueError:
-        raise Refused(uri_too_long() if line_end > _URL_BYTES_MAX else malformed_request()) from None
+        raise RequestRefused(uri_too_long() if line_end > _URL_BYTES_MAX else malformed_request()) from None
     if len(url) > _URL_BYTES_MAX:
-        raise Refused(uri_too_long())
-    if version not in VERSIONS:
-        raise Refused(malformed_request())
+        raise RequestRefused(uri_too_long())
+    if version not in _VERSIONS:
+        raise RequestRefused(malformed_request())
     if head.count(b"\n") - 2 > _HEADERS_MAX:
-        raise Refused(too_many_headers())
-    return url, VERSIONS[version]
+        raise RequestRefused(too_many_headers())
+    return url, _VERSIONS[version]
 
 
 class Framing(NamedTuple):
@@ -95,7 +95,7 @@ FRAMING_HEADERS = frozenset({b"host", b"content-length", b"transfer-encoding", b
 def read_framing(version: str, headers: list[tuple[bytes, bytes]]) -> Framing:
     """Return the framing from a request's FRAMING_HEADERS.
 
-    Names are in lower case. Raises Refused.
+    Names are in lower case. Raises RequestRefused.
     """
     hosts = lengths = length = 0
     chunked = expects_continue = False
@@ -103,28 +103,32 @@ def read_framing(version: str, headers: list[tuple[bytes, bytes]]) -> Framing:
         if name == b"host":
             hosts += 1
             if not _is_host(value):
-                raise Refused(malformed_request("The header Host is not a name with or without a port."))
+                raise RequestRefused(
+                    malformed_request("The header Host is not a name with or without a port.")
+                )
         elif name == b"content-length":
             lengths += 1
             length = int(value)
         elif name == b"transfer-encoding":
             if value.strip(b" \t").lower() != b"chunked":
-                raise Refused(unknown_coding())
+                raise RequestRefused(unknown_coding())
             chunked = True
         elif value.strip(b" \t").lower() == b"100-continue":
             expects_continue = version != "1.0"
         else:
-            raise Refused(expectation_failed())
+            raise RequestRefused(expectation_failed())
     if hosts > 1 or (hosts == 0 and version != "1.0"):
-        raise Refused(malformed_request("Exactly one header Host is required."))
+        raise RequestRefused(malformed_request("Exactly one header Host is required."))
     if chunked and version == "1.0":
-        raise Refused(malformed_request("HTTP/1.0 has no Transfer-Encoding: send a Content-Length."))
+        raise RequestRefused(malformed_request("HTTP/1.0 has no Transfer-Encoding: send a Content-Length."))
     if lengths > 1 or (lengths and chunked):
-        raise Refused(malformed_request("Content-Length and Transfer-Encoding: exactly one, and once."))
+        raise RequestRefused(
+            malformed_request("Content-Length and Transfer-Encoding: exactly one, and once.")
+        )
     return Framing(length, chunked, expects_continue)
 
 
-@functools.lru_cache(HOSTS_REMEMBERED_MAX)
+@functools.lru_cache(_HOSTS_REMEMBERED_MAX)
 def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value.strip(b" \t")) is not None
 
@@ -142,7 +146,7 @@ def head_refusal(scope: Mapping[str, Any]) -> ErrorResponse | None:
     try:
         framing_headers = [(name, value) for name, value in headers if name in FRAMING_HEADERS]
         read_framing(scope.get("http_version", "1.1"), framing_headers)
-    except Refused as refused:
+    except RequestRefused as refused:
         return _with_close(refused.answer)
     except ValueError:
         return _with_close(malformed_request("Content-Length is not a number."))
@@ -155,17 +159,17 @@ def _with_close(answer: ErrorResponse) -> ErrorResponse:
 
 
 def split_target(url: bytes) -> tuple[bytes, bytes]:
-    """Return path and query of a request's target. Raises Refused.
+    """Return path and query of a request's target. Raises RequestRefused.
 
     The target may be in origin form, in absolute form, or an asterisk.
     """
     if b"#" in url:
-        raise Refused(malformed_request("A fragment (#) does not belong into a request."))
+        raise RequestRefused(malformed_request("A fragment (#) does not belong into a request."))
     path, _, query = url.partition(b"?")
     if path[:1] != b"/" and path != b"*":
         scheme, separator, rest = path.partition(b"://")
         if not separator or scheme.lower() not in (b"http", b"https", b"ws", b"wss"):
-            raise Refused(malformed_request())
+            raise RequestRefused(malformed_request())
         _, _, rest = rest.partition(b"/")
         path = b"/" + rest
     return path, query

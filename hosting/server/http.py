@@ -17,17 +17,17 @@ from hosting.server.chunks import ChunkedBody, ChunkOverhead, InvalidChunk
 from hosting.server.connections import NEVER, Place
 from hosting.server.cycle import WholeAnswerCycle
 from hosting.server.ends import BODY, CHUNKS, HEAD, LINGER, UNREAD, WORKING, EndingProtocol
-from hosting.server.heads import HEAD_CHECKED, Refused, check_beginning, split_target
+from hosting.server.heads import HEAD_CHECKED, RequestRefused, check_beginning, split_target
 from hosting.server.parser import HeadParser
 from web.errors import chunk_overhead, head_too_large, incomplete_request, too_busy
 
-HEAD_END = b"\r\n\r\n"
+_HEAD_END = b"\r\n\r\n"
 # Name and value of a handshake's header. The library allows 8,192 bytes with separator and line
 # end.
-WEBSOCKET_LINE_BYTES_MAX = 8_000
+_WEBSOCKET_LINE_BYTES_MAX = 8_000
 # A complete request up to this size is not counted among the kept bytes.
-SMALL_BYTES = 6 * 1024
-HEADER_BYTES = 200  # Memory of a header line, besides its text.
+_SMALL_BYTES = 6 * 1024
+_HEADER_BYTES = 200  # Memory of a header line, besides its text.
 # If more of a body waits for the application, reading is paused.
 _BODY_WAITS_BYTES_MAX = 64 * 1024
 # This is read once, because reading a setting takes half a microsecond.
@@ -71,7 +71,7 @@ class RequestProtocol(EndingProtocol):
                 else:
                     self._keep_for_later(data)
                     return
-            except Refused as refused:
+            except RequestRefused as refused:
                 self._refuse(refused.answer)
                 if self._phase != LINGER:
                     return
@@ -83,26 +83,26 @@ class RequestProtocol(EndingProtocol):
             if self._phase != HEAD:
                 return data
         if not self._head:
-            if data[0] in HEAD_END:  # RFC 9112, section 2.2, allows empty lines between requests.
+            if data[0] in _HEAD_END:  # RFC 9112, section 2.2, allows empty lines between requests.
                 size = len(data)
-                data = data.lstrip(HEAD_END)
+                data = data.lstrip(_HEAD_END)
                 self._empty_bytes += size - len(data)
                 if self._empty_bytes > settings.REQUEST_HEAD_BYTES_MAX:
-                    raise Refused(head_too_large())
+                    raise RequestRefused(head_too_large())
                 if not data:
                     return data
-            end = data.find(HEAD_END) + len(HEAD_END)
-            if end >= len(HEAD_END):
+            end = data.find(_HEAD_END) + len(_HEAD_END)
+            if end >= len(_HEAD_END):
                 whole = end == len(data)
                 self._begin_request(data if whole else data[:end])
                 return self._after_head(b"" if whole else data[end:])
             # The first head's deadline was set when the connection opened.
             if self._has_had_request:
                 self._wait_until(settings.REQUEST_HEAD_SECONDS_MAX)
-        searched = max(0, len(self._head) - len(HEAD_END) + 1)
+        searched = max(0, len(self._head) - len(_HEAD_END) + 1)
         self._head += data
-        end = self._head.find(HEAD_END, searched) + len(HEAD_END)
-        if end < len(HEAD_END):
+        end = self._head.find(_HEAD_END, searched) + len(_HEAD_END)
+        if end < len(_HEAD_END):
             check_beginning(self._head)
             self._count_held(len(self._head))
             return b""
@@ -112,7 +112,7 @@ class RequestProtocol(EndingProtocol):
         return self._after_head(rest)
 
     def _begin_request(self, head: bytes) -> None:
-        """Parse a whole head and start the application. Raises Refused."""
+        """Parse a whole head and start the application. Raises RequestRefused."""
         self._empty_bytes = 0
         parser = self.parser
         parser.parse(head)
@@ -122,8 +122,8 @@ class RequestProtocol(EndingProtocol):
             return
         path, query = split_target(url)
         text = path.decode("ascii")
-        self._request_bytes = size = len(head) + HEADER_BYTES * len(parser.headers)
-        if size > SMALL_BYTES:
+        self._request_bytes = size = len(head) + _HEADER_BYTES * len(parser.headers)
+        if size > _SMALL_BYTES:
             self._count_held(size)
         self.cycle = WholeAnswerCycle(
             scope={
@@ -168,7 +168,7 @@ class RequestProtocol(EndingProtocol):
             return b""
         if self._phase == HEAD:
             self._complete_request()
-        elif self._phase == BODY and self._left == len(rest) <= SMALL_BYTES:  # Usually an order.
+        elif self._phase == BODY and self._left == len(rest) <= _SMALL_BYTES:  # Usually an order.
             self.parser.skip_body(rest)
             self.cycle.waiting_for_100_continue = False
             self.cycle.body += rest
@@ -194,9 +194,9 @@ class RequestProtocol(EndingProtocol):
         try:
             content, rest = chunks.read(data)
         except InvalidChunk:
-            raise Refused(incomplete_request()) from None
+            raise RequestRefused(incomplete_request()) from None
         except ChunkOverhead:
-            raise Refused(chunk_overhead()) from None
+            raise RequestRefused(chunk_overhead()) from None
         if content:
             self._deliver(content)
         if chunks.is_complete:
@@ -214,7 +214,7 @@ class RequestProtocol(EndingProtocol):
         cycle.body += content
         if len(cycle.body) > _BODY_WAITS_BYTES_MAX:
             self.flow.pause_reading()
-        if self._request_bytes > SMALL_BYTES:
+        if self._request_bytes > _SMALL_BYTES:
             self._count_held(self._request_bytes)
         cycle.message_event.set()
 
@@ -312,7 +312,7 @@ class RequestProtocol(EndingProtocol):
         return is_websocket
 
     def _become_websocket(self, rest: bytes) -> None:
-        if any(len(name) + len(value) > WEBSOCKET_LINE_BYTES_MAX for name, value in self.parser.headers):
+        if any(len(name) + len(value) > _WEBSOCKET_LINE_BYTES_MAX for name, value in self.parser.headers):
             self._refuse(head_too_large())
             return
         place = cast("Place", self._place)

@@ -7,7 +7,7 @@ lenient.
 
 import httptools
 
-from hosting.server.heads import FRAMING_HEADERS, Framing, Refused, check_bounds, read_framing
+from hosting.server.heads import FRAMING_HEADERS, Framing, RequestRefused, check_bounds, read_framing
 from web.errors import malformed_request
 
 
@@ -39,10 +39,10 @@ class HeadParser:
     def parse(self, head: bytes) -> None:
         """Parse a whole head, including its final empty line.
 
-        Raises Refused. Nothing more can be parsed then.
+        Raises RequestRefused. Nothing more can be parsed then.
         """
         if not 65 <= head[0] <= 90:  # Methods are in capitals.
-            raise Refused(malformed_request())
+            raise RequestRefused(malformed_request())
         self.url, self.version = check_bounds(head)
         self.headers = []
         self._framing_headers = []
@@ -55,7 +55,7 @@ class HeadParser:
         except httptools.HttpParserUpgrade:
             self.offers_protocol = True
         except httptools.HttpParserError:
-            raise Refused(malformed_request()) from None
+            raise RequestRefused(malformed_request()) from None
         self.method = llhttp.get_method().decode("ascii")
         self.framing = read_framing(self.version, self._framing_headers)
         if self.offers_protocol or self.framing.chunked:

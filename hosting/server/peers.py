@@ -8,7 +8,7 @@ from base.addresses import parse_address, party_of
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-ADDRESSES_REMEMBERED_MAX = 1_000
+_ADDRESSES_REMEMBERED_MAX = 1_000
 
 
 class Peers:
@@ -16,7 +16,7 @@ class Peers:
 
     def __init__(self, trusted: Sequence[Network]) -> None:
         self._trusted = trusted
-        self.key = functools.lru_cache(ADDRESSES_REMEMBERED_MAX)(self._key)
+        self.key = functools.lru_cache(_ADDRESSES_REMEMBERED_MAX)(self._key)
 
     def _key(self, text: str) -> str | None:
         """Return None for a trusted proxy, and for a Unix socket, which has no address.

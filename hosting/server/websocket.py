@@ -18,10 +18,10 @@ from streaming.packet import Packet
 from streaming.unread import unread
 from web.errors import ErrorResponse, handshake_refused, internal_error, upgrade_required
 
-DROPPED_BYTES_MAX = 1024 * 1024
+_DROPPED_BYTES_MAX = 1024 * 1024
 MESSAGE_FRAMES_MAX = 1_000  # Frames of one message.
-FRAME_BYTES = 60  # Memory of one frame of a message, besides its content.
-CLOSING_SECONDS_MAX = 2.0  # A client with too many frames has this time to read the close.
+_FRAME_BYTES = 60  # Memory of one frame of a message, besides its content.
+_CLOSING_SECONDS_MAX = 2.0  # A client with too many frames has this time to read the close.
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
@@ -67,7 +67,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         """Count the bytes that wait for the application or for a message's end."""
         size = len(self.conn.reader.buffer) + self._queued_bytes
         if self.frames:
-            size += sum(FRAME_BYTES + len(frame) for frame in self.frames)
+            size += sum(_FRAME_BYTES + len(frame) for frame in self.frames)
         if self.place is not None and size != self.place.bytes_held:
             self.place.hold(size)
 
@@ -110,9 +110,9 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
 
     def _discard(self, size: int) -> None:
-        """Discard bytes, to see the client's end, but stop reading after DROPPED_BYTES_MAX."""
+        """Discard bytes, to see the client's end, but stop reading after _DROPPED_BYTES_MAX."""
         self._dropped_bytes += size
-        is_too_much = self._dropped_bytes > DROPPED_BYTES_MAX
+        is_too_much = self._dropped_bytes > _DROPPED_BYTES_MAX
         if is_too_much and not self.read_paused and not self.transport.is_closing():
             self.read_paused = True
             self.transport.pause_reading()
@@ -165,7 +165,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         if closes and self._frames.is_exceeded and not self.transport.is_closing():
             # The client's close would not be found, because its further frames are not parsed.
             self.transport.write_eof()
-            self.loop.call_later(CLOSING_SECONDS_MAX, self.transport.abort)
+            self.loop.call_later(_CLOSING_SECONDS_MAX, self.transport.abort)
 
     async def _send_packet(self, packet: Packet) -> None:
         await self.writable.wait()

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from django.conf import settings
 
-APPLICATION = "exchange_site.asgi:application"
-ADMIN_APPLICATION = "exchange_site.asgi:admin_application"
+_APPLICATION = "exchange_site.asgi:application"
+_ADMIN_APPLICATION = "exchange_site.asgi:admin_application"
 
 
 def worker_command(partition: int) -> list[str]:
@@ -19,12 +19,12 @@ def worker_command(partition: int) -> list[str]:
 
 def api_command() -> list[str]:
     """Return the server that EXCHANGE_ASGI_SERVER names, on EXCHANGE_BIND and PORT."""
-    return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](APPLICATION)
+    return _SERVERS[settings.ENVIRONMENT.exchange_asgi_server](_APPLICATION)
 
 
 def admin_command() -> list[str]:
     """Return the same server with only the admin. It needs the variables of `admin_variables`."""
-    return SERVERS[settings.ENVIRONMENT.exchange_asgi_server](ADMIN_APPLICATION)
+    return _SERVERS[settings.ENVIRONMENT.exchange_asgi_server](_ADMIN_APPLICATION)
 
 
 def admin_variables() -> dict[str, str]:
@@ -51,7 +51,7 @@ def _uvicorn(application: str) -> list[str]:
 def _daphne(application: str) -> list[str]:
     environment = settings.ENVIRONMENT
     bind, port = environment.exchange_bind, environment.port
-    if application == ADMIN_APPLICATION and environment.admin_bind is not None:
+    if application == _ADMIN_APPLICATION and environment.admin_bind is not None:
         bind, port = environment.admin_bind
     return [
         *(sys.executable, "-m", "hosting.daphne_server", application),
@@ -61,4 +61,4 @@ def _daphne(application: str) -> list[str]:
     ]
 
 
-SERVERS: dict[str, Callable[[str], list[str]]] = {"uvicorn": _uvicorn, "daphne": _daphne}
+_SERVERS: dict[str, Callable[[str], list[str]]] = {"uvicorn": _uvicorn, "daphne": _daphne}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hosting.embedded.processes import POLL_SECONDS, Pause, ProcessError, data_folder_errors
 
-LEFTOVER_SECONDS_MAX = 5.0
+_LEFTOVER_SECONDS_MAX = 5.0
 
 # The children of `serve` and their children have this variable. Its value is the data folder.
 MARKER = "EXCHANGE_SERVED_FROM"
@@ -50,7 +50,7 @@ def stop_leftovers(data_dir: Path, pause: Pause) -> None:
     shows the variables of other processes. On other systems, if `serve` was killed, they must be
     stopped by hand.
     """
-    deadline = time.monotonic() + LEFTOVER_SECONDS_MAX
+    deadline = time.monotonic() + _LEFTOVER_SECONDS_MAX
     killed: set[int] = set()
     while (marked := _find_marked(data_dir)) or any(map(_may_hold_resources, killed)):
         if time.monotonic() > deadline:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator
 from types import FrameType
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StopRequested(BaseException):
@@ -35,7 +35,7 @@ class Signals:
     def install(self) -> None:
         """Handle the stop signals of this process, and wake `pause` whenever a child ends."""
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
-        for number in STOP_SIGNALS:
+        for number in _STOP_SIGNALS:
             # Respect nohup.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_stop)

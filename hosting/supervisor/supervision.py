@@ -25,7 +25,7 @@ class Service(Protocol):
 
 
 @dataclass
-class SupervisedService:
+class _SupervisedService:
     """A service under supervision. Times are in seconds of the monotonic clock."""
 
     service: Service
@@ -42,12 +42,12 @@ class Supervisor:
     """
 
     def __init__(self) -> None:
-        self._supervised: list[SupervisedService] = []
+        self._supervised: list[_SupervisedService] = []
 
     def start(self, service: Service) -> None:
         """Start a service and supervise it. Raises any exception of its start."""
         # Add the service first, so that `stop` also stops one whose start has failed.
-        self._supervised.append(SupervisedService(service, time.monotonic()))
+        self._supervised.append(_SupervisedService(service, time.monotonic()))
         service.start()
 
     def restart_dead(self) -> float | None:
@@ -68,7 +68,7 @@ class Supervisor:
         for supervised in reversed(self._supervised):
             supervised.service.stop()
 
-    def _note_death(self, supervised: SupervisedService, now: float) -> None:
+    def _note_death(self, supervised: _SupervisedService, now: float) -> None:
         if now - supervised.started_at >= settings.RESTART_BACKOFF_RESET_SECONDS:
             supervised.failures = 0
         shortest, longest = settings.RESTART_BACKOFF_SECONDS_MIN, settings.RESTART_BACKOFF_SECONDS_MAX
@@ -78,7 +78,7 @@ class Supervisor:
         supervised.restart_at = now + delay
         logger.warning("%s has died and is restarted in %.1f s", supervised.service.name, delay)
 
-    def _restart(self, supervised: SupervisedService) -> None:
+    def _restart(self, supervised: _SupervisedService) -> None:
         supervised.restart_at = None
         supervised.started_at = time.monotonic()
         try:

@@ -23,10 +23,7 @@ from orders.messages import Reply, ReplyKind
 from orders.models import OrderSide, OrderType, Reason
 
 _SIDES = {OrderSide.BUY.value: engine.Side.BUY, OrderSide.SELL.value: engine.Side.SELL}
-_TYPES = {
-    OrderType.LIMIT.value: engine.OrderKind.LIMIT,
-    OrderType.MARKET.value: engine.OrderKind.MARKET,
-}
+_TYPES = {OrderType.LIMIT.value: engine.OrderKind.LIMIT, OrderType.MARKET.value: engine.OrderKind.MARKET}
 _BUY, _SELL = engine.Side.BUY, engine.Side.SELL
 
 Key = tuple[str, str]  # client id, idempotency key

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from base.times import time_text
 
-SHORT_TEXT_CHARACTERS = 16
+_SHORT_TEXT_CHARACTERS = 16
 
 _TONES = {
     "active": "good",
@@ -24,10 +24,10 @@ _TONES = {
 }
 
 
-def cell(description: str, show: Callable[[Any], Any]) -> Any:
+def cell(description: str, show: Callable[[Any], Any], *, ordering: str | None = None) -> Any:
     """Return a method of an admin class, for a column or a field that shows `show(row)`."""
 
-    @admin.display(description=description)
+    @admin.display(description=description, ordering=ordering)
     def method(page: Any, row: Any) -> Any:
         return show(row)
 
@@ -42,9 +42,9 @@ def short_id(key: object) -> SafeString:
 
 def shortened(text: str) -> SafeString:
     """Shorten a text that a client has chosen. The title has the full text."""
-    if len(text) <= SHORT_TEXT_CHARACTERS:
+    if len(text) <= _SHORT_TEXT_CHARACTERS:
         return format_html("{}", text)
-    return format_html('<span title="{}">{}…</span>', text, text[:SHORT_TEXT_CHARACTERS])
+    return format_html('<span title="{}">{}…</span>', text, text[:_SHORT_TEXT_CHARACTERS])
 
 
 def moment(time: datetime | None) -> SafeString | None:

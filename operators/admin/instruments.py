@@ -24,7 +24,7 @@ from base.numbers import decimal_text
 from instruments.models import ExactField, Instrument
 from operators import partitions
 from operators.admin.audited import Audited, AuditedAdmin
-from operators.admin.display import status_tag
+from operators.admin.display import cell, status_tag
 from operators.announcements import unconfirmed_text
 from operators.audit import Change, actor_of, differences, record, state_of
 from operators.instruments import (
@@ -39,7 +39,7 @@ from operators.instruments import (
 from operators.models import Act
 from orders.operations import announce_instruments
 
-CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
+_CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
 _WHY_FIXED = (
     "Fixed once the instrument exists. Resting orders are stored in its ticks and lots, trades and clients refer "
     "to its symbol, and its orders wait in the stream of its partition. Halt it and create another one instead. "
@@ -57,14 +57,14 @@ _ON_THE_LIMITS = (
 )
 
 
-class ExactFormField(forms.DecimalField):
+class _ExactFormField(forms.DecimalField):
     """Shows small numbers as 0.00000001 and not as 1E-8."""
 
     def prepare_value(self, value: Any) -> Any:
         return decimal_text(value) if hasattr(value, "as_tuple") else value
 
 
-class InstrumentForm(ModelForm):  # type: ignore[type-arg]
+class _InstrumentForm(ModelForm):  # type: ignore[type-arg]
     """Asks for a confirmation before it uses a partition that no worker matches."""
 
     confirm_unmatched = forms.BooleanField(
@@ -106,15 +106,15 @@ class InstrumentForm(ModelForm):  # type: ignore[type-arg]
 class InstrumentAdmin(AuditedAdmin):
     """Changes reach the worker at once, and the API within INSTRUMENT_CACHE_SECONDS."""
 
-    form = InstrumentForm
+    form = _InstrumentForm
     list_display = ("symbol", "state", "tick", "lot", "partition", "orders_link")
     list_filter = ("status", "partition")
     search_fields = ("symbol",)
     actions = ("halt", "resume")
-    formfield_overrides = {ExactField: {"form_class": ExactFormField, "widget": UnfoldAdminTextInputWidget}}
+    formfield_overrides = {ExactField: {"form_class": _ExactFormField, "widget": UnfoldAdminTextInputWidget}}
 
     def get_fieldsets(self, request: HttpRequest, obj: Instrument | None = None) -> Any:
-        grid: tuple[str, ...] = CHOSEN_ONCE
+        grid: tuple[str, ...] = _CHOSEN_ONCE
         why = _WHY_CHOSEN_WELL
         if obj is not None:
             movable = _is_unused(request, obj)
@@ -123,7 +123,7 @@ class InstrumentAdmin(AuditedAdmin):
         trading = [
             field.name
             for field in Instrument._meta.concrete_fields
-            if field.editable and not field.primary_key and field.name not in CHOSEN_ONCE
+            if field.editable and not field.primary_key and field.name not in _CHOSEN_ONCE
         ]
         trading.sort(key=lambda name: name != "status")
         return (
@@ -257,17 +257,9 @@ class InstrumentAdmin(AuditedAdmin):
         for number, reason in async_to_sync(announce_instruments)(numbers).items():
             self.message_user(request, unconfirmed_text(number, reason), messages.WARNING)
 
-    @admin.display(description="status", ordering="status")
-    def state(self, instrument: Instrument) -> SafeString:
-        return status_tag(instrument.status)
-
-    @admin.display(description="tick size", ordering="tick_size")
-    def tick(self, instrument: Instrument) -> str:
-        return decimal_text(instrument.tick_size)
-
-    @admin.display(description="lot size", ordering="lot_size")
-    def lot(self, instrument: Instrument) -> str:
-        return decimal_text(instrument.lot_size)
+    state = cell("status", lambda row: status_tag(row.status), ordering="status")
+    tick = cell("tick size", lambda row: decimal_text(row.tick_size), ordering="tick_size")
+    lot = cell("lot size", lambda row: decimal_text(row.lot_size), ordering="lot_size")
 
     @admin.display(description="orders")
     def orders_link(self, instrument: Instrument) -> SafeString:

@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin
 from orders.time_keys import CLOCK_DIFFERENCE_MAX, first_key
 
 
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Counts at most ADMIN_ROWS_MAX rows, and so shows no more."""
 
     @cached_property
@@ -37,7 +37,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
     list_fullwidth = True
     list_max_show_all = 0
     show_full_result_count = False
-    paginator = BoundedPaginator
+    paginator = _BoundedPaginator
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -55,10 +55,10 @@ class TimeKeyAdmin(ReadOnlyAdmin):
     change_list_template = "admin/time_key_change_list.html"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return TimeKeyChangeList
+        return _TimeKeyChangeList
 
 
-class TimeKeyChangeList(ChangeList):
+class _TimeKeyChangeList(ChangeList):
     """If a year, month or day is chosen, reads only the keys of that time."""
 
     def get_filters(self, request: HttpRequest) -> Any:

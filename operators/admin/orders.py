@@ -26,23 +26,15 @@ from operators.audit import actor_of
 from operators.cancels import cancel_for_operator
 from orders.models import RESTING_STATUSES, Order
 
-NOTE_CHARACTERS_MAX = 500
-CLIENTS_SHOWN_MAX = 20
+_NOTE_CHARACTERS_MAX = 500
+_CLIENTS_SHOWN_MAX = 20
 
 
 @admin.register(Order)
 class OrderAdmin(TimeKeyAdmin):
     """Orders as the worker has stored them."""
 
-    list_display = (
-        "short",
-        "state",
-        "instrument_link",
-        "client",
-        "terms",
-        "filled_of",
-        "created",
-    )
+    list_display = ("short", "state", "instrument_link", "client", "terms", "filled_of", "created")
     list_filter = ("instrument", "status", "side", "type")
     list_select_related = ("instrument",)
     date_hierarchy = "created_at"
@@ -106,7 +98,7 @@ class OrderAdmin(TimeKeyAdmin):
         del orders[settings.OPERATOR_CANCELS_MAX :]
         if not confirmed:
             return self._ask_to_confirm(request, orders, more=more)
-        note = request.POST.get("note", "").strip()[:NOTE_CHARACTERS_MAX]
+        note = request.POST.get("note", "").strip()[:_NOTE_CHARACTERS_MAX]
         result = cancel_for_operator(orders, actor_of(request), note=note)
         if result.cancelled:
             entry = "Cancelled through the matching worker."
@@ -127,14 +119,14 @@ class OrderAdmin(TimeKeyAdmin):
             "title": "Cancel orders",
             "opts": self.opts,
             "count": len(orders),
-            "groups": counts.most_common(CLIENTS_SHOWN_MAX),
-            "groups_more": max(0, len(counts) - CLIENTS_SHOWN_MAX),
+            "groups": counts.most_common(_CLIENTS_SHOWN_MAX),
+            "groups_more": max(0, len(counts) - _CLIENTS_SHOWN_MAX),
             "more": more,
             "cancels_max": settings.OPERATOR_CANCELS_MAX,
             "ids": ",".join(str(order.pk) for order in orders),
             "first_id": orders[0].pk,
             "checkbox_name": ACTION_CHECKBOX_NAME,
-            "note_characters_max": NOTE_CHARACTERS_MAX,
+            "note_characters_max": _NOTE_CHARACTERS_MAX,
         }
         return TemplateResponse(request, "operators/confirm_cancels.html", context)
 

@@ -16,7 +16,7 @@ from django.utils.formats import date_format
 
 register = template.Library()
 
-PARTS = ("year", "month", "day")
+_PARTS = ("year", "month", "day")
 
 
 @register.inclusion_tag("admin/date_hierarchy.html")
@@ -32,13 +32,13 @@ def time_key_hierarchy(cl: ChangeList) -> dict[str, Any]:
         chosen = (first.year, first.month) if first.month == last.month else (first.year,)
 
     def link(parts: tuple[int, ...]) -> str:
-        filters = {f"{name}__{part}": value for part, value in zip(PARTS, parts, strict=False)}
+        filters = {f"{name}__{part}": value for part, value in zip(_PARTS, parts, strict=False)}
         return cl.get_query_string(filters, [f"{name}__"])
 
     def item(parts: tuple[int, ...], *, linked: bool = True) -> dict[str, str]:
         return {"link": link(parts) if linked else "", "title": _title(parts)}
 
-    if len(chosen) == len(PARTS):
+    if len(chosen) == len(_PARTS):
         choices = [item(chosen, linked=False)]
     else:
         choices = [item(parts) for parts in _within(chosen, first.date(), last.date())]
@@ -47,7 +47,7 @@ def time_key_hierarchy(cl: ChangeList) -> dict[str, Any]:
 
 def _chosen(cl: ChangeList, name: str) -> tuple[int, ...]:
     """Return (), (year,), (year, month) or (year, month, day). The change list has checked them."""
-    values = (cl.params.get(f"{name}__{part}") for part in PARTS)
+    values = (cl.params.get(f"{name}__{part}") for part in _PARTS)
     return tuple(int(value) for value in takewhile(bool, values) if value)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from chaos.breaches import Breaches, Kind
 from chaos.checks import check_journal
-from chaos.journal import Cancelled, Entry, Journal, NotOpen, Placed, Printed, Refused
+from chaos.journal import Cancelled, Entry, Journal, NotOpen, NotTaken, Placed, Printed
 from chaos.traffic import ONCE_PREFIX
 from hosting.embedded.locations import Locations
 from tests.patience import PATIENCE_SECONDS
@@ -89,7 +89,7 @@ def test_a_true_journal_has_no_breach(market: Market) -> None:
         *(placed(order) for order in (maker, taker, taker, cancelled)),
         Cancelled(0.0, UUID(maker["order_id"])),
         NotOpen(0.0, UUID(taker["order_id"])),
-        Refused(0.0, "nobody of this name"),
+        NotTaken(0.0, "nobody of this name"),
         Printed(UUID(fill["trade_id"]), fill["price"], fill["quantity"]),
     ]
     assert market.breaches(*entries) == {}
@@ -118,7 +118,7 @@ def with_fill(order: Acknowledged, **changes: Any) -> Placed:
         (lambda taker: Cancelled(0.0, UUID(taker["order_id"])), Kind.LOST),
         (lambda taker: Cancelled(0.0, uuid4()), Kind.LOST),
         (lambda taker: NotOpen(0.0, uuid4()), Kind.ANSWER),
-        (lambda taker: Refused(0.0, taker["client_id"]), Kind.REFUSED),
+        (lambda taker: NotTaken(0.0, taker["client_id"]), Kind.REFUSED),
         (lambda taker: Printed(uuid4(), Decimal(1), Decimal(1)), Kind.LOST),
         (lambda taker: Printed(UUID(taker["trades"][0]["trade_id"]), Decimal(3), Decimal(1)), Kind.CHANGED),
     ],

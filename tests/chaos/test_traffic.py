@@ -12,7 +12,7 @@ import pytest
 from chaos import traffic
 from chaos.breaches import Breaches, Kind
 from chaos.client_log import ClientLog
-from chaos.journal import Entry, Journal, Placed, Refused
+from chaos.journal import Entry, Journal, NotTaken, Placed
 from chaos.traffic import REQUESTS_PER_CLIENT_AND_SECOND, Traffic
 from loadtools.wire import Target
 from tests.patience import PATIENCE_SECONDS
@@ -125,7 +125,7 @@ def test_an_order_without_a_key_is_sent_once_by_a_client_of_its_own(
     clients = [order["client_id"] for order in orders]
     assert len(set(clients)) == len(clients)
     assert all("idempotency_key" not in order for order in orders)
-    refused = [entry.client_id for entry in entries if isinstance(entry, Refused)]
+    refused = [entry.client_id for entry in entries if isinstance(entry, NotTaken)]
     assert refused == clients[:1]  # the outcome of the other orders is unknown
     assert (counts["refused"], counts["unknown"]) == (1, 2)
     assert not breaches

@@ -322,14 +322,4 @@ CHECKPOINTS = DatabaseCheck(
     faults={"its checkpoint is not there": "checkpoint.partition IS NULL"},
 )
 
-DATABASE_CHECKS = (
-    TERMS,
-    STATUS,
-    FILLS,
-    TRADES,
-    SEQUENCES,
-    CANDLES,
-    IDEMPOTENCY,
-    CROSSED,
-    CHECKPOINTS,
-)
+DATABASE_CHECKS = (TERMS, STATUS, FILLS, TRADES, SEQUENCES, CANDLES, IDEMPOTENCY, CROSSED, CHECKPOINTS)
