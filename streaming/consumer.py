@@ -31,7 +31,7 @@ CLOSE_TRY_AGAIN_LATER = 1013
 PRIVATE_CLOSE_CODES = 3000  # added to the codes on Daphne: 4008, 4009, 4011 and 4013
 
 _open_connections = 0
-# The id of a ping may have numbers, which were read as Decimals.
+# The id of a request may have numbers, which were read as Decimals.
 _encode_message = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -125,6 +125,9 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             if text_data is None:
                 raise InvalidMessage("Text frames are required, not binary ones.")
             await self._serve_request(text_data)
+        except InvalidMessage as error:
+            refusal = {"type": "error", "code": error.code, "message": error.message, **error.echoed}
+            self._put_message(refusal)
         except Refusal as error:
             self._outbox.put(error_text(error.code, error.message))
 

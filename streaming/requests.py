@@ -108,11 +108,15 @@ _REQUESTS: dict[str, tuple[StrictSerializer, type[Subscribe | Unsubscribe | Ping
 
 
 class InvalidMessage(Refusal):
-    """A message from a client is not a valid request."""
+    """A message from a client is not a valid request. `echoed` has the message's id, if it has one."""
 
     kind = RefusalKind.INVALID
     code = "invalid_message"
     default_message = f"A JSON object is required, with one of these types: {', '.join(_REQUESTS)}."
+
+    def __init__(self, message: str | None = None, *, echoed: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.echoed = echoed or {}
 
 
 class InvalidJSON(InvalidMessage):
@@ -130,14 +134,17 @@ def decode_request(text: str) -> Subscribe | Unsubscribe | Ping:
         raise InvalidJSON(_describe_fields(error)) from None
     except UnicodeEncodeError:
         raise InvalidJSON from None
+    if not isinstance(message, dict):
+        raise InvalidMessage
+    echoed = {"id": message["id"]} if "id" in message else {}
     try:
         serializer, request = _REQUESTS[message.pop("type")]
-    except (AttributeError, KeyError, TypeError):  # not an object, or a type that is missing or unknown
-        raise InvalidMessage from None
+    except (KeyError, TypeError):  # the type is missing or unknown
+        raise InvalidMessage(echoed=echoed) from None
     try:
         return request(**serializer.run_validation(message))
     except InvalidRequest as error:
-        raise InvalidMessage(_describe_fields(error)) from None
+        raise InvalidMessage(_describe_fields(error), echoed=echoed) from None
 
 
 def _describe_fields(error: InvalidRequest) -> str:

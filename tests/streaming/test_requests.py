@@ -26,6 +26,20 @@ def test_a_repeated_key_is_refused(text: str) -> None:
     assert refused.value.code == "invalid_json"
 
 
+@pytest.mark.parametrize("text", ['{"type":"no","id":[7]}', '{"id":[7]}', SUBSCRIBE + ',"id":[7]}'])
+def test_a_refusal_has_the_id_of_its_message(text: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        decode_request(text)
+    assert refused.value.echoed == {"id": [7]}
+
+
+@pytest.mark.parametrize("text", ['{"type":"no"}', "[]", '"id"'])
+def test_a_refusal_without_an_id_has_none(text: str) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        decode_request(text)
+    assert refused.value.echoed == {}
+
+
 def test_the_same_key_in_two_objects_is_no_repetition() -> None:
     request = decode_request('{"type":"ping","id":[{"type":1},{"type":2},"\\":\\""]}')
     assert isinstance(request, Ping)
