@@ -175,6 +175,8 @@ WORKER_BATCH_TRADES_MAX = 2_500
 MARKET_MESSAGE_CHANGES_MAX = 500
 # Price levels in one command to Redis while a book's mirror is rebuilt.
 MIRROR_LEVELS_PER_COMMAND = 1_000
+# Books whose mirrors a worker checks, and whose heartbeats it sends, in one round trip.
+HEARTBEAT_BOOKS_PER_PACKET = 100
 MIRROR_RETRY_SECONDS = 10.0  # Pause after Redis had no memory for a book's mirror.
 # For this long after a start, and after a repeated idempotency key, keys are looked up in advance.
 WORKER_LOOK_UP_SECONDS = 20.0

@@ -10,7 +10,7 @@ has no mirror for MIRROR_RETRY_SECONDS: its readers use the database, and matchi
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -87,11 +87,24 @@ class MirrorWriter:
         """Return whether Redis had no room for the mirror, and it is too early to try again."""
         return loop_seconds() < self._retry_at.get(symbol, 0.0)
 
-    async def is_current(self, market: MarketBook) -> bool:
-        """Return whether the mirror has the book's sequence, and was written under this lease."""
-        keys = _mirror_keys_of(market)
-        written = await self._redis.mget(keys.sequence, _epoch_key(keys))
-        return written == [b"%d" % market.book.sequence, b"%d" % self.epoch]
+    async def find_lost(self, markets: Sequence[MarketBook]) -> list[MarketBook]:
+        """Return the books whose mirror has another sequence, or was written under another lease.
+
+        All mirrors are asked in one round trip. Mirrors that are given up are left out.
+        """
+        asked = [market for market in markets if not self.is_given_up(market.instrument.symbol)]
+        if not asked:
+            return []
+        keys = [_mirror_keys_of(market) for market in asked]
+        written = await self._redis.mget(
+            *(key for mirror in keys for key in (mirror.sequence, _epoch_key(mirror)))
+        )
+        epoch = b"%d" % self.epoch
+        return [
+            market
+            for market, *found in zip(asked, written[::2], written[1::2], strict=True)
+            if found != [b"%d" % market.book.sequence, epoch]
+        ]
 
     async def rebuild(self, market: MarketBook) -> None:
         """Write the whole book, or give up for MIRROR_RETRY_SECONDS if Redis has no room.

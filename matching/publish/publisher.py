@@ -91,12 +91,15 @@ class Publisher:
             args=[self._owner, int(settings.WORKER_HEARTBEAT_EXPIRY_SECONDS * 1000)],
         )
         self.is_mirror_lost = False
-        for market in books:
-            symbol = market.instrument.symbol
-            if not self.mirror.is_given_up(symbol) and not await self.mirror.is_current(market):
-                logger.warning("the mirror of %s was lost; rebuilding it", symbol)
+        markets = list(books)
+        for start in range(0, len(markets), settings.HEARTBEAT_BOOKS_PER_PACKET):
+            some = markets[start : start + settings.HEARTBEAT_BOOKS_PER_PACKET]
+            for market in await self.mirror.find_lost(some):
+                logger.warning("the mirror of %s was lost; rebuilding it", market.instrument.symbol)
                 await self.mirror.rebuild(market)
-            await self._session.run(self._market_batch_command(documents.heartbeat_batch(market)))
+            await self._session.run(
+                *(self._market_batch_command(documents.heartbeat_batch(market)) for market in some)
+            )
 
     async def end_heartbeat(self) -> None:
         """Remove this worker's heartbeat, so that order entry is refused at once."""

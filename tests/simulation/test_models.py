@@ -331,7 +331,7 @@ def test_a_mirror_follows_moves_and_can_be_rebuilt(connect: Callable[[], Any], i
             for change in batch.book_changes:
                 move = writer.move_command(change)
                 assert await session.run(move, move) == [1, 0]  # the same move cannot be applied twice
-            assert await writer.is_current(market)
+            assert not await writer.find_lost([market])
         moved = await _mirror(client)
         await writer.rebuild(market)
         assert await _mirror(client) == moved

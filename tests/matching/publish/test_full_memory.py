@@ -138,7 +138,7 @@ def test_a_mirror_that_finds_no_room_is_removed_and_rebuilt_later(
             writer, market = MirrorWriter(redis), large_book(instruments[SYMBOL], 100)
             writer.epoch = 1
             await writer.rebuild(market)
-            assert await writer.is_current(market)
+            assert not await writer.find_lost([market])
             await fill_memory(redis)
             await writer.rebuild(market)
             assert writer.is_given_up(SYMBOL)
@@ -149,7 +149,7 @@ def test_a_mirror_that_finds_no_room_is_removed_and_rebuilt_later(
             settings.MIRROR_RETRY_SECONDS = 0.0
             await writer.rebuild(market)
             assert not writer.is_given_up(SYMBOL)
-            assert await writer.is_current(market)
+            assert not await writer.find_lost([market])
 
     asyncio.run(scenario())
 
@@ -211,7 +211,7 @@ def test_a_mirror_that_lost_a_part_while_it_was_built_is_never_shown(
             assert await read_mirror(client, instruments[SYMBOL]) is None
             writer._finish = finish
             await writer.rebuild(market)
-            assert await writer.is_current(market)
+            assert not await writer.find_lost([market])
 
     asyncio.run(scenario())
 
