@@ -77,7 +77,7 @@ class PacedRows(Generic[Key]):
         except Refusal as refusal:
             failure = refusal
         for key, found in batch:
-            with contextlib.suppress(asyncio.InvalidStateError):  # the request waits no longer
+            with contextlib.suppress(asyncio.InvalidStateError):  # the request no longer waits
                 if failure is not None:
                     found.set_exception(Unavailable(failure.message))
                 else:

@@ -93,7 +93,7 @@ def document(described: type[Struct]) -> Schema:
 
 
 def field_schema(described: Any) -> Schema:
-    """Return the schema of the type of a struct's field."""
+    """Return the schema for the type of a struct field."""
     schema: Schema = _for_openapi(msgspec.json.schema(described))
     return schema
 
@@ -147,7 +147,7 @@ ERROR = {
 
 
 class ErrorExample(NamedTuple):
-    """An error with the text that the exchange sends."""
+    """An example of an error response."""
 
     status: int
     message: str
@@ -155,8 +155,8 @@ class ErrorExample(NamedTuple):
 
 
 _INVALID = "The request is not valid."
-# The keys are error codes. A code with several meanings has one key for each, and _CODES maps it to
-# the code.
+# The keys are error codes. A code with several meanings has one key for each, and _CODES maps these
+# keys to the code.
 _ERRORS = {
     "invalid_request": ErrorExample(400, _INVALID, {"price": ["Must be a multiple of 0.01."]}),
     "unknown_parameter": ErrorExample(
