@@ -1,9 +1,9 @@
 """Database reads from coroutines: each reader runs Django's ORM on a few threads of its own.
 
-`sync_to_async` would run every read on one shared thread, or start one for each request. A reader
-also has a limited number of places, and refuses further reads. A read whose caller has stopped
-waiting is skipped, but keeps its place until a thread reaches it. While the database server is
-frozen, the places therefore fill up and further reads are refused: no queue grows.
+`sync_to_async` would run every read on one shared thread, or start a thread for each request. A
+reader also has a limited number of places, and refuses further reads. A read whose caller has
+stopped waiting is skipped, but keeps its place until a thread reaches it. While the database server
+is frozen, the places therefore fill up and further reads are refused: no queue grows.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class DatabaseReader:
         self._seconds_max = seconds_max
         self._statement_milliseconds_max = round(statement_seconds_max * 1000)
         self._pause_ratio = pause_ratio
-        self._pause_ends_at = 0.0  # of the monotonic clock
+        self._pause_ends_at = 0.0  # a time of the monotonic clock
 
     async def __call__(
         self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs

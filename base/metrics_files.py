@@ -82,8 +82,8 @@ os.register_at_fork(after_in_child=_forget_alive_file)
 def merge_dead_processes(folder: Path) -> None:
     """Merge the counts of dead processes and remove their files.
 
-    Does nothing if another process holds the lock for METRICS_LOCK_SECONDS_MAX, for example because
-    that process is frozen.
+    Does nothing if the folder belongs to another user, or if another process, for example a frozen
+    one, holds the lock for METRICS_LOCK_SECONDS_MAX.
 
     Raises OSError if the folder can't be used.
     """

@@ -1,4 +1,4 @@
-"""Logs the start and the end of each outage, and every OUTAGE_LOG_SECONDS that it still lasts.
+"""Logs the start and the end of each outage, and a line every OUTAGE_LOG_SECONDS in between.
 
 Retries against PostgreSQL or Redis can fail many times a second. One line for each attempt would
 hide all other lines. If something fails and recovers again and again, at most OUTAGES_LOGGED_MAX

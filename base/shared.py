@@ -14,9 +14,9 @@ class SharedResult(Generic[Result]):
     """Runs `make` once at a time, and returns its result to all requests for `seconds`.
 
     Requests that arrive while `make` runs wait for it, so the work does not grow with the number of
-    requests. The first `fresh_max` requests in each span of `seconds` get a new result, so that
-    a client with few requests sees the effects of its own actions. Many simultaneous clients share
-    a result. Use it from one event loop.
+    requests. The first `fresh_max` requests in each span of `seconds` get a new result, so that a
+    client with few requests sees the effects of its own actions. Many simultaneous clients share a
+    result. Use it from one event loop.
     """
 
     def __init__(self, make: Callable[[], Awaitable[Result]], seconds: float, *, fresh_max: int = 0) -> None:

@@ -68,7 +68,7 @@ class TradeMessage(msgspec.Struct, tag_field="type", tag="trade", kw_only=True):
 
 
 class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):
-    """Ends an error `stale` for clients without the book. Followers of the book get a snapshot."""
+    """Tells clients that do not follow the book that an error `stale` is over."""
 
     instrument: str
 
@@ -107,7 +107,7 @@ class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw
 
 
 class Minute(msgspec.Struct, array_like=True, frozen=True):
-    """The whole trading of one minute so far. If a message is lost, the next one replaces it."""
+    """All trading of one minute so far. If a message is lost, the next one replaces it."""
 
     start: datetime
     open: Decimal

@@ -312,7 +312,7 @@ class OrderDesk:
         return OrderResult(encode_json(document), False, allowance)
 
     async def _count_refused_cancel(self, bucket: int) -> Allowance | None:
-        """Count a cancel that was sent to no worker against the rate limit. Raises RateLimited."""
+        """Add a cancel that was sent to no worker to the rate limit's count. Raises RateLimited."""
         instruments = (await self._instruments.all()).values()
         partition = min((instrument.partition for instrument in instruments), default=0)
         with contextlib.suppress(Unavailable, OutcomeUnknown):
@@ -324,8 +324,8 @@ class OrderDesk:
     ) -> OrderResult:
         """Cancel an order that is in none of the books to which its id points.
 
-        An earlier version may have made the id, the instrument may have moved to another partition,
-        or the order is not open.
+        The id may be from an earlier version of the exchange, the instrument may have moved to
+        another partition, or the order is not open.
 
         Raises OrderNotFound, OrderNotOpen, Unavailable, OutcomeUnknown.
         """

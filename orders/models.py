@@ -1,8 +1,8 @@
 """Orders and trades.
 
 Only the matching worker writes these tables, thousands of rows a second. Each index therefore names
-the query that needs it. The database does not check references between rows, because the
-worker only refers to rows that it has loaded or written. The command `prune` deletes rows.
+the query that needs it. The database does not check references between rows, because the worker
+only refers to rows that it has loaded or written. The command `prune` deletes rows.
 """
 
 from decimal import Decimal

@@ -63,7 +63,7 @@ class ErrorResponse(HttpResponse):
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorResponse | None:
-    """Return the response for a view's exception: DRF's EXCEPTION_HANDLER. Logs unknown ones."""
+    """Return the response for an exception (DRF's EXCEPTION_HANDLER). Logs unknown exceptions."""
     if isinstance(error, Refusal):
         return refusal_response(error)
     if isinstance(error, SuspiciousOperation):  # for example too many parameters

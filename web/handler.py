@@ -123,7 +123,7 @@ class ApiHandler:
     """
 
     def __init__(self, meters: Mapping[tuple[str, str], RequestMeter] | None = None) -> None:
-        """Each meter counts the requests of one method and path. Others: request_metrics.py."""
+        """Each meter counts the requests of one method and path, and `answered` all others."""
         self._concurrency = ApiConcurrency()
         self._meters = meters or {}
 

@@ -28,7 +28,7 @@ _seconds = SeriesHistogram(
 
 
 class RequestMeter(Protocol):
-    """Counts the requests to one endpoint, which this module then leaves out."""
+    """Counts the requests to one endpoint. `answered` leaves them out."""
 
     def begin(self) -> None: ...
 
