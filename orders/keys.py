@@ -1,8 +1,8 @@
 """Finds orders by client id and idempotency key, with one index entry for each pair.
 
 The comparison of row values and the limit leave PostgreSQL one index, `order_idempotency_key`. With
-plain equalities it may also take `order_list_by_client`, and read all orders of the client:
-if its statistics say that a client has one order on average, both indexes seem to cost the same.
+plain equalities it may also take `order_list_by_client`, and read all orders of the client: if its
+statistics say that a client has one order on average, both indexes seem to cost the same.
 """
 
 # The rest of a SELECT of columns of `found`. Parameters: `client_ids` and `keys`, arrays of the

@@ -4,7 +4,7 @@ Django's handler runs every request in a ThreadSensitiveContext and watches for 
 separate task, which takes two threads and two tasks for each request. The API needs neither. Its
 views never leave the event loop's thread, and an order is matched even if its client has
 disconnected. Without threads and tasks, the API answers more than ten times as many requests
-(figures: docs/architecture.md). URLs, requests, responses and error handling are Django's.
+(figures: docs/architecture.md). URLs and error handling are Django's.
 """
 
 import asyncio

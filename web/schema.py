@@ -1,8 +1,9 @@
 """Building blocks for the OpenAPI descriptions of the views.
 
-Answers are described as raw JSON schemas. Each names every field, requires all of them and allows
-no others, so that a test can check the answers of a running server. A schema that several views
-share is a component: `reference` refers to it, and `exchange_site.schema` adds it to the document.
+Answers are described as raw JSON schemas. Each names every field, requires all of them (except
+`fields` in errors) and allows no others, so that a test can check the answers of a running server.
+A schema that several views share is a component: `reference` refers to it, and
+`exchange_site.schema` adds it to the document.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -106,7 +107,7 @@ def components() -> dict[str, Schema]:
 
 
 def _for_openapi(schema: Any) -> Any:
-    """Return msgspec's schema in the notation of OpenAPI 3.0, in which objects allow no other fields."""
+    """Return msgspec's schema in the notation of OpenAPI 3.0. Objects allow no other fields."""
     if isinstance(schema, list):
         return [_for_openapi(part) for part in schema]
     if not isinstance(schema, dict):

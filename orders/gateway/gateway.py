@@ -33,7 +33,7 @@ from orders.messages import PlaceCommand
 from orders.order_ids import client_bucket
 
 _REFUSAL_MESSAGES = {
-    Verdict.QUEUE_FULL: "The queue of orders is full. The request was not processed. Try again after Retry-After.",
+    Verdict.QUEUE_FULL: "The queue is full. The request was not processed. Try again after Retry-After.",
     Verdict.NOBODY_MATCHING: "No matching worker is running. The request was not processed.",
     Verdict.REFUSED: "The queue refused the request. It was not processed. Try again after Retry-After.",
 }
