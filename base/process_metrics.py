@@ -1,8 +1,8 @@
 """Metrics of the processor time, memory and open files that a process uses.
 
 Each process reports its own usage, because another container could not see it. The last values of a
-frozen process stay correct: it uses no processor time and no more memory. On systems
-other than Linux, only the start time is reported.
+frozen process stay correct: it uses no processor time and no more memory. On systems other
+than Linux, only the start time is reported.
 """
 
 import contextlib
