@@ -1,4 +1,4 @@
-"""Groups IP addresses by party.
+"""Groups IP addresses by party: the addresses that one person or computer can probably use.
 
 The holder of one IPv6 address usually has all addresses that share its first 64 bits.
 """
@@ -11,7 +11,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def parse_address(text: str) -> Address | None:
-    """Return the address in a text, without its zone, or None if the text is not an address.
+    """Return the address in a text, without an IPv6 zone, or None if the text is no address.
 
     An IPv4 address that is mapped into IPv6 is returned as IPv4.
     """

@@ -1,9 +1,9 @@
 """Database reads from coroutines: each reader runs Django's ORM on a few threads of its own.
 
-`sync_to_async` would run every read on one shared thread, or start one for each request. A reader
-also has a limited number of places, and refuses further reads. A read whose caller has stopped
-waiting does not start. It keeps its place until a thread reaches it, so that no queue grows while
-the database server is frozen: the places fill up, and further reads are refused.
+`sync_to_async` would run every read on one shared thread, or start a thread for each request. A
+reader also has a limited number of places, and refuses further reads. A read whose caller has
+stopped waiting is skipped, but keeps its place until a thread reaches it. While the database server
+is frozen, the places therefore fill up and further reads are refused: no queue grows.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 class Reader(Protocol):
-    """Runs a selector off the event loop. Raises Unavailable if the database is not answering."""
+    """Runs a selector, a function that reads the database, on a thread. Raises Unavailable."""
 
     async def __call__(
         self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -51,8 +51,8 @@ class DatabaseReader:
     """Runs selectors on `threads` threads. At most `places_max` selectors run or wait.
 
     A read may take `seconds_max`, including its wait for a thread. Each of its statements may take
-    `statement_seconds_max`. After each read, no other one begins for `pause_ratio` times as long as
-    it took: large results then leave the processor to everything else for most of the time.
+    `statement_seconds_max`. After each read, no other read begins for `pause_ratio` times the
+    duration of that read, so that large results leave processor time to other work.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class DatabaseReader:
         self._seconds_max = seconds_max
         self._statement_milliseconds_max = round(statement_seconds_max * 1000)
         self._pause_ratio = pause_ratio
-        self._pause_ends_at = 0.0  # of the monotonic clock
+        self._pause_ends_at = 0.0  # a time of the monotonic clock
 
     async def __call__(
         self, selector: Callable[Parameters, Result], *args: Parameters.args, **kwargs: Parameters.kwargs
@@ -81,7 +81,7 @@ class DatabaseReader:
         if not self._places.acquire(blocking=False):
             raise Unavailable("Too many requests are waiting for the database. Try again after Retry-After.")
         request = _ReadRequest()
-        call = functools.partial(self._run, request, functools.partial(selector, *args, **kwargs))
+        call = functools.partial(self._read_if_wanted, request, functools.partial(selector, *args, **kwargs))
         reading = asyncio.get_running_loop().run_in_executor(self._threads, call)
         reading.add_done_callback(ignore_error)
         try:
@@ -102,7 +102,7 @@ class DatabaseReader:
         finally:
             request.is_wanted = False
 
-    def _run(self, request: "_ReadRequest", call: Callable[[], Result]) -> Result:
+    def _read_if_wanted(self, request: "_ReadRequest", call: Callable[[], Result]) -> Result:
         try:
             if request.is_wanted and self._pause_ratio:
                 time.sleep(max(0.0, self._pause_ends_at - time.monotonic()))
@@ -142,7 +142,7 @@ class DatabaseReader:
 
 
 class _ReadRequest:
-    """What the caller of a read and the thread that runs it tell each other."""
+    """The state that the caller of a read shares with the thread that runs the read."""
 
     __slots__ = ("has_begun", "is_wanted")
 

@@ -1,6 +1,6 @@
 """Types for the fields of JSON documents, with the JSON schemas that describe them.
 
-msgspec encodes the documents, and makes their part of the OpenAPI document from the same structs.
+msgspec encodes the documents and makes their OpenAPI schemas from the same structs.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""JSON out, through msgspec, for what is not a request: a worker needs no more, and no web framework for it."""
+"""Encodes JSON with msgspec. Workers import this module, and need no web framework for it."""
 
 import msgspec
 

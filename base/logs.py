@@ -1,4 +1,4 @@
-"""The log on stderr. Every message is one line in one format, and clients cannot flood it.
+"""The log on stderr. Every message is one line in one format. Clients cannot flood the log.
 
 Warnings and errors from one place in the code are limited: some of them are written, and then one
 line tells how many more there were. Lines below the level of warnings are not limited. They are for
@@ -53,9 +53,9 @@ class LogWindow:
 
 
 class PacedHandler(logging.StreamHandler[TextIO]):
-    """Writes at most `lines_max` warnings or errors from one place in the code in `seconds`.
+    """Writes at most `lines_max` warnings or errors from one place in the code within `seconds`.
 
-    Further ones are counted, and the count is logged later.
+    Further lines are counted, and the count is logged later.
     """
 
     def __init__(self, lines_max: int, seconds: float, stream: TextIO | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Objects that belong to one event loop, and batches of the items of one of its turns."""
+"""Objects that belong to one event loop, and batches of items from one turn of the loop."""
 
 import asyncio
 import functools
@@ -24,7 +24,7 @@ def ignore_error(ended: asyncio.Future[Any]) -> None:
 def per_event_loop(make: Callable[[], Resource]) -> Callable[[], Resource]:
     """Decorate a factory of connections, queues and other objects that belong to one event loop.
 
-    The decorated function returns the running loop's object, which its first call makes.
+    The first call in an event loop makes the loop's object, and every call returns that object.
     """
     resources: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Resource] = weakref.WeakKeyDictionary()
     # Most processes have only one loop, so the latest one is usually the right one.

@@ -6,10 +6,10 @@ ends, and every process that shares the folder can see the lock. Clocks, process
 names are not compared, because they cannot tell the processes of two containers apart. On Linux,
 the locks work between containers of one machine on any volume, and on NFS.
 
-The counters of dead processes are merged into one file of each kind, `_merged.db`, and their gauges
-are removed. The number of files therefore grows with the live processes only, and no count is lost.
-A process merges when it starts and when it reads the metrics. The lock `.turn` lets one process
-merge at a time.
+The counts of dead processes are merged into one file of each kind, `<kind>_merged.db`, and their
+gauges are removed. The number of files therefore grows with the live processes only, and no count
+is lost. A process merges when it starts and when it reads the metrics. The lock `.turn` lets one
+process merge at a time.
 
 Files: `counter_<process>.db`, `histogram_<process>.db`, `summary_<process>.db`,
 `gauge_<mode>_<process>.db`.
@@ -82,8 +82,8 @@ os.register_at_fork(after_in_child=_forget_alive_file)
 def merge_dead_processes(folder: Path) -> None:
     """Merge the counts of dead processes and remove their files.
 
-    Does nothing if another process holds the lock for METRICS_LOCK_SECONDS_MAX, for example because
-    that process is frozen.
+    Does nothing if the folder belongs to another user, or if another process, for example a frozen
+    one, holds the lock for METRICS_LOCK_SECONDS_MAX.
 
     Raises OSError if the folder can't be used.
     """
@@ -228,7 +228,7 @@ def _merge_kind(folder: Path, kind: str, paths: list[Path]) -> None:
     for metric in metrics:
         for sample in metric.samples:
             names = sorted(sample.labels)
-            key = _key(metric, sample.name, {name: sample.labels[name] for name in names})
+            key = _sample_key(metric, sample.name, {name: sample.labels[name] for name in names})
             file.write_value(key, sample.value, 0.0)  # type: ignore[no-untyped-call]
     file.close()  # type: ignore[no-untyped-call]
     journal = folder / f"{kind}.journal"
@@ -242,7 +242,7 @@ def _merge_kind(folder: Path, kind: str, paths: list[Path]) -> None:
     journal.unlink()
 
 
-def _key(metric: Any, name: str, labels: dict[str, str]) -> str:
+def _sample_key(metric: Any, name: str, labels: dict[str, str]) -> str:
     """Return the key of a sample in the format of prometheus_client's files."""
     return json.dumps([metric.name, name, labels, metric.documentation], sort_keys=True)
 
@@ -267,7 +267,7 @@ def _finish_interrupted_merge(folder: Path) -> None:
 def _is_readable(path: Path) -> bool:
     """Return whether a file is complete.
 
-    A file that is being created is not complete yet. A file of a killed process may remain so.
+    A file that is being created is incomplete. A file of a killed process may stay incomplete.
     """
     try:
         for _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 _lock = threading.Lock()
 _values: list["SharedValue"] = []  # all values of this process
 _files: dict[str, MmapedDict] = {}  # by kind; empty while the metrics are in memory
-_place: tuple[Path, str] | None = None  # the folder, and the process's name in its file names
+_place: tuple[Path, str] | None = None  # the folder, and this process's name in file names
 
 
 ENTRY_BYTES_MAX = 28  # bytes of a series in addition to its key: length, padding, value and time

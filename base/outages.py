@@ -1,8 +1,8 @@
-"""Logs outages: the start of each outage at once, its end, and now and then that it still lasts.
+"""Logs the start and the end of each outage, and a line every OUTAGE_LOG_SECONDS in between.
 
 Retries against PostgreSQL or Redis can fail many times a second. One line for each attempt would
-hide all other lines. If something fails and recovers again and again, OUTAGES_LOGGED_MAX limits the
-number of logged outages.
+hide all other lines. If something fails and recovers again and again, at most OUTAGES_LOGGED_MAX
+outages are logged in OUTAGE_LOG_SECONDS.
 """
 
 import logging
@@ -54,7 +54,7 @@ class Outage:
         if begins and self._is_logged:
             self._logged_at = now
             shown = error if traceback and isinstance(error, BaseException) else None
-            self._logger.warning("%s: %s%s", self._what, reason, self._not_logged(), exc_info=shown)
+            self._logger.warning("%s: %s%s", self._what, reason, self._unlogged_note(), exc_info=shown)
         elif not begins and now - self._logged_at >= settings.OUTAGE_LOG_SECONDS:
             self._logged_at, self._is_logged = now, True
             self._logger.warning(
@@ -63,7 +63,7 @@ class Outage:
                 now - self._began_at,
                 self._attempts,
                 reason,
-                self._not_logged(),
+                self._unlogged_note(),
             )
 
     def ended(self, name: str = "") -> None:
@@ -82,7 +82,7 @@ class Outage:
             self._unlogged += 1
 
     def give_up(self, name: str = "") -> None:
-        """Forget a failure without a line in the log, because nothing tries again."""
+        """Forget a failure without a line in the log, because the caller will not try again."""
         self._failing.discard(name)
 
     def _may_log(self, now: float) -> bool:
@@ -92,7 +92,7 @@ class Outage:
         self._logged_in_window += 1
         return self._logged_in_window <= settings.OUTAGES_LOGGED_MAX
 
-    def _not_logged(self) -> str:
+    def _unlogged_note(self) -> str:
         """Return a note on the number of unlogged outages, and reset the number."""
         unlogged, self._unlogged = self._unlogged, 0
         return f" ({unlogged} short outages before it were not logged)" if unlogged else ""

@@ -1,8 +1,8 @@
 """Metrics of the processor time, memory and open files that a process uses.
 
 Each process reports its own usage, because another container could not see it. The last values of a
-frozen process stay correct: it uses no processor time and no more memory. Linux only: on other
-systems these metrics are missing.
+frozen process stay correct: it uses no processor time and no more memory. On systems other
+than Linux, only the start time is reported.
 """
 
 import contextlib
@@ -44,25 +44,25 @@ _started = Gauge(
 )
 
 
-def watch_this_process(what: str) -> None:
+def watch_this_process(role: str) -> None:
     """Update this process's metrics every METRICS_PROCESS_SECONDS on a separate thread.
 
-    `what` is the process's role, for example "worker 0".
+    `role` is the process's role, for example "worker 0".
     """
-    _started.labels(what).set(time.time())
+    _started.labels(role).set(time.time())
     if not _PROC.exists():
         return
-    threading.Thread(target=_update_forever, args=(what,), name="process-metrics", daemon=True).start()
+    threading.Thread(target=_update_forever, args=(role,), name="process-metrics", daemon=True).start()
 
 
-def _update_forever(what: str) -> None:
+def _update_forever(role: str) -> None:
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     while True:
         with contextlib.suppress(OSError):  # for example if no more files may be opened
             usage = resource.getrusage(resource.RUSAGE_SELF)
-            _processor.labels(what).set(usage.ru_utime + usage.ru_stime)
+            _processor.labels(role).set(usage.ru_utime + usage.ru_stime)
             resident_pages = int((_PROC / "statm").read_text().split()[1])
-            _memory.labels(what).set(resident_pages * page_bytes)
-            _open_files.labels(what).set(len(os.listdir(_PROC / "fd")))
-            _open_files_max.labels(what).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+            _memory.labels(role).set(resident_pages * page_bytes)
+            _open_files.labels(role).set(len(os.listdir(_PROC / "fd")))
+            _open_files_max.labels(role).set(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         time.sleep(settings.METRICS_PROCESS_SECONDS)

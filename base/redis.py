@@ -23,9 +23,10 @@ _INCOMPLETE = object()
 
 
 def connect_redis() -> Redis:
-    """Return a client of REDIS_URL for the running event loop, with at most REDIS_CONNECTIONS_MAX.
+    """Return a client of REDIS_URL for the running event loop.
 
-    Calls raise RedisError after REDIS_TIMEOUT_SECONDS, or at once if no connection is free.
+    It makes at most REDIS_CONNECTIONS_MAX connections. Calls raise RedisError after
+    REDIS_TIMEOUT_SECONDS, or at once if no connection is free.
     """
     return Redis.from_url(
         settings.REDIS_URL,
@@ -37,7 +38,7 @@ def connect_redis() -> Redis:
 
 
 class _RedisProtocol(asyncio.Protocol):
-    """Reads a server's replies. redis-py makes the connection, with all options of a URL."""
+    """Reads a server's replies. redis-py makes the connection, so every form of REDIS_URL works."""
 
     def __init__(self) -> None:
         self.transport: asyncio.WriteTransport | None = None
@@ -54,7 +55,7 @@ class _RedisProtocol(asyncio.Protocol):
                 await connection.connect()
             transport = connection._writer.transport
         except AttributeError as error:
-            # redis-py raises it if the connection is lost between two steps of connecting.
+            # redis-py raises this if the connection is lost between two steps of connecting.
             raise RedisConnectionError("the connection was lost while it was being made") from error
         _raise_if_cancelled()
         self.transport = transport
@@ -89,7 +90,7 @@ class _RedisProtocol(asyncio.Protocol):
 
 
 def _raise_if_cancelled() -> None:
-    """Raises CancelledError if redis-py has lost one.
+    """Raises CancelledError if redis-py has lost a cancellation of this task.
 
     On Python 3.11, a cancellation is lost if the wait inside redis-py ends at the same moment.
     """
@@ -230,8 +231,8 @@ class _ChannelMessages(_RedisProtocol):
 class RedisChannel:
     """Subscribes to one channel on a separate connection, and calls `on_message` for each message.
 
-    redis-py's subscription makes a task for each message's timeout, and waits for the next message
-    in another task.
+    redis-py's subscription is slower: it makes a task for each message's timeout, and waits for the
+    next message in another task.
     """
 
     def __init__(self, redis: Redis, name: str, on_message: Callable[[bytes], None]) -> None:

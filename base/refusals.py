@@ -17,9 +17,9 @@ class RefusalKind(enum.Enum):
     CONFLICT = enum.auto()  # the current state does not allow the request
     KEY_REUSED = enum.auto()  # the idempotency key belongs to another request
     UNSUPPORTED = enum.auto()  # the content's media type or coding is not supported
-    RATE_LIMITED = enum.auto()  # the client may send it again later
-    UNAVAILABLE = enum.auto()  # it was not processed and may be sent again
-    OUTCOME_UNKNOWN = enum.auto()  # it may have been processed
+    RATE_LIMITED = enum.auto()  # the request may be sent again later
+    UNAVAILABLE = enum.auto()  # the request was not processed and may be sent again
+    OUTCOME_UNKNOWN = enum.auto()  # the request may have been processed
     FAILED = enum.auto()  # an error in the exchange
 
 

@@ -14,8 +14,8 @@ class SharedResult(Generic[Result]):
     """Runs `make` once at a time, and returns its result to all requests for `seconds`.
 
     Requests that arrive while `make` runs wait for it, so the work does not grow with the number of
-    requests. The first `fresh_max` requests in each span of `seconds` get a new result: a client
-    that asks rarely sees the effects of its own actions, and many simultaneous clients share a
+    requests. The first `fresh_max` requests in each span of `seconds` get a new result, so that a
+    client with few requests sees the effects of its own actions. Many simultaneous clients share a
     result. Use it from one event loop.
     """
 
@@ -44,12 +44,12 @@ class SharedResult(Generic[Result]):
             made = self._made
             if made is not None and now < made[1] and self._asked_in_window > self._fresh_max:
                 return made[0]
-            self._making = asyncio.create_task(self._run())
+            self._making = asyncio.create_task(self._make_result())
             self._making.add_done_callback(ignore_error)
         # The shield keeps a cancelled request from cancelling the work for other requests.
         return await asyncio.shield(self._making)
 
-    async def _run(self) -> Result:
+    async def _make_result(self) -> Result:
         try:
             result = await self._make()
         finally:

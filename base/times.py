@@ -29,7 +29,7 @@ def unix_milliseconds(moment: datetime) -> int:
 def parse_time(text: str) -> datetime:
     """Return the moment in an RFC 3339 text, which may be incomplete.
 
-    Without a time, it is midnight. Without an offset, it is UTC.
+    A missing time means midnight, and a missing offset means UTC.
 
     Raises ValueError with a message for the client.
     """

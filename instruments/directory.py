@@ -1,4 +1,4 @@
-"""An API process's copy of the instruments, which is reloaded every INSTRUMENT_CACHE_SECONDS."""
+"""An API process's copy of the instruments. Requests reload it after INSTRUMENT_CACHE_SECONDS."""
 
 import asyncio
 import time

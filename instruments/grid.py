@@ -64,7 +64,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The price and quantity scales of an instrument. A notional is a product of both."""
+    """The price and quantity scales of an instrument. The scale of a notional is their product."""
 
     price: Scale
     quantity: Scale

@@ -99,7 +99,7 @@ class Instrument(models.Model):
                 if step and limit and not _is_whole_steps(limit, step):
                     errors[name] = f"Must be a multiple of {step_name}, at most {STEPS_MAX} steps."
         if self.min_notional is not None and self.min_notional <= 0:
-            errors["min_notional"] = "Must be above zero. Leave it empty if any notional will do."
+            errors["min_notional"] = "Must be above zero. Leave it empty for no minimum."
         elif self.min_notional and self.max_price and self.max_quantity:
             largest = EXACT.multiply(self.max_price, self.max_quantity)
             if self.min_notional > largest:

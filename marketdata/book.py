@@ -1,4 +1,4 @@
-"""Reads the order book by price level: from the mirror in Redis, or from the database without one.
+"""Reads the order book by price level: from the mirror in Redis, or else from the database.
 
 The worker writes the mirror after each commit and before any reply, so a client that has its reply
 finds the effects in the mirror. Sequence and levels are read in one step and always match.
@@ -125,7 +125,7 @@ GROUP BY book.sequence, resting.side, resting.price
 
 
 def read_book_from_database(instrument: TradedInstrument, levels: int | None = None) -> Book:
-    """Return the book from the resting orders. Costs a pass over all of the instrument's."""
+    """Return the book from the resting orders. Reads all resting orders of the instrument."""
     statuses = [str(status) for status in RESTING_STATUSES]
     grid = instrument.grid
     sequence = 0

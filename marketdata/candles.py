@@ -1,4 +1,4 @@
-"""Reads candles of any interval, made from the stored one-minute candles. Synchronous."""
+"""Reads candles of any interval, made from the stored one-minute candles, synchronously."""
 
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -48,9 +48,9 @@ _LAST_CANDLES_SQL = _CANDLES_SQL.format(order="DESC")
 
 
 class CandleSpan(NamedTuple):
-    """A range of candles: the last `limit` of those with start <= time < end.
+    """A range of candles: the last `limit` candles with start <= time < end.
 
-    With a start but without an end, it is the first `limit`, for clients that page forward.
+    With a start but without an end, the first `limit` candles, for clients that page forward.
     """
 
     interval: timedelta
@@ -77,7 +77,7 @@ class CandleSpan(NamedTuple):
 
 
 def list_candles(*, instrument_id: int, span: CandleSpan) -> list[CandleDocument]:
-    """Return the span's candles with trades, oldest first. None of them is cut by the span."""
+    """Return the span's candles with trades, oldest first. Each is whole, even if it ends later."""
     return list(_find_candles(instrument_id, span).values())
 
 
@@ -145,9 +145,9 @@ def list_candles_filled(*, instrument_id: int, span: CandleSpan) -> list[CandleD
 
 
 def _first_filled_start(instrument_id: int, start: datetime, interval: timedelta) -> datetime:
-    """Return the start of the first interval from `start` on that has a trade in it or before it.
+    """Return `start`, or the start of the first trade's interval if that is later.
 
-    Returns `start` if nothing was ever traded: then no interval has a price.
+    Without any trade, returns `start`: no interval has a price then.
     """
     first = Candle.objects.filter(instrument_id=instrument_id).order_by("time")
     first_trade = first.values_list("time", flat=True).first()

@@ -1,6 +1,6 @@
 """The checksum with which clients of /stream verify their books.
 
-The procedure is the one of Kraken's WebSocket API v2: the CRC-32 (of zlib and IEEE 802.3) of an
+The procedure is that of Kraken's WebSocket API v2: the CRC-32 (of zlib and IEEE 802.3) of an
 ASCII text, with first the best CHECKSUM_LEVELS asks, then as many bids, each side from its best
 price on. The text of a level is its price with all decimals of the tick size, then its quantity
 with all decimals of the lot size, both without the decimal point and without leading zeros. With a

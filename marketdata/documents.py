@@ -51,7 +51,7 @@ class LevelTotal(msgspec.Struct):
 
 
 class LevelDocument(LevelTotal):
-    """The orders at one price in an answer about the book."""
+    """A level of GET /orderbook, with the quantity up to its price."""
 
     cumulative: Annotated[
         Number, described(description="the quantity of all levels up to this one", type="number")

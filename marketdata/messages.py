@@ -1,8 +1,8 @@
 """The messages of /stream, and the batches that the matching worker sends to the API processes.
 
 The worker encodes trades and order updates once, as JSON, and the API processes forward that text.
-Batches also have the book's changes. Each API process makes its own deltas from them: one for all
-followers of the same pace.
+Batches also have the book's changes. Each API process makes its own deltas from the changes: one
+for all followers with the same pace.
 """
 
 from datetime import datetime
@@ -44,7 +44,7 @@ class Depth(OrderBookSnapshot, tag="depth", kw_only=True):
 class OrderBookDelta(msgspec.Struct, tag_field="type", tag="orderbook_delta", kw_only=True):
     """The changes since `previous_sequence`, merged: each level appears at most once.
 
-    `checksum` is the book's after these changes.
+    `checksum` is the checksum of the book after these changes.
     """
 
     instrument: str
@@ -68,13 +68,13 @@ class TradeMessage(msgspec.Struct, tag_field="type", tag="trade", kw_only=True):
 
 
 class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):
-    """Ends an error `stale` for clients that do not follow the book. The others get a snapshot."""
+    """Tells clients that do not follow the book that an error `stale` is over."""
 
     instrument: str
 
 
 class Ticker(TickerDocument, tag_field="type", tag="ticker"):
-    """A market at a glance."""
+    """The best prices, the last price, and the trading of the last 24 hours."""
 
 
 class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True):
@@ -107,7 +107,7 @@ class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw
 
 
 class Minute(msgspec.Struct, array_like=True, frozen=True):
-    """The whole trading of one minute so far. If a message is lost, the next one replaces it."""
+    """All trading of one minute so far. If a message is lost, the next one replaces it."""
 
     start: datetime
     open: Decimal
@@ -127,8 +127,8 @@ LevelState = tuple[str, int, int | str, int]
 class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     """The effects of a commit on one book, sent by the worker to every API process.
 
-    A batch without changes is a heartbeat with the book's sequence and checksum. Trades are JSON
-    messages for the stream. Orders, which have few followers, are the JSON of the orders'
+    A batch without changes is a book heartbeat, with the book's sequence and checksum. Trades are
+    JSON messages for the stream. Orders, which have few followers, are the JSON of the orders'
     documents.
     """
 

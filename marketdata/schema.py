@@ -136,7 +136,7 @@ TRADE_STATISTICS: dict[str, Any] = {
 }
 TICKER: dict[str, Any] = {
     "operation_id": "get_ticker",
-    "summary": "A market at a glance",
+    "summary": "Read the ticker",
     "tags": [MARKET_TAG],
     "parameters": [INSTRUMENT_PARAMETER, RETRY_AFTER],
     "responses": {

@@ -120,7 +120,7 @@ class OpenOrders(NamedTuple):
     orders: list[Order]
 
 
-# With comparisons of whole rows, PostgreSQL can only use the index order_list_by_client. See
+# With comparisons of row values, PostgreSQL can only use the index order_list_by_client. See
 # orders/pages.py.
 _OPEN_ORDERS_SQL = """
 SELECT found.* FROM unnest(%(statuses)s::varchar[]) AS list(status) CROSS JOIN LATERAL (

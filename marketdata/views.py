@@ -88,7 +88,7 @@ class TradeViewSet(AsyncViewSet):
 
 
 class TickerViewSet(AsyncViewSet):
-    """A market at a glance."""
+    """The best prices, the last price, and the statistics of a day."""
 
     @operation(**schema.TICKER)
     async def list(self, request: Request) -> JSONResponse:

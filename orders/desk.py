@@ -2,8 +2,8 @@
 
 The database is the authority on the state of orders. If no reply arrives, or if an idempotency key
 was used before, the answer is read from the database. A look-up that will probably end in a refusal
-is done last, at a bounded pace, and counts against the client's rate limit, so that it does not
-slow down other clients.
+is done last, at a bounded pace, and counts against the client's rate limit, so that such look-ups
+do not slow down other clients.
 """
 
 import asyncio
@@ -146,8 +146,8 @@ class OrderDesk:
         bucket = None if by_operator else client_bucket(row.client_id)
         answer = await self._submit_cancel(command, row.instrument.partition, bucket)
         if answer.reply.kind is ReplyKind.NOT_OPEN:
-            now = await self._reads.cancelled(find_order_row, order_id)
-            raise _missing_from_book(now, answer.allowance)
+            current_row = await self._reads.cancelled(find_order_row, order_id)
+            raise _missing_from_book(current_row, answer.allowance)
         return await self._cancel_result(order_id, answer.reply, answer.allowance)
 
     async def reload_instruments(self, partition: int) -> None:
@@ -248,7 +248,7 @@ class OrderDesk:
         """
         if earlier.terms != order.terms:
             raise IdempotencyKeyReused(allowance=allowance)
-        document = _without_fills(earlier)
+        document = _unfilled_document(earlier)
         if document is None:
             try:
                 document = await self._reads.replays(find_order, str(earlier.order_id))
@@ -312,7 +312,7 @@ class OrderDesk:
         return OrderResult(encode_json(document), False, allowance)
 
     async def _count_refused_cancel(self, bucket: int) -> Allowance | None:
-        """Count a cancel that was sent to no worker against the rate limit. Raises RateLimited."""
+        """Add a cancel that was sent to no worker to the rate limit's count. Raises RateLimited."""
         instruments = (await self._instruments.all()).values()
         partition = min((instrument.partition for instrument in instruments), default=0)
         with contextlib.suppress(Unavailable, OutcomeUnknown):
@@ -324,7 +324,8 @@ class OrderDesk:
     ) -> OrderResult:
         """Cancel an order that is in none of the books to which its id points.
 
-        It may have an id of an earlier version, its instrument may have moved, or it is not open.
+        The id may be from an earlier version of the exchange, the instrument may have moved to
+        another partition, or the order is not open.
 
         Raises OrderNotFound, OrderNotOpen, Unavailable, OutcomeUnknown.
         """
@@ -360,12 +361,12 @@ def no_such_order(allowance: Allowance | None = None) -> OrderNotFound:
     return OrderNotFound(allowance=allowance)
 
 
-def _missing_from_book(now: Order | None, allowance: Allowance | None) -> Refusal:
+def _missing_from_book(row: Order | None, allowance: Allowance | None) -> Refusal:
     """Return the refusal of a cancel whose order rested a moment ago, but is not in the book.
 
-    `now` is the order's row, which was read after the worker's reply.
+    `row` is the order's row, which was read after the worker's reply.
     """
-    if now is not None and now.is_resting:
+    if row is not None and row.is_resting:
         return Unavailable(
             "The order's instrument is being moved to another worker. The order was not cancelled. Send the"
             " cancel again after Retry-After.",
@@ -381,7 +382,7 @@ def cancel_unknown(allowance: Allowance | None) -> OutcomeUnknown:
     )
 
 
-def _without_fills(row: Order) -> OrderDocument | None:
+def _unfilled_document(row: Order) -> OrderDocument | None:
     """Return an order without fills as a document, or None if it has fills."""
     if row.filled_quantity:
         return None

@@ -87,8 +87,8 @@ class OrderDocument(OrderState, kw_only=True):
 def order_update(state: bytes, sequence: int) -> str:
     """Return the stream's message for the JSON of an `OrderState` or `OrderDocument`.
 
-    It is made here for clients that follow the order. If the worker made one for each order, its
-    part of an order would take a tenth longer.
+    API processes make this message only for clients that follow the order. If the worker made it
+    for every order, it would spend a tenth more time on each.
     """
     message: dict[str, Any] = {"type": "order_update"}
     for name, value in _decode_fields(state).items():

@@ -57,7 +57,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class PartitionCoverage(msgspec.Struct, frozen=True):
-    """The partitions with instruments that have a worker, and those that have none."""
+    """Partitions that have instruments: those with a worker, and those without one."""
 
     matched: list[int]
     unmatched: list[int]
@@ -117,7 +117,7 @@ class HealthCheck:
     async def _check_matching(self) -> PartitionCoverage:
         partitions = await active_partitions()
         if not partitions:
-            raise CheckFailed("no instruments: run manage.py migrate and load some")
+            raise CheckFailed("no instruments: run manage.py migrate and manage.py load_instruments")
         states = await read_partition_states(self._heartbeats, partitions)
         return PartitionCoverage(
             matched=[state.partition for state in states if state.is_matched],

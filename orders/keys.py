@@ -1,11 +1,11 @@
 """Finds orders by client id and idempotency key, with one index entry for each pair.
 
-The comparison of whole rows and the limit leave PostgreSQL one index, `order_idempotency_key`. With
-plain equalities it may also take the index of a client's lists, and read all orders of the client:
-if its statistics say that a client has one order on average, both cost the same.
+The comparison of row values and the limit leave PostgreSQL one index, `order_idempotency_key`. With
+plain equalities it may also take `order_list_by_client`, and read all orders of the client: if its
+statistics say that a client has one order on average, both indexes seem to cost the same.
 """
 
-# To be put behind a SELECT of columns of `found`. Parameters: `client_ids` and `keys`, arrays of the
+# The rest of a SELECT of columns of `found`. Parameters: `client_ids` and `keys`, arrays of the
 # same length.
 FOUND_BY_KEY = """
 FROM unnest(%(client_ids)s::varchar[], %(keys)s::varchar[]) AS wanted (client_id, key)

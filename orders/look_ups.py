@@ -1,10 +1,10 @@
 """The order desk's reads of the database.
 
-Each kind has its own threads, so none waits behind another.
+Each kind of read has its own threads, so none waits behind another.
 
 Reads that usually end in a refusal are paced: one statement reads the rows of all waiting requests,
-and the next statement follows after a pause. Clients that repeatedly ask for unknown orders wait in
-this queue, and take little processor time from clients that trade.
+and the next statement follows after a pause. Clients that repeatedly ask for unknown orders
+therefore wait, and take little processor time from clients that trade.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ class PacedRows(Generic[Key]):
         except Refusal as refusal:
             failure = refusal
         for key, found in batch:
-            with contextlib.suppress(asyncio.InvalidStateError):  # the request waits no longer
+            with contextlib.suppress(asyncio.InvalidStateError):  # the request no longer waits
                 if failure is not None:
                     found.set_exception(Unavailable(failure.message))
                 else:

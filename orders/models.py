@@ -1,8 +1,8 @@
 """Orders and trades.
 
 Only the matching worker writes these tables, thousands of rows a second. Each index therefore names
-the query that needs it. The database does not check a row's reference to its instrument or to
-another row, because the worker takes it from what it has loaded. The command `prune` deletes rows.
+the query that needs it. The database does not check references between rows, because the worker
+only refers to rows that it has loaded or written. The command `prune` deletes rows.
 """
 
 from decimal import Decimal
@@ -113,8 +113,8 @@ class Order(models.Model):
         ]
         indexes = [
             # For GET /orders and the stream's snapshots: one client's orders by instrument and
-            # status. The order is ascending because PostgreSQL fills index pages only if new
-            # entries are added at the end.
+            # status. The ids are ascending because PostgreSQL fills index pages only if new entries
+            # are added at the end.
             models.Index(
                 name="order_list_by_client", fields=["client_id", "instrument", "status", "order_id"]
             ),

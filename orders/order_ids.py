@@ -55,10 +55,10 @@ def client_bucket(client_id: str) -> int:
 
 
 def bucket_of(order_id: UUID) -> int:
-    """Return the bucket of the client that placed this order. Only correct for ids made here."""
+    """Return the bucket of this order's client. Only correct for ids from `new_order_id`."""
     return order_id.int >> HINT_BITS & _BUCKET_MASK
 
 
 def hint_of(order_id: UUID) -> int:
-    """Return the hint of this order's instrument. Only correct for ids made here."""
+    """Return the hint of this order's instrument. Only correct for ids from `new_order_id`."""
     return order_id.int & HINT_MASK

@@ -1,7 +1,7 @@
 """Reads the rows of GET /orders, newest first. Every combination of filters has a matching index.
 
-The table holds many millions of orders. A scan that filters rows would have to be cut off, and miss
-orders, or could take very long. Two indexes, (client_id, instrument, status, order_id) and
+The table holds many millions of orders. A scan that filters rows could take very long, and would
+miss orders if it were cut off. Two indexes, (client_id, instrument, status, order_id) and
 (instrument, status, order_id), hold the orders of one client, or of all clients, as lists. Each
 list is sorted by order id. If a filter is left out, several lists match and their newest entries
 are merged. There are only a few statuses, and the instruments that a client has traded are found by
@@ -10,8 +10,8 @@ jumps from one list to the next.
 Invariants: at most PAGE_ROWS_MERGED_MAX entries are read, or one for each list if there are more
 lists. A page is empty only if no more orders follow.
 
-The conditions compare whole rows of columns. PostgreSQL can then use no other index, even if its
-statistics are outdated because the table has just grown.
+The conditions compare row values. PostgreSQL can then use no other index, even if its statistics
+are outdated because the table has just grown.
 """
 
 from typing import Any, NamedTuple

@@ -1,6 +1,6 @@
 """Reads the current state of partitions from Redis: whether a worker matches them, and its queue.
 
-The state is read on demand, because a worker that has stopped can't report that.
+The state is read on demand, because a worker that has stopped can't report its end.
 """
 
 from collections.abc import Iterable

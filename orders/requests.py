@@ -1,4 +1,4 @@
-"""A validated request to place an order: its place on the grid, and the terms that it states."""
+"""A validated request to place an order, its conversion to ticks and lots, and its terms."""
 
 from decimal import Decimal
 from hashlib import blake2b
@@ -28,8 +28,8 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
         """A hash of what the client asks for. A retry has the same terms as the first request.
 
         It covers every field that is not at its default, so a new field with a default does not
-        change the terms of requests without it. Equal numbers give the same terms. The hash has 64
-        bits, as a bigint of PostgreSQL. Only requests with the same key are compared with it.
+        change the terms of requests without that field. Equal numbers give the same terms. The hash
+        has 64 bits, as a bigint of PostgreSQL. Only requests with the same key are compared.
         """
         stated = [str(self.instrument.instrument_id)]
         for name, default in _TERMS:
@@ -80,8 +80,8 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
         return price_ticks, quantity_lots
 
 
-# The fields that make the terms, with their defaults. The client and the key name the order, and
-# the instrument is named by its id.
+# The fields in the terms, with their defaults. The client and the key identify the order and are
+# left out. `terms` adds the instrument's id.
 _TERMS = tuple(
     (field.name, field.default)
     for field in msgspec.structs.fields(OrderRequest)

@@ -28,7 +28,7 @@ class OrderPage(NamedTuple):
 
 def find_order(order_id: UUID | str) -> OrderDocument | None:
     """Return an order with its trades, or None if there is no such order."""
-    documents = _documents(list(Order.objects.select_related("instrument").filter(order_id=order_id)))
+    documents = _order_documents(list(Order.objects.select_related("instrument").filter(order_id=order_id)))
     return documents[0] if documents else None
 
 
@@ -38,7 +38,7 @@ def find_order_row(order_id: UUID | str) -> Order | None:
 
 
 def find_order_rows(order_ids: Collection[str]) -> dict[str, Order]:
-    """Return the rows of all orders that exist among these ids, with their instruments, by id."""
+    """Return the rows of the existing orders with these ids, with their instruments, by id."""
     rows = Order.objects.select_related("instrument").order_by().filter(order_id__in=order_ids)
     return {str(row.order_id): row for row in rows}
 
@@ -59,7 +59,7 @@ def list_orders(query: OrderQuery) -> OrderPage:
     fitting = _count_rows_within_fills_max(rows)
     if len(rows) > fitting:
         rows, more = rows[:fitting], True
-    return OrderPage(_documents(rows), rows[-1].order_id if more else None)
+    return OrderPage(_order_documents(rows), rows[-1].order_id if more else None)
 
 
 def _count_rows_within_fills_max(rows: list[Order]) -> int:
@@ -81,8 +81,8 @@ def _count_rows_within_fills_max(rows: list[Order]) -> int:
     return len(rows)
 
 
-def _documents(rows: list[Order]) -> list[OrderDocument]:
-    fills = _fills([order for order in rows if order.filled_quantity])
+def _order_documents(rows: list[Order]) -> list[OrderDocument]:
+    fills = _read_fills([order for order in rows if order.filled_quantity])
     return [
         OrderDocument(**stored_state(order, order.instrument.symbol), trades=fills[order.order_id])
         for order in rows
@@ -104,7 +104,7 @@ ORDER BY sequence
 """
 
 
-def _fills(orders: list[Order]) -> defaultdict[UUID, list[FillDocument]]:
+def _read_fills(orders: list[Order]) -> defaultdict[UUID, list[FillDocument]]:
     """Return the fills of each order, oldest first.
 
     The trades are read after the orders. If an order was filled again in between, the new trades
@@ -113,11 +113,11 @@ def _fills(orders: list[Order]) -> defaultdict[UUID, list[FillDocument]]:
     found: defaultdict[UUID, list[FillDocument]] = defaultdict(list)
     if not orders:
         return found
-    counted = {order.order_id: order.sequence for order in orders}
+    sequences = {order.order_id: order.sequence for order in orders}
     with connection.cursor() as cursor:
-        cursor.execute(_FILLS_SQL, {"order_ids": list(counted)})
+        cursor.execute(_FILLS_SQL, {"order_ids": list(sequences)})
         for order_id, sequence, trade_id, price, quantity, side, liquidity, timestamp in cursor.fetchall():
-            if sequence <= counted[order_id]:
+            if sequence <= sequences[order_id]:
                 fill = FillDocument(
                     trade_id, json_number(price), json_number(quantity), side, liquidity, timestamp
                 )

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 # The maximum difference between the time in a key and the time of its row. They may come from two
-# machines, whose clocks really differ by far less.
+# machines, whose clocks differ by far less in practice.
 CLOCK_DIFFERENCE_MAX = timedelta(hours=1)
 
 

@@ -1,7 +1,7 @@
 """Limits on the number of requests that an API process works on at the same time.
 
-The event loop handles every request that has arrived before it reads from Redis or the database
-again. With thousands of requests, one turn of the loop would take longer than the time limits, so
+Before the event loop reads from Redis or the database again, it handles every request that has
+arrived. With thousands of requests, one turn of the loop would take longer than the time limits, so
 that no request would be answered. Reads could also delay orders. Orders, cancels and reads
 therefore have separate limits: one kind of request never takes the places of another.
 """

@@ -63,7 +63,7 @@ class ErrorResponse(HttpResponse):
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorResponse | None:
-    """DRF's EXCEPTION_HANDLER. An unknown exception is logged, and the answer is a plain 500."""
+    """Return the response for an exception (DRF's EXCEPTION_HANDLER). Logs unknown exceptions."""
     if isinstance(error, Refusal):
         return refusal_response(error)
     if isinstance(error, SuspiciousOperation):  # for example too many parameters
@@ -160,7 +160,7 @@ def _header_fields_too_large(message: str) -> ErrorResponse:
 
 
 def expectation_failed() -> ErrorResponse:
-    return ErrorResponse(417, "expectation_failed", "Expect may only be 100-continue. Leave it out.")
+    return ErrorResponse(417, "expectation_failed", "Expect may only be 100-continue. Leave this header out.")
 
 
 def unknown_coding() -> ErrorResponse:
@@ -221,8 +221,8 @@ def handshake_refused() -> ErrorResponse:
     return ErrorResponse(
         403,
         "forbidden",
-        "The WebSocket was refused: the path is not /stream, or web pages of this origin may not open it "
-        "(see EXCHANGE_ALLOWED_HOSTS).",
+        "The WebSocket was refused: the path is not /stream, or web pages of this origin may not open "
+        "the stream (see EXCHANGE_ALLOWED_HOSTS).",
     )
 
 
@@ -235,8 +235,8 @@ def foreign_origin() -> ErrorResponse:
     )
 
 
-# The functions below replace Django's own error views. Django calls them for requests that reach no
-# view.
+# The functions below replace Django's own error views. Django calls them for errors that no view
+# handles.
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> ErrorResponse:

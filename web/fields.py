@@ -94,7 +94,7 @@ class ExactDecimalField(InputField):
 
 
 class ListField(InputField):
-    """A JSON list of 1 to `items_max` items. `message` is the error of anything else."""
+    """A JSON list of 1 to `items_max` items. `message` is the error for any other value."""
 
     def __init__(self, item: InputField, items_max: int, message: str, **kwargs: Any) -> None:
         schema = {"type": "array", "items": item.schema, "minItems": 1, "maxItems": items_max}
@@ -167,7 +167,7 @@ class StrictSerializer(serializers.Serializer):  # type: ignore[type-arg]
 
     @cached_property
     def _readers(self) -> list[tuple[str, dict[str, Any], Any, bool, Callable[[Any], Any]]]:
-        """What `run_validation` needs of each field, without DRF's look-ups."""
+        """The attributes of each field that `run_validation` needs, read from DRF only once."""
         return [
             (name, field.error_messages, field.default, field.allow_null, field.to_internal_value)
             for name, field in self.fields.items()

@@ -1,10 +1,10 @@
 """The ASGI handler of the JSON API. It does less than Django's own handler and is faster.
 
 Django's handler runs every request in a ThreadSensitiveContext and watches for a disconnect in a
-separate task: two threads and two tasks a request. The API needs neither. Its views never leave the
-event loop's thread, and an order is matched even if its client has disconnected. Without threads
-and tasks, the API answers more than ten times as many requests (figures: docs/architecture.md).
-URLs, requests, responses and error handling are Django's.
+separate task, which takes two threads and two tasks for each request. The API needs neither. Its
+views never leave the event loop's thread, and an order is matched even if its client has
+disconnected. Without threads and tasks, the API answers more than ten times as many requests
+(figures: docs/architecture.md). URLs and error handling are Django's.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from web.request_metrics import NO_ENDPOINT, AnsweredRequest, RequestMeter, answ
 
 logger = logging.getLogger(__name__)
 
-# Read once: each look-up in django.conf.settings takes half a microsecond, and a request needs
+# Read once: each access to django.conf.settings takes half a microsecond, and a request needs
 # several.
 _BODY_BYTES_MAX = settings.REQUEST_BODY_BYTES_MAX
 _PATH_CHARACTERS_MAX = settings.RESOLVED_PATH_CHARACTERS_MAX
@@ -123,7 +123,7 @@ class ApiHandler:
     """
 
     def __init__(self, meters: Mapping[tuple[str, str], RequestMeter] | None = None) -> None:
-        """`meters` count requests by method and path. request_metrics.py counts all others."""
+        """Each meter counts the requests of one method and path, and `answered` all others."""
         self._concurrency = ApiConcurrency()
         self._meters = meters or {}
 
@@ -162,7 +162,7 @@ class ApiHandler:
         try:
             await send_response(response, send)
         except (asyncio.CancelledError, ConnectionError):
-            return  # the client has disconnected; its request was carried out
+            return  # the client has disconnected; its request is not undone
 
     async def _respond(self, scope: dict[str, Any], body: bytes) -> ApiResponse:
         try:
@@ -239,7 +239,7 @@ _META_NAMES = {
 
 
 def _resolve(path: str) -> ResolverMatch:
-    """Return the view of a path. Results are cached: a look-up costs a tenth of an order's time."""
+    """Return the view of a path. Cached, because resolving takes a tenth of an order's time."""
     if len(path) <= _PATH_CHARACTERS_MAX:
         return _resolve_cached(path)
     return get_resolver().resolve(path)

@@ -2,7 +2,7 @@
 
 REST and WebSocket have the same rule. A browser sends the origin of the page that caused a request.
 Pages under ALLOWED_HOSTS are the exchange's own. Pages of CORS_ORIGINS (EXCHANGE_CORS_ORIGINS) may
-do the same. A browser lets them read an answer if it has the headers of CORS
+do the same. A browser lets such a page read an answer only if the answer has the headers of CORS
 (https://fetch.spec.whatwg.org/#http-cors-protocol). Programs send no origin and are allowed: the
 rule protects people's browsers, not the exchange.
 """

@@ -1,6 +1,6 @@
 """Keyset pagination: a cursor holds the sort key of a page's last item.
 
-Page 1,000 therefore costs as much as page 1. A cursor belongs to one query. It has a signature over
+Page 1,000 therefore costs as much as page 1. A cursor belongs to one query: its signature covers
 the list, the filters and the key. The cursor of another query would silently skip items, so it is
 refused. `limit` is not signed and may change from page to page. Known limit: after a change of the
 secret key, all earlier cursors are invalid.
@@ -68,7 +68,7 @@ def read_limit(
 ) -> int:
     """Return a query parameter that must be a whole number from 1 to `maximum`.
 
-    `default` is PAGE_ITEMS_DEFAULT and `maximum` PAGE_ITEMS_MAX if they are None.
+    None as `default` means PAGE_ITEMS_DEFAULT. None as `maximum` means PAGE_ITEMS_MAX.
 
     Raises InvalidRequest.
     """

@@ -1,8 +1,9 @@
 """Checks query parameters. Each action names the parameters that it accepts.
 
-All others are refused. If an unknown parameter were ignored, the answer would not match the
-client's question. A repeated or empty parameter is ambiguous. `web.schema.operation` reads the
-names from the action's OpenAPI description, so an action accepts exactly its documented parameters.
+All other parameters are refused. If one were ignored, the answer would not match the client's
+question. Repeated and empty parameters are ambiguous, and refused too. `web.schema.operation` reads
+the names from the action's OpenAPI description, so an action accepts exactly its documented
+parameters.
 """
 
 from django.http import HttpRequest

@@ -1,8 +1,9 @@
 """Building blocks for the OpenAPI descriptions of the views.
 
-Answers are described as raw JSON schemas. Each names every field, requires all of them and allows
-no others, so that a test can check the answers of a running server. A schema that several views
-share is a component: `reference` refers to it, and `exchange_site.schema` adds it to the document.
+Answers are described as raw JSON schemas. Each names every field, requires all of them (except
+`fields` in errors) and allows no others, so that a test can check the answers of a running server.
+A schema that several views share is a component: `reference` refers to it, and
+`exchange_site.schema` adds it to the document.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -93,7 +94,7 @@ def document(described: type[Struct]) -> Schema:
 
 
 def field_schema(described: Any) -> Schema:
-    """Return the schema of the type of a struct's field."""
+    """Return the schema for the type of a struct field."""
     schema: Schema = _for_openapi(msgspec.json.schema(described))
     return schema
 
@@ -106,7 +107,7 @@ def components() -> dict[str, Schema]:
 
 
 def _for_openapi(schema: Any) -> Any:
-    """Return msgspec's schema in the notation of OpenAPI 3.0, in which objects allow no other fields."""
+    """Return msgspec's schema in the notation of OpenAPI 3.0. Objects allow no other fields."""
     if isinstance(schema, list):
         return [_for_openapi(part) for part in schema]
     if not isinstance(schema, dict):
@@ -147,7 +148,7 @@ ERROR = {
 
 
 class ErrorExample(NamedTuple):
-    """An error with the text that the exchange sends."""
+    """An example of an error response."""
 
     status: int
     message: str
@@ -155,8 +156,8 @@ class ErrorExample(NamedTuple):
 
 
 _INVALID = "The request is not valid."
-# The keys are error codes. A code with several meanings has one key for each, and _CODES maps it to
-# the code.
+# The keys are error codes. A code with several meanings has one key for each, and _CODES maps these
+# keys to the code.
 _ERRORS = {
     "invalid_request": ErrorExample(400, _INVALID, {"price": ["Must be a multiple of 0.01."]}),
     "unknown_parameter": ErrorExample(

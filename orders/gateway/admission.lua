@@ -7,7 +7,7 @@
 --       2 the maximum length of the stream for orders, 3 the maximum length for other commands
 --       4 the rate limit of orders, 5 the rate limit of cancels
 --       6 the length of the limits' window in milliseconds (0: no limits)
---       7 the number of keys in the server from which new clients are no longer counted
+--       7 the number of keys in the server at which new clients are no longer counted
 --       then the commands
 -- Kinds: 'o' an order, 'c' another command: a cancel or an operator's command. 'O' and 'C' count
 --       against the limit of orders or cancels, but append nothing; their command is empty.
@@ -16,10 +16,10 @@
 -- Verdicts: 0 admitted, 1 rate limited, 2 queue full, 3 no worker is matching, 4 the server refused
 --       the append.
 --
--- The rate limit is a sliding window counter. The previous window counts in proportion to the part
--- of it that is less than one window's length ago. The method is described in "How we built rate
--- limiting capable of scaling to millions of domains" (Cloudflare, 2017). It needs two counters for
--- each client, whatever the limit is.
+-- The rate limit is a sliding window counter. The count of the previous fixed window is multiplied
+-- by the part of that window that the sliding window still covers. The method is described in "How
+-- we built rate limiting capable of scaling to millions of domains" (Cloudflare, 2017). It needs
+-- two counters for each client, whatever the limit is.
 --
 -- A server without free memory refuses the append. For cancels, orders/gateway/admission.py runs
 -- this script with a flag that allows the append.
@@ -82,9 +82,9 @@ for number = 1, #kinds do
         end
     end
     if verdict == 0 and limited and not (is_new and redis.call('DBSIZE') >= keys_max) then
-        -- If there is no memory for the counter, the command is not counted. PEXPIRE is run only
-        -- after HSET has succeeded: it needs no memory, and once a script has made such a write,
-        -- the server no longer refuses the script's other writes.
+        -- If there is no memory for the counter, the command is not counted. PEXPIRE needs no
+        -- memory, and once a script has made such a write, the server no longer refuses the
+        -- script's other writes. PEXPIRE is therefore run only after HSET has succeeded.
         local counted = redis.pcall('HSET', key, 'index', index, 'current', current + 1, 'previous', previous)
         if type(counted) == 'number' then redis.pcall('PEXPIRE', key, 2 * window) end
     end

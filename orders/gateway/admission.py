@@ -80,7 +80,7 @@ class Admission(msgspec.Struct, frozen=True):
 
     @property
     def allowance(self) -> Allowance | None:
-        """What the rate limit leaves to the client, or None if no limit was checked."""
+        """The client's allowance, or None if no limit was checked."""
         if self.limit is None or self.verdict not in (Verdict.TAKEN, Verdict.RATE_LIMITED):
             return None
         return Allowance(self.limit, self.remaining, math.ceil(self.reset_milliseconds / 1000))
@@ -116,7 +116,7 @@ class AdmissionScript:
 
         Raises redis.RedisError; it is then unknown whether the commands were appended.
         """
-        admissions = await self._admit(_ADMIT, applicants)
+        admissions = await self._run_script(_ADMIT, applicants)
         refused = [
             number
             for number, admission in enumerate(admissions)
@@ -125,7 +125,7 @@ class AdmissionScript:
         if not refused:
             return admissions
         try:
-            forced = await self._admit(_ADMIT_WHEN_FULL, [applicants[number] for number in refused])
+            forced = await self._run_script(_ADMIT_WHEN_FULL, [applicants[number] for number in refused])
         except ResponseError:
             # Nothing was appended: the server can't write at all, for example because it is a
             # replica.
@@ -134,7 +134,7 @@ class AdmissionScript:
             admissions[number] = admission
         return admissions
 
-    async def _admit(self, script: _Script, applicants: Sequence[Applicant]) -> list[Admission]:
+    async def _run_script(self, script: _Script, applicants: Sequence[Applicant]) -> list[Admission]:
         requests, seconds = settings.RATE_LIMIT or (0, 0)
         cancels = requests * settings.CANCELS_PER_ORDER
         keys = [self._stream, self._heartbeat]

@@ -24,9 +24,9 @@ class WaitingCommand:
     """A command that waits for its append or for its reply.
 
     `deadline` is the event loop's time at which the request stops waiting. The admission and the
-    reply arrive on two connections. If the reply is first, it is kept until the admission arrives,
-    which tells what the rate limit leaves to the client. A command that only counts gets no reply
-    from the worker: its admission is enough.
+    reply arrive on two connections. If the reply is first, it is kept until the admission arrives
+    with the client's allowance. A command that only counts gets no reply from the worker: its
+    admission is enough.
     """
 
     __slots__ = (
@@ -77,13 +77,13 @@ class WaitingCommand:
 
 
 class Appender:
-    """Appends commands in the order of arrival, and calls `on_admission` with each one's result."""
+    """Appends commands in the order of arrival, and calls `on_admission` with each result."""
 
     def __init__(
         self, script: AdmissionScript, on_admission: Callable[[WaitingCommand, Admission], None]
     ) -> None:
         self.script = script
-        # Read once, because every order needs these and each look-up in the settings costs time.
+        # Read once, because every order needs these and each access to the settings costs time.
         self._orders_max = settings.GATEWAY_PENDING_MAX
         self._others_max = settings.GATEWAY_PENDING_CANCELS_MAX
         self.on_admission = on_admission
@@ -93,7 +93,7 @@ class Appender:
         self._outage = Outage(logger, "Redis: orders and cancels can't be appended")
 
     def is_full(self, is_order: bool) -> bool:
-        """Return whether no more may wait. Orders and all other commands have separate limits."""
+        """Return whether no more orders, or no more of all other commands, may wait."""
         if is_order:
             return self._orders_pending >= self._orders_max
         return len(self._pending) - self._orders_pending >= self._others_max

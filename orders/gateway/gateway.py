@@ -33,21 +33,21 @@ from orders.messages import PlaceCommand
 from orders.order_ids import client_bucket
 
 _REFUSAL_MESSAGES = {
-    Verdict.QUEUE_FULL: "The queue of orders is full. The request was not processed. Try again after Retry-After.",
+    Verdict.QUEUE_FULL: "The queue is full. The request was not processed. Try again after Retry-After.",
     Verdict.NOBODY_MATCHING: "No matching worker is running. The request was not processed.",
     Verdict.REFUSED: "The queue refused the request. It was not processed. Try again after Retry-After.",
 }
 
 
-_COUNTED = messages.Reply("", messages.ReplyKind.DONE)
+_COUNTED = messages.Reply("", messages.ReplyKind.DONE)  # for a command that only counts
 
 
 class RefusedByQueue(Unavailable):
-    """The queue refused the command. Redis is answering then, and can count a look-up."""
+    """The queue refused the command. Redis is answering, so it can count a look-up."""
 
 
 class GatewayReply(msgspec.Struct, frozen=True):
-    """The reply to a command, and what the rate limit leaves to the client, or None."""
+    """The reply to a command, and the client's allowance, or None if no limit was checked."""
 
     reply: messages.Reply
     allowance: Allowance | None
@@ -60,7 +60,7 @@ class OrderGateway:
         self.process_id = uuid.uuid4().hex
         self._link = link
         self._make_appender = make_appender
-        # Read once, because every order needs these and each look-up in the settings costs time.
+        # Read once, because every order needs these and each access to the settings costs time.
         self._orders_max = settings.GATEWAY_WAITING_MAX
         self._others_max = settings.GATEWAY_WAITING_CANCELS_MAX
         self._reply_timeout_seconds = settings.ORDER_REPLY_TIMEOUT_SECONDS
@@ -68,7 +68,7 @@ class OrderGateway:
         self._waiting: dict[str, WaitingCommand] = {}
         self._orders_waiting = 0  # the number of orders among them
         self._counts = itertools.count(1)
-        self._deadline: asyncio.TimerHandle | None = None  # the timer for the first deadline
+        self._timer: asyncio.TimerHandle | None = None  # ends at the first deadline
         self._appenders: dict[int, Appender] = {}
         self._replies = link.replies(self.process_id, self._on_reply, self._on_connection_lost)
 
@@ -85,8 +85,8 @@ class OrderGateway:
             await appender.aclose()
         for waiting in self._waiting.values():
             waiting.reply.cancel()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         await self._link.aclose()
 
     async def ready(self) -> None:
@@ -122,7 +122,7 @@ class OrderGateway:
     async def count_order(self, *, partition: int, client_id: str) -> Allowance | None:
         """Count work for a client as an order, although no order was appended.
 
-        Returns what the rate limit leaves to the client.
+        Returns the client's allowance.
 
         Raises RateLimited; Unavailable if nothing was counted; OutcomeUnknown if that is unknown.
         """
@@ -150,8 +150,8 @@ class OrderGateway:
             waiting.deadline = loop.time() + self._reply_timeout_seconds
         self._waiting[request_id] = waiting
         self._orders_waiting += is_order
-        if self._deadline is None:
-            self._deadline = loop.call_at(waiting.deadline, self._expire_commands)
+        if self._timer is None:
+            self._timer = loop.call_at(waiting.deadline, self._expire_commands)
         appender.put(waiting)
         try:
             return GatewayReply(await waiting.reply, waiting.allowance)
@@ -160,7 +160,7 @@ class OrderGateway:
             self._orders_waiting -= is_order
 
     def _is_full(self, is_order: bool) -> bool:
-        """Return whether no more may wait. Orders and all other commands have separate limits."""
+        """Return whether no more orders, or no more of all other commands, may wait."""
         if is_order:
             return self._orders_waiting >= self._orders_max
         return len(self._waiting) - self._orders_waiting >= self._others_max
@@ -173,13 +173,13 @@ class OrderGateway:
     def _expire_commands(self) -> None:
         """End all commands whose deadline has passed, and set the timer for the next deadline.
 
-        All commands share one timer. One for each command would cost more than all other work here.
+        All commands share one timer. A timer for each would cost more than all other work here.
         """
         loop = asyncio.get_running_loop()
-        self._deadline = None
+        self._timer = None
         for waiting in self._waiting.values():
             if waiting.deadline > loop.time():
-                self._deadline = loop.call_at(waiting.deadline, self._expire_commands)
+                self._timer = loop.call_at(waiting.deadline, self._expire_commands)
                 return
             waiting.end_append(waiting.admission)  # an early reply is still used
             if waiting.sent:
