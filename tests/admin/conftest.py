@@ -23,13 +23,13 @@ ON_UVICORN = pytest.mark.parametrize("exchange", ["uvicorn"], indirect=True)
 Place = Callable[..., Any]
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
+@pytest.fixture(scope="package", params=["uvicorn", "daphne"])
 def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
     with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": request.param}) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def password() -> str:
     """The admin's password. `serve` printed it at the first start on the data folder."""
     printed = PASSWORD.search(prepared_log())
@@ -37,7 +37,7 @@ def password() -> str:
     return printed[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def place(exchange: RunningExchange) -> Iterator[Place]:
     """A function that places an order over REST: a resting bid, unless `changes` say otherwise."""
     with httpx.Client(base_url=exchange.url, timeout=30) as http:
@@ -49,7 +49,7 @@ def place(exchange: RunningExchange) -> Iterator[Place]:
         yield send
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(exchange: RunningExchange, password: str) -> Iterator[Browser]:
     """A browser that is logged in as the admin."""
     with Browser(exchange.url) as session:

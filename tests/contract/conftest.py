@@ -22,20 +22,20 @@ ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback|Warning: 
 _client_numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session", params=["uvicorn", "daphne"])
+@pytest.fixture(scope="package", params=["uvicorn", "daphne"])
 def asgi_server(request: pytest.FixtureRequest) -> str:
     """The ASGI server that the exchange runs on."""
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_exchange(asgi_server: str) -> Iterator[RunningExchange]:
     """An exchange without a rate limit. Tests use it by way of `exchange`, which checks its log."""
     with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": asgi_server}) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
     """An exchange with the default rate limit, which allows the pages of two other origins."""
     variables = {
@@ -47,7 +47,7 @@ def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def silent_stream(shared_exchange: RunningExchange) -> Iterator[Stream]:
     """A stream that is opened before the first test, so that the heartbeat's test needs little time.
 
@@ -66,7 +66,7 @@ def exchange(shared_exchange: RunningExchange, silent_stream: Stream) -> Iterato
     assert not ERROR_LINE.findall(shared_exchange.log()[before:])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def market(shared_exchange: RunningExchange) -> Iterator[Market]:
     """The operator's access to the shared exchange."""
     operator = Market(shared_exchange)
