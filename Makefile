@@ -1,26 +1,26 @@
-# The two commands that matter: `make run` and `make test`. Both make the environment first, once.
+# The two main commands are `make run` and `make test`. Both make the environment if it is missing.
 #
-# Programs of the environment are started as modules of its Python: their scripts name it by an absolute path,
-# which breaks where that is long or the folder has been moved.
+# Programs of the environment are started as modules of its Python. Their scripts name Python by an
+# absolute path, which fails if the path is too long or the folder was moved.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
 python := .venv/bin/python
-# What running needs, what the examples need in addition, and what tests, checks and measurements need.
+# These files exist once the requirements are installed: of running, of the examples, of the tests.
 stamp := .venv/installed
 examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
-# Install the requirements of the file $(1). pip shows its progress. It is .venv's own
-# pip or, because installing one takes as long as many packages, that of the base interpreter.
+# Install the requirements in the file $(1) and show the progress. If .venv has no pip, the base
+# interpreter's pip is used, because installing another pip takes as long as many packages.
 pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
 define install
 @pip_python=$$($(python) -c '$(pip_python)'); \
 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
 	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
 endef
-# Bytecode is compiled afterwards on all processors, without modules that are never imported.
+# Compile the bytecode on all processors after the installation. Skip modules that are never imported.
 compile := $(python) -m compileall -q -j 0 \
 	-x '/(pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
@@ -57,7 +57,7 @@ check: $(dev_stamp)
 	$(python) -m ruff format --check $(sources)
 	$(python) -m ruff check $(sources)
 	$(python) -m mypy $(sources)
-	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here: ignored
+	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here, so its warning is ignored
 	$(python) -m pytest
 
 containers: $(dev_stamp)
@@ -92,8 +92,8 @@ clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The requirements of pyproject.toml and of the extras that are named. The project itself is not installed: it runs from
-# its folder, and building it would take as long as a fifth of all packages.
+# Print the requirements of pyproject.toml and of the named extras. The project itself is not installed.
+# It runs from its folder, and building it would take a fifth of the time of all packages.
 define list_requirements
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]

@@ -53,7 +53,7 @@ class Campaign:
         self.seed = seed
         self.journal_path = exchange.data_dir.parent / "journal.jsonl"
         self.record = Record()
-        self.done = 0.0  # The progress of the run.
+        self.done = 0.0  # The progress, up to the `length` of chaos.stage.perform.
         self.now = "starting"  # A description of the current step.
         self._rate = rate
         self._subscribers = subscribers

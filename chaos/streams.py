@@ -60,10 +60,10 @@ class Subscriber:
             message = decode_json(text)
             match message["type"]:
                 case "orderbook_snapshot":
-                    self._check_order(message, newest)
+                    self._check_sequence(message, newest)
                     self._start_book(message)
                 case "orderbook_delta":
-                    self._check_order(message, newest)
+                    self._check_sequence(message, newest)
                     if not self._apply_delta(message):
                         self._client_log.counts["stream gaps"] += 1
                         await self._subscribe(connection, [message["instrument"]])
@@ -102,7 +102,7 @@ class Subscriber:
         self._client_log.counts["checksums"] += 1
         return True
 
-    def _check_order(self, message: Any, newest: dict[str, int]) -> None:
+    def _check_sequence(self, message: Any, newest: dict[str, int]) -> None:
         symbol, sequence = message["instrument"], message["sequence"]
         if sequence < newest.get(symbol, 0):
             self._client_log.breaches.add(

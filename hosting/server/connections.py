@@ -22,7 +22,7 @@ from hosting.server.peers import Peers
 
 logger = logging.getLogger(__name__)
 
-_SWEEP_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _WEBSOCKETS_SHARE_MAX = 3 / 4  # Share of all connections that may be WebSockets.
 NEVER = float("inf")
 
@@ -233,7 +233,7 @@ def current_connections() -> Connections:
         per_address_max=max(1, min(settings.API_CONNECTIONS_PER_ADDRESS_MAX, total_max // 2)),
         bytes_max=settings.API_RECEIVED_BYTES_MAX,
     )
-    _run_periodically(_SWEEP_SECONDS, loop, lambda: connections.sweep(loop.time()))
+    _run_periodically(_CHECK_SECONDS, loop, lambda: connections.sweep(loop.time()))
     return connections
 
 
