@@ -1,5 +1,5 @@
 # One image for the exchange's own processes: the API (the default), the matching worker, migrations
-# and operators' commands. docker-compose.yml and docs/operations.md say where PostgreSQL and Redis run.
+# and operators' commands. PostgreSQL and Redis have other images: see docker-compose.yml.
 #
 # The test suite has passed on this version. A newer tag has Debian's fixes: change both FROM lines.
 
@@ -42,8 +42,8 @@ COPY hosting hosting
 COPY operators operators
 COPY loadtools loadtools
 COPY exchange_site exchange_site
-# Only root can read files of a checkout with umask 077. pip's files are readable already, and changing
-# them would copy them all into this layer.
+# Only root can read files of a checkout with umask 077. pip's files are readable already, and
+# changing them would copy them all into this layer.
 RUN chmod -R a+rX /app && python -m compileall -q . /opt/venv/lib
 USER 10001:10001
 EXPOSE 8000

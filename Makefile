@@ -20,7 +20,7 @@ define install
 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
 	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
 endef
-# Compile the bytecode on all processors after the installation. Skip modules that are never imported.
+# Compile bytecode after the installation, on all processors, but not of modules never imported.
 compile := $(python) -m compileall -q -j 0 \
 	-x '/(pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
@@ -92,8 +92,8 @@ clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Print the requirements of pyproject.toml and of the named extras. The project itself is not installed.
-# It runs from its folder, and building it would take a fifth of the time of all packages.
+# Print the requirements of pyproject.toml and of the named extras. The project itself is not
+# installed. It runs from its folder, and building it would take as long as a fifth of them.
 define list_requirements
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
@@ -102,9 +102,9 @@ print(*project["dependencies"], *(line for name in sys.argv[1:] for line in extr
 endef
 export list_requirements
 
-# Use the first interpreter that is new enough and can make environments: Debian's lacks ensurepip unless python3-venv is
-# installed. The environment gets a pip of its own only if the interpreter's pip is older than 22.3, which is the first
-# version that can install into other environments.
+# Use the first interpreter that is new enough and can make environments: Debian's lacks ensurepip
+# unless python3-venv is installed. The environment gets a pip of its own only if the interpreter's
+# pip is older than 22.3, which is the first version that can install into other environments.
 $(stamp): pyproject.toml constraints.txt
 	@for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \

@@ -118,7 +118,7 @@ async def cancel_unknown(target: Target, number: int) -> None:
         for _ in itertools.count():
             order_id = str(uuid.uuid4())
             if number % 2:
-                order_id = order_id[:-3] + "001"  # The id looks like one of the first instrument's orders.
+                order_id = order_id[:-3] + "001"  # It looks like an order of one instrument.
             await caller.call(encode_post(target, f"/orders/{order_id}/cancel", b"{}"))
 
 

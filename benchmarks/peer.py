@@ -1,9 +1,9 @@
 """Compare the exchange with a peer from PyPI: `python -m benchmarks.peer --python python3.12`.
 
-The peer is `matching-engine` 0.1.1 (MIT), the strongest one on PyPI. It is one process of FastAPI on
-uvicorn with a log file that it fsyncs, without database, idempotency and rate limit. It is installed into an
-environment of its own, which needs Python 3.12, and is started with its own command. wrk sends the
-same mix of orders to both in turns, `--runs` times.
+The peer is `matching-engine` 0.1.1 (MIT), the strongest one on PyPI. It is one process of FastAPI
+on uvicorn with a log file that it fsyncs, without database, idempotency and rate limit. It is
+installed into an environment of its own, which needs Python 3.12, and is started with its own
+command. wrk sends the same mix of orders to both in turns, `--runs` times.
 """
 
 import argparse

@@ -34,7 +34,8 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 from loadtools.processes import PARTS, part_of, process_ticks
 
-WARM_UP_SECONDS = 25  # Longer than WORKER_LOOK_UP_SECONDS, in which a new worker looks keys up in advance.
+# Longer than WORKER_LOOK_UP_SECONDS, in which a new worker looks keys up in advance.
+WARM_UP_SECONDS = 25
 SAMPLES_PER_SECOND = 400
 RESTARTS_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
@@ -75,8 +76,8 @@ STEPS = {
     ),
 }
 _STATEMENTS = """
-SELECT calls, total_exec_time * 1000, rows, regexp_replace(query, '\\s+', ' ', 'g') FROM pg_stat_statements
-WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+SELECT calls, total_exec_time * 1000, rows, regexp_replace(query, '\\s+', ' ', 'g') FROM
+pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY total_exec_time DESC LIMIT %s
 """
 

@@ -1,4 +1,4 @@
-"""The answers that clients received, one per line in a file. They are compared with the database."""
+"""The answers that clients received, one in each line of a file, to compare with the database."""
 
 from collections.abc import Iterator
 from decimal import Decimal

@@ -240,7 +240,7 @@ def _check_admin_bind(environment: Environment) -> None:
 
 
 def _description(name: str) -> str:
-    """The allowed values of a variable, in words."""
+    """Return the allowed values of a variable, in words."""
     field = msgspec.json.schema(Environment)["$defs"]["Environment"]["properties"][name]
     kinds = field.get("anyOf", [field])  # An optional variable is a union with null.
     description: str = kinds[0]["description"]

@@ -105,13 +105,12 @@ DATABASE_STATEMENT_SECONDS_MAX = 5.0
 # Look-ups for orders and cancels do not wait behind other reads: see orders/look_ups.py.
 _DESK_READERS = 5
 DESK_THREADS_PER_READER = 1
-# Repeated orders whose fills are being read, or wait to be read.
+# Repeated orders whose fills are read at the same time, or wait for that.
 DESK_REPLAYS_MAX = 32
-# After such a read, the next one waits so many times as long as it took. An order may have
+# After such a read, the next one waits this many times as long as the read took. An order may have
 # thousands of fills, and clients that repeat it without a pause would slow all other orders.
 DESK_REPLAY_PAUSE_RATIO = 2.0
-# Look-ups that wait. The limit applies twice: to refused orders, and to cancels that met no open
-# order.
+# Waiting look-ups of refused orders, and as many of cancels that met no open order.
 LOOK_UPS_WAITING_MAX = 500
 LOOK_UP_ROWS_MAX = 32  # Look-ups of refused orders or cancels in one statement.
 LOOK_UP_PAUSE_SECONDS = 0.02  # Pause between two statements with such look-ups.
@@ -168,7 +167,7 @@ ORDER_TRADES_MAX = 5_000  # Resting orders that one order may trade with.
 # --- The matching worker --------------------------------------------------------------------------
 
 WORKER_BATCH_COMMANDS_MAX = 256
-# The command that reaches this number ends the batch. One order adds at most ORDER_TRADES_MAX.
+# Trades of one batch. The command that reaches this number ends the batch.
 WORKER_BATCH_TRADES_MAX = 2_500
 # Trades, new resting orders and cancels in one message to the stream. A commit may need several
 # messages.
@@ -296,12 +295,12 @@ WORKER_STOP_SECONDS = 2.5  # A worker that has not stopped by then is killed.
 API_STOP_SECONDS = 4.5  # An API server that has not stopped by then is killed.
 # Time for open requests when the server stops. All end in it: see ORDER_REPLY_TIMEOUT_SECONDS.
 API_GRACE_SECONDS = 4
-# Unsent bytes of one connection. The limit applies twice: to the system's buffer, without the data
-# on its way, and to the server's buffer.
+# Unsent bytes of one connection in the system's buffer, and as many in the server's buffer. Bytes
+# on their way to the client do not count.
 API_UNSENT_BYTES = 16 * 1024
 # Bytes of answers that clients do not read, in one API process.
 API_UNREAD_BYTES_MAX = 256 * 1024 * 1024
-# A client that takes no data for this long, though data waits for it, counts as gone.
+# If a client takes no data for this long, although data waits, its connection is closed.
 API_PEER_TIMEOUT_SECONDS = 30
 # Bytes of requests and messages that are not answered yet, in one API process.
 API_RECEIVED_BYTES_MAX = 128 * 1024 * 1024

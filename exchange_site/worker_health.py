@@ -2,11 +2,10 @@
 
     python -m exchange_site.worker_health --partition 0
 
-If it does, the command prints which and exits with 0. Otherwise it prints the problem and exits
-with
-1. It reads the lease and the worker's sessions from the database. A session belongs to the worker
-   if it comes from this machine and has the same role. The check costs a start of Python without
-   Django, and one connection.
+If so, the command says which of the two, and its exit status is 0. Otherwise it prints the problem,
+and the status is 1. It reads the lease and the worker's sessions from the database. A session
+belongs to the worker if it comes from this machine and has the same role. The check costs a start
+of Python without Django, and one connection.
 """
 
 import sys

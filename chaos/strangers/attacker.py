@@ -23,8 +23,8 @@ _REPEATED_SECONDS_MAX = 16.0  # An attack without a sign is not repeated for lon
 async def _run_attack(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
     """Run one attack and return its counts.
 
-    On a slow machine a short attack may end before one of its signs shows. It is then repeated, each
-    time for twice as long.
+    On a slow machine a short attack may end before one of its signs shows. It is then repeated,
+    each time for twice as long.
     """
     attack = next(attack for attack in ATTACKS if attack.name == name)
     counts: Counter[str] = Counter()

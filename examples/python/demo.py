@@ -27,7 +27,7 @@ SECONDS = 0.5  # Time between two quotes of a bot.
 HEALTHY_WITHIN_SECONDS = 60.0
 POLL_SECONDS = 0.1
 STOP_SECONDS_MAX = 20.0
-REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")  # They belong to another exchange.
+REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")  # Of another exchange.
 LINE = "{time}  last {last}  bid {bid}  ask {ask}  24 h: {trade_count} trades, {volume}, {change_percent} %"
 
 

@@ -35,7 +35,7 @@ class BookError(Exception):
 
 
 class Refused(Exception):
-    """The exchange refuses a subscription, for now (`code` is `unavailable`, for example) or always."""
+    """The exchange refuses a subscription, for now (`code` may be `unavailable`) or always."""
 
     def __init__(self, error: Message) -> None:
         super().__init__(error["message"])
@@ -107,7 +107,7 @@ class Market:
         self._instruments_url = url + "/instruments"
         self._url = url.replace("http", "ws", 1) + "/stream"
         self._instrument = instrument
-        self._sizes: tuple[Decimal, Decimal] | None = None  # Tick size and lot size, which never change.
+        self._sizes: tuple[Decimal, Decimal] | None = None  # Tick and lot size never change.
         self._subscription = {"channels": channels, "instrument": instrument, **options}
 
     async def __aiter__(self) -> AsyncIterator[Message]:
@@ -166,7 +166,7 @@ class Market:
 
 
 class Trader:
-    """Places and cancels one client's orders. Repeats a request without a clear answer, with its key."""
+    """Places and cancels one client's orders. Repeats unanswered requests with the same key."""
 
     def __init__(self, url: str, client_id: str) -> None:
         self.client_id = client_id
@@ -238,7 +238,7 @@ def _levels(rows: list[Message]) -> dict[Decimal, tuple[Decimal, int]]:
 
 
 def _last_decimal(size: Decimal) -> Decimal:
-    """Return one unit of the last decimal that a tick or lot size needs: 0.01 for 0.05, and 1 for 5."""
+    """Return one unit of the last decimal of a tick or lot size: 0.01 of 0.05, and 1 of 5."""
     return Decimal(1).scaleb(min(0, int(Decimal(size).normalize().as_tuple().exponent)))
 
 

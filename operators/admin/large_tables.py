@@ -29,7 +29,7 @@ class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
-    """Shows rows that only the matching worker may write."""
+    """Shows rows that nobody may add, change or delete in the admin."""
 
     ordering = ("-pk",)
     sortable_by = ()
