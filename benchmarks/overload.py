@@ -70,7 +70,7 @@ class Load:
     def __init__(self, target: Target) -> None:
         self.over = False
         self.acknowledged = Acknowledged()
-        # By kind of answer.
+        # Times to the answer, by kind of answer.
         self.microseconds: dict[str, array[int]] = defaultdict(lambda: array("Q"))
         self._target = target
         prefix = f"overload-{secrets.token_hex(6)}"
@@ -196,7 +196,7 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
 
 
 async def recover(load: Load, caller: Caller, median_seconds_max: float) -> bool:
-    """Send one order at a time until they are fast again. Return False after _GIVE_UP_SECONDS."""
+    """Send orders one at a time until they are fast. Return False after _GIVE_UP_SECONDS."""
     deadline = time.monotonic() + _GIVE_UP_SECONDS
     taken_seconds: list[float] = []
     while time.monotonic() < deadline:

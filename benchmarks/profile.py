@@ -76,8 +76,8 @@ STEPS = {
     ),
 }
 _STATEMENTS = """
-SELECT calls, total_exec_time * 1000, rows, regexp_replace(query, '\\s+', ' ', 'g') FROM
-pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+SELECT calls, total_exec_time * 1000, rows, regexp_replace(query, '\\s+', ' ', 'g') FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 ORDER BY total_exec_time DESC LIMIT %s
 """
 

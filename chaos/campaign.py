@@ -62,7 +62,8 @@ class Campaign:
     async def trading(self) -> AsyncIterator[TradedExchange]:
         """Let clients trade during the block, while a standby worker waits.
 
-        At the end the clients find out the results of open requests, and all promises are checked.
+        At the end the clients find out the results of unanswered requests, and the promises are
+        checked.
         """
         target, started = self.exchange.target, time.monotonic()
         with Journal(self.journal_path) as journal:

@@ -1,8 +1,8 @@
 """Finds the processes of the exchange under test. Each look-up is new, because faults replace them.
 
 There are two workers: a child of `serve`, and another one that this module starts and restarts. The
-active one is found by the lease's epoch in the database and by the log, which has the process that
-loaded the books in this epoch.
+active one is found by the lease's epoch in the database and by the log, which names the process
+that loaded the books in this epoch.
 """
 
 import asyncio

@@ -87,7 +87,7 @@ class Subscriber:
     def _apply_delta(self, delta: Any) -> bool:
         """Apply a delta. Return False if it does not continue the local book.
 
-        If there is no local book, a snapshot will arrive.
+        Without a local book, return True and wait for the snapshot, which starts one.
         """
         book = self.books.get(delta["instrument"])
         if book is None:

@@ -26,7 +26,7 @@ from loadtools.wire import Target, encode_post
 
 REQUESTS_PER_CLIENT_AND_SECOND = 5
 _ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
-_FINISH_SECONDS_MAX = 60.0  # Time for open requests at the end, when the exchange is healthy again.
+_FINISH_SECONDS_MAX = 60.0  # Time for unanswered requests at the end, with a healthy exchange.
 
 _CANCEL_SHARE = 0.25
 ONCE_SHARE = 0.15
@@ -165,7 +165,7 @@ class TradingClient:
             self._resting.append(order.order_id)
 
     def _should_retry(self, answer: Answer) -> bool:
-        """Return whether to retry. Record answers that a client can't expect."""
+        """Return whether to retry. Record answers that the API does not allow."""
         if not answer.is_unclear:
             text = answer.body[:300].decode(errors="replace")
             self._client_log.breaches.add(Kind.ANSWER, f"client {self._number}: {answer.status} {text}")

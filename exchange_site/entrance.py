@@ -45,7 +45,7 @@ _UNKNOWN_NAME_SECONDS = 1.0  # Shortest time for one check, if others wait.
 
 _TOKEN = re.compile(r"[A-Za-z0-9]{32}|[A-Za-z0-9]{64}", re.ASCII)
 _TOKEN_FIELD = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*(")')
-_TOKEN_PLACEHOLDER = "the-token"
+_CSRF_PLACEHOLDER = "the-token"
 _NEXT_PLACEHOLDER = "/admin/the-next-page/"
 _FORM = b"application/x-www-form-urlencoded"
 
@@ -220,7 +220,7 @@ class Entrance:
             for name, value in begin["headers"]
             if name not in (b"set-cookie", b"content-length", b"expires")
         }
-        text = _TOKEN_FIELD.sub(rf"\g<1>{_TOKEN_PLACEHOLDER}\g<2>", content["body"].decode())
+        text = _TOKEN_FIELD.sub(rf"\g<1>{_CSRF_PLACEHOLDER}\g<2>", content["body"].decode())
         return _LoginPage(text.encode(), headers)
 
 
@@ -228,7 +228,7 @@ def _fill_in_page(page: _LoginPage, scope: dict[str, Any]) -> HttpResponse:
     token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
     if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
         token = get_random_string(32)
-    text = page.text.replace(_TOKEN_PLACEHOLDER.encode(), token.encode())
+    text = page.text.replace(_CSRF_PLACEHOLDER.encode(), token.encode())
     text = text.replace(_NEXT_PLACEHOLDER.encode(), escape(quote(_next_of(scope), safe="/")).encode())
     response = HttpResponse(text, headers=page.headers)
     response.set_cookie(

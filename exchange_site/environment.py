@@ -133,7 +133,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         """Networks of proxies. Their X-Forwarded-* headers are trusted.
 
         The limit of connections from one address does not apply to them. If clients connect through
-        a TLS proxy and no proxy is named, it is taken to run on this machine, as is usual.
+        a TLS proxy and no proxy is named, the proxy is taken to run on this machine.
         """
         named = self.exchange_trusted_proxies
         if named is None and self.behind_tls_proxy:

@@ -2,7 +2,7 @@
 
 | role | may |
 |---|---|
-| `exchange_owner` | owns database and tables: migrates, prunes, moves. Is not a superuser |
+| `exchange_owner` | owns database and tables: migrates, prunes, moves instruments. No superuser |
 | `exchange_api` | reads all; writes instruments and Django's tables; adds to the audit trail |
 | `exchange_worker` | writes orders, trades, candles, sequences, its checkpoint; reads instruments |
 

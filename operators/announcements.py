@@ -20,7 +20,7 @@ async def _announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
 
 
 def announce_now(partitions: Iterable[int]) -> dict[int, str]:
-    """Announce changes, for commands. Return the reason for each partition that did not confirm."""
+    """Announce changes, for commands. Return the reason for each unconfirmed partition."""
     return asyncio.run(_announce_and_close(partitions))
 
 

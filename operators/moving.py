@@ -116,7 +116,7 @@ class Move:
         partitions.forget_mirror(self._old, self._symbol)
 
     def _confirm_loaded(self) -> None:
-        """Check that the new worker has the book. It loads the book before this command."""
+        """Check that the new worker has the book. It loads the book before it runs `inspect`."""
         try:
             state = inspect(self._new).get(self._symbol)
         except (Unavailable, OutcomeUnknown, RedisError) as error:

@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def await_health(exchange: "subprocess.Popen[bytes]", url: str) -> bool:
-    """Return whether the exchange became healthy. If not, it prints the problem itself."""
+    """Return whether the exchange became healthy. If not, the exchange prints the problem."""
     deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
     while exchange.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):

@@ -21,10 +21,8 @@ CHECKSUM_LEVELS = 10
 PAGE = 100  # Orders on one page.
 ATTEMPTS_MAX = 10  # Attempts to send one request.
 RETRY_STATUSES = (429, 503, 504)
-FINAL_REFUSALS = (
-    "invalid_message",
-    "instrument_not_found",
-)  # Codes of refused subscriptions that no retry helps.
+# Codes of refused subscriptions that no retry helps.
+FINAL_REFUSALS = ("invalid_message", "instrument_not_found")
 RECONNECT_SECONDS_MIN = 0.2
 RECONNECT_SECONDS_MAX = 5.0
 SILENCE_SECONDS_MAX = 30.0  # The exchange sends a message at least every 15 s.

@@ -59,11 +59,11 @@ class RequestProtocol(EndingProtocol):
             phase = self._phase
             try:
                 if phase == HEAD:
-                    data = self._take_head(data)
+                    data = self._read_head(data)
                 elif phase == BODY:
-                    data = self._take_body(data)
+                    data = self._read_body(data)
                 elif phase == CHUNKS:
-                    data = self._take_chunks(data)
+                    data = self._read_chunks(data)
                 elif phase == LINGER:
                     self._discard(data)
                     return
@@ -75,7 +75,7 @@ class RequestProtocol(EndingProtocol):
                 if self._phase != LINGER:
                     return
 
-    def _take_head(self, data: bytes) -> bytes:
+    def _read_head(self, data: bytes) -> bytes:
         """Read the next head, and begin its request if it is complete. Return the rest."""
         if self._held.parts:
             self._held.send()  # This finds out whether the client reads its answers.
@@ -177,7 +177,7 @@ class RequestProtocol(EndingProtocol):
             self._set_deadline(settings.REQUEST_BODY_SECONDS_MAX)
         return rest
 
-    def _take_body(self, data: bytes) -> bytes:
+    def _read_body(self, data: bytes) -> bytes:
         rest = b""
         if len(data) > self._left:
             data, rest = data[: self._left], data[self._left :]
@@ -188,7 +188,7 @@ class RequestProtocol(EndingProtocol):
             self._complete_request()
         return rest
 
-    def _take_chunks(self, data: bytes) -> bytes:
+    def _read_chunks(self, data: bytes) -> bytes:
         chunks = self._chunks
         try:
             content, rest = chunks.read(data)

@@ -21,7 +21,7 @@ class Peers:
     def _key(self, text: str) -> str | None:
         """Return the key of an address, or None if its connections are not counted.
 
-        These are trusted proxies, and Unix sockets, which have no address.
+        Not counted are trusted proxies, and Unix sockets, which have no address.
         """
         address = parse_address(text)
         if address is None or any(address in network for network in self._trusted):

@@ -217,7 +217,7 @@ def health_problem() -> Problem | None:
 
 
 def admin_problem() -> Problem | None:
-    """Return the problem of the admin's own listener. None if there is neither."""
+    """Return the problem of the admin's own listener. None without a listener or problem."""
     bind = settings.ENVIRONMENT.admin_bind
     if bind is None:
         return None

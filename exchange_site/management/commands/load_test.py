@@ -46,7 +46,7 @@ class Command(BaseCommand):
         )
         try:
             with load_target(options["url"], self.stdout.write) as aim:
-                # Find out that the database can be read before permanent orders are placed.
+                # Check that the database can be read, before permanent orders are placed.
                 check_durability(Acknowledged(), aim.postgres_uri)
                 self.stdout.write(
                     f"{plan.requests:,} orders in {plan.duration_seconds:g} s to {aim.target.url}"
