@@ -8,7 +8,7 @@
 SHELL := /bin/sh
 
 python := .venv/bin/python
-# These files exist once the requirements are installed: of running, of the examples, of the tests.
+# Each file exists once requirements are installed: to run, for the examples, and for the tests.
 stamp := .venv/installed
 examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
@@ -93,7 +93,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Print the requirements of pyproject.toml and of the named extras. The project itself is not
-# installed. It runs from its folder, and building it would take as long as a fifth of them.
+# installed. It runs from its folder, and building it would take as long as a fifth of the requirements.
 define list_requirements
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]

@@ -36,9 +36,9 @@ _Found = TypeVar("_Found")
 _LOADED = re.compile(rb" (\d+) matching\.worker\.live_books: partition \d+: epoch (\d+),")
 _EPOCH = "SELECT epoch FROM matching_checkpoint WHERE partition = %s"
 _WAITING = """
-SELECT count(*) FROM pg_stat_activity AS session JOIN matching_checkpoint AS held ON held.partition
-= %s WHERE session.application_name LIKE 'exchange-matching %%' AND session.application_name <>
-'exchange-matching ' || held.owner
+SELECT count(*) FROM pg_stat_activity AS session JOIN matching_checkpoint AS held ON held.partition = %s
+WHERE session.application_name LIKE 'exchange-matching %%'
+AND session.application_name <> 'exchange-matching ' || held.owner
 """
 
 

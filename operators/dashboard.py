@@ -181,7 +181,7 @@ def _market_state(instrument: TradedInstrument, answers: _RedisAnswers | None) -
 
 
 def _orders_per_second() -> float:
-    """Return the rate of the last DASHBOARD_RATE_SECONDS. Keys of orders begin with their times."""
+    """Return the rate in the last DASHBOARD_RATE_SECONDS. Keys of orders begin with their times."""
     since = datetime.now(UTC) - timedelta(seconds=settings.DASHBOARD_RATE_SECONDS)
     recent = Order.objects.filter(pk__gte=first_key(since)).order_by()
     return recent[: settings.DASHBOARD_ORDERS_COUNTED_MAX].count() / settings.DASHBOARD_RATE_SECONDS

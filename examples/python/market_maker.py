@@ -1,7 +1,7 @@
 """A market maker that quotes around a random walk: `python examples/python/market_maker.py`.
 
 Every `--seconds` it cancels its orders, moves its own price by a random step, and places an order
-at each of `--levels` prices on both sides. Sometimes it also trades at the market, towards its own
+at each of `--levels` prices on both sides. Sometimes it also sends a market order, towards its own
 price. Its orders and cancels must stay within the exchange's rate limits for one client.
 """
 

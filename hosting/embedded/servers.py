@@ -84,7 +84,7 @@ class EmbeddedServers:
                 )
             )
         processes = [server.process for server in self.servers]
-        for process in processes:  # They stop at the same time.
+        for process in processes:  # All are asked to stop at the same time.
             process.together = processes
 
     def _account_for(self, program: Path) -> Account | None:
