@@ -163,7 +163,7 @@ def main() -> None:
             report(f"{name}, {resting:,} resting", "commands/s", rates[resting])
             charted[f"{name}, {resting:,} resting"] = median(rates[resting])
         ratio = median(rates[few]) / median(rates[many])
-        print(f"{'':<52} {ratio:>11.2f} times as long a command")
+        print(f"{'':<52} {ratio:>11.2f} times the time of a command with few orders")
     print()
 
     for name, cancel_share in MIXES.items():

@@ -217,7 +217,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tradepost",
-    "DESCRIPTION": "Orders in over REST, matched by price-time priority, committed before they are acknowledged.",
+    "DESCRIPTION": "Place orders over REST. They are matched by price-time priority, and committed before the answer.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "TAGS": [

@@ -50,7 +50,7 @@ def _find_instruments(symbols: Sequence[str]) -> list[Instrument]:
     if unknown:
         known = ", ".join(Instrument.objects.order_by("symbol").values_list("symbol", flat=True)[:20])
         raise InstrumentError(
-            f"unknown: {', '.join(unknown)}. Nothing was changed. There are: {known or 'none'}."
+            f"unknown: {', '.join(unknown)}. Nothing was changed. Known are: {known or 'none'}."
         )
     return found
 

@@ -60,7 +60,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"/livez took {self.alive_max:.2f} s")
         if self.p95_after > _CALM_AGAIN_RATIO_MAX * self.p95_before + _CALM_AGAIN_SECONDS_SLACK:
             found.append(
-                f"order p95 {self.p95_after * 1000:.0f} ms, {CALM_AGAIN_SECONDS:.0f} s after its end"
+                f"order p95 {self.p95_after * 1000:.0f} ms, {CALM_AGAIN_SECONDS:.0f} s after the attack"
             )
         return found
 
