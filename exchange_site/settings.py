@@ -217,7 +217,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tradepost",
-    "DESCRIPTION": "Place orders over REST. They are matched by price-time priority, and committed before the answer.",
+    "DESCRIPTION": "Orders over REST, matched by price-time priority and committed before the answer.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "TAGS": [
