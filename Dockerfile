@@ -1,19 +1,20 @@
-# One image for everything of ours: the API (the default), the matching worker, migrations and operators' commands.
-# PostgreSQL and Redis come from elsewhere: see docker-compose.yml and docs/operations.md.
+# One image for the exchange's own processes: the API (the default), the matching worker, migrations
+# and operators' commands. PostgreSQL and Redis have other images: see docker-compose.yml.
 #
-# The exact version is one that the test suite has passed on. Debian's fixes come with a newer tag: change both lines.
+# The test suite has passed on this version. A newer tag has Debian's fixes: change both FROM lines.
 
 FROM python:3.11.14-slim-bookworm AS build
 WORKDIR /build
 COPY pyproject.toml constraints.txt LICENSE ./
-# README.md is metadata only: an empty one keeps this layer when the text changes. Wheels only: there is no compiler.
+# pip reads README.md only as metadata. With an empty file this layer stays cached when the text
+# changes. Only wheels are installed, because there is no compiler.
 RUN touch README.md \
     && python -m venv /opt/venv \
     && /opt/venv/bin/python -m pip install --no-cache-dir --only-binary :all: -c constraints.txt .
 
 FROM python:3.11.14-slim-bookworm
-# The base image has no compiled standard library, and nobody can write one at run time: each start, and each health
-# check, would compile it again.
+# The base image has no bytecode of the standard library, and the exchange's user can't write any.
+# Without `compileall` each start and each health check would compile the library again.
 RUN groupadd --gid 10001 exchange \
     && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin exchange \
     && install --directory --owner=10001 --group=10001 --mode=0755 \
@@ -41,10 +42,11 @@ COPY hosting hosting
 COPY operators operators
 COPY loadtools loadtools
 COPY exchange_site exchange_site
-# A checkout with umask 077 is readable for root alone. (pip's files are readable; to change them would copy them all.)
+# Only root can read files of a checkout with umask 077. pip's files are readable already, and
+# changing them would copy them all into this layer.
 RUN chmod -R a+rX /app && python -m compileall -q . /opt/venv/lib
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# No HEALTHCHECK: what is to be asked depends on the command. docker-compose.yml has one for each service.
+# No HEALTHCHECK, because each command needs another one: docker-compose.yml has them.
 CMD ["python", "manage.py", "run_api"]

@@ -1,26 +1,26 @@
-# The two commands that matter: `make run` and `make test`. Both make the environment first, once.
+# The two main commands are `make run` and `make test`. Both make the environment if it is missing.
 #
-# Programs of the environment are started as modules of its Python: their scripts name it by an absolute path,
-# which breaks where that is long or the folder has been moved.
+# Programs of the environment are started as modules of its Python. Their scripts name Python by an
+# absolute path, which fails if the path is too long or the folder was moved.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
 python := .venv/bin/python
-# What running needs, what the examples need in addition, and what tests, checks and measurements need.
+# Each file exists once requirements are installed: to run, for the examples, and for the tests.
 stamp := .venv/installed
 examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
-# Install the requirements of the file $(1). pip shows its progress. It is .venv's own
-# pip or, because installing one takes as long as many packages, that of the base interpreter.
+# Install the requirements in the file $(1) and show the progress. If .venv has no pip, the base
+# interpreter's pip is used, because installing another pip takes as long as many packages.
 pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
 define install
 @pip_python=$$($(python) -c '$(pip_python)'); \
 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
 	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
 endef
-# Bytecode is compiled afterwards on all processors, without modules that are never imported.
+# Compile bytecode after the installation, on all processors, but not of modules never imported.
 compile := $(python) -m compileall -q -j 0 \
 	-x '/(pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
@@ -57,7 +57,7 @@ check: $(dev_stamp)
 	$(python) -m ruff format --check $(sources)
 	$(python) -m ruff check $(sources)
 	$(python) -m mypy $(sources)
-	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here: ignored
+	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here, so its warning is ignored
 	$(python) -m pytest
 
 containers: $(dev_stamp)
@@ -92,8 +92,8 @@ clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The requirements of pyproject.toml and of the extras that are named. The project itself is not installed: it runs from
-# its folder, and building it would take as long as a fifth of all packages.
+# Print the requirements of pyproject.toml and of the named extras. The project itself is not
+# installed. It runs from its folder, and building it would take as long as a fifth of the requirements.
 define list_requirements
 import sys, tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
@@ -102,9 +102,9 @@ print(*project["dependencies"], *(line for name in sys.argv[1:] for line in extr
 endef
 export list_requirements
 
-# Use the first interpreter that is new enough and can make environments: Debian's lacks ensurepip unless python3-venv is
-# installed. The environment gets a pip of its own only if the interpreter's pip is older than 22.3, which is the first
-# version that can install into other environments.
+# Use the first interpreter that is new enough and can make environments: Debian's lacks ensurepip
+# unless python3-venv is installed. The environment gets a pip of its own only if the interpreter's
+# pip is older than 22.3, which is the first version that can install into other environments.
 $(stamp): pyproject.toml constraints.txt
 	@for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \

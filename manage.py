@@ -15,7 +15,7 @@ def main() -> None:
         _leave_root(sys.argv[1])
     try:
         execute_from_command_line(sys.argv)
-    # Django's own commands raise these errors. Most of ours report a missing database by themselves.
+    # Django's own commands raise these errors. Most of the exchange's commands handle them.
     except (OperationalError, InconsistentMigrationHistory) as error:
         from base.database import database_advice  # noqa: PLC0415 - it needs the settings
 
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _leave_root(command: str) -> None:
-    from hosting.authority import LASTING_COMMANDS, leave_root_for  # noqa: PLC0415 - most commands need none
+    from hosting.authority import LASTING_COMMANDS, leave_root_for  # noqa: PLC0415 - few commands need it
 
     if command not in LASTING_COMMANDS:
         return
@@ -34,9 +34,8 @@ def _leave_root(command: str) -> None:
 
     from hosting.embedded.processes import ProcessError, data_folder_errors  # noqa: PLC0415
 
-    configure_logging(
-        settings.LOGGING_CONFIG, settings.LOGGING
-    )  # what is said here has the log's format, too
+    # The lines of `leave_root_for` need the log's format, too.
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
     try:
         with data_folder_errors():
             leave_root_for(command)

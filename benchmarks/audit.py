@@ -2,9 +2,9 @@
 
 Starts an exchange of its own and writes a past of 1,000,000 orders into its database, of which a
 quarter rests and the others have 680,000 trades (benchmarks/past.py). They break no promise. Then
-it restarts the matching worker, so that the worker loads their books, and runs the audit, which
-must find nothing. Prints the machine, the versions, the output of the audit (each check with its
-time), and the audit's peak resident memory (RSS).
+it restarts the matching worker, which loads the books, and runs the audit, which must find nothing.
+Prints the machine, the versions, the output of the audit (each check with its time), and the
+audit's peak resident memory (RSS).
 """
 
 import subprocess

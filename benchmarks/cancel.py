@@ -51,11 +51,11 @@ class Medians(NamedTuple):
 def main() -> None:
     """Run all measurements. Exits with 1 after an unexpected answer."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cancel", description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=whole_number(1, 100_000), default=500, help="of a run (500)")
+    parser.add_argument("--pairs", type=whole_number(1, 100_000), default=500, help="in each run (500)")
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each exchange (5)")
     parser.add_argument("--strangers", type=whole_number(0, 1_000), default=0, help="connections (0)")
     parser.add_argument(
-        "--before", type=checkout, metavar="FOLDER", help="the exchange of another checkout, by turns"
+        "--before", type=checkout, metavar="FOLDER", help="also measure this checkout, in alternating runs"
     )
     options = parser.parse_args()
     print_heading(parser.prog, PACKAGES)
@@ -84,7 +84,7 @@ def row(medians: Medians) -> str:
 
 
 async def measure(target: Target, pairs: int, strangers: int) -> Medians:
-    """Measure alternating orders and cancels on one connection."""
+    """Measure orders and cancels in turns on one connection, beside `strangers` others."""
     orders: list[float] = []
     cancels: list[float] = []
     caller = Caller(target)
@@ -113,12 +113,12 @@ def check(response: Response, status: int) -> None:
 
 
 async def cancel_unknown(target: Target, number: int) -> None:
-    """Cancel unknown orders until cancelled."""
+    """Cancel unknown orders until this task is cancelled."""
     with contextlib.closing(Caller(target)) as caller:
         for _ in itertools.count():
             order_id = str(uuid.uuid4())
             if number % 2:
-                order_id = order_id[:-3] + "001"  # Like an order of the first instrument.
+                order_id = order_id[:-3] + "001"  # It looks like an order of one instrument.
             await caller.call(encode_post(target, f"/orders/{order_id}/cancel", b"{}"))
 
 

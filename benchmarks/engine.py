@@ -26,7 +26,7 @@ Command = PlaceOrder | CancelOrder
 
 RUNS = 5
 COMMANDS = 200_000
-# Few, because a run removes up to 2,000 orders from the book. It is refilled before each run.
+# Few commands, because a run removes up to 2,000 orders from the book, which is refilled each time.
 COMMANDS_IN_FILLED_BOOK = 10_000
 QUEUE_ORDERS = 50_000
 RESTING_ORDERS = (10_000, 1_000_000)
@@ -68,7 +68,7 @@ def make_flow(*, commands: int, cancel_share: float, seed: str) -> list[Command]
 
 
 def copied(text: str) -> str:
-    """Return a copy that is another object, as a decoder returns."""
+    """Return an equal string that is another object, as a decoder does."""
     return text.encode().decode()
 
 
@@ -156,14 +156,14 @@ def main() -> None:
     for name, cancel_share in MIXES.items():
         rates: dict[int, list[float]] = {resting: [] for resting in RESTING_ORDERS}
         for run in runs:
-            # In turns, so that other load on the machine affects both.
+            # Both books take turns, so that other load on the machine affects both.
             for resting, book in books.items():
                 rates[resting].append(filled_book_rate(book, resting, cancel_share, run))
         for resting in RESTING_ORDERS:
             report(f"{name}, {resting:,} resting", "commands/s", rates[resting])
             charted[f"{name}, {resting:,} resting"] = median(rates[resting])
         ratio = median(rates[few]) / median(rates[many])
-        print(f"{'':<52} {ratio:>11.2f} times as long a command")
+        print(f"{'':<52} {ratio:>11.2f} times the time of a command with few orders")
     print()
 
     for name, cancel_share in MIXES.items():

@@ -4,7 +4,7 @@ Starts an exchange of its own, and subscribers to deltas and trades in other pro
 sends orders at a fixed rate. For each step of `--steps` (subscribers x orders per second) it
 reports:
 - deliveries per second (a delivery is one message to one client);
-- lateness, from the batch's time, which is before its commit, to the receipt;
+- lateness: from the time stamp of a batch, which is taken before its commit, to the receipt;
 - whether all subscribers received the same complete feed;
 - the API process's processor time for a delivery, and its memory for a subscriber.
 
@@ -46,7 +46,7 @@ from loadtools.wire import Target
 PACKAGES = ("django", "channels", "uvicorn", "uvloop", "websockets")
 STEPS = "1000x20,100x300,5000x2"
 CHANNELS = ("orderbook_deltas", "trades")
-OTHER_FILES = 100
+OTHER_FILES = 100  # Open files of this process besides connections.
 SECONDS_MAX = 3_600
 LAST_WORDS_SECONDS = 2.0  # Time in which the last messages arrive.
 SILENT_RECEIVE_BYTES = 4_096
@@ -68,7 +68,7 @@ class Step:
 class StepFigures(NamedTuple):
     """Figures of one run of a step, or medians of several.
 
-    Times are in ms, if not named otherwise.
+    Times are in ms unless the name says otherwise.
     """
 
     orders_per_second: float
@@ -89,7 +89,7 @@ class StepFigures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The results of a step with `silent` clients that never read. Memory is the API's."""
+    """The results of a step beside `silent` clients, which never read. Memory is the API's."""
 
     step: Step
     silent: int
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--runs", type=whole_number(1, 100), default=1, help="of each step (1)")
     parser.add_argument("--api-processes", type=whole_number(1, 16), default=1, help="of the exchange (1)")
     parser.add_argument(
-        "--bare", action="store_true", help="also a bare send loop, with each step's subscribers"
+        "--bare", action="store_true", help="also measure a bare send loop with each step's subscribers"
     )
     parser.add_argument("--picture", type=Path, help="save a chart here")
     options = parser.parse_args()
@@ -185,7 +185,7 @@ def main() -> None:
         for case, figures in medians(measured).items():
             print(f"{conditions(*case)} {figures.row()}")
     if options.bare:
-        print("\nbare send loop: deliveries a second, the most of which 99 % came within 250 ms")
+        print("\nbare send loop: the highest rate of deliveries per second with a p99 of at most 250 ms")
         for subscribers in dict.fromkeys(step.subscribers for step in steps):
             print(f"{subscribers:>11,} {measure_bare(subscribers, options.seconds, options.processes)}")
     if options.picture:
@@ -253,7 +253,7 @@ def silent_clients(target: Target, count: int) -> Iterator[None]:
 
 
 def slow_consumers(target: Target) -> float:
-    """Return the metric of clients that were closed because they did not read."""
+    """Return how many clients the exchange has closed because they did not read."""
     with urllib.request.urlopen(f"http://{target.authority}/metrics") as answer:
         found = SLOW_CONSUMERS.search(answer.read().decode())
     return float(found[1]) if found else 0.0
@@ -279,7 +279,7 @@ def measure_bare(subscribers: int, seconds: int, processes: int) -> str:
 
 
 def api_processes(exchange: OwnExchange) -> list[psutil.Process]:
-    """Return the API's processes, including their supervisor if there are several."""
+    """Return the API's processes. If there are several, the first is their supervisor."""
     first = next(process for process in exchange.process_ids() if "uvicorn" in command_line(process))
     return [psutil.Process(first), *psutil.Process(first).children(recursive=True)]
 
@@ -313,7 +313,7 @@ def save_picture(measured: list[Measured], path: Path) -> None:
         deliveries, lateness, rates = zip(*sorted(points), strict=True)
         axes.plot(deliveries, lateness, "o-", label=crowd)
         for x, y, rate in zip(deliveries, lateness, rates, strict=True):
-            axes.annotate(  # Below the point, because lines rise.
+            axes.annotate(  # The label is below the point, because the lines rise.
                 f"{rate}/s", (x, y), (0, -14), textcoords="offset points", ha="center", fontsize="small"
             )
     axes.axhline(LATE_MILLISECONDS, color="#c0504d", linestyle="--")

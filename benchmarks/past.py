@@ -29,7 +29,7 @@ FROM (
 ) AS spread, instruments_instrument AS instrument
 WHERE instrument.symbol = 'BTC-USD'
 """
-# Place 0 is the sell order. An order's key ends with the number of its event, which is unique.
+# Place 0 of a group is its sell order. An order's key ends with the unique number of its event.
 _ORDERS = """
 INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
   filled_notional, status, idempotency_key, priority, sequence, created_at, updated_at)
@@ -71,8 +71,7 @@ _SEQUENCE = """
 INSERT INTO marketdata_booksequence (instrument_id, sequence)
 SELECT id, %(sequence)s FROM instruments_instrument WHERE symbol = 'BTC-USD'
 """
-# Constraints and indexes besides primary keys. Rebuilding them is faster than updating them row by
-# row.
+# Constraints and indexes besides primary keys. They are dropped and made again, which is faster.
 _CONSTRAINTS = """
 SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
 WHERE contype IN ('u', 'c') AND conrelid = ANY(%s::regclass[])

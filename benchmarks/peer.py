@@ -1,9 +1,9 @@
 """Compare the exchange with a peer from PyPI: `python -m benchmarks.peer --python python3.12`.
 
-The peer is `matching-engine` 0.1.1 (MIT), the strongest one there: FastAPI on uvicorn, one process,
-a log file that it fsyncs, no database, no idempotency and no rate limit. It is installed into an
-environment of its own, which needs Python 3.12, and is started with its own command. wrk sends the
-same mix of orders to both in turns, `--runs` times.
+The peer is `matching-engine` 0.1.1 (MIT), the strongest one on PyPI. It is one process of FastAPI
+on uvicorn with a log file that it fsyncs, without database, idempotency and rate limit. It is
+installed into an environment of its own, which needs Python 3.12, and is started with its own
+command. wrk sends the same mix of orders to both in turns, `--runs` times.
 """
 
 import argparse
@@ -83,7 +83,7 @@ def row(loop: ClosedLoop) -> str:
 def for_peer(request: tuple[str, bytes]) -> tuple[str, bytes]:
     """Return the same order in the peer's format.
 
-    It has numbers as accounts, no idempotency keys, and strings as decimals.
+    The peer has numbers for accounts, strings for decimals, and no idempotency keys.
     """
     order = json.loads(request[1], parse_float=str)
     body = {

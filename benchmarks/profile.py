@@ -2,8 +2,8 @@
 
 Starts an exchange of its own. wrk sends it the mix of orders in a closed loop. The benchmark prints
 the microseconds for an order:
-- by process, as Linux counts them;
-- by step, for the API process and the worker. py-spy samples the thread that holds the interpreter.
+- by process, as Linux counts its time;
+- by step, for the API process and the worker. py-spy samples the thread that holds the GIL.
   A sample belongs to the innermost step on its stack. Shares are of the process's time;
 - by statement, for PostgreSQL, which is restarted with pg_stat_statements for this.
 
@@ -34,15 +34,16 @@ from loadtools.arguments import whole_number
 from loadtools.exchange import OwnExchange, health_problem, own_exchange
 from loadtools.processes import PARTS, part_of, process_ticks
 
-WARM_UP_SECONDS = 25  # Longer than WORKER_LOOK_UP_SECONDS, after which keys are not looked up.
+# Longer than WORKER_LOOK_UP_SECONDS, in which a new worker looks keys up in advance.
+WARM_UP_SECONDS = 25
 SAMPLES_PER_SECOND = 400
 RESTARTS_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.1
 STATEMENTS_SHOWN = 6
 SMALLEST_SHARE = 0.005
 API, WORKER = PARTS["exchange_site.asgi"], PARTS["run_matching"]
-# If one step calls another, the inner one comes first, because the first step on a stack gets the
-# sample. A step's frames are recognized by parts of "function (file:line)".
+# The first of these steps that is on a stack gets the sample, so inner steps come before their
+# callers. A step's frames are recognized by parts of "function (file:line)".
 STEPS = {
     API: (
         ("metrics", ("prometheus_client/", "orders/metrics.py")),
@@ -83,8 +84,8 @@ ORDER BY total_exec_time DESC LIMIT %s
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile", description=__doc__.splitlines()[0])
-    parser.add_argument("--connections", type=whole_number(1, 1_000), default=128, help="(128)")
-    parser.add_argument("--seconds", type=whole_number(2, 600), default=10, help="(10)")
+    parser.add_argument("--connections", type=whole_number(1, 1_000), default=128, help="default: 128")
+    parser.add_argument("--seconds", type=whole_number(2, 600), default=10, help="default: 10")
     options = parser.parse_args()
     print_heading(parser.prog, (*PACKAGES, "py-spy"))
     with own_exchange(Path("manage.py").absolute()) as exchange, tempfile.TemporaryDirectory() as folder:
@@ -125,7 +126,7 @@ def main() -> None:
 
 
 def sample(process: int, output: Path, seconds: int) -> "subprocess.Popen[bytes]":
-    """Sample the stacks of threads that hold the interpreter, with their counts."""
+    """Start py-spy, which counts the stacks of threads that hold the GIL. Return its process."""
     command = [str(Path(sys.executable).with_name("py-spy")), "record", "--gil", "--format", "raw"]
     command += ["--rate", str(SAMPLES_PER_SECOND), "--duration", str(seconds), "--pid", str(process)]
     return subprocess.Popen(

@@ -88,7 +88,7 @@ def restart_worker(exchange: OwnExchange) -> tuple[int, float]:
 def _lease_epoch(exchange: OwnExchange) -> int:
     """Return the lease's epoch, which grows when a worker takes over.
 
-    The old worker's heartbeat would still look healthy for a while.
+    Health alone is not enough: the killed worker's heartbeat remains for a while.
     """
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
         row = connection.execute("SELECT max(epoch) FROM matching_checkpoint").fetchone()
@@ -96,7 +96,7 @@ def _lease_epoch(exchange: OwnExchange) -> int:
 
 
 def _worker_of(exchange: OwnExchange, but: int = 0) -> int:
-    """Return the worker's process id, 0 if no worker but `but` runs."""
+    """Return the process id of a worker other than `but`, or 0 if there is none."""
     found = [process for process in exchange.process_ids() if "run_matching" in command_line(process)]
     return next((process for process in found if process != but), 0)
 

@@ -36,7 +36,7 @@ def served(application: str, variables: Mapping[str, str] | None = None) -> Iter
 def await_answer(process: "subprocess.Popen[bytes]", url: str) -> None:
     """Return when the process answers with 200.
 
-    Raises OSError if it does not in time, or has ended.
+    Raises OSError if the process does not answer in time, or has ended.
     """
     deadline = time.monotonic() + _STARTS_SECONDS_MAX
     while True:

@@ -1,6 +1,6 @@
 """Runs closed loops with wrk, a load generator in C that needs little processor time.
 
-benchmarks/orders.lua gives it the requests. It has only one thread, to leave the cores to the
+wrk gets the requests from benchmarks/orders.lua. It has only one thread, to leave the cores to the
 exchange.
 """
 
@@ -59,7 +59,7 @@ def closed_loop(
     seconds: int,
     again: bool = False,
 ) -> ClosedLoop:
-    """Send (path, JSON body) pairs for so many seconds. With `again`, repeat them if none is left.
+    """Send (path, JSON body) pairs for `seconds`. With `again`, repeat them if none is left.
 
     Raises WrkError, also if there are too few requests.
     """

@@ -8,10 +8,10 @@ _LISTED_MAX = 100
 
 class Kind(StrEnum):
     LOST = "lost"  # Acknowledged, but not in the database.
-    DOUBLE = "double"  # Done twice.
+    DOUBLE = "double"  # One request placed two orders.
     CHANGED = "changed"  # In the database, but different from its acknowledgement.
-    REFUSED = "refused"  # Answered as not taken, but taken.
-    ANSWER = "answer"  # An answer that a client can't expect.
+    REFUSED = "refused"  # The answer said that the order was refused, but it was placed.
+    ANSWER = "answer"  # An answer that the API does not allow at this point.
     UNRESOLVED = "unresolved"  # A request whose result could not be found out.
     STREAM = "stream"  # The stream and REST disagree.
     RECOVERY = "recovery"  # The exchange did not recover by itself.

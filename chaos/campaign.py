@@ -53,7 +53,7 @@ class Campaign:
         self.seed = seed
         self.journal_path = exchange.data_dir.parent / "journal.jsonl"
         self.record = Record()
-        self.done = 0.0  # The progress of the run.
+        self.done = 0.0  # The progress, up to the `length` of chaos.stage.perform.
         self.now = "starting"  # A description of the current step.
         self._rate = rate
         self._subscribers = subscribers
@@ -62,7 +62,8 @@ class Campaign:
     async def trading(self) -> AsyncIterator[TradedExchange]:
         """Let clients trade during the block, while a standby worker waits.
 
-        At the end the clients find out the results of open requests, and all promises are checked.
+        At the end the clients find out the results of unanswered requests, and the promises are
+        checked.
         """
         target, started = self.exchange.target, time.monotonic()
         with Journal(self.journal_path) as journal:

@@ -70,7 +70,7 @@ def check_journal(journal: Journal, postgres_uri: str, breaches: Breaches) -> No
         for client_id, count in connection.execute(
             _SENT_ONCE_PLACED_TWICE, [ONCE_PREFIX, _DOUBLES_LISTED_MAX]
         ):
-            breaches.add(Kind.DOUBLE, f"{client_id}: sent one order, {count} are there")
+            breaches.add(Kind.DOUBLE, f"{client_id}: sent one order, but {count} exist")
 
 
 class _Chunk:
@@ -122,7 +122,7 @@ class _Chunk:
         if order.status in _ENDED and stored.status != order.status:
             self._add_change(order, f"status {order.status} is {stored.status}")
         if sum(fill.quantity for fill in order.trades) != order.filled_quantity:
-            self._add_change(order, "its trades are not its fills")
+            self._add_change(order, "its trades do not add up to its filled quantity")
         for fill in order.trades:
             self._check_fill(order, fill)
 
@@ -144,14 +144,16 @@ class _Chunk:
     def _check_cancel(self, order_id: UUID) -> None:
         stored = self._orders.get(order_id)
         if stored is None or stored.status != "cancelled":
-            found = "not there" if stored is None else stored.status
-            self._breaches.add(Kind.LOST, f"the cancel of order {order_id}: it is {found}")
+            found = "missing" if stored is None else stored.status
+            self._breaches.add(Kind.LOST, f"the cancel of order {order_id}: the order is {found}")
 
     def _check_not_open(self, order_id: UUID) -> None:
         stored = self._orders.get(order_id)
         if stored is None or stored.status not in _ENDED:
-            found = "not there" if stored is None else stored.status
-            self._breaches.add(Kind.ANSWER, f"order {order_id}: answered as not open, but it is {found}")
+            found = "missing" if stored is None else stored.status
+            self._breaches.add(
+                Kind.ANSWER, f"order {order_id}: a cancel was refused as not open, but the order is {found}"
+            )
 
     def _add_change(self, order: ClientOrder, difference: str) -> None:
         self._breaches.add(Kind.CHANGED, f"order {order.order_id} of {order.client_id}: {difference}")

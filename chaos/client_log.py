@@ -18,7 +18,7 @@ class ClientLog:
         self.journal = journal
         self.breaches = breaches
         self.counts: Counter[str] = Counter()
-        self._newest_sent_at = 0.0  # Of all requests with newly acknowledged orders.
+        self._newest_sent_at = 0.0  # The latest sending time of a newly acknowledged order.
         self._acknowledged = asyncio.Event()
 
     def placed(self, body: bytes, *, sent_at: float, is_new: bool) -> ClientOrder | None:
@@ -41,7 +41,7 @@ class ClientLog:
         self.journal.write(NotOpen(time.time(), order_id))
 
     def refused(self, client_id: str) -> None:
-        """Record that a client's only order was answered as not taken."""
+        """Record that a client's only order was refused."""
         self.journal.write(NotTaken(time.time(), client_id))
 
     async def wait_for_acknowledgement(self, moment: float) -> None:

@@ -117,7 +117,7 @@ async def _hold_lock(parts: Parts, random: Random, *, lock: str) -> AsyncIterato
 
 @asynccontextmanager
 async def _kill_several(parts: Parts, random: Random) -> AsyncIterator[float]:
-    """Kill two or three parts that may fail together. A worker with Valkey is the most frequent."""
+    """Kill two or three parts at once. The most frequent pair is a worker and Valkey."""
     worker, standby = await parts.active_worker(), await parts.standby_worker()
     valkey, postgres, api = await parts.valkey(), await parts.postgres(), (await parts.api())[:1]
     together = random.choice(
@@ -156,9 +156,8 @@ FAULTS = (
 def fault_sequence(seed: int, only: str = "") -> Iterator[tuple[Fault, Random]]:
     """Return faults without end: all kinds in random order, then again in another order.
 
-    Each fault comes with a random generator for its details.
-
-    `only` selects faults by a part of their names. At least one must match.
+    Each fault comes with a random generator for its details. `only` selects faults by a part of
+    their names. At least one must match.
     """
     kinds = [fault for fault in FAULTS if only in fault.name]
     random = Random(seed)
@@ -192,7 +191,7 @@ async def _end_processes(
 
 @asynccontextmanager
 async def _frozen(processes: Sequence[psutil.Process], seconds: float) -> AsyncIterator[float]:
-    """Freeze processes for so many seconds, even if the block ends earlier."""
+    """Freeze processes for `seconds`, even if the block ends earlier."""
 
     def thaw() -> None:
         for process in processes:

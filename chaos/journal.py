@@ -1,4 +1,4 @@
-"""The answers that clients received, one per line in a file. The database is compared with it."""
+"""The answers that clients received, one in each line of a file, to compare with the database."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -64,7 +64,7 @@ class NotOpen(msgspec.Struct, tag="not_open"):
 
 
 class NotTaken(msgspec.Struct, tag="refused"):
-    """The only order of this client was not taken."""
+    """The only order of this client was refused."""
 
     at: float
     client_id: str

@@ -1,8 +1,8 @@
 """Finds the processes of the exchange under test. Each look-up is new, because faults replace them.
 
-The workers are a child of `serve`, and a standby that this module starts and restarts. To find the
-active worker, the database gives the lease's epoch, and the log gives the process that has loaded
-its books in this epoch.
+There are two workers: a child of `serve`, and another one that this module starts and restarts. The
+active one is found by the lease's epoch in the database and by the log, which names the process
+that loaded the books in this epoch.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class PartMissing(RuntimeError):
 
 
 async def until(look: Callable[[], Awaitable[_Found | None]], condition: str) -> _Found:
-    """Call `look` until it finds something, and return that.
+    """Call `look` until it finds something, and return the finding.
 
     Raises PartMissing, and any exception of `look`.
     """

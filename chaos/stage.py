@@ -69,8 +69,8 @@ def perform(
     """Start an exchange, run against it, print and save the report. Return the exit status.
 
     `length` is the final value of `Campaign.done`. `options` are those of `option_parser`.
-    `targets` are the report's. The report is a folder in `--results`. If a promise was broken, the
-    folder also has the exchange's logs and the journal.
+    `targets` has the longest allowed recovery of each fault in seconds. The report is a folder in
+    `--results`. If a promise was broken, the folder also has the exchange's logs and the journal.
     """
     folder = options.results / f"{name}-{datetime.now(UTC):%Y-%m-%dT%H-%M-%SZ}"
     prepare_child = child_setup(account=None, death_signal=signal.SIGTERM)

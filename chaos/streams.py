@@ -60,10 +60,10 @@ class Subscriber:
             message = decode_json(text)
             match message["type"]:
                 case "orderbook_snapshot":
-                    self._check_order(message, newest)
+                    self._check_sequence(message, newest)
                     self._start_book(message)
                 case "orderbook_delta":
-                    self._check_order(message, newest)
+                    self._check_sequence(message, newest)
                     if not self._apply_delta(message):
                         self._client_log.counts["stream gaps"] += 1
                         await self._subscribe(connection, [message["instrument"]])
@@ -87,7 +87,7 @@ class Subscriber:
     def _apply_delta(self, delta: Any) -> bool:
         """Apply a delta. Return False if it does not continue the local book.
 
-        If there is no local book, a snapshot will arrive.
+        Without a local book, return True and wait for the snapshot, which starts one.
         """
         book = self.books.get(delta["instrument"])
         if book is None:
@@ -102,7 +102,7 @@ class Subscriber:
         self._client_log.counts["checksums"] += 1
         return True
 
-    def _check_order(self, message: Any, newest: dict[str, int]) -> None:
+    def _check_sequence(self, message: Any, newest: dict[str, int]) -> None:
         symbol, sequence = message["instrument"], message["sequence"]
         if sequence < newest.get(symbol, 0):
             self._client_log.breaches.add(

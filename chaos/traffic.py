@@ -26,7 +26,7 @@ from loadtools.wire import Target, encode_post
 
 REQUESTS_PER_CLIENT_AND_SECOND = 5
 _ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
-_FINISH_SECONDS_MAX = 60.0  # Time for open requests at the end, when the exchange is healthy again.
+_FINISH_SECONDS_MAX = 60.0  # Time for unanswered requests at the end, with a healthy exchange.
 
 _CANCEL_SHARE = 0.25
 ONCE_SHARE = 0.15
@@ -39,8 +39,8 @@ _QUANTITY_MAX = 9
 _RESTING_MAX = 50  # Orders that a client remembers to cancel.
 
 ONCE_PREFIX = "once-"  # Prefix of clients that send one order without a key.
-_TAKEN = (200, 201)
-_ASK_AGAIN = (503, 504)
+_PLACED_STATUSES = (200, 201)
+_RETRIED_STATUSES = (503, 504)
 
 
 class Answer(NamedTuple):
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
     @property
     def is_unclear(self) -> bool:
         """Whether a client should retry."""
-        return self.status is None or self.status in _ASK_AGAIN
+        return self.status is None or self.status in _RETRIED_STATUSES
 
 
 class TradingClient:
@@ -97,8 +97,10 @@ class TradingClient:
         while True:
             copies = 2 if self._random.random() < DUPLICATE_SHARE else 1
             answers = await self._send_copies("/orders", body, copies)
-            orders = [self._record_order(answer) for answer in answers if answer.status in _TAKEN]
-            retries = [self._should_retry(answer) for answer in answers if answer.status not in _TAKEN]
+            orders = [self._record_order(answer) for answer in answers if answer.status in _PLACED_STATUSES]
+            retries = [
+                self._should_retry(answer) for answer in answers if answer.status not in _PLACED_STATUSES
+            ]
             if orders:
                 self._client_log.counts["acknowledged"] += 1
                 self._remember(orders[0])
@@ -110,7 +112,7 @@ class TradingClient:
     async def _place_once(self) -> None:
         client_id = f"{ONCE_PREFIX}{self._number}-{self._orders}"
         (answer,) = await self._send_copies("/orders", self._new_order(client_id, key=None), 1)
-        if answer.status in _TAKEN:
+        if answer.status in _PLACED_STATUSES:
             self._client_log.counts["acknowledged"] += 1
             self._remember(self._record_order(answer))
         elif answer.status == 503 or not answer.reached:
@@ -163,7 +165,7 @@ class TradingClient:
             self._resting.append(order.order_id)
 
     def _should_retry(self, answer: Answer) -> bool:
-        """Return whether to retry. Record answers that a client can't expect."""
+        """Return whether to retry. Record answers that the API does not allow."""
         if not answer.is_unclear:
             text = answer.body[:300].decode(errors="replace")
             self._client_log.breaches.add(Kind.ANSWER, f"client {self._number}: {answer.status} {text}")

@@ -41,12 +41,12 @@ _LOGIN_PATH = "/admin/login/"
 _HOME_PATH = "/admin/"
 _NEXT_CHARACTERS_MAX = 500
 _UNKNOWN_NAMES_WAITING_MAX = 5
-_UNKNOWN_NAME_SECONDS = 1.0  # Shortest time for the check of one, if others wait.
+_UNKNOWN_NAME_SECONDS = 1.0  # Shortest time for one check, if others wait.
 
 _TOKEN = re.compile(r"[A-Za-z0-9]{32}|[A-Za-z0-9]{64}", re.ASCII)
 _TOKEN_FIELD = re.compile(r'(name="csrfmiddlewaretoken" value=")[^"]*(")')
-_FIELD_MARK = "the-token"
-_PLACEHOLDER = "/admin/the-next-page/"
+_CSRF_PLACEHOLDER = "the-token"
+_NEXT_PLACEHOLDER = "/admin/the-next-page/"
 _FORM = b"application/x-www-form-urlencoded"
 
 _Message = Mapping[str, Any]
@@ -192,7 +192,7 @@ class Entrance:
             self._unknown_waiting -= 1
 
     async def _is_operator(self, name: str) -> bool:
-        """Return whether a login with this name can succeed. Also True without the database.
+        """Return whether a login with this name can succeed. True if the database does not answer.
 
         In that case the login itself fails, and its answer says so.
         """
@@ -210,7 +210,7 @@ class Entrance:
     async def _render(self, scope: dict[str, Any]) -> _LoginPage:
         """Return the page as Django renders it for a browser without cookies."""
         host = [(name, value) for name, value in scope["headers"] if name == b"host"]
-        query = f"next={quote(_PLACEHOLDER, safe='/')}".encode()
+        query = f"next={quote(_NEXT_PLACEHOLDER, safe='/')}".encode()
         plain = {**scope, "method": "GET", "headers": host, "query_string": query}
         begin, content = await self._run_unknown(plain, b"")
         if begin["status"] != 200:
@@ -220,7 +220,7 @@ class Entrance:
             for name, value in begin["headers"]
             if name not in (b"set-cookie", b"content-length", b"expires")
         }
-        text = _TOKEN_FIELD.sub(rf"\g<1>{_FIELD_MARK}\g<2>", content["body"].decode())
+        text = _TOKEN_FIELD.sub(rf"\g<1>{_CSRF_PLACEHOLDER}\g<2>", content["body"].decode())
         return _LoginPage(text.encode(), headers)
 
 
@@ -228,8 +228,8 @@ def _fill_in_page(page: _LoginPage, scope: dict[str, Any]) -> HttpResponse:
     token = cookie_of(scope["headers"], settings.CSRF_COOKIE_NAME)
     if token is None or not _TOKEN.fullmatch(token) or len(token) != 32:
         token = get_random_string(32)
-    text = page.text.replace(_FIELD_MARK.encode(), token.encode())
-    text = text.replace(_PLACEHOLDER.encode(), escape(quote(_next_of(scope), safe="/")).encode())
+    text = page.text.replace(_CSRF_PLACEHOLDER.encode(), token.encode())
+    text = text.replace(_NEXT_PLACEHOLDER.encode(), escape(quote(_next_of(scope), safe="/")).encode())
     response = HttpResponse(text, headers=page.headers)
     response.set_cookie(
         settings.CSRF_COOKIE_NAME,
@@ -239,7 +239,7 @@ def _fill_in_page(page: _LoginPage, scope: dict[str, Any]) -> HttpResponse:
         samesite=settings.CSRF_COOKIE_SAMESITE,
     )
     response["Content-Length"] = str(len(response.content))
-    response["Set-Cookie"] = response.cookies.output(header="").strip()  # Only headers are sent.
+    response["Set-Cookie"] = response.cookies.output(header="").strip()  # send_response sends headers only.
     return response
 
 

@@ -133,7 +133,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         """Networks of proxies. Their X-Forwarded-* headers are trusted.
 
         The limit of connections from one address does not apply to them. If clients connect through
-        a TLS proxy and no proxy is named, it is taken to run on this machine, as is usual.
+        a TLS proxy and no proxy is named, the proxy is taken to run on this machine.
         """
         named = self.exchange_trusted_proxies
         if named is None and self.behind_tls_proxy:
@@ -240,7 +240,7 @@ def _check_admin_bind(environment: Environment) -> None:
 
 
 def _description(name: str) -> str:
-    """The allowed values of a variable, in words."""
+    """Return the allowed values of a variable, in words."""
     field = msgspec.json.schema(Environment)["$defs"]["Environment"]["properties"][name]
     kinds = field.get("anyOf", [field])  # An optional variable is a union with null.
     description: str = kinds[0]["description"]

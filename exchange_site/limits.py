@@ -46,8 +46,8 @@ PAGES_WAITING_MAX = 100
 OPERATOR_PAGES_AT_ONCE_MAX = 4
 OPERATOR_PAGES_WAITING_MAX = 100
 OPERATOR_PAGES_PER_TICKET_MAX = 50  # Pages of one login, served or waiting.
-# Logins with the names of operators. They are checked one at a time, because a check keeps a
-# processor busy for some tenths of a second.
+# Waiting logins with the names of operators. They are checked one at a time, because a check keeps
+# a processor busy for some tenths of a second.
 LOGINS_WAITING_MAX = 200
 LOGINS_WAITING_PER_ADDRESS_MAX = 20
 LOGIN_FORM_BYTES_MAX = 16 * 1024
@@ -90,7 +90,7 @@ ORDER_REPLY_TIMEOUT_SECONDS = 3.0
 # Time for one look-up of an order or a cancel in the database, including the wait for a thread.
 DESK_READ_SECONDS_MAX = 1.0
 REDIS_TIMEOUT_SECONDS = 2.0
-# If a subscription is silent for this long, the server is pinged.
+# If a subscription to Redis is silent for this long, Redis is pinged.
 REDIS_PING_SECONDS = 1.0
 # Connections of one Redis client. An API process has one client for books and one for commands.
 REDIS_CONNECTIONS_MAX = 100
@@ -105,13 +105,12 @@ DATABASE_STATEMENT_SECONDS_MAX = 5.0
 # Look-ups for orders and cancels do not wait behind other reads: see orders/look_ups.py.
 _DESK_READERS = 5
 DESK_THREADS_PER_READER = 1
-# Repeated orders whose fills are being read, or wait to be read.
+# Repeated orders whose fills are read at the same time, or wait for that.
 DESK_REPLAYS_MAX = 32
-# After such a read, the next one waits so many times as long as it took. An order may have
+# After such a read, the next one waits this many times as long as the read took. An order may have
 # thousands of fills, and clients that repeat it without a pause would slow all other orders.
 DESK_REPLAY_PAUSE_RATIO = 2.0
-# Look-ups that wait. The limit applies twice: to refused orders, and to cancels that met no open
-# order.
+# Waiting look-ups of refused orders, and as many of cancels that met no open order.
 LOOK_UPS_WAITING_MAX = 500
 LOOK_UP_ROWS_MAX = 32  # Look-ups of refused orders or cancels in one statement.
 LOOK_UP_PAUSE_SECONDS = 0.02  # Pause between two statements with such look-ups.
@@ -150,7 +149,7 @@ METRICS_PROCESS_SECONDS = 5.0
 
 RESOLVED_PATHS_MAX = 1_000  # URL paths whose resolution an API process caches.
 RESOLVED_PATH_CHARACTERS_MAX = 100  # Longer paths are not cached.
-# New container objects that survive before the garbage collector runs.
+# The garbage collector runs after this many new container objects.
 GC_NEW_OBJECTS_MAX = 10_000
 # Collections of the youngest generation before the middle one is collected, and collections of the
 # middle generation before the oldest is.
@@ -158,7 +157,7 @@ GC_LOOKS_MAX = (10, 1)
 
 # --- Order books ----------------------------------------------------------------------------------
 
-# Orders of all clients in one book. The instrument has the limit for one client.
+# Orders of all clients in one book. The limit for one client is a field of the instrument.
 INSTRUMENT_OPEN_ORDERS_MAX = 1_000_000
 BOOK_LEVELS_PER_SIDE_MAX = 100_000  # Price levels.
 # Further price levels. Only orders that improve the best price of their side may use them.
@@ -168,7 +167,7 @@ ORDER_TRADES_MAX = 5_000  # Resting orders that one order may trade with.
 # --- The matching worker --------------------------------------------------------------------------
 
 WORKER_BATCH_COMMANDS_MAX = 256
-# The command that reaches this number ends the batch. One order adds at most ORDER_TRADES_MAX.
+# Trades of one batch. The command that reaches this number ends the batch.
 WORKER_BATCH_TRADES_MAX = 2_500
 # Trades, new resting orders and cancels in one message to the stream. A commit may need several
 # messages.
@@ -202,7 +201,7 @@ DASHBOARD_PARTITIONS_MAX = 50  # Partitions on the front page.
 DASHBOARD_ACTS = 10  # Records of the audit trail on the front page.
 DASHBOARD_RATE_SECONDS = 10  # Period over which the front page counts orders per second.
 DASHBOARD_ORDERS_COUNTED_MAX = 200_000  # Orders that are counted in that period.
-# Failed logins with one name from one address. Then both together are locked.
+# Failed logins with one name from one address. Then the name is locked for the address.
 LOGIN_FAILURES_MAX = 5
 LOGIN_LOCK_SECONDS = 300.0
 OPERATOR_CANCELS_MAX = 1_000  # Orders that one action of an operator may cancel.
@@ -252,7 +251,7 @@ STREAM_SNAPSHOT_SECONDS = 1.0  # Pause between two snapshots of one larger book.
 STREAM_SNAPSHOT_BYTES_PER_SECOND = 16 * 1024 * 1024
 # Deltas that are kept while a snapshot is made. Beyond this, the snapshot is made again.
 STREAM_KEPT_BYTES_MAX = 4 * 1024 * 1024
-# A subscription waits this long for Redis, and then this long for its book.
+# A subscription waits this long for Redis, and then as long again for its book.
 STREAM_BOOK_SECONDS_MAX = 3.0
 # Market data without a message from the worker is stale after ten of the worker's heartbeats.
 STREAM_STALE_SECONDS = 5.0
@@ -294,14 +293,14 @@ RESTART_BACKOFF_SECONDS_MAX = 5.0
 RESTART_BACKOFF_RESET_SECONDS = 10.0
 WORKER_STOP_SECONDS = 2.5  # A worker that has not stopped by then is killed.
 API_STOP_SECONDS = 4.5  # An API server that has not stopped by then is killed.
-# Time for open requests when the server stops. All end in it: see ORDER_REPLY_TIMEOUT_SECONDS.
+# Time for unanswered requests when the server stops. ORDER_REPLY_TIMEOUT_SECONDS is shorter.
 API_GRACE_SECONDS = 4
-# Unsent bytes of one connection. The limit applies twice: to the system's buffer, without the data
-# on its way, and to the server's buffer.
+# Unsent bytes of one connection in the system's buffer, and as many in the server's buffer. Bytes
+# on their way to the client do not count.
 API_UNSENT_BYTES = 16 * 1024
 # Bytes of answers that clients do not read, in one API process.
 API_UNREAD_BYTES_MAX = 256 * 1024 * 1024
-# A client that takes no data for this long, though data waits for it, counts as gone.
+# If a client takes no data for this long, although data waits, its connection is closed.
 API_PEER_TIMEOUT_SECONDS = 30
 # Bytes of requests and messages that are not answered yet, in one API process.
 API_RECEIVED_BYTES_MAX = 128 * 1024 * 1024

@@ -45,7 +45,7 @@ class MetricsViewSet(AsyncViewSet):
 
 
 async def _make_text(session: RedisSession) -> bytes:
-    """Raises OSError if EXCHANGE_METRICS_DIR can't be used."""
+    """Return the text of all metrics. Raises OSError if EXCHANGE_METRICS_DIR can't be used."""
     states: Sequence[PartitionState] | None = None
     with contextlib.suppress(RedisError, OSError, Unavailable):  # TimeoutError is an OSError.
         async with asyncio.timeout(settings.METRICS_LIVE_SECONDS_MAX):

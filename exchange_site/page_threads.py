@@ -70,14 +70,14 @@ class PageThreads:
 
 @functools.cache
 def _shared_handler() -> BaseHandler:
-    """One for all threads of the process: its middleware looks at every static file when it is made."""
+    """Return the handler that all threads share, because making one scans all static files."""
     handler = BaseHandler()
     handler.load_middleware()
     return handler
 
 
 @receiver(connection_created)
-def _bound_statements(sender: object, connection: Any, **kwargs: object) -> None:
+def _limit_statements(sender: object, connection: Any, **kwargs: object) -> None:
     """Limit a page's statements to PAGE_SECONDS_MAX, so that its thread becomes free again."""
     if threading.current_thread().name.startswith(_THREAD_NAMES):
         with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
 """Django's own pages: the admin and the documentation. Each takes a thread, so few run at a time.
 
 There are three rooms, and none can take another's threads:
-- One is for operators, which a ticket identifies.
+- One is for operators, whose requests have a ticket.
 - One is for logins, behind `exchange_site.entrance`.
 - One is for the documentation and for the scripts and styles of all pages.
 

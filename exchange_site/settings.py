@@ -55,7 +55,7 @@ INSTALLED_APPS = [
     "exchange_site",
     "operators",  # Its templates must come before the theme's.
     "unfold",  # The theme's templates must come before the admin's.
-    # This configuration does not load the admin's modules. urls.py does, so a worker has none.
+    # This configuration does not load the admin's modules. urls.py does, which no worker imports.
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -74,7 +74,7 @@ INSTALLED_APPS = [
     "matching",
 ]
 
-# For the admin and the documentation. The JSON API runs without middleware: see web/handler.py.
+# The admin and the documentation use it. The JSON API runs without middleware: see web/handler.py.
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -217,7 +217,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tradepost",
-    "DESCRIPTION": "Orders in over REST, matched by price-time priority, committed before they are acknowledged.",
+    "DESCRIPTION": "Orders over REST, matched by price-time priority and committed before the answer.",
     "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "TAGS": [

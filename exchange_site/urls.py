@@ -16,7 +16,7 @@ from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, Tra
 from orders.views import OrderViewSet
 from web.viewset import AsyncViewSet
 
-admin.autodiscover()  # Here, so that only processes that serve pages load the admin's modules.
+admin.autodiscover()  # Called here: only processes that serve pages need the admin's modules.
 
 ORDER_ID = r"(?P<order_id>[^/]+)"
 
@@ -27,7 +27,7 @@ def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPatt
     return re_path(rf"^{route}/?$", viewset.as_view(actions), name=name)
 
 
-READ_ONLY = {"http_method_names": ["get", "head"]}  # This page can't answer OPTIONS as DRF does.
+READ_ONLY = {"http_method_names": ["get", "head"]}  # The page of /docs can't answer OPTIONS.
 
 urlpatterns = [
     endpoint("orders", OrderViewSet, post="create", get="list"),

@@ -2,11 +2,10 @@
 
     python -m exchange_site.worker_health --partition 0
 
-If it does, the command prints which and exits with 0. Otherwise it prints the problem and exits
-with
-1. It reads the lease and the worker's sessions from the database. A session belongs to the worker
-   if it comes from this machine and has the same role. The check costs a start of Python without
-   Django, and one connection.
+If it does either, the command prints which, and exits with status 0. Otherwise it prints the
+problem, and exits with status 1. The lease and the worker's sessions are read from the database. A
+session belongs to the worker if it comes from this machine and has the same role. The check costs a
+start of Python without Django, and one connection.
 """
 
 import sys

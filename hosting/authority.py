@@ -18,8 +18,7 @@ from hosting.embedded.privileges import (
 
 logger = logging.getLogger(__name__)
 
-# Long-running commands that may be started directly. `serve` gives up root itself, once its servers
-# run.
+# Long-running commands, which give up root at once. `serve` does so once its servers run.
 LASTING_COMMANDS = frozenset({"run_admin", "run_api", "run_matching", "runserver"})
 _FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 

@@ -2,7 +2,7 @@
 
 | role | may |
 |---|---|
-| `exchange_owner` | owns database and tables: migrates, prunes, moves. Not a superuser: no files |
+| `exchange_owner` | owns database and tables: migrates, prunes, moves instruments. No superuser |
 | `exchange_api` | reads all; writes instruments and Django's tables; adds to the audit trail |
 | `exchange_worker` | writes orders, trades, candles, sequences, its checkpoint; reads instruments |
 
@@ -74,8 +74,8 @@ def unlisted_tables() -> set[str]:
 def create_roles(passwords: Mapping[str, str]) -> list[str]:
     """Create the missing roles, set the given passwords, and make the owner own everything.
 
-    Returns the names of the created roles. A role without a password can't connect with one. The
-    caller must be a superuser, or a role with CREATEROLE that owns the database. Raises
+    Returns the names of the created roles. A role without a password can't log in by password.
+    The caller must be a superuser, or a role with CREATEROLE that owns the database. Raises
     `django.db.Error`.
     """
     created = []

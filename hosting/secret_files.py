@@ -15,8 +15,8 @@ import sys
 from pathlib import Path
 
 _PASSWORD_BYTES = 32
-# The servers run as users of their own, so all users may read the files. Only the containers that
-# use them have the volume.
+# The servers run as different users, so all users may read the files. Only the containers that need
+# the files have the volume.
 _MODE = 0o644
 
 KEPT = (
@@ -98,4 +98,4 @@ if __name__ == "__main__":
         made = make_secret_files(Path(sys.argv[1]))
     except OSError as error:
         sys.exit(f"exchange: the secrets can't be written: {error.strerror}: {error.filename}")
-    sys.stdout.write(f"secrets made: {', '.join(made) or 'none, all are there'}\n")
+    sys.stdout.write(f"secrets made: {', '.join(made) or 'none, all exist'}\n")

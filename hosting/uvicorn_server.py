@@ -28,7 +28,7 @@ logger = logging.getLogger("hosting.uvicorn_server")  # The module runs as __mai
 
 
 class GracefulServer(Server):
-    """A server that exits with 0 after an orderly stop. uvicorn's ends itself with the signal."""
+    """A server that exits with 0 after an orderly stop. uvicorn's own ends itself by the signal."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

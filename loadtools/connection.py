@@ -1,6 +1,6 @@
 """One keep-alive connection that carries one request at a time, with callbacks instead of futures.
 
-With callbacks a request costs little more than its two system calls. `Caller` wraps them in a
+With callbacks a request costs little more than its two system calls. `Caller` wraps callbacks in a
 future, for code that is easier to read as a coroutine and for which microseconds do not matter.
 """
 
@@ -48,7 +48,7 @@ class HttpConnection(asyncio.Protocol):
         self.sent_ns = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport does not inherit from it.
+        # uvloop's transport does not inherit from asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
 
     def send(self, request: bytes) -> None:
@@ -120,7 +120,7 @@ class Caller:
     async def open(self) -> HttpConnection:
         """Return the connection.
 
-        Open a new connection if no open one works. Raises `ConnectError`.
+        Connect first if the connection is not usable. Raises `ConnectError`.
         """
         if self._connection is None or not self._connection.usable:
             self._connection = await connect(

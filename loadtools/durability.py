@@ -42,7 +42,7 @@ class Durability:
     """The result of the look-up of acknowledged orders."""
 
     acknowledged: int
-    repeated: int  # An order that acknowledges two requests: one of the two is lost.
+    repeated: int  # Orders that acknowledge two requests: one of the two is lost.
     missing: list[uuid.UUID]
 
     @property

@@ -39,7 +39,7 @@ class HealthProblem(NamedTuple):
     """The reason why there is no healthy exchange."""
 
     text: str
-    is_exchange: bool  # Whether there is an exchange at all.
+    is_exchange: bool  # Whether an exchange listens there.
 
     def __str__(self) -> str:
         return self.text
@@ -73,8 +73,8 @@ class OwnExchange:
     target: Target
     data_dir: Path
     process_id: int
-    log: Path  # Of all its processes. It is deleted with the exchange.
-    environment: Mapping[str, str]  # Of all its processes.
+    log: Path  # Has the lines of all its processes. It is deleted with the exchange.
+    environment: Mapping[str, str]  # The variables of all its processes.
 
     def process_ids(self) -> list[int]:
         """Return the processes of `serve` and of all its descendants. Only on Linux."""
@@ -93,7 +93,7 @@ def own_exchange(
 ) -> Iterator[OwnExchange]:
     """Start an exchange, wait until it is healthy, and at the end stop it and delete its data.
 
-    In the block SIGTERM raises KeyboardInterrupt, so the exchange is stopped then, too.
+    In the block SIGTERM raises KeyboardInterrupt, so it stops the exchange, too.
     `prepare_child` runs in the child before its program. It may make the child end if this process
     is killed. `variables` are added to its environment. Raises `StartError`.
     """

@@ -25,8 +25,8 @@ from typing import Self
 from loadtools.connection import ConnectError, HttpConnection, connect
 from loadtools.wire import Response, Target
 
-_SWEEP_SECONDS = 0.1
-_SWEEPS_PER_PROGRESS = 5
+_CHECK_SECONDS = 0.1
+_CHECKS_PER_PROGRESS = 5
 _TIMER_SECONDS_MIN = 0.001
 _RECONNECT_SECONDS_MIN = 0.1
 _RECONNECT_SECONDS_MAX = 1.0
@@ -120,13 +120,13 @@ class LoadGenerator:
         processor_start = time.process_time()
         self._start_ns = time.perf_counter_ns()
         self._send_and_schedule()
-        sweeper = asyncio.create_task(self._check_timeouts())
+        timeouts_task = asyncio.create_task(self._check_timeouts())
         try:
             async with asyncio.timeout(plan.duration_seconds + plan.answer_timeout_seconds):
                 await self._finished.wait()
         except TimeoutError:
             self._count_unfinished()
-        sweeper.cancel()
+        timeouts_task.cancel()
         self._outcome.processor_seconds = time.process_time() - processor_start
         last_ns = self._last_answer_ns or time.perf_counter_ns()
         self._outcome.elapsed_seconds = (last_ns - self._start_ns) / 1e9
@@ -228,17 +228,17 @@ class LoadGenerator:
         """Drop connections with overdue answers, end a closed loop in time, and report progress."""
         timeout_ns = int(self._plan.answer_timeout_seconds * 1e9)
         end_ns = self._start_ns + int(self._plan.duration_seconds * 1e9)
-        sweeps = 0
+        checks = 0
         while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
+            await asyncio.sleep(_CHECK_SECONDS)
             now = time.perf_counter_ns()
             for connection in list(self._connections):
                 if connection.in_flight and now - connection.sent_ns > timeout_ns:
                     connection.abort("timeout")
             if self._plan.rate_per_second is None and now >= end_ns and self._next < self._count:
                 self._stop_sending()
-            sweeps += 1
-            if sweeps % _SWEEPS_PER_PROGRESS == 0:
+            checks += 1
+            if checks % _CHECKS_PER_PROGRESS == 0:
                 self._on_progress(self._outcome)
 
     def _count_unfinished(self) -> None:

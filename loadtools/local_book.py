@@ -1,4 +1,4 @@
-"""A client's own copy of an order book, which a snapshot begins and deltas continue."""
+"""A client's own copy of an order book, from a snapshot and the deltas after it."""
 
 import heapq
 import zlib
@@ -9,18 +9,18 @@ _CHECKSUM_LEVELS = 10
 
 
 class LocalBookError(ValueError):
-    """A message does not fit the local book, or the book has another checksum than the exchange's."""
+    """A message does not fit the local book, or its checksum is not the local book's."""
 
 
 class LocalBook:
     """The book of one instrument. Messages have decimals as `Decimal` or `int`.
 
-    `tick_size` and `lot_size` are the instrument's, because the checksum has as many decimals. The
+    `tick_size` and `lot_size` of the instrument give the number of decimals in its checksum. The
     defaults are those of BTC-USD and ETH-USD.
     """
 
     def __init__(self, snapshot: Any, *, tick_size: str = "0.01", lot_size: str = "0.00000001") -> None:
-        """Raises LocalBookError. A snapshot without a checksum (GET /orderbook) is not checked."""
+        """Begin with a snapshot. Check it if it has a checksum. Raises LocalBookError."""
         self.sequence: int = snapshot["sequence"]
         self._price_step = _last_decimal(tick_size)
         self._quantity_step = _last_decimal(lot_size)
@@ -73,7 +73,7 @@ class LocalBook:
 
     def _verify(self, checksum: int) -> None:
         if self.checksum() != checksum:
-            raise LocalBookError(f"another checksum at sequence {self.sequence}")
+            raise LocalBookError(f"a wrong checksum at sequence {self.sequence}")
 
 
 def _last_decimal(size: str) -> Decimal:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 _LIMIT_SHARE = 0.7
-_SPREAD_PARTS = 1400  # Prices differ from the middle by this part of it: 50.00 around 70000.00.
+_SPREAD_PARTS = 1400  # Prices are within 1/1400 of the middle: 50.00 of 70000.00.
 _QUANTITY_STEP_DIGITS = 2
 _QUANTITY_STEPS_MIN = 1  # 0.01
 _QUANTITY_STEPS_MAX = 51  # 0.51

@@ -52,8 +52,7 @@ def save_picture(run: LoadRun, path: Path) -> None:
 
 def _draw_percentiles(curve: Any, latencies: Latencies) -> None:
     """Draw the latency of each percentile into an empty plot."""
-    # The axis is 1 / (1 - fraction), so that each further nine has the same width: the tail
-    # matters.
+    # The axis is 1 / (1 - fraction), so each further nine of the tail has the same width.
     ninths_max = max(math.log10(latencies.count), 2)
     inverses = [10 ** (ninths_max * i / _CURVE_POINTS) for i in range(_CURVE_POINTS + 1)]
     values = [latencies.milliseconds_at(100 * (1 - 1 / inverse)) for inverse in inverses]

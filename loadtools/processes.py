@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 _PARENT_FIELD = 1
 _TIME_FIELDS = slice(11, 15)
 KIB_PER_MIB = 1024
-# Parts of the exchange. The first of these words in a process's command line decides.
+# Parts of the exchange, by the first of these words that a process's command line contains.
 PARTS = {
     "run_matching": "matching worker",
     "exchange_site.asgi": "API process",

@@ -75,7 +75,7 @@ class LoadRun:
 
 
 class AcknowledgementJudge:
-    """Accepts a 201 with an order's id, and keeps the id. Counts others by status and code."""
+    """Accepts a 201 with an order's id, and keeps the id. Names others by status and code."""
 
     def __init__(self) -> None:
         self.acknowledged = Acknowledged()

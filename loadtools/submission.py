@@ -1,8 +1,8 @@
 """Sends the orders of a file over the public API, each until its result is known.
 
 A fixed number of tasks take orders from one iterator. Each has one connection and one order in
-flight. Orders are retried with the same body and so with the same idempotency key, which creates
-none twice. 429 and 503 are retried after the pause of `Retry-After`, 504 and broken connections
+flight. Orders are retried with the same body and so with the same idempotency key, so none is
+placed twice. 429 and 503 are retried after the pause of `Retry-After`, 504 and broken connections
 after a second. With more than one connection, the orders arrive only roughly in the order of the
 file.
 """

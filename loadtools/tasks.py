@@ -10,7 +10,7 @@ from typing import Any
 async def run_beside(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[list[asyncio.Task[None]]]:
     """Run coroutines as tasks during the block. At its end, cancel the tasks and wait for them.
 
-    A failed task does not end the block. Its exception is in the yielded list.
+    A failed task does not end the block. The yielded task has its exception.
     """
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:

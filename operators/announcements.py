@@ -20,15 +20,12 @@ async def _announce_and_close(partitions: Iterable[int]) -> dict[int, str]:
 
 
 def announce_now(partitions: Iterable[int]) -> dict[int, str]:
-    """Tell the workers. Return the reason for each partition whose worker did not answer.
-
-    For commands.
-    """
+    """Announce changes, for commands. Return the reason for each unconfirmed partition."""
     return asyncio.run(_announce_and_close(partitions))
 
 
 def announce(partitions: Iterable[int]) -> list[str]:
-    """Tell the workers. Return a sentence for each partition whose worker did not answer."""
+    """Announce changes. Return a sentence for each partition whose worker did not confirm."""
     return [unconfirmed_text(number, reason) for number, reason in announce_now(partitions).items()]
 
 

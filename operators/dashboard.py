@@ -88,7 +88,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument]) -> _RedisAnswers | None:
-    """Return None if Redis does not answer within DASHBOARD_SECONDS_MAX."""
+    """Read partitions and books. None if Redis does not answer within DASHBOARD_SECONDS_MAX."""
     try:
         with redis.Redis.from_url(
             settings.REDIS_URL,
@@ -124,7 +124,7 @@ def _read_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument])
 
 
 def _age(entries: Sequence[tuple[bytes, Any]]) -> float | None:
-    """Return the first entry's age in seconds. Its id begins with Redis' time."""
+    """Return the first entry's age in seconds. Ids of entries begin with Redis' time."""
     if not entries:
         return None
     milliseconds = int(entries[0][0].partition(b"-")[0])
@@ -181,7 +181,7 @@ def _market_state(instrument: TradedInstrument, answers: _RedisAnswers | None) -
 
 
 def _orders_per_second() -> float:
-    """Count orders of the last DASHBOARD_RATE_SECONDS. Keys of orders begin with their times."""
+    """Return the rate in the last DASHBOARD_RATE_SECONDS. Keys of orders begin with their times."""
     since = datetime.now(UTC) - timedelta(seconds=settings.DASHBOARD_RATE_SECONDS)
     recent = Order.objects.filter(pk__gte=first_key(since)).order_by()
     return recent[: settings.DASHBOARD_ORDERS_COUNTED_MAX].count() / settings.DASHBOARD_RATE_SECONDS

@@ -50,7 +50,7 @@ def _find_instruments(symbols: Sequence[str]) -> list[Instrument]:
     if unknown:
         known = ", ".join(Instrument.objects.order_by("symbol").values_list("symbol", flat=True)[:20])
         raise InstrumentError(
-            f"unknown: {', '.join(unknown)}. Nothing was changed. There are: {known or 'none'}."
+            f"unknown: {', '.join(unknown)}. Nothing was changed. Known are: {known or 'none'}."
         )
     return found
 
@@ -60,7 +60,7 @@ def set_status(
 ) -> StatusChange:
     """Halt or resume instruments. Raises InstrumentError.
 
-    The caller must announce it to the workers afterwards: see `operators.announcements`.
+    The caller must announce the change to the workers afterwards: see `operators.announcements`.
     """
     act = Act.HALT if status == Instrument.Status.HALTED else Act.RESUME
     with transaction.atomic():
@@ -82,9 +82,8 @@ def set_status(
 def has_orders(instrument: Instrument) -> bool:
     """Return whether an order, a candle or other history refers to the instrument.
 
-    There is no index of orders by instrument, so the last query may read all orders. If the caller
-    has called `bound_statements`, it ends after OPERATOR_STATEMENT_SECONDS_MAX with
-    OperationalError.
+    There is no index of orders by instrument, so the last query may read all orders. After
+    `bound_statements`, it ends with OperationalError after OPERATOR_STATEMENT_SECONDS_MAX.
     """
     references: list[Any] = [
         BookSequence.objects.filter(instrument=instrument),
@@ -109,7 +108,7 @@ def delete_unused(instrument: Instrument, actor: Actor, *, note: str = "") -> No
 
 
 def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: bool, note: str = "") -> None:
-    """Give an instrument to another partition. Its worker loads the book when it is told.
+    """Give an instrument to another partition, whose worker loads the book once it is told.
 
     Raises InstrumentError, with `unused_only` also if the instrument has had orders.
     """

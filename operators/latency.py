@@ -20,7 +20,7 @@ _STEP_SECONDS = 5.0  # Time between two readings that are kept.
 _WINDOW_SECONDS = 300.0
 _READINGS_MAX = round(_WINDOW_SECONDS / _STEP_SECONDS) + 1
 
-_Buckets = Mapping[float, float]  # Orders by the latency in seconds that they did not exceed.
+_Buckets = Mapping[float, float]  # Numbers of orders by greatest latency in seconds.
 
 
 class Latency(NamedTuple):
@@ -29,7 +29,7 @@ class Latency(NamedTuple):
     orders: int
     p50: str
     p99: str
-    seconds: float | None  # Counted over this time. None if since the processes' start.
+    seconds: float | None  # Length of the period. None if it began with the processes.
 
 
 _readings: deque[tuple[float, _Buckets]] = deque(maxlen=_READINGS_MAX)
@@ -37,7 +37,7 @@ _lock = threading.Lock()
 
 
 def recent_latency() -> Latency | None:
-    """Return None if no order was counted or if the counts can't be read."""
+    """Return the latency of recent orders. None if there are none, or no readable counts."""
     try:
         buckets = _read_buckets()
     except (OSError, ValueError):

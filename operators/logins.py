@@ -1,6 +1,6 @@
 """Counts failed logins and logs them. After too many, a name is locked for a while.
 
-django-axes counts in the cache in Redis and decides: see AXES_ in the settings. A lock holds for
+django-axes counts in Redis and decides about locks: see AXES_ in the settings. A lock holds for
 one name at one address, and an IPv6 /64 is one address. So nobody can lock out an operator at
 another address. Without Redis nothing is counted.
 """
@@ -109,7 +109,7 @@ def _log_failure(
 
 @receiver(user_logged_in)
 def _log_login(sender: object, request: HttpRequest | None, user: Any, **kwargs: object) -> None:
-    """Log the login, and delete expired sessions. There are few: one for each login."""
+    """Log the login, and delete expired sessions. Each login makes only one session."""
     if request is None:
         return
     logger.info("login: %s at %s", user.get_username(), _client_address(request))

@@ -7,8 +7,8 @@
    `operators.instruments`.
 4. Load: both workers are told, and the new one confirms that it has the book.
 
-The move may be interrupted between any two steps and run again. An API process may have an even
-older copy of the instruments and send commands to the old partition. That partition refuses them.
+The move may be interrupted between any two steps and run again. An API process that can't refresh
+its instruments may still send commands to the old partition, which refuses them.
 """
 
 import time
@@ -52,7 +52,7 @@ class Move:
         self._report = report
 
     def run(self, *, halt: bool, resume: bool) -> None:
-        """Raises MoveError, InstrumentError, DatabaseError."""
+        """Move the instrument. Raises MoveError, InstrumentError, DatabaseError."""
         if self._old == self._new:
             self._report(f"{self._symbol}: already in partition {self._new}")
         else:
@@ -116,7 +116,7 @@ class Move:
         partitions.forget_mirror(self._old, self._symbol)
 
     def _confirm_loaded(self) -> None:
-        """Check that the new worker has the book. It loads the book before this command."""
+        """Check that the new worker has the book. It loads the book before it runs `inspect`."""
         try:
             state = inspect(self._new).get(self._symbol)
         except (Unavailable, OutcomeUnknown, RedisError) as error:

@@ -13,7 +13,7 @@ from orders.messages import heartbeat_key
 
 
 def connect() -> redis.Redis:
-    """Return a new client. Each of its steps takes at most REDIS_TIMEOUT_SECONDS."""
+    """Return a new client. It waits at most REDIS_TIMEOUT_SECONDS for each answer."""
     return redis.Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=settings.REDIS_TIMEOUT_SECONDS,

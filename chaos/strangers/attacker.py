@@ -1,6 +1,6 @@
 """The attackers' process: `python -m chaos.strangers.attacker URL NAME SECONDS SCALE FACTS`.
 
-It prints its counts as JSON, and ends by itself.
+FACTS is JSON from the preparation. The process prints its counts as JSON, and ends by itself.
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from chaos.strangers.stage import Stage
 from loadtools.wire import loopback_target
 
 _OVERTIME_SECONDS = 5.0  # Additional time for the last answers.
-_REPEATED_SECONDS_MAX = 16.0  # Length of an attack that is the last one even if it shows no sign.
+_REPEATED_SECONDS_MAX = 16.0  # An attack without a sign is not repeated for longer than this.
 
 
-async def _strike(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
+async def _run_attack(url: str, name: str, seconds: float, scale: float, facts: str) -> dict[str, int]:
     """Run one attack and return its counts.
 
-    On a slow machine a short attack may end before one of its signs shows. It is then repeated, each
-    time for twice as long.
+    On a slow machine a short attack may end before one of its signs shows. It is then repeated,
+    each time for twice as long.
     """
     attack = next(attack for attack in ATTACKS if attack.name == name)
     counts: Counter[str] = Counter()
@@ -43,7 +43,7 @@ def main() -> None:
     _, url, name, seconds, scale, facts = sys.argv
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    counts = uvloop.run(_strike(url, name, float(seconds), float(scale), facts))
+    counts = uvloop.run(_run_attack(url, name, float(seconds), float(scale), facts))
     sys.stdout.write(json.dumps(counts) + "\n")
 
 

@@ -22,7 +22,7 @@ class Attack(NamedTuple):
     limits: str  # The settings that stop it.
     signs: tuple[str, ...]  # Statuses or other counts. At least one shows that the attack has run.
     needs: str = ""  # Its preparation in prepare.py.
-    # Time at the beginning in which the latency of orders does not count.
+    # Orders that are due in this first part of the attack do not count.
     excused_seconds: float = 0.0
 
 
@@ -103,8 +103,7 @@ ATTACKS = (
         DEEP_LEVEL,
         excused_seconds=1.0,
     ),
-    # The sweeps are matched one after the other, and the partition's other instruments wait for
-    # all.
+    # The sweeps are matched one after the other. The partition's other instruments wait for them.
     Attack(
         "sweeps that wait for each other",
         order_attacks.sweeps,

@@ -23,7 +23,7 @@ _ENDS_SECONDS_MAX = 90.0  # Additional time in which the attackers' process must
 
 
 class AttackPlan(NamedTuple):
-    """The length of each phase in seconds, and the scale of the attacks. 1 is their full size.
+    """The length of each phase in seconds. A `scale` of 1 is the full size of the attacks.
 
     The last phase begins CALM_AGAIN_SECONDS after an attack's end, or at once if `timed` is False.
     """
@@ -41,7 +41,7 @@ class AttackPlan(NamedTuple):
 
 
 def full_plan(seconds: float, scale: float) -> AttackPlan:
-    """Return a plan for figures that may be published."""
+    """Return a plan that is long enough for the latencies to count."""
     return AttackPlan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
 
 

@@ -16,7 +16,7 @@ from loadtools.wire import Response, Target, encode_get, encode_post
 _ORDER_SECONDS = 0.05
 _ALIVE_SECONDS = 0.25
 _ANSWER_SECONDS_MAX = 10.0
-_CALLERS_MAX = 400  # Connections, which are only needed if nothing is answered.
+_CALLERS_MAX = 400  # So many connections are needed only if nothing is answered.
 _UNANSWERED = "no answer"
 
 INSTRUMENT = "ETH-USD"

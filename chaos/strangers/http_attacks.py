@@ -1,4 +1,4 @@
-"""Attacks by HTTP requests that are too long, never complete, or too many."""
+"""Attacks by HTTP requests that are too long, never complete, malformed, or too many."""
 
 import functools
 import itertools
@@ -10,7 +10,7 @@ from chaos.strangers.stage import Stage
 from loadtools.wire import encode_get
 
 _POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
-# Connections also in a short run: they must exceed the limit of one address.
+# The fewest connections, even in a short run. They must exceed the limit of one address.
 _SILENT_MIN = 2_200
 
 

@@ -38,7 +38,7 @@ async def cancels_of_unknown_orders(stage: Stage) -> None:
 
 
 async def orders_at_many_prices(stage: Stage) -> None:
-    """Rest as many orders of one client at as many prices as it is allowed to."""
+    """Place orders of one client, each at its own price, until its limit refuses them."""
     order = {"client_id": "hoarder", "instrument": "BTC-USD", "side": "buy", "type": "limit"}
     steps = itertools.count(1)
 

@@ -45,7 +45,7 @@ async def prepare(target: Target, needs: str, scale: float, show: Callable[[int]
 
 
 async def _fill_one_order(target: Target, fills: int, show: Callable[[int], None]) -> dict[str, Any]:
-    """Place a resting order, and fill it with small orders."""
+    """Place a resting order, fill it with small orders, and return it."""
     quantity = f"{fills + 1}"
     order = {
         "client_id": "filled",

@@ -37,5 +37,5 @@ class Stage:
         """Open a new connection. Raises OSError, TimeoutError."""
         self.counts["connections"] += 1
         async with asyncio.timeout(_CONNECT_SECONDS_MAX):
-            # With a small limit, an unread reader soon stops the transport.
+            # If nobody reads from the reader, its small limit soon pauses the transport.
             return await asyncio.open_connection(self.target.host, self.target.port, limit=16 * 1024)

@@ -9,7 +9,7 @@ from loadtools.subscribers import TEXT, UPGRADE, client_frame
 
 PING = 0x89
 _PINGS_BYTES_MAX = 150 * 1024 * 1024
-_SUBSCRIPTIONS_PER_SECOND = 40  # Of one connection. Below the limit of messages.
+_SUBSCRIPTIONS_PER_SECOND = 40  # On one connection. Must be below STREAM_MESSAGES_PER_SECOND_MAX.
 
 
 async def _open_stream(stage: Stage) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -8,7 +8,7 @@ import msgspec
 from chaos.strangers.honest import Sample
 
 _ORDER_P95_SECONDS_MAX = 0.25
-_ORDER_P95_RATIO_MAX = 5.0  # Times the value before the attack, if that is more.
+_ORDER_P95_RATIO_MAX = 5.0  # Or this many times the value before the attack, if that is more.
 _ALIVE_SECONDS_MAX = 1.0
 CALM_AGAIN_SECONDS = 5.0  # Counted from the attack's end.
 _CALM_AGAIN_RATIO_MAX = 2.0
@@ -47,7 +47,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         if self.cancels_refused or not self.cancels:
             found.append(f"cancels: {self.cancels} sent, {self.cancels_refused or 'none answered'}")
         if self.subscribers_lost:
-            found.append(f"{self.subscribers_lost} subscribers that read were closed")
+            found.append(f"{self.subscribers_lost} subscribers were closed although they read")
         if self.largest_mib > _PROCESS_MIB_MAX:
             found.append(f"{self.largest_process} takes {self.largest_mib:.0f} MiB")
         return found
@@ -60,7 +60,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             found.append(f"/livez took {self.alive_max:.2f} s")
         if self.p95_after > _CALM_AGAIN_RATIO_MAX * self.p95_before + _CALM_AGAIN_SECONDS_SLACK:
             found.append(
-                f"order p95 {self.p95_after * 1000:.0f} ms, {CALM_AGAIN_SECONDS:.0f} s after its end"
+                f"order p95 {self.p95_after * 1000:.0f} ms, {CALM_AGAIN_SECONDS:.0f} s after the attack"
             )
         return found
 

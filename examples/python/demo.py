@@ -1,6 +1,7 @@
-"""A living market: `make demo` starts an exchange with a data folder of its own and lets market makers trade on it.
+"""A living market: `make demo` starts an exchange, on which market makers trade.
 
-Prints the ticker once a second until Ctrl-C. PORT is the exchange's, EXCHANGE_DATA_DIR its data folder (.demo).
+Prints the ticker once a second until Ctrl-C. The exchange listens on PORT, and keeps its data in
+EXCHANGE_DATA_DIR (default .demo).
 """
 
 import asyncio
@@ -22,19 +23,21 @@ BOTS = ("mia", "noah", "olga", "pete")
 INSTRUMENT = "BTC-USD"
 PRICE = 70_000.0
 LEVELS = 5
-SECONDS = 0.5  # between two quotes of a bot
+SECONDS = 0.5  # Time between two quotes of a bot.
 HEALTHY_WITHIN_SECONDS = 60.0
 POLL_SECONDS = 0.1
 STOP_SECONDS_MAX = 20.0
-REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")  # they belong to another exchange
+REPLACED_VARIABLES = ("POSTGRES_URI", "REDIS_URL", "EXCHANGE_METRICS_DIR")  # Of another exchange.
 LINE = "{time}  last {last}  bid {bid}  ask {ask}  24 h: {trade_count} trades, {volume}, {change_percent} %"
 
 
 def main() -> None:
-    """Ends the exchange that it started."""
+    """Run the market. Stops the exchange at the end."""
     port = os.environ.get("PORT", "8000")
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-        sys.exit(f"port {port} is in use: stop what listens there, or choose another: PORT=8100 make demo")
+        sys.exit(
+            f"port {port} is in use: stop the program there, or choose another port: PORT=8100 make demo"
+        )
     environment = {name: value for name, value in os.environ.items() if name not in REPLACED_VARIABLES}
     environment = {"EXCHANGE_DATA_DIR": str(ROOT / ".demo"), **environment, "EXCHANGE_RATE_LIMIT": "off"}
     command = [sys.executable, "manage.py", "serve"]
@@ -54,7 +57,7 @@ def main() -> None:
 
 
 def await_health(exchange: "subprocess.Popen[bytes]", url: str) -> bool:
-    """Whether the exchange became healthy; it says itself what is wrong."""
+    """Return whether the exchange became healthy. If not, the exchange prints the problem."""
     deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
     while exchange.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
@@ -65,7 +68,7 @@ def await_health(exchange: "subprocess.Popen[bytes]", url: str) -> bool:
 
 
 async def trade(url: str) -> None:
-    """Until a signal comes, or a bot fails."""
+    """Let the bots trade and print the ticker, until a signal comes or a bot fails."""
     stop_on_signals()
     async with asyncio.TaskGroup() as group:
         for seed, name in enumerate(BOTS):

@@ -1,6 +1,6 @@
 """A client of the exchange: orders over REST, and a local book that is proven by its checksum.
 
-It needs `httpx` and `websockets`, and nothing of the exchange's own code: take it as it is.
+It needs `httpx` and `websockets`, and none of the exchange's own code, so you can copy it.
 """
 
 import asyncio
@@ -18,21 +18,22 @@ from websockets.exceptions import WebSocketException
 Message = dict[str, Any]
 
 CHECKSUM_LEVELS = 10
-PAGE = 100  # orders
-ATTEMPTS_MAX = 10  # of one order
+PAGE = 100  # Orders on one page.
+ATTEMPTS_MAX = 10  # Attempts to send one request.
 RETRY_STATUSES = (429, 503, 504)
-FINAL_REFUSALS = ("invalid_message", "instrument_not_found")  # of subscriptions
+# Codes of refused subscriptions that no retry helps.
+FINAL_REFUSALS = ("invalid_message", "instrument_not_found")
 RECONNECT_SECONDS_MIN = 0.2
 RECONNECT_SECONDS_MAX = 5.0
-SILENCE_SECONDS_MAX = 30.0  # the exchange says something every 15 s
+SILENCE_SECONDS_MAX = 30.0  # The exchange sends a message at least every 15 s.
 
 
 class BookError(Exception):
-    """The local book is not the exchange's: a delta is missing, or the checksum is another one."""
+    """The local book differs from the exchange's: a delta is missing, or the checksum is wrong."""
 
 
 class Refused(Exception):
-    """The exchange does not serve what was asked for, now (`code` is `unavailable`, for example) or ever."""
+    """The exchange refuses a subscription, for now (`code` may be `unavailable`) or always."""
 
     def __init__(self, error: Message) -> None:
         super().__init__(error["message"])
@@ -40,9 +41,9 @@ class Refused(Exception):
 
 
 class FollowedBook:
-    """One instrument's levels as (quantity, orders) by price, at one sequence.
+    """One instrument's levels at one sequence: (quantity, orders) by price.
 
-    `tick_size` and `lot_size` are those of GET /instruments: the checksum is made with their decimals.
+    `tick_size` and `lot_size` come from GET /instruments. The checksum has their decimals.
     """
 
     def __init__(self, snapshot: Message, tick_size: Decimal, lot_size: Decimal) -> None:
@@ -62,7 +63,7 @@ class FollowedBook:
         return min(self.asks, default=None)
 
     def apply(self, delta: Message) -> None:
-        """Raises BookError; take a new snapshot then."""
+        """Apply a delta. Raises BookError if a new snapshot is needed."""
         if delta["previous_sequence"] != self.sequence:
             raise BookError(f"{delta['previous_sequence']} does not continue {self.sequence}")
         for change in delta["changes"]:
@@ -75,7 +76,7 @@ class FollowedBook:
         self._verify(delta["checksum"])
 
     def checksum(self) -> int:
-        """CRC-32 of the best levels, as the exchange's API reference describes it."""
+        """Return the CRC-32 of the best levels, as docs/api.md describes it."""
         best = [(price, self.asks[price]) for price in sorted(self.asks)[:CHECKSUM_LEVELS]]
         best += [(price, self.bids[price]) for price in sorted(self.bids, reverse=True)[:CHECKSUM_LEVELS]]
         text = "".join(
@@ -86,25 +87,25 @@ class FollowedBook:
 
     def _verify(self, checksum: int) -> None:
         if self.checksum() != checksum:
-            raise BookError(f"another checksum at sequence {self.sequence}")
+            raise BookError(f"a wrong checksum at sequence {self.sequence}")
 
 
 class Market:
-    """Follows an instrument: `async for message in market` gives every message, and `book` is right with each.
+    """Follows an instrument: `async for message in market` returns every message.
 
-    Connects again where the connection ends or nothing can be followed now, and subscribes again where the book is
-    in doubt. Raises Refused where there is nothing to wait for.
+    `book` is up to date after each message. If the connection ends or the exchange is unavailable,
+    it connects again. If the book is wrong, it subscribes again. Raises Refused if no retry helps.
     """
 
     def __init__(self, url: str, instrument: str, *channels: str, **options: Any) -> None:
-        """`url` is that of the API, http or https; `options` are those of a subscription."""
+        """`url` is the API's (http or https). `options` are fields of the subscription."""
         self.book: FollowedBook | None = None
         self.reconnects = 0
-        self.doubts = 0  # times that the book was not the exchange's
+        self.doubts = 0  # How often the book differed from the exchange's.
         self._instruments_url = url + "/instruments"
         self._url = url.replace("http", "ws", 1) + "/stream"
         self._instrument = instrument
-        self._sizes: tuple[Decimal, Decimal] | None = None  # tick and lot, which never change
+        self._sizes: tuple[Decimal, Decimal] | None = None  # Tick and lot size never change.
         self._subscription = {"channels": channels, "instrument": instrument, **options}
 
     async def __aiter__(self) -> AsyncIterator[Message]:
@@ -136,7 +137,7 @@ class Market:
                     text = await connection.recv()
                 message = json.loads(text, parse_float=Decimal)
                 try:
-                    self._take(message, *self._sizes)
+                    self._update_book(message, *self._sizes)
                 except BookError:
                     self.book = None
                     self.doubts += 1
@@ -145,7 +146,7 @@ class Market:
                 yield message
 
     async def _read_sizes(self) -> tuple[Decimal, Decimal]:
-        """Tick size and lot size of the instrument. Raises httpx.HTTPError, Refused."""
+        """Return the instrument's tick size and lot size. Raises httpx.HTTPError, Refused."""
         async with httpx.AsyncClient(timeout=10) as http:
             page = (await http.get(self._instruments_url)).raise_for_status().json(parse_float=Decimal)
         for row in page["instruments"]:
@@ -153,7 +154,7 @@ class Market:
                 return Decimal(row["tick_size"]), Decimal(row["lot_size"])
         raise Refused({"code": "instrument_not_found", "message": f"No such instrument: {self._instrument}."})
 
-    def _take(self, message: Message, tick_size: Decimal, lot_size: Decimal) -> None:
+    def _update_book(self, message: Message, tick_size: Decimal, lot_size: Decimal) -> None:
         if message["type"] == "error" and message["code"] != "stale":
             raise Refused(message)
         if message["type"] == "orderbook_snapshot":
@@ -163,7 +164,7 @@ class Market:
 
 
 class Trader:
-    """Places and cancels one client's orders; a request without a clear answer is sent again with its key."""
+    """Places and cancels one client's orders. Repeats unanswered requests with the same key."""
 
     def __init__(self, url: str, client_id: str) -> None:
         self.client_id = client_id
@@ -178,7 +179,10 @@ class Trader:
     async def place(
         self, instrument: str, side: str, quantity: Decimal, price: Decimal | None = None
     ) -> Message:
-        """The order as it stands after matching; a market order without a price. Raises httpx.HTTPError."""
+        """Place a limit order, or a market order without `price`. Raises httpx.HTTPError.
+
+        Returns the order as it is after matching.
+        """
         order = {
             "idempotency_key": str(uuid.uuid4()),
             "client_id": self.client_id,
@@ -191,7 +195,7 @@ class Trader:
         return (await self._post("/orders", order)).raise_for_status().json(parse_float=Decimal)  # type: ignore[no-any-return]
 
     async def cancel(self, order_id: str) -> bool:
-        """Whether it was still open. Raises httpx.HTTPError."""
+        """Cancel an order. Return whether it was still open. Raises httpx.HTTPError."""
         answer = await self._post(f"/orders/{order_id}/cancel", None)
         if answer.status_code == httpx.codes.CONFLICT:
             return False
@@ -199,9 +203,10 @@ class Trader:
         return True
 
     async def open_orders(self, instrument: str) -> list[str]:
-        """The ids of what rests on the book. Raises httpx.HTTPError."""
+        """Return the ids of the client's resting orders. Raises httpx.HTTPError."""
         found = []
-        for status in ("open", "partially_filled"):  # an order goes from the first to the second, never back
+        # In this order, because an open order may become partially filled, and not the reverse.
+        for status in ("open", "partially_filled"):
             query = {"client_id": self.client_id, "instrument": instrument, "status": status, "limit": PAGE}
             while True:
                 page = (await self._http.get("/orders", params=query)).raise_for_status().json()
@@ -231,10 +236,10 @@ def _levels(rows: list[Message]) -> dict[Decimal, tuple[Decimal, int]]:
 
 
 def _last_decimal(size: Decimal) -> Decimal:
-    """One unit of the last decimal that a tick or lot size needs: 0.01 for 0.05, and 1 for 5."""
+    """Return one unit of the last decimal of a tick or lot size: 0.01 of 0.05, and 1 of 5."""
     return Decimal(1).scaleb(min(0, int(Decimal(size).normalize().as_tuple().exponent)))
 
 
 def _digits(number: Decimal, unit: Decimal) -> str:
-    """The number with all decimals of `unit`, without the point and without leading zeros."""
+    """Return the number with all decimals of `unit`, without the point and leading zeros."""
     return format(Decimal(number).quantize(unit), "f").replace(".", "").lstrip("0")

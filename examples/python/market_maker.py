@@ -1,8 +1,8 @@
-"""A market maker that quotes around a random walk: `.venv/bin/python examples/python/market_maker.py`.
+"""A market maker that quotes around a random walk: `python examples/python/market_maker.py`.
 
-Every `--seconds` it takes its orders off the book, moves its idea of the price by a random step, and puts an order
-on each of `--levels` prices a side. Now and then it trades with the others, towards its idea of the price. Its
-orders and cancels together must stay within the exchange's rate limit for a client.
+Every `--seconds` it cancels its orders, moves its own price by a random step, and places an order
+at each of `--levels` prices on both sides. Sometimes it also sends a market order, towards its own
+price. Its orders and cancels must stay within the exchange's rate limits for one client.
 """
 
 import argparse
@@ -19,9 +19,9 @@ from exchange_client import Market, Trader
 
 TICK = Decimal("0.01")
 LOT = Decimal("0.00000001")
-STEP = 0.0004  # standard deviation of a step, as a part of the price
+STEP = 0.0004  # Standard deviation of a step, as a part of the price.
 HALF_SPREAD = 0.0003
-TAKES = 0.4  # probability of a trade with each step
+TAKES = 0.4  # Probability of a market order after each step.
 SIZE_MAX = 0.5
 
 
@@ -40,14 +40,15 @@ class MarketMaker:
         self._resting: list[str] = []
 
     async def run(self, seconds: float) -> None:
-        """Until cancelled; takes its orders off the book then."""
+        """Quote until this task is cancelled, and then cancel the orders."""
         try:
             while True:
                 await self._requote()
                 if self._random.random() < TAKES:
-                    await self._take()
+                    await self._trade_at_market()
                 await asyncio.sleep(seconds * self._random.uniform(0.5, 1.5))
-        finally:  # also what was sent, and not answered yet
+        finally:
+            # Ask for the open orders, because an unanswered request may have placed one, too.
             with contextlib.suppress(httpx.HTTPError):
                 self._resting = await self._trader.open_orders(self._instrument)
                 await self._cancel_all()
@@ -63,8 +64,8 @@ class MarketMaker:
             ):
                 await self._place(side, price)
 
-    async def _take(self) -> None:
-        """Buy what is offered below our idea of the price, or sell what is bid above it; else either."""
+    async def _trade_at_market(self) -> None:
+        """Buy at the market if the middle of the book is below our price. Otherwise sell."""
         book = self._market.book
         if book is None or book.best_bid is None or book.best_ask is None:
             return
@@ -85,7 +86,7 @@ class MarketMaker:
 
 
 def stop_on_signals() -> None:
-    """SIGINT and SIGTERM cancel the task that calls this, so that it can put in order what it has begun."""
+    """Let SIGINT and SIGTERM cancel the calling task, so that it can clean up."""
     if task := asyncio.current_task():
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
@@ -94,7 +95,7 @@ def stop_on_signals() -> None:
 async def quote(
     url: str, client_id: str, instrument: str, *, price: float, levels: int, seconds: float, seed: int
 ) -> None:
-    """Until cancelled. Raises httpx.HTTPError."""
+    """Run a market maker until this task is cancelled. Raises httpx.HTTPError."""
     market = Market(url, instrument, "orderbook_deltas")
 
     async def watch() -> None:
@@ -121,9 +122,9 @@ def main() -> None:
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--client-id", default="market-maker")
     parser.add_argument("--instrument", default="BTC-USD")
-    parser.add_argument("--price", type=float, default=70_000.0, help="to begin with (70000)")
+    parser.add_argument("--price", type=float, default=70_000.0, help="first price (70000)")
     parser.add_argument("--levels", type=int, default=2, help="prices on each side (2)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="between two quotes (10)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="time between two quotes (10)")
     parser.add_argument("--seed", type=int, default=1)
     options = vars(parser.parse_args())
     url, client_id, instrument = (options.pop(name) for name in ("url", "client_id", "instrument"))
@@ -131,7 +132,9 @@ def main() -> None:
         try:
             asyncio.run(quote_until_stopped(url, client_id, instrument, **options))
         except httpx.HTTPError as error:
-            sys.exit(f"{url} does not take orders: {error!r}. Is it there? Name another with --url")
+            sys.exit(
+                f"{url} does not take orders: {error!r}. Start an exchange there, or name another one with --url"
+            )
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ _ACCOUNT_NAME = "exchange"
 # within the 65,536 numbers that a container may have.
 NUMBERS = range(50_000, 59_999)
 # Names of metrics files: see base/metrics_files.py.
-_COUNTS = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
+_METRICS_FILE = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
 
 
 def prepare_account(locations: Locations, *folders: Path) -> Account | None:
@@ -48,7 +48,7 @@ def prepare_account(locations: Locations, *folders: Path) -> Account | None:
     account = _choose_account(locations)
     _hand_over(locations.data_dir, account, is_ours=lambda entry: entry.name in DATA_NAMES)
     for folder in folders:
-        _hand_over(folder, account, is_ours=_is_counts)
+        _hand_over(folder, account, is_ours=_is_metrics_file)
     return account
 
 
@@ -107,7 +107,7 @@ def give_tree(top: Path, account: Account) -> None:
     """
     for folder, folders, files in os.walk(top, topdown=False):
         for name in (*folders, *files):
-            # Metrics files of a process that has just ended.
+            # Metrics files of a process that has just ended may disappear.
             with contextlib.suppress(FileNotFoundError):
                 account.own(Path(folder) / name)
     account.own(top)
@@ -171,16 +171,16 @@ def _hand_over(folder: Path, account: Account, *, is_ours: Callable[[Path], bool
             raise PermissionError(errno.EPERM, "a file with two names is not handed over", str(entry))
         else:
             account.own(entry)
-        # A link to a larger disk.
+        # Root's link leads to a folder on another disk, for example.
         if stat.S_ISLNK(found.st_mode) and found.st_uid == 0 and entry.is_dir():
             give_tree(entry.resolve(), account)
     if folder.lstat().st_uid != account.uid and len(ours) == len(entries):
         account.own(folder)
 
 
-def _is_counts(entry: Path) -> bool:
-    """Return whether it is a metrics file. EXCHANGE_METRICS_DIR may contain other files as well."""
-    return _COUNTS.fullmatch(entry.name) is not None and stat.S_ISREG(entry.lstat().st_mode)
+def _is_metrics_file(entry: Path) -> bool:
+    """Return whether this is a metrics file. EXCHANGE_METRICS_DIR may have other files as well."""
+    return _METRICS_FILE.fullmatch(entry.name) is not None and stat.S_ISREG(entry.lstat().st_mode)
 
 
 def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:

@@ -1,11 +1,11 @@
 """The embedded PostgreSQL: creates its cluster, role and database once, starts it and stops it.
 
 - It is durable: fsync and synchronous commit are on.
-- Only a unix socket in a private folder reaches it, with a password (see locations.py).
+- It listens only on a unix socket in a private folder, and needs a password (see locations.py).
 - The exchange's role owns its database and is not a superuser, so it reads and writes no files.
 - The superuser only sets up the role. It has no password. Instead the socket identifies the
   system's user, and only the user that started the exchange may connect as superuser. So if root
-  starts the exchange, no process can do so after root was given up.
+  starts the exchange, no process is superuser of the database after root was given up.
 - It is configured for a small machine: 64 MB of buffers and few processes.
 
 A cluster is created in a temporary folder and renamed, so an incomplete one is never started. The
@@ -134,7 +134,7 @@ class PostgresServer:
             if not self._is_set_up:
                 self._write_access_rules()
         self._start_process()
-        if self._is_set_up:  # This process may have given up root, and then can't be superuser.
+        if self._is_set_up:  # If root was given up since, this process can't be superuser.
             return
         try:
             self._ensure_database()
@@ -196,12 +196,12 @@ class PostgresServer:
         around.rmdir()
         folder = os.open(self.data.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # The new name must be on disk before anything is written in it.
+            os.fsync(folder)  # The new name must be on disk before the cluster is used.
         finally:
             os.close(folder)
 
     def _write_access_rules(self) -> None:
-        """Write the access rules: roles need a password, and only the current user is superuser."""
+        """Write the access rules: a password for roles, and the system's user for the superuser."""
         try:
             ourselves = pwd.getpwuid(os.geteuid()).pw_name
         except KeyError:

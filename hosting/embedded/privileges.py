@@ -31,7 +31,7 @@ PR_CAP_AMBIENT_RAISE = 2
 SECBIT_NO_SETUID_FIXUP = 1 << 2
 SECBIT_KEEP_CAPS = 1 << 4
 CAPABILITY_VERSION_3 = 0x20080522
-CAPABILITIES = range(32)  # In the first of two words, which has all that matter here.
+CAPABILITIES = range(32)  # Those in the first of two words. The others are not needed here.
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
 CAP_NET_BIND_SERVICE = 10
@@ -142,7 +142,7 @@ def child_setup(
             else:
                 _keep_capabilities(kept)
         if LINUX and cpu is not None:
-            # The CPU may be unavailable by now. This is only slower.
+            # The CPU may be unavailable by now. The child is only slower then.
             with contextlib.suppress(OSError):
                 os.sched_setaffinity(0, {cpu})
         if LINUX:  # This must follow the change of account, which clears the signal.

@@ -74,7 +74,7 @@ class OwnedProcess:
 
     `together` are processes that are asked to stop at the same time as this one. The stop times of
     all begin then, so stopping them takes only as long as the slowest. `and_keep` is a mask of
-    capabilities that it needs in addition to its account's.
+    capabilities that this process needs in addition to its account's.
     """
 
     name: str

@@ -17,11 +17,11 @@ from hosting.embedded.valkey import VALKEY_MEGABYTES_DEFAULT, ValkeyServer
 class EmbeddedServers:
     """PostgreSQL, Valkey or both on one data folder. Also a context manager.
 
-    A data folder has one running server of each kind, so servers of an earlier run are stopped
-    first. `pause(seconds)` is called while waiting, and may raise to end the waiting. Valkey stays
-    on `valkey_cpu` and uses at most `valkey_megabytes` of memory. PostgreSQL has `api_connections`
-    for API processes, in addition to all others. With `creates_databases`, which tests need, the
-    exchange's role may create databases.
+    A data folder may have only one running server of each kind, so servers of an earlier run are
+    stopped first. `pause(seconds)` is called while waiting, and may raise to end the waiting.
+    Valkey stays on `valkey_cpu` and uses at most `valkey_megabytes` of memory. PostgreSQL has
+    `api_connections` for API processes, in addition to all others. With `creates_databases`, which
+    tests need, the exchange's role may create databases.
     """
 
     locations: Locations
@@ -84,7 +84,7 @@ class EmbeddedServers:
                 )
             )
         processes = [server.process for server in self.servers]
-        for process in processes:  # Neither needs the other to stop.
+        for process in processes:  # All are asked to stop at the same time.
             process.together = processes
 
     def _account_for(self, program: Path) -> Account | None:

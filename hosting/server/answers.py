@@ -35,9 +35,10 @@ class Unread:
         self._transports.setdefault(transport)
         self._bytes += waiting
         if self._bytes > settings.API_UNREAD_BYTES_MAX or len(self._transports) > settings.API_CONCURRENT_MAX:
-            self._count_again()
+            self._enforce_limit()
 
-    def _count_again(self) -> None:
+    def _enforce_limit(self) -> None:
+        """Measure all unread bytes again. If they are too many, cut clients off."""
         sizes = {transport: transport.get_write_buffer_size() for transport in self._transports}
         self._transports = {transport: None for transport, size in sizes.items() if size}
         self._bytes = sum(sizes.values())
@@ -57,7 +58,7 @@ class HeldAnswer:
 
     So head and body leave in one packet. uvicorn writes them separately, and uvloop sends each
     write at once, which would wake the client twice. The worker's replies come many at a time. All
-    their answers are sent together once the last is made.
+    answers made from them are sent together.
 
     `on_close` runs instead of closing the transport, after everything was written.
     """

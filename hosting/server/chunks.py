@@ -59,12 +59,12 @@ class ChunkedBody:
         self._line += data[position:behind]
         if line_end:
             line, self._line = self._line, b""
-            self._take_line(line)
+            self._apply_line(line)
         elif self._in_chunk and not b"\r\n".startswith(self._line):
             raise InvalidChunk
         return behind
 
-    def _take_line(self, line: bytes) -> None:
+    def _apply_line(self, line: bytes) -> None:
         if self._in_chunk:  # The line ends the chunk's content.
             if line != b"\r\n":
                 raise InvalidChunk

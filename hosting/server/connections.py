@@ -22,7 +22,7 @@ from hosting.server.peers import Peers
 
 logger = logging.getLogger(__name__)
 
-_SWEEP_SECONDS = 1.0
+_CHECK_SECONDS = 1.0
 _WEBSOCKETS_SHARE_MAX = 3 / 4  # Share of all connections that may be WebSockets.
 NEVER = float("inf")
 
@@ -34,10 +34,10 @@ class Closable(Protocol):
         """Close the connection at once, to free its place or memory for others."""
 
     def drop_received(self) -> None:
-        """Drop received bytes that no request is worked on for, to free memory for others."""
+        """Drop received bytes whose request has not started, to free memory for others."""
 
     def miss_deadline(self) -> None:
-        """The client did not send a request in time."""
+        """End the connection, because the client did not send a request in time."""
 
 
 class _Peer:
@@ -110,7 +110,7 @@ class Connections:
         self._per_address_max = per_address_max
         self._bytes = 0
         self._bytes_max = bytes_max
-        self._closed = self._refused = 0  # Because of a limit, since the last sweep.
+        self._closed = self._refused = 0  # Counts since the last `sweep`.
 
     def __len__(self) -> int:
         return len(self._places)
@@ -157,7 +157,7 @@ class Connections:
             del self._peers_of[peer.key]
 
     def take_websocket(self, place: Place) -> bool:
-        """Count a WebSocket. They never give way, so they may not take all places."""
+        """Count a WebSocket. WebSockets never give way, so they may not take all places."""
         if self._websockets >= self._total_max * _WEBSOCKETS_SHARE_MAX:
             return False
         self._websockets += 1
@@ -233,7 +233,7 @@ def current_connections() -> Connections:
         per_address_max=max(1, min(settings.API_CONNECTIONS_PER_ADDRESS_MAX, total_max // 2)),
         bytes_max=settings.API_RECEIVED_BYTES_MAX,
     )
-    _run_periodically(_SWEEP_SECONDS, loop, lambda: connections.sweep(loop.time()))
+    _run_periodically(_CHECK_SECONDS, loop, lambda: connections.sweep(loop.time()))
     return connections
 
 

@@ -22,7 +22,7 @@ class WholeAnswerCycle(RequestResponseCycle):
     _body_delivered = False  # Whether the application has received the body's end.
 
     async def receive(self) -> ASGIReceiveEvent:
-        """Return a complete body at once. uvicorn waits for everything else."""
+        """Return a complete body at once. uvicorn's method handles all other cases."""
         if self.more_body or self._body_delivered or self.disconnected or self.response_complete:
             return await super().receive()
         self._body_delivered = True
@@ -51,7 +51,7 @@ class WholeAnswerCycle(RequestResponseCycle):
     def _write_answer(self, status: int, headers: Any, body: bytes) -> None:
         """Write a whole answer.
 
-        Raises RuntimeError for an answer that a client would misread, and writes nothing then.
+        If a client would misread the answer, writes nothing and raises RuntimeError.
         """
         parts = [STATUS_LINE[status]]
         headers = [*self.default_headers, *headers]  # The default header is the date.

@@ -65,7 +65,7 @@ class EndingProtocol(HttpToolsProtocol):
         self._phase: _Phase = HEAD
         self._head = bytearray()  # The incomplete head of the next request.
         self._later: bytes = b""  # Bytes kept in the phases WORKING and UNREAD.
-        self._left = 0  # Bytes of the body still to come, or that may be discarded.
+        self._left = 0  # Bytes of the body still to come, or in LINGER the most to be discarded.
         self._request_bytes = 0  # Memory of the request's head and body.
         self._client_is_done = False  # The client has shut down its sending side.
         address = self.client[0] if self.client else ""
@@ -150,7 +150,7 @@ class EndingProtocol(HttpToolsProtocol):
         if self._place is not None:
             self._place.hold(0)
             self._place.wait()
-            self._wait_until(settings.DISCARDED_BODY_SECONDS_MAX)
+            self._set_deadline(settings.DISCARDED_BODY_SECONDS_MAX)
         transport.write_eof()
         if self._client_is_done:
             transport.close()
@@ -170,7 +170,7 @@ class EndingProtocol(HttpToolsProtocol):
         else:
             self.cycle.keep_alive = False
 
-    # Called for the place
+    # Called by the module `connections`
 
     def give_way(self) -> None:
         self._place = None
@@ -196,7 +196,7 @@ class EndingProtocol(HttpToolsProtocol):
         else:
             self._refuse(request_timeout())
 
-    def _wait_until(self, seconds: float) -> None:
+    def _set_deadline(self, seconds: float) -> None:
         if self._place is not None:
             self._place.deadline = self.loop.time() + seconds
 

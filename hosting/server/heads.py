@@ -104,7 +104,7 @@ def read_framing(version: str, headers: list[tuple[bytes, bytes]]) -> Framing:
             hosts += 1
             if not _is_host(value):
                 raise RequestRefused(
-                    malformed_request("The header Host is not a name with or without a port.")
+                    malformed_request("The header Host must be a host name, or a host name with a port.")
                 )
         elif name == b"content-length":
             lengths += 1
@@ -123,7 +123,7 @@ def read_framing(version: str, headers: list[tuple[bytes, bytes]]) -> Framing:
         raise RequestRefused(malformed_request("HTTP/1.0 has no Transfer-Encoding: send a Content-Length."))
     if lengths > 1 or (lengths and chunked):
         raise RequestRefused(
-            malformed_request("Content-Length and Transfer-Encoding: exactly one, and once.")
+            malformed_request("Send either Content-Length or Transfer-Encoding, and only once.")
         )
     return Framing(length, chunked, expects_continue)
 
@@ -164,7 +164,7 @@ def split_target(url: bytes) -> tuple[bytes, bytes]:
     The target may be in origin form, in absolute form, or an asterisk.
     """
     if b"#" in url:
-        raise RequestRefused(malformed_request("A fragment (#) does not belong into a request."))
+        raise RequestRefused(malformed_request("The URL of a request must not have a fragment (#)."))
     path, _, query = url.partition(b"?")
     if path[:1] != b"/" and path != b"*":
         scheme, separator, rest = path.partition(b"://")

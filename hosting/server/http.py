@@ -22,8 +22,7 @@ from hosting.server.parser import HeadParser
 from web.errors import chunk_overhead, head_too_large, incomplete_request, too_busy
 
 _HEAD_END = b"\r\n\r\n"
-# Name and value of a handshake's header. The library allows 8,192 bytes with separator and line
-# end.
+# Name and value of a handshake's header. The library allows 8,192 bytes for the whole line.
 _WEBSOCKET_LINE_BYTES_MAX = 8_000
 # A complete request up to this size is not counted among the kept bytes.
 _SMALL_BYTES = 6 * 1024
@@ -60,11 +59,11 @@ class RequestProtocol(EndingProtocol):
             phase = self._phase
             try:
                 if phase == HEAD:
-                    data = self._take_head(data)
+                    data = self._read_head(data)
                 elif phase == BODY:
-                    data = self._take_body(data)
+                    data = self._read_body(data)
                 elif phase == CHUNKS:
-                    data = self._take_chunks(data)
+                    data = self._read_chunks(data)
                 elif phase == LINGER:
                     self._discard(data)
                     return
@@ -76,7 +75,7 @@ class RequestProtocol(EndingProtocol):
                 if self._phase != LINGER:
                     return
 
-    def _take_head(self, data: bytes) -> bytes:
+    def _read_head(self, data: bytes) -> bytes:
         """Read the next head, and begin its request if it is complete. Return the rest."""
         if self._held.parts:
             self._held.send()  # This finds out whether the client reads its answers.
@@ -95,10 +94,10 @@ class RequestProtocol(EndingProtocol):
             if end >= len(_HEAD_END):
                 whole = end == len(data)
                 self._begin_request(data if whole else data[:end])
-                return self._after_head(b"" if whole else data[end:])
+                return self._continue_after_head(b"" if whole else data[end:])
             # The first head's deadline was set when the connection opened.
             if self._has_had_request:
-                self._wait_until(settings.REQUEST_HEAD_SECONDS_MAX)
+                self._set_deadline(settings.REQUEST_HEAD_SECONDS_MAX)
         searched = max(0, len(self._head) - len(_HEAD_END) + 1)
         self._head += data
         end = self._head.find(_HEAD_END, searched) + len(_HEAD_END)
@@ -109,7 +108,7 @@ class RequestProtocol(EndingProtocol):
         head, rest = bytes(self._head[:end]), bytes(self._head[end:])
         self._head.clear()
         self._begin_request(head)
-        return self._after_head(rest)
+        return self._continue_after_head(rest)
 
     def _begin_request(self, head: bytes) -> None:
         """Parse a whole head and start the application. Raises RequestRefused."""
@@ -161,7 +160,7 @@ class RequestProtocol(EndingProtocol):
             self._left = framing.length
         self._start_asgi_task(self.cycle, self.app)
 
-    def _after_head(self, rest: bytes) -> bytes:
+    def _continue_after_head(self, rest: bytes) -> bytes:
         """Continue after a head: read the body, complete the request, or open a WebSocket."""
         if self._opens_websocket:
             self._become_websocket(rest)
@@ -175,10 +174,10 @@ class RequestProtocol(EndingProtocol):
             self._complete_request()
             return b""
         elif self._phase == CHUNKS or self._left > len(rest):
-            self._wait_until(settings.REQUEST_BODY_SECONDS_MAX)
+            self._set_deadline(settings.REQUEST_BODY_SECONDS_MAX)
         return rest
 
-    def _take_body(self, data: bytes) -> bytes:
+    def _read_body(self, data: bytes) -> bytes:
         rest = b""
         if len(data) > self._left:
             data, rest = data[: self._left], data[self._left :]
@@ -189,7 +188,7 @@ class RequestProtocol(EndingProtocol):
             self._complete_request()
         return rest
 
-    def _take_chunks(self, data: bytes) -> bytes:
+    def _read_chunks(self, data: bytes) -> bytes:
         chunks = self._chunks
         try:
             content, rest = chunks.read(data)
@@ -274,7 +273,7 @@ class RequestProtocol(EndingProtocol):
             return
         is_closing = self._held.transport.is_closing()
         if self._phase != WORKING and not is_closing:
-            self._close()  # It was answered before its end, so the next request can't be found.
+            self._close()  # The body has not ended, so the next request can't be found.
             return
         place.deadline = self.loop.time() + _KEEP_ALIVE_SECONDS
         place.wait()

@@ -19,9 +19,9 @@ class Peers:
         self.key = functools.lru_cache(_ADDRESSES_REMEMBERED_MAX)(self._key)
 
     def _key(self, text: str) -> str | None:
-        """Return None for a trusted proxy, and for a Unix socket, which has no address.
+        """Return the key of an address, or None if its connections are not counted.
 
-        Such peers are not counted.
+        Not counted are trusted proxies, and Unix sockets, which have no address.
         """
         address = parse_address(text)
         if address is None or any(address in network for network in self._trusted):

@@ -25,7 +25,7 @@ _CLOSING_SECONDS_MAX = 2.0  # A client with too many frames has this time to rea
 
 
 class StreamProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol with limits. One packet at most waits here, the others in the outbox."""
+    """uvicorn's protocol with limits. At most one packet waits here, the others in the outbox."""
 
     place: Place | None = None
 
@@ -110,7 +110,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.handle_parser_exception()
 
     def _discard(self, size: int) -> None:
-        """Discard bytes, to see the client's end, but stop reading after _DROPPED_BYTES_MAX."""
+        """Discard bytes, to notice the client's close. Stop reading after _DROPPED_BYTES_MAX."""
         self._dropped_bytes += size
         is_too_much = self._dropped_bytes > _DROPPED_BYTES_MAX
         if is_too_much and not self.read_paused and not self.transport.is_closing():

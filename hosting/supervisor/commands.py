@@ -10,7 +10,7 @@ _ADMIN_APPLICATION = "exchange_site.asgi:admin_application"
 
 
 def worker_command(partition: int) -> list[str]:
-    """Return a partition's matching worker.
+    """Return the command line of a partition's matching worker.
 
     Its output is unbuffered, so that log lines appear at once.
     """
@@ -18,12 +18,12 @@ def worker_command(partition: int) -> list[str]:
 
 
 def api_command() -> list[str]:
-    """Return the server that EXCHANGE_ASGI_SERVER names, on EXCHANGE_BIND and PORT."""
+    """Return the command line of the API server, which listens on EXCHANGE_BIND and PORT."""
     return _SERVERS[settings.ENVIRONMENT.exchange_asgi_server](_APPLICATION)
 
 
 def admin_command() -> list[str]:
-    """Return the same server with only the admin. It needs the variables of `admin_variables`."""
+    """Return the command line of the admin's server, which needs `admin_variables`."""
     return _SERVERS[settings.ENVIRONMENT.exchange_asgi_server](_ADMIN_APPLICATION)
 
 
@@ -44,11 +44,11 @@ def admin_variables() -> dict[str, str]:
     }
 
 
-def _uvicorn(application: str) -> list[str]:
+def _uvicorn_command(application: str) -> list[str]:
     return [sys.executable, "-m", "hosting.uvicorn_server", application]
 
 
-def _daphne(application: str) -> list[str]:
+def _daphne_command(application: str) -> list[str]:
     environment = settings.ENVIRONMENT
     bind, port = environment.exchange_bind, environment.port
     if application == _ADMIN_APPLICATION and environment.admin_bind is not None:
@@ -61,4 +61,4 @@ def _daphne(application: str) -> list[str]:
     ]
 
 
-_SERVERS: dict[str, Callable[[str], list[str]]] = {"uvicorn": _uvicorn, "daphne": _daphne}
+_SERVERS: dict[str, Callable[[str], list[str]]] = {"uvicorn": _uvicorn_command, "daphne": _daphne_command}

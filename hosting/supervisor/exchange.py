@@ -103,7 +103,7 @@ class Exchange:
                 logger.warning("%s. The other partitions are open.", message)
                 return
             if not self.listeners[0].is_running():
-                # Another process may have taken it since the first check.
+                # Another process may have taken the port since the first check.
                 startup.ensure_port_is_free()
             self.supervisor.restart_dead()
             self.signals.pause(settings.HEALTH_POLL_SECONDS)

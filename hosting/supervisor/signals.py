@@ -36,7 +36,7 @@ class Signals:
         """Handle the stop signals of this process, and wake `pause` whenever a child ends."""
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         for number in _STOP_SIGNALS:
-            # Respect nohup.
+            # Under nohup, SIGHUP stays ignored.
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)

@@ -74,8 +74,8 @@ def worker_cpu() -> int | None:
 
     Most of the time only one of them runs, and it reads what another has just written. A CPU is
     chosen automatically only if both servers are embedded. It is never the first one, which mostly
-    handles the devices' interrupts. Different exchanges get different CPUs of the rest. Raises
-    `ProcessError` if EXCHANGE_WORKER_CPU names a CPU that can't be used.
+    handles the devices' interrupts. The data folder decides which, so two exchanges seldom share
+    one. Raises `ProcessError` if EXCHANGE_WORKER_CPU names a CPU that can't be used.
     """
     wanted = settings.ENVIRONMENT.exchange_worker_cpu
     if wanted == "off":
@@ -217,7 +217,7 @@ def health_problem() -> Problem | None:
 
 
 def admin_problem() -> Problem | None:
-    """Return None if the admin has no listener of its own, or if its listener accepts connections."""
+    """Return the problem of the admin's own listener. None without a listener or problem."""
     bind = settings.ENVIRONMENT.admin_bind
     if bind is None:
         return None

@@ -30,7 +30,7 @@ class _SupervisedService:
 
     service: Service
     started_at: float
-    failures: int = 0  # Consecutive ones.
+    failures: int = 0  # Deaths without RESTART_BACKOFF_RESET_SECONDS of life in between.
     restart_at: float | None = None
 
 
@@ -73,7 +73,7 @@ class Supervisor:
             supervised.failures = 0
         shortest, longest = settings.RESTART_BACKOFF_SECONDS_MIN, settings.RESTART_BACKOFF_SECONDS_MAX
         delay = min(shortest * 2 ** (supervised.failures - 1), longest) if supervised.failures else 0.0
-        # So the power below remains a float.
+        # Without this limit, the power above would become too large for a float.
         supervised.failures = min(supervised.failures + 1, 100)
         supervised.restart_at = now + delay
         logger.warning("%s has died and is restarted in %.1f s", supervised.service.name, delay)

@@ -24,7 +24,7 @@ class Audited(_Base):
     """A mixin for an admin class. Django calls the `log_` methods in the change's transaction."""
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
-        """Delete the selected objects in one transaction. Django has none here."""
+        """Delete the selected objects in one transaction. Django itself uses none here."""
         with transaction.atomic():
             return super().changelist_view(request, extra_context)
 

@@ -35,7 +35,7 @@ def cell(description: str, show: Callable[[Any], Any], *, ordering: str | None =
 
 
 def short_id(key: object) -> SafeString:
-    """Shorten a UUID of version 7 to its time and its end, which differs within that minute."""
+    """Shorten a UUID of version 7 to the digits of its minute and its last digits."""
     text = str(key)
     return format_html('<span class="mono" title="{}">{}…{}</span>', text, text[:8], text[-6:])
 

@@ -69,7 +69,7 @@ class _InstrumentForm(ModelForm):  # type: ignore[type-arg]
 
     confirm_unmatched = forms.BooleanField(
         required=False,
-        label="Although no worker matches the partition",
+        label="Use the partition although no worker matches it",
         help_text="Orders in it are refused, and GET /healthz names the partition, until a worker is started.",
         widget=UnfoldBooleanSwitchWidget,
     )
@@ -145,7 +145,7 @@ class InstrumentAdmin(AuditedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Do not use one transaction, because workers are told after each commit.
 
-        The page then shows which workers did not confirm it.
+        The page then shows which workers did not confirm the change.
         """
         response: HttpResponse = super(Audited, self).changelist_view(request, extra_context)
         return response
@@ -168,7 +168,7 @@ class InstrumentAdmin(AuditedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Instrument) -> None:
         delete_unused(obj, actor_of(request))
-        self._tell_workers(request, [obj.partition])
+        self._announce_on_commit(request, [obj.partition])
         transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
 
     def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
@@ -178,17 +178,16 @@ class InstrumentAdmin(AuditedAdmin):
             new, obj.partition = obj.partition, form.initial["partition"]
             moved = Instrument.objects.get(pk=obj.pk)
             move(moved, new, actor_of(request), unused_only=True)
-            self._tell_workers(request, [obj.partition])
+            self._announce_on_commit(request, [obj.partition])
             transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
             obj.partition = new
         if change:
-            # Save only changed fields, because there may have been a halt or a move in the
-            # meantime.
+            # Save only changed fields: the instrument may have been halted or moved meanwhile.
             columns = {field.name for field in Instrument._meta.concrete_fields}
             obj.save(update_fields=columns.intersection(form.changed_data))
         else:
             super().save_model(request, obj, form, change)
-        self._tell_workers(request, [obj.partition])
+        self._announce_on_commit(request, [obj.partition])
 
     def changeform_view(
         self,
@@ -242,14 +241,14 @@ class InstrumentAdmin(AuditedAdmin):
             changed = set_status(symbols, status, actor_of(request)).changed
             for instrument in changed:
                 super(Audited, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
-            self._tell_workers(request, [instrument.partition for instrument in changed])
+            self._announce_on_commit(request, [instrument.partition for instrument in changed])
         if changed:
             names = ", ".join(instrument.symbol for instrument in changed)
             self.message_user(request, f"{names}: {status.label.lower()}.", messages.SUCCESS)
         else:
             self.message_user(request, f"Nothing to do: {status.label.lower()} already.", messages.INFO)
 
-    def _tell_workers(self, request: HttpRequest, numbers: Sequence[int]) -> None:
+    def _announce_on_commit(self, request: HttpRequest, numbers: Sequence[int]) -> None:
         """Tell the workers after the commit. Before it they would read the old values."""
         transaction.on_commit(partial(self._announce, request, numbers))
 

@@ -29,7 +29,7 @@ class _BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
-    """Shows rows that only the matching worker may write."""
+    """Shows rows that nobody may add, change or delete in the admin."""
 
     ordering = ("-pk",)
     sortable_by = ()
@@ -50,7 +50,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 class TimeKeyAdmin(ReadOnlyAdmin):
-    """For rows with keys that are UUIDs of version 7. Their time is `date_hierarchy`."""
+    """For rows with UUIDs of version 7 as keys. `date_hierarchy` names the field of their time."""
 
     change_list_template = "admin/time_key_change_list.html"
 

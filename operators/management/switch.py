@@ -46,7 +46,6 @@ class StatusCommand(BaseCommand):
             self.stdout.write(f"{instrument.symbol}: {label} already")
         for instrument in result.changed:
             self.stdout.write(f"{instrument.symbol}: {label}")
-        # An earlier call may have saved the status without reaching the worker, so tell it in any
-        # case.
+        # Announce unchanged ones, too: an earlier call may not have reached the worker.
         for sentence in announce(row.partition for row in [*result.changed, *result.unchanged]):
             self.stderr.write(sentence)

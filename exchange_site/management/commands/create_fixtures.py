@@ -34,7 +34,7 @@ class Command(BaseCommand):
             "--instrument",
             action="append",
             metavar="SYMBOL:PRICE",
-            help=f"may be repeated; the price's decimals are the tick's (default {DEFAULT_MARKET})",
+            help=f"may be repeated; write the price with the tick's decimals (default {DEFAULT_MARKET})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -19,7 +19,7 @@ from loadtools.wire import TargetError, loopback_target
 class Command(BaseCommand):
     """Checks the whole file before it sends anything."""
 
-    help = "Send a file of orders to the running exchange. Sent again, it creates no order twice."
+    help = "Send a file of orders to the running exchange. Sending it again creates no order twice."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:

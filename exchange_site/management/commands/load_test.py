@@ -30,8 +30,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         amount = whole_number(1, settings.LOAD_TEST_REQUESTS_MAX)
         connections = whole_number(1, settings.LOAD_CONNECTIONS_MAX)
-        parser.add_argument("--rps", type=amount, default=settings.LOAD_TEST_RPS, help="or TARGET_RPS")
-        parser.add_argument("--duration", type=amount, default=settings.LOAD_TEST_SECONDS, help="or DURATION")
+        parser.add_argument(
+            "--rps",
+            type=amount,
+            default=settings.LOAD_TEST_RPS,
+            help="orders per second (or the variable TARGET_RPS)",
+        )
+        parser.add_argument(
+            "--duration",
+            type=amount,
+            default=settings.LOAD_TEST_SECONDS,
+            help="seconds (or the variable DURATION)",
+        )
         parser.add_argument("--connections", type=connections, default=settings.LOAD_TEST_CONNECTIONS)
         parser.add_argument("--seed", type=int, default=42)
         parser.add_argument("--url", help="a running exchange (default: PORT's, else one of its own)")
@@ -46,7 +56,7 @@ class Command(BaseCommand):
         )
         try:
             with load_target(options["url"], self.stdout.write) as aim:
-                # Find out that the database can be read before permanent orders are placed.
+                # Check that the database can be read, before permanent orders are placed.
                 check_durability(Acknowledged(), aim.postgres_uri)
                 self.stdout.write(
                     f"{plan.requests:,} orders in {plan.duration_seconds:g} s to {aim.target.url}"

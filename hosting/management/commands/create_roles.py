@@ -39,4 +39,4 @@ class Command(BaseCommand):
         except Error as error:
             reason = " ".join(str(error).split())
             raise CommandError(f"{reason}. POSTGRES_URI must name a superuser for this command.") from error
-        self.stdout.write(f"roles created: {', '.join(created) or 'none, all are there'}")
+        self.stdout.write(f"roles created: {', '.join(created) or 'none, all exist'}")
