@@ -29,7 +29,7 @@ from hosting.embedded.locations import Locations
 from hosting.embedded.processes import ProcessError
 from hosting.embedded.servers import EmbeddedServers
 
-PROCESSES = 3  # of one run, each with servers of its own
+PROCESSES = 4  # of one run, each with servers of its own
 ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # in the ids of tests that run on both servers
 LONGEST = ("tests/contract/", "tests/simulation/", "tests/system/", "tests/admin/")
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")

@@ -56,12 +56,19 @@ def test_the_exchange_keeps_its_promises_while_parts_are_killed_frozen_and_empti
     )
 
 
-def _status(process: psutil.Process) -> str | None:
-    """Return a process's status, or None if the process has just ended."""
+def _is_stopped(process: psutil.Process) -> bool:
     try:
-        return str(process.status())
+        return bool(process.status() == psutil.STATUS_STOPPED)
     except psutil.NoSuchProcess:
-        return None
+        return False
+
+
+def _is_postmaster(process: psutil.Process) -> bool:
+    """Return whether it is PostgreSQL's first process. initdb runs the same program with other options."""
+    try:
+        return "bin/postgres -D" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
 
 
 def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
@@ -70,13 +77,19 @@ def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
         seed for seed in itertools.count() if "SIGSTOP PostgreSQL" in next(fault_sequence(seed))[0].name
     )
     with run_chaos(tmp_path, "--minutes=1", "--rate=50", f"--seed={seed}") as process:
-        started: list[psutil.Process] = []
+        run = psutil.Process(process.pid)
+        postmasters: list[psutil.Process] = []
 
-        def is_frozen() -> bool:
-            started[:] = psutil.Process(process.pid).children(recursive=True)
-            return any(_status(child) == psutil.STATUS_STOPPED for child in started)
+        def has_postmaster() -> bool:
+            postmasters[:] = filter(_is_postmaster, run.children(recursive=True))
+            return bool(postmasters)
 
+        def is_frozen() -> bool:  # asked often, because a freeze may take only a second
+            return any(map(_is_stopped, postmasters))
+
+        wait_until(has_postmaster, "PostgreSQL runs")
         wait_until(lambda: process.poll() is not None or is_frozen(), "PostgreSQL is frozen")
+        started = run.children(recursive=True)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=STOP_SECONDS_MAX)
         assert process.returncode == 130, output
