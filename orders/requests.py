@@ -11,6 +11,8 @@ from instruments.directory import TradedInstrument
 from instruments.grid import OffGrid
 from orders.refusals import BeyondLimits
 
+_normalize = EXACT.normalize
+
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request to place an order, with valid fields and the defaults filled in."""
@@ -27,17 +29,15 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     def terms(self) -> int:
         """A hash of what the client asks for. A retry has the same terms as the first request.
 
-        It covers every field that is not at its default, so a new field with a default does not
-        change the terms of requests without that field. Equal numbers give the same terms. The hash
-        has 64 bits, as a bigint of PostgreSQL. Only requests with the same key are compared.
+        It covers every field but the client and the key. A field that is added later joins the text
+        only if it is not at its default, so the terms of requests without it do not change. Equal
+        numbers give the same terms. The hash has 64 bits, as a bigint of PostgreSQL. Only requests
+        with the same key are compared.
         """
-        stated = [str(self.instrument.instrument_id)]
-        for name, default in _TERMS:
-            value = getattr(self, name)
-            if value != default:
-                stated += name, str(EXACT.normalize(value) if isinstance(value, Decimal) else value)
-        digest = blake2b("\n".join(stated).encode(), digest_size=8).digest()
-        return int.from_bytes(digest, signed=True)
+        stated = f"{self.instrument.instrument_id} {self.side} {self.order_type} {_normalize(self.quantity)}"
+        if self.price is not None:
+            stated += f" price={_normalize(self.price)}"
+        return int.from_bytes(blake2b(stated.encode(), digest_size=8).digest(), signed=True)
 
     def to_grid(self) -> tuple[int, int]:
         """Return price_ticks, which is 0 without a price, and quantity_lots.
@@ -78,15 +78,6 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
                     }
                 )
         return price_ticks, quantity_lots
-
-
-# The fields in the terms, with their defaults. The client and the key identify the order and are
-# left out. `terms` adds the instrument's id.
-_TERMS = tuple(
-    (field.name, field.default)
-    for field in msgspec.structs.fields(OrderRequest)
-    if field.name not in ("client_id", "instrument", "idempotency_key")
-)
 
 
 def _check_limits(value: Decimal, least: Decimal, greatest: Decimal) -> None:

@@ -42,24 +42,29 @@ def test_another_notation_of_a_number_gives_the_same_terms(text: str) -> None:
     assert changed(price=Decimal(text)).to_grid() == (10_000, 1_000)
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"side": "sell"},
-        {"order_type": "market", "price": None},
-        {"price": Decimal("100.01")},
-        {"price": None},
-        {"quantity": Decimal("1.001")},
-        {"price": Decimal(1), "quantity": Decimal(100)},
-        {"instrument": msgspec.structs.replace(BTC, instrument_id=2)},
-    ],
-)
+OTHER_TERMS: list[dict[str, Any]] = [
+    {"side": "sell"},
+    {"order_type": "market", "price": None},
+    {"price": Decimal("100.01")},
+    {"price": None},
+    {"quantity": Decimal("1.001")},
+    {"price": Decimal(1), "quantity": Decimal(100)},
+    {"instrument": msgspec.structs.replace(BTC, instrument_id=2)},
+]
+
+
+@pytest.mark.parametrize("fields", OTHER_TERMS)
 def test_another_value_of_a_field_gives_other_terms(fields: dict[str, Any]) -> None:
     assert changed(**fields).terms != REQUEST.terms
 
 
+def test_every_field_of_a_request_is_in_its_terms() -> None:
+    tried = {name for fields in OTHER_TERMS for name in fields}
+    assert tried == {*OrderRequest.__struct_fields__} - {"client_id", "idempotency_key"}
+
+
 def test_terms_do_not_depend_on_the_process_or_the_instruments_limits() -> None:
     """Terms are stored with the order, so a new version must not compute them differently."""
-    assert REQUEST.terms == 5441276738595431380
+    assert REQUEST.terms == 5154827156672234969
     halted = msgspec.structs.replace(BTC, halted=True, max_price=Decimal(1), symbol="XBT-USD")
-    assert changed(instrument=halted, client_id="b", idempotency_key=None).terms == 5441276738595431380
+    assert changed(instrument=halted, client_id="b", idempotency_key=None).terms == 5154827156672234969
