@@ -150,8 +150,10 @@ def pytest_configure(config: pytest.Config) -> None:
         compile_sources()
     if config.option.collectonly or config.option.help or _only_distributes(config):
         return
-    # SIGTERM counts as an interruption, so that fixtures are torn down and the folder is removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM counts as an interruption, so that fixtures are torn down and the folder is removed. A
+    # shell starts background programs with SIGINT ignored, and so would be the programs under test.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         SERVERS.start()
     except ProcessError as error:
