@@ -51,8 +51,13 @@ class Supervisor:
         service.start()
 
     def restart_dead(self) -> float | None:
-        """Restart dead services. Return the seconds until the next restart, None if none is due."""
+        """Restart dead services. Return the seconds until the next look, None if a death calls for it.
+
+        A start may take a while. Another service that dies meanwhile wakes the start and not the
+        caller, so the caller must look again at once.
+        """
         now = time.monotonic()
+        is_restarted = False
         for supervised in self._supervised:
             if supervised.service.is_running():
                 continue
@@ -60,6 +65,9 @@ class Supervisor:
                 self._note_death(supervised, now)
             if supervised.restart_at is not None and supervised.restart_at <= now:
                 self._restart(supervised)
+                is_restarted = True
+        if is_restarted:
+            return 0.0
         due = [supervised.restart_at for supervised in self._supervised if supervised.restart_at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
