@@ -37,7 +37,6 @@ from matching.engine.events import (
     RemainderCancelled,
     Trade,
 )
-from matching.engine.level import PriceLevel
 from matching.engine.resting_orders import RestingOrders
 
 _BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see commands.py.
@@ -124,85 +123,61 @@ class OrderBook(RestingOrders):
     def _match(
         self, taker: PlaceOrder, makers: BookSide, worst_key: int, events: list[Event], trades_max: int
     ) -> int:
-        """Trade with the best levels up to `worst_key`. There must be such a level.
-
-        Adds the trades to `events`, and returns the taker's remaining lots.
-        """
+        """Trade with the best levels up to `worst_key`. Returns the taker's remaining lots."""
+        taker_order_id, taker_client_id, taker_side = taker.order_id, taker.client_id, taker.side
         remaining_lots = taker.quantity_lots
-        last_sequence = self.sequence + trades_max
-        while True:
-            level = makers.levels[makers.keys[0]]
-            remaining_lots = self._match_level(taker, level, remaining_lots, last_sequence, events)
-            first = level.first
-            if first is None:
+        orders = self._orders
+        sequence = self.sequence
+        last_sequence = sequence + trades_max
+        while remaining_lots and sequence < last_sequence and (keys := makers.keys) and keys[0] <= worst_key:
+            level = makers.levels[keys[0]]
+            price_ticks = level.price_ticks
+            level_quantity_lots, level_orders = level.quantity_lots, level.orders
+            maker = level.first
+            while remaining_lots and maker is not None:
+                quantity_lots = maker.remaining_lots
+                filled_maker = quantity_lots <= remaining_lots
+                if filled_maker:
+                    level_orders -= 1
+                    maker_remaining_lots = 0
+                else:
+                    maker.remaining_lots = maker_remaining_lots = quantity_lots - remaining_lots
+                    quantity_lots = remaining_lots
+                sequence += 1
+                remaining_lots -= quantity_lots
+                level_quantity_lots -= quantity_lots
+                events.append(
+                    Trade(
+                        sequence,
+                        maker.order_id,
+                        maker.client_id,
+                        taker_order_id,
+                        taker_client_id,
+                        taker_side,
+                        price_ticks,
+                        quantity_lots,
+                        maker_remaining_lots,
+                        level_quantity_lots,
+                        level_orders,
+                    )
+                )
+                if filled_maker:
+                    del orders[maker.order_id]
+                    following = maker.next
+                    # Unlink in both directions, so that a chain of orders is not freed recursively.
+                    maker.next = None
+                    if following is not None:
+                        following.previous = None
+                    maker = following
+                    if sequence >= last_sequence:
+                        break
+            level.first = maker
+            if maker is None:
                 level.last = None
                 makers.drop_best()
             else:
-                first.previous = None
-            if not remaining_lots or self.sequence == last_sequence:
-                return remaining_lots
-            keys = makers.keys
-            if not keys or keys[0] > worst_key:
-                return remaining_lots
-
-    def _match_level(
-        self,
-        taker: PlaceOrder,
-        level: PriceLevel,
-        remaining_lots: int,
-        last_sequence: int,
-        events: list[Event],
-    ) -> int:
-        """Trade with one level's orders, up to `last_sequence`, and add the trades to `events`.
-
-        Returns the taker's remaining lots. `level.first` is the first order that is left, or None.
-        """
-        orders = self._orders
-        sequence = self.sequence
-        level_quantity_lots = level.quantity_lots
-        level_orders = level.orders
-        maker = level.first
-        while remaining_lots and maker is not None:
-            quantity_lots = maker.remaining_lots
-            filled_maker = quantity_lots <= remaining_lots
-            if filled_maker:
-                level_orders -= 1
-                maker_remaining_lots = 0
-            else:
-                maker_remaining_lots = quantity_lots - remaining_lots
-                quantity_lots = remaining_lots
-                maker.remaining_lots = maker_remaining_lots
-            sequence += 1
-            remaining_lots -= quantity_lots
-            level_quantity_lots -= quantity_lots
-            events.append(
-                Trade(
-                    sequence,
-                    maker.order_id,
-                    maker.client_id,
-                    taker.order_id,
-                    taker.client_id,
-                    taker.side,
-                    level.price_ticks,
-                    quantity_lots,
-                    maker_remaining_lots,
-                    level_quantity_lots,
-                    level_orders,
-                )
-            )
-            if filled_maker:
-                del orders[maker.order_id]
-                following = maker.next
-                # Unlink in both directions, so that a chain of orders is not freed recursively.
-                maker.next = None
-                if following is not None:
-                    following.previous = None
-                maker = following
-                if sequence >= last_sequence:
-                    break
-        level.first = maker
-        level.quantity_lots = level_quantity_lots
-        level.orders = level_orders
+                maker.previous = None
+                level.quantity_lots, level.orders = level_quantity_lots, level_orders
         self.sequence = sequence
         return remaining_lots
 
