@@ -19,13 +19,7 @@ from matching.publish.publisher import Publisher
 from matching.recovery import load_books
 from matching.worker.partition_store import PartitionStore
 from orders.desk import current_desk
-from orders.messages import (
-    BookState,
-    Reply,
-    ReplyKind,
-    dead_letters_key,
-    stream_key,
-)
+from orders.messages import BookState, Reply, ReplyKind, dead_letters_key, stream_key
 from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.matching.live import (
