@@ -95,7 +95,6 @@ CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sl
 CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_id = 'slow')
   EXECUTE FUNCTION sleep();
 """
-NO_SLOW_ORDERS = "DROP TRIGGER slow ON orders_order; DROP FUNCTION sleep();"
 
 
 @contextlib.contextmanager
@@ -110,7 +109,7 @@ def slow_orders() -> Iterator[None]:
     finally:
         with connection.cursor() as cursor:
             cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
-            cursor.execute(NO_SLOW_ORDERS)
+            cursor.execute("DROP FUNCTION sleep CASCADE")
 
 
 def test_a_command_that_takes_the_database_too_long_fails_and_the_others_are_matched() -> None:
