@@ -96,7 +96,7 @@ def _lease_epoch(exchange: OwnExchange) -> int:
 
 
 def _worker_of(exchange: OwnExchange, but: int = 0) -> int:
-    """Return the process id of a worker other than `but`, or 0 if there is none."""
+    """Return the process id of a worker other than `but`, or 0 if no other worker runs."""
     found = [process for process in exchange.process_ids() if "run_matching" in command_line(process)]
     return next((process for process in found if process != but), 0)
 

@@ -37,7 +37,7 @@ _lock = threading.Lock()
 
 
 def recent_latency() -> Latency | None:
-    """Return the latency of recent orders. None if there are none, or no readable counts."""
+    """Return the latency of recent orders, or None without such orders or readable counts."""
     try:
         buckets = _read_buckets()
     except (OSError, ValueError):

@@ -135,7 +135,7 @@ def place(url: str, key: str) -> None:
 
 
 def status(request: urllib.request.Request | str) -> int:
-    """Return the status of the answer, or 0 if there is none."""
+    """Return the status of the answer, or 0 if no answer came."""
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
             return int(answer.status)

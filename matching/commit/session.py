@@ -55,7 +55,7 @@ class CommitSession:
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
-        self._prepared: psycopg.Connection[Any] | None = None  # where the statements are prepared
+        self._prepared: psycopg.Connection[Any] | None = None  # the one with prepared statements
 
     @classmethod
     def of_this_thread(cls) -> Self:

@@ -136,7 +136,7 @@ class World:
         raise Breach(f"no recovery {QUIET_SECONDS_MAX:.0f} s after the last fault: {wrong}")
 
     def difference_from_database(self) -> str:
-        """Return the first difference from the database, or '' if there is none."""
+        """Return the first difference from the database, or '' if the books are equal."""
         if self.server.entries:
             return f"{len(self.server.entries)} commands wait"
         owner = next((one for one in self.workers if one and one.owner == self.database.owner), None)

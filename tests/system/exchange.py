@@ -221,7 +221,7 @@ class RunningExchange:
         return None
 
     def part(self, word: str) -> psutil.Process:
-        """Return the same process as `child`. Fail if there is none."""
+        """Return the same process as `child`. Fail if no such process runs."""
         process = self.child(word)
         assert process is not None, f"no process has {word} in its command line\n{self.log()}"
         return process

@@ -153,7 +153,7 @@ def _stored_book(instrument: TradedInstrument) -> Book:
 
 
 def _level_difference(mirror: Book, stored: Book, grid: Grid) -> str:
-    """Return the first difference between two books at one sequence, or "" if there is none."""
+    """Return the first difference between two books at one sequence, or "" if they are equal."""
     sides = {"bids": (mirror.bids, stored.bids), "asks": (mirror.asks, stored.asks)}
     for side, (theirs, ours) in sides.items():
         for there, here in zip_longest(theirs, ours):
