@@ -51,10 +51,11 @@ class Supervisor:
         service.start()
 
     def restart_dead(self) -> float | None:
-        """Restart dead services. Return the seconds until the next look, None if a death calls for it.
+        """Restart dead services. Return the seconds after which to call this again.
 
-        A start may take a while. Another service that dies meanwhile wakes the start and not the
-        caller, so the caller must look again at once.
+        None means that nothing is to be done until another service dies. After a restart the result
+        is 0: another service may have died during it, and that death wakes only the pauses of the
+        restart, not the caller.
         """
         now = time.monotonic()
         is_restarted = False
