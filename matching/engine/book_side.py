@@ -5,7 +5,7 @@ more call each time.
 
 Levels are found by key, and a heap of the keys gives the best level. The key is the price for asks,
 and the negated price for bids. So on both sides the smallest key is the best price, and one
-matching loop serves both.
+matching loop serves both. Waiting orders are kept in the same structure: see waiting_orders.py.
 
 Invariants: the heap and the dictionary hold the same keys, and the smallest key's level has orders.
 If a cancel empties a level that is not the best, the level stays as a vacant level, until an order
@@ -19,8 +19,8 @@ All levels in order are O(levels log levels), and O(levels) if little changed si
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
-from matching.engine.commands import Side
-from matching.engine.level import PriceLevel, RestingOrder
+from matching.engine.commands import PlaceOrder, Side
+from matching.engine.level import PriceLevel, QueuedOrder
 
 VACANT_LEVELS_SPARE = 64
 """A side has at most this many more vacant levels than levels with orders."""
@@ -43,60 +43,60 @@ class BookSide:
         """The best price in ticks, or None if the side is empty. O(1)."""
         return self.keys[0] * self.key_sign if self.keys else None
 
-    def append(self, order_id: str, client_id: str, price_ticks: int, remaining_lots: int) -> RestingOrder:
-        """Rest an order after all others at its price. O(1), or O(log levels) at a new price."""
+    def best_order(self, worst_key: int) -> QueuedOrder | None:
+        """Return the first order of the best level, or None if its key is beyond `worst_key`."""
+        keys = self.keys
+        return self.levels[keys[0]].first if keys and keys[0] <= worst_key else None
+
+    def append(self, order: PlaceOrder, price_ticks: int, remaining_lots: int) -> QueuedOrder:
+        """Queue an order after all others at the price. O(1), or O(log levels) at a new price."""
         key = price_ticks * self.key_sign
         level = self.levels.get(key)
         if level is None:
             level = self.levels[key] = PriceLevel(self.side, price_ticks, remaining_lots, 1)
             heappush(self.keys, key)
-            level.first = level.last = order = RestingOrder(order_id, client_id, remaining_lots, level)
-            return order
+            level.first = level.last = queued = QueuedOrder(order, remaining_lots, level)
+            return queued
         if not level.orders:
             self.vacant_levels -= 1
         last = level.last
-        order = RestingOrder(order_id, client_id, remaining_lots, level, last)
+        queued = QueuedOrder(order, remaining_lots, level, last)
         if last is None:
-            level.first = order
+            level.first = queued
         else:
-            last.next = order
-        level.last = order
+            last.next = queued
+        level.last = queued
         level.quantity_lots += remaining_lots
         level.orders += 1
-        return order
+        return queued
 
     def put_back(
-        self,
-        order_id: str,
-        client_id: str,
-        price_ticks: int,
-        remaining_lots: int,
-        previous: RestingOrder | None,
-    ) -> RestingOrder:
-        """Rest an order at its former place: after `previous`, or first at its price if None.
+        self, order: PlaceOrder, price_ticks: int, remaining_lots: int, previous: QueuedOrder | None
+    ) -> QueuedOrder:
+        """Queue an order at its former place: after `previous`, or first at its price if None.
 
         Costs the same as `append`.
         """
-        order = self.append(order_id, client_id, price_ticks, remaining_lots)
-        last = order.previous
+        queued = self.append(order, price_ticks, remaining_lots)
+        last = queued.previous
         if last is None or last is previous:
-            return order
-        level = order.level
+            return queued
+        level = queued.level
         following = level.first if previous is None else previous.next
         last.next, level.last = None, last
-        order.previous, order.next = previous, following
+        queued.previous, queued.next = previous, following
         if previous is None:
-            level.first = order
+            level.first = queued
         else:
-            previous.next = order
+            previous.next = queued
         if following is not None:
-            following.previous = order
-        return order
+            following.previous = queued
+        return queued
 
-    def remove(self, order: RestingOrder) -> None:
-        """Remove a resting order. O(1), or O(log levels) amortised if it is alone at its price."""
-        level = order.level
-        previous, following = order.previous, order.next
+    def remove(self, queued: QueuedOrder) -> None:
+        """Remove an order. O(1), or O(log levels) amortised if it is alone at its price."""
+        level = queued.level
+        previous, following = queued.previous, queued.next
         if previous is None:
             level.first = following
         else:
@@ -105,8 +105,8 @@ class BookSide:
             level.last = previous
         else:
             following.previous = previous
-        order.previous = order.next = None
-        level.quantity_lots -= order.remaining_lots
+        queued.previous = queued.next = None
+        level.quantity_lots -= queued.remaining_lots
         level.orders -= 1
         if level.orders:
             return
@@ -134,6 +134,22 @@ class BookSide:
         """Yield the levels that have orders, best first."""
         self.keys.sort()  # A sorted list is also a heap.
         for key in self.keys:
+            level = self.levels[key]
+            if level.orders:
+                yield level
+
+    def best_first(self) -> Iterator[PriceLevel]:
+        """Yield the levels that have orders, best first. O(log n) for the nth level.
+
+        Walks down the heap, so only the levels that are asked for are put in order.
+        """
+        keys = self.keys
+        reached = [(keys[0], 0)] if keys else []
+        while reached:
+            key, index = heappop(reached)
+            for child in (2 * index + 1, 2 * index + 2):
+                if child < len(keys):
+                    heappush(reached, (keys[child], child))
             level = self.levels[key]
             if level.orders:
                 yield level

@@ -6,9 +6,11 @@ Invariants: `quantity_lots` and `orders` are the sum and the count of the linked
 the oldest one, and an order that left the book has no links. Cost: append and remove are O(1) for
 any length, and leave no garbage.
 
-The garbage collector does not track resting orders, which are many and live long: with a million of
+Waiting orders use the same queues: there the price is the trigger price.
+
+The garbage collector does not track queued orders, which are many and live long: with a million of
 them, each full collection would stop the exchange. Neighbours refer to each other, so a level with
-orders must be unlinked before it is dropped. RestingOrders does this when a book is dropped.
+orders must be unlinked before it is dropped. BookState does this when a book is dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from matching.engine.commands import Side
+from matching.engine.commands import PlaceOrder, Side
 
 
 class Level(NamedTuple):
@@ -29,26 +31,30 @@ class Level(NamedTuple):
     orders: int
 
 
-class RestingOrder(Struct, gc=False):
-    """An order in the book. Its level has its side and its price."""
+class QueuedOrder(Struct, gc=False):
+    """An order in the queue of its level."""
 
-    order_id: str
-    client_id: str
+    order: PlaceOrder
     remaining_lots: int
     level: PriceLevel
-    previous: RestingOrder | None = None
-    next: RestingOrder | None = None
+    previous: QueuedOrder | None = None
+    next: QueuedOrder | None = None
+
+    @property
+    def previous_order_id(self) -> str | None:
+        """The id of the order before it in its level, or None if it is the first."""
+        return None if self.previous is None else self.previous.order.order_id
 
 
 class PriceLevel(Struct, gc=False):
-    """All resting orders of one side at one price, in time priority. An empty level is vacant."""
+    """All orders of one side at one price, in time priority. An empty level is vacant."""
 
     side: Side
     price_ticks: int
     quantity_lots: int = 0
     orders: int = 0
-    first: RestingOrder | None = None
-    last: RestingOrder | None = None
+    first: QueuedOrder | None = None
+    last: QueuedOrder | None = None
 
     def unlink(self) -> None:
         """Unlink all orders, so that reference counts free them without recursion. O(orders)."""
@@ -58,7 +64,7 @@ class PriceLevel(Struct, gc=False):
             order.previous = order.next = None
             order = following
 
-    def __iter__(self) -> Iterator[RestingOrder]:
+    def __iter__(self) -> Iterator[QueuedOrder]:
         """Yield the orders, oldest first."""
         order = self.first
         while order is not None:

@@ -1,0 +1,115 @@
+"""The orders of one instrument that wait for a trade at their trigger price.
+
+Two BookSides hold them, with the trigger price in place of the price. `above` has the orders that
+trades at or above the trigger price trigger: its best level is the lowest. `below` has those that
+trades at or below trigger: its best level is the highest. At one trigger price the order that came
+first is triggered first. A triggered order moves to the queue `triggered`, from which the orders
+enter the book one at a time.
+
+Cost: O(log levels) to add, cancel or trigger an order. A trade that triggers nothing costs O(1).
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from matching.engine.book_side import BookSide
+from matching.engine.commands import PlaceOrder, Side
+from matching.engine.level import QueuedOrder
+
+
+class WaitingOrders:
+    """Waiting and triggered orders. Callers check that ids are new or known."""
+
+    __slots__ = ("above", "below", "by_id", "triggered")
+
+    def __init__(self) -> None:
+        self.above = BookSide(Side.SELL)
+        self.below = BookSide(Side.BUY)
+        self.by_id: dict[str, QueuedOrder] = {}
+        self.triggered: OrderedDict[str, PlaceOrder] = OrderedDict()  # the next to enter comes first
+
+    def __len__(self) -> int:
+        """The number of orders, with the triggered ones."""
+        return len(self.by_id) + len(self.triggered)
+
+    def find(self, order_id: str) -> PlaceOrder | None:
+        """Return a waiting or triggered order, or None."""
+        queued = self.by_id.get(order_id)
+        return self.triggered.get(order_id) if queued is None else queued.order
+
+    def append(self, order: PlaceOrder) -> None:
+        """Add an order after all others with its trigger price."""
+        self.by_id[order.order_id] = self._side(order).append(
+            order, order.trigger_price_ticks, order.quantity_lots
+        )
+
+    def put_back(self, order: PlaceOrder, previous_order_id: str | None) -> None:
+        """Add an order at its former place: after the order with this id, or first."""
+        previous = None if previous_order_id is None else self.by_id[previous_order_id]
+        self.by_id[order.order_id] = self._side(order).put_back(
+            order, order.trigger_price_ticks, order.quantity_lots, previous
+        )
+
+    def remove(self, order_id: str) -> PlaceOrder:
+        """Remove a waiting order."""
+        queued = self.by_id.pop(order_id)
+        self._side(queued.order).remove(queued)
+        return queued.order
+
+    def replace(self, amended: PlaceOrder) -> None:
+        """Replace an order with the same id, trigger price and direction, which keeps its place."""
+        queued = self.by_id[amended.order_id]
+        difference = amended.quantity_lots - queued.remaining_lots
+        queued.order, queued.remaining_lots = amended, amended.quantity_lots
+        queued.level.quantity_lots += difference
+
+    def trigger(self, price_ticks: int) -> list[PlaceOrder]:
+        """Move the orders that a trade at this price triggers to the queue, and return them."""
+        triggered: list[PlaceOrder] = []
+        for side in (self.above, self.below):
+            while (queued := side.best_order(price_ticks * side.key_sign)) is not None:
+                triggered.append(self.remove(queued.order.order_id))
+        self.triggered.update((order.order_id, order) for order in triggered)
+        return triggered
+
+    def remove_triggered(self, order_id: str) -> str | None:
+        """Remove an order from the queue; returns the id of the order before it, or None.
+
+        O(orders in the queue).
+        """
+        previous = None
+        for other in self.triggered:
+            if other == order_id:
+                break
+            previous = other
+        del self.triggered[order_id]
+        return previous
+
+    def put_back_triggered(self, order: PlaceOrder, previous_order_id: str | None) -> None:
+        """Put an order back into the queue: after the order with this id, or first.
+
+        O(orders in the queue), and O(1) if it comes first.
+        """
+        self.triggered[order.order_id] = order
+        if previous_order_id is None:
+            self.triggered.move_to_end(order.order_id, last=False)
+            return
+        order_ids = list(self.triggered)
+        for later in order_ids[order_ids.index(previous_order_id) + 1 : -1]:
+            self.triggered.move_to_end(later)
+
+    def __iter__(self) -> Iterator[PlaceOrder]:
+        """Yield all orders: those that wait for higher prices, for lower prices, then triggered."""
+        for side in (self.above, self.below):
+            for level in side.in_order():
+                for queued in level:
+                    yield queued.order
+        yield from self.triggered.values()
+
+    def unlink(self) -> None:
+        """Unlink all orders, so that they are freed. The object can't be used afterwards."""
+        self.above.unlink()
+        self.below.unlink()
+
+    def _side(self, order: PlaceOrder) -> BookSide:
+        return self.above if order.triggers_above else self.below
