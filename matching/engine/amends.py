@@ -24,8 +24,8 @@ class AmendableBook(Matcher):
         check_amend_order(command)
         order_id = command.order_id
         resting = self._orders.get(order_id)
-        queued = self._waiting.by_id.get(order_id) if resting is None else resting
-        if queued is None:
+        queued = self._waiting_by_id.get(order_id) if resting is None else resting
+        if queued is None or order_id in self._waiting.triggered:
             return [CommandRejected(order_id, command.client_id, RejectReason.ORDER_NOT_OPEN)]
         amended = _amended(queued.order, command)
         refusal = self._refusal(command, queued, amended, is_waiting=resting is None)

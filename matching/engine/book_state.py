@@ -22,13 +22,14 @@ class BookState:
     or None if there was none.
     """
 
-    __slots__ = ("_asks", "_bids", "_orders", "_waiting", "last_price_ticks", "sequence")
+    __slots__ = ("_asks", "_bids", "_orders", "_waiting", "_waiting_by_id", "last_price_ticks", "sequence")
 
     def __init__(self, *, sequence: int = 0, last_price_ticks: int | None = None) -> None:
         self._bids = BookSide(Side.BUY)
         self._asks = BookSide(Side.SELL)
         self._orders: dict[str, QueuedOrder] = {}
         self._waiting = WaitingOrders()
+        self._waiting_by_id = self._waiting.by_id  # the same dictionary, one step nearer
         if type(sequence) is not int or sequence < 0:
             raise ValueError(f"sequence={sequence!r}: expected an integer from 0")
         if last_price_ticks is not None:
@@ -70,7 +71,7 @@ class BookState:
         if not order.waits:
             raise ValueError(f"kind={order.kind!r}: does not wait for a trigger")
         if is_triggered:
-            self._waiting.triggered[order.order_id] = order
+            self._waiting.restore_triggered(order)
         else:
             self._waiting.append(order)
 
@@ -116,7 +117,7 @@ class BookState:
 
     def contains(self, order_id: str) -> bool:
         """Return whether the order rests or waits. O(1)."""
-        return order_id in self._orders or self._waiting.find(order_id) is not None
+        return order_id in self._orders or order_id in self._waiting_by_id
 
     def owner(self, order_id: str) -> str | None:
         """Return the client id of a resting or waiting order, or None. O(1)."""
@@ -127,7 +128,7 @@ class BookState:
     @property
     def waiting_count(self) -> int:
         """The number of orders that wait for a trigger, or have been triggered. O(1)."""
-        return len(self._waiting)
+        return len(self._waiting_by_id)
 
     @property
     def next_triggered(self) -> PlaceOrder | None:
@@ -168,7 +169,7 @@ class BookState:
                     order = queued.order
                     line = f"{prefix} {queued.remaining_lots} {order.order_id} {order.client_id}"
                     digest.update(f"{line}{_instructions_text(order.instructions)}\n".encode())
-        if len(self._waiting):
+        if self._waiting_by_id:
             digest.update(f"last={self.last_price_ticks}\n".encode())
         for order in self._waiting:
             letter = "T" if order.order_id in self._waiting.triggered else "W"

@@ -65,11 +65,22 @@ class Matcher(UndoableBook):
                     return
             if not remaining_lots:
                 return
+        self._end_entry(order, remaining_lots, opposite, worst_key, events)
+
+    def _end_entry(
+        self,
+        order: PlaceOrder,
+        remaining_lots: int,
+        opposite: BookSide,
+        worst_key: int,
+        events: list[Event],
+    ) -> None:
+        """Rest the remainder of an order that does not trade any more, or cancel it."""
         if opposite.keys and opposite.keys[0] <= worst_key:
             events.append(RemainderCancelled(order, remaining_lots, CancelReason.TOO_MANY_TRADES))
         elif not order.has_limit:
             events.append(RemainderCancelled(order, remaining_lots, CancelReason.NO_LIQUIDITY))
-        elif instructions.time_in_force is _IOC:
+        elif order.instructions.time_in_force is _IOC:
             events.append(RemainderCancelled(order, remaining_lots, CancelReason.UNFILLED_IOC))
         else:
             events.append(self._rest(order, remaining_lots))

@@ -85,8 +85,7 @@ class UndoableBook(BookState):
         if isinstance(event, OrderWaits):
             waiting.remove(order.order_id)
         elif isinstance(event, OrderTriggered):
-            del waiting.triggered[order.order_id]
-            waiting.put_back(order, None)
+            waiting.undo_trigger(order)
         elif isinstance(event, WaitingCancelled):
             if event.was_triggered:
                 waiting.put_back_triggered(order, event.previous_order_id)

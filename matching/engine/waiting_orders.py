@@ -25,17 +25,13 @@ class WaitingOrders:
     def __init__(self) -> None:
         self.above = BookSide(Side.SELL)
         self.below = BookSide(Side.BUY)
-        self.by_id: dict[str, QueuedOrder] = {}
+        self.by_id: dict[str, QueuedOrder] = {}  # all orders, with the triggered ones
         self.triggered: OrderedDict[str, PlaceOrder] = OrderedDict()  # the next to enter comes first
-
-    def __len__(self) -> int:
-        """The number of orders, with the triggered ones."""
-        return len(self.by_id) + len(self.triggered)
 
     def find(self, order_id: str) -> PlaceOrder | None:
         """Return a waiting or triggered order, or None."""
         queued = self.by_id.get(order_id)
-        return self.triggered.get(order_id) if queued is None else queued.order
+        return None if queued is None else queued.order
 
     def append(self, order: PlaceOrder) -> None:
         """Add an order after all others with its trigger price."""
@@ -50,11 +46,10 @@ class WaitingOrders:
             order, order.trigger_price_ticks, order.quantity_lots, previous
         )
 
-    def remove(self, order_id: str) -> PlaceOrder:
+    def remove(self, order_id: str) -> None:
         """Remove a waiting order."""
         queued = self.by_id.pop(order_id)
         self._side(queued.order).remove(queued)
-        return queued.order
 
     def replace(self, amended: PlaceOrder) -> None:
         """Replace an order with the same id, trigger price and direction, which keeps its place."""
@@ -68,9 +63,27 @@ class WaitingOrders:
         triggered: list[PlaceOrder] = []
         for side in (self.above, self.below):
             while (queued := side.best_order(price_ticks * side.key_sign)) is not None:
-                triggered.append(self.remove(queued.order.order_id))
+                side.remove(queued)
+                triggered.append(queued.order)
         self.triggered.update((order.order_id, order) for order in triggered)
         return triggered
+
+    def restore_triggered(self, order: PlaceOrder) -> None:
+        """Add a triggered order at the end of the queue."""
+        self.append(order)
+        self._side(order).remove(self.by_id[order.order_id])
+        self.triggered[order.order_id] = order
+
+    def pop_triggered(self) -> PlaceOrder:
+        """Remove and return the first order of the queue, which must not be empty."""
+        order_id, order = self.triggered.popitem(last=False)
+        del self.by_id[order_id]
+        return order
+
+    def undo_trigger(self, order: PlaceOrder) -> None:
+        """Move the order that was triggered last back to the orders that wait: it comes first."""
+        del self.triggered[order.order_id]
+        self.put_back(order, None)
 
     def remove_triggered(self, order_id: str) -> str | None:
         """Remove an order from the queue; returns the id of the order before it, or None.
@@ -82,7 +95,7 @@ class WaitingOrders:
             if other == order_id:
                 break
             previous = other
-        del self.triggered[order_id]
+        del self.triggered[order_id], self.by_id[order_id]
         return previous
 
     def put_back_triggered(self, order: PlaceOrder, previous_order_id: str | None) -> None:
@@ -90,7 +103,7 @@ class WaitingOrders:
 
         O(orders in the queue), and O(1) if it comes first.
         """
-        self.triggered[order.order_id] = order
+        self.restore_triggered(order)
         if previous_order_id is None:
             self.triggered.move_to_end(order.order_id, last=False)
             return
