@@ -169,6 +169,11 @@ ORDER_TRADES_MAX = 5_000  # Resting orders that one order may trade with.
 WORKER_BATCH_COMMANDS_MAX = 256
 # Trades of one batch. The command that reaches this number ends the batch.
 WORKER_BATCH_TRADES_MAX = 2_500
+# Orders that expiries, dead man's switches and mass cancels take off in one batch. The rest follows
+# in the next batches.
+WORKER_BATCH_CANCELS_MAX = 10_000
+# Triggered orders of one instrument that enter its book in one batch. The rest follows.
+WORKER_BATCH_TRIGGERED_MAX = 500
 # Trades, new resting orders and cancels in one message to the stream. A commit may need several
 # messages.
 MARKET_MESSAGE_CHANGES_MAX = 500

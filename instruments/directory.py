@@ -10,6 +10,7 @@ from django.conf import settings
 
 from base.database import DatabaseReader
 from base.loops import ignore_error
+from instruments.choices import SelfTradePrevention
 from instruments.grid import Grid
 from instruments.models import OPEN_ORDERS_MAX, Instrument
 from instruments.refusals import InstrumentNotFound
@@ -31,6 +32,7 @@ class TradedInstrument(msgspec.Struct, frozen=True, kw_only=True):
     max_price: Decimal
     min_notional: Decimal | None = None  # applies to limit orders
     open_orders_max: int = OPEN_ORDERS_MAX  # the limit for one client
+    self_trade_prevention: str = SelfTradePrevention.NONE.value  # of orders that do not say it
     halted: bool
     partition: int
 
@@ -48,6 +50,7 @@ def load_instruments() -> dict[str, TradedInstrument]:
             max_price=row.max_price,
             min_notional=row.min_notional,
             open_orders_max=row.open_orders_max,
+            self_trade_prevention=row.self_trade_prevention,
             halted=row.status == Instrument.Status.HALTED,
             partition=row.partition,
         )

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from base.numbers import EXACT, decimal_text
+from instruments.choices import SelfTradePrevention
 from instruments.grid import DECIMALS_MAX, Grid
 
 PARTITION_MAX = 32_767  # the greatest value of a PositiveSmallIntegerField
@@ -54,6 +55,14 @@ class Instrument(models.Model):
         db_default=OPEN_ORDERS_MAX,
         validators=[MinValueValidator(1)],
         help_text="orders that one client may have in the book; further limit orders are rejected",
+    )
+    # The default is also in the database, for the same reason.
+    self_trade_prevention = models.CharField(
+        max_length=12,
+        choices=SelfTradePrevention.choices,
+        default=SelfTradePrevention.NONE,
+        db_default=SelfTradePrevention.NONE,
+        help_text="for orders that do not say what happens if they meet an order of the same client",
     )
     status = models.CharField(max_length=6, choices=Status.choices, default=Status.ACTIVE)
     partition = models.PositiveSmallIntegerField(

@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from instruments.choices import SelfTradePrevention, TimeInForce
+
 COMMAND_FIELD = b"c"
 
 
@@ -24,10 +26,15 @@ class PlaceCommand(
     instrument: str
     side: str
     order_type: str
-    price_ticks: int  # 0 for a market order
+    price_ticks: int  # 0 for an order without a price
     quantity_lots: int
     idempotency_key: str | None = None
     terms: int | None = None  # of an order with a key: see OrderRequest.terms
+    time_in_force: str = TimeInForce.GTC.value
+    post_only: bool = False
+    self_trade_prevention: str = SelfTradePrevention.NONE.value
+    trigger_price_ticks: int = 0  # 0 for an order without a trigger
+    expires_at_ms: int | None = None  # Unix time, of a gtd order
 
     @property
     def request_id(self) -> str:
@@ -37,7 +44,7 @@ class PlaceCommand(
 class CancelCommand(
     msgspec.Struct, tag_field="command", tag="cancel", array_like=True, frozen=True, kw_only=True
 ):
-    """Cancel a resting order."""
+    """Cancel a resting or waiting order."""
 
     request_id: str
     reply_to: str
@@ -45,6 +52,48 @@ class CancelCommand(
     instrument: str
     order_id: str
     by_operator: bool = False
+
+
+class AmendCommand(
+    msgspec.Struct, tag_field="command", tag="amend", array_like=True, frozen=True, kw_only=True
+):
+    """Change a resting or waiting order. None leaves a value as it is."""
+
+    request_id: str
+    reply_to: str
+    client_id: str  # the owner's; if it is "", any client's order is amended
+    instrument: str
+    order_id: str
+    price_ticks: int | None = None
+    quantity_lots: int | None = None  # the new total
+    trigger_price_ticks: int | None = None
+    expires_at_ms: int | None = None
+
+
+class CancelAllCommand(
+    msgspec.Struct, tag_field="command", tag="cancel_all", array_like=True, frozen=True, kw_only=True
+):
+    """Cancel all resting and waiting orders of a client in a partition."""
+
+    request_id: str
+    reply_to: str
+    client_id: str
+    instrument: str | None = None  # None: of all instruments
+    side: str | None = None  # None: of both sides
+
+
+class CancelAfterCommand(
+    msgspec.Struct, tag_field="command", tag="cancel_after", array_like=True, frozen=True, kw_only=True
+):
+    """Set a client's dead man's switch in a partition, which replaces its earlier one.
+
+    With 0 seconds there is no switch any more.
+    """
+
+    request_id: str
+    reply_to: str
+    client_id: str
+    timeout_seconds: int
 
 
 class ReloadInstruments(
@@ -65,7 +114,15 @@ class InspectBooks(
     reply_to: str
 
 
-Command = PlaceCommand | CancelCommand | ReloadInstruments | InspectBooks
+Command = (
+    PlaceCommand
+    | CancelCommand
+    | AmendCommand
+    | CancelAllCommand
+    | CancelAfterCommand
+    | ReloadInstruments
+    | InspectBooks
+)
 
 
 class ReplyKind(StrEnum):
@@ -73,12 +130,36 @@ class ReplyKind(StrEnum):
     DUPLICATE = "duplicate"  # body: the id of the order that has the idempotency key
     # body: the order as in REST answers, or empty if it has fills from earlier batches
     CANCELLED = "cancelled"
+    AMENDED = "amended"  # body: as of CANCELLED
+    AMEND_REFUSED = "amend_refused"  # body: the reason, one of AmendRefusal
     NOT_OPEN = "not_open"  # body: NOT_OWNER, or empty
+    CANCELLED_ALL = "cancelled_all"  # body: CancelledOrders as JSON
     DONE = "done"  # body: the requested information as JSON, or empty
     FAILED = "failed"  # body: an error message for the client; nothing was changed
 
 
 NOT_OWNER = b"not_owner"  # the order is open, but belongs to another client than the command's
+
+
+class AmendRefusal(StrEnum):
+    """Why an amend was refused. Nothing was changed."""
+
+    INSTRUMENT_HALTED = "instrument_halted"
+    NOT_APPLICABLE = "not_applicable"
+    QUANTITY_FILLED = "quantity_filled"
+    WOULD_TRIGGER = "would_trigger"
+    WOULD_CROSS = "would_cross"
+    TOO_MANY_LEVELS = "too_many_levels"
+
+
+class CancelledOrders(msgspec.Struct, frozen=True):
+    """The orders that a CancelAllCommand cancelled.
+
+    `order_ids` has at most CANCELLED_IDS_MAX of them.
+    """
+
+    count: int
+    order_ids: list[str]
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):

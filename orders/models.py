@@ -10,6 +10,7 @@ from decimal import Decimal
 from django.db import models
 from django.db.models import F, Q
 
+from instruments.choices import LIMIT_TYPES, TRIGGER_TYPES, OrderType, SelfTradePrevention, TimeInForce
 from instruments.grid import DECIMALS_MAX
 from instruments.models import ExactField, Instrument
 
@@ -19,12 +20,8 @@ class OrderSide(models.TextChoices):
     SELL = "sell"
 
 
-class OrderType(models.TextChoices):
-    LIMIT = "limit"
-    MARKET = "market"
-
-
 class OrderStatus(models.TextChoices):
+    PENDING = "pending"
     OPEN = "open"
     PARTIALLY_FILLED = "partially_filled"
     FILLED = "filled"
@@ -33,6 +30,9 @@ class OrderStatus(models.TextChoices):
 
 
 RESTING_STATUSES = (OrderStatus.OPEN, OrderStatus.PARTIALLY_FILLED)
+LIVE_STATUSES = (OrderStatus.PENDING, *RESTING_STATUSES)
+"""The statuses of orders that may still change."""
+FINISHED_STATUSES = (OrderStatus.FILLED, OrderStatus.CANCELLED, OrderStatus.REJECTED)
 
 
 class Reason(models.TextChoices):
@@ -40,11 +40,19 @@ class Reason(models.TextChoices):
 
     CLIENT_REQUEST = "client_request"
     OPERATOR = "operator"
+    EXPIRED = "expired"
+    CANCEL_AFTER = "cancel_after"
+    DISCONNECTED = "disconnected"
     NO_LIQUIDITY = "no_liquidity"
+    UNFILLED_IOC = "unfilled_ioc"
+    UNFILLED_FOK = "unfilled_fok"
+    SELF_TRADE = "self_trade"
     TOO_MANY_TRADES = "too_many_trades"
     TOO_MANY_ORDERS = "too_many_orders"
     TOO_MANY_LEVELS = "too_many_levels"
     INSTRUMENT_HALTED = "instrument_halted"
+    WOULD_CROSS = "would_cross"
+    WOULD_TRIGGER = "would_trigger"
 
 
 class Order(models.Model):
@@ -56,10 +64,13 @@ class Order(models.Model):
         Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="orders"
     )
     side = models.CharField(max_length=4, choices=OrderSide.choices)
-    type = models.CharField(max_length=6, choices=OrderType.choices)
+    type = models.CharField(max_length=17, choices=OrderType.choices)
     price = ExactField(null=True)
     quantity = ExactField()
     filled_quantity = ExactField(default=Decimal(0))
+    prevented_quantity = ExactField(
+        default=Decimal(0), help_text="what self-trade prevention took off the order (decrement)"
+    )
     filled_notional = models.DecimalField(
         max_digits=60,
         decimal_places=2 * DECIMALS_MAX,
@@ -69,8 +80,18 @@ class Order(models.Model):
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
     reason = models.CharField(max_length=32, choices=Reason.choices, null=True)
     idempotency_key = models.CharField(max_length=255, null=True)
+    time_in_force = models.CharField(max_length=3, choices=TimeInForce.choices, default=TimeInForce.GTC)
+    expires_at = models.DateTimeField(null=True, help_text="of a gtd order")
+    post_only = models.BooleanField(default=False)
+    self_trade_prevention = models.CharField(
+        max_length=12, choices=SelfTradePrevention.choices, default=SelfTradePrevention.NONE
+    )
+    trigger_price = ExactField(null=True)
+    triggered_at = models.DateTimeField(null=True)
     priority = models.BigIntegerField(
-        null=True, help_text="the book's sequence when the order came to rest: its time priority"
+        null=True,
+        help_text="the book's sequence when the order came to rest or to wait, or was triggered: "
+        "its time priority",
     )
     sequence = models.BigIntegerField(help_text="the book's sequence at the order's last change")
     created_at = models.DateTimeField()
@@ -91,20 +112,26 @@ class Order(models.Model):
                 name="order_fills_within_quantity",
                 condition=Q(quantity__gt=0)
                 & Q(filled_quantity__gte=0)
-                & Q(filled_quantity__lte=F("quantity")),
+                & Q(prevented_quantity__gte=0)
+                & Q(quantity__gte=F("filled_quantity") + F("prevented_quantity")),
             ),
             models.CheckConstraint(
                 name="order_price_by_type",
-                condition=Q(type=OrderType.LIMIT, price__gt=0, price__isnull=False)
-                | Q(type=OrderType.MARKET, price__isnull=True),
+                condition=Q(type__in=LIMIT_TYPES, price__gt=0, price__isnull=False)
+                | (~Q(type__in=LIMIT_TYPES) & Q(price__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="order_trigger_price_by_type",
+                condition=Q(type__in=TRIGGER_TYPES, trigger_price__gt=0, trigger_price__isnull=False)
+                | (~Q(type__in=TRIGGER_TYPES) & Q(trigger_price__isnull=True)),
             ),
             models.CheckConstraint(
                 name="order_status_matches_fills",
-                condition=Q(status=OrderStatus.OPEN, filled_quantity=0)
+                condition=Q(status__in=(OrderStatus.OPEN, OrderStatus.PENDING), filled_quantity=0)
                 | Q(
                     status=OrderStatus.PARTIALLY_FILLED,
                     filled_quantity__gt=0,
-                    filled_quantity__lt=F("quantity"),
+                    quantity__gt=F("filled_quantity") + F("prevented_quantity"),
                 )
                 | Q(status=OrderStatus.FILLED, filled_quantity=F("quantity"))
                 | Q(status=OrderStatus.CANCELLED, filled_quantity__lt=F("quantity"))
@@ -126,6 +153,12 @@ class Order(models.Model):
                 name="order_resting",
                 fields=["instrument", "priority"],
                 condition=Q(status__in=RESTING_STATUSES),
+            ),
+            # For recovery: waiting orders in the order of their entry.
+            models.Index(
+                name="order_pending",
+                fields=["instrument", "priority"],
+                condition=Q(status=OrderStatus.PENDING),
             ),
         ]
 
@@ -150,6 +183,8 @@ class Trade(models.Model):
     price = ExactField()
     quantity = ExactField()
     taker_side = models.CharField(max_length=4, choices=OrderSide.choices)
+    maker_client_id = models.CharField(max_length=64)
+    taker_client_id = models.CharField(max_length=64)
     maker_order = models.ForeignKey(
         Order, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="maker_trades"
     )
@@ -176,3 +211,64 @@ class Trade(models.Model):
 
     def __str__(self) -> str:
         return str(self.trade_id)
+
+
+class OrderEvent(models.Model):
+    """A change of an order that its own row no longer shows, because later changes overwrite it.
+
+    Each has a number of the book's sequence. With trades, orders that came to rest or to wait, and
+    cancels, these rows explain every number. `price`, `quantity` and `trigger_price` are the
+    order's before the event.
+    """
+
+    class Kind(models.TextChoices):
+        WITHDRAWN = "withdrawn", "taken off by an amend, to enter again"
+        REDUCED = "reduced", "reduced by an amend, in its place"
+        AMENDED = "amended", "amended while it waited"
+        TRIGGERED = "triggered", "triggered by a trade"
+        PREVENTED = "prevented", "reduced by self-trade prevention"
+
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    sequence = models.BigIntegerField()
+    order = models.ForeignKey(
+        Order, on_delete=models.PROTECT, db_constraint=False, db_index=False, related_name="events"
+    )
+    kind = models.CharField(max_length=9, choices=Kind.choices)
+    priority = models.BigIntegerField(null=True, help_text="the order's priority before the event")
+    price = ExactField(null=True)
+    quantity = ExactField()
+    trigger_price = ExactField(null=True)
+    prevented_quantity = ExactField(null=True, help_text="what self-trade prevention took off both orders")
+    timestamp = models.DateTimeField()
+
+    class Meta:
+        ordering = ["instrument", "-sequence"]
+        constraints = [
+            # For the audit and the command prune, in order of sequence.
+            models.UniqueConstraint(name="order_event_sequence", fields=["instrument", "sequence"]),
+        ]
+        indexes = [
+            # The admin shows an order's events.
+            models.Index(name="order_event_by_order", fields=["order"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of order {self.order_id}"
+
+
+class CancelAfter(models.Model):
+    """A client's dead man's switch on one partition. When it runs out, its orders are cancelled."""
+
+    partition = models.PositiveSmallIntegerField()
+    client_id = models.CharField(max_length=64)
+    cancel_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="cancel_after_of_client", fields=["partition", "client_id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client_id} at {self.cancel_at}"

@@ -11,7 +11,8 @@ from orders.fields import (
     SYMBOL_CHARACTERS_MAX,
     ClientId,
 )
-from orders.models import OrderSide, OrderType
+from instruments.choices import OrderType
+from orders.models import OrderSide
 from web.fields import ChoiceText, ExactDecimalField, StrictSerializer, TextField
 from web.schema import Schema, field_schema
 
