@@ -26,6 +26,11 @@ def unix_milliseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
+def from_unix_milliseconds(milliseconds: int) -> datetime:
+    """Return the moment, in UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
 def parse_time(text: str) -> datetime:
     """Return the moment in an RFC 3339 text, which may be incomplete.
 

@@ -172,6 +172,7 @@ WORKER_BATCH_TRADES_MAX = 2_500
 # Orders that expiries, dead man's switches and mass cancels take off in one batch. The rest follows
 # in the next batches.
 WORKER_BATCH_CANCELS_MAX = 10_000
+CANCELLED_IDS_MAX = 10_000  # Ids in the answer to a mass cancel.
 # Triggered orders of one instrument that enter its book in one batch. The rest follows.
 WORKER_BATCH_TRIGGERED_MAX = 500
 # Trades, new resting orders and cancels in one message to the stream. A commit may need several

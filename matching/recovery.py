@@ -1,73 +1,164 @@
 """Loads the books from the database, for a worker's start and for the command `recover`.
 
-Resting orders are read in time priority through a server-side cursor. Apart from the books, only
-one chunk of rows is in memory.
+Resting and waiting orders are read in time priority through a server-side cursor. Apart from the
+books, only one chunk of rows is in memory.
 """
 
 from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import NamedTuple
 
 from django.db import connection
 
 from base.database import snapshot
+from base.times import unix_milliseconds
 from instruments.directory import load_instruments
 from marketdata.models import BookSequence
-from matching.batch.market_book import MarketBook
-from matching.engine import OrderBook, Side
-from orders.models import RESTING_STATUSES, Order, OrderSide
+from matching.batch.commands import place_order
+from matching.batch.deadlines import Deadlines, Expiry
+from matching.batch.market_book import MarketBook, PartitionState
+from matching.engine import OrderBook
+from orders.models import LIVE_STATUSES, RESTING_STATUSES, CancelAfter, Order, OrderStatus
 
 ROWS_PER_CHUNK = 10_000
 
 Progress = Callable[[int], None]
 
 
-_RESTING_SQL = """
-SELECT resting.order_id::text, resting.client_id, resting.side, instrument.symbol,
-       div(resting.price, instrument.tick_size)::bigint,
-       div(resting.quantity - resting.filled_quantity, instrument.lot_size)::bigint,
-       mod(resting.price, instrument.tick_size) = 0
-         AND mod(resting.quantity - resting.filled_quantity, instrument.lot_size) = 0
-FROM orders_order resting JOIN instruments_instrument instrument ON instrument.id = resting.instrument_id
-WHERE resting.status = ANY(%s) AND instrument.id = ANY(%s)
-ORDER BY resting.instrument_id, resting.priority
+_LIVE_SQL = """
+SELECT live.order_id::text, live.client_id, live.side, live.type, live.status, live.time_in_force, live.post_only,
+       live.self_trade_prevention, live.expires_at, live.triggered_at IS NOT NULL, live.priority, instrument.symbol,
+       div(live.price, instrument.tick_size)::bigint, div(live.trigger_price, instrument.tick_size)::bigint,
+       div(live.quantity, instrument.lot_size)::bigint,
+       div(live.quantity - live.filled_quantity - live.prevented_quantity, instrument.lot_size)::bigint,
+       mod(coalesce(live.price, 0), instrument.tick_size) = 0
+         AND mod(coalesce(live.trigger_price, 0), instrument.tick_size) = 0
+         AND mod(live.quantity, instrument.lot_size) = 0
+         AND mod(live.filled_quantity + live.prevented_quantity, instrument.lot_size) = 0
+FROM orders_order live JOIN instruments_instrument instrument ON instrument.id = live.instrument_id
+WHERE live.status = ANY(%s) AND instrument.id = ANY(%s)
+ORDER BY live.instrument_id, live.priority
+"""
+# The command prune may have deleted the last trade. Then the last candle, which stays, has its
+# price.
+_LAST_PRICES_SQL = """
+SELECT instrument.symbol, div(coalesce(
+  (SELECT price FROM orders_trade WHERE instrument_id = instrument.id ORDER BY sequence DESC LIMIT 1),
+  (SELECT close FROM marketdata_candle WHERE instrument_id = instrument.id ORDER BY time DESC LIMIT 1)
+), instrument.tick_size)::bigint
+FROM instruments_instrument AS instrument
 """
 
 
-def count_resting_orders(partition: int) -> int:
-    return Order.objects.filter(status__in=RESTING_STATUSES, instrument__partition=partition).count()
+class _LiveOrder(NamedTuple):
+    """A row of `_LIVE_SQL`."""
+
+    order_id: str
+    client_id: str
+    side: str
+    type: str
+    status: str
+    time_in_force: str
+    post_only: bool
+    self_trade_prevention: str
+    expires_at: datetime | None
+    is_triggered: bool
+    priority: int
+    symbol: str
+    price_ticks: int | None
+    trigger_price_ticks: int | None
+    quantity_lots: int
+    remaining_lots: int
+    is_on_grid: bool
+
+
+def count_live_orders(partition: int) -> int:
+    """Return the number of resting and waiting orders."""
+    return Order.objects.filter(status__in=LIVE_STATUSES, instrument__partition=partition).count()
 
 
 def load_books(
-    partition: int, *, symbols: Collection[str] | None = None, progress: Progress | None = None
+    partition: int,
+    *,
+    symbols: Collection[str] | None = None,
+    deadlines: Deadlines | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, MarketBook]:
     """Return the books of a partition as of one moment, by symbol: all, or only `symbols`.
 
-    `progress` is called with the number of orders in each chunk.
+    The expiries of their orders are added to `deadlines`. `progress` is called with the number of
+    orders in each chunk.
 
-    Raises ValueError if the resting orders are not a valid book: an order is off the grid, crosses
+    Raises ValueError if the live orders are not a valid book: an order is off the grid, crosses
     another one, or has nothing left to fill.
     """
     with snapshot():
         sequences = dict(BookSequence.objects.values_list("instrument__symbol", "sequence"))
+        with connection.cursor() as cursor:
+            cursor.execute(_LAST_PRICES_SQL)
+            last_prices = dict(cursor.fetchall())
         books = {
-            symbol: MarketBook(instrument, OrderBook(sequence=sequences.get(symbol, 0)))
+            symbol: MarketBook(
+                instrument,
+                OrderBook(sequence=sequences.get(symbol, 0), last_price_ticks=last_prices.get(symbol)),
+            )
             for symbol, instrument in load_instruments().items()
             if instrument.partition == partition and (symbols is None or symbol in symbols)
         }
-        with connection.chunked_cursor() as cursor:
-            instrument_ids = [market.instrument.instrument_id for market in books.values()]
-            cursor.execute(_RESTING_SQL, [[str(status) for status in RESTING_STATUSES], instrument_ids])
-            client_ids: dict[str, str] = {}  # keeps one string for each client, not for each order
-            while rows := cursor.fetchmany(ROWS_PER_CHUNK):
-                for order_id, client_id, side, symbol, price_ticks, remaining_lots, on_grid in rows:
-                    if not on_grid:
-                        raise ValueError(f"order_id={order_id}: off the grid of {symbol}")
-                    books[symbol].restore(
-                        order_id=order_id,
-                        client_id=client_ids.setdefault(client_id, client_id),
-                        side=Side.BUY if side == OrderSide.BUY else Side.SELL,
-                        price_ticks=price_ticks,
-                        remaining_lots=remaining_lots,
-                    )
-                if progress is not None:
-                    progress(len(rows))
+        # A fixed order of statuses lets PostgreSQL read each in the order of its own index.
+        for statuses in (RESTING_STATUSES, (OrderStatus.PENDING,)):
+            with connection.chunked_cursor() as cursor:
+                instrument_ids = [market.instrument.instrument_id for market in books.values()]
+                cursor.execute(_LIVE_SQL, [[str(status) for status in statuses], instrument_ids])
+                client_ids: dict[str, str] = {}  # keeps one string for each client, not for each order
+                while rows := cursor.fetchmany(ROWS_PER_CHUNK):
+                    for row in map(_LiveOrder._make, rows):
+                        client_id = client_ids.setdefault(row.client_id, row.client_id)
+                        _restore(books[row.symbol], row._replace(client_id=client_id), deadlines)
+                    if progress is not None:
+                        progress(len(rows))
     return books
+
+
+def load_partition(partition: int) -> PartitionState:
+    """Return the state of a partition: its books, expiries and dead man's switches.
+
+    Raises ValueError as `load_books` does.
+    """
+    state = PartitionState()
+    state.books = load_books(partition, deadlines=state.deadlines)
+    _load_switches(partition, state.deadlines)
+    for market in state.books.values():
+        state.note_triggered(market)
+    return state
+
+
+def _load_switches(partition: int, deadlines: Deadlines) -> None:
+    """Add the dead man's switches of a partition."""
+    for switch in CancelAfter.objects.filter(partition=partition):
+        deadlines.set_switch(switch.client_id, unix_milliseconds(switch.cancel_at))
+
+
+def _restore(market: MarketBook, row: _LiveOrder, deadlines: Deadlines | None) -> None:
+    if not row.is_on_grid:
+        raise ValueError(f"order_id={row.order_id}: off the grid of {row.symbol}")
+    order = place_order(
+        order_id=row.order_id,
+        client_id=row.client_id,
+        side=row.side,
+        order_type=row.type,
+        price_ticks=row.price_ticks or 0,
+        quantity_lots=row.quantity_lots,
+        time_in_force=row.time_in_force,
+        post_only=row.post_only,
+        self_trade_prevention=row.self_trade_prevention,
+        trigger_price_ticks=row.trigger_price_ticks or 0,
+    )
+    if row.status == OrderStatus.PENDING:
+        market.restore_waiting(order, is_triggered=row.is_triggered)
+    else:
+        market.restore(order, row.remaining_lots)
+    if deadlines is not None and row.expires_at is not None:
+        deadlines.set_expiry(
+            Expiry(unix_milliseconds(row.expires_at), row.priority, row.symbol, row.order_id)
+        )

@@ -11,7 +11,16 @@ from base.documents import Number, TimeText, UuidText, described
 from base.encoding import encode_json
 from base.numbers import EXACT, average_text, json_decimal, json_number, json_optional_decimal
 from base.times import time_text
-from orders.fields import ClientId, OrderTypeName, ReasonName, SideName, StatusName, TakerSide
+from orders.fields import (
+    ClientId,
+    OrderTypeName,
+    ReasonName,
+    SelfTradePreventionName,
+    SideName,
+    StatusName,
+    TakerSide,
+    TimeInForceName,
+)
 
 
 class StoredOrder(Protocol):
@@ -39,6 +48,20 @@ class StoredOrder(Protocol):
     def reason(self) -> str | None: ...
     @property
     def idempotency_key(self) -> str | None: ...
+    @property
+    def time_in_force(self) -> str: ...
+    @property
+    def expires_at(self) -> datetime | None: ...
+    @property
+    def post_only(self) -> bool: ...
+    @property
+    def self_trade_prevention(self) -> str: ...
+    @property
+    def prevented_quantity(self) -> Decimal: ...
+    @property
+    def trigger_price(self) -> Decimal | None: ...
+    @property
+    def triggered_at(self) -> datetime | None: ...
     @property
     def created_at(self) -> datetime: ...
     @property
@@ -74,6 +97,13 @@ class OrderState(msgspec.Struct, kw_only=True):
     status: StatusName
     reason: ReasonName | None
     idempotency_key: str | None
+    time_in_force: TimeInForceName
+    expires_at: TimeText | None
+    post_only: bool
+    self_trade_prevention: SelfTradePreventionName
+    prevented_quantity: Number
+    trigger_price: Number | None
+    triggered_at: TimeText | None
     created_at: TimeText
     updated_at: TimeText
 
@@ -127,11 +157,22 @@ def stored_state(order: StoredOrder, symbol: str) -> dict[str, Any]:
         "price": json_optional_decimal(order.price),
         "quantity": json_decimal(order.quantity),
         "filled_quantity": json_decimal(order.filled_quantity),
-        "remaining_quantity": json_decimal(order.quantity - order.filled_quantity),
+        "remaining_quantity": json_decimal(order.quantity - order.filled_quantity - order.prevented_quantity),
         "average_price": average_price(order.filled_notional, order.filled_quantity, order.price),
         "status": order.status,
         "reason": order.reason,
         "idempotency_key": order.idempotency_key,
+        "time_in_force": order.time_in_force,
+        "expires_at": _optional_time(order.expires_at),
+        "post_only": order.post_only,
+        "self_trade_prevention": order.self_trade_prevention,
+        "prevented_quantity": json_decimal(order.prevented_quantity),
+        "trigger_price": json_optional_decimal(order.trigger_price),
+        "triggered_at": _optional_time(order.triggered_at),
         "created_at": time_text(order.created_at),
         "updated_at": time_text(order.updated_at),
     }
+
+
+def _optional_time(moment: datetime | None) -> str | None:
+    return None if moment is None else time_text(moment)

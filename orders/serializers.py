@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from base.refusals import InvalidRequest
+from instruments.choices import OrderType
 from orders.fields import (
     CLIENT_ID_PATTERN,
     CLIENT_ID_RULE,
@@ -11,7 +12,6 @@ from orders.fields import (
     SYMBOL_CHARACTERS_MAX,
     ClientId,
 )
-from instruments.choices import OrderType
 from orders.models import OrderSide
 from web.fields import ChoiceText, ExactDecimalField, StrictSerializer, TextField
 from web.schema import Schema, field_schema

@@ -1,30 +1,30 @@
 """One batch: runs commands through the books and collects the resulting rows and replies.
 
-Everything is derived from the engine's events. An order that is placed and changed in the same
-batch is written once, in its last state. Orders from earlier batches are changed by difference.
-Nothing here does I/O.
+A batch has one time. First it does what is due at that time: orders expire, and dead man's switches
+run out. Then triggered orders enter their books that an earlier batch had no room for. Then the
+commands follow. A command may also end the batch before it is carried out: see `run`.
+
+Everything is derived from the engine's events: see recording.py. Nothing here does I/O.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import msgspec
-import uuid_utils
 from django.conf import settings
 
-from instruments.directory import TradedInstrument
+from base.times import unix_milliseconds
 from matching import engine
 from matching.batch.bounds import Bounds
-from matching.batch.effects import BookChange, CandleChange, NewOrder, OrderChange, TradeRow
-from matching.batch.market_book import MarketBook
+from matching.batch.commands import SIDES, place_order
+from matching.batch.deadlines import Expiry, Switch
+from matching.batch.effects import NewOrder
+from matching.batch.market_book import MarketBook, PartitionState
+from matching.batch.recording import Recording, expiry_time
 from orders import messages
 from orders.messages import Reply, ReplyKind
-from orders.models import OrderSide, OrderType, Reason
-
-_SIDES = {OrderSide.BUY.value: engine.Side.BUY, OrderSide.SELL.value: engine.Side.SELL}
-_TYPES = {OrderType.LIMIT.value: engine.OrderKind.LIMIT, OrderType.MARKET.value: engine.OrderKind.MARKET}
-_BUY, _SELL = engine.Side.BUY, engine.Side.SELL
+from orders.models import Reason
 
 Key = tuple[str, str]  # client id, idempotency key
 
@@ -38,70 +38,114 @@ def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
     ]
 
 
-class Batch:
+class Batch(Recording):
     """Runs commands and collects their effects. `undo` takes the effects back.
 
-    If `run` or `undo` raises, the books must be loaded again.
+    If `start`, `run` or `undo` raises, the books must be loaded again.
     """
 
-    def __init__(self, books: dict[str, MarketBook], known_keys: dict[Key, str], now: datetime) -> None:
-        self.now = now
+    def __init__(
+        self,
+        state: PartitionState,
+        known_keys: dict[Key, str],
+        now: datetime,
+        cancelled_before: messages.CancelledOrders | None = None,
+    ) -> None:
+        """`cancelled_before` is the `cancelled_so_far` of the batch before this one."""
+        super().__init__(state, now)
+        self.now_ms = unix_milliseconds(now)
         self._bounds = Bounds.of_settings()
         self._trades_max: int = settings.WORKER_BATCH_TRADES_MAX
+        self._cancels_left: int = settings.WORKER_BATCH_CANCELS_MAX
+        self._triggered_max: int = settings.WORKER_BATCH_TRIGGERED_MAX
         self._order_trades_max: int = settings.ORDER_TRADES_MAX
-        self._changes_max: int = settings.MARKET_MESSAGE_CHANGES_MAX
-        self.orders: dict[str, NewOrder] = {}
-        self.changes: dict[str, OrderChange] = {}
-        self.trades: list[TradeRow] = []
-        self.candles: dict[int, CandleChange] = {}  # by instrument id, for the minute of `now`
-        # A book may have several changes. Each starts at the sequence where the one before ended.
-        self.book_changes: list[BookChange] = []
-        self.books: dict[str, BookChange] = {}  # the last change of each book, by symbol
-        # By API process. PLACED and CANCELLED replies are made after the commit.
+        # By API process. PLACED, CANCELLED and AMENDED replies are made after the commit.
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         self.commands = 0  # how many were run
         self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
+        self.amended: list[messages.AmendCommand] = []  # the amends that succeeded
+        self.switches: dict[str, datetime | None] = {}  # changed switches by client; None: removed
+        # What a CancelAllCommand has cancelled, if it needs another batch.
+        self.cancelled_so_far: messages.CancelledOrders | None = None
+        self._cancelled_before = cancelled_before
         self.instruments_changed = False
-        self._books = books
         self._known_keys = known_keys
-        self.events: list[tuple[MarketBook, list[engine.Event]]] = []  # by command, for `undo`
 
     @property
     def is_full(self) -> bool:
-        """Whether the batch has too many trades to run another command before the commit."""
-        return len(self.trades) >= self._trades_max
+        """Whether the batch has too many effects to run another command before the commit."""
+        return len(self.trades) >= self._trades_max or self._cancels_left <= 0
 
-    def run(self, command: messages.Command) -> None:
-        """Carry out one command. Raises ValueError, as the engine does, if it is impossible."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has happened in this batch."""
+        return not (self.commands or self.events or self.switches)
+
+    def start(self) -> None:
+        """Do what is due, then let triggered orders enter that an earlier batch left waiting."""
+        while (due := self._state.deadlines.next_due(self.now_ms)) is not None and not self.is_full:
+            if isinstance(due, Expiry):
+                self._expire(due)
+            else:
+                self._fire(due)
+        for symbol in list(self._state.unfinished):
+            market = self._state.books.get(symbol)
+            if market is None:
+                del self._state.unfinished[symbol]
+            elif not self.is_full:
+                self._enter_triggered(market)
+
+    def run(self, command: messages.Command) -> bool:
+        """Carry out one command. Returns False if it must be run again in the next batch.
+
+        That is so if something that comes first does not fit into this batch: what is due, or
+        triggered orders of the command's instrument. A CancelAllCommand may also be carried out in
+        part. Raises ValueError, as the engine does, if the command is impossible.
+        """
+        if self.is_full or self._comes_later(command):
+            return False
         self.commands += 1
         if isinstance(command, messages.PlaceCommand):
             self._place(command)
         elif isinstance(command, messages.CancelCommand):
             self._cancel(command)
+        elif isinstance(command, messages.AmendCommand):
+            self._amend(command)
+        elif isinstance(command, messages.CancelAllCommand):
+            return self._cancel_all(command)
+        elif isinstance(command, messages.CancelAfterCommand):
+            self._set_switch(command)
         elif isinstance(command, messages.InspectBooks):
             states = {
                 symbol: messages.BookState(market.book.sequence, market.book.state_hash())
-                for symbol, market in self._books.items()
+                for symbol, market in self._state.books.items()
             }
             self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(states))
         else:
             self.instruments_changed = True
             self._add_reply(command, ReplyKind.DONE)
-
-    def undo(self) -> None:
-        """Restore the books to their state before the first command."""
-        for market, events in reversed(self.events):
-            market.undo(events)
+        return True
 
     def fail(self, command: messages.Command, message: str) -> None:
         """Answer a command that was not carried out."""
         self._add_reply(command, ReplyKind.FAILED, message.encode())
 
+    def _comes_later(self, command: messages.Command) -> bool:
+        """Return whether triggered orders must enter the command's books first."""
+        unfinished = self._state.unfinished
+        if not unfinished:
+            return False
+        if isinstance(
+            command, messages.ReloadInstruments | messages.InspectBooks | messages.CancelAfterCommand
+        ):
+            return False
+        return command.instrument is None or command.instrument in unfinished
+
     def _add_reply(self, command: messages.Command, kind: ReplyKind, body: bytes = b"") -> None:
         self.replies[command.reply_to].append(Reply(command.request_id, kind, body))
 
     def _place(self, command: messages.PlaceCommand) -> None:
-        market = self._books.get(command.instrument)
+        market = self._state.books.get(command.instrument)
         if market is None:
             self.fail(command, "This partition does not trade the instrument.")
             return
@@ -111,107 +155,203 @@ class Batch:
             if earlier != command.order_id:
                 self._add_reply(command, ReplyKind.DUPLICATE, earlier.encode())
                 return
-        order = self.orders[command.order_id] = NewOrder(command, market.instrument)
+        order = self.orders[command.order_id] = NewOrder(
+            command,
+            market.instrument,
+            command.price_ticks,
+            command.quantity_lots,
+            command.trigger_price_ticks,
+            None,
+        )
+        if command.expires_at_ms is not None:
+            order.expires_at = expiry_time(command.expires_at_ms)
+            self.expires(command.order_id, command.expires_at_ms)
+            if command.expires_at_ms <= self.now_ms:
+                order.cancel(Reason.EXPIRED.value, market.book.sequence)
+                return
         if market.instrument.halted:
             order.reject(Reason.INSTRUMENT_HALTED.value, market.book.sequence)
             return
-        placed = engine.PlaceOrder(
+        placed = place_order(
             order_id=command.order_id,
             client_id=command.client_id,
-            side=_SIDES[command.side],
-            kind=_TYPES[command.order_type],
+            side=command.side,
+            order_type=command.order_type,
             price_ticks=command.price_ticks,
             quantity_lots=command.quantity_lots,
+            time_in_force=command.time_in_force,
+            post_only=command.post_only,
+            self_trade_prevention=command.self_trade_prevention,
+            trigger_price_ticks=command.trigger_price_ticks,
         )
-        refusal = self._bounds.refusal(market, placed)
+        refusal = self._bounds.refusal(market, placed) or self._process(market, placed)
         if refusal is not None:
             order.reject(refusal, market.book.sequence)
-            return
-        self._process_in_book(market, placed)
 
     def _cancel(self, command: messages.CancelCommand) -> None:
-        market = self._books.get(command.instrument)
-        owner = None if market is None else market.book.owner(command.order_id)
-        if market is None or owner is None:
-            # The instrument may have moved to another partition. The desk finds out which.
-            self._add_reply(command, ReplyKind.NOT_OPEN)
+        found = self._find_for(command)
+        if found is None:
             return
-        if command.client_id not in ("", owner):
-            self._add_reply(command, ReplyKind.NOT_OPEN, messages.NOT_OWNER)
-            return
+        market, order = found
         reason = engine.CancelReason.OPERATOR if command.by_operator else engine.CancelReason.CLIENT_REQUEST
-        self._process_in_book(market, engine.CancelOrder(command.order_id, owner, reason))
+        self._take_off(market, order, reason)
         self.cancelled.append(command)
 
-    def _process_in_book(self, market: MarketBook, command: engine.PlaceOrder | engine.CancelOrder) -> None:
-        """Run a command in its book, and apply each event to the orders that the event names.
+    def _amend(self, command: messages.AmendCommand) -> None:
+        found = self._find_for(command)
+        if found is None:
+            return
+        market, order = found
+        expiry = self._state.deadlines.expiry_of(order.order_id)
+        due_ms = command.expires_at_ms
+        amend = engine.AmendOrder(
+            order.order_id,
+            order.client_id,
+            command.price_ticks,
+            command.quantity_lots,
+            command.trigger_price_ticks,
+            changes_expiry=due_ms is not None and (expiry is None or expiry.due_ms != due_ms),
+            is_halted=market.instrument.halted,
+        )
+        refusal = self._amend_refusal(market, order, command.price_ticks) or self._process(market, amend)
+        if refusal is not None:
+            self._add_reply(command, ReplyKind.AMEND_REFUSED, refusal.encode())
+            return
+        if amend.changes_expiry and due_ms is not None:
+            self._change_expiry(market, order.order_id, due_ms)
+        self.amended.append(command)
 
-        Raises ValueError if the book rejects the command, which the callers' checks prevent.
-        """
-        previous_sequence = market.book.sequence
-        events = market.book.process(command, self._order_trades_max)
-        self.events.append((market, events))
-        open_orders = market.open_orders
-        for event in events:
-            if isinstance(event, engine.Trade):
-                if not event.maker_remaining_lots:
-                    open_orders.remove(event.maker_client_id)
-                maker_side = _SELL if event.taker_side is _BUY else _BUY
-                change = self._record_level(market, previous_sequence, event, maker_side)
-                change.trades.append(self._record_trade(event, market.instrument))
-            elif isinstance(event, engine.OrderRested):
-                self.orders[event.order_id].rest(event.sequence)
-                open_orders.add(event.client_id)
-                self._record_level(market, previous_sequence, event, event.side)
-            elif isinstance(event, engine.OrderCancelled):
-                self._order_effect(event.order_id, market.instrument).cancel(event.reason, event.sequence)
-                open_orders.remove(event.client_id)
-                self._record_level(market, previous_sequence, event, event.side)
-            elif isinstance(event, engine.RemainderCancelled):
-                self.orders[event.order_id].cancel(event.reason, market.book.sequence)
-            else:
-                raise ValueError(f"order_id={event.order_id}: {event}")
+    def _amend_refusal(
+        self, market: MarketBook, order: engine.PlaceOrder, price_ticks: int | None
+    ) -> str | None:
+        """Return the reason why an order may not move to a price, or None."""
+        if price_ticks is None or price_ticks == order.price_ticks or market.instrument.halted:
+            return None
+        if market.book.is_waiting(order.order_id):
+            return None
+        return self._bounds.level_refusal(market, order.side, price_ticks)
 
-    def _record_trade(self, event: engine.Trade, instrument: TradedInstrument) -> TradeRow:
-        """Record a trade in its two orders and in the minute's candle."""
-        trade = TradeRow(str(uuid_utils.uuid7()), instrument, event)
-        self.trades.append(trade)
-        self.orders[event.taker_order_id].fill(trade)
-        self._order_effect(event.maker_order_id, instrument).fill(trade)
-        price = event.price_ticks
-        candle = self.candles.get(instrument.instrument_id)
-        if candle is None:
-            candle = self.candles[instrument.instrument_id] = CandleChange(
-                instrument.grid, open_ticks=price, high_ticks=price, low_ticks=price
-            )
-        candle.high_ticks = max(candle.high_ticks, price)
-        candle.low_ticks = min(candle.low_ticks, price)
-        candle.close_ticks = price
-        candle.volume_lots += event.quantity_lots
-        candle.notional += price * event.quantity_lots
-        candle.trade_count += 1
-        return trade
+    def _change_expiry(self, market: MarketBook, order_id: str, due_ms: int) -> None:
+        expiry = self._state.deadlines.expiry_of(order_id)
+        if expiry is not None:  # otherwise the amended order has traded completely
+            self.set_expiry(expiry._replace(due_ms=due_ms))
+            self.change_of(market, order_id).expires_at = expiry_time(due_ms)
 
-    def _order_effect(self, order_id: str, instrument: TradedInstrument) -> NewOrder | OrderChange:
-        """Return a new order of this batch, or this batch's difference to an earlier order."""
-        order = self.orders.get(order_id) or self.changes.get(order_id)
-        if order is None:
-            order = self.changes[order_id] = OrderChange(instrument)
-        return order
+    def _find_for(
+        self, command: messages.CancelCommand | messages.AmendCommand
+    ) -> tuple[MarketBook, engine.PlaceOrder] | None:
+        """Return the command's book and order. If there is none, this answers the command."""
+        market = self._state.books.get(command.instrument)
+        order = None if market is None else market.book.find(command.order_id)
+        if market is None or order is None:
+            # The instrument may have moved to another partition. The desk finds out which.
+            self._add_reply(command, ReplyKind.NOT_OPEN)
+            return None
+        if command.client_id not in ("", order.client_id):
+            self._add_reply(command, ReplyKind.NOT_OPEN, messages.NOT_OWNER)
+            return None
+        return market, order
 
-    def _record_level(
+    def _cancel_all(self, command: messages.CancelAllCommand) -> bool:
+        markets = self._state.books
+        if command.instrument is not None:
+            market = markets.get(command.instrument)
+            markets = {} if market is None else {command.instrument: market}
+        cancelled = self._cancel_of_client(
+            markets.values(),
+            command.client_id,
+            engine.CancelReason.CLIENT_REQUEST,
+            None if command.side is None else SIDES[command.side],
+        )
+        before = self._cancelled_before
+        count = len(cancelled) + (0 if before is None else before.count)
+        order_ids = ([] if before is None else before.order_ids) + cancelled
+        result = messages.CancelledOrders(count, order_ids[: settings.CANCELLED_IDS_MAX])
+        self._cancelled_before = None
+        if self.is_full:
+            self.cancelled_so_far = result
+            return False
+        self._add_reply(command, ReplyKind.CANCELLED_ALL, msgspec.json.encode(result))
+        return True
+
+    def _set_switch(self, command: messages.CancelAfterCommand) -> None:
+        seconds = command.timeout_seconds
+        due_ms = self.now_ms + 1000 * seconds if seconds else None
+        self.set_switch(command.client_id, due_ms)
+        self.switches[command.client_id] = expiry_time(due_ms)
+        self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(due_ms))
+
+    def _expire(self, expiry: Expiry) -> None:
+        market = self._state.books.get(expiry.symbol)
+        order = None if market is None else market.book.find(expiry.order_id)
+        if market is None or order is None:  # the instrument has moved to another partition
+            self.remove_expiry(expiry.order_id)
+            return
+        self._take_off(market, order, engine.CancelReason.EXPIRED)
+
+    def _fire(self, switch: Switch) -> None:
+        """Cancel the orders of the switch's client, and disarm it unless the batch is full."""
+        self._cancel_of_client(
+            self._state.books.values(), switch.client_id, engine.CancelReason.CANCEL_AFTER, None
+        )
+        if not self.is_full:
+            self.set_switch(switch.client_id, None)
+            self.switches[switch.client_id] = None
+
+    def _cancel_of_client(
+        self,
+        markets: Iterable[MarketBook],
+        client_id: str,
+        reason: engine.CancelReason,
+        side: engine.Side | None,
+    ) -> list[str]:
+        """Cancel the client's orders until the batch is full. Returns the ids of these orders."""
+        cancelled: list[str] = []
+        for market in markets:
+            for order_id in market.orders.of(client_id):
+                if self.is_full:
+                    return cancelled
+                order = market.book.find(order_id)
+                if order is not None and side in (None, order.side):
+                    self._take_off(market, order, reason)
+                    cancelled.append(order_id)
+        return cancelled
+
+    def _take_off(self, market: MarketBook, order: engine.PlaceOrder, reason: engine.CancelReason) -> None:
+        self._cancels_left -= 1
+        refusal = self._process(market, engine.CancelOrder(order.order_id, order.client_id, reason))
+        if refusal is not None:
+            raise ValueError(f"order_id={order.order_id}: the book refuses to cancel it: {refusal}")
+
+    def _process(
         self,
         market: MarketBook,
-        previous_sequence: int,
-        event: engine.Trade | engine.OrderRested | engine.OrderCancelled,
-        side: engine.Side,
-    ) -> BookChange:
-        symbol = market.instrument.symbol
-        change = self.books.get(symbol)
-        if change is None or change.sequence - change.previous_sequence >= self._changes_max:
-            previous = previous_sequence if change is None else change.sequence
-            change = self.books[symbol] = BookChange(market.instrument, previous, event.sequence)
-            self.book_changes.append(change)
-        change.sequence = event.sequence
-        change.levels[side, event.price_ticks] = (event.level_quantity_lots, event.level_orders)
-        return change
+        command: engine.PlaceOrder | engine.CancelOrder | engine.AmendOrder,
+    ) -> str | None:
+        """Run a command in its book, and record its events.
+
+        Returns the reason why the book refused the command, or None.
+        """
+        book = market.book
+        sequence, last_price_ticks = book.sequence, book.last_price_ticks
+        events = book.process(command, self._order_trades_max)
+        if events and isinstance(events[0], engine.CommandRejected):
+            return events[0].reason.value
+        self.record(market, events, previous_sequence=sequence, last_price_ticks=last_price_ticks)
+        if events and isinstance(events[-1], engine.OrderTriggered):
+            self._enter_triggered(market)
+        return None
+
+    def _enter_triggered(self, market: MarketBook) -> None:
+        """Let triggered orders enter the book, until none is left or the batch has enough."""
+        book = market.book
+        for _ in range(self._triggered_max):
+            order = book.next_triggered
+            if order is None or self.is_full:
+                break
+            sequence, last_price_ticks = book.sequence, book.last_price_ticks
+            refusal = self._bounds.resting_refusal(market, order)
+            reason = None if refusal is None else engine.CancelReason(refusal)
+            events = book.enter_triggered(self._order_trades_max, reason)
+            self.record(market, events, previous_sequence=sequence, last_price_ticks=last_price_ticks)
+        self._state.note_triggered(market)

@@ -1,7 +1,8 @@
-"""Limits on resting orders, so that no client can make a book too large to trade in or to load.
+"""Limits on resting and waiting orders, so that no client can make a book too large to trade in or to load.
 
-The limits apply to new limit orders and are checked before such an order touches the book. Market
-orders never rest. If a limit is lowered, resting orders stay, and recovery loads books of any size.
+The limits apply to orders that may rest or wait, and are checked before such an order touches the
+book: when it is new, when it is triggered, and when an amend changes its price. If a limit is
+lowered, orders stay, and recovery loads books of any size.
 Cost: O(1) for each order.
 """
 
@@ -14,6 +15,7 @@ from matching.batch.market_book import MarketBook
 from orders.models import Reason
 
 _LIMIT = engine.OrderKind.LIMIT
+_MARKET = engine.OrderKind.MARKET
 _TOO_MANY_ORDERS = Reason.TOO_MANY_ORDERS.value
 _TOO_MANY_LEVELS = Reason.TOO_MANY_LEVELS.value
 
@@ -21,10 +23,11 @@ _TOO_MANY_LEVELS = Reason.TOO_MANY_LEVELS.value
 class Bounds(NamedTuple):
     """The limits that all instruments share.
 
-    Each instrument also has `open_orders_max`, the limit of resting orders for each client.
+    Each instrument also has `open_orders_max`, the limit of resting orders and of
+    waiting orders for each client.
     """
 
-    orders_max: int  # resting orders in one book
+    orders_max: int  # resting orders in one book, and waiting orders of one instrument
     levels_max: int  # price levels on one side of one book
     improving_levels_max: int  # extra levels, for orders that improve their side's best price
 
@@ -37,24 +40,46 @@ class Bounds(NamedTuple):
         )
 
     def refusal(self, market: MarketBook, order: engine.PlaceOrder) -> str | None:
-        """Return the reason to reject an order, or None if it may enter the book.
+        """Return the reason to reject a new order, or None."""
+        if order.kind is _MARKET:
+            return None
+        if order.kind is not _LIMIT:
+            return self._waiting_refusal(market, order)
+        return self.resting_refusal(market, order)
+
+    def resting_refusal(self, market: MarketBook, order: engine.PlaceOrder) -> str | None:
+        """Return the reason why an order may not enter the book, or None.
 
         An order that crosses the opposite side always improves its own side's best price, so the
         extra levels are open to it.
         """
-        if order.kind is not _LIMIT:
+        if not order.has_limit:
             return None
         book = market.book
         if (
-            market.open_orders.of(order.client_id) >= market.instrument.open_orders_max
+            market.orders.resting.count(order.client_id) >= market.instrument.open_orders_max
             or len(book) >= self.orders_max
         ):
             return _TOO_MANY_ORDERS
-        excess = book.level_count(order.side) - self.levels_max
+        return self.level_refusal(market, order.side, order.price_ticks)
+
+    def level_refusal(self, market: MarketBook, side: engine.Side, price_ticks: int) -> str | None:
+        """Return the reason why no order may rest at this price, or None."""
+        book = market.book
+        excess = book.level_count(side) - self.levels_max
         if (
             excess >= 0
-            and book.opens_level(order.side, order.price_ticks)
-            and (excess >= self.improving_levels_max or not book.improves(order.side, order.price_ticks))
+            and book.opens_level(side, price_ticks)
+            and (excess >= self.improving_levels_max or not book.improves(side, price_ticks))
         ):
             return _TOO_MANY_LEVELS
+        return None
+
+    def _waiting_refusal(self, market: MarketBook, order: engine.PlaceOrder) -> str | None:
+        """A client may have as many waiting orders as resting ones, and so may a book."""
+        if (
+            market.orders.waiting.count(order.client_id) >= market.instrument.open_orders_max
+            or market.book.waiting_count >= self.orders_max
+        ):
+            return _TOO_MANY_ORDERS
         return None

@@ -1,34 +1,51 @@
-"""An instrument's book in the worker, with the numbers that bounds.py limits."""
+"""The state of a partition in the worker: its books, and what is due at a certain time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from instruments.directory import TradedInstrument
-from matching.engine import Event, OpenOrders, OrderBook, Side
+from matching.batch.deadlines import Deadlines
+from matching.engine import ClientOrders, Event, OrderBook, PlaceOrder
 
 
 @dataclass(slots=True)
 class MarketBook:
-    """An instrument, its book in memory, and the number of each client's orders in the book."""
+    """An instrument, its book in memory, and each client's orders in the book."""
 
     instrument: TradedInstrument
     book: OrderBook
-    open_orders: OpenOrders = field(default_factory=OpenOrders)
+    orders: ClientOrders = field(default_factory=ClientOrders)
 
-    def restore(
-        self, *, order_id: str, client_id: str, side: Side, price_ticks: int, remaining_lots: int
-    ) -> None:
-        """Put a resting order back, and count it. Raises ValueError as `OrderBook.restore` does."""
-        self.book.restore(
-            order_id=order_id,
-            client_id=client_id,
-            side=side,
-            price_ticks=price_ticks,
-            remaining_lots=remaining_lots,
-        )
-        self.open_orders.add(client_id)
+    def restore(self, order: PlaceOrder, remaining_lots: int) -> None:
+        """Put a resting order back. Raises ValueError as `OrderBook.restore` does."""
+        self.book.restore(order, remaining_lots)
+        self.orders.resting.add(order.client_id, order.order_id)
 
-    def undo(self, events: Sequence[Event]) -> None:
+    def restore_waiting(self, order: PlaceOrder, *, is_triggered: bool) -> None:
+        """Put a waiting order back. Raises ValueError as `OrderBook.restore_waiting` does."""
+        self.book.restore_waiting(order, is_triggered=is_triggered)
+        self.orders.waiting.add(order.client_id, order.order_id)
+
+    def undo(self, events: Sequence[Event], last_price_ticks: int | None) -> None:
         """Take back the latest changes. Raises ValueError as `OrderBook.undo` does."""
-        self.book.undo(events)
-        self.open_orders.undo(events)
+        self.book.undo(events, last_price_ticks)
+        self.orders.undo(events)
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """Everything that a worker keeps in memory between two batches."""
+
+    books: dict[str, MarketBook] = field(default_factory=dict)  # by symbol
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    # The symbols of books with triggered orders that have not entered yet. A dictionary keeps them
+    # in the order in which they were added.
+    unfinished: dict[str, None] = field(default_factory=dict)
+
+    def note_triggered(self, market: MarketBook) -> None:
+        """Add the book to `unfinished`, or remove it, by its triggered orders."""
+        symbol = market.instrument.symbol
+        if market.book.next_triggered is not None:
+            self.unfinished[symbol] = None
+        else:
+            self.unfinished.pop(symbol, None)

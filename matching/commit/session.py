@@ -14,7 +14,14 @@ from matching.commit import checkpoint, orders
 from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.placement import move_session_to_own_processors
 from matching.commit.prepared import PreparedStatement, text_array
-from matching.commit.statement import COMMIT, CommitResult, parameters, read_result
+from matching.commit.statement import (
+    COMMIT,
+    COMMIT_WITH_EVENTS,
+    CommitResult,
+    parameters,
+    read_result,
+    statement_for,
+)
 from orders.keys import FOUND_BY_KEY
 
 
@@ -96,7 +103,7 @@ class CommitSession:
         """
         try:
             with self._driver() as driver:
-                row = COMMIT.run(driver, parameters(batch, lease, position))
+                row = statement_for(batch).run(driver, parameters(batch, lease, position))
         except DataError as error:
             if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
                 raise self._find_cause(batch, lease) from None
@@ -134,6 +141,7 @@ class CommitSession:
                     driver.execute(_PLAN_BY_INDEX)
                     FIND_KEYS.prepare(driver)
                     COMMIT.prepare(driver)
+                    COMMIT_WITH_EVENTS.prepare(driver)
                     move_session_to_own_processors(driver)
                     self._prepared = driver
                 yield driver

@@ -17,10 +17,10 @@ from psycopg.pq.abc import PGresult
 
 from marketdata.messages import Minute
 from matching.batch.batch import Batch
-from matching.commit import candles, checkpoint, orders, sequences, trades
+from matching.commit import candles, checkpoint, events, orders, sequences, switches, trades
 from matching.commit.checkpoint import Lease
 from matching.commit.orders import ChangedOrder
-from matching.commit.prepared import PreparedStatement
+from matching.commit.prepared import PreparedStatement, text_array
 from matching.commit.rows import encode_rows
 
 
@@ -31,33 +31,54 @@ class CommitResult(NamedTuple):
     minutes: dict[int, Minute]  # stored candle of the batch's minute, by instrument id
 
 
+_PARAMETERS = (
+    *("partition", "epoch", "position", "next", "lease", "now"),
+    *("orders", "trades", "candles", "books", "changes", "changes_count"),
+)
+_RARE_PARAMETERS = ("events", "armed", "disarmed")
+
+
 # The statement divides by zero, so that nothing is written, if the lease was lost or a resting
 # order is missing. The checkpoint comes first, so that a worker without a lease holds no other
 # row's lock while it waits for the checkpoint's. The new orders come next, so that a taken
 # idempotency key ends the statement early.
-COMMIT = PreparedStatement(
-    "commit_batch",
-    f"""
+def _statement(rare_parts: str) -> str:
+    return f"""
 WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
 ), placed AS ({orders.INSERT}), traded AS ({trades.INSERT}), minutes AS ({candles.UPSERT}
-), sequences AS ({sequences.UPSERT}), changed AS ({orders.UPDATE})
+), sequences AS ({sequences.UPSERT}){rare_parts}, changed AS ({orders.UPDATE})
 SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
   (SELECT json_agg({orders.CHANGED}) FROM changed)::text,
   (SELECT json_object_agg(instrument_id, {candles.MINUTE}) FROM minutes)::text,
   1 / ((SELECT count(*) FROM changed) = %(changes_count)s)::integer
-""",  # noqa: S608 - joined from constants only
-    *("partition", "epoch", "position", "next", "lease", "now"),
-    *("orders", "trades", "candles", "books", "changes", "changes_count"),
+"""  # noqa: S608 - joined from constants only
+
+
+COMMIT = PreparedStatement("commit_batch", _statement(""), *_PARAMETERS)
+# Most batches have no amends, triggers and switches. They do not pay for the parts that write them.
+COMMIT_WITH_EVENTS = PreparedStatement(
+    "commit_batch_with_events",
+    _statement(
+        f", events AS ({events.INSERT}), armed AS ({switches.UPSERT}), disarmed AS ({switches.DELETE})"
+    ),
+    *_PARAMETERS,
+    *_RARE_PARAMETERS,
 )
+
+
+def statement_for(batch: Batch) -> PreparedStatement:
+    """Return the statement that commits the batch."""
+    return COMMIT_WITH_EVENTS if batch.event_rows or batch.switches else COMMIT
+
 
 _decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
 _decode_minutes = msgspec.json.Decoder(dict[int, Minute]).decode
 
 
 def parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
-    """Return the parameters of `COMMIT` for a batch that ends at the position."""
+    """Return the parameters of the batch's statement, if it ends at the position."""
     advance = checkpoint.advance_parameters(lease, position)
-    return {
+    values = {
         **{name: str(value).encode() for name, value in advance.items()},
         "now": batch.now.isoformat().encode(),
         "orders": encode_rows(orders.new_rows(batch)),
@@ -67,10 +88,15 @@ def parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
         "changes": encode_rows(orders.change_rows(batch)),
         "changes_count": b"%d" % len(batch.changes),
     }
+    if statement_for(batch) is COMMIT_WITH_EVENTS:
+        values["events"] = encode_rows(events.rows(batch))
+        values["armed"] = encode_rows(switches.armed_rows(batch))
+        values["disarmed"] = text_array(switches.disarmed(batch))
+    return values
 
 
 def read_result(row: PGresult) -> CommitResult:
-    """Decode the row that `COMMIT` returns."""
+    """Decode the row that the statement returns."""
     changed, minutes = row.get_value(0, 2), row.get_value(0, 3)
     return CommitResult(
         _decode_changed(changed) if changed else [], _decode_minutes(minutes) if minutes else {}

@@ -12,6 +12,7 @@ from matching.engine.book import OrderBook
 from matching.engine.client_orders import ClientOrders
 from matching.engine.commands import (
     INTEGER_MAX,
+    LIMIT_KINDS,
     AmendOrder,
     CancelOrder,
     CancelReason,
@@ -47,6 +48,7 @@ from matching.engine.level import Level
 
 __all__ = [
     "INTEGER_MAX",
+    "LIMIT_KINDS",
     "PLAIN",
     "AmendOrder",
     "CancelOrder",

@@ -119,11 +119,14 @@ class BookState:
         """Return whether the order rests or waits. O(1)."""
         return order_id in self._orders or order_id in self._waiting_by_id
 
-    def owner(self, order_id: str) -> str | None:
-        """Return the client id of a resting or waiting order, or None. O(1)."""
+    def find(self, order_id: str) -> PlaceOrder | None:
+        """Return a resting or waiting order as it is now, or None. O(1)."""
         queued = self._orders.get(order_id)
-        order = self._waiting.find(order_id) if queued is None else queued.order
-        return None if order is None else order.client_id
+        return self._waiting.find(order_id) if queued is None else queued.order
+
+    def is_waiting(self, order_id: str) -> bool:
+        """Return whether the order waits for its trigger, or to enter after it. O(1)."""
+        return order_id in self._waiting_by_id
 
     @property
     def waiting_count(self) -> int:

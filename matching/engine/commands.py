@@ -92,7 +92,7 @@ class PlaceOrder(Struct, frozen=True, gc=False):
     @property
     def has_limit(self) -> bool:
         """Whether the order has a limit price, and so may rest."""
-        return self.kind in _LIMIT_KINDS
+        return self.kind in LIMIT_KINDS
 
     @property
     def waits(self) -> bool:
@@ -140,7 +140,7 @@ class AmendOrder(Struct, frozen=True, gc=False):
 
 _LIMIT = OrderKind.LIMIT  # Looking an enum member up each time costs 75 ns in CPython 3.11.
 # Tuples, because the hash of an enum's member is slow.
-_LIMIT_KINDS = (_LIMIT, OrderKind.STOP_LIMIT, OrderKind.TAKE_PROFIT_LIMIT)
+LIMIT_KINDS = (_LIMIT, OrderKind.STOP_LIMIT, OrderKind.TAKE_PROFIT_LIMIT)
 _ENTERING_KINDS = (_LIMIT, OrderKind.MARKET)
 _STOP_KINDS = (OrderKind.STOP, OrderKind.STOP_LIMIT)
 

@@ -11,12 +11,12 @@ from marketdata.checksum import CHECKSUM_LEVELS, levels_checksum
 from marketdata.messages import MarketBatch, TradeMessage
 from matching import engine
 from matching.batch.batch import Batch
-from matching.batch.effects import SIDE_NAMES, BookChange, NewOrder, TradeRow
+from matching.batch.effects import SIDE_NAMES, BookChange, NewOrder, OrderChange, TradeRow
 from matching.batch.market_book import MarketBook
 from matching.commit.orders import ChangedOrder
 from matching.commit.statement import CommitResult
 from orders.documents import FillDocument, OrderDocument, OrderState, stored_state
-from orders.messages import CancelCommand, Reply, ReplyKind
+from orders.messages import AmendCommand, CancelCommand, Reply, ReplyKind
 
 TRADES_IN_UPDATE_MAX = 50
 """An order with at most this many trades has one document for its reply and its update to the
@@ -37,19 +37,20 @@ def replies(batch: Batch, orders: dict[str, bytes], result: CommitResult) -> dic
     for order_id, order in batch.orders.items():
         reply = Reply(order_id, ReplyKind.PLACED, orders[order_id])
         grouped.setdefault(order.command.reply_to, []).append(reply)
-    if batch.cancelled:
+    if batch.cancelled or batch.amended:
         changed = {row.order_id: row for row in result.changed}
-        for command in batch.cancelled:
-            body = orders.get(command.order_id) or _cancelled_document(command, changed)
-            reply = Reply(command.request_id, ReplyKind.CANCELLED, body)
-            grouped.setdefault(command.reply_to, []).append(reply)
+        for kind, commands in ((ReplyKind.CANCELLED, batch.cancelled), (ReplyKind.AMENDED, batch.amended)):
+            for command in commands:
+                body = orders.get(command.order_id) or _changed_document(command, changed)
+                grouped.setdefault(command.reply_to, []).append(Reply(command.request_id, kind, body))
     return grouped
 
 
-def _cancelled_document(command: CancelCommand, changed: dict[str, ChangedOrder]) -> bytes:
+def _changed_document(command: CancelCommand | AmendCommand, changed: dict[str, ChangedOrder]) -> bytes:
     """Return an order of an earlier batch as REST shows it.
 
-    Returns empty bytes if the order has fills, because only the database knows its trades.
+    Returns empty bytes if the order has fills or was not changed, because only the database knows
+    it then.
     """
     row = changed.get(command.order_id)
     if row is None or row.filled_quantity:
@@ -71,21 +72,30 @@ def market_batches(result: CommitResult, batch: Batch, orders: dict[str, bytes])
     for instrument_id, minute in result.minutes.items():
         messages[instrument_id][-1].minute = minute
     for order_id, order in batch.orders.items():
-        instrument = order.instrument
-        book_messages = messages.get(instrument.instrument_id)
-        if book_messages is None:  # the batch did not change the book
-            unchanged = BookChange(instrument, order.sequence, order.sequence)
-            book_messages = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
+        book_messages = _messages_of(messages, order, timestamp)
         document = orders[order_id]
         if len(order.trades) > TRADES_IN_UPDATE_MAX:
             document = encode_json(_without_trades(order, timestamp))
         message = _first_reaching(book_messages, order.sequence)
         message.orders.append((order.command.client_id, order.sequence, document))
     for row in result.changed:
-        message = _first_reaching(messages[row.instrument_id], row.sequence)
+        book_messages = _messages_of(messages, batch.changes[row.order_id], timestamp)
+        message = _first_reaching(book_messages, row.sequence)
         state = encode_json(OrderState(**stored_state(row, message.instrument)))
         message.orders.append((row.client_id, row.sequence, state))
     return [message for book_messages in messages.values() for message in book_messages]
+
+
+def _messages_of(
+    messages: dict[int, list[MarketBatch]], order: NewOrder | OrderChange, timestamp: str
+) -> list[MarketBatch]:
+    """Return the messages of the order's book. If the batch did not change it, there is one."""
+    instrument = order.instrument
+    book_messages = messages.get(instrument.instrument_id)
+    if book_messages is None:
+        unchanged = BookChange(instrument, order.sequence, order.sequence)
+        book_messages = messages[instrument.instrument_id] = [_book_batch(unchanged, timestamp)]
+    return book_messages
 
 
 def _first_reaching(messages: list[MarketBatch], sequence: int) -> MarketBatch:
@@ -130,7 +140,7 @@ def _trade_message(trade: TradeRow, timestamp: str) -> TradeMessage:
         sequence=event.sequence,
         price=grid.price.number(event.price_ticks),
         quantity=grid.quantity.number(event.quantity_lots),
-        side=SIDE_NAMES[event.taker_side],
+        side=SIDE_NAMES[event.taker.side],
         timestamp=timestamp,
     )
 
@@ -143,8 +153,8 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
             trade_id=trade.trade_id,
             price=grid.price.number(event.price_ticks),
             quantity=grid.quantity.number(event.quantity_lots),
-            side=SIDE_NAMES[event.taker_side],
-            liquidity="taker" if event.taker_order_id == order.command.order_id else "maker",
+            side=SIDE_NAMES[event.taker.side],
+            liquidity="taker" if event.taker.order_id == order.command.order_id else "maker",
             timestamp=timestamp,
         )
 
@@ -157,14 +167,23 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         instrument=order.instrument.symbol,
         side=command.side,
         order_type=command.order_type,
-        price=grid.price.number(command.price_ticks) if command.price_ticks else None,
-        quantity=grid.quantity.number(command.quantity_lots),
+        price=grid.price.number(order.price_ticks) if order.price_ticks else None,
+        quantity=grid.quantity.number(order.quantity_lots),
         filled_quantity=grid.quantity.number(order.filled_lots),
-        remaining_quantity=grid.quantity.number(command.quantity_lots - order.filled_lots),
+        remaining_quantity=grid.quantity.number(
+            order.quantity_lots - order.filled_lots - order.prevented_lots
+        ),
         average_price=_average_price(order, grid),
         status=order.status,
         reason=order.reason,
         idempotency_key=command.idempotency_key,
+        time_in_force=command.time_in_force,
+        expires_at=None if order.expires_at is None else time_text(order.expires_at),
+        post_only=command.post_only,
+        self_trade_prevention=command.self_trade_prevention,
+        prevented_quantity=grid.quantity.number(order.prevented_lots),
+        trigger_price=grid.price.number(order.trigger_price_ticks) if order.trigger_price_ticks else None,
+        triggered_at=timestamp if order.is_triggered else None,
         created_at=timestamp,
         updated_at=timestamp,
         trades=list(_fills(order, timestamp)) if order.trades else [],

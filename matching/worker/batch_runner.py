@@ -9,6 +9,7 @@ import logging
 from django.conf import settings
 
 from base.loops import loop_seconds
+from base.times import unix_milliseconds
 from matching.batch.batch import Batch, Key, keys_of
 from matching.commit.statement import CommitResult
 from matching.publish.publisher import Publisher
@@ -21,6 +22,7 @@ from matching.worker.decoding import StreamedCommand, decode_commands
 from matching.worker.lease_keeper import LeaseKeeper
 from matching.worker.live_books import LiveBooks
 from matching.worker.outages import is_outage
+from orders.messages import CancelledOrders
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class BatchRunner:
         self._counter = counter
         self._clock = BatchClock(lease.partition)
         self._suspects_left = 0  # entries of a failed batch that still must be run one at a time
+        self._cancelled_so_far: CancelledOrders | None = None  # by a mass cancel that goes on
 
     @property
     def read_max(self) -> int:
@@ -55,9 +58,25 @@ class BatchRunner:
     async def load_books(self) -> None:
         """Load all books from the database."""
         await self._books.load()
+        self._cancelled_so_far = None
         # Clients may repeat orders that were not answered, and a batch that failed for a taken
         # idempotency key must not fail for it again. So look keys up first for a while.
         self.committer.look_keys_up_for_a_while()
+
+    def seconds_to_due_work(self) -> float | None:
+        """Return the time until something is due, or None. It is at most 0 if something is due."""
+        state = self._books.state
+        if state.unfinished:
+            return 0.0
+        next_ms = state.deadlines.next_ms
+        return None if next_ms is None else (next_ms - unix_milliseconds(self._clock.now())) / 1000
+
+    async def run_due_work(self) -> list[Entry]:
+        """Do what is due without any command; returns the entries that arrived meanwhile."""
+        state = self._books.state
+        if not state.unfinished and state.deadlines.next_due(unix_milliseconds(self._clock.now())) is None:
+            return []  # The next entry was stale.
+        return await self._run_commands([], self._lease.held.position)
 
     async def run(self, entries: list[Entry]) -> list[Entry]:
         """Run the entries as a batch; returns the entries that arrived meanwhile.
@@ -84,17 +103,22 @@ class BatchRunner:
         return arrived
 
     async def _run_commands(self, commands: list[StreamedCommand], position: str) -> list[Entry]:
-        """Run commands until the batch is full. The others are read again from the stream."""
+        """Do what is due, then run commands until the batch is full.
+
+        The others are read again from the stream.
+        """
 
         def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
             batch, reached = self._new_batch(known_keys), position
-            for command, reached in commands:  # noqa: B007 - the last position is returned
-                batch.run(command)
-                if batch.is_full:
+            batch.start()
+            for command, entry_position in commands:
+                if not batch.run(command):
                     break
+                reached = entry_position
             return batch, reached
 
         batch, arrived = await self.commit_and_publish(keys_of([command for command, _ in commands]), match)
+        self._cancelled_so_far = batch.cancelled_so_far
         if batch.instruments_changed:
             await self._books.reload_instruments()
         return arrived
@@ -116,7 +140,7 @@ class BatchRunner:
         return arrived
 
     def _new_batch(self, known_keys: dict[Key, str]) -> Batch:
-        return Batch(self._books.by_symbol, known_keys, self._clock.now())
+        return Batch(self._books.state, known_keys, self._clock.now(), self._cancelled_so_far)
 
     async def commit_and_publish(self, keys: list[Key], match: Match) -> tuple[Batch, list[Entry]]:
         """Match a batch with these keys, commit it, and only then publish it.

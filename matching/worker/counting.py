@@ -14,8 +14,8 @@ from orders.models import OrderStatus
 
 _REJECTED = OrderStatus.REJECTED.value
 _CANCELLED = OrderStatus.CANCELLED.value
-# The reasons of cancels by a client or an operator. For other reasons the engine itself cancels.
-_TAKEN_OFF = frozenset({"client_request", "operator"})
+# The reasons of cancels by a client or an operator. For other reasons the exchange itself cancels.
+_TAKEN_OFF = frozenset({"client_request", "operator", "cancel_after", "disconnected"})
 
 
 class BatchCounter:

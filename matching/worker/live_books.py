@@ -7,7 +7,7 @@ from django.conf import settings
 
 from base.loops import loop_seconds
 from base.outages import Outage
-from matching.batch.market_book import MarketBook
+from matching.batch.market_book import MarketBook, PartitionState
 from matching.publish.publisher import Publisher
 from matching.worker.lease_keeper import LeaseKeeper
 from matching.worker.partition_store import PartitionStore
@@ -30,7 +30,7 @@ class LiveBooks:
         publisher: Publisher,
         outage: Outage,
     ) -> None:
-        self.by_symbol: dict[str, MarketBook] = {}
+        self.state = PartitionState()
         self._partition = partition
         self._store = store
         self._lease = lease
@@ -38,18 +38,23 @@ class LiveBooks:
         self._outage = outage  # of the database
         self._reload_due = 0.0  # loop time
 
+    @property
+    def by_symbol(self) -> dict[str, MarketBook]:
+        """The books, by symbol."""
+        return self.state.books
+
     async def load(self) -> None:
         """Load all books from the database."""
         started = time.perf_counter()
         async with self._lease.renewing():
-            self.by_symbol = await self._store.load_books()
+            self.state = await self._store.load()
         self._outage.ended()
         logger.info(
             "partition %d: epoch %d, position %s, %d orders in %d books loaded in %.2f s",
             self._partition,
             self._lease.held.epoch,
             self._lease.held.position,
-            sum(len(market.book) for market in self.by_symbol.values()),
+            sum(len(market.book) + market.book.waiting_count for market in self.by_symbol.values()),
             len(self.by_symbol),
             time.perf_counter() - started,
         )
@@ -67,8 +72,10 @@ class LiveBooks:
         added = instruments.keys() - self.by_symbol.keys()
         if added:  # new instruments, or instruments that moved here with their resting orders
             async with self._lease.renewing():
-                books = await self._store.load_books(added)
+                books = await self._store.load_books(added, self.state.deadlines)
                 self.by_symbol.update(books)
+                for market in books.values():
+                    self.state.note_triggered(market)
                 await self._publisher.prepare(books.values(), self._lease.held.epoch)
         for symbol, market in self.by_symbol.items():
             market.instrument = instruments.get(symbol, market.instrument)

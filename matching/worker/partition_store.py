@@ -15,12 +15,13 @@ from django.db import InterfaceError, OperationalError, connection
 
 from instruments.directory import TradedInstrument, load_instruments
 from matching.batch.batch import Batch, Key
-from matching.batch.market_book import MarketBook
+from matching.batch.deadlines import Deadlines
+from matching.batch.market_book import MarketBook, PartitionState
 from matching.commit import checkpoint
 from matching.commit.checkpoint import Lease
 from matching.commit.session import CommitSession
 from matching.commit.statement import CommitResult
-from matching.recovery import load_books
+from matching.recovery import load_books, load_partition
 
 # The statements are planned again once this worker has committed this many orders.
 REPLAN_ORDERS_MIN = 500
@@ -50,12 +51,21 @@ class PartitionStore:
         """Take the lease, with a new epoch; returns None while another worker holds it."""
         return await _run_in(self._committing, checkpoint.acquire, self._partition, owner)
 
-    async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
-        """Return the partition's books of these symbols, or all, as of one moment, by symbol.
+    async def load(self) -> PartitionState:
+        """Return the partition's books, expiries and switches.
 
-        Raises ValueError if the resting orders are not a valid book.
+        Raises ValueError if the live orders are not a valid book.
         """
-        return await _run_in(self._committing, load_books, self._partition, symbols=symbols)
+        return await _run_in(self._committing, load_partition, self._partition)
+
+    async def load_books(self, symbols: Collection[str], deadlines: Deadlines) -> dict[str, MarketBook]:
+        """Return the books of these symbols, as of one moment, and add their orders' expiries.
+
+        Raises ValueError as `load` does.
+        """
+        return await _run_in(
+            self._committing, load_books, self._partition, symbols=symbols, deadlines=deadlines
+        )
 
     async def load_instruments(self) -> dict[str, TradedInstrument]:
         """Return all instruments of the exchange, by symbol."""

@@ -142,18 +142,24 @@ class MatchingWorker:
         logger.info("partition %d: matching", self.partition)
 
     async def _process_next_batch(self) -> None:
-        """Process entries that arrive before the next heartbeat; send the heartbeat if due."""
+        """Process what is due, and entries that arrive before; send the heartbeat if due."""
         entries, self._arrived = self._arrived, []
         if not entries:
             entries = await self.stream.read(
-                self.lease.held.position,
-                count=self.runner.read_max,
-                wait_seconds=self._heartbeat_due - loop_seconds(),
+                self.lease.held.position, count=self.runner.read_max, wait_seconds=self._seconds_to_wait()
             )
         if entries:
             self._arrived = await self.runner.run(entries)
+        elif (due_in := self.runner.seconds_to_due_work()) is not None and due_in <= 0:
+            self._arrived = await self.runner.run_due_work()
         if loop_seconds() >= self._heartbeat_due or self.publisher.is_mirror_lost:
             await self._send_heartbeat()
+
+    def _seconds_to_wait(self) -> float:
+        """Return the time until the heartbeat or other work is due, which may be negative."""
+        to_heartbeat = self._heartbeat_due - loop_seconds()
+        to_due_work = self.runner.seconds_to_due_work()
+        return to_heartbeat if to_due_work is None else min(to_heartbeat, to_due_work)
 
     async def _send_heartbeat(self) -> None:
         await self.lease.renew_if_due()

@@ -15,7 +15,7 @@ from base.refusals import OutcomeUnknown, Unavailable
 from instruments.models import Instrument
 from matching.batch.market_book import MarketBook
 from matching.operations.inspection import BookReport, compare_with_worker, report
-from matching.recovery import count_resting_orders, load_books
+from matching.recovery import count_live_orders, load_books
 
 
 class Command(BaseCommand):
@@ -92,5 +92,5 @@ def partitions(chosen: int | None) -> list[int]:
 def load_with_progress(partition: int) -> dict[str, MarketBook]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"partition {partition}", total=count_resting_orders(partition))
+        task = progress.add_task(f"partition {partition}", total=count_live_orders(partition))
         return load_books(partition, progress=lambda orders: progress.advance(task, orders))
