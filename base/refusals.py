@@ -42,6 +42,7 @@ class Refusal(Exception):
         self.message = message or self.default_message
         super().__init__(self.message)
         self.allowance = allowance
+        self.details: dict[str, str] = {}  # further values for programs, by name
 
 
 FIELDS_NAMED_MAX = 10  # an answer names this many unknown fields or parameters

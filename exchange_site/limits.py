@@ -83,6 +83,7 @@ GATEWAY_PENDING_MAX = 10_000
 GATEWAY_PENDING_CANCELS_MAX = 10_000
 GATEWAY_WAITING_MAX = 20_000  # Orders of one API process that wait for the worker's reply.
 GATEWAY_WAITING_CANCELS_MAX = 20_000  # Other commands of one API process that wait for it.
+REQUEST_ORDERS_MAX = 100  # Orders, amends or cancels in one request.
 GATEWAY_BATCH_COMMANDS_MAX = 256  # Commands that are appended in one round trip.
 # This and DESK_READ_SECONDS_MAX together are less than 5 s, after which many HTTP clients give up.
 # So clients still receive the answer 504.
@@ -162,6 +163,8 @@ INSTRUMENT_OPEN_ORDERS_MAX = 1_000_000
 BOOK_LEVELS_PER_SIDE_MAX = 100_000  # Price levels.
 # Further price levels. Only orders that improve the best price of their side may use them.
 BOOK_LEVELS_IMPROVING_MAX = 1_000
+ORDER_EXPIRY_DAYS_MAX = 400  # How far ahead a gtd order may expire.
+CANCEL_AFTER_SECONDS_MAX = 86_400  # The longest time of a dead man's switch.
 ORDER_TRADES_MAX = 5_000  # Resting orders that one order may trade with.
 
 # --- The matching worker --------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
 from instruments.views import InstrumentViewSet
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
+from orders.mass_views import MassOrderViewSet
 from orders.views import OrderViewSet
 from web.viewset import AsyncViewSet
 
@@ -31,7 +32,13 @@ READ_ONLY = {"http_method_names": ["get", "head"]}  # The page of /docs can't an
 
 urlpatterns = [
     endpoint("orders", OrderViewSet, post="create", get="list"),
+    endpoint("orders/batch", MassOrderViewSet, post="place"),
+    endpoint("orders/amend", MassOrderViewSet, post="amend"),
+    endpoint("orders/test", MassOrderViewSet, post="test"),
+    endpoint("orders/cancel", MassOrderViewSet, post="cancel"),
+    endpoint("orders/cancel-after", MassOrderViewSet, post="cancel_after"),
     endpoint(f"orders/{ORDER_ID}", OrderViewSet, get="retrieve"),
+    endpoint(f"orders/{ORDER_ID}/amend", OrderViewSet, post="amend"),
     endpoint(f"orders/{ORDER_ID}/cancel", OrderViewSet, post="cancel"),
     endpoint("orderbook", OrderBookViewSet, get="list"),
     endpoint("trades", TradeViewSet, get="list"),

@@ -9,6 +9,7 @@ from orders.models import OrderSide, OrderStatus, Reason
 
 CLIENT_ID_PATTERN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 CLIENT_ID_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ : - are required."
+ORDER_ID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 SYMBOL_CHARACTERS_MAX = 64  # in a request; longer text can't be a symbol
 

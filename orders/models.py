@@ -166,8 +166,9 @@ class Order(models.Model):
         return str(self.order_id)
 
     @property
-    def is_resting(self) -> bool:
-        return self.status in RESTING_STATUSES
+    def is_live(self) -> bool:
+        """Whether the order rests or waits, so that it may still change."""
+        return self.status in LIVE_STATUSES
 
 
 class Trade(models.Model):

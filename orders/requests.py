@@ -1,21 +1,36 @@
-"""A validated request to place an order, its conversion to ticks and lots, and its terms."""
+"""Validated requests about orders, their conversion to ticks and lots, and an order's terms."""
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
 
 import msgspec
+from django.conf import settings
+from msgspec.structs import replace
 
 from base.numbers import EXACT, decimal_text
 from base.refusals import InvalidRequest
+from base.times import unix_milliseconds
+from instruments.choices import LIMIT_TYPES, OrderType, TimeInForce
 from instruments.directory import TradedInstrument
-from instruments.grid import OffGrid
+from instruments.grid import OffGrid, Scale
+from orders.models import Order
 from orders.refusals import BeyondLimits
 
 _normalize = EXACT.normalize
+_LIMIT_TYPES = frozenset(order_type.value for order_type in LIMIT_TYPES)
+
+
+def default_time_in_force(order_type: str) -> str:
+    """Return the time in force of an order that does not state one."""
+    return TimeInForce.GTC.value if order_type in _LIMIT_TYPES else TimeInForce.IOC.value
 
 
 class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request to place an order, with valid fields and the defaults filled in."""
+    """A request to place an order, with valid fields.
+
+    Defaults are filled in, but for `self_trade_prevention`: None stands for the instrument's.
+    """
 
     client_id: str
     instrument: TradedInstrument
@@ -24,6 +39,16 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     price: Decimal | None = None
     quantity: Decimal
     idempotency_key: str | None = None
+    time_in_force: str = TimeInForce.GTC.value
+    expires_at: datetime | None = None
+    post_only: bool = False
+    self_trade_prevention: str | None = None
+    trigger_price: Decimal | None = None
+
+    @property
+    def prevention(self) -> str:
+        """The self-trade prevention of the order."""
+        return self.self_trade_prevention or self.instrument.self_trade_prevention
 
     @property
     def terms(self) -> int:
@@ -37,35 +62,42 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
         stated = f"{self.instrument.instrument_id} {self.side} {self.order_type} {_normalize(self.quantity)}"
         if self.price is not None:
             stated += f" price={_normalize(self.price)}"
+        if self.time_in_force != default_time_in_force(self.order_type):
+            stated += f" time_in_force={self.time_in_force}"
+        if self.expires_at is not None:
+            stated += f" expires_at={unix_milliseconds(self.expires_at)}"
+        if self.post_only:
+            stated += " post_only"
+        if self.self_trade_prevention is not None:
+            stated += f" self_trade_prevention={self.self_trade_prevention}"
+        if self.trigger_price is not None:
+            stated += f" trigger_price={_normalize(self.trigger_price)}"
         return int.from_bytes(blake2b(stated.encode(), digest_size=8).digest(), signed=True)
 
-    def to_grid(self) -> tuple[int, int]:
-        """Return price_ticks, which is 0 without a price, and quantity_lots.
+    def is_same_as(self, earlier: Order) -> bool:
+        """Return whether an earlier order with the same key was placed with the same terms.
+
+        A request that leaves `self_trade_prevention` out is the same as one that states the
+        default. The earlier order keeps the default of its time.
+        """
+        if earlier.terms == self.terms:
+            return True
+        if self.self_trade_prevention is None:
+            stated = replace(self, self_trade_prevention=self.instrument.self_trade_prevention)
+            return earlier.terms == stated.terms
+        left_out = replace(self, self_trade_prevention=None)
+        return earlier.self_trade_prevention == self.self_trade_prevention and earlier.terms == left_out.terms
+
+    def to_grid(self) -> tuple[int, int, int]:
+        """Return price_ticks, quantity_lots and trigger_price_ticks, each 0 if it is left out.
 
         Raises InvalidRequest if a value is off the grid, BeyondLimits if the values are outside the
         instrument's limits.
         """
         instrument, price, quantity = self.instrument, self.price, self.quantity
-        fields: dict[str, list[str]] = {}
-        price_ticks = quantity_lots = 0
-        off_grid = False
-        grid = instrument.grid
-        if price is not None:
-            try:
-                _check_limits(price, instrument.min_price, instrument.max_price)
-                price_ticks = grid.price.steps(price)
-            except ValueError as error:
-                fields["price"] = [str(error)]
-                off_grid = isinstance(error, OffGrid)
-        try:
-            _check_limits(quantity, instrument.min_quantity, instrument.max_quantity)
-            quantity_lots = grid.quantity.steps(quantity)
-        except ValueError as error:
-            fields["quantity"] = [str(error)]
-            off_grid = off_grid or isinstance(error, OffGrid)
-        if fields:
-            refusal = InvalidRequest if off_grid else BeyondLimits
-            raise refusal(fields=fields)
+        price_ticks, quantity_lots, trigger_price_ticks = _to_grid(
+            instrument, price, quantity, self.trigger_price
+        )
         if price is not None and instrument.min_notional is not None:
             notional = EXACT.multiply(price, quantity)
             if notional < instrument.min_notional:
@@ -77,12 +109,92 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
                         ]
                     }
                 )
-        return price_ticks, quantity_lots
+        return price_ticks or 0, quantity_lots or 0, trigger_price_ticks or 0
+
+    def check_expiry(self) -> None:
+        """Raise BeyondLimits if the order expires in the past or too late."""
+        check_expiry(self.expires_at)
 
 
-def _check_limits(value: Decimal, least: Decimal, greatest: Decimal) -> None:
-    """Raises ValueError with a message for the client."""
-    if value < least:
-        raise ValueError(f"Must be at least {decimal_text(least)}.")
-    if value > greatest:
-        raise ValueError(f"Must be at most {decimal_text(greatest)}.")
+class AmendRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request to change an order, with valid fields. None leaves a value as it is."""
+
+    client_id: str | None = None
+    price: Decimal | None = None
+    quantity: Decimal | None = None
+    expires_at: datetime | None = None
+    trigger_price: Decimal | None = None
+
+    def to_grid(self, instrument: TradedInstrument) -> tuple[int | None, int | None, int | None]:
+        """Return price_ticks, quantity_lots and trigger_price_ticks, each None if it is left out.
+
+        Raises what `OrderRequest.to_grid` and `OrderRequest.check_expiry` raise.
+        """
+        numbers = _to_grid(instrument, self.price, self.quantity, self.trigger_price)
+        check_expiry(self.expires_at)
+        return numbers
+
+
+def check_expiry(expires_at: datetime | None) -> None:
+    """Raise BeyondLimits if an order would expire in the past or too late."""
+    if expires_at is None:
+        return
+    now = datetime.now(UTC)
+    if expires_at <= now:
+        raise BeyondLimits(fields={"expires_at": ["Must be in the future."]})
+    if expires_at > now + timedelta(days=settings.ORDER_EXPIRY_DAYS_MAX):
+        raise BeyondLimits(
+            fields={"expires_at": [f"Must be at most {settings.ORDER_EXPIRY_DAYS_MAX} days ahead."]}
+        )
+
+
+def _to_grid(
+    instrument: TradedInstrument, price: Decimal | None, quantity: Decimal | None, trigger: Decimal | None
+) -> tuple[int | None, int | None, int | None]:
+    """Return the numbers in ticks, lots and ticks. Raises InvalidRequest, BeyondLimits."""
+    grid = instrument.grid
+    errors: dict[str, ValueError] = {}
+    prices = (instrument.min_price, instrument.max_price)
+    quantities = (instrument.min_quantity, instrument.max_quantity)
+    steps = (
+        _steps("price", price, grid.price, prices, errors),
+        _steps("quantity", quantity, grid.quantity, quantities, errors),
+        _steps("trigger_price", trigger, grid.price, prices, errors),
+    )
+    if errors:
+        is_off_grid = any(isinstance(error, OffGrid) for error in errors.values())
+        refusal = InvalidRequest if is_off_grid else BeyondLimits
+        raise refusal(fields={name: [str(error)] for name, error in errors.items()})
+    return steps
+
+
+def _steps(
+    name: str,
+    value: Decimal | None,
+    scale: Scale,
+    limits: tuple[Decimal, Decimal],
+    errors: dict[str, ValueError],
+) -> int | None:
+    """Return the value in steps of the grid, or add its error."""
+    if value is None:
+        return None
+    least, greatest = limits
+    try:
+        if value < least:
+            raise ValueError(f"Must be at least {decimal_text(least)}.")
+        if value > greatest:
+            raise ValueError(f"Must be at most {decimal_text(greatest)}.")
+        return scale.steps(value)
+    except ValueError as error:
+        errors[name] = error
+        return None
+
+
+def is_limit_type(order_type: str) -> bool:
+    """Return whether orders of this type have a price."""
+    return order_type in _LIMIT_TYPES
+
+
+def is_trigger_type(order_type: str) -> bool:
+    """Return whether orders of this type wait for a trigger."""
+    return order_type not in (OrderType.LIMIT, OrderType.MARKET)

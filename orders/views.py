@@ -1,6 +1,5 @@
 """REST views of orders."""
 
-import re
 import time
 from uuid import UUID
 
@@ -9,25 +8,18 @@ from rest_framework.request import Request
 from base.database import read_database
 from base.refusals import InvalidRequest
 from instruments.directory import directory
-from instruments.refusals import InstrumentNotFound
 from orders import metrics, schema
 from orders.desk import OrderResult, current_desk, no_such_order
-from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE
+from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE, ORDER_ID_PATTERN
 from orders.models import OrderStatus
 from orders.pages import OrderQuery
-from orders.requests import OrderRequest
+from orders.reading import cancel_order, place_order, read_amend, read_order
 from orders.selectors import find_order, list_orders
-from orders.serializers import CancelOrderSerializer, PlaceOrderSerializer
 from web.content import JSONResponse
 from web.errors import allowance_headers
 from web.pagination import CursorQuery, read_limit
 from web.schema import operation
 from web.viewset import AsyncViewSet
-
-ORDER_ID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-_place_order = PlaceOrderSerializer()
-_cancel_order = CancelOrderSerializer()
 
 
 class OrderViewSet(AsyncViewSet):
@@ -37,17 +29,24 @@ class OrderViewSet(AsyncViewSet):
     async def create(self, request: Request) -> JSONResponse:
         """Place an order. The answer is sent after the order and its trades are committed."""
         started = time.perf_counter()
-        result = await current_desk().place(await _read_order(request))
+        order = await read_order(request.data, header_key=_header_key(request))
+        result = await current_desk().place(order)
         metrics.latency_seconds.add(time.perf_counter() - started)
         return _order_response(result, created=True)
 
     @operation(**schema.CANCEL_ORDER)
     async def cancel(self, request: Request, order_id: str) -> JSONResponse:
-        """Cancel a resting order. The answer is sent after the cancel is committed."""
+        """Cancel an open or pending order. The answer is sent after the cancel is committed."""
         started = time.perf_counter()
-        owner = _cancel_order.run_validation(request.data)["client_id"]
+        owner = cancel_order.run_validation(request.data)["client_id"]
         result = await current_desk().cancel_by_id(_parse_order_id(order_id), owner=owner)
         metrics.cancel_latency_seconds.add(time.perf_counter() - started)
+        return _order_response(result, created=False)
+
+    @operation(**schema.AMEND_ORDER)
+    async def amend(self, request: Request, order_id: str) -> JSONResponse:
+        """Change an open or pending order. The answer is sent after the change is committed."""
+        result = await current_desk().amend_by_id(_parse_order_id(order_id), read_amend(request.data))
         return _order_response(result, created=False)
 
     @operation(**schema.RETRIEVE_ORDER)
@@ -85,34 +84,18 @@ class OrderViewSet(AsyncViewSet):
         )
 
 
-async def _read_order(request: Request) -> OrderRequest:
-    """Return a request's validated order. Raises InvalidRequest, Unavailable."""
-    fields = _place_order.run_validation(request.data)
-    header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    if header is not None:
-        # Whitespace around a header's value is not part of it (RFC 9110, section 5.5).
-        header = _read_key(header.strip(" \t"))
-        if fields["idempotency_key"] not in (None, header):
-            raise InvalidRequest(
-                fields={"idempotency_key": ["The header Idempotency-Key has another key than the body."]}
-            )
-        fields["idempotency_key"] = header
-    symbol = fields.pop("instrument")
-    try:
-        instrument = await directory.get(symbol)
-    except InstrumentNotFound as error:
-        raise InvalidRequest(fields={"instrument": [error.message]}) from None
-    return OrderRequest(instrument=instrument, order_type=fields.pop("type"), **fields)
-
-
-def _read_key(header: str) -> str:
-    """Return the idempotency key in a header. Raises InvalidRequest.
+def _header_key(request: Request) -> str | None:
+    """Return the idempotency key in the request's header, or None. Raises InvalidRequest.
 
     Django decodes headers as Latin-1, but the key is UTF-8, as in a body.
     """
+    header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
+    if header is None:
+        return None
     try:
-        text = header.encode("latin-1").decode()
-        key: str = _place_order.fields["idempotency_key"].to_internal_value(text)
+        # Whitespace around a header's value is not part of it (RFC 9110, section 5.5).
+        text = header.strip(" \t").encode("latin-1").decode()
+        key: str = place_order.fields["idempotency_key"].to_internal_value(text)
     except UnicodeError:
         raise InvalidRequest(fields={"idempotency_key": ["The header must be UTF-8."]}) from None
     except ValueError as error:

@@ -51,12 +51,10 @@ class ErrorResponse(HttpResponse):
         message: str,
         *,
         fields: dict[str, list[str]] | None = None,
+        details: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
-        error: dict[str, Any] = {"code": code, "message": message}
-        if fields:
-            error["fields"] = fields
-        body = encode_json({"error": error})
+        body = encode_json({"error": error_body(code, message, fields, details)})
         described = {"Content-Type": JSON, "Content-Length": str(len(body)), **(headers or {})}
         super().__init__(body, status=status, headers=described)
         self.code = code
@@ -92,10 +90,37 @@ def refusal_response(refusal: Refusal) -> ErrorResponse:
         headers["Retry-After"] = str(settings.RETRY_AFTER_SECONDS)
     elif isinstance(refusal, UnsupportedMediaType):
         headers.update(refusal.headers)
-    fields = refusal.fields if isinstance(refusal, InvalidRequest) else None
     return ErrorResponse(
-        _STATUSES[refusal.kind], refusal.code, refusal.message, fields=fields, headers=headers
+        _STATUSES[refusal.kind],
+        refusal.code,
+        refusal.message,
+        fields=_fields_of(refusal),
+        details=refusal.details,
+        headers=headers,
     )
+
+
+def refusal_result(refusal: Refusal) -> tuple[int, dict[str, Any]]:
+    """Return the status and the error of a refusal, as one result of several in an answer."""
+    error = error_body(refusal.code, refusal.message, _fields_of(refusal), refusal.details)
+    return _STATUSES[refusal.kind], error
+
+
+def _fields_of(refusal: Refusal) -> dict[str, list[str]] | None:
+    return refusal.fields if isinstance(refusal, InvalidRequest) else None
+
+
+def error_body(
+    code: str,
+    message: str,
+    fields: dict[str, list[str]] | None = None,
+    details: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return the error of an answer."""
+    error: dict[str, Any] = {"code": code, "message": message, **(details or {})}
+    if fields:
+        error["fields"] = fields
+    return error
 
 
 def allowance_headers(allowance: Allowance | None) -> dict[str, str]:

@@ -6,6 +6,7 @@ state in the instance, and creating an instance costs more than running it.
 
 import re
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from rest_framework.fields import empty
 
 from base.numbers import parse_decimal
 from base.refusals import FIELD_NAME_CHARACTERS_MAX, FIELDS_NAMED_MAX, InvalidRequest
+from base.times import parse_time
 from web.schema import Schema, choice, nullable
 
 
@@ -74,6 +76,38 @@ class WholeNumberField(InputField):
         if type(data) is not int or not 0 <= data <= self.maximum:
             raise ValueError(f"Must be a whole number from 0 to {self.maximum}.")
         return data
+
+
+class BooleanField(InputField):
+    """A JSON true or false."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__({"type": "boolean"}, **kwargs)
+
+    def to_internal_value(self, data: Any) -> bool:
+        if type(data) is not bool:
+            raise ValueError("Must be true or false.")
+        return data
+
+
+class TimeField(InputField):
+    """A complete time in RFC 3339, with an offset, in whole milliseconds."""
+
+    def __init__(self, schema: Schema, **kwargs: Any) -> None:
+        super().__init__({"type": "string", "format": "date-time", **schema}, **kwargs)
+
+    def to_internal_value(self, data: Any) -> datetime:
+        if not isinstance(data, str) or _COMPLETE_TIME.fullmatch(data) is None:
+            raise ValueError(
+                "A time in RFC 3339 with an offset is required, for example 2026-01-31T12:00:00.000Z."
+            )
+        moment = parse_time(data)
+        if moment.microsecond % 1000:
+            raise ValueError("Must have at most three decimals of a second.")
+        return moment
+
+
+_COMPLETE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6}0*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 class ExactDecimalField(InputField):

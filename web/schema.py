@@ -132,6 +132,7 @@ ERROR = {
             "properties": {
                 "code": {"type": "string", "example": "invalid_request"},
                 "message": TEXT,
+                "reason": {"type": "string", "description": "only with amend_refused"},
                 "fields": {
                     "type": "object",
                     "additionalProperties": {"type": "array", "items": TEXT},
@@ -153,6 +154,7 @@ class ErrorExample(NamedTuple):
     status: int
     message: str
     fields: dict[str, list[str]] | None = None
+    details: dict[str, str] = {}
 
 
 _INVALID = "The request is not valid."
@@ -195,7 +197,7 @@ _MEANINGS = {
     403: "forbidden: a web page of another origin",
     404: "order_not_found, instrument_not_found",
     405: "method_not_allowed: `Allow` lists the allowed methods",
-    409: "order_not_open or instrument_halted",
+    409: "order_not_open, instrument_halted or amend_refused",
     413: "payload_too_large: the body is over 64 KiB",
     414: "uri_too_long",
     415: "unsupported_media_type: application/json is required, without a Content-Encoding",
@@ -226,7 +228,7 @@ def errors(*wanted: int | str) -> dict[int, OpenApiResponse]:
 
 
 def _error_example(name: str, example: ErrorExample) -> OpenApiExample:
-    error: dict[str, Any] = {"code": _CODES.get(name, name), "message": example.message}
+    error: dict[str, Any] = {"code": _CODES.get(name, name), "message": example.message, **example.details}
     if example.fields:
         error["fields"] = example.fields
     return OpenApiExample(name, {"error": error}, response_only=True, status_codes=[str(example.status)])

@@ -35,6 +35,7 @@ class WaitingCommand:
         "appending",
         "applicant",
         "deadline",
+        "follows",
         "is_order",
         "reply",
         "sent",
@@ -45,6 +46,7 @@ class WaitingCommand:
         self.is_order = applicant.kind in AS_ORDERS  # whether it takes a place of orders
         self.reply = reply
         self.deadline = deadline
+        self.follows = False  # whether it must be next to the command before it in the stream
         self.sent = False  # whether it may have been appended
         self.appending = False  # whether its admission is still expected
         self.admission: Admission | None = None
@@ -117,7 +119,10 @@ class Appender:
     async def _append_pending(self) -> None:
         try:
             while self._pending:
-                batch = self._pending[: settings.GATEWAY_BATCH_COMMANDS_MAX]
+                size = settings.GATEWAY_BATCH_COMMANDS_MAX
+                while size < len(self._pending) and self._pending[size].follows:
+                    size += 1  # at most REQUEST_ORDERS_MAX commands follow each other
+                batch = self._pending[:size]
                 del self._pending[: len(batch)]
                 self._orders_pending -= sum([waiting.is_order for waiting in batch])
                 await self.append(batch)

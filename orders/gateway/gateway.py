@@ -9,14 +9,14 @@ import asyncio
 import itertools
 import math
 import uuid
-from collections.abc import Coroutine
-from typing import Any, Self
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from django.conf import settings
 
 from base.loops import per_event_loop
-from base.refusals import Allowance, OutcomeUnknown, RateLimited, Unavailable
+from base.refusals import Allowance, OutcomeUnknown, RateLimited, Refusal, Unavailable
 from orders import messages
 from orders.gateway.admission import (
     COUNT_CANCEL,
@@ -29,7 +29,7 @@ from orders.gateway.admission import (
 )
 from orders.gateway.appender import Appender, WaitingCommand
 from orders.gateway.link import RedisLink
-from orders.messages import PlaceCommand
+from orders.messages import AmendCommand, PlaceCommand
 from orders.order_ids import client_bucket
 
 _REFUSAL_MESSAGES = {
@@ -51,6 +51,14 @@ class GatewayReply(msgspec.Struct, frozen=True):
 
     reply: messages.Reply
     allowance: Allowance | None
+
+
+class Submission(NamedTuple):
+    """One of several commands. It counts against the limit of `client_id`, or none if None."""
+
+    command: messages.Command
+    partition: int
+    client_id: str | None
 
 
 class OrderGateway:
@@ -103,21 +111,52 @@ class OrderGateway:
     ) -> Coroutine[Any, Any, GatewayReply]:
         """Send one command and wait for its reply.
 
-        An order counts against the rate limit of `client_id`. Any other command counts against the
+        An order or an amend counts against the rate limit of `client_id`. Any other command counts against the
         cancel limit of `client_bucket` (see orders/order_ids.py), or of the bucket of `client_id`.
         If both are None, the command counts against no limit.
 
         Raises RateLimited and Unavailable if the command was not appended; OutcomeUnknown if it was
         or may have been appended, and no reply arrived within ORDER_REPLY_TIMEOUT_SECONDS.
         """
-        if type(command) is PlaceCommand:
-            kind = ORDER
-            rate_key = None if client_id is None else messages.rate_key(partition, client_id)
-        else:
-            kind = OTHER
-            rate_key = _cancel_key(partition, client_id, client_bucket)
-        applicant = Applicant(kind, rate_key, messages.encode(command))
+        applicant = _applicant(command, partition, client_id, client_bucket)
         return self._submit(applicant, command.request_id, partition)
+
+    async def submit_many(self, submissions: Sequence[Submission]) -> list[GatewayReply | Refusal]:
+        """Send commands, and return the reply or the refusal of each in the given order.
+
+        The commands of a partition are next to each other in its stream.
+        """
+        try:
+            await self._replies.ready()
+        except Unavailable as refusal:
+            return [refusal] * len(submissions)
+        outcomes: list[WaitingCommand | Refusal] = []
+        last: dict[int, WaitingCommand] = {}  # by partition
+        for command, partition, client_id in submissions:
+            applicant = _applicant(command, partition, client_id, None)
+            try:
+                waiting = self._put(applicant, command.request_id, partition)
+            except Unavailable as refusal:
+                outcomes.append(refusal)
+                continue
+            if partition in last:
+                waiting.follows = True
+            last[partition] = waiting
+            outcomes.append(waiting)
+        results: list[GatewayReply | Refusal] = []
+        try:
+            for submission, outcome in zip(submissions, outcomes, strict=True):
+                if isinstance(outcome, Refusal):
+                    results.append(outcome)
+                    continue
+                try:
+                    results.append(await self._result(outcome, submission.command.request_id))
+                except Refusal as refusal:
+                    results.append(refusal)
+        finally:  # the request may have ended before all replies arrived
+            for submission in submissions[len(results) :]:
+                self._forget(submission.command.request_id)
+        return results
 
     async def count_order(self, *, partition: int, client_id: str) -> Allowance | None:
         """Count work for a client as an order, although no order was appended.
@@ -135,29 +174,38 @@ class OrderGateway:
         return (await self._submit(applicant, f"count-{next(self._counts)}", partition)).allowance
 
     async def _submit(self, applicant: Applicant, request_id: str, partition: int) -> GatewayReply:
+        if not self._replies.connected:
+            await self._replies.ready()
+        return await self._result(self._put(applicant, request_id, partition), request_id)
+
+    def _put(self, applicant: Applicant, request_id: str, partition: int) -> WaitingCommand:
+        """Hand a command to the appender of its partition. Raises Unavailable if there is no room."""
         appender = self._appenders.get(partition)
         if appender is None:
             appender = self._make_appender(self._link.admission(partition), _on_admission)
             self._appenders[partition] = appender
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._reply_timeout_seconds
-        waiting = WaitingCommand(applicant, loop.create_future(), deadline)
+        waiting = WaitingCommand(applicant, loop.create_future(), loop.time() + self._reply_timeout_seconds)
         is_order = waiting.is_order
         if appender.is_full(is_order) or self._is_full(is_order):
             raise Unavailable(_REFUSAL_MESSAGES[Verdict.QUEUE_FULL])
-        if not self._replies.connected:
-            await self._replies.ready()
-            waiting.deadline = loop.time() + self._reply_timeout_seconds
         self._waiting[request_id] = waiting
         self._orders_waiting += is_order
         if self._timer is None:
             self._timer = loop.call_at(waiting.deadline, self._expire_commands)
         appender.put(waiting)
+        return waiting
+
+    async def _result(self, waiting: WaitingCommand, request_id: str) -> GatewayReply:
         try:
             return GatewayReply(await waiting.reply, waiting.allowance)
         finally:
-            del self._waiting[request_id]
-            self._orders_waiting -= is_order
+            self._forget(request_id)
+
+    def _forget(self, request_id: str) -> None:
+        waiting = self._waiting.pop(request_id, None)
+        if waiting is not None:
+            self._orders_waiting -= waiting.is_order
 
     def _is_full(self, is_order: bool) -> bool:
         """Return whether no more orders, or no more of all other commands, may wait."""
@@ -191,6 +239,15 @@ class OrderGateway:
         waiting = self._waiting.get(reply.request_id)
         if waiting is not None:
             waiting.answer(reply)
+
+
+def _applicant(
+    command: messages.Command, partition: int, client_id: str | None, bucket: int | None
+) -> Applicant:
+    if type(command) is PlaceCommand or type(command) is AmendCommand:
+        rate_key = None if client_id is None else messages.rate_key(partition, client_id)
+        return Applicant(ORDER, rate_key, messages.encode(command))
+    return Applicant(OTHER, _cancel_key(partition, client_id, bucket), messages.encode(command))
 
 
 def _cancel_key(partition: int, client_id: str | None, bucket: int | None) -> str | None:
