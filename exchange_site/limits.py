@@ -229,6 +229,7 @@ STREAM_SUBSCRIPTIONS_MAX = 100  # Subscriptions of one connection.
 # Subscriptions of all connections of one API process. Beyond this, each connection is limited to an
 # equal share.
 STREAM_SUBSCRIPTIONS_OF_ALL_MAX = 50_000
+STREAM_ORDERS_ON_THE_WAY_MAX = 250  # Orders, amends and cancels of a connection without a result.
 STREAM_MESSAGES_PER_SECOND_MAX = 50  # Messages from one client.
 # Trades of the largest burst. A batch ends with the order that reaches WORKER_BATCH_TRADES_MAX, and
 # this order may add ORDER_TRADES_MAX.

@@ -116,7 +116,7 @@ def _decode_levels(members: list[bytes]) -> list[BookLevel]:
 # A single statement, so that sequence and levels come from one snapshot of the database.
 _LEVELS_SQL = """
 SELECT book.sequence, resting.side, resting.price,
-       sum(resting.quantity - resting.filled_quantity), count(resting.order_id)
+       sum(resting.quantity - resting.filled_quantity - resting.prevented_quantity), count(resting.order_id)
 FROM marketdata_booksequence book
 LEFT JOIN orders_order resting ON resting.instrument_id = book.instrument_id AND resting.status = ANY(%s)
 WHERE book.instrument_id = %s

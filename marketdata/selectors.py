@@ -16,7 +16,7 @@ from base.times import time_text
 from marketdata.documents import Statistics, TradeDocument
 from marketdata.messages import Minute
 from marketdata.models import BookSequence, Candle
-from orders.models import RESTING_STATUSES, Order
+from orders.models import LIVE_STATUSES, Order
 
 TICKER_WINDOW = timedelta(hours=24)
 WINDOW_PATTERN = re.compile(r"([1-9][0-9]{0,6})([mhd])")  # of statistics, for example 24h
@@ -136,7 +136,10 @@ ORDER BY found.order_id LIMIT %(limit)s
 
 
 def list_open_orders(*, instrument_id: int, client_id: str, limit: int) -> OpenOrders:
-    """Return at most `limit` open orders of a client. Reads at most `limit` of each status."""
+    """Return at most `limit` open and pending orders of a client.
+
+    Reads at most `limit` of each status.
+    """
     with snapshot():
         sequence = (
             BookSequence.objects.filter(instrument_id=instrument_id)
@@ -146,7 +149,7 @@ def list_open_orders(*, instrument_id: int, client_id: str, limit: int) -> OpenO
         parameters = {
             "client": client_id,
             "instrument": instrument_id,
-            "statuses": [str(status) for status in RESTING_STATUSES],
+            "statuses": [str(status) for status in LIVE_STATUSES],
             "limit": limit,
         }
         return OpenOrders(sequence or 0, list(Order.objects.raw(_OPEN_ORDERS_SQL, parameters)))

@@ -17,6 +17,7 @@ from orders.serializers import (
     AmendOrderSerializer,
     AmendOrdersSerializer,
     CancelAfterSerializer,
+    CancelOneSerializer,
     CancelOrderSerializer,
     CancelOrdersSerializer,
     PlaceOrderSerializer,
@@ -26,6 +27,7 @@ from orders.serializers import (
 place_order = PlaceOrderSerializer()
 place_orders = PlaceOrdersSerializer()
 cancel_order = CancelOrderSerializer()
+cancel_one = CancelOneSerializer()
 cancel_orders = CancelOrdersSerializer()
 cancel_after = CancelAfterSerializer()
 amend_order = AmendOrderSerializer()
@@ -58,10 +60,11 @@ async def read_orders(data: Any) -> list[OrderRequest | Refusal]:
 
 async def read_amends(data: Any) -> list[AmendOne | Refusal]:
     """Return several amends, with the refusal of each invalid one in its place."""
-    return await _each(amend_orders.run_validation(data)["amends"], _read_amend_one)
+    return await _each(amend_orders.run_validation(data)["amends"], read_amend_one)
 
 
-async def _read_amend_one(data: Any) -> AmendOne:
+async def read_amend_one(data: Any) -> AmendOne:
+    """Return an amend that names its order."""
     fields = amend_one.run_validation(data)
     order_id, key = fields.pop("order_id"), fields.pop("idempotency_key")
     return AmendOne(

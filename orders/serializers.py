@@ -135,6 +135,12 @@ class CancelOrderSerializer(StrictSerializer):
     )
 
 
+class CancelOneSerializer(CancelOrderSerializer):
+    """A cancel that names its order."""
+
+    order_id = order_id_field()
+
+
 class AmendOrderSerializer(StrictSerializer):
     """The body of POST /orders/{order_id}/amend."""
 

@@ -17,9 +17,17 @@ from instruments.directory import TradedInstrument, directory
 from marketdata.messages import error_text
 from streaming import LAST_WORDS, PACKET, TOO_MANY_FRAMES, metrics
 from streaming.hub import Hub, current_hub
+from streaming.order_entry import OrderEntry
 from streaming.outbox import Outbox
 from streaming.packet import Packet
-from streaming.requests import InvalidMessage, Ping, Subscribe, Unsubscribe, decode_request
+from streaming.requests import (
+    EntryRequest,
+    InvalidMessage,
+    Ping,
+    Subscribe,
+    Unsubscribe,
+    decode_request,
+)
 from streaming.topics import Topic
 
 logger = logging.getLogger(__name__)
@@ -49,6 +57,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     _counted = False  # whether it is counted in _open_connections
     _ended = False  # whether a close was sent, after which nothing may be sent
     _too_slow = False
+    _is_flooding = False
     _sending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -85,6 +94,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         takes_packets = PACKET in self.scope.get("extensions", {})
         send = self._send_packet if takes_packets else self._send_texts
         self._outbox = Outbox(send, self._on_overflow)
+        self._entry = OrderEntry(self._outbox.put, self._count_message)
         await self.accept()
         self._hub.connect(self._outbox)
         self._sending = asyncio.create_task(self._send_outbox(), name="outbox")
@@ -98,6 +108,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         _open_connections -= 1
         metrics.connections.dec()
         self._hub.outboxes.discard(self._outbox)
+        self._entry.close()
         for subscription in list(self._subscriptions):
             self._unfollow(subscription)
         await self._stop_sending()
@@ -116,23 +127,33 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if _frame_bytes(text_data, bytes_data) > settings.STREAM_FRAME_BYTES_MAX:
             await self._send_close(CLOSE_MESSAGE_TOO_BIG)
             return
-        now = time.monotonic()
-        if len(self._received_at) == self._received_at.maxlen and now - self._received_at[0] < 1.0:
-            await self._send_close(CLOSE_POLICY_VIOLATION)
-            return
-        self._received_at.append(now)
         try:
             if text_data is None:
                 raise InvalidMessage("Text frames are required, not binary ones.")
-            await self._serve_request(text_data)
+            request = decode_request(text_data)
+            if isinstance(request, EntryRequest):  # counted only if it is refused before admission
+                await self._entry.serve(request)
+            elif self._count_message():
+                await self._serve_request(request)
         except InvalidMessage as error:
+            if not self._count_message():
+                return
             refusal = {"type": "error", "code": error.code, "message": error.message, **error.echoed}
             self._put_message(refusal)
         except Refusal as error:
             self._outbox.put(error_text(error.code, error.message))
 
-    async def _serve_request(self, text: str) -> None:
-        request = decode_request(text)
+    def _count_message(self) -> bool:
+        """Count a message, and close the connection if there are too many. Returns if it is open."""
+        now = time.monotonic()
+        if len(self._received_at) == self._received_at.maxlen and now - self._received_at[0] < 1.0:
+            self._is_flooding = True
+            self._serving.cancel()
+            return False
+        self._received_at.append(now)
+        return True
+
+    async def _serve_request(self, request: Subscribe | Unsubscribe | Ping) -> None:
         if isinstance(request, Ping):
             self._put_message({"type": "pong", "id": request.id})
             return
@@ -230,6 +251,9 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         """Close the connection without waiting for the client, which may be gone or not read."""
         # The client is gone if these are raised. RuntimeError is Daphne's.
         with contextlib.suppress(OSError, RuntimeError):
+            if self._is_flooding:
+                await self._send_close(CLOSE_POLICY_VIOLATION)
+                return
             if not self._too_slow:
                 await self._send_close(CLOSE_INTERNAL_ERROR)
                 return

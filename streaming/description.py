@@ -25,6 +25,28 @@ STREAM_EXAMPLES: list[tuple[dict[str, Any], str]] = [
     ({"type": "subscribe", "channels": ["ticker", "depth"], "throttle_ms": 1000}, "subscribed"),
     ({"type": "unsubscribe", "channels": ["trades"], "instrument": "BTC-USD"}, "unsubscribed"),
     ({"type": "ping", "id": 7}, "pong"),
+    (
+        {
+            "type": "place_order",
+            "id": 8,
+            "order": {
+                "client_id": "client-A",
+                "instrument": "BTC-USD",
+                "side": "buy",
+                "type": "limit",
+                "price": 100,
+                "quantity": 0.1,
+                "post_only": True,
+            },
+        },
+        "result",
+    ),
+    (
+        {"type": "amend_order", "id": 9, "order_id": "01990000-0000-7000-8000-000000000000", "price": 101},
+        "result",
+    ),
+    ({"type": "cancel_orders", "id": 10, "client_id": "client-Z"}, "result"),
+    ({"type": "cancel_after", "id": 11, "client_id": "client-Z", "timeout_seconds": 60}, "result"),
     ({"type": "subscribe", "channels": ["trades"], "instrument": "NO-USD"}, "error"),
     ({"type": "subscribe", "channels": ["quotes"], "instrument": "BTC-USD"}, "error"),
 ]

@@ -63,6 +63,25 @@ class Ping(msgspec.Struct):
     id: Any
 
 
+class EntryRequest(msgspec.Struct):
+    """An order, an amend or a cancel. `fields` is checked by order_entry.py."""
+
+    kind: str
+    id: Any
+    fields: dict[str, Any]
+
+
+ENTRY_KINDS = (
+    "place_order",
+    "place_orders",
+    "amend_order",
+    "amend_orders",
+    "cancel_order",
+    "cancel_orders",
+    "cancel_after",
+)
+
+
 class SymbolsField(ListField):
     """A list of symbols. A single symbol counts as a list of one."""
 
@@ -112,7 +131,9 @@ class InvalidMessage(Refusal):
 
     kind = RefusalKind.INVALID
     code = "invalid_message"
-    default_message = f"A JSON object is required, with one of these types: {', '.join(_REQUESTS)}."
+    default_message = (
+        f"A JSON object is required, with one of these types: {', '.join((*_REQUESTS, *ENTRY_KINDS))}."
+    )
 
     def __init__(self, message: str | None = None, *, echoed: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -126,7 +147,7 @@ class InvalidJSON(InvalidMessage):
     default_message = "A JSON object in a text frame is required."
 
 
-def decode_request(text: str) -> Subscribe | Unsubscribe | Ping:
+def decode_request(text: str) -> Subscribe | Unsubscribe | Ping | EntryRequest:
     """Decode and check a client's request. Raises InvalidMessage."""
     try:
         message = decode_json(text.encode())
@@ -137,8 +158,13 @@ def decode_request(text: str) -> Subscribe | Unsubscribe | Ping:
     if not isinstance(message, dict):
         raise InvalidMessage
     echoed = {"id": message["id"]} if "id" in message else {}
+    kind = message.pop("type", None)
+    if kind in ENTRY_KINDS:
+        if "id" not in message:
+            raise InvalidMessage("id: Is required.")
+        return EntryRequest(kind, message.pop("id"), message)
     try:
-        serializer, request = _REQUESTS[message.pop("type")]
+        serializer, request = _REQUESTS[kind]
     except (KeyError, TypeError):  # the type is missing or unknown
         raise InvalidMessage(echoed=echoed) from None
     try:

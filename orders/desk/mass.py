@@ -44,18 +44,22 @@ class MassChanging(Changing):
 
     async def amend_many(self, amends: Sequence["AmendOne | Refusal"]) -> list[OrderResult | Refusal]:
         """Amend several orders, and return the result of each in the given order."""
-        return await asyncio.gather(*(self._amend_one(amend) for amend in amends))
+        return await asyncio.gather(*(self._amend_or_refuse(amend) for amend in amends))
 
-    async def _amend_one(self, amend: "AmendOne | Refusal") -> OrderResult | Refusal:
+    async def _amend_or_refuse(self, amend: "AmendOne | Refusal") -> OrderResult | Refusal:
         if isinstance(amend, Refusal):
             return amend
         try:
-            if amend.order_id is not None:
-                return await self.amend_by_id(amend.order_id, amend.changes)
-            assert amend.key is not None  # noqa: S101 - one of both is given
-            return await self.amend_by_key(*amend.key, amend.changes)
+            return await self.amend_one(amend)
         except Refusal as refusal:
             return refusal
+
+    async def amend_one(self, amend: "AmendOne") -> OrderResult:
+        """Amend the order that the amend names. Raises what `amend_by_id` raises."""
+        if amend.order_id is not None:
+            return await self.amend_by_id(amend.order_id, amend.changes)
+        assert amend.key is not None  # noqa: S101 - one of both is given
+        return await self.amend_by_key(*amend.key, amend.changes)
 
     async def cancel_by_ids(self, order_ids: Sequence[UUID], *, owner: str | None) -> MassCancelResult:
         """Cancel the orders with these ids. Each counts as one cancel.

@@ -1,0 +1,181 @@
+"""Orders, amends and cancels that a client sends on /stream.
+
+They go through the same desk as those of REST, with the same refusals and the same idempotency.
+A client need not wait for a result before it sends the next request. What a connection sends enters
+each partition's stream in that order. Results come in any order, each with the request's id.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.conf import settings
+
+from base.encoding import encode_json
+from base.refusals import InvalidRequest, Refusal, RefusalKind
+from base.times import time_text
+from instruments.refusals import InstrumentHalted
+from orders.answers import cancelled_document, results_json
+from orders.desk import MassCancelResult, OrderDesk, OrderResult, current_desk
+from orders.reading import (
+    cancel_after,
+    cancel_one,
+    cancel_orders,
+    read_amend_one,
+    read_amends,
+    read_instrument,
+    read_order,
+    read_orders,
+)
+from streaming.requests import EntryRequest
+from web.errors import refusal_result
+
+# The id of a request may have numbers, which were read as Decimals.
+_encode_id = msgspec.json.Encoder(decimal_format="number").encode
+
+Answer = Coroutine[Any, Any, bytes]
+
+
+class TooManyOnTheWay(Refusal):
+    """The client has too many orders on the stream that are not answered yet."""
+
+    kind = RefusalKind.RATE_LIMITED
+    code = "rate_limited"
+    default_message = (
+        f"At most {settings.STREAM_ORDERS_ON_THE_WAY_MAX} orders, amends and cancels of a connection may be "
+        "on their way. Wait for results."
+    )
+
+
+class Work(NamedTuple):
+    """A checked request: how many orders it is about, and the rest of its result as JSON."""
+
+    orders: int
+    answer: Answer
+
+
+class OrderEntry:
+    """The orders of one connection.
+
+    `put` sends a text to the client. `count_message` counts a request that was refused before it
+    reached the gateway against the connection's limit of messages.
+    """
+
+    def __init__(self, put: Callable[[str], None], count_message: Callable[[], object]) -> None:
+        self._put = put
+        self._count_message = count_message
+        self._on_the_way = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, request: EntryRequest) -> None:
+        """Check a request and hand it to the desk. Its result is sent later."""
+        try:
+            work = await self._check(request)
+            if self._on_the_way + work.orders > settings.STREAM_ORDERS_ON_THE_WAY_MAX:
+                work.answer.close()
+                raise TooManyOnTheWay
+        except Refusal as refusal:
+            self._count_message()
+            self._put_result(request, _error(refusal))
+            return
+        self._on_the_way += work.orders
+        task = asyncio.create_task(self._answer(request, work), name="stream-order")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Wait for no more results. What was handed to the gateway may still be carried out."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _answer(self, request: EntryRequest, work: Work) -> None:
+        try:
+            rest = await work.answer
+        except Refusal as refusal:
+            if isinstance(refusal, InvalidRequest | InstrumentHalted):
+                self._count_message()
+            rest = _error(refusal)
+        finally:
+            self._on_the_way -= work.orders
+        self._put_result(request, rest)
+
+    def _put_result(self, request: EntryRequest, rest: bytes) -> None:
+        self._put((b'{"type":"result","id":%s,%s}' % (_encode_id(request.id), rest)).decode())
+
+    async def _check(self, request: EntryRequest) -> Work:
+        """Check a request. Raises InvalidRequest, Unavailable."""
+        kind, fields, desk = request.kind, request.fields, current_desk()
+        if kind == "place_order":
+            order = await read_order(_only(fields, "order"))
+            return Work(1, _one(desk.place(order), 201))
+        if kind == "place_orders":
+            orders = await read_orders(fields)
+            return Work(len(orders), _many(desk.place_many(orders), 201))
+        if kind == "amend_order":
+            amend = await read_amend_one(fields)
+            return Work(1, _one(desk.amend_one(amend), 200))
+        if kind == "amend_orders":
+            amends = await read_amends(fields)
+            return Work(len(amends), _many(desk.amend_many(amends), 200))
+        return await self._check_cancel(kind, fields, desk)
+
+    async def _check_cancel(self, kind: str, fields: dict[str, Any], desk: OrderDesk) -> Work:
+        if kind == "cancel_after":
+            checked = cancel_after.run_validation(fields)
+            return Work(1, _switched(desk, checked["client_id"], checked["timeout_seconds"]))
+        if kind == "cancel_order":
+            checked = cancel_one.run_validation(fields)
+            order_id = UUID(checked["order_id"])
+            return Work(1, _one(desk.cancel_by_id(order_id, owner=checked["client_id"]), 200))
+        checked = cancel_orders.run_validation(fields)
+        client_id = checked["client_id"]
+        if checked["order_ids"] is not None:
+            order_ids = [UUID(text) for text in checked["order_ids"]]
+            return Work(len(order_ids), _cancelled(desk.cancel_by_ids(order_ids, owner=client_id)))
+        if checked["idempotency_key"] is not None:
+            return Work(1, _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])))
+        symbol = checked["instrument"]
+        instrument = None if symbol is None else await read_instrument(symbol)
+        return Work(1, _cancelled(desk.cancel_all(client_id, instrument=instrument, side=checked["side"])))
+
+
+def _only(fields: dict[str, Any], name: str) -> Any:
+    """Return the only field of a request. Raises InvalidRequest."""
+    unknown = fields.keys() - {name}
+    if unknown:
+        raise InvalidRequest(fields={min(unknown)[:64] or "body": [f"Unknown field. Known fields: {name}."]})
+    if name not in fields:
+        raise InvalidRequest(fields={name: ["Is required."]})
+    return fields[name]
+
+
+def _error(refusal: Refusal) -> bytes:
+    status, error = refusal_result(refusal)
+    return b'"status":%d,"error":%s' % (status, encode_json(error))
+
+
+async def _one(order: Coroutine[Any, Any, OrderResult], created_status: int) -> bytes:
+    result = await order
+    if result.replayed:
+        return b'"status":200,"replayed":true,"order":%s' % result.body
+    return b'"status":%d,"order":%s' % (created_status, result.body)
+
+
+async def _many(orders: Coroutine[Any, Any, list[OrderResult | Refusal]], created_status: int) -> bytes:
+    return b'"status":200,"results":%s' % results_json(await orders, created_status)
+
+
+async def _cancelled(cancels: Coroutine[Any, Any, MassCancelResult]) -> bytes:
+    return b'"status":200,%s' % encode_json(cancelled_document(await cancels))[1:-1]
+
+
+async def _switched(desk: OrderDesk, client_id: str, timeout_seconds: int) -> bytes:
+    result = await desk.cancel_after(client_id, timeout_seconds)
+    document = {
+        "client_id": client_id,
+        "timeout_seconds": timeout_seconds,
+        "cancel_at": None if result.cancel_at is None else time_text(result.cancel_at),
+    }
+    return b'"status":200,%s' % encode_json(document)[1:-1]
