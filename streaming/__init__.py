@@ -14,6 +14,10 @@ LAST_WORDS = "last_words"
 # does this. Other servers get texts.
 PACKET = "exchange.packet"
 
+# A key in that extension: a function that counts a message together with the connection's other
+# frames. It returns whether the number of messages and frames is still allowed.
+COUNT_MESSAGE = "count_message"
+
 # A key in an ASGI message from the server: the client sent too many frames. The server reads no
 # more of them.
 TOO_MANY_FRAMES = "too_many_frames"

@@ -15,7 +15,7 @@ from django.conf import settings
 from base.refusals import Refusal, Unavailable
 from instruments.directory import TradedInstrument, directory
 from marketdata.messages import error_text
-from streaming import LAST_WORDS, PACKET, TOO_MANY_FRAMES, metrics
+from streaming import COUNT_MESSAGE, LAST_WORDS, PACKET, TOO_MANY_FRAMES, metrics
 from streaming.hub import Hub, current_hub
 from streaming.order_entry import OrderEntry
 from streaming.outbox import Outbox
@@ -91,8 +91,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         metrics.connections.inc()
         self._received_at: deque[float] = deque(maxlen=settings.STREAM_MESSAGES_PER_SECOND_MAX)
         self._hub: Hub = current_hub()
-        takes_packets = PACKET in self.scope.get("extensions", {})
-        send = self._send_packet if takes_packets else self._send_texts
+        # Our own server takes packets, and counts the messages together with other frames.
+        extension = self.scope.get("extensions", {}).get(PACKET)
+        send = self._send_texts if extension is None else self._send_packet
+        self._count = self._count_here if extension is None else extension[COUNT_MESSAGE]
         self._outbox = Outbox(send, self._on_overflow)
         self._entry = OrderEntry(self._outbox.put, self._count_message)
         await self.accept()
@@ -144,11 +146,20 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             self._outbox.put(error_text(error.code, error.message))
 
     def _count_message(self) -> bool:
-        """Count a message, and close the connection if there are too many. Returns if it is open."""
+        """Count a message, and close the connection if there are too many.
+
+        Returns whether the connection stays open.
+        """
+        if self._count():
+            return True
+        self._is_flooding = True
+        self._serving.cancel()
+        return False
+
+    def _count_here(self) -> bool:
+        """Count a message on a server that does not count frames."""
         now = time.monotonic()
         if len(self._received_at) == self._received_at.maxlen and now - self._received_at[0] < 1.0:
-            self._is_flooding = True
-            self._serving.cancel()
             return False
         self._received_at.append(now)
         return True

@@ -2,11 +2,16 @@
 
 from collections import deque
 
+_OPCODE = 0x0F  # the bits of a frame's first byte that say what the frame is
+_TEXT = 0x1
+
 
 class FrameCounter:
-    """Limits a connection to `frames_max` new frames in a second.
+    """Limits a connection to `frames_max` new frames in a second, besides text messages.
 
-    Every frame counts: messages, continuations, pings, pongs and closes. Only frame heads are read.
+    Pings, pongs, closes, binary messages and continuations count. The application decides which
+    text messages count, with `count_message`, because orders have a limit of their own. Only frame
+    heads are read.
     """
 
     def __init__(self, frames_max: int) -> None:
@@ -27,7 +32,7 @@ class FrameCounter:
                 self._left -= step
                 position += step
                 continue
-            if not self._head and not self._allow_frame(now):
+            if not self._head and not self._allow_frame(data[position], now):
                 return position
             missing = _head_bytes(self._head + data[position : position + 2]) - len(self._head)
             self._head += data[position : position + missing]
@@ -37,7 +42,11 @@ class FrameCounter:
                 self._head = b""
         return position
 
-    def _allow_frame(self, now: float) -> bool:
+    def _allow_frame(self, first_byte: int, now: float) -> bool:
+        return first_byte & _OPCODE == _TEXT or self.count_message(now)
+
+    def count_message(self, now: float) -> bool:
+        """Count a frame or a message. Returns False if there are too many."""
         recent = self._begun_at
         if len(recent) == recent.maxlen and now - recent[0] < 1.0:
             self.is_exceeded = True

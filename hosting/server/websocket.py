@@ -13,7 +13,7 @@ from websockets.http11 import Response
 
 from hosting.server.connections import Place
 from hosting.server.frames import FrameCounter
-from streaming import LAST_WORDS, PACKET, TOO_MANY_FRAMES
+from streaming import COUNT_MESSAGE, LAST_WORDS, PACKET, TOO_MANY_FRAMES
 from streaming.packet import Packet
 from streaming.unread import unread
 from web.errors import ErrorResponse, handshake_refused, internal_error, upgrade_required
@@ -143,7 +143,9 @@ class StreamProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
 
     async def run_asgi(self) -> None:
-        self.scope["extensions"][PACKET] = {}
+        self.scope["extensions"][PACKET] = {
+            COUNT_MESSAGE: lambda: self._frames.count_message(self.loop.time())
+        }
         await super().run_asgi()
 
     async def send(self, message: ASGISendEvent) -> None:

@@ -101,3 +101,14 @@ def test_frames_are_allowed_again_a_second_later() -> None:
     counter = FrameCounter(3)
     for second in range(5):
         assert counter.allow(frame(10) * 3, now=float(second)) == 3 * len(frame(10))
+
+
+def test_the_application_decides_which_text_messages_count() -> None:
+    counter = FrameCounter(3)
+    texts = (b"\x81\x80mask" * 100) + frame(10)
+    assert counter.allow(texts, now=0.0) == len(texts)
+    assert counter.count_message(0.1)
+    assert counter.count_message(0.2)
+    assert not counter.count_message(0.3)
+    assert counter.is_exceeded
+    assert counter.allow(texts, now=0.4) == 0
