@@ -92,8 +92,20 @@ class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True
     closed: bool
 
 
+class Quote(msgspec.Struct, tag_field="type", tag="quote", kw_only=True):
+    """The best bid and ask. A price is null if its side is empty."""
+
+    instrument: str
+    sequence: int
+    bid: Number | None
+    bid_quantity: Number | None
+    ask: Number | None
+    ask_quantity: Number | None
+    timestamp: str
+
+
 class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw_only=True):
-    """A client's open orders, oldest first.
+    """A client's open and pending orders, oldest first.
 
     It is not `complete` if the client has more than STREAM_OPEN_ORDERS_MAX.
     """
@@ -142,6 +154,8 @@ class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
     orders: list[tuple[str, int, bytes]] = []
     minute: Minute | None = None
     checksum: int | None = None
+    # For each trade: the maker's order id and client id, and the taker's.
+    parties: list[tuple[str, str, str, str]] = []
 
 
 def error_text(code: str, message: str, **more: str) -> str:

@@ -71,3 +71,20 @@ class StateAudience(Audience):
     def _send_state(self) -> None:
         for text in self._write():
             self.send(text)
+
+
+class ChangedStateAudience(StateAudience):
+    """Followers that get a state only if `key`, the part of it that counts, has changed."""
+
+    def __init__(
+        self, interval_seconds: float, write: Callable[[], Sequence[str]], key: Callable[[], object]
+    ) -> None:
+        super().__init__(interval_seconds, write)
+        self._key = key
+        self._sent = key()
+
+    def _send_state(self) -> None:
+        key = self._key()
+        if key != self._sent:
+            self._sent = key
+            super()._send_state()

@@ -74,7 +74,7 @@ class BookAudience(Audience):
 
     def begin_snapshot(self) -> None:
         """Keep deltas from now on, because a snapshot of the copy's current state is being made."""
-        if self._changed:
+        if self._sequence != self._copy.sequence:
             self._pace.run()
         self._sequence = self._copy.sequence
         self._kept = []
@@ -106,7 +106,8 @@ class BookAudience(Audience):
     def _send_delta(self) -> None:
         changed, self._changed = self._changed, {}
         previous_sequence, self._sequence = self._sequence, self._copy.sequence
-        if not changed or not (self.followers or self._kept is not None):
+        # A change of waiting orders has a number, but changes no level.
+        if self._sequence == previous_sequence or not (self.followers or self._kept is not None):
             return
         changes = [(known, self._copy.change(key)) for key, known in changed.items()]
         delta = OrderBookDelta(

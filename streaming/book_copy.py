@@ -90,6 +90,10 @@ class BookCopy:
         """
         return self._sides[side].best(count)
 
+    def best(self) -> tuple[list[BookLevel], ...]:
+        """Return the best level of the bids and of the asks, each in a list that may be empty."""
+        return tuple(self.levels(side, 1) for side in (OrderSide.BUY, OrderSide.SELL))
+
     def documents(self, levels: Iterable[BookLevel]) -> list[LevelTotal]:
         """Return levels as documents for clients."""
         return [

@@ -48,7 +48,12 @@ STREAM_EXAMPLES: list[tuple[dict[str, Any], str]] = [
     ({"type": "cancel_orders", "id": 10, "client_id": "client-Z"}, "result"),
     ({"type": "cancel_after", "id": 11, "client_id": "client-Z", "timeout_seconds": 60}, "result"),
     ({"type": "subscribe", "channels": ["trades"], "instrument": "NO-USD"}, "error"),
-    ({"type": "subscribe", "channels": ["quotes"], "instrument": "BTC-USD"}, "error"),
+    (
+        {"type": "subscribe", "channels": ["fills"], "instrument": "BTC-USD", "client_id": "client-A"},
+        "subscribed",
+    ),
+    ({"type": "subscribe", "channels": ["quotes"], "instrument": "BTC-USD"}, "subscribed"),
+    ({"type": "subscribe", "channels": ["quote"], "instrument": "BTC-USD"}, "error"),
 ]
 
 _CHANNELS = [
@@ -58,6 +63,8 @@ _CHANNELS = [
     ),
     ("trades", "each `trade`"),
     ("orders", "`orders_snapshot`, then each `order_update` of `client_id`"),
+    ("fills", "each `fill` of `client_id`"),
+    ("quotes", "`quote`: the best bid and ask, each time they change"),
     ("ticker", "`ticker` after changes, at a bounded pace"),
     ("candles", "`candle` of `interval` after changes, at a bounded pace"),
     ("depth", "`depth`: the best levels after changes, at a bounded pace"),

@@ -29,21 +29,22 @@ from marketdata.messages import MarketBatch, Minute, Resumed, error_text
 from orders.documents import order_update
 from streaming import metrics
 from streaming.attempts import attempt_until_done
-from streaming.audiences import Audience, StateAudience
+from streaming.audiences import Audience, ChangedStateAudience, StateAudience
 from streaming.book_audience import BookAudience
 from streaming.book_copy import BookCopy
 from streaming.candle_audience import CandleAudience
+from streaming.fills import Fills, fill_texts
 from streaming.orders_audience import OrdersAudience
 from streaming.outbox import Outbox
 from streaming.packet import packets_of
 from streaming.snapshots import BookSnapshots
-from streaming.states import depth_text, ticker_text
+from streaming.states import depth_text, quote_text, ticker_text
 from streaming.tape import Tape
 from streaming.topics import Channel, Topic
 
 logger = logging.getLogger(__name__)
 
-BOOK_CHANNELS = (Channel.ORDERBOOK_DELTAS, Channel.DEPTH, Channel.TICKER)
+BOOK_CHANNELS = (Channel.ORDERBOOK_DELTAS, Channel.DEPTH, Channel.QUOTES, Channel.TICKER)
 TRADING_CHANNELS = (Channel.CANDLES, Channel.TICKER)
 
 
@@ -54,6 +55,8 @@ class Feed:
         self.instrument = instrument
         self._audiences: dict[Topic, Audience] = {}  # of all channels except orders
         self._orders: dict[Topic, OrdersAudience] = {}  # one for each client id, maybe thousands
+        self._fills = Fills()
+        self._fill_followers = 0  # topics of the channel fills
         self._copy = BookCopy(instrument.grid)
         self._tape = Tape(instrument, on_read=lambda: self._touch_states(TRADING_CHANNELS))
         self._current = asyncio.Event()  # set while the copy follows the batches
@@ -87,6 +90,7 @@ class Feed:
         audience = self._audiences.get(topic)
         if audience is None:
             audience = self._audiences[topic] = self._make_audience(topic)
+            self._fill_followers += topic.channel is Channel.FILLS
         audience.join(outbox)
         if isinstance(audience, BookAudience):
             self._serve_snapshots()
@@ -110,7 +114,8 @@ class Feed:
             audience.leave(outbox)
             if not audience.all:
                 audience.close()
-                self._audiences.pop(topic, None)
+                if self._audiences.pop(topic, None) is not None:
+                    self._fill_followers -= topic.channel is Channel.FILLS
                 self._orders.pop(topic, None)
 
     def on_batch(self, batch: MarketBatch) -> None:
@@ -129,7 +134,8 @@ class Feed:
             for packet in packets_of(batch.trades):
                 trades.send(packet)
                 yield
-        if self._orders:
+        if self._orders or self._fill_followers:
+            self._fills.keep(batch, self._is_followed)
             for start in range(0, len(batch.orders), settings.FEED_UPDATES_AT_ONCE):
                 self._send_order_updates(batch, batch.orders[start : start + settings.FEED_UPDATES_AT_ONCE])
                 yield
@@ -152,11 +158,26 @@ class Feed:
         """Send `updates`, which are some of the batch's order updates, in order."""
         texts: dict[Topic, list[str]] = {}
         for client_id, sequence, state in updates:
+            if not self._is_followed(client_id):
+                continue
+            fills = self._fills.take(state)
             topic = Topic(Channel.ORDERS, client_id=client_id)
             if topic in self._orders:
-                texts.setdefault(topic, []).append(order_update(state, sequence))
+                update = order_update(state, sequence, [fill.document for fill in fills])
+                texts.setdefault(topic, []).append(update)
+            followers = self._audiences.get(Topic(Channel.FILLS, client_id=client_id))
+            if fills and followers is not None:
+                for packet in packets_of(fill_texts(state, fills)):
+                    followers.send(packet)
         for topic, topic_texts in texts.items():
             self._orders[topic].on_updates(batch, topic_texts)
+
+    def _is_followed(self, client_id: str) -> bool:
+        """Return whether a client follows the orders or the fills of this client."""
+        return (
+            Topic(Channel.ORDERS, client_id=client_id) in self._orders
+            or Topic(Channel.FILLS, client_id=client_id) in self._audiences
+        )
 
     def _apply_minute(self, minute: Minute) -> None:
         for candles in self._candle_audiences():
@@ -200,6 +221,8 @@ class Feed:
                 return StateAudience(
                     max(throttle_seconds, settings.STREAM_TICKER_SECONDS), self._ticker_texts
                 )
+            case Channel.QUOTES:
+                return ChangedStateAudience(throttle_seconds, self._quote_texts, self._copy.best)
             case Channel.DEPTH:
                 return StateAudience(max(throttle_seconds, settings.STREAM_DEPTH_SECONDS), self._depth_texts)
             case Channel.CANDLES:
@@ -310,7 +333,7 @@ class Feed:
         """
         if batch.sequence <= self._copy.sequence:
             return True
-        if batch.previous_sequence != self._copy.sequence or not batch.levels:
+        if batch.previous_sequence != self._copy.sequence:
             return False
         self._copy.apply(batch.levels, batch.sequence)
         return True
@@ -349,6 +372,7 @@ class Feed:
 
     def _reload_orders_and_trading(self) -> None:
         """Read again the open orders and the tape, which miss the data of lost batches."""
+        self._fills.forget()
         for orders in self._orders.values():
             orders.restart()
         for candles in self._candle_audiences():
@@ -364,6 +388,9 @@ class Feed:
 
     def _depth_texts(self) -> list[str]:
         return [] if self._copy.sequence < 0 else [depth_text(self.instrument.symbol, self._copy)]
+
+    def _quote_texts(self) -> list[str]:
+        return [] if self._copy.sequence < 0 else [quote_text(self.instrument.symbol, self._copy)]
 
     def _ticker_texts(self) -> list[str]:
         return (

@@ -8,7 +8,7 @@ from django.conf import settings
 from base.refusals import InvalidRequest, Refusal, RefusalKind
 from marketdata.candles import CANDLE_INTERVALS
 from orders.serializers import client_id_field, symbol_field
-from streaming.topics import Channel, Topic
+from streaming.topics import PACELESS, PRIVATE, Channel, Topic
 from web.content import decode_json
 from web.fields import ChoiceText, InputField, ListField, StrictSerializer, WholeNumberField
 
@@ -43,9 +43,9 @@ class Selection(msgspec.Struct, kw_only=True):
         throttle = -(-(self.throttle_ms or 0) // step) * step
         return Topic(
             channel,
-            client_id=self.client_id or "" if channel is Channel.ORDERS else "",
+            client_id=self.client_id or "" if channel in PRIVATE else "",
             interval=self.interval or "1m" if channel is Channel.CANDLES else "",
-            throttle_milliseconds=0 if channel in (Channel.ORDERS, Channel.TRADES) else throttle,
+            throttle_milliseconds=0 if channel in PACELESS else throttle,
         )
 
 
@@ -107,8 +107,9 @@ class SelectionSerializer(StrictSerializer):
     throttle_ms = WholeNumberField(settings.STREAM_THROTTLE_MILLISECONDS_MAX, allow_null=True, default=None)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if Channel.ORDERS in attrs["channels"] and attrs["client_id"] is None:
-            raise InvalidRequest(fields={"client_id": ["The channel orders requires a client_id."]})
+        private = [channel for channel in attrs["channels"] if channel in PRIVATE]
+        if private and attrs["client_id"] is None:
+            raise InvalidRequest(fields={"client_id": [f"The channel {private[0]} requires a client_id."]})
         return attrs
 
 

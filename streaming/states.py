@@ -1,6 +1,7 @@
-"""The messages of the channels `depth` and `ticker`, which show the state of an instrument."""
+"""The messages of the channels that show the state of an instrument: depth, quotes and ticker."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from django.conf import settings
 
@@ -8,7 +9,7 @@ from base.encoding import encode_json
 from base.numbers import json_optional_decimal
 from base.times import now_text, time_text
 from marketdata.documents import statistics_fields
-from marketdata.messages import Depth, Ticker
+from marketdata.messages import Depth, Quote, Ticker
 from orders.models import OrderSide
 from streaming.book_copy import BookCopy
 from streaming.tape import Tape
@@ -31,19 +32,29 @@ def depth_text(symbol: str, copy: BookCopy) -> str:
     return encode_json(depth).decode()
 
 
+def quote_text(symbol: str, copy: BookCopy) -> str:
+    """Return the message with the best prices."""
+    return encode_json(Quote(instrument=symbol, **_best(copy), timestamp=now_text())).decode()
+
+
+def _best(copy: BookCopy) -> dict[str, Any]:
+    """Return the fields of the best prices."""
+    bid, ask = (next(iter(copy.documents(best)), None) for best in copy.best())
+    return {
+        "sequence": copy.sequence,
+        "bid": bid.price if bid else None,
+        "bid_quantity": bid.quantity if bid else None,
+        "ask": ask.price if ask else None,
+        "ask_quantity": ask.quantity if ask else None,
+    }
+
+
 def ticker_text(symbol: str, copy: BookCopy, tape: Tape) -> str:
     """Return the message with the best prices and the trading of the last day."""
-    bid, ask = (
-        next(iter(copy.documents(copy.levels(side, 1))), None) for side in (OrderSide.BUY, OrderSide.SELL)
-    )
     now = datetime.now(UTC)
     ticker = Ticker(
         instrument=symbol,
-        sequence=copy.sequence,
-        bid=bid.price if bid else None,
-        bid_quantity=bid.quantity if bid else None,
-        ask=ask.price if ask else None,
-        ask_quantity=ask.quantity if ask else None,
+        **_best(copy),
         **statistics_fields(tape.statistics(now)) | {"last": json_optional_decimal(tape.last)},
         timestamp=time_text(now),
     )

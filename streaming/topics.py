@@ -13,18 +13,26 @@ class Channel(StrEnum):
     ORDERBOOK_DELTAS = "orderbook_deltas"
     TRADES = "trades"
     ORDERS = "orders"
+    FILLS = "fills"
+    QUOTES = "quotes"
     TICKER = "ticker"
     CANDLES = "candles"
     DEPTH = "depth"
+
+
+PRIVATE = (Channel.ORDERS, Channel.FILLS)
+"""Channels of one client."""
+PACELESS = (Channel.ORDERS, Channel.FILLS, Channel.TRADES)
+"""Channels whose messages are all sent, whatever throttle the client asks for."""
 
 
 class Topic(NamedTuple):
     """A channel with its options. Followers of a topic get the same messages."""
 
     channel: Channel
-    client_id: str = ""  # only for orders
+    client_id: str = ""  # only for orders and fills
     interval: str = ""  # only for candles
-    throttle_milliseconds: int = 0  # for all channels except orders and trades
+    throttle_milliseconds: int = 0  # for all channels but PACELESS
 
     @property
     def identity(self) -> "Topic":

@@ -129,6 +129,15 @@ def _book_batch(change: BookChange, timestamp: str) -> MarketBatch:
         ],
         trades=[encode_json(_trade_message(trade, timestamp)).decode() for trade in change.trades],
         orders=[],
+        parties=[
+            (
+                trade.event.maker.order_id,
+                trade.event.maker.client_id,
+                trade.event.taker.order_id,
+                trade.event.taker.client_id,
+            )
+            for trade in change.trades
+        ],
     )
 
 

@@ -20,8 +20,10 @@ TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
 ORDER_FIELDS = {
     *("order_id", "client_id", "instrument", "side", "type", "price", "quantity", "filled_quantity"),
     *("remaining_quantity", "average_price", "status", "reason", "idempotency_key", "created_at"),
-    *("updated_at", "trades"),
+    *("updated_at", "trades", "time_in_force", "expires_at", "post_only", "self_trade_prevention"),
+    *("prevented_quantity", "trigger_price", "triggered_at"),
 }
+MARKET_TYPES = ("market", "stop", "take_profit")
 FILL_FIELDS = {"trade_id", "price", "quantity", "side", "liquidity", "timestamp"}
 
 
@@ -166,8 +168,9 @@ def check_order(order: Any) -> Any:
     assert TIME.fullmatch(order["created_at"])
     assert TIME.fullmatch(order["updated_at"])
     assert order["created_at"] <= order["updated_at"]
-    assert order["filled_quantity"] + order["remaining_quantity"] == order["quantity"]
-    assert (order["price"] is None) == (order["type"] == "market")
+    parts = ("filled_quantity", "prevented_quantity", "remaining_quantity")
+    assert sum(order[part] for part in parts) == order["quantity"]
+    assert (order["price"] is None) == (order["type"] in MARKET_TYPES)
     assert (order["average_price"] is None) == (order["filled_quantity"] == 0)
     for fill in order["trades"]:
         assert fill.keys() == FILL_FIELDS
