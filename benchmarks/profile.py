@@ -49,7 +49,7 @@ STEPS = {
         ("metrics", ("prometheus_client/", "orders/metrics.py")),
         ("reply: listen to Redis", ("orders/gateway/replies.py", "_on_reply")),
         ("append: script, one round trip", ("orders/gateway/appender.py", "orders/gateway/admission.py")),
-        ("validate: JSON, serializer, grid", ("_read_order", "to_grid", "terms", "read_json")),
+        ("validate: JSON, serializer, grid", ("read_order", "to_grid", "terms", "read_json")),
         ("desk and gateway", ("OrderDesk.place", "OrderGateway.submit")),
         (
             "answer: response and sending",
