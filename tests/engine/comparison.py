@@ -1,11 +1,14 @@
 """Runs the same steps through the engine and the reference, and compares them at each step."""
 
 from collections import Counter
+from collections.abc import Iterable
 
-from matching.engine import ClientOrders, Event, OrderBook, OrderTriggered, Side
+from matching.engine import ClientOrders, Event, OrderBook, OrderTriggered, PlaceOrder, Side
 from tests.engine.flows import Enter, InstructedFlow, Mix, Step
 from tests.engine.ledger import Ledger
 from tests.engine.reference import ReferenceBook
+
+IdsByClient = dict[str, set[str]]
 
 
 class Comparison:
@@ -34,7 +37,7 @@ class Comparison:
                 self.compare_state()
         self.compare_state()
 
-    def step(self) -> None:
+    def step(self) -> tuple[Step, list[Event]]:
         """Run one step, compare its events, and check what holds for all events."""
         step = self.flow.next_step()
         self.commands += not isinstance(step.action, Enter)
@@ -48,6 +51,7 @@ class Comparison:
         self._steps.append(step)
         self._events += events
         self._count(step, events)
+        return step, events
 
     def compare_state(self) -> None:
         """Compare the books, and let the engine take its latest steps back and repeat them."""
@@ -83,6 +87,7 @@ def compare(engine: OrderBook, reference: ReferenceBook) -> None:
     for name in ("sequence", "last_price_ticks", "best_bid", "best_ask", "waiting_count", "next_triggered"):
         assert getattr(engine, name) == getattr(reference, name), name
     assert len(engine) == len(reference)
+    assert recount_of(engine) == recount(reference)
 
 
 def restored(reference: ReferenceBook) -> OrderBook:
@@ -98,18 +103,24 @@ def restored(reference: ReferenceBook) -> OrderBook:
     return book
 
 
-def recount(reference: ReferenceBook) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+def recount(reference: ReferenceBook) -> tuple[IdsByClient, IdsByClient]:
     """Return the ids of each client's resting, and of its waiting orders."""
-    resting: dict[str, set[str]] = {}
-    waiting: dict[str, set[str]] = {}
-    for side in Side:
-        for one in reference.resting[side]:
-            resting.setdefault(one.order.client_id, set()).add(one.order.order_id)
-    for order in reference.waiting + reference.triggered:
-        waiting.setdefault(order.client_id, set()).add(order.order_id)
-    return resting, waiting
+    resting = [one.order for side in Side for one in reference.resting[side]]
+    return _ids_by_client(resting), _ids_by_client(reference.waiting + reference.triggered)
 
 
-def orders_by_client(orders: ClientOrders) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+def recount_of(engine: OrderBook) -> tuple[IdsByClient, IdsByClient]:
+    """Return what `recount` returns, for a book of the engine."""
+    return _ids_by_client(queued.order for queued in engine._orders.values()), _ids_by_client(engine._waiting)
+
+
+def orders_by_client(orders: ClientOrders) -> tuple[IdsByClient, IdsByClient]:
     """Return what `recount` returns, as ClientOrders knows it."""
     return dict(orders.resting), dict(orders.waiting)
+
+
+def _ids_by_client(orders: Iterable[PlaceOrder]) -> IdsByClient:
+    found: IdsByClient = {}
+    for order in orders:
+        found.setdefault(order.client_id, set()).add(order.order_id)
+    return found
