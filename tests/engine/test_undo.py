@@ -1,6 +1,6 @@
 """Undo: a book that takes back its latest changes has its earlier state, and continues from it."""
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -97,14 +97,14 @@ def undo(book: OrderBook, command: Command) -> None:
     book.undo(events, last_price_ticks)
 
 
-def change(order_id: str, numbers: dict[str, int] | None) -> Command:
+def change(order_id: str, numbers: dict[str, Any] | None) -> Command:
     """Return an amend to these numbers, or a cancel if there are none."""
     return CancelOrder(order_id, "ann") if numbers is None else AmendOrder(order_id, "ann", **numbers)
 
 
 @pytest.mark.parametrize("order_id", ["s1", "s2", "s3"])
 @pytest.mark.parametrize("numbers", [None, {"price_ticks": 101}, {"quantity_lots": 9}])
-def test_undo_restores_the_place_in_the_queue(numbers: dict[str, int] | None, order_id: str) -> None:
+def test_undo_restores_the_place_in_the_queue(numbers: dict[str, Any] | None, order_id: str) -> None:
     book = OrderBook()
     place(book, *(sell(one, 100, 4) for one in ("s1", "s2", "s3")))
     undo(book, change(order_id, numbers))
@@ -115,7 +115,7 @@ def test_undo_restores_the_place_in_the_queue(numbers: dict[str, int] | None, or
 @pytest.mark.parametrize(
     "numbers", [None, {"trigger_price_ticks": 99}, {"quantity_lots": 9}, {"quantity_lots": 1}]
 )
-def test_undo_restores_the_place_among_waiting_orders(numbers: dict[str, int] | None, order_id: str) -> None:
+def test_undo_restores_the_place_among_waiting_orders(numbers: dict[str, Any] | None, order_id: str) -> None:
     book = OrderBook()
     place(book, *(waiting(one, Side.BUY, OrderKind.STOP, 100, 2) for one in ("w1", "w2", "w3")))
     undo(book, change(order_id, numbers))
