@@ -88,6 +88,9 @@ def compare(engine: OrderBook, reference: ReferenceBook) -> None:
         assert getattr(engine, name) == getattr(reference, name), name
     assert len(engine) == len(reference)
     assert recount_of(engine) == recount(reference)
+    for side in Side:
+        assert all(engine.find(one.order.order_id) == one.order for one in reference.resting[side])
+    assert all(engine.find(one.order_id) == one for one in reference.waiting + reference.triggered)
 
 
 def restored(reference: ReferenceBook) -> OrderBook:

@@ -114,7 +114,7 @@ class ReferenceBook:
     def _cancel(self, command: CancelOrder) -> list[Event]:
         for name in ("order_id", "client_id"):
             _check_text(name, getattr(command, name))
-        order = self._find(command.order_id)
+        order = self.find(command.order_id)
         if order is None:
             return [_rejected(command, RejectReason.ORDER_NOT_OPEN)]
         if order.client_id != command.client_id:
@@ -135,7 +135,7 @@ class ReferenceBook:
 
     def _amend(self, command: AmendOrder, trades_max: int) -> list[Event]:
         _check_amend(command)
-        order = self._find(command.order_id)
+        order = self.find(command.order_id)
         if order is None or order in self.triggered:
             return [_rejected(command, RejectReason.ORDER_NOT_OPEN)]
         resting = self._find_resting(order.order_id)
@@ -311,12 +311,6 @@ class ReferenceBook:
         """Return whether the last trade meets the order's trigger."""
         return self.last_price_ticks is not None and _is_met(order, self.last_price_ticks)
 
-    def _find(self, order_id: str) -> PlaceOrder | None:
-        resting = self._find_resting(order_id)
-        if resting is not None:
-            return resting.order
-        return next((one for one in self.waiting + self.triggered if one.order_id == order_id), None)
-
     def _find_resting(self, order_id: str) -> Resting | None:
         for orders in self.resting.values():
             for resting in orders:
@@ -412,12 +406,18 @@ class ReferenceBook:
 
     def contains(self, order_id: str) -> bool:
         """As OrderBook.contains."""
-        return self._find(order_id) is not None
+        return self.find(order_id) is not None
 
-    def owner(self, order_id: str) -> str | None:
-        """As OrderBook.owner."""
-        order = self._find(order_id)
-        return None if order is None else order.client_id
+    def find(self, order_id: str) -> PlaceOrder | None:
+        """As OrderBook.find."""
+        resting = self._find_resting(order_id)
+        if resting is not None:
+            return resting.order
+        return next((one for one in self.waiting + self.triggered if one.order_id == order_id), None)
+
+    def is_waiting(self, order_id: str) -> bool:
+        """As OrderBook.is_waiting."""
+        return any(one.order_id == order_id for one in self.waiting + self.triggered)
 
     def depth(self, levels: int | None = None) -> tuple[list[Level], list[Level]]:
         """As OrderBook.depth."""

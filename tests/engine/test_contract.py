@@ -34,6 +34,7 @@ from matching.engine import (
 from tests.engine.orders import (
     Book,
     buy,
+    changed,
     instructed,
     limit,
     makers,
@@ -386,10 +387,16 @@ def test_a_book_continues_from_the_given_sequence_and_last_price(
         kind(last_price_ticks=0)
 
 
-def test_a_book_knows_the_owners_of_its_orders(book: Book) -> None:
-    place(book, buy("b1", 99, 5), waiting("w1", Side.BUY, OrderKind.STOP, 110, 5, client_id="bob"))
-    assert [book.owner(order_id) for order_id in ("b1", "w1", "x")] == ["ann", "bob", None]
-    assert (book.contains("w1"), book.waiting_count, len(book)) == (True, 1, 1)
+def test_a_book_finds_its_orders_as_they_are_now(book: Book) -> None:
+    order, stop = buy("b1", 99, 5), waiting("w1", Side.BUY, OrderKind.STOP, 110, 5)
+    place(book, order, stop, AmendOrder("b1", "ann", quantity_lots=3))
+    amended = changed(order, quantity_lots=3)
+    assert [book.find(order_id) for order_id in ("b1", "w1", "x")] == [amended, stop, None]
+    assert [book.is_waiting(order_id) for order_id in ("b1", "w1", "x")] == [False, True, False]
+    place(book, sell("s1", 110, 1), market("m", Side.BUY, 1))
+    assert (book.find("w1"), book.is_waiting("w1"), book.next_triggered) == (stop, True, stop)
+    book.enter_triggered()
+    assert (book.find("w1"), book.is_waiting("w1"), book.waiting_count) == (None, False, 0)
 
 
 def test_a_cancel_takes_a_waiting_order_out_of_its_queue(book: Book) -> None:

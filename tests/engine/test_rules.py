@@ -72,6 +72,7 @@ ELSEWHERE = {
     "B5": "worker: bounds of a client's and of a book's orders",
     "B6": "worker: the bound of price levels",
     "B8": "API: the trades of an order, and GET /fills",
+    "B9": "worker: the bound of price levels for amends",
 }
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "orders.md"
