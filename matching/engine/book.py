@@ -96,6 +96,7 @@ class OrderBook(AmendableBook):
             and 0 < remaining_lots <= INTEGER_MAX
             and type(command.order_id) is type(command.client_id) is str
             and type(side) is Side
+            and not command.trigger_price_ticks
         ):
             check_place_order(command)
             if command.instructions is not PLAIN or command.waits:

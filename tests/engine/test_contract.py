@@ -1,4 +1,8 @@
-"""The contract of an order book. Each test runs on the engine and on the reference."""
+"""What all order books have in common: limit and market orders, cancels, queries, restoring.
+
+Each test runs on the engine and on the reference. The rules of docs/orders.md are tested in
+test_rules.py.
+"""
 
 from hashlib import sha256
 from typing import Any
@@ -7,10 +11,11 @@ import pytest
 
 from matching.engine import (
     INTEGER_MAX,
+    PLAIN,
+    AmendOrder,
     CancelOrder,
     CancelReason,
-    CommandRejected,
-    Event,
+    Instructions,
     Level,
     OrderBook,
     OrderCancelled,
@@ -19,48 +24,28 @@ from matching.engine import (
     PlaceOrder,
     RejectReason,
     RemainderCancelled,
+    SelfTradePrevention,
     Side,
+    TimeInForce,
     Trade,
+    WaitingCancelled,
+    instructions_of,
+)
+from tests.engine.orders import (
+    Book,
+    buy,
+    changed,
+    instructed,
+    limit,
+    makers,
+    market,
+    place,
+    refused,
+    sell,
+    triggered,
+    waiting,
 )
 from tests.engine.reference import ReferenceBook
-
-Book = OrderBook | ReferenceBook
-
-
-@pytest.fixture(params=[OrderBook, ReferenceBook], ids=["engine", "reference"])
-def book(request: pytest.FixtureRequest) -> Book:
-    made: Book = request.param()
-    return made
-
-
-def limit(
-    order_id: str, side: Side, price_ticks: int, quantity_lots: int, client_id: str = "ann"
-) -> PlaceOrder:
-    return PlaceOrder(order_id, client_id, side, OrderKind.LIMIT, price_ticks, quantity_lots)
-
-
-def market(order_id: str, side: Side, quantity_lots: int, client_id: str = "tom") -> PlaceOrder:
-    return PlaceOrder(order_id, client_id, side, OrderKind.MARKET, 0, quantity_lots)
-
-
-def buy(order_id: str, price_ticks: int, quantity_lots: int) -> PlaceOrder:
-    return limit(order_id, Side.BUY, price_ticks, quantity_lots)
-
-
-def sell(order_id: str, price_ticks: int, quantity_lots: int) -> PlaceOrder:
-    return limit(order_id, Side.SELL, price_ticks, quantity_lots)
-
-
-def place(book: Book, *commands: PlaceOrder | CancelOrder) -> list[Event]:
-    """Process all commands, and return the events of the last one."""
-    events: list[Event] = []
-    for command in commands:
-        events = book.process(command)
-    return events
-
-
-def makers(events: list[Event]) -> list[str]:
-    return [event.maker_order_id for event in events if isinstance(event, Trade)]
 
 
 def test_a_new_book_is_empty(book: Book) -> None:
@@ -71,33 +56,34 @@ def test_a_new_book_is_empty(book: Book) -> None:
 
 
 def test_a_limit_order_rests_if_it_crosses_nothing(book: Book) -> None:
-    assert place(book, buy("b1", 99, 5)) == [OrderRested(1, "b1", "ann", Side.BUY, 99, 5, 5, 1)]
-    assert place(book, sell("s1", 100, 7)) == [OrderRested(2, "s1", "ann", Side.SELL, 100, 7, 7, 1)]
-    assert place(book, buy("b2", 99, 4)) == [OrderRested(3, "b2", "ann", Side.BUY, 99, 4, 9, 2)]
+    assert place(book, buy("b1", 99, 5)) == [OrderRested(1, buy("b1", 99, 5), 5, 5, 1)]
+    assert place(book, sell("s1", 100, 7)) == [OrderRested(2, sell("s1", 100, 7), 7, 7, 1)]
+    assert place(book, buy("b2", 99, 4)) == [OrderRested(3, buy("b2", 99, 4), 4, 9, 2)]
     assert (book.best_bid, book.best_ask, book.sequence, len(book)) == (99, 100, 3, 3)
     assert book.depth() == ([Level(99, 9, 2)], [Level(100, 7, 1)])
     assert book.contains("b2")
 
 
 def test_a_trade_prints_at_the_makers_price(book: Book) -> None:
-    events = place(book, sell("s1", 100, 5), limit("b1", Side.BUY, 120, 5, "bob"))
-    assert events == [Trade(2, "s1", "ann", "b1", "bob", Side.BUY, 100, 5, 0, 0, 0)]
-    events = place(book, buy("b2", 100, 5), limit("s2", Side.SELL, 80, 5, "bob"))
-    assert events == [Trade(4, "b2", "ann", "s2", "bob", Side.SELL, 100, 5, 0, 0, 0)]
+    maker, taker = sell("s1", 100, 5), buy("b1", 120, 5, "bob")
+    assert place(book, maker, taker) == [Trade(2, maker, taker, 100, 5, 0, 0, 0)]
+    maker, taker = buy("b2", 100, 5), sell("s2", 80, 5, "bob")
+    assert place(book, maker, taker) == [Trade(4, maker, taker, 100, 5, 0, 0, 0)]
     assert len(book) == 0
 
 
 def test_a_partly_filled_maker_stays_first(book: Book) -> None:
-    events = place(book, sell("s1", 100, 5), sell("s2", 100, 5), market("m1", Side.BUY, 2))
-    assert events == [Trade(3, "s1", "ann", "m1", "tom", Side.BUY, 100, 2, 3, 8, 2)]
+    maker, taker = sell("s1", 100, 5), market("m1", Side.BUY, 2)
+    assert place(book, maker, sell("s2", 100, 5), taker) == [Trade(3, maker, taker, 100, 2, 3, 8, 2)]
     assert makers(place(book, market("m2", Side.BUY, 4))) == ["s1", "s2"]
     assert book.depth() == ([], [Level(100, 4, 1)])
 
 
 def test_a_partly_filled_taker_rests_with_the_remainder(book: Book) -> None:
-    assert place(book, sell("s1", 100, 5), limit("b1", Side.BUY, 101, 8, "bob")) == [
-        Trade(2, "s1", "ann", "b1", "bob", Side.BUY, 100, 5, 0, 0, 0),
-        OrderRested(3, "b1", "bob", Side.BUY, 101, 3, 3, 1),
+    maker, taker = sell("s1", 100, 5), buy("b1", 101, 8, "bob")
+    assert place(book, maker, taker) == [
+        Trade(2, maker, taker, 100, 5, 0, 0, 0),
+        OrderRested(3, taker, 3, 3, 1),
     ]
     assert (book.best_bid, book.best_ask) == (101, None)
 
@@ -117,20 +103,20 @@ def test_at_one_price_the_earliest_order_is_filled_first(book: Book) -> None:
 def test_a_limit_order_stops_at_its_price(book: Book) -> None:
     events = place(book, sell("s1", 100, 1), sell("s2", 101, 1), sell("s3", 102, 1), buy("b1", 101, 9))
     assert makers(events) == ["s1", "s2"]
-    assert events[-1] == OrderRested(6, "b1", "ann", Side.BUY, 101, 7, 7, 1)
+    assert events[-1] == OrderRested(6, buy("b1", 101, 9), 7, 7, 1)
     assert (book.best_bid, book.best_ask) == (101, 102)
 
 
 def test_a_market_orders_remainder_is_cancelled(book: Book) -> None:
     events = place(book, sell("s1", 100, 5), sell("s2", INTEGER_MAX, 5), market("m1", Side.BUY, 12))
     assert makers(events) == ["s1", "s2"]
-    assert events[-1] == RemainderCancelled("m1", "tom", 2)
+    assert events[-1] == RemainderCancelled(market("m1", Side.BUY, 12), 2)
     assert (book.sequence, len(book)) == (4, 0)
 
 
 def test_a_market_order_in_an_empty_book_changes_nothing(book: Book) -> None:
     before = book.state_hash()
-    assert place(book, market("m1", Side.SELL, 12)) == [RemainderCancelled("m1", "tom", 12)]
+    assert place(book, market("m1", Side.SELL, 12)) == [RemainderCancelled(market("m1", Side.SELL, 12), 12)]
     assert book.state_hash() == before
 
 
@@ -140,12 +126,12 @@ def test_a_client_may_trade_with_itself(book: Book) -> None:
 
 @pytest.mark.parametrize("taken", ["s1", "s2", "s3"])
 def test_a_cancel_takes_one_order_out_of_the_queue(book: Book, taken: str) -> None:
-    place(book, sell("s1", 100, 1), sell("s2", 100, 2), sell("s3", 100, 4))
     lots = {"s1": 1, "s2": 2, "s3": 4}
+    place(book, *(sell(order_id, 100, quantity) for order_id, quantity in lots.items()))
     remaining = lots.pop(taken)
     previous = {"s1": None, "s2": "s1", "s3": "s2"}[taken]
     assert place(book, CancelOrder(taken, "ann")) == [
-        OrderCancelled(4, taken, "ann", Side.SELL, 100, remaining, 7 - remaining, 2, previous)
+        OrderCancelled(4, sell(taken, 100, remaining), remaining, 7 - remaining, 2, previous)
     ]
     assert not book.contains(taken)
     place(book, sell("s4", 100, 8))
@@ -162,9 +148,7 @@ def test_a_cancels_event_has_the_reason_of_the_command(book: Book, reason: Cance
 
 def test_a_cancel_of_a_partly_filled_order_has_the_remaining_quantity(book: Book) -> None:
     place(book, buy("b1", 100, 5), market("m1", Side.SELL, 2))
-    assert place(book, CancelOrder("b1", "ann")) == [
-        OrderCancelled(3, "b1", "ann", Side.BUY, 100, 3, 0, 0, None)
-    ]
+    assert place(book, CancelOrder("b1", "ann")) == [OrderCancelled(3, buy("b1", 100, 5), 3, 0, 0, None)]
 
 
 def test_the_next_level_becomes_best_when_the_best_is_cancelled(book: Book) -> None:
@@ -176,30 +160,37 @@ def test_the_next_level_becomes_best_when_the_best_is_cancelled(book: Book) -> N
 
 def test_an_emptied_level_can_be_used_again(book: Book) -> None:
     place(book, buy("b1", 100, 1), buy("b2", 99, 1), CancelOrder("b2", "ann"))
-    assert place(book, buy("b3", 99, 4)) == [OrderRested(4, "b3", "ann", Side.BUY, 99, 4, 4, 1)]
+    assert place(book, buy("b3", 99, 4)) == [OrderRested(4, buy("b3", 99, 4), 4, 4, 1)]
     assert makers(place(book, market("m", Side.SELL, 9))) == ["b1", "b3"]
     assert (book.best_bid, len(book)) == (None, 0)
 
 
 def test_refusals_name_their_reason_and_change_nothing(book: Book) -> None:
-    place(book, buy("b1", 100, 5), sell("s1", 110, 5))
+    place(book, buy("b1", 100, 5), sell("s1", 110, 5), waiting("w1", Side.BUY, OrderKind.STOP, 120, 5))
     before = book.state_hash()
-    refused: dict[PlaceOrder | CancelOrder, RejectReason] = {
+    commands: dict[PlaceOrder | CancelOrder | AmendOrder, RejectReason] = {
         CancelOrder("nobody", "ann"): RejectReason.ORDER_NOT_OPEN,
         CancelOrder("b1", "eve"): RejectReason.NOT_OWNER,
         buy("b1", 120, 1): RejectReason.DUPLICATE_ORDER_ID,
         market("s1", Side.BUY, 1): RejectReason.DUPLICATE_ORDER_ID,
+        waiting("w1", Side.BUY, OrderKind.STOP, 120, 1): RejectReason.DUPLICATE_ORDER_ID,
+        instructed(buy("w1", 1, 1), TimeInForce.IOC): RejectReason.DUPLICATE_ORDER_ID,
+        buy("w1", 1, 1): RejectReason.DUPLICATE_ORDER_ID,
+        CancelOrder("w1", "eve"): RejectReason.NOT_OWNER,
+        AmendOrder("nobody", "ann", 1): RejectReason.ORDER_NOT_OPEN,
+        AmendOrder("b1", "eve", 1): RejectReason.NOT_OWNER,
+        AmendOrder("w1", "eve", quantity_lots=1): RejectReason.NOT_OWNER,
     }
-    for command, reason in refused.items():
-        assert place(book, command) == [CommandRejected(command.order_id, command.client_id, reason)]
+    for command, reason in commands.items():
+        assert place(book, command) == refused(command, reason)
     assert book.state_hash() == before
 
 
 def test_a_filled_order_is_no_longer_open(book: Book) -> None:
     place(book, buy("b1", 100, 5), market("m1", Side.SELL, 5))
     for order_id in ("b1", "m1"):
-        events = place(book, CancelOrder(order_id, "ann"))
-        assert events == [CommandRejected(order_id, "ann", RejectReason.ORDER_NOT_OPEN)]
+        cancel = CancelOrder(order_id, "ann")
+        assert place(book, cancel) == refused(cancel, RejectReason.ORDER_NOT_OPEN)
 
 
 IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
@@ -219,10 +210,26 @@ IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [
     ("kind=0", {"kind": 0}),
     ("order_id=7", {"order_id": 7}),
     ("client_id=None", {"client_id": None}),
+    ("trigger_price_ticks=7", {"trigger_price_ticks": 7}),
+    ("trigger_price_ticks=0", {"kind": OrderKind.STOP_LIMIT}),
+    ("trigger_price_ticks=1.5", {"kind": OrderKind.STOP_LIMIT, "trigger_price_ticks": 1.5}),
+    ("price_ticks=100", {"kind": OrderKind.TAKE_PROFIT, "trigger_price_ticks": 7}),
+    ("price_ticks=0", {"kind": OrderKind.TAKE_PROFIT_LIMIT, "price_ticks": 0, "trigger_price_ticks": 7}),
+    ("instructions=None", {"instructions": None}),
+    ("post_only=True", {"instructions": Instructions(TimeInForce.IOC, post_only=True)}),
+    ("post_only=True", {"instructions": Instructions(TimeInForce.FOK, post_only=True)}),
+    (
+        "post_only=True",
+        {"instructions": Instructions(post_only=True), "kind": OrderKind.MARKET, "price_ticks": 0},
+    ),
+    (
+        "time_in_force=GTD",
+        {"instructions": Instructions(TimeInForce.GTD), "kind": OrderKind.MARKET, "price_ticks": 0},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("message", "wrong"), IMPOSSIBLE, ids=[message for message, _ in IMPOSSIBLE])
+@pytest.mark.parametrize(("message", "wrong"), IMPOSSIBLE)
 def test_an_impossible_order_raises_before_any_change(
     book: Book, message: str, wrong: dict[str, Any]
 ) -> None:
@@ -239,13 +246,11 @@ def test_an_impossible_order_raises_before_any_change(
     with pytest.raises(ValueError, match=message):
         book.process(PlaceOrder(**fields | wrong))
     assert book.state_hash() == before
-    assert place(book, market("m", Side.BUY, 5)) == [
-        Trade(3, "s1", "ann", "m", "tom", Side.BUY, 90, 5, 0, 0, 0)
-    ]
+    assert makers(place(book, market("m", Side.BUY, 5))) == ["s1"]
 
 
 def test_an_invalid_command_raises(book: Book) -> None:
-    impossible: list[Any] = [None, "cancel", ("b1", "ann"), OrderRested(1, "b1", "ann", Side.BUY, 1, 1, 1, 1)]
+    impossible: list[Any] = [None, "cancel", ("b1", "ann"), OrderRested(1, buy("b1", 1, 1), 1, 1, 1)]
     for command in impossible:
         with pytest.raises(ValueError, match="command="):
             book.process(command)
@@ -267,52 +272,177 @@ def test_depth_gives_the_best_levels_first(book: Book) -> None:
 def test_the_state_hash_covers_the_documented_text(book: Book) -> None:
     place(book, buy("b1", 99, 5), buy("b2", 98, 6), limit("b3", Side.BUY, 99, 7, "bob"))
     place(book, sell("s1", 101, 8), sell("s2", 100, 9), market("m", Side.SELL, 1))
-    text = "sequence=6\nB 99 4 b1 ann\nB 99 7 b3 bob\nB 98 6 b2 ann\nS 100 9 s2 ann\nS 101 8 s1 ann\n"
-    assert book.state_hash() == sha256(text.encode()).hexdigest()
+    lines = ["sequence=6", "B 99 4 b1 ann", "B 99 7 b3 bob", "B 98 6 b2 ann"]
+    lines += ["S 100 9 s2 ann", "S 101 8 s1 ann"]
+    assert book.state_hash() == hash_of(lines)
+
+
+def test_the_state_hash_covers_instructions_and_waiting_orders(book: Book) -> None:
+    gtd = instructed(buy("b1", 99, 5), TimeInForce.GTD, post_only=True)
+    place(book, gtd, instructed(sell("s1", 101, 8), prevention=SelfTradePrevention.DECREMENT))
+    assert book.state_hash() == hash_of(["sequence=2", "B 99 5 b1 ann 1 1 0", "S 101 8 s1 ann 0 0 4"])
+    place(
+        book, waiting("w1", Side.BUY, OrderKind.STOP, 110, 1), waiting("w2", Side.SELL, OrderKind.STOP, 90, 2)
+    )
+    place(
+        book, waiting("w3", Side.BUY, OrderKind.STOP_LIMIT, 101, 3, price_ticks=105), market("m", Side.BUY, 2)
+    )
+    place(book, instructed(waiting("w4", Side.SELL, OrderKind.TAKE_PROFIT, 107, 4), TimeInForce.FOK))
+    lines = ["sequence=8", "B 99 5 b1 ann 1 1 0", "S 101 6 s1 ann 0 0 4", "last=101"]
+    lines += ["W 3 1 107 0 4 w4 ann 3 0 0", "W 2 0 110 0 1 w1 ann", "W 2 1 90 0 2 w2 ann"]
+    lines += ["T 4 0 101 105 3 w3 ann"]
+    assert book.state_hash() == hash_of(lines)
+
+
+def hash_of(lines: list[str]) -> str:
+    return sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+
+
+def test_equal_instructions_are_one_object() -> None:
+    assert instructions_of(TimeInForce.GTC) is PLAIN
+    assert instructions_of(TimeInForce.IOC) is instructions_of(TimeInForce.IOC)
 
 
 def test_restore_puts_orders_back_in_their_priority(book: Book) -> None:
     for order_id in ("b1", "b2"):
-        book.restore(order_id=order_id, client_id="ann", side=Side.BUY, price_ticks=99, remaining_lots=3)
-    book.restore(order_id="s1", client_id="bob", side=Side.SELL, price_ticks=100, remaining_lots=4)
+        book.restore(buy(order_id, 99, 5), 3)
+    book.restore(sell("s1", 100, 4), 4)
     assert book.sequence == 0
     assert book.depth() == ([Level(99, 6, 2)], [Level(100, 4, 1)])
     assert makers(place(book, market("m", Side.SELL, 6))) == ["b1", "b2"]
 
 
+def test_restore_puts_waiting_and_triggered_orders_back(book: Book) -> None:
+    book.restore(sell("s1", 100, 9), 9)
+    for order_id in ("t2", "t1"):
+        book.restore_waiting(waiting(order_id, Side.BUY, OrderKind.STOP, 90, 1), is_triggered=True)
+    for order_id in ("w2", "w1"):
+        book.restore_waiting(waiting(order_id, Side.BUY, OrderKind.STOP, 100, 1))
+    assert (book.sequence, len(book), book.waiting_count, book.contains("t2")) == (0, 1, 4, True)
+    events = book.enter_triggered()
+    assert (makers(events), triggered(events)) == (["s1"], ["w2", "w1"])
+    assert book.next_triggered == waiting("t1", Side.BUY, OrderKind.STOP, 90, 1)
+
+
 @pytest.mark.parametrize(
-    ("order_id", "side", "price_ticks", "remaining_lots"),
+    ("order", "remaining_lots"),
     [
-        ("b1", Side.BUY, 98, 1),
-        ("s1", Side.BUY, 98, 1),
-        ("x", Side.BUY, 101, 1),
-        ("x", Side.BUY, 102, 1),
-        ("x", Side.SELL, 99, 1),
-        ("x", Side.SELL, 98, 1),
-        ("x", Side.SELL, 0, 1),
-        ("x", Side.SELL, 105, 0),
+        (buy("b1", 98, 1), 1),
+        (buy("s1", 98, 1), 1),
+        (buy("w1", 98, 1), 1),
+        (buy("x", 101, 1), 1),
+        (buy("x", 102, 1), 1),
+        (sell("x", 99, 1), 1),
+        (sell("x", 98, 1), 1),
+        (sell("x", 0, 1), 1),
+        (sell("x", 105, 1), 0),
+        (sell("x", 105, 1), 2),
+        (market("x", Side.SELL, 1), 1),
+        (waiting("x", Side.BUY, OrderKind.STOP, 98, 1), 1),
     ],
 )
 def test_restore_refuses_orders_that_no_book_can_hold(
-    book: Book, order_id: str, side: Side, price_ticks: int, remaining_lots: int
+    book: Book, order: PlaceOrder, remaining_lots: int
 ) -> None:
-    book.restore(order_id="b1", client_id="ann", side=Side.BUY, price_ticks=99, remaining_lots=3)
-    book.restore(order_id="s1", client_id="ann", side=Side.SELL, price_ticks=101, remaining_lots=3)
+    book.restore(buy("b1", 99, 3), 3)
+    book.restore(sell("s1", 101, 3), 3)
+    book.restore_waiting(waiting("w1", Side.BUY, OrderKind.STOP, 110, 1))
     before = book.state_hash()
-    with pytest.raises(ValueError, match=r"order_id=|price_ticks=|quantity_lots="):
-        book.restore(
-            order_id=order_id,
-            client_id="ann",
-            side=side,
-            price_ticks=price_ticks,
-            remaining_lots=remaining_lots,
-        )
+    with pytest.raises(ValueError, match=r"order_id=|price_ticks=|remaining_lots="):
+        book.restore(order, remaining_lots)
+    assert book.state_hash() == before
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        buy("x", 98, 1),
+        market("x", Side.BUY, 1),
+        waiting("b1", Side.BUY, OrderKind.STOP, 98, 1),
+        waiting("w1", Side.BUY, OrderKind.STOP, 98, 1),
+        waiting("x", Side.BUY, OrderKind.STOP, 0, 1),
+    ],
+)
+def test_restore_waiting_refuses_orders_that_can_not_wait(book: Book, order: PlaceOrder) -> None:
+    book.restore(buy("b1", 99, 3), 3)
+    book.restore_waiting(waiting("w1", Side.BUY, OrderKind.STOP, 110, 1))
+    before = book.state_hash()
+    for is_triggered in (False, True):
+        with pytest.raises(ValueError, match=r"order_id=|kind=|trigger_price_ticks="):
+            book.restore_waiting(order, is_triggered=is_triggered)
     assert book.state_hash() == before
 
 
 @pytest.mark.parametrize("kind", [OrderBook, ReferenceBook])
-def test_a_book_continues_from_the_given_sequence(kind: type[OrderBook] | type[ReferenceBook]) -> None:
-    book = kind(sequence=41)
-    assert place(book, buy("b1", 99, 5)) == [OrderRested(42, "b1", "ann", Side.BUY, 99, 5, 5, 1)]
+def test_a_book_continues_from_the_given_sequence_and_last_price(
+    kind: type[OrderBook] | type[ReferenceBook],
+) -> None:
+    book = kind(sequence=41, last_price_ticks=100)
+    stop = waiting("w1", Side.BUY, OrderKind.STOP, 100, 5)
+    assert place(book, stop) == refused(stop, RejectReason.WOULD_TRIGGER)
+    assert place(book, buy("b1", 99, 5)) == [OrderRested(42, buy("b1", 99, 5), 5, 5, 1)]
     with pytest.raises(ValueError, match="sequence=-1"):
         kind(sequence=-1)
+    with pytest.raises(ValueError, match="last_price_ticks=0"):
+        kind(last_price_ticks=0)
+
+
+def test_a_book_finds_its_orders_as_they_are_now(book: Book) -> None:
+    order, stop = buy("b1", 99, 5), waiting("w1", Side.BUY, OrderKind.STOP, 110, 5)
+    place(book, order, stop, AmendOrder("b1", "ann", quantity_lots=3))
+    amended = changed(order, quantity_lots=3)
+    assert [book.find(order_id) for order_id in ("b1", "w1", "x")] == [amended, stop, None]
+    assert [book.is_waiting(order_id) for order_id in ("b1", "w1", "x")] == [False, True, False]
+    place(book, sell("s1", 110, 1), market("m", Side.BUY, 1))
+    assert (book.find("w1"), book.is_waiting("w1"), book.next_triggered) == (stop, True, stop)
+    book.enter_triggered()
+    assert (book.find("w1"), book.is_waiting("w1"), book.waiting_count) == (None, False, 0)
+
+
+def test_a_cancel_takes_a_waiting_order_out_of_its_queue(book: Book) -> None:
+    orders = [waiting(order_id, Side.BUY, OrderKind.STOP, 100, 1) for order_id in ("w1", "w2", "w3")]
+    place(book, *orders, sell("s1", 100, 9))
+    assert place(book, CancelOrder("w2", "ann", CancelReason.EXPIRED)) == [
+        WaitingCancelled(5, orders[1], False, "w1", CancelReason.EXPIRED)
+    ]
+    assert triggered(place(book, market("m", Side.BUY, 1))) == ["w1", "w3"]
+    assert place(book, CancelOrder("w3", "ann")) == [
+        WaitingCancelled(9, orders[2], True, "w1", CancelReason.CLIENT_REQUEST)
+    ]
+    assert makers(book.enter_triggered()) == ["s1"]
+    assert (book.next_triggered, book.waiting_count) == (None, 0)
+
+
+def test_a_triggered_order_can_not_be_amended_any_more(book: Book) -> None:
+    """No client can try it, because triggered orders enter before the next command."""
+    place(book, sell("s1", 100, 9), waiting("w1", Side.BUY, OrderKind.STOP, 100, 5))
+    place(book, market("m", Side.BUY, 1))
+    amend = AmendOrder("w1", "ann", quantity_lots=1)
+    assert place(book, amend) == refused(amend, RejectReason.ORDER_NOT_OPEN)
+
+
+def test_nothing_enters_if_no_order_is_triggered(book: Book) -> None:
+    place(book, waiting("w1", Side.BUY, OrderKind.STOP, 110, 5))
+    with pytest.raises(ValueError, match="no order is triggered"):
+        book.enter_triggered()
+
+
+@pytest.mark.parametrize(
+    ("message", "wrong"),
+    [
+        ("order_id=7", {"order_id": 7}),
+        ("client_id=None", {"client_id": None}),
+        ("price_ticks=0", {"price_ticks": 0}),
+        ("quantity_lots=1.0", {"quantity_lots": 1.0}),
+        ("trigger_price_ticks=True", {"trigger_price_ticks": True}),
+    ],
+)
+def test_an_impossible_amend_raises_before_any_change(
+    book: Book, message: str, wrong: dict[str, Any]
+) -> None:
+    place(book, buy("b1", 80, 5))
+    before = book.state_hash()
+    fields: dict[str, Any] = {"order_id": "b1", "client_id": "ann", "quantity_lots": 3}
+    with pytest.raises(ValueError, match=message):
+        book.process(AmendOrder(**fields | wrong))
+    assert book.state_hash() == before
