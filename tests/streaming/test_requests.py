@@ -6,6 +6,8 @@ from streaming.requests import InvalidMessage, Ping, decode_request
 
 SUBSCRIBE = '{"type":"subscribe","channels":["trades"]'
 
+CHANNELS = "orderbook_deltas, trades, orders, fills, quotes, ticker, candles, depth"
+
 
 @pytest.mark.parametrize(
     "text",
@@ -53,12 +55,15 @@ def test_the_same_key_in_two_objects_is_no_repetition() -> None:
         ('{"type":"no"}', "subscribe, unsubscribe, ping"),
         ('{"type":1}', "subscribe, unsubscribe, ping"),
         ("{}", "subscribe, unsubscribe, ping"),
-        ('{"type":"subscribe"}', "orderbook_deltas, trades, orders, fills, quotes, ticker, candles, depth"),
+        ('{"type":"subscribe"}', CHANNELS),
         (
             '{"type":"subscribe","channels":["no"]}',
-            "orderbook_deltas, trades, orders, fills, quotes, ticker, candles, depth",
+            CHANNELS,
         ),
-        ('{"type":"subscribe","channels":[1]}', "orderbook_deltas, trades, orders, fills, quotes, ticker, candles, depth"),
+        (
+            '{"type":"subscribe","channels":[1]}',
+            CHANNELS,
+        ),
         (SUBSCRIBE + ',"interval":"2m"}', "1m, 5m, 15m, 1h, 4h, 1d"),
         (SUBSCRIBE + ',"interval":""}', "1m, 5m, 15m, 1h, 4h, 1d"),
         (SUBSCRIBE + ',"throttle_ms":-1}', "0 to 60000"),
