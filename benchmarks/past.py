@@ -32,20 +32,21 @@ WHERE instrument.symbol = 'BTC-USD'
 # Place 0 of a group is its sell order. An order's key ends with the unique number of its event.
 _ORDERS = """
 INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
-  filled_notional, status, idempotency_key, priority, sequence, created_at, updated_at)
+  filled_notional, prevented_quantity, status, idempotency_key, time_in_force, post_only, self_trade_prevention,
+  priority, sequence, created_at, updated_at)
 SELECT (key || lpad(to_hex(before + place), 12, '0'))::uuid, 'client-' || (number * 7 + place) %% 1000,
   instrument_id, CASE place WHEN 0 THEN 'sell' ELSE 'buy' END, 'limit', price, quantity, quantity, quantity * price,
-  'filled',
-  'past-' || before + place, CASE place WHEN 0 THEN before + 1 END,
+  0, 'filled', 'past-' || before + place, 'gtc', false, 'none', CASE place WHEN 0 THEN before + 1 END,
   before + 1 + CASE place WHEN 0 THEN {trades} ELSE place END, time, time
 FROM groups, LATERAL (SELECT place, CASE place WHEN 0 THEN {trades} ELSE 1 END * 0.01 AS quantity
                       FROM generate_series(0, {trades}) AS place) AS placed
 """
 _TRADES = """
 INSERT INTO orders_trade (trade_id, instrument_id, sequence, price, quantity, taker_side, maker_order_id,
-  taker_order_id, timestamp)
+  taker_order_id, maker_client_id, taker_client_id, timestamp)
 SELECT (key || lpad(to_hex(before + place), 12, '0'))::uuid, instrument_id, before + 1 + place, price, 0.01, 'buy',
-  (key || lpad(to_hex(before), 12, '0'))::uuid, (key || lpad(to_hex(before + place), 12, '0'))::uuid, time
+  (key || lpad(to_hex(before), 12, '0'))::uuid, (key || lpad(to_hex(before + place), 12, '0'))::uuid,
+  'client-' || number * 7 %% 1000, 'client-' || (number * 7 + place) %% 1000, time
 FROM groups, generate_series(1, {trades}) AS place
 """
 _CANDLES = """
@@ -57,13 +58,14 @@ FROM groups GROUP BY instrument_id, minute
 """
 _RESTING = """
 INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
-  filled_notional, status, idempotency_key, priority, sequence, created_at, updated_at)
+  filled_notional, prevented_quantity, status, idempotency_key, time_in_force, post_only, self_trade_prevention,
+  priority, sequence, created_at, updated_at)
 SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70009000'
   || lpad(to_hex(number), 12, '0'))::uuid,
   'client-' || number %% 1000, instrument.id, CASE number %% 2 WHEN 0 THEN 'buy' ELSE 'sell' END, 'limit',
   CASE number %% 2 WHEN 0 THEN 69499.99 - number / 2 %% 5000 * 0.01 ELSE 70500.01 + number / 2 %% 5000 * 0.01 END,
-  0.01 + number %% 50 * 0.01, 0, 0, 'open', 'resting-' || number, %(before)s + number, %(before)s + number, now(),
-  now()
+  0.01 + number %% 50 * 0.01, 0, 0, 0, 'open', 'resting-' || number, 'gtc', false, 'none', %(before)s + number,
+  %(before)s + number, now(), now()
 FROM generate_series(1, %(resting)s) AS number, instruments_instrument AS instrument
 WHERE instrument.symbol = 'BTC-USD'
 """

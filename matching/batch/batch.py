@@ -7,9 +7,10 @@ commands follow. A command may also end the batch before it is carried out: see 
 Everything is derived from the engine's events: see recording.py. Nothing here does I/O.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
@@ -38,6 +39,13 @@ def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
     ]
 
 
+class PartialCancel(NamedTuple):
+    """A CancelAllCommand that needs another batch, and what it has cancelled so far."""
+
+    request_id: str
+    cancelled: messages.CancelledOrders
+
+
 class Batch(Recording):
     """Runs commands and collects their effects. `undo` takes the effects back.
 
@@ -49,9 +57,9 @@ class Batch(Recording):
         state: PartitionState,
         known_keys: dict[Key, str],
         now: datetime,
-        cancelled_before: messages.CancelledOrders | None = None,
+        partial_cancel: PartialCancel | None = None,
     ) -> None:
-        """`cancelled_before` is the `cancelled_so_far` of the batch before this one."""
+        """`partial_cancel` is that of the batch before this one."""
         super().__init__(state, now)
         self.now_ms = unix_milliseconds(now)
         self._bounds = Bounds.of_settings()
@@ -65,21 +73,15 @@ class Batch(Recording):
         self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
         self.amended: list[messages.AmendCommand] = []  # the amends that succeeded
         self.switches: dict[str, datetime | None] = {}  # changed switches by client; None: removed
-        # What a CancelAllCommand has cancelled, if it needs another batch.
-        self.cancelled_so_far: messages.CancelledOrders | None = None
-        self._cancelled_before = cancelled_before
+        self.partial_cancel = partial_cancel
         self.instruments_changed = False
         self._known_keys = known_keys
+        self._entered: Counter[str] = Counter()  # triggered orders by symbol
 
     @property
     def is_full(self) -> bool:
         """Whether the batch has too many effects to run another command before the commit."""
         return len(self.trades) >= self._trades_max or self._cancels_left <= 0
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has happened in this batch."""
-        return not (self.commands or self.events or self.switches)
 
     def start(self) -> None:
         """Do what is due, then let triggered orders enter that an earlier batch left waiting."""
@@ -204,6 +206,11 @@ class Batch(Recording):
         market, order = found
         expiry = self._state.deadlines.expiry_of(order.order_id)
         due_ms = command.expires_at_ms
+        is_due = due_ms is not None and due_ms <= self.now_ms
+        if is_due:  # The order must not trade any more. So only its time changes, and it expires.
+            command = msgspec.structs.replace(
+                command, price_ticks=None, quantity_lots=None, trigger_price_ticks=None
+            )
         amend = engine.AmendOrder(
             order.order_id,
             order.client_id,
@@ -219,6 +226,8 @@ class Batch(Recording):
             return
         if amend.changes_expiry and due_ms is not None:
             self._change_expiry(market, order.order_id, due_ms)
+        if is_due:
+            self._take_off(market, order, engine.CancelReason.EXPIRED)
         self.amended.append(command)
 
     def _amend_refusal(
@@ -263,14 +272,16 @@ class Batch(Recording):
             engine.CancelReason.CLIENT_REQUEST,
             None if command.side is None else SIDES[command.side],
         )
-        before = self._cancelled_before
-        count = len(cancelled) + (0 if before is None else before.count)
-        order_ids = ([] if before is None else before.order_ids) + cancelled
+        count, order_ids = len(cancelled), cancelled
+        before = self.partial_cancel
+        if before is not None and before.request_id == command.request_id:
+            count += before.cancelled.count
+            order_ids = before.cancelled.order_ids + order_ids
         result = messages.CancelledOrders(count, order_ids[: settings.CANCELLED_IDS_MAX])
-        self._cancelled_before = None
         if self.is_full:
-            self.cancelled_so_far = result
+            self.partial_cancel = PartialCancel(command.request_id, result)
             return False
+        self.partial_cancel = None
         self._add_reply(command, ReplyKind.CANCELLED_ALL, msgspec.json.encode(result))
         return True
 
@@ -344,11 +355,11 @@ class Batch(Recording):
 
     def _enter_triggered(self, market: MarketBook) -> None:
         """Let triggered orders enter the book, until none is left or the batch has enough."""
-        book = market.book
-        for _ in range(self._triggered_max):
-            order = book.next_triggered
-            if order is None or self.is_full:
+        book, symbol = market.book, market.instrument.symbol
+        while (order := book.next_triggered) is not None:
+            if self.is_full or self._entered[symbol] >= self._triggered_max:
                 break
+            self._entered[symbol] += 1
             sequence, last_price_ticks = book.sequence, book.last_price_ticks
             refusal = self._bounds.resting_refusal(market, order)
             reason = None if refusal is None else engine.CancelReason(refusal)

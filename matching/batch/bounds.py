@@ -16,6 +16,7 @@ from orders.models import Reason
 
 _LIMIT = engine.OrderKind.LIMIT
 _MARKET = engine.OrderKind.MARKET
+_NEVER_REST = (engine.TimeInForce.IOC, engine.TimeInForce.FOK)
 _TOO_MANY_ORDERS = Reason.TOO_MANY_ORDERS.value
 _TOO_MANY_LEVELS = Reason.TOO_MANY_LEVELS.value
 
@@ -53,7 +54,10 @@ class Bounds(NamedTuple):
         An order that crosses the opposite side always improves its own side's best price, so the
         extra levels are open to it.
         """
-        if not order.has_limit:
+        instructions = order.instructions
+        if not order.has_limit or (
+            instructions is not engine.PLAIN and instructions.time_in_force in _NEVER_REST
+        ):
             return None
         book = market.book
         if (

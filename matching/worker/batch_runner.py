@@ -10,7 +10,7 @@ from django.conf import settings
 
 from base.loops import loop_seconds
 from base.times import unix_milliseconds
-from matching.batch.batch import Batch, Key, keys_of
+from matching.batch.batch import Batch, Key, PartialCancel, keys_of
 from matching.commit.statement import CommitResult
 from matching.publish.publisher import Publisher
 from matching.worker import metrics
@@ -22,7 +22,6 @@ from matching.worker.decoding import StreamedCommand, decode_commands
 from matching.worker.lease_keeper import LeaseKeeper
 from matching.worker.live_books import LiveBooks
 from matching.worker.outages import is_outage
-from orders.messages import CancelledOrders
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class BatchRunner:
         self._counter = counter
         self._clock = BatchClock(lease.partition)
         self._suspects_left = 0  # entries of a failed batch that still must be run one at a time
-        self._cancelled_so_far: CancelledOrders | None = None  # by a mass cancel that goes on
+        self._partial_cancel: PartialCancel | None = None
 
     @property
     def read_max(self) -> int:
@@ -58,7 +57,7 @@ class BatchRunner:
     async def load_books(self) -> None:
         """Load all books from the database."""
         await self._books.load()
-        self._cancelled_so_far = None
+        self._partial_cancel = None
         # Clients may repeat orders that were not answered, and a batch that failed for a taken
         # idempotency key must not fail for it again. So look keys up first for a while.
         self.committer.look_keys_up_for_a_while()
@@ -118,7 +117,7 @@ class BatchRunner:
             return batch, reached
 
         batch, arrived = await self.commit_and_publish(keys_of([command for command, _ in commands]), match)
-        self._cancelled_so_far = batch.cancelled_so_far
+        self._partial_cancel = batch.partial_cancel
         if batch.instruments_changed:
             await self._books.reload_instruments()
         return arrived
@@ -140,7 +139,7 @@ class BatchRunner:
         return arrived
 
     def _new_batch(self, known_keys: dict[Key, str]) -> Batch:
-        return Batch(self._books.state, known_keys, self._clock.now(), self._cancelled_so_far)
+        return Batch(self._books.state, known_keys, self._clock.now(), self._partial_cancel)
 
     async def commit_and_publish(self, keys: list[Key], match: Match) -> tuple[Batch, list[Entry]]:
         """Match a batch with these keys, commit it, and only then publish it.

@@ -3,19 +3,29 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import uuid_utils
 
+from base.times import unix_milliseconds
 from matching import engine
-from matching.batch.batch import Batch, keys_of
+from matching.batch.batch import Batch, PartialCancel, keys_of
 from matching.batch.effects import SIDE_NAMES
+from matching.batch.market_book import MarketBook
 from matching.commit import checkpoint
 from matching.commit.checkpoint import Lease
 from matching.commit.session import CommitSession
 from matching.commit.statement import CommitResult
-from matching.recovery import load_books
-from orders.messages import CancelCommand, Command, PlaceCommand
+from matching.recovery import load_partition
+from orders.messages import (
+    AmendCommand,
+    CancelAfterCommand,
+    CancelAllCommand,
+    CancelCommand,
+    Command,
+    PlaceCommand,
+)
 from tests.engine.flows import Shape, flow
 
 REPLY_TO = "tests"
@@ -32,20 +42,37 @@ def place(
     *,
     client_id: str = "client-A",
     instrument: str = "BTC-USD",
-    idempotency_key: str | None = None,
     order_id: str | None = None,
+    **others: Any,
 ) -> PlaceCommand:
-    """Return a limit order, or a market order if the price is 0."""
+    """Return a limit order, or a market order if the price is 0, unless `order_type` is given."""
+    order = {
+        "order_type": "limit" if price_ticks else "market",
+        "time_in_force": "gtc" if price_ticks else "ioc",
+        **others,
+    }
     return PlaceCommand(
         order_id=order_id or new_id(),
         reply_to=REPLY_TO,
         client_id=client_id,
         instrument=instrument,
         side=side,
-        order_type="limit" if price_ticks else "market",
         price_ticks=price_ticks,
         quantity_lots=quantity_lots,
-        idempotency_key=idempotency_key,
+        **order,
+    )
+
+
+def stop(
+    side: str, trigger_price_ticks: int, quantity_lots: int, price_ticks: int = 0, **others: Any
+) -> PlaceCommand:
+    """Return a stop order, or a stop-limit order if it has a price."""
+    return place(
+        side,
+        price_ticks,
+        quantity_lots,
+        trigger_price_ticks=trigger_price_ticks,
+        **{"order_type": "stop_limit" if price_ticks else "stop", **others},
     )
 
 
@@ -59,23 +86,88 @@ def cancel(order: PlaceCommand) -> CancelCommand:
     )
 
 
+def amend(order: PlaceCommand, **changes: int) -> AmendCommand:
+    return AmendCommand(
+        request_id=new_id(),
+        reply_to=REPLY_TO,
+        client_id=order.client_id,
+        instrument=order.instrument,
+        order_id=order.order_id,
+        **changes,
+    )
+
+
+def cancel_all(client_id: str, **narrowed: str) -> CancelAllCommand:
+    return CancelAllCommand(request_id=new_id(), reply_to=REPLY_TO, client_id=client_id, **narrowed)
+
+
+def cancel_after(client_id: str, timeout_seconds: int) -> CancelAfterCommand:
+    return CancelAfterCommand(
+        request_id=new_id(), reply_to=REPLY_TO, client_id=client_id, timeout_seconds=timeout_seconds
+    )
+
+
 class Partition:
-    """Partition 0 with its books and its lease."""
+    """Partition 0 with its books, deadlines and lease."""
 
     def __init__(self) -> None:
         self.lease = acquire()
-        self.books = load_books(0)
+        self.state = load_partition(0)
         self.session = CommitSession.of_this_thread()
         self._batches = 0
 
+    @property
+    def books(self) -> dict[str, MarketBook]:
+        return self.state.books
+
+    def reload(self) -> None:
+        """Forget everything but the lease, and load the partition from the database."""
+        self.state = load_partition(0)
+
+    def match(self, *commands: Command, now: datetime | None = None) -> Batch:
+        """Return a batch with the commands, which is not committed."""
+        batch = Batch(self.state, self.session.find_keys(keys_of(commands)), now or datetime.now(UTC))
+        batch.start()
+        for command in commands:
+            assert batch.run(command), f"there was no room for {command}"
+        return batch
+
     def run(self, *commands: Command, now: datetime | None = None) -> tuple[Batch, CommitResult]:
         """Match the commands and commit them as one batch."""
-        batch = Batch(self.books, self.session.find_keys(keys_of(commands)), now or datetime.now(UTC))
-        for command in commands:
-            batch.run(command)
+        batch = self.match(*commands, now=now)
+        return batch, self.commit(batch)
+
+    def run_all(
+        self, *commands: Command, now: datetime, commands_max: int = 256, reload: bool = False
+    ) -> list[Batch]:
+        """Run and commit batches until all commands are carried out, and nothing more is due.
+
+        With `reload`, the partition is loaded again before each batch.
+        """
+        left, batches = list(commands), list[Batch]()
+        partial: PartialCancel | None = None
+        while left or not batches or self.has_due_work(now):
+            if reload:
+                self.reload()
+            some = left[:commands_max]
+            batch = Batch(self.state, self.session.find_keys(keys_of(some)), now, partial)
+            batch.start()
+            done = next((number for number, command in enumerate(some) if not batch.run(command)), len(some))
+            del left[:done]
+            partial = batch.partial_cancel
+            self.commit(batch)
+            batches.append(batch)
+            assert len(batches) < 10_000, f"no end of the commands {left[:3]}"
+        return batches
+
+    def has_due_work(self, now: datetime) -> bool:
+        is_due = self.state.deadlines.next_due(unix_milliseconds(now)) is not None
+        return is_due or bool(self.state.unfinished)
+
+    def commit(self, batch: Batch) -> CommitResult:
         self._batches += 1
         self.lease, result = self.session.commit(batch, self.lease, f"{self._batches}-0")
-        return batch, result
+        return result
 
     def state_hashes(self) -> dict[str, str]:
         return {symbol: market.book.state_hash() for symbol, market in self.books.items()}

@@ -59,9 +59,11 @@ def stored_order(instrument_id: int, *, client_id: str, status: str, number: int
 
 _INSERT_SQL = """
 INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
-                          filled_notional, status, sequence, created_at, updated_at)
+                          filled_notional, prevented_quantity, status, time_in_force, post_only,
+                          self_trade_prevention, sequence, created_at, updated_at)
 SELECT (lpad(to_hex(%(first)s::bigint), 12, '0') || lpad(to_hex(number), 20, '0'))::uuid, %(client_id)s,
-       %(instrument_id)s, 'buy', 'limit', 1, 2, %(filled)s, %(filled)s, %(status)s, number, now(), now()
+       %(instrument_id)s, 'buy', 'limit', 1, 2, %(filled)s, %(filled)s, 0, %(status)s, 'gtc', false, 'none', number,
+       now(), now()
 FROM generate_series(1, %(count)s) AS number
 """
 

@@ -9,12 +9,11 @@ import pytest
 from django.test import override_settings
 
 from instruments.directory import TradedInstrument
-from matching.batch.batch import Batch
 from matching.recovery import load_books
 from orders.messages import PlaceCommand
 from orders.models import Order
 from tests.engine.flows import SHAPES
-from tests.engine.test_open_orders import recount_of
+from tests.engine.comparison import orders_by_client, recount_of
 from tests.matching.partition import Partition, cancel, place, random_commands
 
 pytestmark = pytest.mark.usefixtures("instruments")
@@ -87,7 +86,7 @@ def test_a_client_at_the_limit_may_place_again_once_an_order_has_ended(
 ) -> None:
     first, *_ = place_at(partition, 102, 101, 100)
     if how == "restart":  # the counts are then those of the loaded book
-        partition.books[SYMBOL] = load_books(0)[SYMBOL]
+        partition.reload()
         market = partition.books[SYMBOL]
         market.instrument = msgspec.structs.replace(market.instrument, open_orders_max=3)
     refused, *_ = place_at(partition, 99)
@@ -193,16 +192,14 @@ def test_a_market_orders_remainder_that_matches_nothing_is_cancelled_for_no_liqu
     assert outcome(market) == ("cancelled", "no_liquidity")
 
 
-def test_counts_of_open_orders_equal_the_books_and_are_undone_with_a_batch(partition: Partition) -> None:
+def test_each_clients_orders_are_the_books_and_are_undone_with_a_batch(partition: Partition) -> None:
     commands = list(random_commands(SHAPES[0], seed=8, commands=300, instruments=(SYMBOL,)))
     partition.run(*commands[:150])
     market = partition.books[SYMBOL]
-    before = market.open_orders.as_dict()
+    before = orders_by_client(market.orders)
     assert before == recount_of(market.book)
-    batch = Batch(partition.books, {}, partition.run()[0].now)
-    for command in commands[150:]:
-        batch.run(command)
-    assert market.open_orders.as_dict() == recount_of(market.book) != before
+    batch = partition.match(*commands[150:])
+    assert orders_by_client(market.orders) == recount_of(market.book) != before
     batch.undo()
-    assert market.open_orders.as_dict() == recount_of(market.book) == before
-    assert load_books(0)[SYMBOL].open_orders.as_dict() == before
+    assert orders_by_client(market.orders) == recount_of(market.book) == before
+    assert orders_by_client(load_books(0)[SYMBOL].orders) == before

@@ -183,7 +183,8 @@ def test_a_commit_with_a_stale_lease_changes_nothing(stale: dict[str, Any]) -> N
     assert Order.objects.get().filled_quantity == 0
     assert Checkpoint.objects.get().position == held.position
     # The control: with the valid lease the same order is written.
-    partition.books, partition.lease = load_books(0), held
+    partition.reload()
+    partition.lease = held
     partition.run(place("buy", 100, 4))
     assert counts() != before
 
@@ -253,7 +254,7 @@ def test_a_batch_is_written_whole_or_not_at_all() -> None:
         cancel(resting),
         place("buy", 100, 3, idempotency_key="used"),
     ]
-    batch = Batch(partition.books, {}, datetime.now(UTC))
+    batch = Batch(partition.state, {}, datetime.now(UTC))
     for command in commands:
         batch.run(command)
     with pytest.raises(KeysTaken):
@@ -295,7 +296,7 @@ def test_a_used_key_is_refused_before_any_order_is_changed(forbid_changes: Calla
     """A repeated key costs next to nothing, however much its order would trade."""
     partition = Partition()
     partition.run(place("sell", 100, 10, idempotency_key="used"))
-    batch = Batch(partition.books, {}, datetime.now(UTC))
+    batch = Batch(partition.state, {}, datetime.now(UTC))
     batch.run(place("buy", 100, 3, idempotency_key="used"))
     forbid_changes()
     with pytest.raises(KeysTaken):

@@ -12,7 +12,7 @@ from base.database import read_database
 from instruments.models import Instrument
 from marketdata.book import read_book_from_database
 from matching.management.commands.run_matching import partition_of
-from matching.recovery import count_resting_orders, load_books
+from matching.recovery import count_live_orders, load_books
 from orders.models import Order
 from tests.engine.flows import SHAPES, Shape
 from tests.matching.live import live_worker, run_scenario, submit
@@ -32,7 +32,7 @@ def test_loaded_books_equal_the_live_ones(shape: Shape, seed: int) -> None:
             loaded = load_books(0)
             hashes = {symbol: market.book.state_hash() for symbol, market in loaded.items()}
             assert hashes == partition.state_hashes()
-    assert count_resting_orders(0) == sum(len(market.book) for market in load_books(0).values())
+    assert count_live_orders(0) == sum(len(market.book) for market in load_books(0).values())
 
 
 def test_the_price_levels_from_the_database_equal_the_books() -> None:
@@ -50,7 +50,7 @@ def test_loading_reports_its_progress() -> None:
     Partition().run(*(place("buy", 100 + number, 1) for number in range(30)))
     reported: list[int] = []
     load_books(0, progress=reported.append)
-    assert sum(reported) == count_resting_orders(0) == 30
+    assert sum(reported) == count_live_orders(0) == 30
 
 
 def test_only_the_partitions_own_instruments_are_loaded() -> None:
@@ -134,7 +134,7 @@ def test_the_check_compares_the_database_with_the_live_worker() -> None:
 BROKEN = {
     "crosses": "UPDATE orders_order SET price = 200 WHERE side = 'buy'",
     "off the grid": "UPDATE orders_order SET price = 0.995 WHERE side = 'buy'",
-    "quantity_lots=0": "UPDATE orders_order SET filled_quantity = quantity WHERE side = 'buy'",
+    "remaining_lots=0": "UPDATE orders_order SET filled_quantity = quantity WHERE side = 'buy'",
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from instruments.directory import TradedInstrument
 from marketdata.messages import decode_batch, encode_batch
 from matching.batch.batch import Batch
-from matching.batch.market_book import MarketBook
+from matching.batch.market_book import MarketBook, PartitionState
 from matching.commit.statement import CommitResult
 from matching.engine import INTEGER_MAX, CancelReason, OrderBook
 from matching.publish.documents import market_batches, order_documents
@@ -22,9 +22,9 @@ def test_a_level_may_have_more_lots_than_an_order(instruments: dict[str, TradedI
     """The integers of MessagePack are smaller than 2**64."""
     instrument = instruments["BTC-USD"]
     copy = BookCopy(instrument.grid)
-    books = {"BTC-USD": MarketBook(instrument, OrderBook())}
+    state = PartitionState({"BTC-USD": MarketBook(instrument, OrderBook())})
     for orders in range(1, 5):
-        batch = Batch(books, {}, datetime.now(UTC))
+        batch = Batch(state, {}, datetime.now(UTC))
         batch.run(place("buy", 100, INTEGER_MAX))
         (message,) = market_batches(CommitResult([], {}), batch, order_documents(batch))
         copy.apply(decode_batch(encode_batch(message)).levels, message.sequence)

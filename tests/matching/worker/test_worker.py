@@ -61,7 +61,10 @@ def test_replies_show_orders_as_they_are_after_their_batch() -> None:
 
 POISON: dict[str, dict[str, Any]] = {
     "an unknown side": {"side": "sideways"},
-    "an unknown type": {"order_type": "stop"},
+    "an unknown type": {"order_type": "iceberg"},
+    "a stop order without a trigger": {"order_type": "stop"},
+    "an unknown time in force": {"time_in_force": "later"},
+    "a market order that expires": {"order_type": "market", "price_ticks": 0, "time_in_force": "gtd"},
     "a quantity of zero": {"quantity_lots": 0},
     "a limit order without a price": {"price_ticks": 0},
     "a price beyond 64 bits": {"price_ticks": 2**63},
