@@ -4,11 +4,12 @@
 |---|---|
 | `exchange_owner` | owns database and tables: migrates, prunes, moves instruments. No superuser |
 | `exchange_api` | reads all; writes instruments and Django's tables; adds to the audit trail |
-| `exchange_worker` | writes orders, trades, candles, sequences, its checkpoint; reads instruments |
+| `exchange_worker` | writes all that it matches, and its checkpoint; reads instruments |
 
 This module lists each right, table by table. An unlisted right is refused, so a test checks that
 every model is listed. The same holds for functions, which PostgreSQL would let every role call.
-Only the owner may delete an order or a trade, or change a trade or the audit trail.
+Only the owner may delete an order, an event or a trade, or change a trade, an event or the audit
+trail.
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ RIGHTS: dict[str, tuple[str, str]] = {
     "instruments_instrument": (_EDIT, _READ),
     "orders_order": (_READ, _WRITE),
     "orders_trade": (_READ, _ADD),
+    "orders_orderevent": (_READ, _ADD),
+    "orders_cancelafter": (_READ, _EDIT),
     "marketdata_candle": (_READ, _WRITE),
     "marketdata_booksequence": (_READ, _WRITE),
     "matching_prunedhistory": (_READ, _READ),

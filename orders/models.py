@@ -219,7 +219,7 @@ class OrderEvent(models.Model):
 
     Each has a number of the book's sequence. With trades, orders that came to rest or to wait, and
     cancels, these rows explain every number. `price`, `quantity` and `trigger_price` are the
-    order's before the event.
+    order's before the event. A prevented match has one row, which names both orders.
     """
 
     class Kind(models.TextChoices):
@@ -241,6 +241,15 @@ class OrderEvent(models.Model):
     price = ExactField(null=True)
     quantity = ExactField()
     trigger_price = ExactField(null=True)
+    taker_order = models.ForeignKey(
+        Order,
+        on_delete=models.PROTECT,
+        db_constraint=False,
+        db_index=False,
+        related_name="prevented_events",
+        null=True,
+        help_text="of a prevented match: the order that came in",
+    )
     prevented_quantity = ExactField(null=True, help_text="what self-trade prevention took off both orders")
     timestamp = models.DateTimeField()
 
@@ -253,6 +262,11 @@ class OrderEvent(models.Model):
         indexes = [
             # The admin shows an order's events.
             models.Index(name="order_event_by_order", fields=["order"]),
+            models.Index(
+                name="order_event_by_taker",
+                fields=["taker_order"],
+                condition=Q(taker_order__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -225,6 +225,8 @@ class EventRow(msgspec.Struct):
     kind: str
     changes_priority: bool = False
     priority: int | None = None
+    # Of a prevented match.
+    taker_order_id: str | None = None
     prevented_lots: int | None = None
 
 

@@ -137,7 +137,8 @@ class Recording:
     def _record_prevented(self, event: engine.MatchPrevented, instrument: TradedInstrument) -> None:
         maker = self._effect(event.maker, instrument)
         self._add_event_row(event.sequence, event.maker, maker, OrderEvent.Kind.PREVENTED)
-        self.event_rows[-1].prevented_lots = event.quantity_lots
+        row = self.event_rows[-1]
+        row.taker_order_id, row.prevented_lots = event.taker.order_id, event.quantity_lots
         maker.prevent(event.quantity_lots, event.sequence)
         if not event.maker_remaining_lots:
             maker.cancel(_SELF_TRADE, event.sequence)

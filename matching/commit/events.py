@@ -7,12 +7,13 @@ from matching.commit.rows import Row
 # database as it was before, so the stored priority is the one before the batch.
 INSERT = """
   INSERT INTO orders_orderevent (instrument_id, sequence, order_id, kind, priority, price, quantity, trigger_price,
-    prevented_quantity, timestamp)
+    taker_order_id, prevented_quantity, timestamp)
   SELECT event.instrument_id, event.sequence, event.order_id, event.kind, coalesce(event.priority, stored.priority),
-    event.price, event.quantity, event.trigger_price, event.prevented_quantity, %(now)s::timestamptz
+    event.price, event.quantity, event.trigger_price, event.taker_order_id, event.prevented_quantity,
+    %(now)s::timestamptz
   FROM json_to_recordset(%(events)s) AS event (
     instrument_id bigint, sequence bigint, order_id uuid, kind text, finds_priority boolean, priority bigint,
-    price numeric, quantity numeric, trigger_price numeric, prevented_quantity numeric)
+    price numeric, quantity numeric, trigger_price numeric, taker_order_id uuid, prevented_quantity numeric)
   LEFT JOIN orders_order AS stored ON event.finds_priority AND stored.order_id = event.order_id
 """
 
@@ -32,6 +33,7 @@ def rows(batch: Batch) -> list[Row]:
             "trigger_price": (
                 grid.price.text(event.order.trigger_price_ticks) if event.order.trigger_price_ticks else None
             ),
+            "taker_order_id": event.taker_order_id,
             "prevented_quantity": (
                 None if event.prevented_lots is None else grid.quantity.text(event.prevented_lots)
             ),

@@ -164,9 +164,18 @@ class Migration(migrations.Migration):
             name='order',
             field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='events', to='orders.order'),
         ),
+        migrations.AddField(
+            model_name='orderevent',
+            name='taker_order',
+            field=models.ForeignKey(db_constraint=False, db_index=False, help_text='of a prevented match: the order that came in', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='prevented_events', to='orders.order'),
+        ),
         migrations.AddIndex(
             model_name='orderevent',
             index=models.Index(fields=['order'], name='order_event_by_order'),
+        ),
+        migrations.AddIndex(
+            model_name='orderevent',
+            index=models.Index(condition=models.Q(('taker_order__isnull', False)), fields=['taker_order'], name='order_event_by_taker'),
         ),
         migrations.AddConstraint(
             model_name='orderevent',
