@@ -221,6 +221,9 @@ PRUNE_AGE_HOURS_MIN = 24.0
 PRUNE_ROWS_PER_PAGE = 5_000  # Rows that one transaction checks and deletes.
 # Attempts to read the worker's and the database's state at one sequence while trading goes on.
 RECOVER_ATTEMPTS_MAX = 20
+# The audit reports what was due this long ago and is not done, such as an order that should have
+# expired. The clocks of the audit's and the worker's machine may differ by less than this.
+AUDIT_OVERDUE_SECONDS = 60.0
 
 # --- The stream -----------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 database_checks.py lists the promises that can be checked by one statement each. database.py runs
 them in one snapshot. live.py compares the database with the mirrors in Redis and with the matching
-workers. The audit never writes.
+workers, and overdue.py checks that the workers do in time what is due. The audit never writes.
 
 Cost: a few passes over orders and trades. This process holds the books that it compares with a
 worker's; otherwise its memory does not grow with the tables. Sorts and hash tables larger than
@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from matching.operations.audit.database import audit_database
 from matching.operations.audit.database_checks import DATABASE_CHECKS
 from matching.operations.audit.live import MIRRORS, WORKERS, audit_mirrors, audit_workers
+from matching.operations.audit.overdue import OVERDUE, audit_overdue
 from matching.operations.audit.results import CheckResult
 
 __all__ = ["CHECK_NAMES", "CheckResult", "run_audit"]
 
-CHECK_NAMES = (*(check.name for check in DATABASE_CHECKS), MIRRORS, WORKERS)
+CHECK_NAMES = (*(check.name for check in DATABASE_CHECKS), MIRRORS, WORKERS, OVERDUE)
 
 
 def run_audit() -> Iterator[CheckResult]:
@@ -29,3 +30,4 @@ def run_audit() -> Iterator[CheckResult]:
     yield from audit_database()
     yield audit_mirrors()
     yield audit_workers()
+    yield audit_overdue()

@@ -10,7 +10,8 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from base.database import snapshot
-from matching.operations.audit.database_checks import DATABASE_CHECKS, DatabaseCheck
+from matching.operations.audit.check import DatabaseCheck
+from matching.operations.audit.database_checks import DATABASE_CHECKS
 from matching.operations.audit.results import CheckResult
 
 WORK_MEMORY = "64MB"  # the database's memory for each sort or hash table, of which at most 2 exist

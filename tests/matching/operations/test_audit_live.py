@@ -62,6 +62,7 @@ def test_mirrors_and_live_books_are_compared_with_the_database(redis: Redis) -> 
     output = run_beside_a_worker(lambda: audit("--require-live"))
     assert "mirrors      ok " in output
     assert "workers      ok " in output
+    assert "overdue      ok " in output
     assert "skipped" not in output
     assert redis.zcard(BTC.bids) > 0
 
@@ -147,8 +148,8 @@ def test_no_breach_is_found_while_trading_goes_on() -> None:
 @pytest.mark.usefixtures("redis")
 def test_mirrors_and_workers_that_are_missing_are_skipped_unless_they_are_required() -> None:
     Partition().run(place("buy", 100, 5))
-    assert "skipped: mirrors, workers" in audit()
-    with pytest.raises(CommandError, match="not everything could be checked: mirrors, workers") as failed:
+    assert "skipped: mirrors, workers, overdue" in audit()
+    with pytest.raises(CommandError, match="could be checked: mirrors, workers, overdue") as failed:
         audit("--require-live")
     assert failed.value.returncode == 1
 
