@@ -25,7 +25,7 @@ class Checkpoint(models.Model):
 
 
 class PrunedHistory(models.Model):
-    """The sequence and time up to which `prune` may have deleted orders and trades."""
+    """The sequence and time up to which `prune` may have deleted history."""
 
     instrument = models.OneToOneField(
         Instrument, on_delete=models.PROTECT, primary_key=True, related_name="pruned_history"

@@ -1,9 +1,10 @@
-"""Deletes old history from the database: finished orders, and trades without remaining orders.
+"""Deletes old history from the database: finished orders, then trades and events without orders.
 
-An order that stays keeps all its trades, so that its filled quantity remains the sum of its trades.
-A trade is deleted once both of its orders may be deleted. Candles stay, and so do all statistics.
-The transaction that deletes orders also stores the sequence up to which history may be missing, so
-that the audit knows which gaps are intended.
+An order that stays keeps all its trades and events, so that its filled quantity remains the sum of
+its trades, and its earlier prices are known. A trade, or an event of two orders, is deleted once
+both of its orders may be deleted. Candles stay, and so do all statistics. The transaction that
+deletes orders also stores the sequence up to which history may be missing, so that the audit knows
+which gaps are intended.
 
 Each page of rows has a transaction of its own. The exchange may run meanwhile: finished orders
 never change again, so pruning and matching do not wait for each other. An interrupted run has
@@ -22,7 +23,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from matching.models import PrunedHistory
-from orders.models import RESTING_STATUSES
+from orders.models import LIVE_STATUSES
 from orders.time_keys import CLOCK_DIFFERENCE_MAX, first_key
 
 Archive = Callable[[Sequence[str]], None]
@@ -31,7 +32,7 @@ Archive = Callable[[Sequence[str]], None]
 class Page(NamedTuple):
     """The progress of one page of a table."""
 
-    table: str  # "orders" or "trades"
+    table: str  # "orders", "trades" or "events"
     rows: int  # rows that were examined
     total: int  # all rows to examine, on the first page of a table or instrument; 0 on others
     pruned: int  # rows that are deleted
@@ -39,7 +40,7 @@ class Page(NamedTuple):
 
 # The condition for deleting an order. The time in its id and `updated_at` may come from different
 # clocks, so both are compared.
-_OLD = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(resting)s)"
+_OLD = "{order}.order_id < %(end)s AND {order}.updated_at < %(before)s AND {order}.status <> ALL(%(live)s)"
 
 _COUNT_ORDERS = "SELECT count(*) FROM orders_order WHERE order_id < %(end)s"
 _PAGE_OF_ORDERS = """
@@ -65,26 +66,57 @@ WITH gone AS (
 SELECT CASE WHEN %(archived)s THEN json_build_object('order', gone)::text END FROM gone
 """  # noqa: S608
 
-_COUNT_TRADES = """
-SELECT count(*) FROM orders_trade WHERE instrument_id = %(instrument)s AND sequence <= %(end_sequence)s
-"""
-_PAGE_OF_TRADES = """
-SELECT sequence FROM orders_trade
-WHERE instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(end_sequence)s
-ORDER BY sequence LIMIT %(rows)s
-"""
-_PRUNABLE_TRADES = f"""
-instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(last)s AND NOT EXISTS (
-  SELECT FROM orders_order AS kept
-  WHERE kept.order_id = ANY(ARRAY[trade.maker_order_id, trade.taker_order_id])
-    AND NOT ({_OLD.format(order="kept")})
+
+class _Dependents(NamedTuple):
+    """A table whose rows belong to orders, and have numbers of an instrument's sequence.
+
+    `name` is the name of one row, and `orders` the columns with its orders.
+    """
+
+    name: str
+    table: str
+    orders: str
+
+    @property
+    def count(self) -> str:
+        return (
+            f"SELECT count(*) FROM {self.table} "  # noqa: S608 - joined from constants only
+            "WHERE instrument_id = %(instrument)s AND sequence <= %(end_sequence)s"
+        )
+
+    @property
+    def keys_of_page(self) -> str:
+        return (
+            f"SELECT sequence FROM {self.table} WHERE instrument_id = %(instrument)s "  # noqa: S608
+            "AND sequence > %(after)s AND sequence <= %(end_sequence)s ORDER BY sequence LIMIT %(rows)s"
+        )
+
+    @property
+    def find(self) -> str:
+        return f"SELECT count(*) {self._prunable}"
+
+    @property
+    def delete(self) -> str:
+        return (
+            f"WITH gone AS (DELETE {self._prunable} RETURNING *) "  # noqa: S608
+            f"SELECT CASE WHEN %(archived)s THEN json_build_object('{self.name}', gone)::text END FROM gone"
+        )
+
+    @property
+    def _prunable(self) -> str:
+        return f"""
+            FROM {self.table} WHERE instrument_id = %(instrument)s AND sequence > %(after)s AND sequence <= %(last)s
+            AND NOT EXISTS (
+                SELECT FROM orders_order AS kept
+                WHERE kept.order_id = ANY(ARRAY[{self.orders}]) AND NOT ({_OLD.format(order="kept")})
+            )
+        """
+
+
+_DEPENDENTS = (
+    _Dependents("trade", "orders_trade", "maker_order_id, taker_order_id"),
+    _Dependents("event", "orders_orderevent", "orders_orderevent.order_id, taker_order_id"),
 )
-"""
-_FIND_TRADES = f"SELECT count(*) FROM orders_trade AS trade WHERE {_PRUNABLE_TRADES}"  # noqa: S608
-_DELETE_TRADES = f"""
-WITH gone AS (DELETE FROM orders_trade AS trade WHERE {_PRUNABLE_TRADES} RETURNING *)
-SELECT CASE WHEN %(archived)s THEN json_build_object('trade', gone)::text END FROM gone
-"""  # noqa: S608
 
 _BEFORE_ALL = UUID(int=0)
 
@@ -93,8 +125,8 @@ def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]
     """Delete history that finished before `before`. Each step of the iterator deletes one page.
 
     `archive` receives the rows of a page before the deletion is committed. Each is a JSON text with
-    the row by column, `{"order": {...}}` or `{"trade": {...}}`. If `archive` raises, the page
-    stays. Raises django.db.Error and the errors of `archive`.
+    the row by column, `{"order": {...}}`, `{"trade": {...}}` or `{"event": {...}}`. If `archive`
+    raises, the page stays. Raises django.db.Error and the errors of `archive`.
     """
     terms = _common_parameters(before) | {"archived": archive is not None}
     with connection.cursor() as cursor:
@@ -109,8 +141,10 @@ def prune(before: datetime, *, archive: Archive | None = None) -> Iterator[Page]
 
         for page in _order_pages(terms):
             yield Page("orders", page["looked_at"], page["total"], delete(_DELETE_ORDERS, page))
-        for page in _trade_pages(terms, _pruned_sequences()):
-            yield Page("trades", page["looked_at"], page["total"], delete(_DELETE_TRADES, page))
+        for dependents in _DEPENDENTS:
+            for page in _dependent_pages(dependents, terms, _pruned_sequences()):
+                deleted = delete(dependents.delete, page)
+                yield Page(f"{dependents.name}s", page["looked_at"], page["total"], deleted)
 
 
 def find_prunable(before: datetime) -> Iterator[Page]:
@@ -125,16 +159,17 @@ def find_prunable(before: datetime) -> Iterator[Page]:
                 ends[instrument_id] = max(ends.get(instrument_id, 0), sequence)
                 found += count
             yield Page("orders", page["looked_at"], page["total"], found)
-        for page in _trade_pages(terms, ends):
-            cursor.execute(_FIND_TRADES, page)
-            yield Page("trades", page["looked_at"], page["total"], cursor.fetchone()[0])
+        for dependents in _DEPENDENTS:
+            for page in _dependent_pages(dependents, terms, ends):
+                cursor.execute(dependents.find, page)
+                yield Page(f"{dependents.name}s", page["looked_at"], page["total"], cursor.fetchone()[0])
 
 
 def _common_parameters(before: datetime) -> dict[str, Any]:
     return {
         "before": before,
         "end": first_key(before + CLOCK_DIFFERENCE_MAX),
-        "resting": [str(status) for status in RESTING_STATUSES],
+        "live": [str(status) for status in LIVE_STATUSES],
         "rows": settings.PRUNE_ROWS_PER_PAGE,
     }
 
@@ -142,7 +177,7 @@ def _common_parameters(before: datetime) -> dict[str, Any]:
 def _pruned_sequences() -> dict[int, int]:
     """Return the sequence up to which history may be missing, by instrument.
 
-    Each trade after that sequence has both of its orders.
+    Each trade, and each event, after that sequence has its orders.
     """
     return dict(PrunedHistory.objects.values_list("instrument_id", "sequence"))
 
@@ -152,11 +187,13 @@ def _order_pages(terms: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield from _pages(_COUNT_ORDERS, _PAGE_OF_ORDERS, terms | {"after": _BEFORE_ALL})
 
 
-def _trade_pages(terms: dict[str, Any], end_sequences: dict[int, int]) -> Iterator[dict[str, Any]]:
-    """Yield the pages of trades by sequence, one instrument after the other."""
+def _dependent_pages(
+    dependents: _Dependents, terms: dict[str, Any], end_sequences: dict[int, int]
+) -> Iterator[dict[str, Any]]:
+    """Yield the pages of a table by sequence, one instrument after the other."""
     for instrument_id, end_sequence in end_sequences.items():
-        trades = {"instrument": instrument_id, "end_sequence": end_sequence, "after": 0}
-        yield from _pages(_COUNT_TRADES, _PAGE_OF_TRADES, terms | trades)
+        rows = {"instrument": instrument_id, "end_sequence": end_sequence, "after": 0}
+        yield from _pages(dependents.count, dependents.keys_of_page, terms | rows)
 
 
 def _pages(count: str, keys_of_page: str, terms: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""manage.py prune: deletes old finished orders and their trades from the database."""
+"""manage.py prune: deletes old finished orders, their trades and events from the database."""
 
 import gzip
 import os
@@ -27,7 +27,7 @@ DAYS_MAX = 36_500
 class Command(BaseCommand):
     """It can run beside a running exchange. After an interruption, run it again."""
 
-    help = "Delete orders that finished before a time, and trades that have no order left."
+    help = "Delete orders that finished before a time, and trades and events that have no order left."
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -63,7 +63,8 @@ class Command(BaseCommand):
             ) from error
         done = "would be deleted" if options["dry_run"] else "deleted"
         self.stdout.write(
-            f"before {time_text(before)}: {counts['orders']:,} orders and {counts['trades']:,} trades {done}"
+            f"before {time_text(before)}: {counts['orders']:,} orders, {counts['trades']:,} trades "
+            f"and {counts['events']:,} events {done}"
         )
 
 
@@ -110,7 +111,7 @@ def with_progress(pages: Iterator[Page]) -> Counter[str]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     counts: Counter[str] = Counter()
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        tasks = {table: progress.add_task(table, total=0) for table in ("orders", "trades")}
+        tasks = {table: progress.add_task(table, total=0) for table in ("orders", "trades", "events")}
         totals: Counter[str] = Counter()
         for page in pages:
             totals[page.table] += page.total

@@ -45,7 +45,7 @@ TRADES = DatabaseCheck(
         ),
         "its price is worse than the taker's limit": (
             f"CASE taker.side WHEN 'buy' THEN trade.price > {_TAKER_PRICE} "
-            f"ELSE trade.price < {_TAKER_PRICE} END"
+            f"WHEN 'sell' THEN trade.price < {_TAKER_PRICE} END"
         ),
         # An order that waits for its trigger has a priority, too, but is not in the book.
         "its maker did not rest before it": (
@@ -53,7 +53,8 @@ TRADES = DatabaseCheck(
             f"OR {_MAKER_PRIORITY} <= maker_phase.beginning OR maker_phase.kind = 'triggered')"
         ),
         "its taker rested before it": (
-            f"{_TAKER_PRIORITY} > coalesce(taker_phase.beginning, 0) AND {_TAKER_PRIORITY} <= trade.sequence"
+            f"taker.order_id IS NOT NULL AND {_TAKER_PRIORITY} > coalesce(taker_phase.beginning, 0) "
+            f"AND {_TAKER_PRIORITY} <= trade.sequence"
         ),
         "its price is not above zero": "trade.price <= 0",
         "its quantity is not above zero": "trade.quantity <= 0",
@@ -125,10 +126,10 @@ EVENTS = DatabaseCheck(
             "event.kind = 'withdrawn' AND after.price = event.price AND after.quantity <= event.quantity"
         ),
         "its order's numbers changed with it": (
-            f"event.kind = 'reduced' AND NOT {_PRICES_STAY} "
+            f"placed.order_id IS NOT NULL AND (event.kind = 'reduced' AND NOT {_PRICES_STAY} "
             "OR event.kind IN ('triggered', 'prevented') "
             f"AND NOT ({_PRICES_STAY} AND event.quantity = after.quantity) "
-            "OR event.kind = 'withdrawn' AND event.trigger_price IS DISTINCT FROM after.trigger_price"
+            "OR event.kind = 'withdrawn' AND event.trigger_price IS DISTINCT FROM after.trigger_price)"
         ),
         "a number of it is off the grid": (
             "mod(event.price, instrument.tick_size) <> 0 OR mod(event.trigger_price, instrument.tick_size) <> 0 "

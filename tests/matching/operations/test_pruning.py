@@ -121,7 +121,7 @@ def test_old_history_is_deleted_and_the_remaining_history_is_complete(traded: Pa
     } == traded.state_hashes()
     assert breaches() == {}
     gone = {table: len(before[table] - after[table]) for table in before}
-    assert f"{gone['orders']:,} orders and {gone['trades']:,} trades deleted" in output
+    assert f"{gone['orders']:,} orders, {gone['trades']:,} trades and 0 events deleted" in output
 
 
 def test_a_dry_run_counts_the_rows_to_delete_and_changes_nothing() -> None:
@@ -130,7 +130,9 @@ def test_a_dry_run_counts_the_rows_to_delete_and_changes_nothing() -> None:
     assert stored() == before
     assert not PrunedHistory.objects.exists()
     assert run_prune("--before", time_text(MIDDLE)) == dry_output.replace("would be deleted", "deleted")
-    assert "0 orders and 0 trades would be deleted" in run_prune("--before", time_text(MIDDLE), "--dry-run")
+    assert "0 orders, 0 trades and 0 events would be deleted" in run_prune(
+        "--before", time_text(MIDDLE), "--dry-run"
+    )
 
 
 def test_a_later_run_deletes_trades_that_were_kept_for_an_unfinished_order() -> None:
@@ -201,7 +203,7 @@ def test_a_page_that_cannot_be_archived_stays_and_the_next_run_goes_on() -> None
     }
     assert breaches() == {}
     run_prune("--before", time_text(MIDDLE))
-    assert "0 orders and 0 trades would" in run_prune("--before", time_text(MIDDLE), "--dry-run")
+    assert "0 orders, 0 trades and 0 events would" in run_prune("--before", time_text(MIDDLE), "--dry-run")
     assert breaches() == {}
 
 
@@ -230,7 +232,7 @@ def test_rows_that_are_missing_after_the_pruned_time_are_still_a_breach() -> Non
 
 
 def test_a_time_before_all_history_deletes_nothing() -> None:
-    assert "0 orders and 0 trades deleted" in run_prune("--before", "0001-01-01")
+    assert "0 orders, 0 trades and 0 events deleted" in run_prune("--before", "0001-01-01")
 
 
 INVALID_TIMES = {
