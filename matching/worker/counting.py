@@ -1,4 +1,4 @@
-"""Counts committed orders, trades and cancels in the metrics, by instrument.
+"""Counts committed orders, trades, cancels, expiries and triggers in the metrics, by instrument.
 
 Each increment of a metric writes to a file, so the counts of a batch are added up first.
 """
@@ -10,12 +10,15 @@ from matching.batch.batch import Batch
 from matching.batch.market_book import MarketBook
 from matching.worker import metrics
 from matching.worker.metrics import MarketMetrics
-from orders.models import OrderStatus
+from orders.models import OrderEvent, OrderStatus, Reason
 
 _REJECTED = OrderStatus.REJECTED.value
 _CANCELLED = OrderStatus.CANCELLED.value
-# The reasons of cancels by a client or an operator. For other reasons the exchange itself cancels.
-_TAKEN_OFF = frozenset({"client_request", "operator", "cancel_after", "disconnected"})
+_EXPIRED = Reason.EXPIRED.value
+_TRIGGERED = OrderEvent.Kind.TRIGGERED.value
+# The reasons of cancels by a client or an operator, and of expiries. For other reasons the exchange
+# itself cancels.
+_COUNTED_REASONS = frozenset({"client_request", "operator", "cancel_after", "disconnected", _EXPIRED})
 
 
 class BatchCounter:
@@ -25,10 +28,12 @@ class BatchCounter:
         self._partition = partition
         self._metrics: dict[str, MarketMetrics] = {}
 
-    def report_resting_orders(self, books: Mapping[str, MarketBook]) -> None:
-        """Set the gauge of resting orders for each book. Called at each heartbeat."""
+    def report_live_orders(self, books: Mapping[str, MarketBook]) -> None:
+        """Set the gauges of resting and waiting orders for each book. Called at each heartbeat."""
         for symbol, market in books.items():
-            self._metrics_of(symbol).resting.set(len(market.book))
+            gauges = self._metrics_of(symbol)
+            gauges.resting.set(len(market.book))
+            gauges.waiting.set(market.book.waiting_count)
 
     def count(self, batch: Batch) -> None:
         """Count a committed batch."""
@@ -45,14 +50,18 @@ class BatchCounter:
             self._metrics_of(symbol).matched.inc(number)
         cancelled = Tally(
             [
-                changed.instrument.symbol
+                (changed.instrument.symbol, changed.reason == _EXPIRED)
                 for rows in (batch.orders, batch.changes)
                 for changed in rows.values()
-                if changed.status == _CANCELLED and changed.reason in _TAKEN_OFF
+                if changed.status == _CANCELLED and changed.reason in _COUNTED_REASONS
             ]
         )
-        for symbol, number in cancelled.items():
-            self._metrics_of(symbol).cancelled.inc(number)
+        for (symbol, has_expired), number in cancelled.items():
+            counters = self._metrics_of(symbol)
+            (counters.expired if has_expired else counters.cancelled).inc(number)
+        triggered = [row.instrument.symbol for row in batch.event_rows if row.kind == _TRIGGERED]
+        for symbol, number in Tally(triggered).items():
+            self._metrics_of(symbol).triggered.inc(number)
 
     def _metrics_of(self, symbol: str) -> MarketMetrics:
         found = self._metrics.get(symbol)

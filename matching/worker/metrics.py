@@ -11,11 +11,19 @@ _accepted = Counter("exchange_orders_accepted", "Orders that the worker took and
 _rejected = Counter("exchange_orders_rejected", "Orders that the worker rejected", MARKET)
 _matched = Counter("exchange_trades_matched", "Trades committed", MARKET)
 _cancelled = Counter(
-    "exchange_orders_cancelled", "Resting orders taken off by their clients or an operator", MARKET
+    "exchange_orders_cancelled", "Resting or waiting orders taken off by their clients or an operator", MARKET
 )
+_expired = Counter("exchange_orders_expired", "Orders cancelled because their time had come", MARKET)
+_triggered = Counter("exchange_orders_triggered", "Waiting orders triggered by a trade", MARKET)
 _resting = Gauge(
     "exchange_resting_orders",
     "Orders in the worker's book, at its last heartbeat",
+    MARKET,
+    multiprocess_mode="livemostrecent",
+)
+_waiting = Gauge(
+    "exchange_waiting_orders",
+    "Orders that wait for their trigger, at the worker's last heartbeat",
     MARKET,
     multiprocess_mode="livemostrecent",
 )
@@ -43,4 +51,7 @@ class MarketMetrics:
         self.rejected = _rejected.labels(*labels)
         self.matched = _matched.labels(*labels)
         self.cancelled = _cancelled.labels(*labels)
+        self.expired = _expired.labels(*labels)
+        self.triggered = _triggered.labels(*labels)
         self.resting = _resting.labels(*labels)
+        self.waiting = _waiting.labels(*labels)
