@@ -45,6 +45,7 @@ from matching.engine.instructions import (
     instructions_of,
 )
 from matching.engine.level import Level
+from matching.engine.waiting_orders import WaitingCounts
 
 __all__ = [
     "INTEGER_MAX",
@@ -77,5 +78,6 @@ __all__ = [
     "Trade",
     "WaitingAmended",
     "WaitingCancelled",
+    "WaitingCounts",
     "instructions_of",
 ]

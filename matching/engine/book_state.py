@@ -10,7 +10,7 @@ from matching.engine.book_side import BookSide
 from matching.engine.commands import PlaceOrder, Side, check_integer, check_place_order
 from matching.engine.instructions import PLAIN, Instructions
 from matching.engine.level import Level, QueuedOrder
-from matching.engine.waiting_orders import WaitingOrders
+from matching.engine.waiting_orders import WaitingCounts, WaitingOrders
 
 _BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see commands.py.
 
@@ -132,6 +132,10 @@ class BookState:
     def waiting_count(self) -> int:
         """The number of orders that wait for a trigger, or have been triggered. O(1)."""
         return len(self._waiting_by_id)
+
+    def waiting_counts(self) -> WaitingCounts:
+        """Return the number of these orders by what they wait for. O(levels)."""
+        return self._waiting.counts()
 
     @property
     def next_triggered(self) -> PlaceOrder | None:

@@ -11,10 +11,19 @@ Cost: O(log levels) to add, cancel or trigger an order. A trade that triggers no
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from matching.engine.book_side import BookSide
 from matching.engine.commands import PlaceOrder, Side
 from matching.engine.level import QueuedOrder
+
+
+class WaitingCounts(NamedTuple):
+    """The number of orders that wait for higher prices, for lower prices, or have been triggered."""
+
+    above: int
+    below: int
+    triggered: int
 
 
 class WaitingOrders:
@@ -32,6 +41,13 @@ class WaitingOrders:
         """Return a waiting or triggered order, or None."""
         queued = self.by_id.get(order_id)
         return None if queued is None else queued.order
+
+    def counts(self) -> WaitingCounts:
+        """Return the number of orders by what they wait for. O(levels)."""
+        above, below = (
+            sum(level.orders for level in side.levels.values()) for side in (self.above, self.below)
+        )
+        return WaitingCounts(above, below, len(self.triggered))
 
     def append(self, order: PlaceOrder) -> None:
         """Add an order after all others with its trigger price."""

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from base.database import DatabaseReader
 from matching.batch.market_book import MarketBook
-from matching.engine import Side
+from matching.engine import Side, WaitingCounts
 from matching.recovery import load_books
 from orders.desk import current_desk
 from orders.gateway import current_gateway
@@ -35,6 +35,7 @@ class BookReport(NamedTuple):
     asks: int
     best_bid: str | None
     best_ask: str | None
+    waiting: WaitingCounts
     sequence: int
     state_hash: str
 
@@ -48,6 +49,7 @@ def report(market: MarketBook) -> BookReport:
         asks=book.order_count(Side.SELL),
         best_bid=None if book.best_bid is None else price.text(book.best_bid),
         best_ask=None if book.best_ask is None else price.text(book.best_ask),
+        waiting=book.waiting_counts(),
         sequence=book.sequence,
         state_hash=book.state_hash(),
     )
@@ -67,7 +69,7 @@ async def compare_with_worker(partition: int) -> Comparison:
     """Compare the database's books with the live worker's.
 
     Raises Unavailable or OutcomeUnknown if the worker or the database does not answer, and
-    ValueError if the resting orders in the database are not a valid book.
+    ValueError if the live orders in the database are not a valid book.
     """
     decided: dict[str, str] = {}  # by symbol: the difference, or "" if the books are equal
     undecided: dict[str, str] = {}

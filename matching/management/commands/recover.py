@@ -40,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(database_advice(error)) from error
         except ValueError as error:
             raise CommandError(
-                f"the resting orders in the database are not a valid book: {error}. Keep trading halted and look "
+                f"the live orders in the database are not a valid book: {error}. Keep trading halted and look "
                 "that order up; a worker can't load this book either"
             ) from error
 
@@ -50,12 +50,16 @@ class Command(BaseCommand):
         seconds = time.perf_counter() - started
         for symbol in sorted(books):
             self.show(report(books[symbol]))
-        orders = sum(len(market.book) for market in books.values())
+        orders = sum(len(market.book) + market.book.waiting_count for market in books.values())
         self.stdout.write(f"partition {partition}: {orders:,} orders in {len(books)} books, {seconds:.3f} s")
 
     def show(self, book: BookReport) -> None:
         self.stdout.write(book.symbol)
         self.stdout.write(f"  orders      {book.bids:,} bids, {book.asks:,} asks")
+        above, below, triggered = book.waiting
+        self.stdout.write(
+            f"  waiting     {above:,} for higher prices, {below:,} for lower prices, {triggered:,} triggered"
+        )
         self.stdout.write(f"  best bid    {book.best_bid or '-'}")
         self.stdout.write(f"  best ask    {book.best_ask or '-'}")
         self.stdout.write(f"  sequence    {book.sequence}")
