@@ -202,6 +202,7 @@ WORKER_BACKOFF_SECONDS_MAX = 0.5  # A database that is back is noticed within th
 
 # Rows of one list that can be paged through. Filters, search and dates reach all others.
 ADMIN_ROWS_MAX = 10_000
+ADMIN_EVENTS_MAX = 100  # Events that the page of an order shows.
 OPERATOR_SESSION_HOURS_MAX = 12  # Counted from the login. Then the operator must log in again.
 OPERATOR_STATEMENT_SECONDS_MAX = 5.0  # Time for an operator's read or change of instruments.
 DASHBOARD_SECONDS_MAX = 2.0  # The admin's front page waits this long for Redis and for the books.

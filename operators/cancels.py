@@ -15,7 +15,7 @@ from orders.operations import Cancellations, cancel_orders
 
 
 def cancel_for_operator(orders: Sequence[Order], actor: Actor, *, note: str = "") -> Cancellations:
-    """Cancel resting orders, whose instruments must be loaded.
+    """Cancel resting or waiting orders, whose instruments must be loaded.
 
     Call it on a thread, outside of a transaction. Raises DatabaseError if the audit trail can't be
     written. In that case nothing is cancelled.
@@ -36,8 +36,10 @@ def _state(order: Order) -> dict[str, object]:
         "client_id": order.client_id,
         "instrument": str(order.instrument),
         "side": order.side,
+        "type": order.type,
         "price": None if order.price is None else decimal_text(order.price),
-        "remaining_quantity": decimal_text(order.quantity - order.filled_quantity),
+        "trigger_price": None if order.trigger_price is None else decimal_text(order.trigger_price),
+        "remaining_quantity": decimal_text(order.remaining_quantity),
     }
 
 

@@ -24,7 +24,7 @@ from marketdata.models import BookSequence, Candle
 from matching.models import PrunedHistory
 from operators.audit import Actor, Change, record, state_of
 from operators.models import Act
-from orders.models import RESTING_STATUSES, Order
+from orders.models import LIVE_STATUSES, Order
 
 OBJECT_TYPE = "instrument"
 
@@ -89,7 +89,7 @@ def has_orders(instrument: Instrument) -> bool:
         BookSequence.objects.filter(instrument=instrument),
         PrunedHistory.objects.filter(instrument=instrument),
         Candle.objects.filter(instrument=instrument),
-        Order.objects.filter(instrument=instrument, status__in=RESTING_STATUSES),
+        Order.objects.filter(instrument=instrument, status__in=LIVE_STATUSES),
         Order.objects.filter(instrument=instrument),
     ]
     return any(rows.exists() for rows in references)

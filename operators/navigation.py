@@ -33,6 +33,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _entry("Checkpoints", "flag", "matching.checkpoint"),
                 _entry("Sequences", "format_list_numbered", "marketdata.booksequence"),
+                _entry("Switches", "timer_off", "orders.cancelafter"),
                 _entry("Pruned history", "content_cut", "matching.prunedhistory"),
             ],
         },

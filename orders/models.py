@@ -166,6 +166,12 @@ class Order(models.Model):
         return str(self.order_id)
 
     @property
+    def remaining_quantity(self) -> Decimal:
+        """What is neither filled nor taken off by self-trade prevention."""
+        remaining: Decimal = self.quantity - self.filled_quantity - self.prevented_quantity
+        return remaining
+
+    @property
     def is_live(self) -> bool:
         """Whether the order rests or waits, so that it may still change."""
         return self.status in LIVE_STATUSES
@@ -281,6 +287,8 @@ class CancelAfter(models.Model):
     cancel_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "dead man's switch"
+        verbose_name_plural = "dead man's switches"
         constraints = [
             models.UniqueConstraint(name="cancel_after_of_client", fields=["partition", "client_id"]),
         ]

@@ -26,7 +26,7 @@ class Cancellations:
 
 
 async def cancel_orders(orders: Sequence[Order]) -> Cancellations:
-    """Cancel resting orders, at most OPERATOR_CANCELS_AT_ONCE at the same time.
+    """Cancel resting or waiting orders, at most OPERATOR_CANCELS_AT_ONCE at the same time.
 
     The instruments of the orders must be loaded.
     """

@@ -78,7 +78,7 @@ class _Dependents(NamedTuple):
     orders: str
 
     @property
-    def count(self) -> str:
+    def count_rows(self) -> str:
         return (
             f"SELECT count(*) FROM {self.table} "  # noqa: S608 - joined from constants only
             "WHERE instrument_id = %(instrument)s AND sequence <= %(end_sequence)s"
@@ -92,7 +92,7 @@ class _Dependents(NamedTuple):
         )
 
     @property
-    def find(self) -> str:
+    def count_prunable(self) -> str:
         return f"SELECT count(*) {self._prunable}"
 
     @property
@@ -161,7 +161,7 @@ def find_prunable(before: datetime) -> Iterator[Page]:
             yield Page("orders", page["looked_at"], page["total"], found)
         for dependents in _DEPENDENTS:
             for page in _dependent_pages(dependents, terms, ends):
-                cursor.execute(dependents.find, page)
+                cursor.execute(dependents.count_prunable, page)
                 yield Page(f"{dependents.name}s", page["looked_at"], page["total"], cursor.fetchone()[0])
 
 
@@ -193,7 +193,7 @@ def _dependent_pages(
     """Yield the pages of a table by sequence, one instrument after the other."""
     for instrument_id, end_sequence in end_sequences.items():
         rows = {"instrument": instrument_id, "end_sequence": end_sequence, "after": 0}
-        yield from _pages(dependents.count, dependents.keys_of_page, terms | rows)
+        yield from _pages(dependents.count_rows, dependents.keys_of_page, terms | rows)
 
 
 def _pages(count: str, keys_of_page: str, terms: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ _TONES = {
     "active": "good",
     "open": "good",
     "partially_filled": "good",
+    "pending": "good",
     "halted": "bad",
     "rejected": "bad",
     "cancelled": "dim",
@@ -48,11 +49,12 @@ def shortened(text: str) -> SafeString:
 
 
 def moment(time: datetime | None) -> SafeString | None:
-    """Format a time as RFC 3339 in UTC, with milliseconds."""
+    """Format a time as RFC 3339 in UTC, with milliseconds. In a narrow list it takes two lines."""
     if time is None:
         return None
     day, _, rest = time_text(time).partition("T")
-    return format_html('<time class="mono" datetime="{0}T{1}">{0}T{1}</time>', day, rest)
+    text = '<time class="mono" datetime="{0}T{1}"><span>{0}T</span><wbr><span>{1}</span></time>'
+    return format_html(text, day, rest)
 
 
 def status_tag(status: str, label: str | None = None) -> SafeString:

@@ -22,9 +22,10 @@ from base.numbers import decimal_text
 from instruments.models import Instrument
 from operators.admin.display import admin_link, cell, moment, short_id, shortened, status_tag
 from operators.admin.large_tables import TimeKeyAdmin
+from operators.admin.order_history import events_table, terms_text
 from operators.audit import actor_of
 from operators.cancels import cancel_for_operator
-from orders.models import RESTING_STATUSES, Order
+from orders.models import LIVE_STATUSES, Order
 
 _NOTE_CHARACTERS_MAX = 500
 _CLIENTS_SHOWN_MAX = 20
@@ -34,8 +35,8 @@ _CLIENTS_SHOWN_MAX = 20
 class OrderAdmin(TimeKeyAdmin):
     """Orders as the worker has stored them."""
 
-    list_display = ("short", "state", "instrument_link", "client", "terms", "filled_of", "created")
-    list_filter = ("instrument", "status", "side", "type")
+    list_display = ("short", "state", "instrument_link", "client", "offer", "filled_of", "created")
+    list_filter = ("instrument", "status", "reason", "side", "type", "time_in_force")
     list_select_related = ("instrument",)
     date_hierarchy = "created_at"
     search_fields = ("order_id", "client_id", "idempotency_key")
@@ -46,12 +47,18 @@ class OrderAdmin(TimeKeyAdmin):
     fields = (
         ("order_id", "trades_link"),
         ("instrument_link", "client"),
-        ("side", "type", "limit_price"),
-        ("ordered", "filled", "notional"),
+        ("side", "type"),
+        ("limit_price", "trigger"),
+        ("lasts", "expires"),
+        ("rests_only", "prevention"),
+        ("ordered", "remaining"),
+        ("filled", "notional"),
+        ("prevented", "idempotency_key"),
         ("status", "reason"),
-        "idempotency_key",
         ("priority", "sequence"),
         ("created", "updated"),
+        "triggered",
+        "events",
     )
 
     def get_search_results(
@@ -83,16 +90,16 @@ class OrderAdmin(TimeKeyAdmin):
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
         """Show a page with the orders to be cancelled.
 
-        Once it is confirmed, cancel the open ones.
+        Once it is confirmed, cancel those that are open or pending.
         """
         confirmed = request.POST.get("confirm") == "yes"
         if confirmed and "orders" in request.POST:
             ids = [text for text in request.POST["orders"].split(",") if is_uuid(text)]
             queryset = Order.objects.filter(pk__in=ids[: settings.OPERATOR_CANCELS_MAX])
-        resting = queryset.filter(status__in=RESTING_STATUSES).select_related("instrument").order_by("-pk")
-        orders = list(resting[: settings.OPERATOR_CANCELS_MAX + 1])
+        live = queryset.filter(status__in=LIVE_STATUSES).select_related("instrument").order_by("-pk")
+        orders = list(live[: settings.OPERATOR_CANCELS_MAX + 1])
         if not orders:
-            self.message_user(request, "None of the selected orders is open.", messages.WARNING)
+            self.message_user(request, "None of the selected orders is open or pending.", messages.WARNING)
             return None
         more = len(orders) > settings.OPERATOR_CANCELS_MAX
         del orders[settings.OPERATOR_CANCELS_MAX :]
@@ -151,12 +158,14 @@ class OrderAdmin(TimeKeyAdmin):
     @admin.display(description="status")
     def state(self, order: Order) -> SafeString:
         tag = status_tag(order.status, order.get_status_display().lower())
-        return format_html('{} <span class="reason">{}</span>', tag, order.reason) if order.reason else tag
+        return format_html('{}<span class="below">{}</span>', tag, order.reason or "")
 
     @admin.display(description="terms")
-    def terms(self, order: Order) -> SafeString:
-        price = self.limit_price(order) or ""
-        return format_html('<span class="{}">{}</span> {} {}', order.side, order.side, order.type, price)
+    def offer(self, order: Order) -> SafeString:
+        """Return side, type and price, and its other terms below them."""
+        kind, price = order.get_type_display().lower(), self.limit_price(order) or ""
+        text = format_html('<span class="{}">{}</span> {} {}', order.side, order.side, kind, price)
+        return format_html('{}<span class="below">{}</span>', text, terms_text(order))
 
     filled_of = cell(
         "filled / quantity",
@@ -167,6 +176,18 @@ class OrderAdmin(TimeKeyAdmin):
     limit_price = cell("price", lambda order: None if order.price is None else decimal_text(order.price))
     ordered = cell("quantity", lambda order: decimal_text(order.quantity))
     filled = cell("filled", lambda order: decimal_text(order.filled_quantity))
+    prevented = cell("prevented", lambda order: decimal_text(order.prevented_quantity))
+    remaining = cell("remaining", lambda order: decimal_text(order.remaining_quantity))
+    trigger = cell(
+        "trigger price",
+        lambda order: None if order.trigger_price is None else decimal_text(order.trigger_price),
+    )
+    lasts = cell("time in force", lambda order: order.time_in_force)
+    rests_only = cell("post-only", lambda order: "yes" if order.post_only else "no")
+    prevention = cell("self-trade prevention", lambda order: order.self_trade_prevention)
+    expires = cell("expires", lambda order: moment(order.expires_at))
+    triggered = cell("triggered", lambda order: moment(order.triggered_at))
+    events = cell("events", events_table)
     notional = cell("filled notional", lambda order: decimal_text(order.filled_notional))
 
 

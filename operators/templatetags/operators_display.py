@@ -1,4 +1,4 @@
-"""Template filters that show times and statuses as the lists do."""
+"""Template filters that show ids, times and statuses as the lists do."""
 
 from django import template
 
@@ -7,3 +7,4 @@ from operators.admin import display
 register = template.Library()
 register.filter("moment", display.moment)
 register.filter("status_tag", display.status_tag)
+register.filter("short_id", display.short_id)

@@ -32,6 +32,10 @@ class Migration(migrations.Migration):
                 ('client_id', models.CharField(max_length=64)),
                 ('cancel_at', models.DateTimeField()),
             ],
+            options={
+                'verbose_name': "dead man's switch",
+                'verbose_name_plural': "dead man's switches",
+            },
         ),
         migrations.CreateModel(
             name='OrderEvent',

@@ -16,6 +16,7 @@ pytestmark = ON_UVICORN
 READ_ONLY = (
     "orders/order/",
     "orders/trade/",
+    "orders/cancelafter/",
     "marketdata/candle/",
     "marketdata/booksequence/",
     "matching/checkpoint/",
@@ -24,8 +25,8 @@ ORDERS, TRADES, INSTRUMENTS = "orders/order/", "orders/trade/", "instruments/ins
 
 
 @pytest.fixture(scope="module")
-def traded(place: Place) -> dict[str, Any]:
-    """A maker, the taker that filled it in part, and the id of their trade."""
+def traded(exchange: RunningExchange, place: Place) -> dict[str, Any]:
+    """A maker, the taker that filled it in part, and the id of their trade. A switch is armed."""
     maker = place(side="sell", price=70_000.5, quantity=3, instrument="ETH-USD", client_id="maker").json()
     taker = place(
         price=70_001,
@@ -35,6 +36,8 @@ def traded(place: Place) -> dict[str, Any]:
         idempotency_key="a key, with spaces",
     ).json()
     assert taker["status"] == "filled"
+    switch = {"client_id": "maker", "timeout_seconds": 3_600}
+    assert httpx.post(f"{exchange.url}/orders/cancel-after", json=switch).status_code == 200
     return {"maker": maker, "taker": taker, "trade_id": taker["trades"][0]["trade_id"]}
 
 
@@ -160,7 +163,7 @@ def test_the_worker_cancels_the_selected_orders(
     levels = httpx.get(f"{exchange.url}/orderbook", params={"levels": 1000}).json()["bids"]
     assert not [level for level in levels if 50_000 <= level["price"] < 50_030]
     page = browser.cancel(resting, q="many")
-    assert page.messages == {"warning": "None of the selected orders is open."}
+    assert page.messages == {"warning": "None of the selected orders is open or pending."}
     history = browser.get(f"{ORDERS}{resting[0]}/history/")
     assert "Cancelled through the matching worker." in history.text
 

@@ -61,7 +61,7 @@ def test_a_cancel_is_confirmed_first_and_recorded_in_the_trail(
 ) -> None:
     selected = [place(client_id="confirmed", price=40_000 + number).json()["order_id"] for number in range(3)]
     confirmation = browser.act(ORDERS, "cancel_selected", selected, q="confirmed")
-    assert "Cancel 3 open orders?" in confirmation.text
+    assert "Cancel 3 open or pending orders?" in confirmation.text
     assert "confirmed" in confirmation.text
     for order_id in selected:
         assert httpx.get(f"{exchange.url}/orders/{order_id}").json()["status"] == "open"

@@ -49,7 +49,7 @@ class _Overdue(NamedTuple):
     """What is overdue in a partition: the first lines, and the count of all."""
 
     lines: list[str]
-    count: int
+    total: int
 
 
 def audit_overdue() -> CheckResult:
@@ -70,11 +70,11 @@ def audit_overdue() -> CheckResult:
         ]
     for partition in sorted(matched):
         first, last = _watch(partition)
-        if last.count and last.count < first.count:
-            skipped.append(f"partition {partition}: its worker is catching up; {last.count:,} are overdue")
+        if last.total and last.total < first.total:
+            skipped.append(f"partition {partition}: its worker is catching up; {last.total:,} are overdue")
         else:
             breaches += last.lines
-            count += last.count
+            count += last.total
     return CheckResult(
         name=OVERDUE,
         promise="A matching worker does what is due: orders expire, switches run out, triggered orders enter.",
@@ -99,7 +99,7 @@ def _watch(partition: int) -> tuple[_Overdue, _Overdue]:
     before = datetime.now(UTC) - timedelta(seconds=settings.AUDIT_OVERDUE_SECONDS)
     first = last = _find_overdue(partition, before)
     deadline = time.perf_counter() + CATCH_UP_SECONDS_MAX
-    while last.count:
+    while last.total:
         time.sleep(CATCH_UP_POLL_SECONDS)
         last = _find_overdue(partition, before)
         if time.perf_counter() >= deadline:

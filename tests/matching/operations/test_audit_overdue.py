@@ -1,5 +1,6 @@
 """`manage.py audit` finds what a matching worker should have done: expiries, switches, triggers."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -94,6 +95,6 @@ def test_a_worker_that_catches_up_is_no_breach(monkeypatch: pytest.MonkeyPatch) 
         with override_settings(WORKER_BATCH_CANCELS_MAX=2):
             partition.run()
 
-    monkeypatch.setattr(overdue.time, "sleep", work)
+    monkeypatch.setattr(time, "sleep", work)
     assert audit_overdue().skipped == ["partition 0: its worker is catching up; 1 are overdue"]
     assert audit_overdue().state == "ok"
