@@ -10,9 +10,9 @@ import uuid_utils
 
 from base.times import unix_milliseconds
 from matching import engine
-from matching.batch.batch import Batch, PartialCancel, keys_of
+from matching.batch.batch import Batch, keys_of
 from matching.batch.effects import SIDE_NAMES
-from matching.batch.market_book import MarketBook
+from matching.batch.market_book import MarketBook, PartitionState
 from matching.commit import checkpoint
 from matching.commit.checkpoint import Lease
 from matching.commit.session import CommitSession
@@ -26,9 +26,11 @@ from orders.messages import (
     Command,
     PlaceCommand,
 )
+from tests.engine.comparison import orders_by_client
 from tests.engine.flows import Shape, flow
 
 REPLY_TO = "tests"
+BATCHES_MAX = 10_000
 
 
 def new_id() -> str:
@@ -137,16 +139,22 @@ class Partition:
         batch = self.match(*commands, now=now)
         return batch, self.commit(batch)
 
-    def run_all(
-        self, *commands: Command, now: datetime, commands_max: int = 256, reload: bool = False
-    ) -> list[Batch]:
-        """Run and commit batches until all commands are carried out, and nothing more is due.
+    def run_all(self, *commands: Command, **options: Any) -> list[tuple[Batch, CommitResult]]:
+        """Run and commit the batches of `batches`."""
+        return list(self.batches(*commands, **options))
 
-        With `reload`, the partition is loaded again before each batch.
+    def batches(
+        self, *commands: Command, now: datetime, commands_max: int = 256, reload: bool = False
+    ) -> Iterator[tuple[Batch, CommitResult]]:
+        """Run batches until all commands are carried out, and nothing more is due.
+
+        Each batch is committed before it is yielded. With `reload`, the partition is loaded again
+        before each batch.
         """
-        left, batches = list(commands), list[Batch]()
-        partial: PartialCancel | None = None
-        while left or not batches or self.has_due_work(now):
+        left, partial = list(commands), None
+        for number in range(BATCHES_MAX):
+            if number and not left and not self.has_due_work(now):
+                return
             if reload:
                 self.reload()
             some = left[:commands_max]
@@ -155,10 +163,8 @@ class Partition:
             done = next((number for number, command in enumerate(some) if not batch.run(command)), len(some))
             del left[:done]
             partial = batch.partial_cancel
-            self.commit(batch)
-            batches.append(batch)
-            assert len(batches) < 10_000, f"no end of the commands {left[:3]}"
-        return batches
+            yield batch, self.commit(batch)
+        raise AssertionError(f"the commands have no end: {left[:3]}")
 
     def has_due_work(self, now: datetime) -> bool:
         is_due = self.state.deadlines.next_due(unix_milliseconds(now)) is not None
@@ -171,6 +177,19 @@ class Partition:
 
     def state_hashes(self) -> dict[str, str]:
         return {symbol: market.book.state_hash() for symbol, market in self.books.items()}
+
+
+def contents(state: PartitionState) -> dict[str, Any]:
+    """Return everything that a state holds, to compare two of them."""
+    return {
+        "books": {
+            symbol: (market.book.state_hash(), market.book.last_price_ticks, orders_by_client(market.orders))
+            for symbol, market in state.books.items()
+        },
+        "expiries": state.deadlines._expiries,
+        "switches": state.deadlines._switches,
+        "unfinished": set(state.unfinished),
+    }
 
 
 def acquire(owner: str = "tests") -> Lease:

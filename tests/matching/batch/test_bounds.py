@@ -12,8 +12,8 @@ from instruments.directory import TradedInstrument
 from matching.recovery import load_books
 from orders.messages import PlaceCommand
 from orders.models import Order
-from tests.engine.flows import SHAPES
 from tests.engine.comparison import orders_by_client, recount_of
+from tests.engine.flows import SHAPES
 from tests.matching.partition import Partition, cancel, place, random_commands
 
 pytestmark = pytest.mark.usefixtures("instruments")
