@@ -63,7 +63,7 @@ def check_database(database: Database) -> None:
     for row in database.orders.values():
         lots = sum(trade.event.quantity_lots for trade in row.trades)
         require(lots == row.filled_lots <= row.quantity_lots, f"{row.order_id}: fills do not add up")
-        taken = sum(trade.event.taker_order_id == row.order_id for trade in row.trades)
+        taken = sum(trade.event.taker.order_id == row.order_id for trade in row.trades)
         require(taken <= settings.ORDER_TRADES_MAX, f"{row.order_id}: has traded {taken} times")
         if row.status == "rejected":
             require(row.priority is None and not lots, f"{row.order_id}: rejected, but touched the book")
@@ -109,8 +109,8 @@ def replay(database: Database, symbol: str) -> None:
             )
         else:
             check_trade(change, rows, book, f"{symbol} {sequence}")
-            for order_id in (change.maker_order_id, change.taker_order_id):
-                filled[order_id] += change.quantity_lots
+            for order in (change.maker, change.taker):
+                filled[order.order_id] += change.quantity_lots
         for row in refused[sequence]:
             check_refusal(row, [rows[order_id] for order_id in book], f"{symbol} {sequence}")
     require(
@@ -122,13 +122,13 @@ def replay(database: Database, symbol: str) -> None:
 
 def check_trade(trade: Any, rows: dict[str, Row], book: dict[str, int], place: str) -> None:
     """Check that the trade's maker was first in line, and apply the trade to the book."""
-    maker = best_maker(rows[trade.taker_order_id], rows, book)
-    require(maker == trade.maker_order_id, f"{place}: the maker was not first in line")
-    require(trade.price_ticks == rows[trade.maker_order_id].price_ticks, f"{place}: not the maker's price")
-    book[trade.maker_order_id] -= trade.quantity_lots
-    require(book[trade.maker_order_id] >= 0, f"{place}: filled above its quantity")
-    if not book[trade.maker_order_id]:
-        del book[trade.maker_order_id]
+    maker = best_maker(rows[trade.taker.order_id], rows, book)
+    require(maker == trade.maker.order_id, f"{place}: the maker was not first in line")
+    require(trade.price_ticks == rows[trade.maker.order_id].price_ticks, f"{place}: not the maker's price")
+    book[trade.maker.order_id] -= trade.quantity_lots
+    require(book[trade.maker.order_id] >= 0, f"{place}: filled above its quantity")
+    if not book[trade.maker.order_id]:
+        del book[trade.maker.order_id]
 
 
 def check_bounds(rested: Row, resting: list[Row], place: str) -> None:

@@ -15,16 +15,19 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
 
+from base.times import unix_milliseconds
 from instruments.directory import TradedInstrument
 from instruments.grid import Grid
 from matching.batch.batch import Batch, Key
-from matching.batch.effects import TradeRow
-from matching.batch.market_book import MarketBook
+from matching.batch.commands import place_order
+from matching.batch.deadlines import Deadlines, Expiry
+from matching.batch.effects import EventRow, OrderChange, TradeRow
+from matching.batch.market_book import MarketBook, PartitionState
 from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.session import KeysTaken, OrdersMissing
 from matching.commit.statement import CommitResult
-from matching.engine import OrderBook, Side
-from orders.models import RESTING_STATUSES
+from matching.engine import OrderBook
+from orders.models import LIVE_STATUSES, RESTING_STATUSES
 from tests.simulation.process import Process
 
 LOCK_POLL_SECONDS = 0.005
@@ -69,6 +72,13 @@ class Row:
     sequence: int
     created_at: datetime
     updated_at: datetime
+    time_in_force: str = "gtc"
+    expires_at: datetime | None = None
+    post_only: bool = False
+    self_trade_prevention: str = "none"
+    prevented_lots: int = 0
+    trigger_price_ticks: int = 0
+    triggered_at: datetime | None = None
     trades: list[TradeRow] = field(default_factory=list)
 
     @property
@@ -92,8 +102,42 @@ class Row:
         return Decimal(GRID.notional_text(self.notional))
 
     @property
+    def prevented_quantity(self) -> Decimal:
+        return Decimal(GRID.quantity.text(self.prevented_lots))
+
+    @property
+    def trigger_price(self) -> Decimal | None:
+        return Decimal(GRID.price.text(self.trigger_price_ticks)) if self.trigger_price_ticks else None
+
+    @property
+    def remaining_lots(self) -> int:
+        return self.quantity_lots - self.filled_lots - self.prevented_lots
+
+    @property
     def is_resting(self) -> bool:
         return self.status in RESTING_STATUSES
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in LIVE_STATUSES
+
+    def apply(self, change: OrderChange, now: datetime) -> None:
+        """Change the row as the commit's statement does."""
+        self.filled_lots += change.filled_lots
+        self.notional += change.filled_notional
+        self.prevented_lots += change.prevented_lots
+        self.price_ticks = change.price_ticks or self.price_ticks
+        self.quantity_lots = change.quantity_lots or self.quantity_lots
+        self.trigger_price_ticks = change.trigger_price_ticks or self.trigger_price_ticks
+        self.expires_at = change.expires_at or self.expires_at
+        self.triggered_at = now if change.is_triggered else self.triggered_at
+        self.priority = self.priority if change.priority is None else change.priority
+        self.status = change.status or ("partially_filled" if self.filled_lots else "open")
+        self.reason = change.reason
+        if self.status == "filled" and self.prevented_lots:
+            self.status, self.reason = "cancelled", "self_trade"
+        self.sequence = change.sequence
+        self.updated_at = now
 
 
 @dataclass(eq=False)
@@ -117,6 +161,8 @@ class Database:
         self.orders: dict[str, Row] = {}
         self.keys: dict[Key, str] = {}
         self.trades: list[TradeRow] = []
+        self.events: list[EventRow] = []
+        self.switches: dict[str, datetime] = {}  # by client
         self.sequences = dict.fromkeys(self.instruments, 0)
         self.epoch = 0
         self.position = "0-0"
@@ -182,7 +228,7 @@ class Database:
             row = self.orders.get(order_id)
             if row is None:
                 raise OrdersMissing(f"no resting order {order_id}")
-            if row.filled_lots + change.filled_lots > row.quantity_lots:
+            if row.filled_lots + change.filled_lots > (change.quantity_lots or row.quantity_lots):
                 raise IntegrityError(f"order {order_id} filled above its quantity")
         self._insert(batch)
         return self._change(batch)
@@ -196,8 +242,8 @@ class Database:
                 instrument=order.instrument,
                 side=command.side,
                 type=command.order_type,
-                price_ticks=command.price_ticks,
-                quantity_lots=command.quantity_lots,
+                price_ticks=order.price_ticks,
+                quantity_lots=order.quantity_lots,
                 filled_lots=order.filled_lots,
                 notional=order.filled_notional,
                 status=order.status,
@@ -208,45 +254,80 @@ class Database:
                 sequence=order.sequence,
                 created_at=batch.now,
                 updated_at=batch.now,
+                time_in_force=command.time_in_force,
+                expires_at=order.expires_at,
+                post_only=command.post_only,
+                self_trade_prevention=command.self_trade_prevention,
+                prevented_lots=order.prevented_lots,
+                trigger_price_ticks=order.trigger_price_ticks,
+                triggered_at=batch.now if order.is_triggered else None,
             )
             if command.idempotency_key is not None:
                 self.keys[command.client_id, command.idempotency_key] = order_id
         for trade in batch.trades:
             self.trades.append(trade)
-            for order_id in (trade.event.maker_order_id, trade.event.taker_order_id):
-                self.orders[order_id].trades.append(trade)
+            for order in (trade.event.maker, trade.event.taker):
+                self.orders[order.order_id].trades.append(trade)
         for symbol, change in batch.books.items():
             self.sequences[symbol] = change.sequence
+        self.events.extend(batch.event_rows)
+        for client_id, cancel_at in batch.switches.items():
+            if cancel_at is None:
+                self.switches.pop(client_id, None)
+            else:
+                self.switches[client_id] = cancel_at
 
     def _change(self, batch: Batch) -> list[Row]:
         changed = []
         for order_id, change in batch.changes.items():
             row = self.orders[order_id]
-            row.filled_lots += change.filled_lots
-            row.notional += change.filled_notional
-            row.status = change.status
-            row.reason = change.reason
-            row.sequence = change.sequence
-            row.updated_at = batch.now
+            row.apply(change, batch.now)
             changed.append(replace(row))
         return changed
 
-    def load_books(self) -> dict[str, MarketBook]:
+    def load_books(self, deadlines: Deadlines | None = None) -> dict[str, MarketBook]:
         """Load the books as matching.recovery does."""
+        last_prices = {trade.instrument.symbol: trade.event.price_ticks for trade in self.trades}
         books = {
-            symbol: MarketBook(instrument, OrderBook(sequence=self.sequences[symbol]))
+            symbol: MarketBook(
+                instrument,
+                OrderBook(sequence=self.sequences[symbol], last_price_ticks=last_prices.get(symbol)),
+            )
             for symbol, instrument in self.instruments.items()
         }
-        resting = (row for row in self.orders.values() if row.is_resting)
-        for row in sorted(resting, key=lambda row: row.priority or 0):
-            books[row.instrument.symbol].restore(
+        live = sorted((row for row in self.orders.values() if row.is_live), key=lambda row: row.priority or 0)
+        for row in live:
+            order = place_order(
                 order_id=row.order_id,
                 client_id=row.client_id,
-                side=Side.BUY if row.side == "buy" else Side.SELL,
+                side=row.side,
+                order_type=row.type,
                 price_ticks=row.price_ticks,
-                remaining_lots=row.quantity_lots - row.filled_lots,
+                quantity_lots=row.quantity_lots,
+                time_in_force=row.time_in_force,
+                post_only=row.post_only,
+                self_trade_prevention=row.self_trade_prevention,
+                trigger_price_ticks=row.trigger_price_ticks,
             )
+            book, symbol = books[row.instrument.symbol], row.instrument.symbol
+            if row.is_resting:
+                book.restore(order, row.remaining_lots)
+            else:
+                book.restore_waiting(order, is_triggered=row.triggered_at is not None)
+            if deadlines is not None and row.expires_at is not None:
+                due_ms = unix_milliseconds(row.expires_at)
+                deadlines.set_expiry(Expiry(due_ms, row.priority or 0, symbol, row.order_id))
         return books
+
+    def load(self) -> PartitionState:
+        """Load the state of the partition as matching.recovery does."""
+        state = PartitionState()
+        state.books = self.load_books(state.deadlines)
+        for client_id, cancel_at in self.switches.items():
+            state.deadlines.set_switch(client_id, unix_milliseconds(cancel_at))
+        for market in state.books.values():
+            state.note_triggered(market)
+        return state
 
 
 class SimulatedStore:
@@ -276,11 +357,17 @@ class SimulatedStore:
         await self._end(session)
         return lease
 
-    async def load_books(self, symbols: Collection[str] | None = None) -> dict[str, MarketBook]:
+    async def load(self) -> PartitionState:
         session = await self._begin()
-        books = self._database.load_books()
+        state = self._database.load()
         await self._end(session)
-        return {symbol: book for symbol, book in books.items() if symbols is None or symbol in symbols}
+        return state
+
+    async def load_books(self, symbols: Collection[str], deadlines: Deadlines) -> dict[str, MarketBook]:
+        session = await self._begin()
+        books = self._database.load_books(deadlines)
+        await self._end(session)
+        return {symbol: book for symbol, book in books.items() if symbol in symbols}
 
     async def load_instruments(self) -> dict[str, TradedInstrument]:
         session = await self._begin()

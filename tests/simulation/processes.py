@@ -126,8 +126,8 @@ def document(row: Row) -> OrderDocument:
             trade_id=trade.trade_id,
             price=GRID.price.number(event.price_ticks),
             quantity=GRID.quantity.number(event.quantity_lots),
-            side=SIDE_NAMES[event.taker_side],
-            liquidity="taker" if event.taker_order_id == row.order_id else "maker",
+            side=SIDE_NAMES[event.taker.side],
+            liquidity="taker" if event.taker.order_id == row.order_id else "maker",
             timestamp=time_text(row.updated_at),
         )
         fills.append(fill)

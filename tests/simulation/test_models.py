@@ -18,7 +18,7 @@ from base.redis import RedisSession, connect_redis
 from instruments.directory import load_instruments
 from marketdata.book import mirror_keys
 from matching.batch.batch import Batch, keys_of
-from matching.batch.market_book import MarketBook
+from matching.batch.market_book import MarketBook, PartitionState
 from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.session import KeysTaken, OrdersMissing
 from matching.engine import OrderBook
@@ -64,10 +64,10 @@ def make_store(request: pytest.FixtureRequest, instruments: Any) -> Callable[[],
 class Partition:
     """Books, lease and position of a partition, as its worker has them."""
 
-    def __init__(self, store: Any, lease: Lease, books: dict[str, MarketBook]) -> None:
+    def __init__(self, store: Any, lease: Lease, state: PartitionState) -> None:
         self.store = store
         self.lease = lease
-        self.books = books
+        self.state = state
         self.count = 0
 
     async def commit(self, *commands: Command, known: bool = True) -> tuple[Batch, list[Any]]:
@@ -77,7 +77,7 @@ class Partition:
         """
 
         known_keys = await self.store.find_keys(keys_of(commands)) if known else {}
-        batch = Batch(self.books, known_keys, datetime.now(UTC))
+        batch = Batch(self.state, known_keys, datetime.now(UTC))
         for command in commands:
             batch.run(command)
         self.count += 1
@@ -85,11 +85,11 @@ class Partition:
         return batch, result.changed
 
     async def stored_hashes(self) -> dict[str, str]:
-        books = await self.store.load_books()
-        return {symbol: market.book.state_hash() for symbol, market in books.items()}
+        state = await self.store.load()
+        return {symbol: market.book.state_hash() for symbol, market in state.books.items()}
 
     def hashes(self) -> dict[str, str]:
-        return {symbol: market.book.state_hash() for symbol, market in self.books.items()}
+        return {symbol: market.book.state_hash() for symbol, market in self.state.books.items()}
 
 
 @asynccontextmanager
@@ -97,7 +97,7 @@ async def partition_on(store: Any, owner: str = "one") -> AsyncIterator[Partitio
     try:
         lease = await store.acquire(owner)
         assert lease is not None
-        yield Partition(store, lease, await store.load_books())
+        yield Partition(store, lease, await store.load())
     finally:
         await store.aclose()
 
@@ -153,10 +153,10 @@ def test_a_fill_of_an_order_that_is_not_stored_rolls_the_batch_back(make_store: 
     async def scenario() -> None:
         async with partition_on(make_store()) as partition:
             phantom: PlaceCommand = place("sell", 100, 5)
-            Batch(partition.books, {}, datetime.now(UTC)).run(phantom)  # is not committed
+            Batch(partition.state, {}, datetime.now(UTC)).run(phantom)  # is not committed
             with pytest.raises(OrdersMissing):
                 await partition.commit(place("buy", 90, 1), place("buy", 100, 1))
-            assert all(not len(market.book) for market in (await partition.store.load_books()).values())
+            assert all(not len(market.book) for market in (await partition.store.load()).books.values())
 
     asyncio.run(scenario())
 
@@ -322,11 +322,11 @@ def test_a_mirror_follows_moves_and_can_be_rebuilt(connect: Callable[[], Any], i
         writer = MirrorWriter(client)
         writer.epoch = 2
         await writer.load_script()
-        books = {"BTC-USD": MarketBook(instruments["BTC-USD"], OrderBook())}
-        market = books["BTC-USD"]
+        market = MarketBook(instruments["BTC-USD"], OrderBook())
+        state = PartitionState({"BTC-USD": market})
         await writer.rebuild(market)
         for command in random_commands(SHAPES[0], seed=3, commands=120, instruments=("BTC-USD",)):
-            batch = Batch(books, {}, datetime.now(UTC))
+            batch = Batch(state, {}, datetime.now(UTC))
             batch.run(command)
             for change in batch.book_changes:
                 move = writer.move_command(change)
