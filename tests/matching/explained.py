@@ -26,7 +26,8 @@ def unexplained(symbol: str) -> dict[int, list[str]]:
         of_order.add((event.order_id, event.sequence))
     orders = list(Order.objects.filter(instrument__symbol=symbol))
     # Priorities, now and before an event: the order came to rest or to wait.
-    arrivals = {(one.order_id, one.priority) for one in (*events, *orders) if one.priority is not None}
+    numbered: list[OrderEvent | Order] = [*events, *orders]
+    arrivals = {(one.order_id, one.priority) for one in numbered if one.priority is not None}
     for _, number in arrivals - of_order:
         found[number].append("arrival")
     for order in orders:

@@ -39,7 +39,7 @@ def changed(**fields: Any) -> OrderRequest:
 @pytest.mark.parametrize("text", ["100", "100.0", "1E2", "1e+2", "00100.000"])
 def test_another_notation_of_a_number_gives_the_same_terms(text: str) -> None:
     assert changed(price=Decimal(text)).terms == REQUEST.terms
-    assert changed(price=Decimal(text)).to_grid() == (10_000, 1_000)
+    assert changed(price=Decimal(text)).to_grid() == (10_000, 1_000, 0)
 
 
 OTHER_TERMS: list[dict[str, Any]] = [

@@ -77,8 +77,8 @@ def _keep_the_books_after_a_refusal(worker: Any) -> None:
 
 def _keep_the_counts_after_a_refusal(worker: Any) -> None:
     def undo_the_books_alone(batch: Batch) -> None:
-        for market, events in reversed(batch.events):
-            market.book.undo(events)
+        for market, events, last_price_ticks in reversed(batch.events):
+            market.book.undo(events, last_price_ticks)
 
     _replace_undo(worker, undo_the_books_alone)
 

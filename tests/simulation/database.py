@@ -266,8 +266,8 @@ class Database:
                 self.keys[command.client_id, command.idempotency_key] = order_id
         for trade in batch.trades:
             self.trades.append(trade)
-            for order in (trade.event.maker, trade.event.taker):
-                self.orders[order.order_id].trades.append(trade)
+            for party in (trade.event.maker, trade.event.taker):
+                self.orders[party.order_id].trades.append(trade)
         for symbol, change in batch.books.items():
             self.sequences[symbol] = change.sequence
         self.events.extend(batch.event_rows)

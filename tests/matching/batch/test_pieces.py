@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -135,7 +136,7 @@ def test_the_commands_of_one_batch_share_its_room_for_triggered_orders(
 def test_a_triggered_order_that_waits_for_its_turn_is_cancelled_if_its_time_comes(
     settings: Settings, partition: Partition, next_batch: NextBatch
 ) -> None:
-    gtd = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
+    gtd: dict[str, Any] = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
     stops = [stop("buy", 110, 1, 50, **gtd) for _ in range(3)]
     partition.run(*stops, place("sell", 110, 1, client_id="bob"), cancel_after("client-A", 9), now=STARTED_AT)
     settings.WORKER_BATCH_TRIGGERED_MAX = 1
@@ -185,7 +186,7 @@ def test_a_mass_cancel_goes_on_until_it_is_done(
 def test_a_mass_cancel_counts_right_if_a_batch_has_no_room_for_it(
     settings: Settings, partition: Partition, next_batch: NextBatch
 ) -> None:
-    gtd = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
+    gtd: dict[str, Any] = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
     orders = [place("buy", 100 - number, 1) for number in range(3)]
     due = [place("buy", 50, 1, client_id="bob", **gtd) for _ in range(2)]
     partition.run(*orders, *due, now=STARTED_AT)
@@ -209,7 +210,7 @@ def test_a_mass_cancel_counts_right_if_a_batch_has_no_room_for_it(
 def test_expiries_and_switches_come_before_commands_even_if_they_take_several_batches(
     settings: Settings, partition: Partition, next_batch: NextBatch
 ) -> None:
-    gtd = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
+    gtd: dict[str, Any] = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
     orders = [place("sell", 100, 1, **gtd) for _ in range(3)] + [place("sell", 100, 1) for _ in range(3)]
     partition.run(*orders, cancel_after("client-A", 6), now=STARTED_AT)
     settings.WORKER_BATCH_CANCELS_MAX = 2
@@ -231,7 +232,7 @@ def test_expiries_and_switches_come_before_commands_even_if_they_take_several_ba
 def test_a_batch_of_everything_is_taken_back(settings: Settings, partition: Partition) -> None:
     """Its chain starts in an earlier batch, and another chain goes on in the next one."""
     settings.WORKER_BATCH_TRIGGERED_MAX = 2
-    gtd = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
+    gtd: dict[str, Any] = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
     chained = [stop("buy", 110, 1, 50) for _ in range(3)]
     waiting = [stop("sell", 90, 1, 200, **gtd), stop("sell", 90, 2), stop("sell", 90, 1), stop("sell", 90, 1)]
     resting = place("buy", 80, 5, **gtd)
@@ -245,7 +246,7 @@ def test_a_batch_of_everything_is_taken_back(settings: Settings, partition: Part
     )
     assert partition.state.unfinished
     before = contents(partition.state)
-    commands = [
+    commands: list[Command] = [
         amend(resting, price_ticks=79, quantity_lots=6, expires_at_ms=unix_milliseconds(after(8))),
         amend(waiting[0], trigger_price_ticks=91),
         amend(waiting[0], quantity_lots=1, expires_at_ms=unix_milliseconds(after(9))),

@@ -1,12 +1,11 @@
 """Random flows of every instruction: the books, the rows and what is due follow from one another."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.models import F, Model
+from django.db.models import F
 from pytest_django.fixtures import Settings
 
 from base.encoding import encode_json
@@ -25,7 +24,7 @@ from tests.matching.partition import Partition, contents
 
 pytestmark = pytest.mark.usefixtures("instruments", "low_bounds")
 
-TABLES: Sequence[type[Model]] = (Order, Trade, OrderEvent, CancelAfter, Candle, BookSequence)
+TABLES: tuple[Any, ...] = (Order, Trade, OrderEvent, CancelAfter, Candle, BookSequence)
 MADE_UP = {"id", "trade_id"}  # columns that another run fills in another way
 SEGMENTS, COMMANDS = 10, 50
 SEEDS = range(3)
