@@ -22,6 +22,8 @@ REQUEST_HEAD_SECONDS_MAX = 10.0
 REQUEST_BODY_SECONDS_MAX = 10.0
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 1000
+# The last fills of an order that its answers show. GET /fills has all.
+ORDER_TRADES_SHOWN_MAX = 1_000
 # Fills in all orders of one page. A page that would have more ends early.
 PAGE_FILLS_MAX = 10_000
 # Index entries that one page is merged from. A page that would need more ends early.
