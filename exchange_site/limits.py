@@ -33,6 +33,10 @@ BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
 STATISTICS_WINDOW_HOURS_MAX = 24 * 30
 RETRY_AFTER_SECONDS = 1
+# One answer of GET /tickers answers all requests that an API process receives within this time.
+TICKERS_SHARED_SECONDS = 0.5
+TICKERS_FRESH_MAX = 5  # Requests within TICKERS_SHARED_SECONDS that get a new answer of their own.
+MIRRORS_READ_AT_ONCE = 100  # Books that are read from Redis in one round trip.
 CORS_PREFLIGHT_SECONDS = 600  # A browser may cache a preflight's answer for this long.
 
 # --- Work that one API process does at a time ----------------------------------------------------

@@ -69,9 +69,7 @@ class StoredOrder(Protocol):
     def updated_at(self) -> datetime: ...
 
 
-Liquidity = Annotated[
-    str, described(enum=["maker", "taker"], description="this order's role in the trade")
-]
+Liquidity = Annotated[str, described(enum=["maker", "taker"], description="this order's role in the trade")]
 
 
 class FillDocument(msgspec.Struct):

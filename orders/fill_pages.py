@@ -38,10 +38,10 @@ class FillPage(NamedTuple):
 
 _ROLES = "(VALUES ('maker'), ('taker')) AS chosen (role)"
 # An order has one list of each role. A client has one for each instrument.
-_LISTS_OF_AN_ORDER = f"list AS MATERIALIZED (SELECT role FROM {_ROLES})"
-_LISTS_IN_AN_INSTRUMENT = (
-    f"list AS MATERIALIZED (SELECT role, %(instrument)s::bigint AS instrument_id FROM {_ROLES})"
-)
+_LISTS_OF_AN_ORDER = f"list AS MATERIALIZED (SELECT role FROM {_ROLES})"  # noqa: S608
+_LISTS_IN_AN_INSTRUMENT = f"""
+list AS MATERIALIZED (SELECT role, %(instrument)s::bigint AS instrument_id FROM {_ROLES})
+"""  # noqa: S608
 _NEXT_INSTRUMENT = """
 SELECT instrument_id FROM orders_trade
 WHERE ({role}_client_id, instrument_id) > (%(client)s::varchar, found_list.instrument_id)

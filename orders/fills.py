@@ -4,7 +4,7 @@ An order may have any number of fills, so no read depends on how many there are.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -86,7 +86,7 @@ def count_rows_within_fills_max(rows: Sequence[Order]) -> int:
     for start in range(0, len(filled), _COUNTED_AT_ONCE):
         counted = filled[start : start + _COUNTED_AT_ONCE]
         with connection.cursor() as cursor:
-            parameters = {
+            parameters: dict[str, Any] = {
                 "order_ids": [order_id for _, order_id in counted],
                 "shown_max": settings.ORDER_TRADES_SHOWN_MAX,
             }

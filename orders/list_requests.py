@@ -6,12 +6,11 @@ from django.http import QueryDict
 
 from base.refusals import InvalidRequest
 from instruments.directory import directory
-from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE
+from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE, ORDER_ID_PATTERN
 from orders.fill_pages import FillQuery
 from orders.models import FINISHED_STATUSES, RESTING_STATUSES, OrderStatus
-from orders.order_ids import parse_order_id
 from orders.pages import OrderQuery
-from orders.serializers import PlaceOrderSerializer
+from orders.serializers import idempotency_key_field
 from orders.time_lists import PageBounds, parse_position
 from web.listing import is_oldest_first, listing_filters, read_time_range
 from web.pagination import CursorQuery, read_limit
@@ -20,7 +19,7 @@ STATUS_GROUPS = {"resting": RESTING_STATUSES, "finished": FINISHED_STATUSES}
 LISTED_STATUSES = (*OrderStatus.values, *STATUS_GROUPS)
 """The values of the parameter `status`: statuses, and names for several of them."""
 
-_idempotency_key = PlaceOrderSerializer().fields["idempotency_key"]
+_idempotency_key = idempotency_key_field()
 
 
 class OrderListRequest(NamedTuple):
@@ -51,9 +50,7 @@ async def read_order_list(query: QueryDict) -> OrderListRequest:
         status=None if statuses is None else ",".join(statuses),
         idempotency_key=idempotency_key,
     )
-    return OrderListRequest(
-        OrderQuery(client_id, instrument_id, statuses, bounds), idempotency_key, cursors
-    )
+    return OrderListRequest(OrderQuery(client_id, instrument_id, statuses, bounds), idempotency_key, cursors)
 
 
 async def read_fill_list(query: QueryDict) -> FillListRequest:
@@ -69,9 +66,7 @@ async def read_fill_list(query: QueryDict) -> FillListRequest:
     return FillListRequest(FillQuery(client_id, order_id, instrument_id, bounds), cursors)
 
 
-def _read_bounds(
-    query: QueryDict, listing: str, **filters: str | None
-) -> tuple[PageBounds, CursorQuery]:
+def _read_bounds(query: QueryDict, listing: str, **filters: str | None) -> tuple[PageBounds, CursorQuery]:
     times, oldest_first = read_time_range(query), is_oldest_first(query)
     cursors = CursorQuery(listing, **filters, **listing_filters(times, oldest_first=oldest_first))
     after = cursors.decode(query.get("cursor"), parse_position)
@@ -112,10 +107,9 @@ def _read_order_id(query: QueryDict) -> str | None:
     text = query.get("order_id")
     if text is None:
         return None
-    order_id = parse_order_id(text)
-    if order_id is None:
-        raise InvalidRequest(fields={"order_id": ["Must be an order's id, which is a UUID."]})
-    return str(order_id)
+    if not ORDER_ID_PATTERN.fullmatch(text):
+        raise InvalidRequest(fields={"order_id": ["A UUID is required."]})
+    return text.lower()
 
 
 async def _read_instrument_id(query: QueryDict) -> int | None:

@@ -208,12 +208,8 @@ class Trade(models.Model):
             models.Index(name="trade_by_maker", fields=["maker_order", "timestamp"]),
             models.Index(name="trade_by_taker", fields=["taker_order", "timestamp"]),
             # For GET /fills of a client. A trade has two clients, or one that traded with itself.
-            models.Index(
-                name="trade_by_maker_client", fields=["maker_client_id", "instrument", "timestamp"]
-            ),
-            models.Index(
-                name="trade_by_taker_client", fields=["taker_client_id", "instrument", "timestamp"]
-            ),
+            models.Index(name="trade_by_maker_client", fields=["maker_client_id", "instrument", "timestamp"]),
+            models.Index(name="trade_by_taker_client", fields=["taker_client_id", "instrument", "timestamp"]),
         ]
 
     def __str__(self) -> str:
