@@ -19,22 +19,29 @@ _LATEST_FIRST, _OLDEST_FIRST = "desc", "asc"
 
 def read_time_range(query: Mapping[str, str]) -> TimeRange:
     """Return the bounds in the parameters `start` and `end`. Raises InvalidRequest."""
-    found = TimeRange(_read_time(query.get("start"), "start"), _read_time(query.get("end"), "end"))
-    if found.start is not None and found.end is not None and found.start >= found.end:
+    start, end = _read_time(query, "start"), _read_time(query, "end")
+    if start is not None and end is not None and start >= end:
         raise InvalidRequest(fields={"start": ["Must be before end."]})
-    return found
+    return TimeRange(_whole_milliseconds(start), _whole_milliseconds(end))
 
 
-def _read_time(text: str | None, name: str) -> datetime | None:
+def _read_time(query: Mapping[str, str], name: str) -> datetime | None:
+    text = query.get(name)
     if text is None:
         return None
     try:
-        moment = parse_time(text.replace(" ", "+"))  # a plus sign that was not escaped in the URL
+        return parse_time(text.replace(" ", "+"))  # a plus sign that was not escaped in the URL
     except ValueError as error:
         raise InvalidRequest(fields={name: [str(error)]}) from None
-    rest = timedelta(microseconds=moment.microsecond) % _MILLISECOND
+
+
+def _whole_milliseconds(moment: datetime | None) -> datetime | None:
+    """Return the moment, rounded up to a whole millisecond."""
+    rest = timedelta(microseconds=moment.microsecond % 1000) if moment is not None else None
+    if moment is None or not rest:
+        return moment
     try:
-        return moment + (_MILLISECOND - rest) if rest else moment
+        return moment + (_MILLISECOND - rest)
     except OverflowError:
         return moment  # the last millisecond of the year 9999
 
