@@ -58,7 +58,10 @@ def test_the_same_key_in_two_objects_is_no_repetition() -> None:
             '{"type":"subscribe","channels":["no"]}',
             "orderbook_deltas, trades, orders, fills, quotes, ticker, candles, depth",
         ),
-        ('{"type":"subscribe","channels":[1]}', "orderbook_deltas, trades, orders, fills, quotes, ticker, candles, depth"),
+        (
+            '{"type":"subscribe","channels":[1]}',
+            "orderbook_deltas, trades, orders, fills, quotes, ticker, candles, depth",
+        ),
         (SUBSCRIBE + ',"interval":"2m"}', "1m, 5m, 15m, 1h, 4h, 1d"),
         (SUBSCRIBE + ',"interval":""}', "1m, 5m, 15m, 1h, 4h, 1d"),
         (SUBSCRIBE + ',"throttle_ms":-1}', "0 to 60000"),
