@@ -3,6 +3,7 @@
 import functools
 import re
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 # The number of cached texts. All orders of a batch share one time, so few times are in use.
 TIMES_REMEMBERED_MAX = 1_000
@@ -29,6 +30,23 @@ def unix_milliseconds(moment: datetime) -> int:
 def from_unix_milliseconds(milliseconds: int) -> datetime:
     """Return the moment, in UTC."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def unix_microseconds(moment: datetime) -> int:
+    """Return the microseconds since 1970 UTC, which are exact for every time of a row."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_unix_microseconds(microseconds: int) -> datetime:
+    """Return the moment, in UTC. Raises OverflowError."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+class TimeRange(NamedTuple):
+    """The times from `start` on and before `end`. None means that there is no bound."""
+
+    start: datetime | None = None
+    end: datetime | None = None
 
 
 def parse_time(text: str) -> datetime:

@@ -22,6 +22,8 @@ REQUEST_HEAD_SECONDS_MAX = 10.0
 REQUEST_BODY_SECONDS_MAX = 10.0
 PAGE_ITEMS_DEFAULT = 50
 PAGE_ITEMS_MAX = 1000
+# The last fills of an order that its answers show. GET /fills has all.
+ORDER_TRADES_SHOWN_MAX = 1_000
 # Fills in all orders of one page. A page that would have more ends early.
 PAGE_FILLS_MAX = 10_000
 # Index entries that one page is merged from. A page that would need more ends early.
@@ -31,6 +33,10 @@ BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
 STATISTICS_WINDOW_HOURS_MAX = 24 * 30
 RETRY_AFTER_SECONDS = 1
+# One answer of GET /tickers answers all requests that an API process receives within this time.
+TICKERS_SHARED_SECONDS = 0.5
+TICKERS_FRESH_MAX = 5  # Requests within TICKERS_SHARED_SECONDS that get a new answer of their own.
+MIRRORS_READ_AT_ONCE = 100  # Books that are read from Redis in one round trip.
 CORS_PREFLIGHT_SECONDS = 600  # A browser may cache a preflight's answer for this long.
 
 # --- Work that one API process does at a time ----------------------------------------------------

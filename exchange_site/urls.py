@@ -14,7 +14,7 @@ from exchange_site.metrics import MetricsViewSet
 from instruments.views import InstrumentViewSet
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
 from orders.mass_views import MassOrderViewSet
-from orders.views import OrderViewSet
+from orders.views import FillViewSet, OrderViewSet
 from web.viewset import AsyncViewSet
 
 admin.autodiscover()  # Called here: only processes that serve pages need the admin's modules.
@@ -40,11 +40,13 @@ urlpatterns = [
     endpoint(f"orders/{ORDER_ID}", OrderViewSet, get="retrieve"),
     endpoint(f"orders/{ORDER_ID}/amend", OrderViewSet, post="amend"),
     endpoint(f"orders/{ORDER_ID}/cancel", OrderViewSet, post="cancel"),
+    endpoint("fills", FillViewSet, get="list"),
     endpoint("orderbook", OrderBookViewSet, get="list"),
     endpoint("trades", TradeViewSet, get="list"),
     endpoint("trades/stats", TradeViewSet, get="stats"),
     endpoint("instruments", InstrumentViewSet, get="list"),
     endpoint("ticker", TickerViewSet, get="list"),
+    endpoint("tickers", TickerViewSet, get="all"),
     endpoint("candles", CandleViewSet, get="list"),
     endpoint("time", TimeViewSet, get="list"),
     endpoint("livez", LiveViewSet, get="list"),

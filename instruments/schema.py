@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from instruments.choices import OrderType, TimeInForce
 from instruments.directory import DEFAULT_SYMBOL
 from instruments.documents import InstrumentDocument
 from instruments.refusals import InstrumentHalted
@@ -37,6 +38,8 @@ INSTRUMENT_PARAMETER = query(
 
 _INSTRUMENT_EXAMPLE = {
     "symbol": "BTC-USD",
+    "base_asset": "BTC",
+    "quote_asset": "USD",
     "tick_size": 0.01,
     "lot_size": 0.00000001,
     "min_quantity": 0.00000001,
@@ -45,6 +48,9 @@ _INSTRUMENT_EXAMPLE = {
     "max_price": 10000000,
     "min_notional": None,
     "open_orders_max": 10000,
+    "order_types": OrderType.values,
+    "times_in_force": TimeInForce.values,
+    "self_trade_prevention": "none",
     "status": "active",
 }
 

@@ -14,6 +14,7 @@ from marketdata.documents import (
     TradeDocument,
 )
 from marketdata.selectors import WINDOW_PATTERN
+from web.listing import listing_parameters
 from web.schema import (
     CURSOR_PARAMETER,
     MARKET_TAG,
@@ -100,11 +101,17 @@ LIST_TRADES: dict[str, Any] = {
     "operation_id": "list_trades",
     "summary": "List trades",
     "tags": [MARKET_TAG],
-    "parameters": [INSTRUMENT_PARAMETER, limit(), CURSOR_PARAMETER, RETRY_AFTER],
+    "parameters": [
+        INSTRUMENT_PARAMETER,
+        *listing_parameters("timestamp"),
+        limit(),
+        CURSOR_PARAMETER,
+        RETRY_AFTER,
+    ],
     "responses": {
         200: answer(
             page("trades", TradeDocument),
-            "newest first",
+            "by sequence; a page is only empty if nothing more follows",
             {"trades": [_TRADE_EXAMPLE], "next_cursor": None},
         ),
         **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
@@ -134,6 +141,16 @@ TRADE_STATISTICS: dict[str, Any] = {
         **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }
+_TICKER_EXAMPLE = {
+    "instrument": "BTC-USD",
+    "sequence": 42,
+    "bid": 70150.5,
+    "bid_quantity": 0.1,
+    "ask": None,
+    "ask_quantity": None,
+    **_TRADING_EXAMPLE,
+    "timestamp": "2026-01-31T12:00:02.000Z",
+}
 TICKER: dict[str, Any] = {
     "operation_id": "get_ticker",
     "summary": "Read the ticker",
@@ -143,18 +160,23 @@ TICKER: dict[str, Any] = {
         200: answer(
             document(TickerDocument),
             "the market now; bid and ask are null if that side is empty, the last price before the first trade",
-            {
-                "instrument": "BTC-USD",
-                "sequence": 42,
-                "bid": 70150.5,
-                "bid_quantity": 0.1,
-                "ask": None,
-                "ask_quantity": None,
-                **_TRADING_EXAMPLE,
-                "timestamp": "2026-01-31T12:00:02.000Z",
-            },
+            _TICKER_EXAMPLE,
         ),
         **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
+    },
+}
+LIST_TICKERS: dict[str, Any] = {
+    "operation_id": "list_tickers",
+    "summary": "Read the tickers of all instruments",
+    "tags": [MARKET_TAG],
+    "parameters": [RETRY_AFTER],
+    "responses": {
+        200: answer(
+            page("tickers", TickerDocument),
+            "the markets now, by symbol; each ticker is that of GET /ticker",
+            {"tickers": [_TICKER_EXAMPLE], "next_cursor": None},
+        ),
+        **errors("no_parameters"),
     },
 }
 LIST_CANDLES: dict[str, Any] = {

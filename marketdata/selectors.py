@@ -1,9 +1,10 @@
-"""Reads trades, statistics and open orders.
+"""Reads statistics and open orders.
 
 These functions are synchronous. Views call them through base.database.read_database.
 """
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -11,9 +12,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from base.database import snapshot
-from base.numbers import json_number
-from base.times import time_text
-from marketdata.documents import Statistics, TradeDocument
+from marketdata.documents import Statistics
 from marketdata.messages import Minute
 from marketdata.models import BookSequence, Candle
 from orders.models import LIVE_STATUSES, Order
@@ -23,54 +22,34 @@ WINDOW_PATTERN = re.compile(r"([1-9][0-9]{0,6})([mhd])")  # of statistics, for e
 WINDOW_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
-_TRADES_SQL = """
-SELECT trade_id::text, sequence, trim_scale(price)::text, trim_scale(quantity)::text, taker_side, timestamp
-FROM orders_trade
-WHERE instrument_id = %(instrument)s AND sequence < %(before)s
-ORDER BY sequence DESC LIMIT %(limit)s
-"""
-_AFTER_ALL = 2**63 - 1
-
-
-def list_trades(
-    *, instrument_id: int, symbol: str, before_sequence: int | None, limit: int
-) -> list[TradeDocument]:
-    """Return trades with a sequence below `before_sequence`, newest first."""
-    before = _AFTER_ALL if before_sequence is None else before_sequence
-    with connection.cursor() as cursor:
-        cursor.execute(_TRADES_SQL, {"instrument": instrument_id, "before": before, "limit": limit})
-        return [
-            TradeDocument(
-                trade_id=trade_id,
-                instrument=symbol,
-                sequence=sequence,
-                price=json_number(price),
-                quantity=json_number(quantity),
-                side=side,
-                timestamp=time_text(timestamp),
-            )
-            for trade_id, sequence, price, quantity, side, timestamp in cursor.fetchall()
-        ]
-
-
 _STATISTICS_SQL = """
-SELECT coalesce(sum(trade_count), 0)::bigint, coalesce(sum(volume), 0), coalesce(sum(notional), 0),
-       (SELECT open FROM marketdata_candle WHERE instrument_id = %(instrument)s AND time >= %(since)s
-        ORDER BY time LIMIT 1),
-       max(high), min(low),
-       (SELECT close FROM marketdata_candle WHERE instrument_id = %(instrument)s AND time >= %(since)s
-        ORDER BY time DESC LIMIT 1)
-FROM marketdata_candle
-WHERE instrument_id = %(instrument)s AND time >= %(since)s
+SELECT chosen.instrument_id, day.trade_count, day.volume, day.notional, first.open, day.high, day.low, last.close
+FROM unnest(%(instruments)s::bigint[]) AS chosen (instrument_id)
+CROSS JOIN LATERAL (
+  SELECT coalesce(sum(trade_count), 0)::bigint AS trade_count, coalesce(sum(volume), 0) AS volume,
+    coalesce(sum(notional), 0) AS notional, max(high) AS high, min(low) AS low
+  FROM marketdata_candle WHERE instrument_id = chosen.instrument_id AND time >= %(since)s
+) AS day
+LEFT JOIN LATERAL (
+  SELECT open FROM marketdata_candle WHERE instrument_id = chosen.instrument_id AND time >= %(since)s
+  ORDER BY time LIMIT 1
+) AS first ON true
+LEFT JOIN LATERAL (
+  SELECT close FROM marketdata_candle WHERE instrument_id = chosen.instrument_id AND time >= %(since)s
+  ORDER BY time DESC LIMIT 1
+) AS last ON true
 """
 
 
-def trade_statistics(*, instrument_id: int, window: timedelta) -> Statistics:
-    """Return exact statistics of all trades since the start of the window: see `window_start`."""
+def trade_statistics(*, instrument_ids: Collection[int], window: timedelta) -> dict[int, Statistics]:
+    """Return exact statistics of all trades since the start of the window, by instrument.
+
+    See `window_start`.
+    """
     since = window_start(datetime.now(UTC), window)
     with connection.cursor() as cursor:
-        cursor.execute(_STATISTICS_SQL, {"instrument": instrument_id, "since": since})
-        return Statistics(*cursor.fetchone())
+        cursor.execute(_STATISTICS_SQL, {"instruments": list(instrument_ids), "since": since})
+        return {instrument_id: Statistics(*numbers) for instrument_id, *numbers in cursor.fetchall()}
 
 
 def window_start(now: datetime, window: timedelta) -> datetime:
@@ -78,10 +57,22 @@ def window_start(now: datetime, window: timedelta) -> datetime:
     return (now - window).replace(second=0, microsecond=0)
 
 
-def last_price(*, instrument_id: int) -> Decimal | None:
-    """Return the price of the last trade ever, even if that trade was pruned; None without one."""
-    candles = Candle.objects.filter(instrument_id=instrument_id).order_by("-time")
-    return candles.values_list("close", flat=True).first()
+_LAST_PRICES_SQL = """
+SELECT chosen.instrument_id, last.close FROM unnest(%s::bigint[]) AS chosen (instrument_id)
+CROSS JOIN LATERAL (
+  SELECT close FROM marketdata_candle WHERE instrument_id = chosen.instrument_id ORDER BY time DESC LIMIT 1
+) AS last
+"""
+
+
+def last_prices(instrument_ids: Collection[int]) -> dict[int, Decimal]:
+    """Return the price of the last trade ever, even if that trade was pruned, by instrument.
+
+    An instrument without a trade is left out.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LAST_PRICES_SQL, [list(instrument_ids)])
+        return dict(cursor.fetchall())
 
 
 class TickerNumbers(NamedTuple):
@@ -91,10 +82,14 @@ class TickerNumbers(NamedTuple):
     last: Decimal | None
 
 
-def read_ticker(*, instrument_id: int) -> TickerNumbers:
-    statistics = trade_statistics(instrument_id=instrument_id, window=TICKER_WINDOW)
-    last = statistics.last if statistics.last is not None else last_price(instrument_id=instrument_id)
-    return TickerNumbers(statistics, last)
+def read_tickers(instrument_ids: Collection[int]) -> dict[int, TickerNumbers]:
+    """Return the numbers of tickers by instrument, with two statements for all of them."""
+    days = trade_statistics(instrument_ids=instrument_ids, window=TICKER_WINDOW)
+    last = last_prices([number for number, day in days.items() if day.last is None])
+    return {
+        number: TickerNumbers(day, last.get(number) if day.last is None else day.last)
+        for number, day in days.items()
+    }
 
 
 class DayOfTrading(NamedTuple):
@@ -110,7 +105,8 @@ def read_day(*, instrument_id: int) -> DayOfTrading:
     candles = Candle.objects.filter(instrument_id=instrument_id, time__gte=since).order_by("time")
     names = ("time", "open", "high", "low", "close", "volume", "notional", "trade_count")
     minutes = [Minute(*row) for row in candles.values_list(*names)]
-    return DayOfTrading(minutes, minutes[-1].close if minutes else last_price(instrument_id=instrument_id))
+    last = minutes[-1].close if minutes else last_prices([instrument_id]).get(instrument_id)
+    return DayOfTrading(minutes, last)
 
 
 class OpenOrders(NamedTuple):
@@ -121,7 +117,7 @@ class OpenOrders(NamedTuple):
 
 
 # With comparisons of row values, PostgreSQL can only use the index order_list_by_client. See
-# orders/pages.py.
+# orders/time_lists.py.
 _OPEN_ORDERS_SQL = """
 SELECT found.* FROM unnest(%(statuses)s::varchar[]) AS list(status) CROSS JOIN LATERAL (
   SELECT * FROM orders_order AS listed
@@ -129,9 +125,10 @@ SELECT found.* FROM unnest(%(statuses)s::varchar[]) AS list(status) CROSS JOIN L
      >= (%(client)s::varchar, %(instrument)s::bigint, list.status)
     AND (listed.client_id, listed.instrument_id, listed.status)
      <= (%(client)s::varchar, %(instrument)s::bigint, list.status)
-  ORDER BY listed.client_id, listed.instrument_id, listed.status, listed.order_id LIMIT %(limit)s
+  ORDER BY listed.client_id, listed.instrument_id, listed.status, listed.created_at, listed.order_id
+  LIMIT %(limit)s
 ) AS found
-ORDER BY found.order_id LIMIT %(limit)s
+ORDER BY found.created_at, found.order_id LIMIT %(limit)s
 """
 
 

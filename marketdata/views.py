@@ -1,16 +1,14 @@
 """REST views of market data."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 from django.conf import settings
 from rest_framework.request import Request
 
 from base.database import read_database
-from base.numbers import json_optional_decimal
 from base.refusals import InvalidRequest
-from base.times import now_text, parse_time
+from base.times import now_text
 from instruments.directory import DEFAULT_SYMBOL, TradedInstrument, directory
 from instruments.grid import Grid
 from marketdata import schema
@@ -20,11 +18,13 @@ from marketdata.documents import (
     LevelDocument,
     OrderBookDocument,
     StatisticsDocument,
-    TickerDocument,
     statistics_fields,
 )
-from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, list_trades, read_ticker, trade_statistics
+from marketdata.selectors import WINDOW_PATTERN, WINDOW_UNITS, trade_statistics
+from marketdata.tickers import current_tickers, make_tickers
+from marketdata.trade_pages import TradeQuery, list_trades
 from web.content import JSONResponse
+from web.listing import is_oldest_first, listing_filters, read_time_range
 from web.pagination import CursorQuery, read_limit
 from web.schema import operation
 from web.viewset import AsyncViewSet
@@ -59,22 +59,25 @@ class TradeViewSet(AsyncViewSet):
 
     @operation(**schema.LIST_TRADES)
     async def list(self, request: Request) -> JSONResponse:
-        """Return trades, newest first."""
-        instrument = await _read_instrument(request.query_params)
-        limit = read_limit(request.query_params)
-        cursors = CursorQuery("trades", instrument=instrument.symbol)
-        trades = await read_database(
-            list_trades,
+        """Return trades, newest first unless `sort` says otherwise."""
+        params = request.query_params
+        instrument = await _read_instrument(params)
+        times, oldest_first = read_time_range(params), is_oldest_first(params)
+        limit = read_limit(params)
+        filters = listing_filters(times, oldest_first=oldest_first)
+        cursors = CursorQuery("trades", instrument=instrument.symbol, **filters)
+        wanted = TradeQuery(
             instrument_id=instrument.instrument_id,
             symbol=instrument.symbol,
-            before_sequence=cursors.decode(request.query_params.get("cursor"), int),
+            times=times,
+            oldest_first=oldest_first,
+            after=cursors.decode(params.get("cursor"), int),
             limit=limit + 1,
         )
+        trades = await read_database(list_trades, wanted)
         page = trades[:limit]
-        more = len(trades) > limit
-        return JSONResponse(
-            {"trades": page, "next_cursor": cursors.encode(str(page[-1].sequence)) if more else None}
-        )
+        after = page[-1].sequence if len(trades) > limit else None
+        return JSONResponse({"trades": page, "next_cursor": cursors.next(after)})
 
     @operation(**schema.TRADE_STATISTICS)
     async def stats(self, request: Request) -> JSONResponse:
@@ -82,8 +85,14 @@ class TradeViewSet(AsyncViewSet):
         instrument = await _read_instrument(request.query_params)
         text = request.query_params.get("window", "24h")
         window = _read_window(text)
-        numbers = await read_database(trade_statistics, instrument_id=instrument.instrument_id, window=window)
-        document = StatisticsDocument(instrument=instrument.symbol, window=text, **statistics_fields(numbers))
+        numbers = await read_database(
+            trade_statistics, instrument_ids=[instrument.instrument_id], window=window
+        )
+        document = StatisticsDocument(
+            instrument=instrument.symbol,
+            window=text,
+            **statistics_fields(numbers[instrument.instrument_id]),
+        )
         return JSONResponse(document)
 
 
@@ -93,18 +102,13 @@ class TickerViewSet(AsyncViewSet):
     @operation(**schema.TICKER)
     async def list(self, request: Request) -> JSONResponse:
         """Return the best prices, the last price, and the trading of the last 24 hours."""
-        instrument = await _read_instrument(request.query_params)
-        book = await read_book(instrument, 1)
-        day = await read_database(read_ticker, instrument_id=instrument.instrument_id)
-        document = TickerDocument(
-            instrument=instrument.symbol,
-            sequence=book.sequence,
-            **_best_price_fields("bid", book.bids, instrument.grid),
-            **_best_price_fields("ask", book.asks, instrument.grid),
-            **statistics_fields(day.statistics) | {"last": json_optional_decimal(day.last)},
-            timestamp=now_text(),
-        )
-        return JSONResponse(document)
+        [ticker] = await make_tickers([await _read_instrument(request.query_params)])
+        return JSONResponse(ticker)
+
+    @operation(**schema.LIST_TICKERS)
+    async def all(self, request: Request) -> JSONResponse:
+        """Return the tickers of all instruments, by symbol."""
+        return JSONResponse(await current_tickers().get())
 
 
 class CandleViewSet(AsyncViewSet):
@@ -118,14 +122,13 @@ class CandleViewSet(AsyncViewSet):
         interval = CANDLE_INTERVALS.get(query.get("interval", "1m"))
         if interval is None:
             raise InvalidRequest(fields={"interval": [f"Must be one of: {', '.join(CANDLE_INTERVALS)}."]})
+        times = read_time_range(query)
         span = CandleSpan(
             interval=interval,
-            start=_read_time(query.get("start"), "start"),
-            end=_read_time(query.get("end"), "end"),
+            start=times.start,
+            end=times.end,
             limit=read_limit(query, default=settings.CANDLES_DEFAULT),
         )
-        if span.start is not None and span.end is not None and span.start >= span.end:
-            raise InvalidRequest(fields={"start": ["Must be before end."]})
         candles = await read_database(
             list_candles_filled if _read_flag(query, "fill") else list_candles,
             instrument_id=instrument.instrument_id,
@@ -155,15 +158,6 @@ def _level_documents(levels: list[BookLevel], grid: Grid) -> list[LevelDocument]
     return documents
 
 
-def _best_price_fields(name: str, levels: list[BookLevel], grid: Grid) -> dict[str, Any]:
-    if not levels:
-        return {name: None, f"{name}_quantity": None}
-    return {
-        name: grid.price.number(levels[0].price_ticks),
-        f"{name}_quantity": grid.quantity.number(levels[0].quantity_lots),
-    }
-
-
 def _read_window(text: str) -> timedelta:
     """Parse a window such as 30m, 24h or 7d. Raises InvalidRequest."""
     match = WINDOW_PATTERN.fullmatch(text)
@@ -183,12 +177,3 @@ def _read_flag(query: Mapping[str, str], name: str) -> bool:
     if text not in ("true", "false"):
         raise InvalidRequest(fields={name: ["Must be true or false."]})
     return text == "true"
-
-
-def _read_time(text: str | None, name: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return parse_time(text.replace(" ", "+"))  # a plus sign that was not escaped in the URL
-    except ValueError as error:
-        raise InvalidRequest(fields={name: [str(error)]}) from None

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from base.documents import Number, TimeText, UuidText, described
+from base.documents import Count, Number, TimeText, UuidText, described
 from base.encoding import encode_json
 from base.numbers import EXACT, average_text, json_decimal, json_number, json_optional_decimal
 from base.times import time_text
@@ -69,6 +69,9 @@ class StoredOrder(Protocol):
     def updated_at(self) -> datetime: ...
 
 
+Liquidity = Annotated[str, described(enum=["maker", "taker"], description="this order's role in the trade")]
+
+
 class FillDocument(msgspec.Struct):
     """One order's half of a trade."""
 
@@ -76,9 +79,24 @@ class FillDocument(msgspec.Struct):
     price: Number
     quantity: Number
     side: TakerSide
-    liquidity: Annotated[
-        str, described(enum=["maker", "taker"], description="this order's role in the trade")
+    liquidity: Liquidity
+    timestamp: TimeText
+
+
+class ListedFillDocument(msgspec.Struct, kw_only=True):
+    """One order's half of a trade, with the order that it belongs to."""
+
+    trade_id: UuidText
+    order_id: UuidText
+    idempotency_key: Annotated[
+        str | None, described(description="the order's key, or null if it has none or was deleted")
     ]
+    instrument: str
+    price: Number
+    quantity: Number
+    side: SideName
+    liquidity: Liquidity
+    sequence: Count
     timestamp: TimeText
 
 
@@ -110,9 +128,12 @@ class OrderState(msgspec.Struct, kw_only=True):
 
 
 class OrderDocument(OrderState, kw_only=True):
-    """An order with its trades."""
+    """An order with its last trades, at most ORDER_TRADES_SHOWN_MAX."""
 
     trades: list[FillDocument]
+    trades_complete: Annotated[
+        bool, described(description="whether `trades` has all trades of the order; GET /fills has all")
+    ] = True
 
 
 def order_update(state: bytes, sequence: int, fills: Sequence[FillDocument]) -> str:
@@ -126,6 +147,7 @@ def order_update(state: bytes, sequence: int, fills: Sequence[FillDocument]) -> 
     for name, value in decode_fields(state).items():
         message["order_type" if name == "type" else name] = value
     message.pop("trades", None)
+    message.pop("trades_complete", None)
     message["sequence"] = sequence
     message["fills"] = fills
     return encode_json(message).decode()

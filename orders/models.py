@@ -139,14 +139,13 @@ class Order(models.Model):
             ),
         ]
         indexes = [
-            # For GET /orders and the stream's snapshots: one client's orders by instrument and
-            # status. The ids are ascending because PostgreSQL fills index pages only if new entries
-            # are added at the end.
+            # For GET /orders and the stream's snapshots: one client's orders by instrument, status and
+            # time. Equal times are stored once: those of the orders that one batch placed.
             models.Index(
-                name="order_list_by_client", fields=["client_id", "instrument", "status", "order_id"]
+                name="order_list_by_client", fields=["client_id", "instrument", "status", "created_at"]
             ),
-            # For GET /orders without client_id: all clients' orders by instrument and status.
-            models.Index(name="order_list", fields=["instrument", "status", "order_id"]),
+            # For GET /orders without client_id: all clients' orders by instrument, status and time.
+            models.Index(name="order_list", fields=["instrument", "status", "created_at"]),
             # For recovery, and for GET /orderbook while Redis is not answering: resting orders in
             # time priority.
             models.Index(
@@ -211,9 +210,12 @@ class Trade(models.Model):
             models.CheckConstraint(name="trade_of_two_orders", condition=~Q(maker_order=F("taker_order"))),
         ]
         indexes = [
-            # GET /orders/{order_id} shows an order's trades.
-            models.Index(name="trade_by_maker", fields=["maker_order"]),
-            models.Index(name="trade_by_taker", fields=["taker_order"]),
+            # For GET /fills of an order, and for the trades in an order: see orders/fills.py.
+            models.Index(name="trade_by_maker", fields=["maker_order", "timestamp"]),
+            models.Index(name="trade_by_taker", fields=["taker_order", "timestamp"]),
+            # For GET /fills of a client. A trade has two clients, or one that traded with itself.
+            models.Index(name="trade_by_maker_client", fields=["maker_client_id", "instrument", "timestamp"]),
+            models.Index(name="trade_by_taker_client", fields=["taker_client_id", "instrument", "timestamp"]),
         ]
 
     def __str__(self) -> str:

@@ -5,16 +5,14 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 
 from base.documents import UuidText
-from instruments.schema import INSTRUMENT_HALTED, INSTRUMENT_NOT_FOUND, SYMBOL_EXAMPLES
+from instruments.schema import INSTRUMENT_HALTED
 from orders.documents import OrderDocument
-from orders.fields import IDEMPOTENCY_KEY_CHARACTERS_MAX, ClientId, StatusName
+from orders.fields import IDEMPOTENCY_KEY_CHARACTERS_MAX
 from orders.refusals import IdempotencyKeyReused, OrderNotFound, OrderNotOpen
 from orders.serializers import AmendOrderSerializer, CancelOrderSerializer, PlaceOrderSerializer
 from web.schema import (
-    CURSOR_PARAMETER,
     ORDERS_TAG,
     RETRY_AFTER,
-    TEXT,
     ErrorExample,
     answer,
     choice,
@@ -23,9 +21,6 @@ from web.schema import (
     errors,
     field_schema,
     header,
-    limit,
-    page,
-    query,
     sent,
 )
 
@@ -123,7 +118,7 @@ ORDER_EXAMPLE = {
     "updated_at": "2026-01-31T12:00:00.123Z",
     "trades": [],
 }
-_TRADED_EXAMPLE = {
+TRADED_EXAMPLE = {
     **ORDER_EXAMPLE,
     "filled_quantity": 0.05,
     "remaining_quantity": 0.05,
@@ -132,7 +127,7 @@ _TRADED_EXAMPLE = {
     "updated_at": "2026-01-31T12:00:01.500Z",
     "trades": [_FILL_EXAMPLE],
 }
-_CANCELLED_EXAMPLE = {**_TRADED_EXAMPLE, "status": "cancelled", "reason": "client_request"}
+_CANCELLED_EXAMPLE = {**TRADED_EXAMPLE, "status": "cancelled", "reason": "client_request"}
 
 PLACE_ORDER: dict[str, Any] = {
     "operation_id": "place_order",
@@ -175,7 +170,7 @@ PLACE_ORDER: dict[str, Any] = {
         200: answer(
             document(OrderDocument),
             "an order that was placed earlier with the same key, in its current state",
-            _TRADED_EXAMPLE,
+            TRADED_EXAMPLE,
         ),
         **errors(
             *("invalid_request", "not_json", INSTRUMENT_HALTED, "unsupported_media_type"),
@@ -216,7 +211,7 @@ AMEND_ORDER: dict[str, Any] = {
         sent("trigger price", {"trigger_price": 70000}, 409, "the trigger price of an order without one"),
     ],
     "responses": {
-        200: answer(document(OrderDocument), "the amended order", {**_TRADED_EXAMPLE, "quantity": 0.15}),
+        200: answer(document(OrderDocument), "the amended order", {**TRADED_EXAMPLE, "quantity": 0.15}),
         **errors(
             *("invalid_request", "not_json", "forbidden", "order_not_found", "order_not_open"),
             *("amend_refused", INSTRUMENT_HALTED, "unsupported_media_type", "rate_limited"),
@@ -230,34 +225,7 @@ RETRIEVE_ORDER: dict[str, Any] = {
     "tags": [ORDERS_TAG],
     "parameters": [_ORDER_ID, RETRY_AFTER],
     "responses": {
-        200: answer(document(OrderDocument), "the order", _TRADED_EXAMPLE),
+        200: answer(document(OrderDocument), "the order", TRADED_EXAMPLE),
         **errors("no_parameters", "order_not_found"),
-    },
-}
-LIST_ORDERS: dict[str, Any] = {
-    "operation_id": "list_orders",
-    "summary": "List orders",
-    "tags": [ORDERS_TAG],
-    "parameters": [
-        query(
-            *("client_id", field_schema(ClientId), "only orders of this client"),
-            *(sent("client-A", "client-A", 200), sent("bad", "client A", 400)),
-        ),
-        query("instrument", TEXT, "only orders in this instrument", *SYMBOL_EXAMPLES),
-        query(
-            *("status", field_schema(StatusName), "only orders with this status"),
-            *(sent("open", "open", 200), sent("unknown", "done", 400)),
-        ),
-        limit(),
-        CURSOR_PARAMETER,
-        RETRY_AFTER,
-    ],
-    "responses": {
-        200: answer(
-            page("orders", OrderDocument),
-            "newest first; a page is only empty if nothing more follows",
-            {"orders": [_TRADED_EXAMPLE], "next_cursor": None},
-        ),
-        **errors("unknown_parameter", INSTRUMENT_NOT_FOUND),
     },
 }

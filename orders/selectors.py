@@ -1,29 +1,22 @@
 """Reads of orders and their trades. They are synchronous: views call them with read_database."""
 
-from collections import Counter, defaultdict
 from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
-from django.conf import settings
-from django.db import connection
-from django.db.models import Count
-
-from base.numbers import json_number
-from orders.documents import FillDocument, OrderDocument, stored_state
+from orders.documents import OrderDocument, stored_state
+from orders.fills import ShownFills, count_rows_within_fills_max, read_shown_fills
 from orders.keys import FOUND_BY_KEY
 from orders.models import Order
 from orders.pages import OrderQuery, list_order_rows
+from orders.time_lists import Position
 
 
 class OrderPage(NamedTuple):
-    """Some orders, newest first.
-
-    The next page starts after the id `after`. If `after` is None, there is no next page.
-    """
+    """Some orders. The next page follows the position `after`; None means that there is none."""
 
     orders: list[OrderDocument]
-    after: UUID | None
+    after: Position | None
 
 
 def find_order(order_id: UUID | str) -> OrderDocument | None:
@@ -56,70 +49,29 @@ def find_order_rows_by_key(keys: Collection[tuple[str, str]]) -> dict[tuple[str,
 def list_orders(query: OrderQuery) -> OrderPage:
     """Return a page of orders. It is empty only if no more orders follow."""
     rows, more = list_order_rows(query)
-    fitting = _count_rows_within_fills_max(rows)
+    fitting = count_rows_within_fills_max(rows)
     if len(rows) > fitting:
         rows, more = rows[:fitting], True
-    return OrderPage(_order_documents(rows), rows[-1].order_id if more else None)
+    after = Position(rows[-1].created_at, rows[-1].order_id) if more else None
+    return OrderPage(_order_documents(rows), after)
 
 
-def _count_rows_within_fills_max(rows: list[Order]) -> int:
-    """Return how many of the first rows have at most PAGE_FILLS_MAX fills in total.
-
-    The result is at least 1 if there are rows.
-    """
-    filled = Order.objects.order_by().filter(
-        order_id__in=[row.order_id for row in rows if row.filled_quantity]
-    )
-    fills: Counter[UUID] = Counter()
-    for side in ("maker_trades", "taker_trades"):
-        fills.update(dict(filled.annotate(fills=Count(side)).values_list("order_id", "fills")))
-    together = 0
-    for number, row in enumerate(rows):
-        together += fills[row.order_id]
-        if together > settings.PAGE_FILLS_MAX:
-            return max(1, number)
-    return len(rows)
+def find_listed_order(idempotency_key: str, query: OrderQuery) -> OrderPage:
+    """Return the order that the query's client has sent with this key, if the filters match it."""
+    pair = str(query.client_id), idempotency_key
+    found = find_order_rows_by_key([pair]).get(pair)
+    matches = found is not None and query.matches(found)
+    return OrderPage(_order_documents([found]) if found is not None and matches else [], None)
 
 
 def _order_documents(rows: list[Order]) -> list[OrderDocument]:
-    fills = _read_fills([order for order in rows if order.filled_quantity])
-    return [
-        OrderDocument(**stored_state(order, order.instrument.symbol), trades=fills[order.order_id])
-        for order in rows
-    ]
+    shown = read_shown_fills(rows)
+    documents = []
+    for order in rows:
+        fills, complete = shown.get(order.order_id, _NO_FILLS)
+        state = stored_state(order, order.instrument.symbol)
+        documents.append(OrderDocument(**state, trades=fills, trades_complete=complete))
+    return documents
 
 
-# Values are selected as text, which is faster: an order may have a hundred thousand fills, and a
-# client that sends the order again waits for them.
-_FILLS_SQL = """
-SELECT order_id, sequence, trade_id::text, trim_scale(price)::text, trim_scale(quantity)::text, taker_side,
-       liquidity, to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-FROM (
-  SELECT taker_order_id AS order_id, 'taker' AS liquidity, trade.* FROM orders_trade AS trade
-  WHERE taker_order_id = ANY(%(order_ids)s)
-  UNION ALL
-  SELECT maker_order_id, 'maker', trade.* FROM orders_trade AS trade WHERE maker_order_id = ANY(%(order_ids)s)
-) AS fill
-ORDER BY sequence
-"""
-
-
-def _read_fills(orders: list[Order]) -> defaultdict[UUID, list[FillDocument]]:
-    """Return the fills of each order, oldest first.
-
-    The trades are read after the orders. If an order was filled again in between, the new trades
-    have a later sequence than the order's row, and are left out.
-    """
-    found: defaultdict[UUID, list[FillDocument]] = defaultdict(list)
-    if not orders:
-        return found
-    sequences = {order.order_id: order.sequence for order in orders}
-    with connection.cursor() as cursor:
-        cursor.execute(_FILLS_SQL, {"order_ids": list(sequences)})
-        for order_id, sequence, trade_id, price, quantity, side, liquidity, timestamp in cursor.fetchall():
-            if sequence <= sequences[order_id]:
-                fill = FillDocument(
-                    trade_id, json_number(price), json_number(quantity), side, liquidity, timestamp
-                )
-                found[order_id].append(fill)
-    return found
+_NO_FILLS = ShownFills([], complete=True)

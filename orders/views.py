@@ -7,17 +7,15 @@ from rest_framework.request import Request
 
 from base.database import read_database
 from base.refusals import InvalidRequest
-from instruments.directory import directory
-from orders import metrics, schema
+from orders import list_schema, metrics, schema
 from orders.desk import OrderResult, current_desk, no_such_order
-from orders.fields import CLIENT_ID_PATTERN, CLIENT_ID_RULE, ORDER_ID_PATTERN
-from orders.models import OrderStatus
-from orders.pages import OrderQuery
+from orders.fields import ORDER_ID_PATTERN
+from orders.fill_pages import list_fills
+from orders.list_requests import read_fill_list, read_order_list
 from orders.reading import cancel_order, place_order, read_amend, read_order
-from orders.selectors import find_order, list_orders
+from orders.selectors import find_listed_order, find_order, list_orders
 from web.content import JSONResponse
 from web.errors import allowance_headers
-from web.pagination import CursorQuery, read_limit
 from web.schema import operation
 from web.viewset import AsyncViewSet
 
@@ -57,31 +55,28 @@ class OrderViewSet(AsyncViewSet):
             raise no_such_order()
         return JSONResponse(document)
 
-    @operation(**schema.LIST_ORDERS)
+    @operation(**list_schema.LIST_ORDERS)
     async def list(self, request: Request) -> JSONResponse:
-        """Orders, newest first."""
-        query = request.query_params
-        client_id, symbol, status = (query.get(name) for name in ("client_id", "instrument", "status"))
-        if client_id is not None and not CLIENT_ID_PATTERN.fullmatch(client_id):
-            raise InvalidRequest(fields={"client_id": [CLIENT_ID_RULE]})
-        if status is not None and status not in OrderStatus.values:
-            raise InvalidRequest(fields={"status": [f"Must be one of: {', '.join(OrderStatus.values)}."]})
-        instrument = None if symbol is None else await directory.get(symbol)
-        cursors = CursorQuery("orders", client_id=client_id, instrument=symbol, status=status)
-        wanted = OrderQuery(
-            client_id=client_id,
-            instrument_id=None if instrument is None else instrument.instrument_id,
-            status=status,
-            before=cursors.decode(query.get("cursor"), UUID),
-            limit=read_limit(query),
-        )
-        page = await read_database(list_orders, wanted)
-        return JSONResponse(
-            {
-                "orders": page.orders,
-                "next_cursor": None if page.after is None else cursors.encode(str(page.after)),
-            }
-        )
+        """Return orders, newest first unless `sort` says otherwise."""
+        asked = await read_order_list(request.query_params)
+        if asked.idempotency_key is None:
+            page = await read_database(list_orders, asked.query)
+        else:
+            page = await read_database(find_listed_order, asked.idempotency_key, asked.query)
+        return JSONResponse({"orders": page.orders, "next_cursor": asked.cursors.next(page.after)})
+
+
+class FillViewSet(AsyncViewSet):
+    """Orders' halves of trades."""
+
+    @operation(**list_schema.LIST_FILLS)
+    async def list(self, request: Request) -> JSONResponse:
+        """Return fills, newest first unless `sort` says otherwise."""
+        asked = await read_fill_list(request.query_params)
+        page = await read_database(list_fills, asked.query)
+        if page is None:
+            raise no_such_order()
+        return JSONResponse({"fills": page.fills, "next_cursor": asked.cursors.next(page.after)})
 
 
 def _header_key(request: Request) -> str | None:

@@ -34,6 +34,10 @@ class CursorQuery:
         text = key.encode()
         return base64.urlsafe_b64encode(self._sign(text) + text).decode().rstrip("=")
 
+    def next(self, key: object | None) -> str | None:
+        """Return the cursor of the page after this sort key, or None if there is no further page."""
+        return None if key is None else self.encode(str(key))
+
     def decode(self, cursor: str | None, parse: Callable[[str], Key]) -> Key | None:
         """Return the parsed sort key in a cursor, or None without a cursor.
 

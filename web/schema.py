@@ -26,13 +26,17 @@ Action = TypeVar("Action", bound=Callable[..., Any])
 def operation(**described: Any) -> Callable[[Action], Action]:
     """Decorate an action of a viewset with its OpenAPI description.
 
-    The action accepts only the query parameters in the description (see web.query).
+    The action accepts only the query parameters in the description (see web.query). A parameter
+    whose schema is an array may be repeated.
     """
-    parameters = described.get("parameters", ())
-    names = frozenset(found.name for found in parameters if found.location == OpenApiParameter.QUERY)
+    parameters = [
+        found for found in described.get("parameters", ()) if found.location == OpenApiParameter.QUERY
+    ]
+    # Whether a parameter may be repeated, by its name.
+    accepted = {found.name: found.type.get("type") == "array" for found in parameters}
 
     def decorate(action: Action) -> Action:
-        action.query_parameters = names  # type: ignore[attr-defined]
+        action.query_parameters = accepted  # type: ignore[attr-defined]
         documented: Action = extend_schema(**described)(action)
         return documented
 
@@ -121,6 +125,8 @@ def _for_openapi(schema: Any) -> Any:
     converted = {name: _for_openapi(value) for name, value in schema.items() if name != "title"}
     if converted.get("type") == "object":
         converted.setdefault("additionalProperties", False)
+        if "properties" in converted:  # Fields with a default are in answers, too.
+            converted["required"] = list(converted["properties"])
     return converted
 
 

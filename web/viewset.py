@@ -20,7 +20,7 @@ from web.content import AlwaysJSON, ApiResponse, read_json
 from web.query import check_query
 
 _negotiator = AlwaysJSON()
-_NO_PARAMETERS: frozenset[str] = frozenset()
+_NO_PARAMETERS: dict[str, bool] = {}
 
 
 class JSONRequest(Request):

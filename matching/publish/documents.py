@@ -3,6 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from django.conf import settings
+
 from base.documents import Number
 from base.encoding import encode_json
 from base.times import time_text
@@ -155,8 +157,9 @@ def _trade_message(trade: TradeRow, timestamp: str) -> TradeMessage:
 
 
 def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
+    """Yield the fills that an order shows: the last ORDER_TRADES_SHOWN_MAX."""
     grid = order.instrument.grid
-    for trade in order.trades:
+    for trade in order.trades[-settings.ORDER_TRADES_SHOWN_MAX :]:
         event = trade.event
         yield FillDocument(
             trade_id=trade.trade_id,
@@ -196,6 +199,7 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         created_at=timestamp,
         updated_at=timestamp,
         trades=list(_fills(order, timestamp)) if order.trades else [],
+        trades_complete=len(order.trades) <= settings.ORDER_TRADES_SHOWN_MAX,
     )
 
 

@@ -24,6 +24,22 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RemoveIndex(
+            model_name='order',
+            name='order_list_by_client',
+        ),
+        migrations.RemoveIndex(
+            model_name='order',
+            name='order_list',
+        ),
+        migrations.RemoveIndex(
+            model_name='trade',
+            name='trade_by_maker',
+        ),
+        migrations.RemoveIndex(
+            model_name='trade',
+            name='trade_by_taker',
+        ),
         migrations.CreateModel(
             name='CancelAfter',
             fields=[
@@ -184,5 +200,29 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='orderevent',
             constraint=models.UniqueConstraint(fields=('instrument', 'sequence'), name='order_event_sequence'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(fields=['client_id', 'instrument', 'status', 'created_at'], name='order_list_by_client'),
+        ),
+        migrations.AddIndex(
+            model_name='order',
+            index=models.Index(fields=['instrument', 'status', 'created_at'], name='order_list'),
+        ),
+        migrations.AddIndex(
+            model_name='trade',
+            index=models.Index(fields=['maker_order', 'timestamp'], name='trade_by_maker'),
+        ),
+        migrations.AddIndex(
+            model_name='trade',
+            index=models.Index(fields=['taker_order', 'timestamp'], name='trade_by_taker'),
+        ),
+        migrations.AddIndex(
+            model_name='trade',
+            index=models.Index(fields=['maker_client_id', 'instrument', 'timestamp'], name='trade_by_maker_client'),
+        ),
+        migrations.AddIndex(
+            model_name='trade',
+            index=models.Index(fields=['taker_client_id', 'instrument', 'timestamp'], name='trade_by_taker_client'),
         ),
     ]

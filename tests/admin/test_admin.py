@@ -227,6 +227,38 @@ def test_a_new_instrument_can_be_traded(browser: Browser, place: Place) -> None:
     wait_until(lambda: place(instrument="XRP-USD", price=0.15).status_code == 201, "an order is accepted")
 
 
+def test_an_operator_chooses_the_self_trade_prevention_of_an_instrument(
+    exchange: RunningExchange, browser: Browser, place: Place
+) -> None:
+    def shown() -> str:
+        rows = httpx.get(f"{exchange.url}/instruments").json()["instruments"]
+        return str(next(row["self_trade_prevention"] for row in rows if row["symbol"] == "ETH-USD"))
+
+    path = f"{INSTRUMENTS}{instrument_key(browser, 'ETH-USD')}/change/"
+    form = {
+        name: value for name, value in browser.get(path).inputs().items() if name.startswith(("min_", "max_"))
+    }
+    try:
+        for rule in ("cancel_maker", "decrement"):
+            saved = browser.post(
+                path, {**form, "status": "active", "self_trade_prevention": rule, "_save": "Save"}
+            )
+            assert "was changed successfully" in saved.messages["success"]
+            wait_until(lambda: shown() == rule, "the API shows the rule")  # noqa: B023
+            order = place(instrument="ETH-USD", price=4).json()
+            assert order["self_trade_prevention"] == rule
+        # A field that is left out keeps its value.
+        browser.post(path, {**form, "status": "active", "_save": "Save"})
+        assert shown() == "decrement"
+        wrong = browser.post(
+            path, {**form, "status": "active", "self_trade_prevention": "x", "_save": "Save"}
+        )
+        assert "Select a valid choice" in wrong.text
+    finally:
+        browser.post(path, {**form, "status": "active", "self_trade_prevention": "none", "_save": "Save"})
+    wait_until(lambda: shown() == "none", "the API shows the default")
+
+
 def test_a_halt_without_a_worker_is_saved_with_a_warning(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:

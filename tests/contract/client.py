@@ -20,7 +20,15 @@ TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z")
 ORDER_FIELDS = {
     *("order_id", "client_id", "instrument", "side", "type", "price", "quantity", "filled_quantity"),
     *("remaining_quantity", "average_price", "status", "reason", "idempotency_key", "created_at"),
-    *("updated_at", "trades", "time_in_force", "expires_at", "post_only", "self_trade_prevention"),
+    *(
+        "updated_at",
+        "trades",
+        "trades_complete",
+        "time_in_force",
+        "expires_at",
+        "post_only",
+        "self_trade_prevention",
+    ),
     *("prevented_quantity", "trigger_price", "triggered_at"),
 }
 MARKET_TYPES = ("market", "stop", "take_profit")
@@ -176,5 +184,6 @@ def check_order(order: Any) -> Any:
         assert fill.keys() == FILL_FIELDS
         assert UUID(fill["trade_id"]).version == 7
         assert TIME.fullmatch(fill["timestamp"])
-    assert sum(fill["quantity"] for fill in order["trades"]) == order["filled_quantity"]
+    shown = sum(fill["quantity"] for fill in order["trades"])
+    assert (shown == order["filled_quantity"]) is order["trades_complete"]
     return order

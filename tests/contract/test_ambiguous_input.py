@@ -26,22 +26,53 @@ PARAMETERS = {
         "limit": "1",
     },
     "/docs/schema": {"format": "json"},
+    "/fills": {
+        "client_id": "a",
+        "order_id": UNKNOWN_ID,
+        "instrument": "BTC-USD",
+        "start": "2026-01-01",
+        "end": "2027-01-01",
+        "sort": "asc",
+        "limit": "1",
+        "cursor": "x",
+    },
     "/healthz": {},
     "/instruments": {},
     "/metrics": {},
     "/orderbook": {"instrument": "BTC-USD", "levels": "1"},
-    "/orders": {"client_id": "a", "instrument": "BTC-USD", "status": "open", "limit": "1", "cursor": "x"},
+    "/orders": {
+        "client_id": "a",
+        "instrument": "BTC-USD",
+        "status": "open",
+        "idempotency_key": "k",
+        "start": "2026-01-01",
+        "end": "2027-01-01",
+        "sort": "asc",
+        "limit": "1",
+        "cursor": "x",
+    },
     f"/orders/{UNKNOWN_ID}": {},
     "/ticker": {"instrument": "BTC-USD"},
+    "/tickers": {},
     "/time": {},
-    "/trades": {"instrument": "BTC-USD", "limit": "1", "cursor": "x"},
+    "/trades": {
+        "instrument": "BTC-USD",
+        "start": "2026-01-01",
+        "end": "2027-01-01",
+        "sort": "asc",
+        "limit": "1",
+        "cursor": "x",
+    },
     "/trades/stats": {"instrument": "BTC-USD", "window": "1h"},
 }
 PARAMETERS_WITH_VALUES = [
     (path, name, value) for path, parameters in PARAMETERS.items() for name, value in parameters.items()
 ]
+SINGLE_PARAMETERS_WITH_VALUES = [
+    given for given in PARAMETERS_WITH_VALUES if given[:2] != ("/orders", "status")
+]
 COMMAND_PATHS = ["/orders", f"/orders/{UNKNOWN_ID}/cancel"]
-UNKNOWN_NAMES = ["symbol", "idempotency_key", "Instrument", "limit[]", "price", "é", "x" * 100]
+UNKNOWN_NAMES = ["symbol", "trade_id", "Instrument", "limit[]", "price", "é", "x" * 100]
 
 
 @ON_UVICORN
@@ -58,7 +89,7 @@ def test_an_unknown_parameter_is_refused_and_the_known_ones_are_named(
     assert client.get(f"{path}/?{quote(name)}=").refused_fields() == {name[:64]}
 
 
-@pytest.mark.parametrize(("path", "name", "value"), PARAMETERS_WITH_VALUES)
+@pytest.mark.parametrize(("path", "name", "value"), SINGLE_PARAMETERS_WITH_VALUES)
 def test_a_repeated_parameter_is_refused(client: Client, path: str, name: str, value: str) -> None:
     escaped = f"%{ord(name[0]):02x}{name[1:]}"
     for second in (f"{name}={value}", f"{name}=other", f"{escaped}={value}", f"{name}="):
@@ -85,17 +116,24 @@ def test_orders_and_cancels_take_no_query_parameters(
 
 def test_an_empty_query_is_accepted(client: Client) -> None:
     for path in PARAMETERS:
-        assert client.get(f"{path}?").status in (200, 404)
+        assert client.get(f"{path}?").status == (400 if path == "/fills" else client.get(path).status)
 
 
 def test_errors_name_the_valid_choices(client: Client) -> None:
     for path, choices in {
-        "/orders?status=done": ("open", "partially_filled", "filled", "cancelled", "rejected"),
+        "/orders?status=done": (
+            *("pending", "open", "partially_filled", "filled", "cancelled", "rejected"),
+            *("resting", "finished"),
+        ),
+        "/orders?status=open&status=done": ("pending", "resting", "finished"),
+        "/orders?sort=newest": ("asc", "desc"),
+        "/fills?client_id=a&sort=ASC": ("asc", "desc"),
+        "/trades?sort=timestamp": ("asc", "desc"),
         "/candles?interval=2m": ("1m", "5m", "15m", "1h", "4h", "1d"),
         "/candles?fill=yes": ("true", "false"),
     }.items():
         [(name, [message])] = client.get(path).error(400, "invalid_request")["fields"].items()
-        assert name in path
+        assert f"{name}=" in path
         assert all(choice in message for choice in choices)
     error = client.get("/ticker?instrument=NO-USD").error(404, "instrument_not_found")
     assert "/instruments" in error["message"]
@@ -227,6 +265,19 @@ def test_a_cursor_of_another_query_is_refused(client: Client, market: Market, cl
         "/orders?status=filled",
         f"/trades?instrument={one}",
         f"/trades?instrument={other}",
+        f"/trades?instrument={one}&sort=asc",
+        f"/trades?instrument={one}&start=2026-01-01",
+        f"/trades?instrument={one}&end=2126-01-01",
+        f"/orders?client_id={client_id}&sort=asc",
+        f"/orders?client_id={client_id}&start=2026-01-01",
+        f"/orders?client_id={client_id}&start=2026-01-01T00:00:00.001Z",
+        f"/orders?client_id={client_id}&end=2126-01-01",
+        f"/orders?client_id={client_id}&status=filled",
+        f"/orders?client_id={client_id}&status=filled&status=open",
+        f"/fills?client_id={client_id}",
+        f"/fills?client_id={client_id}&sort=asc",
+        f"/fills?client_id={client_id}&instrument={one}",
+        f"/fills?client_id={client_id}&start=2026-01-01&end=2126-01-01",
     ]
     cursors = {query: client.get(f"{query}&limit=1").json["next_cursor"] for query in queries}
     for query in queries:
@@ -236,3 +287,22 @@ def test_a_cursor_of_another_query_is_refused(client: Client, market: Market, cl
                 assert answer.status == 200
             else:
                 assert answer.refused_fields() == {"cursor"}
+
+
+@ON_UVICORN
+def test_a_cursor_fits_every_spelling_of_its_query(client: Client, instrument: str, client_id: str) -> None:
+    for _ in range(2):
+        client.place(instrument, "buy", 1, 10, client_id=client_id)
+    base = f"/orders?client_id={client_id}&limit=1"
+    for spellings in (
+        ("", "&sort=desc"),
+        ("&start=2026-01-01", "&start=2026-01-01T00:00:00Z", "&start=2026-01-01T01:00:00%2B01:00"),
+        (
+            "&status=resting",
+            "&status=partially_filled&status=open",
+            "&status=open&status=open&status=resting",
+        ),
+    ):
+        cursor = client.get(base + spellings[0]).json["next_cursor"]
+        for spelling in spellings:
+            assert client.get(f"{base}{spelling}&cursor={cursor}").status == 200

@@ -46,6 +46,8 @@ def page(strict_exchange: RunningExchange) -> Iterator[Client]:
         ("/orders", {"GET", "HEAD", "POST"}),
         ("/orders/01990000-0000-7000-8000-000000000000/cancel", {"POST"}),
         ("/orderbook", {"GET", "HEAD"}),
+        ("/fills", {"GET", "HEAD"}),
+        ("/tickers", {"GET", "HEAD"}),
     ],
 )
 def test_the_answer_to_a_preflight_lists_methods_and_headers(

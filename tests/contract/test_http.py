@@ -20,6 +20,7 @@ READS = (
     "/livez",
     "/orderbook",
     "/ticker",
+    "/tickers",
     "/time",
     "/trades",
     "/trades/stats",
@@ -42,7 +43,7 @@ def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
         (f"/orders/{UNKNOWN_ID}", "POST", {"GET", "HEAD"}),
         (f"/orders/{UNKNOWN_ID}", "DELETE", {"GET", "HEAD"}),
         (f"/orders/{UNKNOWN_ID}/cancel", "GET", {"POST"}),
-        *[(path, "POST", {"GET", "HEAD"}) for path in READS],
+        *[(path, "POST", {"GET", "HEAD"}) for path in (*READS, "/fills")],
         *[(path, "POST", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
         *[(path, "OPTIONS", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
     ],
@@ -56,8 +57,9 @@ def test_other_methods_are_refused_and_the_allowed_ones_named(
 
 
 def test_head_is_get_without_a_body(client: Client) -> None:
-    answer = client.send("HEAD", "/orderbook")
-    assert (answer.status, answer.body) == (200, b"")
+    for path in ("/orderbook", "/orders", "/fills?client_id=client-A", "/trades?sort=asc", "/tickers"):
+        answer = client.send("HEAD", path)
+        assert (answer.status, answer.body) == (200, b"")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from tests.system.exchange import RunningExchange
 
 OPERATIONS = {
     ("/candles", "get"),
+    ("/fills", "get"),
     ("/healthz", "get"),
     ("/instruments", "get"),
     ("/livez", "get"),
@@ -20,6 +21,7 @@ OPERATIONS = {
     ("/orders/{order_id}", "get"),
     ("/orders/{order_id}/cancel", "post"),
     ("/ticker", "get"),
+    ("/tickers", "get"),
     ("/time", "get"),
     ("/trades", "get"),
     ("/trades/stats", "get"),
@@ -29,6 +31,7 @@ WITHOUT_INPUT = {
     ("/healthz", "get"),
     ("/livez", "get"),
     ("/instruments", "get"),
+    ("/tickers", "get"),
     ("/time", "get"),
 }
 
@@ -81,6 +84,15 @@ def test_answers_to_chosen_requests_conform_to_the_schema(api_schema: Any, clien
     }
     keyed = body | {"idempotency_key": "schema"}
     order_id = client.post("/orders", body).json["order_id"]
+    keyed_query = {"client_id": "a", "idempotency_key": "schema", "status": ["resting", "finished"]}
+    lists: list[tuple[str, dict[str, Any], int]] = [
+        ("/orders", keyed_query, 200),
+        ("/orders", {"idempotency_key": "schema"}, 400),
+        ("/fills", {"client_id": "client-A", "sort": "asc"}, 200),
+        ("/fills", {"order_id": "01990000-0000-7000-8000-000000000000"}, 404),
+        ("/fills", {}, 400),
+        ("/trades", {"sort": "asc", "start": "2026-01-01"}, 200),
+    ]
     requests: list[tuple[str, str, Any, Any, int]] = [
         ("/orders", "POST", None, body, 201),
         ("/orders", "POST", None, keyed, 200),
@@ -98,6 +110,7 @@ def test_answers_to_chosen_requests_conform_to_the_schema(api_schema: Any, clien
                 "/trades/stats",
                 "/candles",
                 "/instruments",
+                "/tickers",
                 "/time",
                 "/healthz",
                 "/livez",
@@ -109,6 +122,11 @@ def test_answers_to_chosen_requests_conform_to_the_schema(api_schema: Any, clien
         case = api_schema[path][method].Case(path_parameters=parameters or {}, media_type="application/json")
         if document is not None:
             case.body = document
+        response = case.call()
+        assert response.status_code == status, response.content
+        case.validate_response(response, checks=CHECKS_OF_ANSWERS)
+    for path, parameters, status in lists:
+        case = api_schema[path]["GET"].Case(query=parameters)
         response = case.call()
         assert response.status_code == status, response.content
         case.validate_response(response, checks=CHECKS_OF_ANSWERS)
