@@ -343,6 +343,8 @@ def test_instruments_are_listed_by_symbol_with_their_grid_and_bounds(client: Cli
     assert {"BTC-USD", "ETH-USD", "SOL-USD"} <= set(rows)
     assert rows["BTC-USD"] == {
         "symbol": "BTC-USD",
+        "base_asset": "BTC",
+        "quote_asset": "USD",
         "tick_size": Decimal("0.01"),
         "lot_size": Decimal("0.00000001"),
         "min_quantity": Decimal("0.00000001"),
@@ -351,6 +353,9 @@ def test_instruments_are_listed_by_symbol_with_their_grid_and_bounds(client: Cli
         "max_price": 10000000,
         "min_notional": None,
         "open_orders_max": 10000,
+        "order_types": ["limit", "market", "stop", "take_profit", "stop_limit", "take_profit_limit"],
+        "times_in_force": ["gtc", "ioc", "fok", "gtd"],
+        "self_trade_prevention": "none",
         "status": "active",
     }
     assert '"lot_size":0.00000001,' in client.get("/instruments").text
