@@ -8,7 +8,7 @@ import msgspec
 from base.documents import Number, TimeText, UuidText, described
 from base.encoding import encode_json
 from base.numbers import json_decimal, json_optional_decimal
-from base.refusals import Allowance, Refusal
+from base.refusals import Refusal
 from base.times import time_text
 from orders.desk import MassCancelResult, OrderResult
 from orders.fields import ClientId, OrderTypeName, SelfTradePreventionName, SideName, TimeInForceName
@@ -95,9 +95,3 @@ def _result_json(result: OrderResult | Refusal, created_status: int) -> bytes:
     if result.replayed:
         return b'{"status":200,"replayed":true,"order":%s}' % result.body
     return b'{"status":%d,"order":%s}' % (created_status, result.body)
-
-
-def least_allowance(results: Sequence[OrderResult | Refusal]) -> Allowance | None:
-    """Return the allowance with the fewest requests left, or None if no limit was checked."""
-    allowances = [result.allowance for result in results if result.allowance is not None]
-    return min(allowances, key=lambda allowance: allowance.remaining, default=None)

@@ -5,7 +5,7 @@ from typing import Any
 from instruments.schema import INSTRUMENT_HALTED
 from orders.answers import CancelledDocument, CheckedOrderDocument, SwitchDocument
 from orders.documents import OrderDocument
-from orders.schema import LIMIT_ORDER, ORDER_EXAMPLE, RATE_LIMITED
+from orders.schema import KEY_HEADER, LIMIT_ORDER, ORDER_EXAMPLE, RATE_LIMITED
 from orders.serializers import (
     AmendOneSerializer,
     AmendOrdersSerializer,
@@ -14,7 +14,7 @@ from orders.serializers import (
     PlaceOrderSerializer,
     PlaceOrdersSerializer,
 )
-from web.schema import ERROR, ORDERS_TAG, Schema, answer, document, errors, sent
+from web.schema import ERROR, ORDERS_TAG, RETRY_AFTER, Schema, answer, document, errors, sent
 
 _UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
 _REFUSED_EXAMPLE = {
@@ -110,6 +110,7 @@ TEST_ORDER: dict[str, Any] = {
     "operation_id": "test_order",
     "summary": "Check an order without placing it",
     "tags": [ORDERS_TAG],
+    "parameters": [KEY_HEADER, RETRY_AFTER],
     "request": {"application/json": PlaceOrderSerializer().described()},
     "examples": [
         sent("limit", LIMIT_ORDER, 200, "a limit order"),

@@ -12,13 +12,13 @@ from orders.answers import (
     SwitchDocument,
     cancelled_document,
     checked_order,
-    least_allowance,
     results_json,
 )
-from orders.desk import OrderResult, current_desk
+from orders.desk import OrderResult, current_desk, least_allowance
 from orders.reading import (
     cancel_after,
     cancel_orders,
+    header_key,
     read_amends,
     read_instrument,
     read_order,
@@ -50,7 +50,7 @@ class MassOrderViewSet(AsyncViewSet):
     @operation(**schema.TEST_ORDER)
     async def test(self, request: Request) -> JSONResponse:
         """Check an order as POST /orders does, and take nothing."""
-        order = await read_order(request.data)
+        order = await read_order(request.data, key_in_header=header_key(request.META))
         current_desk().check(order)
         return JSONResponse(checked_order(order))
 
@@ -84,4 +84,6 @@ class MassOrderViewSet(AsyncViewSet):
 
 def _results(results: Sequence[OrderResult | Refusal], created_status: int) -> JSONResponse:
     body = b'{"results":%s}' % results_json(results, created_status)
-    return JSONResponse(body, headers=allowance_headers(least_allowance(results)))
+    return JSONResponse(
+        body, headers=allowance_headers(least_allowance(result.allowance for result in results))
+    )

@@ -3,15 +3,14 @@
 Every function raises InvalidRequest with the fields that are invalid.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
 from base.refusals import InvalidRequest, Refusal
 from instruments.directory import TradedInstrument, directory
 from instruments.refusals import InstrumentNotFound
-from orders.desk.mass import AmendOne
-from orders.requests import AmendRequest, OrderRequest
+from orders.requests import AmendOne, AmendRequest, OrderRequest
 from orders.serializers import (
     AmendOneSerializer,
     AmendOrderSerializer,
@@ -37,20 +36,39 @@ amend_one = AmendOneSerializer()
 Request = TypeVar("Request")
 
 
-async def read_order(data: Any, *, header_key: str | None = None) -> OrderRequest:
-    """Return an order. `header_key` is a key beside the body, which must not contradict the body.
+async def read_order(data: Any, *, key_in_header: str | None = None) -> OrderRequest:
+    """Return an order. A key beside the body must not contradict the body.
 
     Raises Unavailable if the instruments can't be read.
     """
     fields = place_order.run_validation(data)
-    if header_key is not None:
-        if fields["idempotency_key"] not in (None, header_key):
+    if key_in_header is not None:
+        if fields["idempotency_key"] not in (None, key_in_header):
             raise InvalidRequest(
                 fields={"idempotency_key": ["The header Idempotency-Key has another key than the body."]}
             )
-        fields["idempotency_key"] = header_key
+        fields["idempotency_key"] = key_in_header
     instrument = await read_instrument(fields.pop("instrument"))
     return OrderRequest(instrument=instrument, order_type=fields.pop("type"), **fields)
+
+
+def header_key(headers: Mapping[str, Any]) -> str | None:
+    """Return the idempotency key in the headers of a request, as CGI names them, or None.
+
+    Django decodes headers as Latin-1, but the key is UTF-8, as in a body.
+    """
+    header: str | None = headers.get("HTTP_IDEMPOTENCY_KEY")
+    if header is None:
+        return None
+    try:
+        # Whitespace around a header's value is not part of it (RFC 9110, section 5.5).
+        text = header.strip(" \t").encode("latin-1").decode()
+        key: str = place_order.fields["idempotency_key"].to_internal_value(text)
+    except UnicodeError:
+        raise InvalidRequest(fields={"idempotency_key": ["The header must be UTF-8."]}) from None
+    except ValueError as error:
+        raise InvalidRequest(fields={"idempotency_key": [str(error)]}) from None
+    return key
 
 
 async def read_orders(data: Any) -> list[OrderRequest | Refusal]:

@@ -16,7 +16,7 @@ _AMEND_MESSAGES = {
 
 
 class BeyondLimits(InvalidRequest):
-    """The values are outside the instrument's limits, which an operator may change."""
+    """The values are outside limits that change: an operator's for the instrument, or those of time."""
 
 
 class OrderNotFound(NotFound):

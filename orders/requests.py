@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import blake2b
+from uuid import UUID
 
 import msgspec
 from django.conf import settings
@@ -91,29 +92,12 @@ class OrderRequest(msgspec.Struct, frozen=True, kw_only=True):
     def to_grid(self) -> tuple[int, int, int]:
         """Return price_ticks, quantity_lots and trigger_price_ticks, each 0 if it is left out.
 
-        Raises InvalidRequest if a value is off the grid, BeyondLimits if the values are outside the
-        instrument's limits.
+        Raises InvalidRequest if a value is off the grid; BeyondLimits if the values are outside the
+        instrument's limits, or if the order expires in the past or too late.
         """
-        instrument, price, quantity = self.instrument, self.price, self.quantity
-        price_ticks, quantity_lots, trigger_price_ticks = _to_grid(
-            instrument, price, quantity, self.trigger_price
-        )
-        if price is not None and instrument.min_notional is not None:
-            notional = EXACT.multiply(price, quantity)
-            if notional < instrument.min_notional:
-                raise BeyondLimits(
-                    fields={
-                        "quantity": [
-                            f"price * quantity must be at least {decimal_text(instrument.min_notional)}, "
-                            f"but is {decimal_text(notional)}."
-                        ]
-                    }
-                )
+        numbers = _to_grid(self.instrument, self.price, self.quantity, self.trigger_price, self.expires_at)
+        price_ticks, quantity_lots, trigger_price_ticks = numbers
         return price_ticks or 0, quantity_lots or 0, trigger_price_ticks or 0
-
-    def check_expiry(self) -> None:
-        """Raise BeyondLimits if the order expires in the past or too late."""
-        check_expiry(self.expires_at)
 
 
 class AmendRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,30 +112,30 @@ class AmendRequest(msgspec.Struct, frozen=True, kw_only=True):
     def to_grid(self, instrument: TradedInstrument) -> tuple[int | None, int | None, int | None]:
         """Return price_ticks, quantity_lots and trigger_price_ticks, each None if it is left out.
 
-        Raises what `OrderRequest.to_grid` and `OrderRequest.check_expiry` raise.
+        Raises what `OrderRequest.to_grid` raises.
         """
-        numbers = _to_grid(instrument, self.price, self.quantity, self.trigger_price)
-        check_expiry(self.expires_at)
-        return numbers
+        return _to_grid(instrument, self.price, self.quantity, self.trigger_price, self.expires_at)
 
 
-def check_expiry(expires_at: datetime | None) -> None:
-    """Raise BeyondLimits if an order would expire in the past or too late."""
-    if expires_at is None:
-        return
-    now = datetime.now(UTC)
-    if expires_at <= now:
-        raise BeyondLimits(fields={"expires_at": ["Must be in the future."]})
-    if expires_at > now + timedelta(days=settings.ORDER_EXPIRY_DAYS_MAX):
-        raise BeyondLimits(
-            fields={"expires_at": [f"Must be at most {settings.ORDER_EXPIRY_DAYS_MAX} days ahead."]}
-        )
+class AmendOne(msgspec.Struct, frozen=True):
+    """An amend and the order that it names: by its id, or by its client and key."""
+
+    order_id: UUID | None
+    key: tuple[str, str] | None
+    changes: AmendRequest
 
 
 def _to_grid(
-    instrument: TradedInstrument, price: Decimal | None, quantity: Decimal | None, trigger: Decimal | None
+    instrument: TradedInstrument,
+    price: Decimal | None,
+    quantity: Decimal | None,
+    trigger_price: Decimal | None,
+    expires_at: datetime | None,
 ) -> tuple[int | None, int | None, int | None]:
-    """Return the numbers in ticks, lots and ticks. Raises InvalidRequest, BeyondLimits."""
+    """Return the numbers in ticks, lots and ticks.
+
+    Raises InvalidRequest or BeyondLimits, with all invalid fields.
+    """
     grid = instrument.grid
     errors: dict[str, ValueError] = {}
     prices = (instrument.min_price, instrument.max_price)
@@ -159,13 +143,35 @@ def _to_grid(
     steps = (
         _steps("price", price, grid.price, prices, errors),
         _steps("quantity", quantity, grid.quantity, quantities, errors),
-        _steps("trigger_price", trigger, grid.price, prices, errors),
+        _steps("trigger_price", trigger_price, grid.price, prices, errors),
     )
+    if price is not None and quantity is not None and instrument.min_notional is not None and not errors:
+        _check_notional(instrument.min_notional, price, quantity, errors)
+    if expires_at is not None:
+        _check_expiry(expires_at, errors)
     if errors:
         is_off_grid = any(isinstance(error, OffGrid) for error in errors.values())
         refusal = InvalidRequest if is_off_grid else BeyondLimits
         raise refusal(fields={name: [str(error)] for name, error in errors.items()})
     return steps
+
+
+def _check_notional(least: Decimal, price: Decimal, quantity: Decimal, errors: dict[str, ValueError]) -> None:
+    """Add an error if the values of a limit order are below the instrument's `min_notional`."""
+    notional = EXACT.multiply(price, quantity)
+    if notional < least:
+        errors["quantity"] = ValueError(
+            f"price * quantity must be at least {decimal_text(least)}, but is {decimal_text(notional)}."
+        )
+
+
+def _check_expiry(expires_at: datetime, errors: dict[str, ValueError]) -> None:
+    """Add an error if an order would expire in the past or too late."""
+    now = datetime.now(UTC)
+    if expires_at <= now:
+        errors["expires_at"] = ValueError("Must be in the future.")
+    elif expires_at > now + timedelta(days=settings.ORDER_EXPIRY_DAYS_MAX):
+        errors["expires_at"] = ValueError(f"Must be at most {settings.ORDER_EXPIRY_DAYS_MAX} days ahead.")
 
 
 def _steps(

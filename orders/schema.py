@@ -129,17 +129,18 @@ TRADED_EXAMPLE = {
 }
 _CANCELLED_EXAMPLE = {**TRADED_EXAMPLE, "status": "cancelled", "reason": "client_request"}
 
+KEY_HEADER = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARACTERS_MAX},
+    OpenApiParameter.HEADER,
+    description="the same as idempotency_key in the body",
+)
 PLACE_ORDER: dict[str, Any] = {
     "operation_id": "place_order",
     "summary": "Place an order",
     "tags": [ORDERS_TAG],
     "parameters": [
-        OpenApiParameter(
-            "Idempotency-Key",
-            {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_CHARACTERS_MAX},
-            OpenApiParameter.HEADER,
-            description="the same as idempotency_key in the body",
-        ),
+        KEY_HEADER,
         header("Idempotency-Replayed", choice(["true"]), "the order was placed by an earlier request", [200]),
         *RATE_LIMITED,
     ],

@@ -6,13 +6,12 @@ from uuid import UUID
 from rest_framework.request import Request
 
 from base.database import read_database
-from base.refusals import InvalidRequest
 from orders import list_schema, metrics, schema
 from orders.desk import OrderResult, current_desk, no_such_order
 from orders.fields import ORDER_ID_PATTERN
 from orders.fill_pages import list_fills
 from orders.list_requests import read_fill_list, read_order_list
-from orders.reading import cancel_order, place_order, read_amend, read_order
+from orders.reading import cancel_order, header_key, read_amend, read_order
 from orders.selectors import find_listed_order, find_order, list_orders
 from web.content import JSONResponse
 from web.errors import allowance_headers
@@ -27,7 +26,7 @@ class OrderViewSet(AsyncViewSet):
     async def create(self, request: Request) -> JSONResponse:
         """Place an order. The answer is sent after the order and its trades are committed."""
         started = time.perf_counter()
-        order = await read_order(request.data, header_key=_header_key(request))
+        order = await read_order(request.data, key_in_header=header_key(request.META))
         result = await current_desk().place(order)
         metrics.latency_seconds.add(time.perf_counter() - started)
         return _order_response(result, created=True)
@@ -77,25 +76,6 @@ class FillViewSet(AsyncViewSet):
         if page is None:
             raise no_such_order()
         return JSONResponse({"fills": page.fills, "next_cursor": asked.cursors.next(page.after)})
-
-
-def _header_key(request: Request) -> str | None:
-    """Return the idempotency key in the request's header, or None. Raises InvalidRequest.
-
-    Django decodes headers as Latin-1, but the key is UTF-8, as in a body.
-    """
-    header: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    if header is None:
-        return None
-    try:
-        # Whitespace around a header's value is not part of it (RFC 9110, section 5.5).
-        text = header.strip(" \t").encode("latin-1").decode()
-        key: str = place_order.fields["idempotency_key"].to_internal_value(text)
-    except UnicodeError:
-        raise InvalidRequest(fields={"idempotency_key": ["The header must be UTF-8."]}) from None
-    except ValueError as error:
-        raise InvalidRequest(fields={"idempotency_key": [str(error)]}) from None
-    return key
 
 
 def _order_response(result: OrderResult, *, created: bool) -> JSONResponse:

@@ -17,7 +17,7 @@ Answer = TypeVar("Answer")
 _ALWAYS_ANSWERED = ("/livez", "/livez/")
 _SHARED = ("/healthz", "/healthz/", "/metrics", "/metrics/")  # one result answers many requests
 _DOCUMENT = ("/docs/schema", "/docs/schema/")
-_CANCEL_SUFFIXES = ("/cancel", "/cancel/")
+_CANCEL_SUFFIXES = ("/cancel", "/cancel/", "/cancel-after", "/cancel-after/")
 
 
 class ConcurrencyLimit:

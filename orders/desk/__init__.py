@@ -6,13 +6,13 @@ is done last, at a bounded pace, and counts against the client's rate limit, so 
 do not slow down other clients.
 
 REST and the stream use the same desk, so both have the same refusals and the same idempotency.
-placing.py places orders, changing.py cancels and amends one order, mass.py changes many, and
-desk.py joins them and adds operators' commands.
+placing.py places orders, cancelling.py and amending.py change orders that a client names, mass.py
+cancels everything of a client, and desk.py joins them and adds operators' commands.
 """
 
 from orders.desk.desk import OrderDesk, current_desk
 from orders.desk.mass import MassCancelResult
-from orders.desk.parts import CANCEL_SECONDS_MAX, OrderResult, no_such_order
+from orders.desk.parts import CANCEL_SECONDS_MAX, OrderResult, least_allowance, no_such_order
 
 __all__ = [
     "CANCEL_SECONDS_MAX",
@@ -20,5 +20,6 @@ __all__ = [
     "OrderDesk",
     "OrderResult",
     "current_desk",
+    "least_allowance",
     "no_such_order",
 ]

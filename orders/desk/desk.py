@@ -7,14 +7,14 @@ from base.loops import per_event_loop
 from base.refusals import Unavailable
 from instruments.directory import directory
 from orders import messages
-from orders.desk.mass import MassChanging
+from orders.desk.mass import MassCancelling
 from orders.desk.placing import Placing
 from orders.gateway import current_gateway
 from orders.look_ups import desk_reads
 from orders.messages import ReplyKind
 
 
-class OrderDesk(Placing, MassChanging):
+class OrderDesk(Placing, MassCancelling):
     """Places, amends and cancels orders for clients, and sends operators' commands to the workers."""
 
     async def reload_instruments(self, partition: int) -> None:

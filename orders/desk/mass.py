@@ -1,22 +1,22 @@
 """Cancels many orders of a client: by their ids, or all of them at once or after a time."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 import uuid_utils
+from django.conf import settings
 
 from base.refusals import Allowance, OutcomeUnknown, RateLimited, Refusal, Unavailable
 from base.times import from_unix_milliseconds
 from instruments.directory import TradedInstrument
-from orders.desk.changing import Changing
-from orders.desk.parts import OrderResult, least_certain
+from orders.desk.amending import Amending
+from orders.desk.parts import OrderResult, least_allowance, least_certain
 from orders.gateway import GatewayReply, Submission
 from orders.messages import CancelAfterCommand, CancelAllCommand, CancelledOrders, ReplyKind
+from orders.order_ids import client_bucket
 from orders.refusals import OrderNotFound, OrderNotOpen
-from orders.requests import AmendRequest
 
 _decode_cancelled = msgspec.json.Decoder(CancelledOrders).decode
 _decode_due = msgspec.json.Decoder(int | None).decode
@@ -39,45 +39,20 @@ class SwitchResult(msgspec.Struct, frozen=True):
     allowance: Allowance | None = None
 
 
-class MassChanging(Changing):
-    """The part of the desk that changes many orders with one request."""
-
-    async def amend_many(self, amends: Sequence["AmendOne | Refusal"]) -> list[OrderResult | Refusal]:
-        """Amend several orders, and return the result of each in the given order."""
-        return await asyncio.gather(*(self._amend_or_refuse(amend) for amend in amends))
-
-    async def _amend_or_refuse(self, amend: "AmendOne | Refusal") -> OrderResult | Refusal:
-        if isinstance(amend, Refusal):
-            return amend
-        try:
-            return await self.amend_one(amend)
-        except Refusal as refusal:
-            return refusal
-
-    async def amend_one(self, amend: "AmendOne") -> OrderResult:
-        """Amend the order that the amend names. Raises what `amend_by_id` raises."""
-        if amend.order_id is not None:
-            return await self.amend_by_id(amend.order_id, amend.changes)
-        assert amend.key is not None  # noqa: S101 - one of both is given
-        return await self.amend_by_key(*amend.key, amend.changes)
+class MassCancelling(Amending):
+    """The part of the desk that cancels many orders with one request."""
 
     async def cancel_by_ids(self, order_ids: Sequence[UUID], *, owner: str | None) -> MassCancelResult:
         """Cancel the orders with these ids. Each counts as one cancel.
 
         Raises RateLimited, Unavailable, OutcomeUnknown: then some of the orders may be cancelled.
         """
-        results = await asyncio.gather(
-            *(self.cancel_by_id(order_id, owner=owner) for order_id in order_ids), return_exceptions=True
-        )
+        results = await self.cancel_each(order_ids, owner=owner)
         cancelled: list[str] = []
         not_open: list[str] = []
         not_found: list[str] = []
         failures: list[Refusal] = []
-        allowance: Allowance | None = None
         for order_id, result in zip(order_ids, results, strict=True):
-            if isinstance(result, BaseException) and not isinstance(result, Refusal):
-                raise result
-            allowance = _smaller(allowance, result.allowance)
             if isinstance(result, OrderResult):
                 cancelled.append(str(order_id))
             elif isinstance(result, OrderNotOpen):
@@ -88,13 +63,14 @@ class MassChanging(Changing):
                 failures.append(result)
         if failures:
             raise _with_advice(least_certain(failures))
+        allowance = least_allowance(result.allowance for result in results)
         return MassCancelResult(cancelled, len(cancelled), not_open, not_found, allowance)
 
     async def cancel_by_key(self, client_id: str, key: str) -> MassCancelResult:
         """Cancel the order that has this idempotency key. Raises what `cancel_by_ids` raises."""
         row = await self._reads.refused_orders((client_id, key))
         if row is None:
-            allowance = await self._count_refused_cancel_of(client_id)
+            allowance = await self._count_refused_cancel(client_bucket(client_id))
             return MassCancelResult([], 0, [], [key], allowance)
         return await self.cancel_by_ids([row.order_id], owner=client_id)
 
@@ -103,8 +79,8 @@ class MassChanging(Changing):
     ) -> MassCancelResult:
         """Cancel everything of a client that is open or pending: one command for each partition.
 
-        It counts as one cancel. Raises RateLimited, Unavailable, OutcomeUnknown: then some of the
-        orders may be cancelled.
+        It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
+        some of the orders may be cancelled.
         """
         partitions = await self._partitions() if instrument is None else [instrument.partition]
         commands = [
@@ -119,19 +95,20 @@ class MassChanging(Changing):
         ]
         answers = await self._submit_to_all(commands, partitions, client_id, ReplyKind.CANCELLED_ALL)
         cancelled = [_decode_cancelled(answer.reply.body) for answer in answers]
+        order_ids = [order_id for some in cancelled for order_id in some.order_ids]
         return MassCancelResult(
-            [order_id for some in cancelled for order_id in some.order_ids],
+            order_ids[: settings.CANCELLED_IDS_MAX],
             sum(some.count for some in cancelled),
             [],
             [],
-            answers[0].allowance if answers else None,
+            least_allowance(answer.allowance for answer in answers),
         )
 
     async def cancel_after(self, client_id: str, timeout_seconds: int) -> SwitchResult:
         """Set a client's dead man's switch in all partitions, or remove it if the time is 0.
 
-        It counts as one cancel. Raises RateLimited, Unavailable, OutcomeUnknown: then it may be set
-        in some of the partitions.
+        It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
+        it may be set in some of the partitions.
         """
         partitions = await self._partitions()
         commands = [
@@ -146,13 +123,9 @@ class MassChanging(Changing):
         answers = await self._submit_to_all(commands, partitions, client_id, ReplyKind.DONE)
         due = [due_ms for answer in answers if (due_ms := _decode_due(answer.reply.body)) is not None]
         return SwitchResult(
-            from_unix_milliseconds(max(due)) if due else None, answers[0].allowance if answers else None
+            from_unix_milliseconds(max(due)) if due else None,
+            least_allowance(answer.allowance for answer in answers),
         )
-
-    async def _partitions(self) -> list[int]:
-        """Return the partitions that have instruments."""
-        instruments = await self._instruments.all()
-        return sorted({instrument.partition for instrument in instruments.values()})
 
     async def _submit_to_all(
         self,
@@ -161,11 +134,14 @@ class MassChanging(Changing):
         client_id: str,
         expected: ReplyKind,
     ) -> list[GatewayReply]:
-        """Send a command to each partition and return the replies. The first one is counted."""
+        """Send a command to each partition and return the replies.
+
+        Raises RateLimited, Unavailable, OutcomeUnknown if one of the partitions does not reply.
+        """
         outcomes = await self._gateway.submit_many(
             [
-                Submission(command, partition, None if number else client_id)
-                for number, (command, partition) in enumerate(zip(commands, partitions, strict=True))
+                Submission(command, partition, client_id)
+                for command, partition in zip(commands, partitions, strict=True)
             ]
         )
         replies: list[GatewayReply] = []
@@ -182,14 +158,6 @@ class MassChanging(Changing):
         return replies
 
 
-class AmendOne(msgspec.Struct, frozen=True):
-    """One amend of several: the order, by its id or by its client and key, and the changes."""
-
-    order_id: UUID | None
-    key: tuple[str, str] | None
-    changes: AmendRequest
-
-
 def _with_advice(failure: Refusal) -> Refusal:
     """Return the refusal of a request that may be carried out in part."""
     if isinstance(failure, OutcomeUnknown):
@@ -204,10 +172,3 @@ def _with_advice(failure: Refusal) -> Refusal:
         "Retry-After.",
         allowance=failure.allowance,
     )
-
-
-def _smaller(one: Allowance | None, other: Allowance | None) -> Allowance | None:
-    """Return the allowance with fewer requests left."""
-    if one is None or other is None:
-        return one or other
-    return min(one, other, key=lambda allowance: allowance.remaining)

@@ -1,15 +1,20 @@
 """What the parts of the desk share."""
 
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
 import msgspec
 from django.conf import settings
 
-from base.refusals import Allowance, OutcomeUnknown, Refusal
+from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
 from instruments.directory import InstrumentDirectory
 from orders.documents import OrderDocument, stored_state
-from orders.gateway import OrderGateway
+from orders.gateway import GatewayReply, OrderGateway, Submission
 from orders.look_ups import DeskReads
 from orders.models import Order
-from orders.refusals import OrderNotFound
+from orders.refusals import OrderNotFound, OrderNotOpen
+
+Result = TypeVar("Result")
 
 # A cancel or an amend may need several replies and look-ups. Together they may take as long as one
 # reply and one look-up, like an order.
@@ -32,6 +37,33 @@ class DeskPart:
         self._reads = reads
         self._instruments = instruments
 
+    async def _submit(self, submission: Submission) -> GatewayReply | Refusal:
+        """Send a command, and return its reply or its refusal."""
+        command, partition, client_id, bucket = submission
+        try:
+            return await self._gateway.submit(
+                command, partition=partition, client_id=client_id, client_bucket=bucket
+            )
+        except Refusal as refusal:
+            return refusal
+
+    async def _partitions(self) -> list[int]:
+        """Return the partitions that have instruments. Raises Unavailable."""
+        instruments = await self._instruments.all()
+        return sorted({instrument.partition for instrument in instruments.values()})
+
+    async def _first_partition(self) -> int:
+        """Return the partition that counts requests about unknown orders. Raises Unavailable."""
+        return min(await self._partitions(), default=0)
+
+
+async def result_or_refusal(work: Coroutine[Any, Any, Result]) -> Result | Refusal:
+    """Return the result of work on one of several orders, or its refusal."""
+    try:
+        return await work
+    except Refusal as refusal:
+        return refusal
+
 
 def no_such_order(allowance: Allowance | None = None) -> OrderNotFound:
     return OrderNotFound(allowance=allowance)
@@ -44,11 +76,18 @@ def cancel_unknown(allowance: Allowance | None) -> OutcomeUnknown:
     )
 
 
-def amend_unknown(allowance: Allowance | None) -> OutcomeUnknown:
-    return OutcomeUnknown(
-        "No result arrived in time. The order may have been amended. You can safely send the amend again.",
-        allowance=allowance,
-    )
+def missing_from_book(row: Order | None, allowance: Allowance | None) -> Refusal:
+    """Return the refusal of a change whose order is not in the book that it belongs to.
+
+    `row` is the order's row, which was read after the worker's reply.
+    """
+    if row is not None and row.is_live:
+        return Unavailable(
+            "The order's instrument is being moved to another worker. The order was not changed. Send the"
+            " request again after Retry-After.",
+            allowance=allowance,
+        )
+    return OrderNotOpen(allowance=allowance)
 
 
 def unfilled_document(row: Order) -> OrderDocument | None:
@@ -61,3 +100,12 @@ def unfilled_document(row: Order) -> OrderDocument | None:
 def least_certain(refusals: list[Refusal]) -> Refusal:
     """Return the refusal of several that leaves most open: an unknown outcome rather than a limit."""
     return max(refusals, key=lambda refusal: refusal.kind.value)
+
+
+def least_allowance(allowances: Iterable[Allowance | None]) -> Allowance | None:
+    """Return the allowance with the fewest requests left, or None if no limit was checked.
+
+    Of equal ones, the last counts. If requests were refused, it tells when one more is allowed.
+    """
+    known = [allowance for allowance in allowances if allowance is not None]
+    return min(reversed(known), key=lambda allowance: allowance.remaining, default=None)

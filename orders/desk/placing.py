@@ -10,7 +10,7 @@ from base.encoding import encode_json
 from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
 from base.times import unix_milliseconds
 from instruments.refusals import InstrumentHalted
-from orders.desk.parts import DeskPart, OrderResult, unfilled_document
+from orders.desk.parts import DeskPart, OrderResult, result_or_refusal, unfilled_document
 from orders.gateway import GatewayReply, RefusedByQueue, Submission
 from orders.messages import PlaceCommand, ReplyKind
 from orders.models import Order
@@ -49,37 +49,29 @@ class Placing(DeskPart):
         The orders of a partition are next to each other in its stream. An item that is a refusal
         already stays as it is.
         """
-        commands: list[PlaceCommand | None] = []
-        outcomes: list[GatewayReply | Refusal | None] = []
-        submissions: list[Submission] = []
-        for order in orders:
-            command, refusal = None, order if isinstance(order, Refusal) else None
-            if isinstance(order, OrderRequest):
-                try:
-                    command = self._command(order)
-                    submissions.append(Submission(command, order.instrument.partition, order.client_id))
-                except Refusal as error:
-                    refusal = error
-            commands.append(command)
-            outcomes.append(refusal)
-        answers = iter(await self._gateway.submit_many(submissions))
-        return await asyncio.gather(
-            *(
-                self._result_or_refusal(order, command, next(answers) if outcome is None else outcome)
-                for order, command, outcome in zip(orders, commands, outcomes, strict=True)
+        requests = [order for order in orders if isinstance(order, OrderRequest)]
+        commands = [self._command_or_refusal(order) for order in requests]
+        outcomes = iter(
+            await self._gateway.submit_many(
+                [
+                    Submission(command, order.instrument.partition, order.client_id)
+                    for order, command in zip(requests, commands, strict=True)
+                    if isinstance(command, PlaceCommand)
+                ]
             )
         )
+        work = [
+            self._result(order, None, command)
+            if isinstance(command, Refusal)
+            else self._result(order, command, next(outcomes))
+            for order, command in zip(requests, commands, strict=True)
+        ]
+        results = iter(await asyncio.gather(*map(result_or_refusal, work)))
+        return [order if isinstance(order, Refusal) else next(results) for order in orders]
 
-    async def _result_or_refusal(
-        self,
-        order: OrderRequest | Refusal,
-        command: PlaceCommand | None,
-        outcome: GatewayReply | Refusal,
-    ) -> OrderResult | Refusal:
-        if isinstance(order, Refusal):
-            return order
+    def _command_or_refusal(self, order: OrderRequest) -> PlaceCommand | Refusal:
         try:
-            return await self._result(order, command, outcome)
+            return self._command(order)
         except Refusal as refusal:
             return refusal
 
@@ -94,7 +86,6 @@ class Placing(DeskPart):
         """Return the command of an order. Raises InvalidRequest, InstrumentHalted."""
         instrument = order.instrument
         price_ticks, quantity_lots, trigger_price_ticks = order.to_grid()
-        order.check_expiry()
         if instrument.halted:
             raise InstrumentHalted
         return PlaceCommand(

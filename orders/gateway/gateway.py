@@ -54,11 +54,12 @@ class GatewayReply(msgspec.Struct, frozen=True):
 
 
 class Submission(NamedTuple):
-    """One of several commands. It counts against the limit of `client_id`, or none if None."""
+    """A command, and what it counts against: see `OrderGateway.submit`."""
 
     command: messages.Command
     partition: int
     client_id: str | None
+    client_bucket: int | None = None
 
 
 class OrderGateway:
@@ -132,8 +133,8 @@ class OrderGateway:
             return [refusal] * len(submissions)
         outcomes: list[WaitingCommand | Refusal] = []
         last: dict[int, WaitingCommand] = {}  # by partition
-        for command, partition, client_id in submissions:
-            applicant = _applicant(command, partition, client_id, None)
+        for command, partition, client_id, bucket in submissions:
+            applicant = _applicant(command, partition, client_id, bucket)
             try:
                 waiting = self._put(applicant, command.request_id, partition)
             except Unavailable as refusal:

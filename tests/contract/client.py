@@ -71,7 +71,8 @@ class Answer(NamedTuple):
         assert error["code"] == code, error
         assert isinstance(error["message"], str)
         assert error["message"]
-        assert error.keys() <= {"code", "message", "fields"}
+        assert error.keys() <= {"code", "message", "fields", "reason"}
+        assert ("reason" in error) == (code == "amend_refused")
         if "fields" in error:
             assert status == 400
             for messages in error["fields"].values():

@@ -245,7 +245,7 @@ def test_unknown_orders_are_not_found(client: Client, order_id: str) -> None:
         ({"quantity": -1}, "quantity"),
         ({"quantity": "Infinity"}, "quantity"),
         ({"type": "market"}, "price"),
-        ({"type": "stop"}, "type"),
+        ({"type": "iceberg"}, "type"),
         ({"side": "BUY"}, "side"),
         ({"instrument": "NO-USD"}, "instrument"),
         ({"client_id": ""}, "client_id"),

@@ -233,11 +233,12 @@ def assert_few_rows_are_read(query: FillQuery) -> None:
 def test_a_page_reads_few_rows_wherever_it_is(instruments: Any, role: str, oldest_first: bool) -> None:
     """A rare fill among others, a page in the middle, and a time range in the middle."""
     btc, eth, sol = (instruments[symbol].instrument_id for symbol in ("BTC-USD", "ETH-USD", "SOL-USD"))
-    busy = {f"{role}_client": "busy", f"{role}_order": BUSY_ORDER}
+    busy: dict[str, Any] = {f"{role}_client": "busy", f"{role}_order": BUSY_ORDER}
     insert_trades(CROWD, btc, **busy)
     insert_trades(CROWD, eth)
     insert_trades(1, sol, **busy)
-    insert_trades(1, btc, first=CROWD + 1, **{f"{role}_client": "rare"})
+    rare: dict[str, Any] = {f"{role}_client": "rare"}
+    insert_trades(1, btc, first=CROWD + 1, **rare)
     Order.objects.create(
         order_id=BUSY_ORDER,
         client_id="busy",

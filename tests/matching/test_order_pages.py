@@ -221,7 +221,8 @@ def test_orders_of_one_moment_are_on_as_many_pages_as_they_need(instruments: Any
         for symbol, status in [Random(number).choice([("BTC-USD", "open"), ("ETH-USD", "filled")])]
     )
     for filters in ({}, {"client_id": "alice"}, {"client_id": "alice", "statuses": ("open",)}):
-        expected = sorted_ids(**{"status": "open"} if "statuses" in filters else {})
+        chosen: dict[str, Any] = {"status": "open"} if "statuses" in filters else {}
+        expected = sorted_ids(**chosen)
         for limit in (30, 399, 400):
             assert flat(pages(limit=limit, **filters)) == expected
             assert flat(pages(limit=limit, oldest_first=True, **filters)) == expected[::-1]
@@ -281,7 +282,7 @@ def test_a_rare_order_is_on_the_first_page_however_many_orders_are_newer(
     assert_few_rows_are_read(query)
 
 
-BUSY = {"client_id": "busy", "status": "filled"}
+BUSY: dict[str, Any] = {"client_id": "busy", "status": "filled"}
 HALF = NOW + CROWD // 2 * SECOND / 1000
 
 
@@ -312,7 +313,7 @@ def test_a_page_in_the_middle_reads_few_rows(
 def test_an_order_is_found_by_its_key_if_the_other_filters_match_it(instruments: Any) -> None:
     instrument = instruments["ETH-USD"].instrument_id
     other_instrument = instruments["BTC-USD"].instrument_id
-    mine = {"client_id": "alice", "status": "open"}
+    mine: dict[str, Any] = {"client_id": "alice", "status": "open"}
     order = stored_order(instrument, **mine, idempotency_key="key")
     Order.objects.bulk_create(
         [order, stored_order(instrument, client_id="bob", status="open", idempotency_key="k")]

@@ -18,7 +18,7 @@ from pytest_django import Settings
 from base.times import time_text
 from instruments.directory import TradedInstrument
 from marketdata.models import Candle
-from marketdata.selectors import last_price
+from marketdata.selectors import last_prices
 from matching.models import PrunedHistory
 from matching.operations.audit.database import run_check
 from matching.operations.audit.database_checks import DATABASE_CHECKS
@@ -157,7 +157,7 @@ def test_the_last_price_outlives_its_trade(instruments: dict[str, TradedInstrume
     Order.objects.filter(status__in=RESTING_STATUSES).update(status="cancelled", reason="client_request")
     run_prune("--keep-days", "1")
     assert not Trade.objects.exists()
-    assert {number: last_price(instrument_id=number) for number in newest} == newest
+    assert last_prices(list(newest)) == newest
 
 
 def test_deleted_rows_are_in_the_archive(tmp_path: Path) -> None:
