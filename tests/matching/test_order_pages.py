@@ -81,7 +81,12 @@ def insert_orders(count: int, *, after: datetime = NOW, **columns: Any) -> None:
     newest = Order.objects.order_by("-order_id").values_list("order_id", flat=True).first()
     first = (newest.int >> 80) + 1 if newest else 1
     with connection.cursor() as cursor:
-        terms = {"first": first, "count": count, "filled": FILLED.get(columns["status"], 0), "from": after}
+        terms: dict[str, Any] = {
+            "first": first,
+            "count": count,
+            "filled": FILLED.get(columns["status"], 0),
+            "from": after,
+        }
         cursor.execute(_INSERT_SQL, {**terms, **columns})
 
 
