@@ -205,9 +205,11 @@ def test_updates_show_the_order_as_rest_does(stream: Stream, client: Client, ins
 
 
 def as_update(order: Any, sequence: int) -> Any:
-    """Return the update that the stream sends for an order of REST."""
-    update = {name: value for name, value in order.items() if name not in ("trades", "type")}
-    return update | {"type": "order_update", "order_type": order["type"], "sequence": sequence}
+    """Return the update that the stream sends for an order of REST, whose trades are in one commit."""
+    left_out = ("trades", "trades_complete", "type")
+    update = {name: value for name, value in order.items() if name not in left_out}
+    kind = {"type": "order_update", "order_type": order["type"]}
+    return update | kind | {"sequence": sequence, "fills": order["trades"]}
 
 
 def test_updates_are_sent_only_to_followers_of_their_client(
