@@ -1,5 +1,6 @@
 """The terms of an order request, by which the exchange recognizes a retry."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -50,6 +51,11 @@ OTHER_TERMS: list[dict[str, Any]] = [
     {"quantity": Decimal("1.001")},
     {"price": Decimal(1), "quantity": Decimal(100)},
     {"instrument": msgspec.structs.replace(BTC, instrument_id=2)},
+    {"time_in_force": "ioc"},
+    {"time_in_force": "gtd", "expires_at": datetime(2026, 1, 1, tzinfo=UTC)},
+    {"post_only": True},
+    {"self_trade_prevention": "cancel_both"},
+    {"order_type": "stop_limit", "trigger_price": Decimal(100)},
 ]
 
 

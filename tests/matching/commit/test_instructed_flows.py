@@ -159,9 +159,9 @@ def test_a_batch_is_taken_back_with_all_that_is_due(seed: int) -> None:
 
 
 def test_the_flows_have_every_status_reason_and_event() -> None:
-    """The control: what the flows do not have would not be tested."""
+    """The control: what the flows do not have would not be tested. Some of it is rare, so more seeds run."""
     statuses, reasons, kinds = set(), set(), set()
-    for seed in SEEDS:
+    for seed in range(8):
         run_flow(seed, commands_max=256)
         statuses |= set(Order.objects.values_list("status", flat=True))
         reasons |= set(Order.objects.values_list("status", "reason"))
