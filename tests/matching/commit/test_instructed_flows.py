@@ -159,7 +159,10 @@ def test_a_batch_is_taken_back_with_all_that_is_due(seed: int) -> None:
 
 
 def test_the_flows_have_every_status_reason_and_event() -> None:
-    """The control: what the flows do not have would not be tested. Some of it is rare, so more seeds run."""
+    """The control: what the flows do not have would not be tested.
+
+    Some of it is rare, so more seeds run here.
+    """
     statuses, reasons, kinds = set(), set(), set()
     for seed in range(8):
         run_flow(seed, commands_max=256)
