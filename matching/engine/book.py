@@ -52,6 +52,7 @@ _BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see comm
 _LIMIT = OrderKind.LIMIT
 _MARKET = OrderKind.MARKET
 _NO_LIQUIDITY = CancelReason.NO_LIQUIDITY
+_ORDER_NOT_OPEN = RejectReason.ORDER_NOT_OPEN
 
 
 class OrderBook(AmendableBook):
@@ -109,20 +110,25 @@ class OrderBook(AmendableBook):
         else:
             own, opposite = self._asks, self._bids
         worst_key = price_ticks * opposite.key_sign if is_limit else INTEGER_MAX
-        if opposite.keys and opposite.keys[0] <= worst_key:
-            events: list[Event] = []
+        events: list[Event] = []
+        keys = opposite.keys
+        crosses = keys[0] <= worst_key if keys else False
+        if crosses:
             remaining_lots = self._match(command, remaining_lots, opposite, worst_key, events, trades_max)
-            if remaining_lots:
+        if remaining_lots:
+            if is_limit and not (crosses and opposite.keys and opposite.keys[0] <= worst_key):
+                # The same as _rest, without the cost of calls.
+                self._orders[order_id] = queued = own.append(command, price_ticks, remaining_lots)
+                self.sequence = sequence = self.sequence + 1
+                level = queued.level
+                events.append(
+                    OrderRested(sequence, command, remaining_lots, level.quantity_lots, level.orders)
+                )
+            else:
                 self._end_entry(command, remaining_lots, opposite, worst_key, events)
-            if self._waiting_by_id:
-                self._trigger(events)
-            return events
-        if not is_limit:
-            return [RemainderCancelled(command, remaining_lots, _NO_LIQUIDITY)]
-        self._orders[order_id] = queued = own.append(command, price_ticks, remaining_lots)
-        self.sequence = sequence = self.sequence + 1
-        level = queued.level
-        return [OrderRested(sequence, command, remaining_lots, level.quantity_lots, level.orders)]
+        if crosses and self._waiting_by_id:
+            self._trigger(events)
+        return events
 
     def enter_triggered(
         self, trades_max: int = INTEGER_MAX, refusal: CancelReason | None = None
@@ -176,18 +182,20 @@ class OrderBook(AmendableBook):
     def _trigger(self, events: list[Event]) -> None:
         """Append an OrderTriggered for each order that a trade among the events triggers."""
         waiting = self._waiting
-        above, below = waiting.above, waiting.below
-        price_ticks = 0
-        for event in tuple(events):
-            if type(event) is not Trade or event.price_ticks == price_ticks:
-                continue
-            price_ticks = event.price_ticks
-            if (above.keys and above.keys[0] <= price_ticks) or (
-                below.keys and below.keys[0] <= -price_ticks
+        above, below = waiting.above.keys, waiting.below.keys
+        first = events[0] if events else None
+        if type(first) is Trade:
+            # An order trades at ever worse prices, so no other trade is outside of these two.
+            first_ticks, last_ticks = first.price_ticks, self.last_price_ticks
+            if not (
+                (above and (above[0] <= first_ticks or above[0] <= last_ticks))
+                or (below and (below[0] <= -first_ticks or below[0] <= -last_ticks))
             ):
-                for order in waiting.trigger(price_ticks):
-                    self.sequence += 1
-                    events.append(OrderTriggered(self.sequence, order))
+                return
+        for price_ticks in dict.fromkeys([event.price_ticks for event in events if type(event) is Trade]):
+            for order in waiting.trigger(price_ticks):
+                self.sequence += 1
+                events.append(OrderTriggered(self.sequence, order))
 
     def _cancel(self, command: CancelOrder) -> list[Event]:
         order_id = command.order_id
@@ -196,7 +204,9 @@ class OrderBook(AmendableBook):
             check_ids(order_id, client_id)
         queued = self._orders.get(order_id)
         if queued is None:
-            return self._cancel_waiting(command)
+            if order_id in self._waiting_by_id:
+                return self._cancel_waiting(command)
+            return [CommandRejected(order_id, client_id, _ORDER_NOT_OPEN)]
         order = queued.order
         if order.client_id != client_id:
             return [CommandRejected(order_id, client_id, RejectReason.NOT_OWNER)]
@@ -220,9 +230,7 @@ class OrderBook(AmendableBook):
     def _cancel_waiting(self, command: CancelOrder) -> list[Event]:
         order_id, client_id = command.order_id, command.client_id
         waiting = self._waiting
-        order = waiting.find(order_id)
-        if order is None:
-            return [CommandRejected(order_id, client_id, RejectReason.ORDER_NOT_OPEN)]
+        order = waiting.by_id[order_id].order
         if order.client_id != client_id:
             return [CommandRejected(order_id, client_id, RejectReason.NOT_OWNER)]
         was_triggered = order_id in waiting.triggered

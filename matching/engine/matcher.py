@@ -36,7 +36,7 @@ class Matcher(UndoableBook):
     def _enter(self, order: PlaceOrder, remaining_lots: int, events: list[Event], trades_max: int) -> None:
         """Trade with the other side, then rest or cancel the remainder. Appends the events.
 
-        OrderBook._place does the same for orders without instructions, with fewer steps.
+        OrderBook.process does the same for orders without instructions, with fewer steps.
         """
         instructions = order.instructions
         _, opposite = self._sides(order.side)
