@@ -74,42 +74,29 @@ def flow(engine: ModuleType, mix: Mix, commands: int, seed: str) -> Iterator[Any
             else:
                 yield engine.AmendOrder(*map(copied, placed[-1]), price_ticks=price(random))
             continue
-        drawn -= mix.cancels + mix.amends
-        yield placement(engine, mix, random, drawn, number, placed)
+        order = placement(engine, mix, random, drawn - mix.cancels - mix.amends, number)
+        if order.kind is not engine.OrderKind.MARKET:
+            placed.append((order.order_id, order.client_id))
+        yield order
 
 
-def placement(
-    engine: ModuleType,
-    mix: Mix,
-    random: Random,
-    drawn: float,
-    number: int,
-    placed: list[tuple[str, str]],
-) -> Any:
-    """Return one new order, and note it in `placed` if it may rest or wait."""
+def placement(engine: ModuleType, mix: Mix, random: Random, drawn: float, number: int) -> Any:
+    """Return a new order of the kind that the drawn number, at least 0, stands for."""
     side = engine.Side(random.randrange(2))
-    kind, terms = engine.OrderKind.LIMIT, {}
-    price_ticks = price(random)
+    terms: dict[str, Any] = {"kind": engine.OrderKind.LIMIT, "price_ticks": price(random)}
     if drawn < mix.market:
-        kind, price_ticks = engine.OrderKind.MARKET, 0
+        terms = {"kind": engine.OrderKind.MARKET, "price_ticks": 0}
     elif drawn < mix.market + mix.stops:
-        away_ticks = SPREAD_TICKS + random.randrange(SPREAD_TICKS)
-        kind, price_ticks = engine.OrderKind.STOP, 0
-        trigger = MIDDLE_TICKS + (away_ticks if side is engine.Side.BUY else -away_ticks)
-        terms["trigger_price_ticks"] = trigger
+        away_ticks = (2 * SPREAD_TICKS) * (1 if side is engine.Side.BUY else -1)
+        terms = {"kind": engine.OrderKind.STOP, "price_ticks": 0}
+        terms["trigger_price_ticks"] = price(random) + away_ticks
     elif drawn < mix.market + mix.stops + mix.ioc:
         terms["instructions"] = engine.instructions_of(time_in_force=engine.TimeInForce.IOC)
-    order_id, client_id = f"{number:036}", f"client-{random.randrange(CLIENTS)}"
-    if kind is not engine.OrderKind.MARKET and "instructions" not in terms:
-        placed.append((order_id, client_id))
-    quantity_lots = random.randint(1, UNITS_MAX) * LOTS_PER_UNIT
     return engine.PlaceOrder(
-        order_id=order_id,
-        client_id=client_id,
+        order_id=f"{number:036}",
+        client_id=f"client-{random.randrange(CLIENTS)}",
         side=side,
-        kind=kind,
-        price_ticks=price_ticks,
-        quantity_lots=quantity_lots,
+        quantity_lots=random.randint(1, UNITS_MAX) * LOTS_PER_UNIT,
         **terms,
     )
 

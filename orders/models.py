@@ -9,10 +9,13 @@ from decimal import Decimal
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.lookups import Exact, In, IsNull
 
 from instruments.choices import LIMIT_TYPES, TRIGGER_TYPES, OrderType, SelfTradePrevention, TimeInForce
 from instruments.grid import DECIMALS_MAX
 from instruments.models import ExactField, Instrument
+
+_IMMEDIATE_TYPES = [order_type for order_type in OrderType if order_type not in TRIGGER_TYPES]
 
 
 class OrderSide(models.TextChoices):
@@ -115,27 +118,31 @@ class Order(models.Model):
                 & Q(prevented_quantity__gte=0)
                 & Q(quantity__gte=F("filled_quantity") + F("prevented_quantity")),
             ),
+            # PostgreSQL reads the text of each check again for every statement that writes, so a
+            # short check counts. A comparison with NULL passes.
             models.CheckConstraint(
-                name="order_price_by_type",
-                condition=Q(type__in=LIMIT_TYPES, price__gt=0, price__isnull=False)
-                | (~Q(type__in=LIMIT_TYPES) & Q(price__isnull=True)),
-            ),
-            models.CheckConstraint(
-                name="order_trigger_price_by_type",
-                condition=Q(type__in=TRIGGER_TYPES, trigger_price__gt=0, trigger_price__isnull=False)
-                | (~Q(type__in=TRIGGER_TYPES) & Q(trigger_price__isnull=True)),
+                name="order_prices_by_type",
+                condition=Q(price__gt=0, trigger_price__gt=0)
+                & Exact(In(F("type"), LIMIT_TYPES), IsNull(F("price"), False))
+                & Exact(In(F("type"), _IMMEDIATE_TYPES), IsNull(F("trigger_price"), True)),
             ),
             models.CheckConstraint(
                 name="order_status_matches_fills",
-                condition=Q(status__in=(OrderStatus.OPEN, OrderStatus.PENDING), filled_quantity=0)
-                | Q(
-                    status=OrderStatus.PARTIALLY_FILLED,
-                    filled_quantity__gt=0,
-                    quantity__gt=F("filled_quantity") + F("prevented_quantity"),
+                condition=Exact(
+                    Exact(F("status"), OrderStatus.FILLED), Exact(F("filled_quantity"), F("quantity"))
                 )
-                | Q(status=OrderStatus.FILLED, filled_quantity=F("quantity"))
-                | Q(status=OrderStatus.CANCELLED, filled_quantity__lt=F("quantity"))
-                | Q(status=OrderStatus.REJECTED, filled_quantity=0),
+                & (
+                    Q(status__in=(OrderStatus.FILLED, OrderStatus.CANCELLED))
+                    | Q(
+                        status=OrderStatus.PARTIALLY_FILLED,
+                        filled_quantity__gt=0,
+                        quantity__gt=F("filled_quantity") + F("prevented_quantity"),
+                    )
+                    | Q(
+                        status__in=(OrderStatus.PENDING, OrderStatus.OPEN, OrderStatus.REJECTED),
+                        filled_quantity=0,
+                    )
+                ),
             ),
         ]
         indexes = [

@@ -183,10 +183,10 @@ class OrderBook(AmendableBook):
         """Append an OrderTriggered for each order that a trade among the events triggers."""
         waiting = self._waiting
         above, below = waiting.above.keys, waiting.below.keys
-        first = events[0] if events else None
-        if type(first) is Trade:
+        first, last_ticks = events[0] if events else None, self.last_price_ticks
+        if type(first) is Trade and last_ticks is not None:
             # An order trades at ever worse prices, so no other trade is outside of these two.
-            first_ticks, last_ticks = first.price_ticks, self.last_price_ticks
+            first_ticks = first.price_ticks
             if not (
                 (above and (above[0] <= first_ticks or above[0] <= last_ticks))
                 or (below and (below[0] <= -first_ticks or below[0] <= -last_ticks))
