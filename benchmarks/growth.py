@@ -77,7 +77,7 @@ def send(exchange: OwnExchange, seconds: int) -> tuple[ClosedLoop, bool]:
     """Run a closed loop. Return it, and whether the database has all acknowledged orders."""
     prefix = key_prefix()
     loop = closed_orders(exchange.target, prefix, CONNECTIONS, seconds)
-    return loop, are_kept(loop, prefix, CONNECTIONS, exchange)
+    return loop, are_kept(loop.acknowledged, prefix, CONNECTIONS, exchange)
 
 
 if __name__ == "__main__":

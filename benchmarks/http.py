@@ -188,7 +188,7 @@ def _run_case(
         used = _processor_share(before, exchange, seconds)
         figures = CaseFigures(loop.per_second, loop.p50, loop.p99, loop.max, loop.generator, used)
         # Another checkout may have another schema, so its database is not queried.
-        kept = case.name == BEFORE or are_kept(loop, prefix, case.connections, exchange)
+        kept = case.name == BEFORE or are_kept(loop.acknowledged, prefix, case.connections, exchange)
         return figures, loop.errors, kept
     plan = Plan.open_loop(case.rate, seconds, connections=case.connections)
     run = run_load(target=exchange.target, plan=plan)
@@ -219,7 +219,7 @@ def orders(prefix: str) -> Iterator[tuple[str, bytes]]:
         yield "/orders", body
 
 
-def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExchange) -> bool:
+def are_kept(acknowledged: int, prefix: str, connections: int, exchange: OwnExchange) -> bool:
     """Return whether the database has all acknowledged orders.
 
     It may have one more order for each connection: a request that was unanswered at the end.
@@ -228,7 +228,7 @@ def are_kept(loop: ClosedLoop, prefix: str, connections: int, exchange: OwnExcha
         query = "SELECT count(*) FROM orders_order WHERE starts_with(idempotency_key, %s)"
         row = database.execute(query, [prefix]).fetchone()
     found: int = row[0] if row else 0
-    return loop.acknowledged <= found <= loop.acknowledged + connections
+    return acknowledged <= found <= acknowledged + connections
 
 
 def _processor_share(before: float | None, exchange: OwnExchange, seconds: float) -> float:

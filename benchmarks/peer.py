@@ -56,7 +56,7 @@ def main() -> None:
                     requests = islice(orders(prefix), REQUESTS_PER_SECOND_MAX * options.seconds)
                     target, sent = (exchange.target, requests) if ours else (other, map(for_peer, requests))
                     loop = closed_loop(target, sent, connections=connections, seconds=options.seconds)
-                    kept = not ours or are_kept(loop, prefix, connections, exchange)
+                    kept = not ours or are_kept(loop.acknowledged, prefix, connections, exchange)
                     failed |= bool(loop.errors) or not kept
                     if run >= 0:
                         measured[connections, name].append(loop)
