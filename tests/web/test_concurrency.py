@@ -1,8 +1,12 @@
-"""The pace at which an API process starts requests."""
+"""The pace at which an API process starts requests, and the places of each kind."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
-from web.concurrency import StartPacer
+import pytest
+from pytest_django.fixtures import Settings
+
+from web.concurrency import ApiConcurrency, StartPacer
 
 
 async def _work() -> str:
@@ -25,5 +29,45 @@ def test_a_single_request_does_not_wait() -> None:
     async def scenario() -> None:
         pacer = StartPacer(at_once=1, seconds=3_600.0)
         assert await asyncio.wait_for(pacer.answer(_work), 60.0) == "answered"
+
+    asyncio.run(scenario())
+
+
+COMMANDS = ("/orders", "/orders/", "/orders/batch", "/orders/amend", "/orders/test", "/orders/1/amend/")
+CANCELS = (
+    "/orders/1/cancel",
+    "/orders/1/cancel/",
+    "/orders/cancel",
+    "/orders/cancel/",
+    "/orders/cancel-after",
+)
+
+
+@pytest.mark.parametrize(
+    ("full", "free"), [(COMMANDS, CANCELS), (CANCELS, COMMANDS)], ids=["commands", "cancels"]
+)
+def test_orders_and_cancels_do_not_take_each_others_places(
+    settings: Settings, full: tuple[str, ...], free: tuple[str, ...]
+) -> None:
+    settings.COMMANDS_AT_ONCE_MAX = settings.CANCELS_AT_ONCE_MAX = len(full)
+
+    async def scenario() -> None:
+        concurrency, release = ApiConcurrency(), asyncio.Event()
+
+        async def wait() -> str:
+            await release.wait()
+            return "answered"
+
+        async def post(path: str, work: Callable[[], Awaitable[str]]) -> str:
+            return await concurrency.answer("POST", path, work, lambda: "refused")
+
+        waiting = [asyncio.create_task(post(path, wait)) for path in full]
+        await asyncio.sleep(0)
+        for path in full:
+            assert await post(path, _work) == "refused"
+        for path in free:
+            assert await post(path, _work) == "answered"
+        release.set()
+        assert await asyncio.gather(*waiting) == ["answered"] * len(full)
 
     asyncio.run(scenario())
