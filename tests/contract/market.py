@@ -102,6 +102,12 @@ class Market:
             "UPDATE instruments_instrument SET status = %s WHERE symbol = %s", (status, symbol)
         )
 
+    def change_status(self, symbol: str, status: str) -> None:
+        """Change the status. Return when the API shows it; the worker reads it before its next command."""
+        self.set_status(symbol, status)
+        self.reload_worker()
+        wait_until(lambda: self.is_seen_by_api(symbol, status), f"the API shows {symbol} as {status}")
+
     def set_quantity_max(self, symbol: str, quantity: int) -> None:
         """Change an order's largest quantity in the database. The processes read it soon."""
         self.database.execute(
