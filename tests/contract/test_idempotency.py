@@ -15,7 +15,9 @@ import psutil
 import pytest
 
 from tests.contract.client import Answer, Client, check_order, order_body
+from tests.contract.conftest import ON_UVICORN
 from tests.contract.crowd import Crowd
+from tests.contract.instructed import later, place_for_a_moment
 from tests.contract.market import Market
 from tests.system.exchange import RunningExchange, wait_until
 
@@ -101,24 +103,100 @@ def test_a_repeated_request_may_write_the_same_order_in_another_way(
     assert (again.status, again.json) == (200, first)
 
 
+# An order that waits, with all instructions. None of its changes below makes it invalid.
+STOP: dict[str, Any] = {
+    "type": "stop_limit",
+    "trigger_price": 20,
+    "time_in_force": "gtd",
+    "expires_at": later(days=30),
+    "post_only": True,
+    "self_trade_prevention": "cancel_maker",
+}
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("instructions", "change"),
     [
-        {"price": 11},
-        {"quantity": 2},
-        {"side": "sell"},
-        {"type": "market", "price": None},
-        {"instrument": "BTC-USD"},
+        ({}, {"price": 11}),
+        ({}, {"quantity": 2}),
+        ({}, {"side": "sell"}),
+        ({}, {"type": "market", "price": None}),
+        ({}, {"instrument": "BTC-USD"}),
+        ({}, {"time_in_force": "ioc"}),
+        ({}, {"post_only": True}),
+        ({}, {"self_trade_prevention": "decrement"}),
+        ({}, STOP),
+        (STOP, {"type": "take_profit_limit"}),
+        (STOP, {"trigger_price": 21}),
+        (STOP, {"expires_at": later(days=31)}),
+        (STOP, {"time_in_force": "gtc", "expires_at": None}),
+        (STOP, {"post_only": False}),
+        (STOP, {"self_trade_prevention": "none"}),
+        (STOP, {"self_trade_prevention": None}),
+        (STOP, {"type": "limit", "trigger_price": None}),
     ],
-    ids=lambda change: next(iter(change)),
 )
 def test_another_order_with_the_same_key_is_refused(
-    client: Client, instrument: str, key: str, change: dict[str, Any]
+    client: Client, instrument: str, key: str, instructions: dict[str, Any], change: dict[str, Any]
 ) -> None:
-    body = order_body(instrument, "buy", 1, 10, idempotency_key=key)
+    body = order_body(instrument, "buy", 1, 10, idempotency_key=key) | instructions
     assert client.post("/orders", body).status == 201
     client.post("/orders", body | change).error(422, "idempotency_key_reused")
+    (result,) = client.post("/orders/batch", {"orders": [body | change]}).json["results"]
+    assert (result["status"], result["error"]["code"]) == (422, "idempotency_key_reused")
     assert client.book(instrument)["sequence"] == 1
+
+
+@ON_UVICORN
+@pytest.mark.parametrize(
+    ("instructions", "restated"),
+    [
+        ({}, {"time_in_force": "gtc", "post_only": False, "self_trade_prevention": "none"}),
+        ({}, {"trigger_price": None, "expires_at": None, "post_only": None, "time_in_force": None}),
+        ({"type": "market", "price": None}, {"time_in_force": "ioc"}),
+        (STOP, {"trigger_price": "20.00", "expires_at": STOP["expires_at"].replace("Z", "000+00:00")}),
+    ],
+)
+def test_a_repeated_request_may_state_or_leave_out_defaults(
+    client: Client, instrument: str, key: str, instructions: dict[str, Any], restated: dict[str, Any]
+) -> None:
+    body = order_body(instrument, "buy", 1, 10, idempotency_key=key) | instructions
+    first = client.post("/orders", body)
+    again = client.post("/orders", body | restated)
+    assert (first.status, again.status, again.json) == (201, 200, first.json)
+    (result,) = client.post("/orders/batch", {"orders": [body | restated]}).json["results"]
+    assert result == {"status": 200, "replayed": True, "order": first.json}
+
+
+@ON_UVICORN
+def test_later_amends_and_times_do_not_make_it_another_order(
+    client: Client, instrument: str, key: str
+) -> None:
+    body = order_body(instrument, "buy", 2, 10, idempotency_key=key)
+    first = place_for_a_moment(client, body)
+    body |= {name: first[name] for name in ("time_in_force", "expires_at")}
+    path = f"/orders/{first['order_id']}/amend"
+    was_amended = client.post(path, {"quantity": 1, "price": 9}).status == 200  # or it has expired
+    wait_until(lambda: client.order(first["order_id"])["status"] == "cancelled", "the order expires")
+    again = client.post("/orders", body)  # a new order with this time would be refused
+    assert (again.status, again.json) == (200, client.order(first["order_id"]))
+    assert (again.json["reason"], again.json["quantity"]) == ("expired", 1 if was_amended else 2)
+    client.post("/orders", body | {"price": 9, "quantity": 1}).error(422, "idempotency_key_reused")
+    client.post("/orders", body | {"idempotency_key": f"{key} 2"}).error(400, "invalid_request")
+
+
+@ON_UVICORN
+def test_a_new_default_does_not_make_it_another_order(
+    client: Client, market: Market, instrument: str, key: str
+) -> None:
+    body = order_body(instrument, "buy", 1, 10, idempotency_key=key)
+    first = client.post("/orders", body).json
+    market.set_bounds(instrument, self_trade_prevention="cancel_both")
+    for restated in ({}, {"self_trade_prevention": "none"}):
+        again = client.post("/orders", body | restated)
+        assert (again.status, again.json) == (200, first)
+    other = client.post("/orders", body | {"self_trade_prevention": "cancel_both"})
+    other.error(422, "idempotency_key_reused")
 
 
 def test_clients_do_not_share_keys(client: Client, instrument: str, key: str) -> None:

@@ -1,8 +1,9 @@
 """The default rate limit: 100 orders and 1,000 cancels per minute for each client."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import count
 
 import pytest
@@ -195,3 +196,132 @@ def test_answers_to_repeated_orders_have_rate_limit_headers_too(limited: Client,
 def test_answers_without_a_rate_limit_have_no_rate_limit_headers(client: Client, instrument: str) -> None:
     answer = client.post("/orders", order_body(instrument, "buy", 1, 10))
     assert [name for name in answer.headers if name.lower().startswith("ratelimit")] == []
+
+
+# --- several orders, amends and cancels in one request ------------------------------------------------------
+
+
+def test_each_order_and_amend_of_a_request_counts_as_one(limited: Client, newcomer: str) -> None:
+    body = order_body("BTC-USD", "buy", 1, 10, client_id=newcomer)
+    batch = limited.post("/orders/batch", {"orders": [body, body | {"price": 0}, body, body]})
+    assert [result["status"] for result in batch.json["results"]] == [201, 400, 201, 201]
+    assert allowance(batch)[:2] == (LIMIT, LIMIT - 3)
+    first, _, second, _ = (result.get("order") for result in batch.json["results"])
+    invalid = {"order_id": first["order_id"]}
+    amends = [{**invalid, "quantity": 2}, invalid, {"order_id": second["order_id"], "price": 9}]
+    answer = limited.post("/orders/amend", {"amends": amends})
+    assert [result["status"] for result in answer.json["results"]] == [200, 400, 200]
+    assert allowance(answer)[:2] == (LIMIT, LIMIT - 5)
+    answer = limited.post(f"/orders/{first['order_id']}/amend", {"quantity": 3})
+    assert (answer.status, allowance(answer)[:2]) == (200, (LIMIT, LIMIT - 6))
+    assert allowance(place(limited, newcomer))[:2] == (LIMIT, LIMIT - 7)
+
+
+def test_refused_amends_count_as_orders_and_invalid_requests_do_not(limited: Client, newcomer: str) -> None:
+    order_id = place(limited, newcomer).json["order_id"]
+    path, owner = f"/orders/{order_id}/amend", {"client_id": newcomer}
+    refused = limited.post(path, {"trigger_price": 9})
+    assert (refused.status, allowance(refused)[:2]) == (409, (LIMIT, LIMIT - 2))
+    for unknown in (UNKNOWN_ID, ID_WITH_HINT):
+        answer = limited.post(f"/orders/{unknown}/amend", owner | {"price": 9})
+        answer.error(404, "order_not_found")
+    assert allowance(answer)[:2] == (LIMIT, LIMIT - 4)
+    for body in ({}, {"price": "9.999"}, {"price": 9, "colour": "red"}):
+        assert limited.post(path, owner | body).status == 400
+    empty: list[dict[str, object]] = []
+    for orders in (empty, [{}]):
+        limited.post("/orders/batch", {"orders": orders})
+    for _ in range(3):
+        tested = limited.post("/orders/test", order_body("BTC-USD", "buy", 1, 10, client_id=newcomer))
+        assert (tested.status, tested.headers["RateLimit-Limit"]) == (200, None)
+    assert allowance(place(limited, newcomer))[:2] == (LIMIT, LIMIT - 5)
+
+
+def first_refusal(use_up: Callable[[], Answer], send: Callable[[], Answer]) -> Answer:
+    """Use up an allowance and send a request, until it is refused. The window slides meanwhile."""
+    for _ in range(100):
+        use_up()
+        answer = send()
+        if answer.status == 429:
+            answer.error(429, "rate_limited")
+            assert allowance(answer)[1] == 0
+            assert 1 <= int(answer.headers["Retry-After"]) <= WINDOW_SECONDS
+            return answer
+    raise AssertionError("the request was never refused")
+
+
+def test_orders_and_amends_beyond_the_limit_are_refused_one_by_one(limited: Client, newcomer: str) -> None:
+    body = order_body("BTC-USD", "buy", 1, 10, client_id=newcomer)
+    friend = body | {"client_id": f"{newcomer}-friend"}
+    order_id = place(limited, newcomer).json["order_id"]
+
+    def use_up() -> Answer:
+        return limited.post("/orders/batch", {"orders": [body] * LIMIT})
+
+    use_up()
+    orders = [friend, *[body] * (LIMIT - 3), body | {"price": 0}, friend]
+    answer = limited.post("/orders/batch", {"orders": orders})
+    found = answer.json["results"]
+    assert (answer.status, allowance(answer)[1]) == (200, 0)
+    assert [result["status"] for result in (found[0], *found[-3:])] == [201, 429, 400, 201]
+    assert found[-3]["error"]["code"] == "rate_limited"
+    assert {result["status"] for result in found[1:-2]} <= {201, 429}
+    first_refusal(use_up, lambda: limited.post(f"/orders/{order_id}/amend", {"quantity": 1}))
+    use_up()
+    amends = {"amends": [{"order_id": order_id, "quantity": 1}] * LIMIT}
+    assert limited.post("/orders/amend", amends).json["results"][-1]["error"]["code"] == "rate_limited"
+    assert limited.post("/orders/cancel", {"order_ids": [order_id]}).json["cancelled"] == [order_id]
+
+
+def test_each_cancelled_id_counts_as_a_cancel_and_a_mass_cancel_and_a_switch_as_one(
+    limited: Client, newcomer: str
+) -> None:
+    ids = [place(limited, newcomer, idempotency_key=f"key {n}").json["order_id"] for n in range(4)]
+    owner: dict[str, object] = {"client_id": newcomer}
+    switch = owner | {"timeout_seconds": 60}
+    requests: list[tuple[str, dict[str, object], int]] = [
+        ("/orders/cancel", owner | {"order_ids": [*ids[:2], UNKNOWN_ID, ID_WITH_HINT]}, 4),
+        ("/orders/cancel", {"order_ids": ids[:2]}, 2),
+        ("/orders/cancel", owner | {"idempotency_key": "key 2"}, 1),
+        ("/orders/cancel", owner | {"idempotency_key": "none"}, 1),
+        ("/orders/cancel", owner, 1),
+        ("/orders/cancel", owner | {"instrument": "BTC-USD", "side": "buy"}, 1),
+        ("/orders/cancel-after", switch, 1),
+        ("/orders/cancel-after", switch | {"timeout_seconds": 0}, 1),
+        ("/orders/cancel", owner | {"side": "up"}, 0),
+    ]
+    left = CANCEL_LIMIT
+    for path, body, counted in requests:
+        answer = limited.post(path, body)
+        left -= counted
+        assert answer.status == (200 if counted else 400), answer.text
+        if counted:
+            assert allowance(answer)[:2] == (CANCEL_LIMIT, left), (path, body)
+    assert allowance(limited.post(f"/orders/{ids[3]}/cancel", owner))[:2] == (CANCEL_LIMIT, left - 1)
+    assert allowance(place(limited, newcomer))[:2] == (LIMIT, LIMIT - 5)
+
+
+@ON_UVICORN
+def test_a_client_without_cancels_is_refused_all_forms_of_a_cancel(limited: Client, newcomer: str) -> None:
+    ids = [f"01990000-0000-7000-8000-{number:012}" for number in range(100)]
+    owner = {"client_id": newcomer}
+
+    def use_up() -> Answer:
+        """Send cancels until a request is refused, as it is if one of its cancels is."""
+        for _ in range(2 * CANCEL_LIMIT // len(ids)):
+            answer = limited.post("/orders/cancel", owner | {"order_ids": ids})
+            if answer.status == 429:
+                break
+            assert len(answer.json["not_found"]) == len(ids)
+        return answer
+
+    assert use_up().status == 429
+    for path, body in (
+        ("/orders/cancel", owner | {"instrument": "BTC-USD"}),
+        ("/orders/cancel", owner | {"idempotency_key": "none"}),
+        ("/orders/cancel-after", owner | {"timeout_seconds": 0}),
+        (f"/orders/{UNKNOWN_ID}/cancel", owner),
+    ):
+        refused = first_refusal(use_up, partial(limited.post, path, body))
+        assert allowance(refused)[0] == CANCEL_LIMIT
+    assert place(limited, newcomer).status == 201
