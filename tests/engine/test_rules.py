@@ -1,7 +1,7 @@
 """The rules of docs/orders.md that the engine decides: each has a test with its number.
 
 The tests follow the examples of the document, and run on the engine and on the reference. ELSEWHERE
-lists the rules that the API or the worker decides, and what has to be tested there.
+names the tests of all other rules.
 """
 
 import re
@@ -49,33 +49,54 @@ from tests.engine.orders import (
     waiting,
 )
 
-ELSEWHERE = {
-    "P5": "API: a value off the grid is 400",
-    "F8": "API: pairs of type, time in force and expires_at without a meaning are 400",
-    "S11": "API: the instrument's default takes the place of a field that is left out",
-    "A20": "API: an amend that is empty, off the grid or beyond a limit is 400",
-    "C5": "worker: a mass cancel takes everything, in one command for each partition",
-    "E1": "worker: one time for each batch",
-    "E2": "worker: expiries before the first command of a batch",
-    "E3": "worker: the order of what is due",
-    "E4": "worker: expiries after an outage, and without commands",
-    "E5": "worker: an order that is late never trades",
-    "E6": "API: the limits of expires_at",
-    "D1": "worker: a switch that runs out",
-    "D2": "worker: a call replaces the last, 0 disarms",
-    "D3": "worker: a switch disarms itself",
-    "D4": "worker: switches after an outage",
-    "D5": "worker and stream: cancel on disconnect",
-    "H1": "API and worker: a halted instrument takes no orders",
-    "H3": "worker: cancels, expiry and switches during a halt",
-    "H4": "worker: resuming triggers nothing",
-    "B5": "worker: bounds of a client's and of a book's orders",
-    "B6": "worker: the bound of price levels",
-    "B8": "API: the trades of an order, and GET /fills",
-    "B9": "worker: the bound of price levels for amends",
-}
+_API, _BATCH = "tests/contract/", "tests/matching/batch/"
+_TAKEOVER = (
+    "tests/matching/commit/test_instructed_flows.py"
+    "::test_a_takeover_between_any_two_batches_makes_no_difference"
+)
+_DUE = _BATCH + "test_instructions.py::test_orders_expire_before_the_commands_of_a_batch"
+_HALT = _API + "test_triggers.py::test_what_goes_on_during_a_halt_and_after_it"
+_SWITCH = _API + "test_mass_cancels.py::test_a_switch_that_runs_out_cancels_all_orders_and_disarms_itself"
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "orders.md"
+# The rules that the API or the worker decides, with their tests.
+ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "P5": (_API + "test_orders.py::test_an_order_with_an_invalid_field_is_refused",),
+    "F8": (_API + "test_instructions.py::test_every_combination_of_instructions_is_taken_or_refused",),
+    "S11": (
+        _API + "test_instructions.py::test_the_instruments_default_applies_to_orders_that_name_no_prevention",
+    ),
+    "A20": (_API + "test_amends.py::test_invalid_values_are_refused_before_the_orders_state_is_looked_at",),
+    "C5": (
+        _API + "test_mass_cancels.py::test_all_orders_of_a_client_are_cancelled",
+        _BATCH + "test_pieces.py::test_a_mass_cancel_goes_on_until_it_is_done",
+        "tests/matching/test_mass_cancels.py::test_all_partitions_cancel_the_orders_of_a_client",
+    ),
+    "E1": (_DUE,),
+    "E2": (_DUE,),
+    "E3": (_BATCH + "test_instructions.py::test_due_work_is_done_in_the_order_of_its_times",),
+    "E4": (_API + "test_triggers.py::test_an_order_expires_by_itself_and_keeps_its_fills", _TAKEOVER),
+    "E5": (_BATCH + "test_instructions.py::test_an_order_that_arrives_after_its_time_never_trades",),
+    "E6": (_API + "test_instructions.py::test_instructions_that_do_not_fit_are_named",),
+    "D1": (_SWITCH,),
+    "D2": (_API + "test_mass_cancels.py::test_a_switch_that_is_set_again_or_disarmed_does_not_run_out",),
+    "D3": (_SWITCH,),
+    "D4": (_TAKEOVER,),
+    "D5": (),
+    "H1": (_HALT, _API + "test_orders.py::test_an_order_is_rejected_if_only_the_worker_knows_of_a_halt"),
+    "H3": (_HALT,),
+    "H4": (_HALT,),
+    "B5": (
+        _API + "test_bounds.py::test_orders_of_a_client_with_too_many_open_orders_are_rejected",
+        _API + "test_triggers.py::test_waiting_orders_have_a_bound_of_their_own",
+    ),
+    "B6": (_BATCH + "test_bounds.py::test_a_side_has_a_limit_of_levels_and_some_more_for_better_prices",),
+    "B8": (_API + "test_fills.py::test_an_order_shows_its_last_thousand_trades_and_the_list_of_fills_all",),
+    "B9": (_BATCH + "test_instructions.py::test_an_amend_may_not_open_a_level_beyond_the_limit",),
+}
+WITHOUT_A_TEST = {"D5"}  # cancel on disconnect
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "orders.md"
 
 STOP, TAKE_PROFIT = OrderKind.STOP, OrderKind.TAKE_PROFIT
 STOP_LIMIT, TAKE_PROFIT_LIMIT = OrderKind.STOP_LIMIT, OrderKind.TAKE_PROFIT_LIMIT
@@ -867,6 +888,14 @@ def test_each_rule_has_a_test_or_is_listed_as_tested_elsewhere() -> None:
             tested |= {number.upper() for number in match[1].rstrip("_").split("_")}
     assert tested & set(ELSEWHERE) == set()
     assert tested | set(ELSEWHERE) == set(numbers)
+
+
+def test_the_tests_elsewhere_exist() -> None:
+    assert {rule for rule, tests in ELSEWHERE.items() if not tests} == WITHOUT_A_TEST
+    for file, _, function in {test.partition("::") for tests in ELSEWHERE.values() for test in tests}:
+        assert re.search(rf"^(async )?def {function}\(", (ROOT / file).read_text(), flags=re.MULTILINE), (
+            function
+        )
 
 
 def test_the_document_has_each_reason_and_refers_to_rules_that_exist() -> None:
