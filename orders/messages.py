@@ -150,6 +150,7 @@ class AmendRefusal(StrEnum):
     WOULD_TRIGGER = "would_trigger"
     WOULD_CROSS = "would_cross"
     TOO_MANY_LEVELS = "too_many_levels"
+    BELOW_MIN_NOTIONAL = "below_min_notional"  # 400 for the client, as of a new order
 
 
 class CancelledOrders(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from django.conf import settings
 
 from base.times import unix_milliseconds
 from matching import engine
-from matching.batch.bounds import Bounds
+from matching.batch.bounds import Bounds, is_below_min_notional
 from matching.batch.commands import SIDES, place_order
 from matching.batch.deadlines import Expiry, Switch
 from matching.batch.effects import NewOrder
@@ -220,7 +220,7 @@ class Batch(Recording):
             changes_expiry=due_ms is not None and (expiry is None or expiry.due_ms != due_ms),
             is_halted=market.instrument.halted,
         )
-        refusal = self._amend_refusal(market, order, command.price_ticks) or self._process(market, amend)
+        refusal = self._amend_refusal(market, order, command) or self._process(market, amend)
         if refusal is not None:
             self._add_reply(command, ReplyKind.AMEND_REFUSED, refusal.encode())
             return
@@ -231,9 +231,12 @@ class Batch(Recording):
         self.amended.append(command)
 
     def _amend_refusal(
-        self, market: MarketBook, order: engine.PlaceOrder, price_ticks: int | None
+        self, market: MarketBook, order: engine.PlaceOrder, command: messages.AmendCommand
     ) -> str | None:
-        """Return the reason why an order may not move to a price, or None."""
+        """Return the reason why an order may not have another price or quantity, or None."""
+        price_ticks = command.price_ticks
+        if is_below_min_notional(market, order, price_ticks, command.quantity_lots):
+            return messages.AmendRefusal.BELOW_MIN_NOTIONAL.value
         if price_ticks is None or price_ticks == order.price_ticks or market.instrument.halted:
             return None
         if market.book.is_waiting(order.order_id):

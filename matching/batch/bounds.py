@@ -6,10 +6,12 @@ lowered, orders stay, and recovery loads books of any size.
 Cost: O(1) for each order.
 """
 
+from decimal import Decimal
 from typing import NamedTuple, Self
 
 from django.conf import settings
 
+from base.numbers import EXACT
 from matching import engine
 from matching.batch.market_book import MarketBook
 from orders.models import Reason
@@ -87,3 +89,21 @@ class Bounds(NamedTuple):
         ):
             return _TOO_MANY_ORDERS
         return None
+
+
+def is_below_min_notional(
+    market: MarketBook, order: engine.PlaceOrder, price_ticks: int | None, quantity_lots: int | None
+) -> bool:
+    """Return whether an amend would take a limit order below the instrument's `min_notional`.
+
+    The API checks new orders. It does not know the numbers that an amend leaves as they are.
+    """
+    least, grid = market.instrument.min_notional, market.instrument.grid
+    if least is None or not order.has_limit:
+        return False
+    price_ticks = order.price_ticks if price_ticks is None else price_ticks
+    quantity_lots = order.quantity_lots if quantity_lots is None else quantity_lots
+    if (price_ticks, quantity_lots) == (order.price_ticks, order.quantity_lots):
+        return False
+    step = EXACT.multiply(grid.price.size, grid.quantity.size)
+    return EXACT.multiply(Decimal(price_ticks * quantity_lots), step) < least

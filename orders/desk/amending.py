@@ -29,7 +29,7 @@ from orders.gateway import GatewayReply, Submission
 from orders.messages import NOT_OWNER, AmendCommand, AmendRefusal, ReplyKind
 from orders.models import Order
 from orders.order_ids import bucket_of, hint_of
-from orders.refusals import AmendRefused
+from orders.refusals import AmendRefused, BeyondLimits
 from orders.requests import AmendOne, AmendRequest
 
 
@@ -167,6 +167,8 @@ class Amending(Cancelling):
             reason = AmendRefusal(reply.body.decode())
             if reason is AmendRefusal.INSTRUMENT_HALTED:
                 raise InstrumentHalted(allowance=allowance)
+            if reason is AmendRefusal.BELOW_MIN_NOTIONAL:
+                raise _below_min_notional(allowance)
             raise AmendRefused(reason, allowance=allowance)
         if reply.kind is ReplyKind.NOT_OPEN:
             raise missing_from_book(await self._reads.refused_cancels(ready.order_id), allowance)
@@ -194,6 +196,12 @@ def _reply_of(outcome: GatewayReply | Refusal) -> GatewayReply:
     if isinstance(outcome, Refusal):
         raise outcome
     return outcome
+
+
+def _below_min_notional(allowance: Allowance | None) -> BeyondLimits:
+    refusal = BeyondLimits(fields={"quantity": ["price * quantity would be below the min_notional."]})
+    refusal.allowance = allowance
+    return refusal
 
 
 def _amend_unknown(allowance: Allowance | None) -> OutcomeUnknown:

@@ -1,11 +1,13 @@
 """An instrument's bounds: the number of a client's open orders, and the smallest notional."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from tests.contract.client import Client, order_body
 from tests.contract.conftest import ON_UVICORN
+from tests.contract.instructed import results
 from tests.contract.market import Market
 from tests.contract.stream import Stream
 
@@ -98,6 +100,40 @@ def test_an_order_of_the_smallest_notional_is_accepted(
     assert client.place(instrument, "buy", quantity, price)["status"] == "open"
     # Market orders have no smallest notional.
     assert client.place(instrument, "sell", "0.00000001")["status"] == "filled"
+
+
+def test_an_amend_below_the_smallest_notional_is_refused(
+    client: Client, market: Market, instrument: str
+) -> None:
+    small = client.place(instrument, "buy", 1, 5)
+    market.set_bounds(instrument, min_notional=Decimal(10))
+    order = client.place(instrument, "buy", 2, 10)
+    stop = client.place(instrument, "buy", 2, 10, type="stop_limit", trigger_price=20)
+    market_stop = client.place(instrument, "buy", 2, type="stop", trigger_price=20)
+    refused: list[tuple[dict[str, Any], dict[str, object]]] = [
+        (order, {"quantity": "0.9"}),
+        (order, {"price": "4.99"}),
+        (order, {"quantity": "0.5", "price": "19.99"}),
+        (stop, {"price": "4.99"}),
+        (small, {"quantity": "1.5"}),
+    ]
+    for one, changes in refused:
+        answer = client.post(f"/orders/{one['order_id']}/amend", changes)
+        assert answer.refused_fields() == {"quantity"}
+        (result,) = results(
+            client.post("/orders/amend", {"amends": [{"order_id": one["order_id"]} | changes]})
+        )
+        assert (result["status"], result["error"]["code"]) == (400, "invalid_request")
+        assert client.order(one["order_id"]) == one
+    taken: list[tuple[dict[str, Any], dict[str, object]]] = [
+        (order, {"quantity": 1}),
+        (order, {"price": 100, "quantity": "0.1"}),
+        (small, {"price": 5}),  # changes nothing
+        (small, {"price": 10}),
+        (market_stop, {"quantity": "0.00000001"}),
+    ]
+    for one, changes in taken:
+        assert client.post(f"/orders/{one['order_id']}/amend", changes).status == 200
 
 
 def test_an_order_placed_before_the_bound_is_still_found_by_its_key(
