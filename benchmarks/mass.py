@@ -5,9 +5,10 @@ Starts an exchange of its own, and measures in `--runs` runs:
 - a mass cancel: one request cancels 10,000 resting orders of a client;
 - a cascade: a trade triggers a stop order, whose trade triggers the next one, 10,000 times.
 
-Meanwhile another client sends an order every 50 ms, half of them for the same instrument. Prints the
-time until the request is answered or the last stop is filled, and the median, p95 and longest time
-of the other client's orders.
+Meanwhile other clients send an order every 50 ms for the same instrument, and for another one.
+Prints the time until the request is answered or the last stop is filled, and the median, p95 and
+longest time of the others' orders. The orders for the instrument of a cascade wait for its end:
+triggered orders come first.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from itertools import count, cycle
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ OTHERS_PAUSE_SECONDS = 0.05
 POLL_SECONDS = 0.02
 CASCADE_SECONDS_MAX = 120.0
 MIDDLE = 50_000
-INSTRUMENT, OTHER_INSTRUMENT = "BTC-USD", "ETH-USD"
+INSTRUMENTS = INSTRUMENT, _ = ("BTC-USD", "ETH-USD")
 
 Document = dict[str, Any]
 
@@ -45,7 +46,7 @@ class Figures(NamedTuple):
     """The seconds of one measurement, and the milliseconds of the other client's orders meanwhile."""
 
     seconds: float
-    others: Sequence[float]
+    others: dict[str, list[float]]  # by instrument
 
 
 class Exchange:
@@ -95,10 +96,12 @@ def order(client_id: str, side: str, price: int | None, **others: Any) -> Docume
     return document | others
 
 
-async def send_others(target: Target, milliseconds: list[float], numbers: Iterator[int]) -> None:
+async def send_others(
+    target: Target, instrument: str, milliseconds: list[float], numbers: Iterator[int]
+) -> None:
     """Send an order again and again that rests far from the market, until this task is cancelled."""
     with contextlib.closing(Exchange(target)) as exchange:
-        for instrument in cycle((INSTRUMENT, OTHER_INSTRUMENT)):
+        while True:
             started = time.perf_counter()
             placed = order(f"other-{next(numbers) % 100}", "buy", 100, instrument=instrument)
             await exchange.post("/orders", placed, 201)
@@ -114,8 +117,8 @@ async def cancel_all(target: Target, numbers: Iterator[int]) -> Figures:
         await exchange.place(
             [order(client_id, "buy", MIDDLE - 1 - number % 1_000) for number in range(ORDERS)]
         )
-        others: list[float] = []
-        async with run_beside(send_others(target, others, numbers)):
+        others: dict[str, list[float]] = {instrument: [] for instrument in INSTRUMENTS}
+        async with run_beside(*(send_others(target, *other, numbers) for other in others.items())):
             started = time.perf_counter()
             answer = await exchange.post("/orders/cancel", {"client_id": client_id})
             seconds = time.perf_counter() - started
@@ -134,8 +137,8 @@ async def cascade(target: Target, numbers: Iterator[int]) -> Figures:
             for number in range(ORDERS - 1)
         ]
         await exchange.place(stops)
-        others: list[float] = []
-        async with run_beside(send_others(target, others, numbers)):
+        others: dict[str, list[float]] = {instrument: [] for instrument in INSTRUMENTS}
+        async with run_beside(*(send_others(target, *other, numbers) for other in others.items())):
             started = time.perf_counter()
             await exchange.post("/orders", order(stopper, "buy", None), 201)
             async with asyncio.timeout(CASCADE_SECONDS_MAX):
@@ -163,13 +166,14 @@ def main() -> None:
             for _ in range(options.runs):
                 figures.append(asyncio.run(measure(exchange.target, numbers)))
                 print(f"  {name}: {figures[-1].seconds:.2f} s", flush=True)
-            times = [milliseconds for run in figures for milliseconds in run.others]
-            p95 = statistics.quantiles(times, n=20)[-1] if len(times) > 1 else times[0]
-            print(
-                f"{name}: median {statistics.median(run.seconds for run in figures):.2f} s; other orders:"
-                f" median {statistics.median(times):.0f}, p95 {p95:.0f}, longest {max(times):.0f} ms"
-                f" ({len(times)} orders)\n"
-            )
+            print(f"{name}: median {statistics.median(run.seconds for run in figures):.2f} s")
+            for instrument in INSTRUMENTS:
+                times = sorted(time for run in figures for time in run.others[instrument])
+                p95 = times[len(times) * 95 // 100]
+                print(
+                    f"  others' orders for {instrument}: median {statistics.median(times):.0f},"
+                    f" p95 {p95:.0f}, longest {times[-1]:.0f} ms ({len(times)} orders)"
+                )
 
 
 if __name__ == "__main__":
