@@ -1,28 +1,25 @@
 """One batch: runs commands through the books and collects the resulting rows and replies.
 
-A batch has one time. First it does what is due at that time: orders expire, and dead man's switches
-run out. Then triggered orders enter their books that an earlier batch had no room for. Then the
-commands follow. A command may also end the batch before it is carried out: see `run`.
+First it does what is due: see due_work.py. Then the commands follow. A command may also end the
+batch before it is carried out: see `run`.
 
 Everything is derived from the engine's events: see recording.py. Nothing here does I/O.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
 
-from base.times import unix_milliseconds
 from matching import engine
-from matching.batch.bounds import Bounds
 from matching.batch.commands import SIDES, place_order
-from matching.batch.deadlines import Expiry, Switch
+from matching.batch.due_work import DueWork
 from matching.batch.effects import NewOrder
 from matching.batch.market_book import MarketBook, PartitionState
-from matching.batch.recording import Recording, expiry_time
+from matching.batch.recording import expiry_time
 from orders import messages
 from orders.messages import Reply, ReplyKind
 from orders.models import Reason
@@ -46,7 +43,7 @@ class PartialCancel(NamedTuple):
     cancelled: messages.CancelledOrders
 
 
-class Batch(Recording):
+class Batch(DueWork):
     """Runs commands and collects their effects. `undo` takes the effects back.
 
     If `start`, `run` or `undo` raises, the books must be loaded again.
@@ -61,41 +58,14 @@ class Batch(Recording):
     ) -> None:
         """`partial_cancel` is that of the batch before this one."""
         super().__init__(state, now)
-        self.now_ms = unix_milliseconds(now)
-        self._bounds = Bounds.of_settings()
-        self._trades_max: int = settings.WORKER_BATCH_TRADES_MAX
-        self._cancels_left: int = settings.WORKER_BATCH_CANCELS_MAX
-        self._triggered_max: int = settings.WORKER_BATCH_TRIGGERED_MAX
-        self._order_trades_max: int = settings.ORDER_TRADES_MAX
         # By API process. PLACED, CANCELLED and AMENDED replies are made after the commit.
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         self.commands = 0  # how many were run
         self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
         self.amended: list[messages.AmendCommand] = []  # the amends that succeeded
-        self.switches: dict[str, datetime | None] = {}  # changed switches by client; None: removed
         self.partial_cancel = partial_cancel
         self.instruments_changed = False
         self._known_keys = known_keys
-        self._entered: Counter[str] = Counter()  # triggered orders by symbol
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the batch has too many effects to run another command before the commit."""
-        return len(self.trades) >= self._trades_max or self._cancels_left <= 0
-
-    def start(self) -> None:
-        """Do what is due, then let triggered orders enter that an earlier batch left waiting."""
-        while (due := self._state.deadlines.next_due(self.now_ms)) is not None and not self.is_full:
-            if isinstance(due, Expiry):
-                self._expire(due)
-            else:
-                self._fire(due)
-        for symbol in list(self._state.unfinished):
-            market = self._state.books.get(symbol)
-            if market is None:
-                del self._state.unfinished[symbol]
-            elif not self.is_full:
-                self._enter_triggered(market)
 
     def run(self, command: messages.Command) -> bool:
         """Carry out one command. Returns False if it must be run again in the next batch.
@@ -291,78 +261,3 @@ class Batch(Recording):
         self.set_switch(command.client_id, due_ms)
         self.switches[command.client_id] = expiry_time(due_ms)
         self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(due_ms))
-
-    def _expire(self, expiry: Expiry) -> None:
-        market = self._state.books.get(expiry.symbol)
-        order = None if market is None else market.book.find(expiry.order_id)
-        if market is None or order is None:  # the instrument has moved to another partition
-            self.remove_expiry(expiry.order_id)
-            return
-        self._take_off(market, order, engine.CancelReason.EXPIRED)
-
-    def _fire(self, switch: Switch) -> None:
-        """Cancel the orders of the switch's client, and disarm it unless the batch is full."""
-        self._cancel_of_client(
-            self._state.books.values(), switch.client_id, engine.CancelReason.CANCEL_AFTER, None
-        )
-        if not self.is_full:
-            self.set_switch(switch.client_id, None)
-            self.switches[switch.client_id] = None
-
-    def _cancel_of_client(
-        self,
-        markets: Iterable[MarketBook],
-        client_id: str,
-        reason: engine.CancelReason,
-        side: engine.Side | None,
-    ) -> list[str]:
-        """Cancel the client's orders until the batch is full. Returns the ids of these orders."""
-        cancelled: list[str] = []
-        for market in markets:
-            for order_id in market.orders.of(client_id):
-                if self.is_full:
-                    return cancelled
-                order = market.book.find(order_id)
-                if order is not None and side in (None, order.side):
-                    self._take_off(market, order, reason)
-                    cancelled.append(order_id)
-        return cancelled
-
-    def _take_off(self, market: MarketBook, order: engine.PlaceOrder, reason: engine.CancelReason) -> None:
-        self._cancels_left -= 1
-        refusal = self._process(market, engine.CancelOrder(order.order_id, order.client_id, reason))
-        if refusal is not None:
-            raise ValueError(f"order_id={order.order_id}: the book refuses to cancel it: {refusal}")
-
-    def _process(
-        self,
-        market: MarketBook,
-        command: engine.PlaceOrder | engine.CancelOrder | engine.AmendOrder,
-    ) -> str | None:
-        """Run a command in its book, and record its events.
-
-        Returns the reason why the book refused the command, or None.
-        """
-        book = market.book
-        sequence, last_price_ticks = book.sequence, book.last_price_ticks
-        events = book.process(command, self._order_trades_max)
-        if events and isinstance(events[0], engine.CommandRejected):
-            return events[0].reason.value
-        self.record(market, events, previous_sequence=sequence, last_price_ticks=last_price_ticks)
-        if events and isinstance(events[-1], engine.OrderTriggered):
-            self._enter_triggered(market)
-        return None
-
-    def _enter_triggered(self, market: MarketBook) -> None:
-        """Let triggered orders enter the book, until none is left or the batch has enough."""
-        book, symbol = market.book, market.instrument.symbol
-        while (order := book.next_triggered) is not None:
-            if self.is_full or self._entered[symbol] >= self._triggered_max:
-                break
-            self._entered[symbol] += 1
-            sequence, last_price_ticks = book.sequence, book.last_price_ticks
-            refusal = self._bounds.resting_refusal(market, order)
-            reason = None if refusal is None else engine.CancelReason(refusal)
-            events = book.enter_triggered(self._order_trades_max, reason)
-            self.record(market, events, previous_sequence=sequence, last_price_ticks=last_price_ticks)
-        self._state.note_triggered(market)
