@@ -18,13 +18,16 @@ from matching import engine
 from matching.batch.commands import SIDES, place_order
 from matching.batch.due_work import DueWork
 from matching.batch.effects import NewOrder
+from matching.batch.guards import Guard
 from matching.batch.market_book import MarketBook, PartitionState
 from matching.batch.recording import expiry_time
 from orders import messages
-from orders.messages import Reply, ReplyKind
+from orders.messages import GuardAction, Reply, ReplyKind
 from orders.models import Reason
 
 Key = tuple[str, str]  # client id, idempotency key
+
+_NO_GUARD = "The connection's cancel_on_disconnect has ended. Nothing was changed. Connect again."
 
 
 def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
@@ -71,13 +74,19 @@ class Batch(DueWork):
         """Carry out one command. Returns False if it must be run again in the next batch.
 
         That is so if something that comes first does not fit into this batch: what is due, or
-        triggered orders of the command's instrument. A CancelAllCommand may also be carried out in
-        part. Raises ValueError, as the engine does, if the command is impossible.
+        triggered orders of the command's instrument. A command that cancels many orders may also be
+        carried out in part. Raises ValueError, as the engine does, if the command is impossible.
         """
         if self.is_full or self._comes_later(command):
             return False
         self.commands += 1
-        if isinstance(command, messages.PlaceCommand):
+        if (
+            isinstance(command, messages.GuardedCommand)
+            and command.guard is not None
+            and command.guard not in self._state.guards
+        ):
+            self.fail(command, _NO_GUARD)
+        elif isinstance(command, messages.PlaceCommand):
             self._place(command)
         elif isinstance(command, messages.CancelCommand):
             self._cancel(command)
@@ -87,6 +96,11 @@ class Batch(DueWork):
             return self._cancel_all(command)
         elif isinstance(command, messages.CancelAfterCommand):
             self._set_switch(command)
+        elif isinstance(command, messages.GuardCommand):
+            return self._change_guard(command)
+        elif isinstance(command, messages.ListGuards):
+            guards = self._state.guards.of_process(command.reply_to)
+            self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(list(guards)))
         elif isinstance(command, messages.InspectBooks):
             states = {
                 symbol: messages.BookState(market.book.sequence, market.book.state_hash())
@@ -107,8 +121,10 @@ class Batch(DueWork):
         unfinished = self._state.unfinished
         if not unfinished:
             return False
-        if isinstance(
-            command, messages.ReloadInstruments | messages.InspectBooks | messages.CancelAfterCommand
+        if isinstance(command, messages.GuardCommand):
+            return command.action is GuardAction.END
+        if not isinstance(command, messages.GuardedCommand) or isinstance(
+            command, messages.CancelAfterCommand
         ):
             return False
         return command.instrument is None or command.instrument in unfinished
@@ -261,3 +277,21 @@ class Batch(DueWork):
         self.set_switch(command.client_id, due_ms)
         self.switches[command.client_id] = expiry_time(due_ms)
         self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(due_ms))
+
+    def _change_guard(self, command: messages.GuardCommand) -> bool:
+        """Arm, disarm or end a guard. Returns False if more orders are left than this batch can cancel."""
+        guard = self._state.guards.get(command.connection_id)
+        if command.action is GuardAction.END:
+            self._end_guard(command.connection_id)
+            if self.is_full:
+                return False
+        elif guard is None and not command.may_create:
+            self.fail(command, _NO_GUARD)
+            return True
+        else:
+            others = () if guard is None else guard.client_ids
+            others = tuple(client_id for client_id in others if client_id != command.client_id)
+            added = (command.client_id,) if command.action is GuardAction.ARM else ()
+            self.set_guard(command.connection_id, Guard(command.reply_to, others + added))
+        self._add_reply(command, ReplyKind.DONE)
+        return True

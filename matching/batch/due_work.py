@@ -1,13 +1,14 @@
 """What a batch does in its books: what is due before its first command, and how it runs commands.
 
-A batch has one time. What is due at that time comes first: orders expire, and dead man's switches
-run out. Then triggered orders enter their books that an earlier batch had no room for.
+A batch has one time. What is due at that time comes first: orders expire, dead man's switches run
+out, and guards end whose API process shows no sign of life. Then triggered orders enter their books
+that an earlier batch had no room for.
 
 If a batch has no room for everything, the rest follows in the next batches.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from django.conf import settings
@@ -39,13 +40,20 @@ class DueWork(Recording):
         """Whether the batch has too many effects to run another command before the commit."""
         return len(self.trades) >= self._trades_max or self._cancels_left <= 0
 
-    def start(self) -> None:
-        """Do what is due, then let triggered orders enter that an earlier batch left waiting."""
+    def start(self, ending: Collection[str] = ()) -> None:
+        """Do what is due, then let triggered orders enter that an earlier batch left waiting.
+
+        `ending` names the connections whose guards end. If the batch is full, a guard remains, and
+        must be named again.
+        """
         while (due := self._state.deadlines.next_due(self.now_ms)) is not None and not self.is_full:
             if isinstance(due, Expiry):
                 self._expire(due)
             else:
                 self._fire(due)
+        for connection_id in ending:
+            if not self.is_full:
+                self._end_guard(connection_id)
         for symbol in list(self._state.unfinished):
             market = self._state.books.get(symbol)
             if market is None:
@@ -69,6 +77,18 @@ class DueWork(Recording):
         if not self.is_full:
             self.set_switch(switch.client_id, None)
             self.switches[switch.client_id] = None
+
+    def _end_guard(self, connection_id: str) -> None:
+        """Cancel the orders of all guarded clients, and remove the guard unless the batch is full."""
+        guard = self._state.guards.get(connection_id)
+        if guard is None:
+            return
+        for client_id in guard.client_ids:
+            self._cancel_of_client(
+                self._state.books.values(), client_id, engine.CancelReason.DISCONNECTED, None
+            )
+        if not self.is_full:
+            self.set_guard(connection_id, None)
 
     def _cancel_of_client(
         self,

@@ -1,10 +1,11 @@
-"""The state of a partition in the worker: its books, and what is due at a certain time."""
+"""The state of a partition in the worker: its books, what is due at a certain time, and its guards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from instruments.directory import TradedInstrument
 from matching.batch.deadlines import Deadlines
+from matching.batch.guards import Guards
 from matching.engine import ClientOrders, Event, OrderBook, PlaceOrder
 
 
@@ -38,6 +39,7 @@ class PartitionState:
 
     books: dict[str, MarketBook] = field(default_factory=dict)  # by symbol
     deadlines: Deadlines = field(default_factory=Deadlines)
+    guards: Guards = field(default_factory=Guards)
     # The symbols of books with triggered orders that have not entered yet. A dictionary keeps them
     # in the order in which they were added.
     unfinished: dict[str, None] = field(default_factory=dict)

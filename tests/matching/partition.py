@@ -1,6 +1,6 @@
 """Partition 0 in the test's own process. It matches and commits batches as the worker does."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -24,6 +24,8 @@ from orders.messages import (
     CancelAllCommand,
     CancelCommand,
     Command,
+    GuardAction,
+    GuardCommand,
     PlaceCommand,
 )
 from tests.engine.comparison import orders_by_client
@@ -88,7 +90,7 @@ def cancel(order: PlaceCommand) -> CancelCommand:
     )
 
 
-def amend(order: PlaceCommand, **changes: int) -> AmendCommand:
+def amend(order: PlaceCommand, **changes: Any) -> AmendCommand:
     return AmendCommand(
         request_id=new_id(),
         reply_to=REPLY_TO,
@@ -106,6 +108,24 @@ def cancel_all(client_id: str, **narrowed: str) -> CancelAllCommand:
 def cancel_after(client_id: str, timeout_seconds: int) -> CancelAfterCommand:
     return CancelAfterCommand(
         request_id=new_id(), reply_to=REPLY_TO, client_id=client_id, timeout_seconds=timeout_seconds
+    )
+
+
+def guard_command(
+    action: GuardAction,
+    connection_id: str,
+    client_id: str = "client-A",
+    *,
+    may_create: bool = True,
+    reply_to: str = REPLY_TO,
+) -> GuardCommand:
+    return GuardCommand(
+        request_id=new_id(),
+        reply_to=reply_to,
+        connection_id=connection_id,
+        action=action,
+        client_id=client_id,
+        may_create=may_create,
     )
 
 
@@ -144,22 +164,28 @@ class Partition:
         return list(self.batches(*commands, **options))
 
     def batches(
-        self, *commands: Command, now: datetime, commands_max: int = 256, reload: bool = False
+        self,
+        *commands: Command,
+        now: datetime,
+        commands_max: int = 256,
+        reload: bool = False,
+        ending: Collection[str] = (),
     ) -> Iterator[tuple[Batch, CommitResult]]:
         """Run batches until all commands are carried out, and nothing more is due.
 
         Each batch is committed before it is yielded. With `reload`, the partition is loaded again
-        before each batch.
+        before each batch. `ending` are the connections whose guards end.
         """
         left, partial = list(commands), None
         for number in range(BATCHES_MAX):
-            if number and not left and not self.has_due_work(now):
+            ending = [connection_id for connection_id in ending if connection_id in self.state.guards]
+            if number and not left and not ending and not self.has_due_work(now):
                 return
             if reload:
                 self.reload()
             some = left[:commands_max]
             batch = Batch(self.state, self.session.find_keys(keys_of(some)), now, partial)
-            batch.start()
+            batch.start(ending)
             done = next((number for number, command in enumerate(some) if not batch.run(command)), len(some))
             del left[:done]
             partial = batch.partial_cancel
@@ -189,6 +215,10 @@ def contents(state: PartitionState) -> dict[str, Any]:
         "expiries": state.deadlines._expiries,
         "switches": state.deadlines._switches,
         "unfinished": set(state.unfinished),
+        "guards": state.guards._guards,
+        "guards of processes": {
+            process_id: set(state.guards.of_process(process_id)) for process_id in state.guards.process_ids
+        },
     }
 
 
