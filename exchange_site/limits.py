@@ -173,6 +173,23 @@ ORDER_EXPIRY_DAYS_MAX = 400  # How far ahead a gtd order may expire.
 CANCEL_AFTER_SECONDS_MAX = 86_400  # The longest time of a dead man's switch.
 ORDER_TRADES_MAX = 5_000  # Resting orders that one order may trade with.
 
+# --- Guards: cancel_on_disconnect of /stream -----------------------------------------------------
+
+# If an API process shows no sign of life for this long, workers end the guards of its connections.
+GUARD_SILENT_SECONDS_MAX = 4.0
+# A worker counts at most this much time between two looks at the signs of life.
+GUARD_LOOK_SECONDS_MAX = 1.0
+GUARD_RENEW_SECONDS = 1.0  # Time between two signs of life of an API process.
+GUARD_EXPIRY_SECONDS = 60.0  # Redis forgets the last sign of life after this time.
+# If an API process could show no sign of life for this long, it asks which of its guards are left.
+GUARD_DOUBT_SECONDS = 3.0
+GUARD_CHECK_SECONDS = 10.0  # It also asks after this time.
+GUARD_RETRY_SECONDS_MIN = 0.2  # Pause after a failed sign of life.
+# After failed attempts to end a guard, pauses double from GUARD_RETRY_SECONDS_MIN up to this.
+GUARD_RETRY_SECONDS_MAX = 2.0
+# A connection that ends, and a server that stops, wait this long for the end of the guard.
+GUARD_END_SECONDS_MAX = 2.0
+
 # --- The matching worker --------------------------------------------------------------------------
 
 WORKER_BATCH_COMMANDS_MAX = 256
