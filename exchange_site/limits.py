@@ -290,6 +290,15 @@ STREAM_SNAPSHOT_BYTES_PER_SECOND = 16 * 1024 * 1024
 STREAM_KEPT_BYTES_MAX = 4 * 1024 * 1024
 # A subscription waits this long for Redis, and then as long again for its book.
 STREAM_BOOK_SECONDS_MAX = 3.0
+# Clients whose orders are cancelled when one connection ends.
+STREAM_GUARDED_CLIENTS_MAX = 10
+# Connections of one API process that have a guard.
+STREAM_GUARDED_CONNECTIONS_MAX = 5_000
+# A connection with a guard is pinged if nothing was received from it for this long.
+STREAM_PING_SECONDS = 1.0
+# A connection with a guard is closed if nothing was received from it for this long.
+STREAM_SILENT_SECONDS_MAX = 4.0
+STREAM_SILENCE_CHECK_SECONDS = 0.5  # Time between two looks at how long a connection has been silent.
 # Market data without a message from the worker is stale after ten of the worker's heartbeats.
 STREAM_STALE_SECONDS = 5.0
 STREAM_HEARTBEAT_SECONDS = 15.0
