@@ -3,6 +3,8 @@
 They go through the same desk as those of REST, with the same refusals and the same idempotency.
 A client need not wait for a result before it sends the next request. What a connection sends enters
 each partition's stream in that order. Results come in any order, each with the request's id.
+
+With `cancel_on_disconnect` the connection gets a guard: see orders/guards/.
 """
 
 import asyncio
@@ -19,8 +21,10 @@ from base.times import time_text
 from instruments.refusals import InstrumentHalted
 from orders.answers import cancelled_document, results_json
 from orders.desk import MassCancelResult, OrderDesk, OrderResult, current_desk
+from orders.guards import Guard, current_keeper
 from orders.reading import (
     cancel_after,
+    cancel_on_disconnect,
     cancel_one,
     cancel_orders,
     read_amend_one,
@@ -60,12 +64,23 @@ class OrderEntry:
     """The orders of one connection.
 
     `put` sends a text to the client. `count_message` counts a request that was refused before it
-    reached the gateway against the connection's limit of messages.
+    reached the gateway against the connection's limit of messages. `guard` is the connection's, and
+    `watch_peer` is called when it is armed.
     """
 
-    def __init__(self, put: Callable[[str], None], count_message: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        put: Callable[[str], None],
+        count_message: Callable[[], object],
+        *,
+        guard: Guard,
+        watch_peer: Callable[[], object],
+    ) -> None:
         self._put = put
         self._count_message = count_message
+        self._guard = guard
+        self._watch_peer = watch_peer
+        self._desk: OrderDesk | None = None  # made for the first request
         self._on_the_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,8 +102,20 @@ class OrderEntry:
 
     def close(self) -> None:
         """Wait for no more results. What was handed to the gateway may still be carried out."""
+        self.end_guard()
         for task in self._tasks:
             task.cancel()
+
+    def end_guard(self) -> None:
+        """Begin to cancel the orders that are guarded, because the connection ends."""
+        self._guard.has_ended = True
+        if self._guard.sent_to:
+            current_keeper().end(self._guard)
+
+    async def wait_for_end(self) -> None:
+        """Wait a bounded time until the guard has ended."""
+        if self._guard.sent_to:
+            await current_keeper().wait_for_end(self._guard)
 
     async def _answer(self, request: EntryRequest, work: Work) -> None:
         try:
@@ -106,7 +133,10 @@ class OrderEntry:
 
     async def _check(self, request: EntryRequest) -> Work:
         """Check a request. Raises InvalidRequest, Unavailable."""
-        kind, fields, desk = request.kind, request.fields, current_desk()
+        kind, fields = request.kind, request.fields
+        if self._desk is None:
+            self._desk = current_desk().behind(self._guard)
+        desk = self._desk
         if kind == "place_order":
             order = await read_order(_only(fields, "order"))
             return Work(1, _one(desk.place(order), 201))
@@ -125,6 +155,9 @@ class OrderEntry:
         if kind == "cancel_after":
             checked = cancel_after.run_validation(fields)
             return Work(1, _switched(desk, checked["client_id"], checked["timeout_seconds"]))
+        if kind == "cancel_on_disconnect":
+            checked = cancel_on_disconnect.run_validation(fields)
+            return Work(1, self._guarded(checked["client_id"], checked["enabled"], await desk.partitions()))
         if kind == "cancel_order":
             checked = cancel_one.run_validation(fields)
             order_id = UUID(checked["order_id"])
@@ -139,6 +172,12 @@ class OrderEntry:
         symbol = checked["instrument"]
         instrument = None if symbol is None else await read_instrument(symbol)
         return Work(1, _cancelled(desk.cancel_all(client_id, instrument=instrument, side=checked["side"])))
+
+    async def _guarded(self, client_id: str, enabled: bool, partitions: list[int]) -> bytes:
+        if enabled:
+            self._watch_peer()
+        await current_keeper().set_guarded(self._guard, client_id, enabled=enabled, partitions=partitions)
+        return b'"status":200,%s' % encode_json({"client_id": client_id, "enabled": enabled})[1:-1]
 
 
 def _only(fields: dict[str, Any], name: str) -> Any:

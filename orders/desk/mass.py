@@ -8,12 +8,13 @@ import msgspec
 import uuid_utils
 from django.conf import settings
 
-from base.refusals import Allowance, OutcomeUnknown, RateLimited, Refusal, Unavailable
+from base.refusals import Allowance, Refusal
 from base.times import from_unix_milliseconds
 from instruments.directory import TradedInstrument
 from orders.desk.amending import Amending
-from orders.desk.parts import OrderResult, least_allowance, least_certain
+from orders.desk.parts import OrderResult, least_allowance
 from orders.gateway import GatewayReply, Submission
+from orders.gateway.outcomes import least_certain, replies_of, with_advice
 from orders.messages import CancelAfterCommand, CancelAllCommand, CancelledOrders, ReplyKind
 from orders.order_ids import client_bucket
 from orders.refusals import OrderNotFound, OrderNotOpen
@@ -62,7 +63,7 @@ class MassCancelling(Amending):
             else:
                 failures.append(result)
         if failures:
-            raise _with_advice(least_certain(failures))
+            raise with_advice(least_certain(failures))
         allowance = least_allowance(result.allowance for result in results)
         return MassCancelResult(cancelled, len(cancelled), not_open, not_found, allowance)
 
@@ -82,7 +83,7 @@ class MassCancelling(Amending):
         It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
         some of the orders may be cancelled.
         """
-        partitions = await self._partitions() if instrument is None else [instrument.partition]
+        partitions = await self.partitions() if instrument is None else [instrument.partition]
         commands = [
             CancelAllCommand(
                 request_id=str(uuid_utils.uuid7()),
@@ -90,6 +91,7 @@ class MassCancelling(Amending):
                 client_id=client_id,
                 instrument=None if instrument is None else instrument.symbol,
                 side=side,
+                guard=self._carried_guard,
             )
             for _ in partitions
         ]
@@ -110,13 +112,14 @@ class MassCancelling(Amending):
         It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
         it may be set in some of the partitions.
         """
-        partitions = await self._partitions()
+        partitions = await self.partitions()
         commands = [
             CancelAfterCommand(
                 request_id=str(uuid_utils.uuid7()),
                 reply_to=self._gateway.process_id,
                 client_id=client_id,
                 timeout_seconds=timeout_seconds,
+                guard=self._carried_guard,
             )
             for _ in partitions
         ]
@@ -144,31 +147,4 @@ class MassCancelling(Amending):
                 for command, partition in zip(commands, partitions, strict=True)
             ]
         )
-        replies: list[GatewayReply] = []
-        failures: list[Refusal] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Refusal):
-                failures.append(outcome)
-            elif outcome.reply.kind is not expected:
-                failures.append(Unavailable(outcome.reply.body.decode() or None, allowance=outcome.allowance))
-            else:
-                replies.append(outcome)
-        if failures:
-            raise _with_advice(least_certain(failures))
-        return replies
-
-
-def _with_advice(failure: Refusal) -> Refusal:
-    """Return the refusal of a request that may be carried out in part."""
-    if isinstance(failure, OutcomeUnknown):
-        return OutcomeUnknown(
-            "No result arrived in time from a part of the exchange. You can safely send the request again.",
-            allowance=failure.allowance,
-        )
-    if isinstance(failure, RateLimited):
-        return failure
-    return Unavailable(
-        "A part of the exchange did not take the request. What the others did stands. Send it again after "
-        "Retry-After.",
-        allowance=failure.allowance,
-    )
+        return replies_of(outcomes, expected)
