@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections import deque
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
@@ -38,6 +40,8 @@ CLOSE_POLICY_VIOLATION = 1008
 CLOSE_MESSAGE_TOO_BIG = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
+MESSAGES_PER_TURN = 64
+"""After so many messages of one client, the others have their turn."""
 PRIVATE_CLOSE_CODES = 3000  # added to the codes on Daphne: 4008, 4009, 4011 and 4013
 
 _open_connections = 0
@@ -55,7 +59,6 @@ class Subscription(NamedTuple):
 class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Serves the protocol of /stream to one client."""
 
-    channel_layer_alias = "none"  # The hub receives the groups for all clients of this process.
     _counted = False  # whether it is counted in _open_connections
     _ended = False  # whether a close was sent, after which nothing may be sent
     _too_slow = False
@@ -67,7 +70,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the client until it leaves or can't be served any more."""
         self._subscriptions: dict[Subscription, Topic] = {}  # the topics with their pace
-        self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
+        self._serving = asyncio.create_task(self._serve(scope, receive, send), name="stream-client")
         try:
             await self._serving
         except asyncio.CancelledError:
@@ -76,6 +79,19 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._close_connection()
         finally:
             await self._release_resources()
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle the client's messages until it leaves.
+
+        Unlike Channels, this makes no task for each message: there is no channel layer to wait for
+        as well. Messages that arrived together are handled together, a bounded number of them.
+        """
+        self.scope, self.base_send = scope, send
+        with contextlib.suppress(StopConsumer):
+            for number in itertools.count(1):
+                await self.dispatch(await receive())
+                if number % MESSAGES_PER_TURN == 0:
+                    await asyncio.sleep(0)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler of a message.

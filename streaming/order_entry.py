@@ -8,6 +8,7 @@ With `cancel_on_disconnect` the connection gets a guard: see orders/guards/.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -33,6 +34,8 @@ from orders.reading import (
     read_order,
     read_orders,
 )
+from orders.requests import OrderRequest
+from streaming.packet import Packet, packets_of
 from streaming.requests import EntryRequest
 from web.errors import refusal_result
 
@@ -63,14 +66,14 @@ class Work(NamedTuple):
 class OrderEntry:
     """The orders of one connection.
 
-    `put` sends a text to the client. `count_message` counts a request that was refused before it
+    `put` sends a packet to the client. `count_message` counts a request that was refused before it
     reached the gateway against the connection's limit of messages. `guard` is the connection's, and
     `watch_peer` is called when it is armed.
     """
 
     def __init__(
         self,
-        put: Callable[[str], None],
+        put: Callable[[Packet], None],
         count_message: Callable[[], object],
         *,
         guard: Guard,
@@ -82,27 +85,64 @@ class OrderEntry:
         self._watch_peer = watch_peer
         self._desk: OrderDesk | None = None  # made for the first request
         self._on_the_way = 0
+        self._gathered: list[tuple[EntryRequest, OrderRequest]] = []  # orders to be placed together
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, request: EntryRequest) -> None:
         """Check a request and hand it to the desk. Its result is sent later."""
         try:
+            if request.kind == "place_order":
+                order = await read_order(_only(request.fields, "order"))
+                self._admit(1)
+                self._gather(request, order)
+                return
             work = await self._check(request)
-            if self._on_the_way + work.orders > settings.STREAM_ORDERS_ON_THE_WAY_MAX:
+            try:
+                self._admit(work.orders)
+            except TooManyOnTheWay:
                 work.answer.close()
-                raise TooManyOnTheWay
+                raise
         except Refusal as refusal:
             self._count_message()
-            self._put_result(request, _error(refusal))
+            self._put(Packet([_result_text(request, _error(refusal))]))
             return
-        self._on_the_way += work.orders
-        task = asyncio.create_task(self._answer(request, work), name="stream-order")
+        self._place_gathered()  # These orders came first.
+        self._start(self._answer(request, work))
+
+    def _admit(self, orders: int) -> None:
+        """Count orders as on their way. Raises TooManyOnTheWay."""
+        if self._on_the_way + orders > settings.STREAM_ORDERS_ON_THE_WAY_MAX:
+            raise TooManyOnTheWay
+        self._on_the_way += orders
+
+    def _start(self, answer: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(answer, name="stream-order")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _gather(self, request: EntryRequest, order: OrderRequest) -> None:
+        """Place an order together with those that arrived with it, which share its costs."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._place_gathered)
+        self._gathered.append((request, order))
+
+    def _place_gathered(self) -> None:
+        """Begin to place the gathered orders. No partition waits for another."""
+        by_partition: defaultdict[int, list[tuple[EntryRequest, OrderRequest]]] = defaultdict(list)
+        for request, order in self._gathered:
+            by_partition[order.instrument.partition].append((request, order))
+        self._gathered.clear()
+        for orders in by_partition.values():
+            self._start(self._place(orders))
 
     def close(self) -> None:
         """Wait for no more results. What was handed to the gateway may still be carried out."""
         self.end_guard()
+        self._place_gathered()
+        # The tasks have their first step before this, in which they hand their orders over.
+        asyncio.get_running_loop().call_soon(self._cancel_tasks)
+
+    def _cancel_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
 
@@ -121,31 +161,46 @@ class OrderEntry:
         try:
             rest = await work.answer
         except Refusal as refusal:
-            if isinstance(refusal, InvalidRequest | InstrumentHalted):
-                self._count_message()
-            rest = _error(refusal)
+            rest = self._refused(refusal)
         finally:
             self._on_the_way -= work.orders
-        self._put_result(request, rest)
+        self._put(Packet([_result_text(request, rest)]))
 
-    def _put_result(self, request: EntryRequest, rest: bytes) -> None:
-        self._put((b'{"type":"result","id":%s,%s}' % (_encode_id(request.id), rest)).decode())
+    async def _place(self, orders: list[tuple[EntryRequest, OrderRequest]]) -> None:
+        try:
+            results = await self._own_desk().place_many([order for _, order in orders])
+        finally:
+            self._on_the_way -= len(orders)
+        texts = [
+            _result_text(
+                request, self._refused(result) if isinstance(result, Refusal) else _order_json(result, 201)
+            )
+            for (request, _), result in zip(orders, results, strict=True)
+        ]
+        for packet in packets_of(texts):
+            self._put(packet)
+
+    def _refused(self, refusal: Refusal) -> bytes:
+        """Return the result of a refused request, which counts as a message if nothing else counts it."""
+        if isinstance(refusal, InvalidRequest | InstrumentHalted):
+            self._count_message()
+        return _error(refusal)
+
+    def _own_desk(self) -> OrderDesk:
+        """Return the desk, which names the connection's guard to the workers."""
+        if self._desk is None:
+            self._desk = current_desk().behind(self._guard)
+        return self._desk
 
     async def _check(self, request: EntryRequest) -> Work:
         """Check a request. Raises InvalidRequest, Unavailable."""
-        kind, fields = request.kind, request.fields
-        if self._desk is None:
-            self._desk = current_desk().behind(self._guard)
-        desk = self._desk
-        if kind == "place_order":
-            order = await read_order(_only(fields, "order"))
-            return Work(1, _one(desk.place(order), 201))
+        kind, fields, desk = request.kind, request.fields, self._own_desk()
         if kind == "place_orders":
             orders = await read_orders(fields)
             return Work(len(orders), _many(desk.place_many(orders), 201))
         if kind == "amend_order":
             amend = await read_amend_one(fields)
-            return Work(1, _one(desk.amend_one(amend), 200))
+            return Work(1, _one(desk.amend_one(amend)))
         if kind == "amend_orders":
             amends = await read_amends(fields)
             return Work(len(amends), _many(desk.amend_many(amends), 200))
@@ -161,7 +216,7 @@ class OrderEntry:
         if kind == "cancel_order":
             checked = cancel_one.run_validation(fields)
             order_id = UUID(checked["order_id"])
-            return Work(1, _one(desk.cancel_by_id(order_id, owner=checked["client_id"]), 200))
+            return Work(1, _one(desk.cancel_by_id(order_id, owner=checked["client_id"])))
         checked = cancel_orders.run_validation(fields)
         client_id = checked["client_id"]
         if checked["order_ids"] is not None:
@@ -195,11 +250,18 @@ def _error(refusal: Refusal) -> bytes:
     return b'"status":%d,"error":%s' % (status, encode_json(error))
 
 
-async def _one(order: Coroutine[Any, Any, OrderResult], created_status: int) -> bytes:
-    result = await order
+def _result_text(request: EntryRequest, rest: bytes) -> str:
+    return (b'{"type":"result","id":%s,%s}' % (_encode_id(request.id), rest)).decode()
+
+
+def _order_json(result: OrderResult, created_status: int) -> bytes:
     if result.replayed:
         return b'"status":200,"replayed":true,"order":%s' % result.body
     return b'"status":%d,"order":%s' % (created_status, result.body)
+
+
+async def _one(order: Coroutine[Any, Any, OrderResult]) -> bytes:
+    return _order_json(await order, 200)
 
 
 async def _many(orders: Coroutine[Any, Any, list[OrderResult | Refusal]], created_status: int) -> bytes:
