@@ -196,8 +196,11 @@ WORKER_BATCH_COMMANDS_MAX = 256
 # Trades of one batch. The command that reaches this number ends the batch.
 WORKER_BATCH_TRADES_MAX = 2_500
 # Orders that expiries, dead man's switches and mass cancels take off in one batch. The rest follows
-# in the next batches.
-WORKER_BATCH_CANCELS_MAX = 10_000
+# in the next batches. A commit of so many takes about 0.1 s, for which all others wait.
+WORKER_BATCH_CANCELS_MAX = 1_000
+# Mass cancels that a worker carries out at the same time, piece by piece. If there are more, it
+# forgets the oldest one, whose client must send it again.
+WORKER_MASS_CANCELS_MAX = 100
 CANCELLED_IDS_MAX = 10_000  # Ids in the answer to a mass cancel.
 # Triggered orders of one instrument that enter its book in one batch. The rest follows.
 WORKER_BATCH_TRIGGERED_MAX = 500

@@ -79,7 +79,12 @@ class AmendCommand(
 class CancelAllCommand(
     msgspec.Struct, tag_field="command", tag="cancel_all", array_like=True, frozen=True, kw_only=True
 ):
-    """Cancel all resting and waiting orders of a client in a partition."""
+    """Cancel all resting and waiting orders of a client in a partition.
+
+    They are cancelled in pieces, so that others' commands come in between. Each piece is a command
+    of its own: `continues` is the request id of the first one. Orders that came after the first
+    piece stay.
+    """
 
     request_id: str
     reply_to: str
@@ -87,6 +92,7 @@ class CancelAllCommand(
     instrument: str | None = None  # None: of all instruments
     side: str | None = None  # None: of both sides
     guard: str | None = None
+    continues: str | None = None
 
 
 class CancelAfterCommand(
@@ -201,11 +207,12 @@ class AmendRefusal(StrEnum):
 class CancelledOrders(msgspec.Struct, frozen=True):
     """The orders that a CancelAllCommand cancelled.
 
-    `order_ids` has at most CANCELLED_IDS_MAX of them.
+    `order_ids` has at most CANCELLED_IDS_MAX of them. If there `is_more`, another piece must follow.
     """
 
     count: int
     order_ids: list[str]
+    is_more: bool
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):

@@ -9,7 +9,6 @@ Everything is derived from the engine's events: see recording.py. Nothing here d
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
@@ -27,6 +26,7 @@ from orders.models import Reason
 
 Key = tuple[str, str]  # client id, idempotency key
 
+_FORGOTTEN = "Some of the orders were cancelled. Send the request again to cancel the others."
 _NO_GUARD = "The connection's cancel_on_disconnect has ended. Nothing was changed. Connect again."
 
 
@@ -37,13 +37,6 @@ def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
         for command in commands
         if isinstance(command, messages.PlaceCommand) and command.idempotency_key is not None
     ]
-
-
-class PartialCancel(NamedTuple):
-    """A CancelAllCommand that needs another batch, and what it has cancelled so far."""
-
-    request_id: str
-    cancelled: messages.CancelledOrders
 
 
 class Batch(DueWork):
@@ -57,16 +50,13 @@ class Batch(DueWork):
         state: PartitionState,
         known_keys: dict[Key, str],
         now: datetime,
-        partial_cancel: PartialCancel | None = None,
     ) -> None:
-        """`partial_cancel` is that of the batch before this one."""
         super().__init__(state, now)
         # By API process. PLACED, CANCELLED and AMENDED replies are made after the commit.
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         self.commands = 0  # how many were run
         self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
         self.amended: list[messages.AmendCommand] = []  # the amends that succeeded
-        self.partial_cancel = partial_cancel
         self.instruments_changed = False
         self._known_keys = known_keys
 
@@ -93,7 +83,7 @@ class Batch(DueWork):
         elif isinstance(command, messages.AmendCommand):
             self._amend(command)
         elif isinstance(command, messages.CancelAllCommand):
-            return self._cancel_all(command)
+            self._cancel_all(command)
         elif isinstance(command, messages.CancelAfterCommand):
             self._set_switch(command)
         elif isinstance(command, messages.GuardCommand):
@@ -247,29 +237,54 @@ class Batch(DueWork):
             return None
         return market, order
 
-    def _cancel_all(self, command: messages.CancelAllCommand) -> bool:
-        markets = self._state.books
-        if command.instrument is not None:
-            market = markets.get(command.instrument)
-            markets = {} if market is None else {command.instrument: market}
-        cancelled = self._cancel_of_client(
-            markets.values(),
-            command.client_id,
-            engine.CancelReason.CLIENT_REQUEST,
-            None if command.side is None else SIDES[command.side],
+    def _cancel_all(self, command: messages.CancelAllCommand) -> None:
+        """Cancel the orders that the client had before the first piece, until the batch is full."""
+        first_id = command.continues or command.request_id
+        if command.continues is None:
+            left = self._orders_of(command)
+        elif first_id in self._state.mass_cancels:
+            left = self._state.mass_cancels[first_id]
+        else:
+            self.fail(command, _FORGOTTEN)
+            return
+        cancelled: list[str] = []
+        done = 0
+        for symbol, order_id in left:
+            done += 1
+            market = self._state.books.get(symbol)
+            order = None if market is None else market.book.find(order_id)
+            if market is not None and order is not None:  # it is still open
+                self._take_off(market, order, engine.CancelReason.CLIENT_REQUEST)
+                cancelled.append(order_id)
+            if self.is_full:
+                break
+        self._keep_left(first_id, left[done:])
+        result = messages.CancelledOrders(
+            len(cancelled), cancelled[: settings.CANCELLED_IDS_MAX], is_more=done < len(left)
         )
-        count, order_ids = len(cancelled), cancelled
-        before = self.partial_cancel
-        if before is not None and before.request_id == command.request_id:
-            count += before.cancelled.count
-            order_ids = before.cancelled.order_ids + order_ids
-        result = messages.CancelledOrders(count, order_ids[: settings.CANCELLED_IDS_MAX])
-        if self.is_full:
-            self.partial_cancel = PartialCancel(command.request_id, result)
-            return False
-        self.partial_cancel = None
         self._add_reply(command, ReplyKind.CANCELLED_ALL, msgspec.json.encode(result))
-        return True
+
+    def _orders_of(self, command: messages.CancelAllCommand) -> list[tuple[str, str]]:
+        """Return the symbols and ids of the orders that a mass cancel is about."""
+        side = None if command.side is None else SIDES[command.side]
+        return [
+            (symbol, order_id)
+            for symbol, market in self._state.books.items()
+            if command.instrument in (None, symbol)
+            for order_id in market.orders.of(command.client_id)
+            if side is None or ((order := market.book.find(order_id)) is not None and order.side is side)
+        ]
+
+    def _keep_left(self, first_id: str, left: list[tuple[str, str]]) -> None:
+        """Keep what a mass cancel has yet to cancel. If there are too many, forget the oldest."""
+        state, before = self._state, self._state.mass_cancels
+        kept = {request_id: orders for request_id, orders in before.items() if request_id != first_id}
+        if left:
+            kept[first_id] = left
+        if len(kept) > settings.WORKER_MASS_CANCELS_MAX:
+            del kept[next(iter(kept))]
+        state.mass_cancels = kept
+        self._undo_others.append(lambda: setattr(state, "mass_cancels", before))
 
     def _set_switch(self, command: messages.CancelAfterCommand) -> None:
         seconds = command.timeout_seconds

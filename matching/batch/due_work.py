@@ -8,7 +8,7 @@ If a batch has no room for everything, the rest follows in the next batches.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from django.conf import settings
@@ -71,9 +71,7 @@ class DueWork(Recording):
 
     def _fire(self, switch: Switch) -> None:
         """Cancel the orders of the switch's client, and disarm it unless the batch is full."""
-        self._cancel_of_client(
-            self._state.books.values(), switch.client_id, engine.CancelReason.CANCEL_AFTER, None
-        )
+        self._cancel_of_client(switch.client_id, engine.CancelReason.CANCEL_AFTER)
         if not self.is_full:
             self.set_switch(switch.client_id, None)
             self.switches[switch.client_id] = None
@@ -84,30 +82,19 @@ class DueWork(Recording):
         if guard is None:
             return
         for client_id in guard.client_ids:
-            self._cancel_of_client(
-                self._state.books.values(), client_id, engine.CancelReason.DISCONNECTED, None
-            )
+            self._cancel_of_client(client_id, engine.CancelReason.DISCONNECTED)
         if not self.is_full:
             self.set_guard(connection_id, None)
 
-    def _cancel_of_client(
-        self,
-        markets: Iterable[MarketBook],
-        client_id: str,
-        reason: engine.CancelReason,
-        side: engine.Side | None,
-    ) -> list[str]:
-        """Cancel the client's orders until the batch is full. Returns the ids of these orders."""
-        cancelled: list[str] = []
-        for market in markets:
+    def _cancel_of_client(self, client_id: str, reason: engine.CancelReason) -> None:
+        """Cancel the client's orders until the batch is full."""
+        for market in self._state.books.values():
             for order_id in market.orders.of(client_id):
                 if self.is_full:
-                    return cancelled
+                    return
                 order = market.book.find(order_id)
-                if order is not None and side in (None, order.side):
+                if order is not None:
                     self._take_off(market, order, reason)
-                    cancelled.append(order_id)
-        return cancelled
 
     def _take_off(self, market: MarketBook, order: engine.PlaceOrder, reason: engine.CancelReason) -> None:
         self._cancels_left -= 1

@@ -43,6 +43,9 @@ class PartitionState:
     # The symbols of books with triggered orders that have not entered yet. A dictionary keeps them
     # in the order in which they were added.
     unfinished: dict[str, None] = field(default_factory=dict)
+    # What mass cancels have yet to cancel, as symbols and order ids, by the first piece's request id.
+    # A worker that takes over does not know it. Lists and dictionary are replaced, never changed.
+    mass_cancels: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def note_triggered(self, market: MarketBook) -> None:
         """Add the book to `unfinished`, or remove it, by its triggered orders."""

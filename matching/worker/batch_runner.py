@@ -11,7 +11,7 @@ from django.conf import settings
 
 from base.loops import loop_seconds
 from base.times import unix_milliseconds
-from matching.batch.batch import Batch, Key, PartialCancel, keys_of
+from matching.batch.batch import Batch, Key, keys_of
 from matching.commit.statement import CommitResult
 from matching.publish.publisher import Publisher
 from matching.worker import metrics
@@ -48,7 +48,6 @@ class BatchRunner:
         self._counter = counter
         self._clock = BatchClock(lease.partition)
         self._suspects_left = 0  # entries of a failed batch that still must be run one at a time
-        self._partial_cancel: PartialCancel | None = None
         self._ending: dict[str, None] = {}  # connections whose guards must end, in this order
 
     @property
@@ -59,7 +58,6 @@ class BatchRunner:
     async def load_books(self) -> None:
         """Load all books from the database."""
         await self._books.load()
-        self._partial_cancel = None
         self._ending = {}
         # Clients may repeat orders that were not answered, and a batch that failed for a taken
         # idempotency key must not fail for it again. So look keys up first for a while.
@@ -133,7 +131,6 @@ class BatchRunner:
             return batch, reached
 
         batch, arrived = await self.commit_and_publish(keys_of([command for command, _ in commands]), match)
-        self._partial_cancel = batch.partial_cancel
         self._ending = {each: None for each in self._ending if each in self._books.state.guards}
         if batch.instruments_changed:
             await self._books.reload_instruments()
@@ -156,7 +153,7 @@ class BatchRunner:
         return arrived
 
     def _new_batch(self, known_keys: dict[Key, str]) -> Batch:
-        return Batch(self._books.state, known_keys, self._clock.now(), self._partial_cancel)
+        return Batch(self._books.state, known_keys, self._clock.now())
 
     async def commit_and_publish(self, keys: list[Key], match: Match) -> tuple[Batch, list[Entry]]:
         """Match a batch with these keys, commit it, and only then publish it.

@@ -1,5 +1,7 @@
 """Cancels many orders of a client: by their ids, or all of them at once or after a time."""
 
+import asyncio
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -78,7 +80,7 @@ class MassCancelling(Amending):
     async def cancel_all(
         self, client_id: str, *, instrument: TradedInstrument | None, side: str | None
     ) -> MassCancelResult:
-        """Cancel everything of a client that is open or pending: one command for each partition.
+        """Cancel everything of a client that is open or pending, piece by piece in each partition.
 
         It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
         some of the orders may be cancelled.
@@ -96,7 +98,8 @@ class MassCancelling(Amending):
             for _ in partitions
         ]
         answers = await self._submit_to_all(commands, partitions, client_id, ReplyKind.CANCELLED_ALL)
-        cancelled = [_decode_cancelled(answer.reply.body) for answer in answers]
+        work = map(self._cancel_rest, commands, partitions, answers)
+        cancelled = list(itertools.chain.from_iterable(await asyncio.gather(*work)))
         order_ids = [order_id for some in cancelled for order_id in some.order_ids]
         return MassCancelResult(
             order_ids[: settings.CANCELLED_IDS_MAX],
@@ -105,6 +108,23 @@ class MassCancelling(Amending):
             [],
             least_allowance(answer.allowance for answer in answers),
         )
+
+    async def _cancel_rest(
+        self, first: CancelAllCommand, partition: int, answer: GatewayReply
+    ) -> list[CancelledOrders]:
+        """Cancel what the first piece left; returns what all pieces have cancelled.
+
+        Raises Unavailable, OutcomeUnknown.
+        """
+        pieces = [_decode_cancelled(answer.reply.body)]
+        while pieces[-1].is_more:
+            piece = msgspec.structs.replace(
+                first, request_id=str(uuid_utils.uuid7()), continues=first.request_id
+            )
+            outcome = await self._submit(Submission(piece, partition, None))
+            (answer,) = replies_of([outcome], ReplyKind.CANCELLED_ALL)
+            pieces.append(_decode_cancelled(answer.reply.body))
+        return pieces
 
     async def cancel_after(self, client_id: str, timeout_seconds: int) -> SwitchResult:
         """Set a client's dead man's switch in all partitions, or remove it if the time is 0.

@@ -1,11 +1,12 @@
 """Partition 0 in the test's own process. It matches and commits batches as the worker does."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import uuid_utils
 
 from base.times import unix_milliseconds
@@ -23,10 +24,12 @@ from orders.messages import (
     CancelAfterCommand,
     CancelAllCommand,
     CancelCommand,
+    CancelledOrders,
     Command,
     GuardAction,
     GuardCommand,
     PlaceCommand,
+    ReplyKind,
 )
 from tests.engine.comparison import orders_by_client
 from tests.engine.flows import Shape, flow
@@ -129,6 +132,25 @@ def guard_command(
     )
 
 
+def pieces_that_follow(batch: Batch, commands: Sequence[Command]) -> list[Command]:
+    """Return the commands that go on with the mass cancels among the batch's commands.
+
+    The desk sends the next piece. If a new worker does not know the cancel any more, the client sends
+    it again.
+    """
+    replies = {reply.request_id: reply for reply in batch.replies.get(REPLY_TO, [])}
+    pieces: list[Command] = []
+    for command in commands:
+        if isinstance(command, CancelAllCommand):
+            reply = replies[command.request_id]
+            if reply.kind is ReplyKind.FAILED:
+                pieces.append(msgspec.structs.replace(command, request_id=new_id(), continues=None))
+            elif msgspec.json.decode(reply.body, type=CancelledOrders).is_more:
+                first_id = command.continues or command.request_id
+                pieces.append(msgspec.structs.replace(command, request_id=new_id(), continues=first_id))
+    return pieces
+
+
 class Partition:
     """Partition 0 with its books, deadlines and lease."""
 
@@ -176,7 +198,7 @@ class Partition:
         Each batch is committed before it is yielded. With `reload`, the partition is loaded again
         before each batch. `ending` are the connections whose guards end.
         """
-        left, partial = list(commands), None
+        left = list(commands)
         for number in range(BATCHES_MAX):
             ending = [connection_id for connection_id in ending if connection_id in self.state.guards]
             if number and not left and not ending and not self.has_due_work(now):
@@ -184,11 +206,10 @@ class Partition:
             if reload:
                 self.reload()
             some = left[:commands_max]
-            batch = Batch(self.state, self.session.find_keys(keys_of(some)), now, partial)
+            batch = Batch(self.state, self.session.find_keys(keys_of(some)), now)
             batch.start(ending)
             done = next((number for number, command in enumerate(some) if not batch.run(command)), len(some))
-            del left[:done]
-            partial = batch.partial_cancel
+            left[:done] = pieces_that_follow(batch, some[:done])
             yield batch, self.commit(batch)
         raise AssertionError(f"the commands have no end: {left[:3]}")
 
