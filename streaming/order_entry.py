@@ -42,7 +42,7 @@ from web.errors import refusal_result
 # The id of a request may have numbers, which were read as Decimals.
 _encode_id = msgspec.json.Encoder(decimal_format="number").encode
 
-Answer = Coroutine[Any, Any, bytes]
+Answer = Callable[[], Coroutine[Any, Any, bytes]]
 
 
 class TooManyOnTheWay(Refusal):
@@ -57,7 +57,10 @@ class TooManyOnTheWay(Refusal):
 
 
 class Work(NamedTuple):
-    """A checked request: how many orders it is about, and the rest of its result as JSON."""
+    """A checked request: how many orders it is about, and what carries it out.
+
+    `answer` returns the rest of the result as JSON. A request that is refused before never calls it.
+    """
 
     orders: int
     answer: Answer
@@ -97,11 +100,7 @@ class OrderEntry:
                 self._gather(request, order)
                 return
             work = await self._check(request)
-            try:
-                self._admit(work.orders)
-            except TooManyOnTheWay:
-                work.answer.close()
-                raise
+            self._admit(work.orders)
         except Refusal as refusal:
             self._count_message()
             self._put(Packet([_result_text(request, _error(refusal))]))
@@ -159,7 +158,7 @@ class OrderEntry:
 
     async def _answer(self, request: EntryRequest, work: Work) -> None:
         try:
-            rest = await work.answer
+            rest = await work.answer()
         except Refusal as refusal:
             rest = self._refused(refusal)
         finally:
@@ -197,36 +196,39 @@ class OrderEntry:
         kind, fields, desk = request.kind, request.fields, self._own_desk()
         if kind == "place_orders":
             orders = await read_orders(fields)
-            return Work(len(orders), _many(desk.place_many(orders), 201))
+            return Work(len(orders), lambda: _many(desk.place_many(orders), 201))
         if kind == "amend_order":
             amend = await read_amend_one(fields)
-            return Work(1, _one(desk.amend_one(amend)))
+            return Work(1, lambda: _one(desk.amend_one(amend)))
         if kind == "amend_orders":
             amends = await read_amends(fields)
-            return Work(len(amends), _many(desk.amend_many(amends), 200))
+            return Work(len(amends), lambda: _many(desk.amend_many(amends), 200))
         return await self._check_cancel(kind, fields, desk)
 
     async def _check_cancel(self, kind: str, fields: dict[str, Any], desk: OrderDesk) -> Work:
         if kind == "cancel_after":
             checked = cancel_after.run_validation(fields)
-            return Work(1, _switched(desk, checked["client_id"], checked["timeout_seconds"]))
+            return Work(1, lambda: _switched(desk, checked["client_id"], checked["timeout_seconds"]))
         if kind == "cancel_on_disconnect":
             checked = cancel_on_disconnect.run_validation(fields)
-            return Work(1, self._guarded(checked["client_id"], checked["enabled"], await desk.partitions()))
+            partitions = await desk.partitions()
+            return Work(1, lambda: self._guarded(checked["client_id"], checked["enabled"], partitions))
         if kind == "cancel_order":
             checked = cancel_one.run_validation(fields)
             order_id = UUID(checked["order_id"])
-            return Work(1, _one(desk.cancel_by_id(order_id, owner=checked["client_id"])))
+            return Work(1, lambda: _one(desk.cancel_by_id(order_id, owner=checked["client_id"])))
         checked = cancel_orders.run_validation(fields)
         client_id = checked["client_id"]
         if checked["order_ids"] is not None:
             order_ids = [UUID(text) for text in checked["order_ids"]]
-            return Work(len(order_ids), _cancelled(desk.cancel_by_ids(order_ids, owner=client_id)))
+            return Work(len(order_ids), lambda: _cancelled(desk.cancel_by_ids(order_ids, owner=client_id)))
         if checked["idempotency_key"] is not None:
-            return Work(1, _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])))
+            return Work(1, lambda: _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])))
         symbol = checked["instrument"]
         instrument = None if symbol is None else await read_instrument(symbol)
-        return Work(1, _cancelled(desk.cancel_all(client_id, instrument=instrument, side=checked["side"])))
+        return Work(
+            1, lambda: _cancelled(desk.cancel_all(client_id, instrument=instrument, side=checked["side"]))
+        )
 
     async def _guarded(self, client_id: str, enabled: bool, partitions: list[int]) -> bytes:
         if enabled:
