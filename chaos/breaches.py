@@ -14,6 +14,7 @@ class Kind(StrEnum):
     ANSWER = "answer"  # An answer that the API does not allow at this point.
     UNRESOLVED = "unresolved"  # A request whose result could not be found out.
     STREAM = "stream"  # The stream and REST disagree.
+    GUARD = "guard"  # An order has outlived its connection with cancel_on_disconnect.
     RECOVERY = "recovery"  # The exchange did not recover by itself.
     AUDIT = "audit"
 

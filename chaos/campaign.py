@@ -13,6 +13,7 @@ import psycopg
 from chaos.breaches import Breaches, Kind
 from chaos.checks import check_journal
 from chaos.client_log import ClientLog
+from chaos.guarded import check_guarded, guarded_clients
 from chaos.journal import Journal
 from chaos.parts import MANAGE_PY, PartMissing, Parts
 from chaos.probe import NotRecovered, Probe
@@ -77,7 +78,8 @@ class Campaign:
                 ):
                     await probe.recovered()
                     await parts.standby_waits()
-                    yield TradedExchange(parts, probe, client_log)
+                    async with guarded_clients(target, client_log, seed=self.seed):
+                        yield TradedExchange(parts, probe, client_log)
                     self.now = "the last requests"
                     await traffic.finish()
                     self.record.seconds = time.monotonic() - started
@@ -85,6 +87,7 @@ class Campaign:
                     self.now = "checking"
                     try:
                         await probe.healthy()
+                        await check_guarded(parts, client_log)
                         await compare_books(subscribers, probe, client_log)
                         check_journal(journal, parts.locations.postgres_uri, self.record.breaches)
                         await self._audit()

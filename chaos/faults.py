@@ -66,6 +66,14 @@ async def _kill_api(parts: Parts, random: Random) -> AsyncIterator[float]:
 
 
 @asynccontextmanager
+async def _freeze_api(parts: Parts, random: Random) -> AsyncIterator[float]:
+    """Freeze one process. Its clients wait, and the others are served."""
+    async with _frozen([random.choice((await parts.api())[1:])], random.uniform(*_SERVER_FROZEN_SECONDS)):
+        pass
+    yield _now()
+
+
+@asynccontextmanager
 async def _terminate_api(parts: Parts, random: Random) -> AsyncIterator[float]:
     yield await _end_processes((await parts.api())[:1], signal.SIGTERM)
 
@@ -140,6 +148,7 @@ FAULTS = (
     Fault("SIGTERM the active worker", _terminate_worker),
     Fault("SIGSTOP the active worker, 3 to 8 s", _freeze_worker),
     Fault("kill -9 an API process", _kill_api),
+    Fault("SIGSTOP an API process, 1 to 6 s", _freeze_api),
     Fault("SIGTERM the API", _terminate_api),
     Fault("kill -9 Valkey", _kill_valkey),
     Fault("SIGSTOP Valkey, 1 to 6 s", _freeze_valkey),

@@ -19,6 +19,7 @@ _COUNTED = (
     "retried",
     "refused",
     "unknown",
+    "guarded",
     "stream connections",
     "stream gaps",
     "checksums",

@@ -173,14 +173,34 @@ ORDER_EXPIRY_DAYS_MAX = 400  # How far ahead a gtd order may expire.
 CANCEL_AFTER_SECONDS_MAX = 86_400  # The longest time of a dead man's switch.
 ORDER_TRADES_MAX = 5_000  # Resting orders that one order may trade with.
 
+# --- Guards: cancel_on_disconnect of /stream -----------------------------------------------------
+
+# If an API process shows no sign of life for this long, workers end the guards of its connections.
+GUARD_SILENT_SECONDS_MAX = 4.0
+# A worker counts at most this much time between two looks at the signs of life.
+GUARD_LOOK_SECONDS_MAX = 1.0
+GUARD_RENEW_SECONDS = 1.0  # Time between two signs of life of an API process.
+GUARD_EXPIRY_SECONDS = 60.0  # Redis forgets the last sign of life after this time.
+# If an API process could show no sign of life for this long, it asks which of its guards are left.
+GUARD_DOUBT_SECONDS = 3.0
+GUARD_CHECK_SECONDS = 10.0  # It also asks after this time.
+GUARD_RETRY_SECONDS_MIN = 0.2  # Pause after a failed sign of life.
+# After failed attempts to end a guard, pauses double from GUARD_RETRY_SECONDS_MIN up to this.
+GUARD_RETRY_SECONDS_MAX = 2.0
+# A connection that ends, and a server that stops, wait this long for the end of the guard.
+GUARD_END_SECONDS_MAX = 2.0
+
 # --- The matching worker --------------------------------------------------------------------------
 
 WORKER_BATCH_COMMANDS_MAX = 256
 # Trades of one batch. The command that reaches this number ends the batch.
 WORKER_BATCH_TRADES_MAX = 2_500
 # Orders that expiries, dead man's switches and mass cancels take off in one batch. The rest follows
-# in the next batches.
-WORKER_BATCH_CANCELS_MAX = 10_000
+# in the next batches. A commit of so many takes about 0.1 s, for which all others wait.
+WORKER_BATCH_CANCELS_MAX = 1_000
+# Mass cancels that a worker carries out at the same time, piece by piece. If there are more, it
+# forgets the oldest one, whose client must send it again.
+WORKER_MASS_CANCELS_MAX = 100
 CANCELLED_IDS_MAX = 10_000  # Ids in the answer to a mass cancel.
 # Triggered orders of one instrument that enter its book in one batch. The rest follows.
 WORKER_BATCH_TRIGGERED_MAX = 500
@@ -273,6 +293,15 @@ STREAM_SNAPSHOT_BYTES_PER_SECOND = 16 * 1024 * 1024
 STREAM_KEPT_BYTES_MAX = 4 * 1024 * 1024
 # A subscription waits this long for Redis, and then as long again for its book.
 STREAM_BOOK_SECONDS_MAX = 3.0
+# Clients whose orders are cancelled when one connection ends.
+STREAM_GUARDED_CLIENTS_MAX = 10
+# Connections of one API process that have a guard.
+STREAM_GUARDED_CONNECTIONS_MAX = 5_000
+# A connection with a guard is pinged if nothing was received from it for this long.
+STREAM_PING_SECONDS = 1.0
+# A connection with a guard is closed if nothing was received from it for this long.
+STREAM_SILENT_SECONDS_MAX = 4.0
+STREAM_SILENCE_CHECK_SECONDS = 0.5  # Time between two looks at how long a connection has been silent.
 # Market data without a message from the worker is stale after ten of the worker's heartbeats.
 STREAM_STALE_SECONDS = 5.0
 STREAM_HEARTBEAT_SECONDS = 15.0

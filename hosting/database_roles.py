@@ -36,6 +36,7 @@ RIGHTS: dict[str, tuple[str, str]] = {
     "orders_trade": (_READ, _ADD),
     "orders_orderevent": (_READ, _ADD),
     "orders_cancelafter": (_READ, _EDIT),
+    "orders_connectionguard": (_READ, _EDIT),
     "marketdata_candle": (_READ, _WRITE),
     "marketdata_booksequence": (_READ, _WRITE),
     "matching_prunedhistory": (_READ, _READ),

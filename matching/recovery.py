@@ -16,9 +16,10 @@ from instruments.directory import load_instruments
 from marketdata.models import BookSequence
 from matching.batch.commands import place_order
 from matching.batch.deadlines import Deadlines, Expiry
+from matching.batch.guards import Guard
 from matching.batch.market_book import MarketBook, PartitionState
 from matching.engine import OrderBook
-from orders.models import LIVE_STATUSES, RESTING_STATUSES, CancelAfter, Order, OrderStatus
+from orders.models import LIVE_STATUSES, RESTING_STATUSES, CancelAfter, ConnectionGuard, Order, OrderStatus
 
 ROWS_PER_CHUNK = 10_000
 
@@ -121,13 +122,15 @@ def load_books(
 
 
 def load_partition(partition: int) -> PartitionState:
-    """Return the state of a partition: its books, expiries and dead man's switches.
+    """Return the state of a partition: its books, expiries, dead man's switches and guards.
 
     Raises ValueError as `load_books` does.
     """
     state = PartitionState()
     state.books = load_books(partition, deadlines=state.deadlines)
     _load_switches(partition, state.deadlines)
+    for guard in ConnectionGuard.objects.filter(partition=partition).order_by("pk"):
+        state.guards.set(str(guard.connection_id), Guard(guard.process_id, tuple(guard.client_ids)))
     for market in state.books.values():
         state.note_triggered(market)
     return state

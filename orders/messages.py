@@ -4,6 +4,9 @@ A command is one entry of a Redis stream, with msgpack in its field `c`. Replies
 Redis channel for each API process, many in one message. Prices are in ticks and quantities in lots.
 Structs are encoded as arrays, with the fields in the order of their definition here. New fields
 must be added at the end, with a default.
+
+`guard` names the connection to /stream that sent a command, if this connection has a guard. Once
+the guard has ended, the worker refuses the command: see orders/guards/.
 """
 
 from enum import StrEnum
@@ -35,6 +38,7 @@ class PlaceCommand(
     self_trade_prevention: str = SelfTradePrevention.NONE.value
     trigger_price_ticks: int = 0  # 0 for an order without a trigger
     expires_at_ms: int | None = None  # Unix time, of a gtd order
+    guard: str | None = None
 
     @property
     def request_id(self) -> str:
@@ -52,6 +56,7 @@ class CancelCommand(
     instrument: str
     order_id: str
     by_operator: bool = False
+    guard: str | None = None
 
 
 class AmendCommand(
@@ -68,18 +73,26 @@ class AmendCommand(
     quantity_lots: int | None = None  # the new total
     trigger_price_ticks: int | None = None
     expires_at_ms: int | None = None
+    guard: str | None = None
 
 
 class CancelAllCommand(
     msgspec.Struct, tag_field="command", tag="cancel_all", array_like=True, frozen=True, kw_only=True
 ):
-    """Cancel all resting and waiting orders of a client in a partition."""
+    """Cancel all resting and waiting orders of a client in a partition.
+
+    They are cancelled in pieces, so that others' commands come in between. Each piece is a command
+    of its own: `continues` is the request id of the first one. Orders that came after the first
+    piece stay.
+    """
 
     request_id: str
     reply_to: str
     client_id: str
     instrument: str | None = None  # None: of all instruments
     side: str | None = None  # None: of both sides
+    guard: str | None = None
+    continues: str | None = None
 
 
 class CancelAfterCommand(
@@ -94,6 +107,41 @@ class CancelAfterCommand(
     reply_to: str
     client_id: str
     timeout_seconds: int
+    guard: str | None = None
+
+
+class GuardAction(StrEnum):
+    """What a GuardCommand does."""
+
+    ARM = "arm"  # guard the client's orders
+    DISARM = "disarm"  # no longer guard them; the connection's commands still need its guard
+    END = "end"  # cancel the orders of all clients that are guarded, and forget the guard
+
+
+class GuardCommand(
+    msgspec.Struct, tag_field="command", tag="guard", array_like=True, frozen=True, kw_only=True
+):
+    """Change the guard of a connection in a partition. `reply_to` is the connection's process.
+
+    ARM and DISARM fail if the connection has no guard. Only with `may_create`, ARM makes one: when
+    this partition has not confirmed yet that it keeps the connection's guard.
+    """
+
+    request_id: str
+    reply_to: str
+    connection_id: str
+    action: GuardAction
+    client_id: str = ""  # of ARM and DISARM
+    may_create: bool = False
+
+
+class ListGuards(
+    msgspec.Struct, tag_field="command", tag="list_guards", array_like=True, frozen=True, kw_only=True
+):
+    """Return the ids of the connections of the process `reply_to` that have a guard."""
+
+    request_id: str
+    reply_to: str
 
 
 class ReloadInstruments(
@@ -120,9 +168,13 @@ Command = (
     | AmendCommand
     | CancelAllCommand
     | CancelAfterCommand
+    | GuardCommand
+    | ListGuards
     | ReloadInstruments
     | InspectBooks
 )
+# The commands that have a `guard`.
+GuardedCommand = PlaceCommand | CancelCommand | AmendCommand | CancelAllCommand | CancelAfterCommand
 
 
 class ReplyKind(StrEnum):
@@ -156,11 +208,12 @@ class AmendRefusal(StrEnum):
 class CancelledOrders(msgspec.Struct, frozen=True):
     """The orders that a CancelAllCommand cancelled.
 
-    `order_ids` has at most CANCELLED_IDS_MAX of them.
+    `order_ids` has at most CANCELLED_IDS_MAX of them. If there `is_more`, another piece must follow.
     """
 
     count: int
     order_ids: list[str]
+    is_more: bool
 
 
 class Reply(msgspec.Struct, array_like=True, frozen=True):
@@ -200,6 +253,11 @@ def dead_letters_key(partition: int) -> str:
 def heartbeat_key(partition: int) -> str:
     """Return the key that exists while a worker matches this partition."""
     return f"exchange:{{{partition}}}:heartbeat"
+
+
+def life_key(partition: int, process_id: str) -> str:
+    """Return the key whose value an API process with guards changes all the time: its sign of life."""
+    return f"exchange:{{{partition}}}:life:{process_id}"
 
 
 def rate_key(partition: int, client_id: str) -> str:

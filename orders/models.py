@@ -7,6 +7,7 @@ only refers to rows that it has loaded or written. The command `prune` deletes r
 
 from decimal import Decimal
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.lookups import Exact, In, IsNull
@@ -304,3 +305,23 @@ class CancelAfter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client_id} at {self.cancel_at}"
+
+
+class ConnectionGuard(models.Model):
+    """The guard of a connection to /stream on one partition.
+
+    When the connection ends, the orders of these clients are cancelled.
+    """
+
+    partition = models.PositiveSmallIntegerField()
+    connection_id = models.UUIDField()
+    process_id = models.CharField(max_length=32, help_text="of the API process that has the connection")
+    client_ids = ArrayField(models.CharField(max_length=64), default=list)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="guard_of_connection", fields=["partition", "connection_id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id} of {', '.join(self.client_ids)}"

@@ -16,6 +16,7 @@ from orders.serializers import (
     AmendOrderSerializer,
     AmendOrdersSerializer,
     CancelAfterSerializer,
+    CancelOnDisconnectSerializer,
     CancelOneSerializer,
     CancelOrderSerializer,
     CancelOrdersSerializer,
@@ -29,6 +30,7 @@ cancel_order = CancelOrderSerializer()
 cancel_one = CancelOneSerializer()
 cancel_orders = CancelOrdersSerializer()
 cancel_after = CancelAfterSerializer()
+cancel_on_disconnect = CancelOnDisconnectSerializer()
 amend_order = AmendOrderSerializer()
 amend_orders = AmendOrdersSerializer()
 amend_one = AmendOneSerializer()

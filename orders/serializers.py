@@ -220,6 +220,13 @@ class CancelAfterSerializer(StrictSerializer):
     timeout_seconds = WholeNumberField(settings.CANCEL_AFTER_SECONDS_MAX)
 
 
+class CancelOnDisconnectSerializer(StrictSerializer):
+    """The fields of `cancel_on_disconnect` on the stream, besides its type and id."""
+
+    client_id = client_id_field({})
+    enabled = BooleanField()
+
+
 class _ManySerializer(StrictSerializer):
     """A body with one list of objects, each of which is checked on its own."""
 

@@ -18,6 +18,10 @@ PACKET = "exchange.packet"
 # frames. It returns whether the number of messages and frames is still allowed.
 COUNT_MESSAGE = "count_message"
 
+# Another key in that extension: a function that has the connection watched. The server pings it, and
+# calls the given function once if nothing comes from it for too long.
+WATCH_PEER = "watch_peer"
+
 # A key in an ASGI message from the server: the client sent too many frames. The server reads no
 # more of them.
 TOO_MANY_FRAMES = "too_many_frames"

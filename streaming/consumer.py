@@ -2,20 +2,24 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 from channels.consumer import get_handler_name
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 
 from base.refusals import Refusal, Unavailable
 from instruments.directory import TradedInstrument, directory
 from marketdata.messages import error_text
-from streaming import COUNT_MESSAGE, LAST_WORDS, PACKET, TOO_MANY_FRAMES, metrics
+from orders.guards import Guard
+from streaming import COUNT_MESSAGE, LAST_WORDS, PACKET, TOO_MANY_FRAMES, WATCH_PEER, metrics
 from streaming.hub import Hub, current_hub
 from streaming.order_entry import OrderEntry
 from streaming.outbox import Outbox
@@ -36,6 +40,8 @@ CLOSE_POLICY_VIOLATION = 1008
 CLOSE_MESSAGE_TOO_BIG = 1009
 CLOSE_INTERNAL_ERROR = 1011
 CLOSE_TRY_AGAIN_LATER = 1013
+MESSAGES_PER_TURN = 64
+"""After so many messages of one client, the others have their turn."""
 PRIVATE_CLOSE_CODES = 3000  # added to the codes on Daphne: 4008, 4009, 4011 and 4013
 
 _open_connections = 0
@@ -53,17 +59,18 @@ class Subscription(NamedTuple):
 class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     """Serves the protocol of /stream to one client."""
 
-    channel_layer_alias = "none"  # The hub receives the groups for all clients of this process.
     _counted = False  # whether it is counted in _open_connections
     _ended = False  # whether a close was sent, after which nothing may be sent
     _too_slow = False
     _is_flooding = False
+    _is_silent = False
+    _has_lost_guard = False
     _sending: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve the client until it leaves or can't be served any more."""
         self._subscriptions: dict[Subscription, Topic] = {}  # the topics with their pace
-        self._serving = asyncio.create_task(super().__call__(scope, receive, send), name="stream-client")
+        self._serving = asyncio.create_task(self._serve(scope, receive, send), name="stream-client")
         try:
             await self._serving
         except asyncio.CancelledError:
@@ -72,6 +79,19 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             await self._close_connection()
         finally:
             await self._release_resources()
+
+    async def _serve(self, scope: Any, receive: Any, send: Any) -> None:
+        """Handle the client's messages until it leaves.
+
+        Unlike Channels, this makes no task for each message: there is no channel layer to wait for
+        as well. Messages that arrived together are handled together, a bounded number of them.
+        """
+        self.scope, self.base_send = scope, send
+        with contextlib.suppress(StopConsumer):
+            for number in itertools.count(1):
+                await self.dispatch(await receive())
+                if number % MESSAGES_PER_TURN == 0:
+                    await asyncio.sleep(0)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler of a message.
@@ -96,7 +116,13 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         send = self._send_texts if extension is None else self._send_packet
         self._count = self._count_here if extension is None else extension[COUNT_MESSAGE]
         self._outbox = Outbox(send, self._on_overflow)
-        self._entry = OrderEntry(self._outbox.put, self._count_message)
+        watch_peer = _cannot_watch if extension is None else extension[WATCH_PEER]
+        self._entry = OrderEntry(
+            self._outbox.put,
+            self._count_message,
+            guard=Guard(self._on_guard_lost),
+            watch_peer=lambda: watch_peer(self._on_silent),
+        )
         await self.accept()
         self._hub.connect(self._outbox)
         self._sending = asyncio.create_task(self._send_outbox(), name="outbox")
@@ -114,6 +140,8 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         for subscription in list(self._subscriptions):
             self._unfollow(subscription)
         await self._stop_sending()
+        # A server that stops waits for this, so that orders are cancelled before it exits.
+        await self._entry.wait_for_end()
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if TOO_MANY_FRAMES in message:
@@ -258,6 +286,16 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         self._too_slow = True
         self._serving.cancel()
 
+    def _on_silent(self) -> None:
+        """End the connection of a client that has a guard and seems to be gone."""
+        self._is_silent = True
+        self._serving.cancel()
+
+    def _on_guard_lost(self) -> None:
+        """End the connection, so that its client learns that its orders were cancelled."""
+        self._has_lost_guard = True
+        self._serving.cancel()
+
     async def _close_connection(self) -> None:
         """Close the connection without waiting for the client, which may be gone or not read."""
         # The client is gone if these are raised. RuntimeError is Daphne's.
@@ -265,17 +303,27 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             if self._is_flooding:
                 await self._send_close(CLOSE_POLICY_VIOLATION)
                 return
-            if not self._too_slow:
+            if not self._too_slow and not self._is_silent and not self._has_lost_guard:
                 await self._send_close(CLOSE_INTERNAL_ERROR)
                 return
-            message = "You read too slowly. Connect again and subscribe to less, or read faster."
-            text = error_text("slow_consumer", message)
+            self._entry.end_guard()
             await self._stop_sending()
-            await self.base_send({"type": "websocket.send", "text": text, LAST_WORDS: True})
+            await self.base_send({"type": "websocket.send", "text": self._last_words(), LAST_WORDS: True})
             await self._send_close(CLOSE_TRY_AGAIN_LATER)
+
+    def _last_words(self) -> str:
+        """Return the message that says why the connection is closed."""
+        if self._too_slow:
+            message = "You read too slowly. Connect again and subscribe to less, or read faster."
+            return error_text("slow_consumer", message)
+        if self._is_silent:
+            return error_text("silent", "You sent nothing for too long, not even a pong to a ping.")
+        message = "Your orders were cancelled: this connection was taken for dead. Connect again."
+        return error_text("disconnected", message)
 
     async def _send_close(self, code: int) -> None:
         self._ended = True
+        self._entry.end_guard()
         self._outbox.close()
         await self._stop_sending()
         try:
@@ -286,6 +334,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             # Daphne's WebSocket library raises a plain Exception for codes other than 1000 and
             # codes from 3000.
             await self.close(code=code + PRIVATE_CLOSE_CODES)
+
+
+def _cannot_watch(on_silent: Callable[[], object]) -> None:
+    """Do nothing. Daphne pings its connections itself."""
 
 
 def _frame_bytes(text: str | None, data: bytes | None) -> int:

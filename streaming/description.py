@@ -47,6 +47,7 @@ STREAM_EXAMPLES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"type": "cancel_orders", "id": 10, "client_id": "client-Z"}, "result"),
     ({"type": "cancel_after", "id": 11, "client_id": "client-Z", "timeout_seconds": 60}, "result"),
+    ({"type": "cancel_on_disconnect", "id": 12, "client_id": "client-Z", "enabled": True}, "result"),
     ({"type": "subscribe", "channels": ["trades"], "instrument": "NO-USD"}, "error"),
     (
         {"type": "subscribe", "channels": ["fills"], "instrument": "BTC-USD", "client_id": "client-A"},

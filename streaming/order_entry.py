@@ -3,9 +3,12 @@
 They go through the same desk as those of REST, with the same refusals and the same idempotency.
 A client need not wait for a result before it sends the next request. What a connection sends enters
 each partition's stream in that order. Results come in any order, each with the request's id.
+
+With `cancel_on_disconnect` the connection gets a guard: see orders/guards/.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -19,8 +22,10 @@ from base.times import time_text
 from instruments.refusals import InstrumentHalted
 from orders.answers import cancelled_document, results_json
 from orders.desk import MassCancelResult, OrderDesk, OrderResult, current_desk
+from orders.guards import Guard, current_keeper
 from orders.reading import (
     cancel_after,
+    cancel_on_disconnect,
     cancel_one,
     cancel_orders,
     read_amend_one,
@@ -29,13 +34,15 @@ from orders.reading import (
     read_order,
     read_orders,
 )
+from orders.requests import OrderRequest
+from streaming.packet import Packet, packets_of
 from streaming.requests import EntryRequest
 from web.errors import refusal_result
 
 # The id of a request may have numbers, which were read as Decimals.
 _encode_id = msgspec.json.Encoder(decimal_format="number").encode
 
-Answer = Coroutine[Any, Any, bytes]
+Answer = Callable[[], Coroutine[Any, Any, bytes]]
 
 
 class TooManyOnTheWay(Refusal):
@@ -50,7 +57,10 @@ class TooManyOnTheWay(Refusal):
 
 
 class Work(NamedTuple):
-    """A checked request: how many orders it is about, and the rest of its result as JSON."""
+    """A checked request: how many orders it is about, and what carries it out.
+
+    `answer` returns the rest of the result as JSON. A request that is refused before never calls it.
+    """
 
     orders: int
     answer: Answer
@@ -59,86 +69,172 @@ class Work(NamedTuple):
 class OrderEntry:
     """The orders of one connection.
 
-    `put` sends a text to the client. `count_message` counts a request that was refused before it
-    reached the gateway against the connection's limit of messages.
+    `put` sends a packet to the client. `count_message` counts a request that was refused before it
+    reached the gateway against the connection's limit of messages. `guard` is the connection's, and
+    `watch_peer` is called when it is armed.
     """
 
-    def __init__(self, put: Callable[[str], None], count_message: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        put: Callable[[Packet], None],
+        count_message: Callable[[], object],
+        *,
+        guard: Guard,
+        watch_peer: Callable[[], object],
+    ) -> None:
         self._put = put
         self._count_message = count_message
+        self._guard = guard
+        self._watch_peer = watch_peer
+        self._desk: OrderDesk | None = None  # made for the first request
         self._on_the_way = 0
+        self._gathered: list[tuple[EntryRequest, OrderRequest]] = []  # orders to be placed together
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, request: EntryRequest) -> None:
         """Check a request and hand it to the desk. Its result is sent later."""
         try:
+            if request.kind == "place_order":
+                order = await read_order(_only(request.fields, "order"))
+                self._admit(1)
+                self._gather(request, order)
+                return
             work = await self._check(request)
-            if self._on_the_way + work.orders > settings.STREAM_ORDERS_ON_THE_WAY_MAX:
-                work.answer.close()
-                raise TooManyOnTheWay
+            self._admit(work.orders)
         except Refusal as refusal:
             self._count_message()
-            self._put_result(request, _error(refusal))
+            self._put(Packet([_result_text(request, _error(refusal))]))
             return
-        self._on_the_way += work.orders
-        task = asyncio.create_task(self._answer(request, work), name="stream-order")
+        self._place_gathered()  # These orders came first.
+        self._start(self._answer(request, work))
+
+    def _admit(self, orders: int) -> None:
+        """Count orders as on their way. Raises TooManyOnTheWay."""
+        if self._on_the_way + orders > settings.STREAM_ORDERS_ON_THE_WAY_MAX:
+            raise TooManyOnTheWay
+        self._on_the_way += orders
+
+    def _start(self, answer: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(answer, name="stream-order")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _gather(self, request: EntryRequest, order: OrderRequest) -> None:
+        """Place an order together with those that arrived with it, which share its costs."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._place_gathered)
+        self._gathered.append((request, order))
+
+    def _place_gathered(self) -> None:
+        """Begin to place the gathered orders. No partition waits for another."""
+        by_partition: defaultdict[int, list[tuple[EntryRequest, OrderRequest]]] = defaultdict(list)
+        for request, order in self._gathered:
+            by_partition[order.instrument.partition].append((request, order))
+        self._gathered.clear()
+        for orders in by_partition.values():
+            self._start(self._place(orders))
+
     def close(self) -> None:
         """Wait for no more results. What was handed to the gateway may still be carried out."""
+        self.end_guard()
+        self._place_gathered()
+        # The tasks have their first step before this, in which they hand their orders over.
+        asyncio.get_running_loop().call_soon(self._cancel_tasks)
+
+    def _cancel_tasks(self) -> None:
         for task in self._tasks:
             task.cancel()
 
+    def end_guard(self) -> None:
+        """Begin to cancel the orders that are guarded, because the connection ends."""
+        self._guard.has_ended = True
+        if self._guard.sent_to:
+            current_keeper().end(self._guard)
+
+    async def wait_for_end(self) -> None:
+        """Wait a bounded time until the guard has ended."""
+        if self._guard.sent_to:
+            await current_keeper().wait_for_end(self._guard)
+
     async def _answer(self, request: EntryRequest, work: Work) -> None:
         try:
-            rest = await work.answer
+            rest = await work.answer()
         except Refusal as refusal:
-            if isinstance(refusal, InvalidRequest | InstrumentHalted):
-                self._count_message()
-            rest = _error(refusal)
+            rest = self._refused(refusal)
         finally:
             self._on_the_way -= work.orders
-        self._put_result(request, rest)
+        self._put(Packet([_result_text(request, rest)]))
 
-    def _put_result(self, request: EntryRequest, rest: bytes) -> None:
-        self._put((b'{"type":"result","id":%s,%s}' % (_encode_id(request.id), rest)).decode())
+    async def _place(self, orders: list[tuple[EntryRequest, OrderRequest]]) -> None:
+        try:
+            results = await self._own_desk().place_many([order for _, order in orders])
+        finally:
+            self._on_the_way -= len(orders)
+        texts = [
+            _result_text(
+                request, self._refused(result) if isinstance(result, Refusal) else _order_json(result, 201)
+            )
+            for (request, _), result in zip(orders, results, strict=True)
+        ]
+        for packet in packets_of(texts):
+            self._put(packet)
+
+    def _refused(self, refusal: Refusal) -> bytes:
+        """Return the result of a refused request, which counts as a message if nothing else counts it."""
+        if isinstance(refusal, InvalidRequest | InstrumentHalted):
+            self._count_message()
+        return _error(refusal)
+
+    def _own_desk(self) -> OrderDesk:
+        """Return the desk, which names the connection's guard to the workers."""
+        if self._desk is None:
+            self._desk = current_desk().behind(self._guard)
+        return self._desk
 
     async def _check(self, request: EntryRequest) -> Work:
         """Check a request. Raises InvalidRequest, Unavailable."""
-        kind, fields, desk = request.kind, request.fields, current_desk()
-        if kind == "place_order":
-            order = await read_order(_only(fields, "order"))
-            return Work(1, _one(desk.place(order), 201))
+        kind, fields, desk = request.kind, request.fields, self._own_desk()
         if kind == "place_orders":
             orders = await read_orders(fields)
-            return Work(len(orders), _many(desk.place_many(orders), 201))
+            return Work(len(orders), lambda: _many(desk.place_many(orders), 201))
         if kind == "amend_order":
             amend = await read_amend_one(fields)
-            return Work(1, _one(desk.amend_one(amend), 200))
+            return Work(1, lambda: _one(desk.amend_one(amend)))
         if kind == "amend_orders":
             amends = await read_amends(fields)
-            return Work(len(amends), _many(desk.amend_many(amends), 200))
+            return Work(len(amends), lambda: _many(desk.amend_many(amends), 200))
         return await self._check_cancel(kind, fields, desk)
 
     async def _check_cancel(self, kind: str, fields: dict[str, Any], desk: OrderDesk) -> Work:
         if kind == "cancel_after":
             checked = cancel_after.run_validation(fields)
-            return Work(1, _switched(desk, checked["client_id"], checked["timeout_seconds"]))
+            return Work(1, lambda: _switched(desk, checked["client_id"], checked["timeout_seconds"]))
+        if kind == "cancel_on_disconnect":
+            checked = cancel_on_disconnect.run_validation(fields)
+            partitions = await desk.partitions()
+            return Work(1, lambda: self._guarded(checked["client_id"], checked["enabled"], partitions))
         if kind == "cancel_order":
             checked = cancel_one.run_validation(fields)
             order_id = UUID(checked["order_id"])
-            return Work(1, _one(desk.cancel_by_id(order_id, owner=checked["client_id"]), 200))
+            return Work(1, lambda: _one(desk.cancel_by_id(order_id, owner=checked["client_id"])))
         checked = cancel_orders.run_validation(fields)
         client_id = checked["client_id"]
         if checked["order_ids"] is not None:
             order_ids = [UUID(text) for text in checked["order_ids"]]
-            return Work(len(order_ids), _cancelled(desk.cancel_by_ids(order_ids, owner=client_id)))
+            return Work(len(order_ids), lambda: _cancelled(desk.cancel_by_ids(order_ids, owner=client_id)))
         if checked["idempotency_key"] is not None:
-            return Work(1, _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])))
+            return Work(1, lambda: _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])))
         symbol = checked["instrument"]
         instrument = None if symbol is None else await read_instrument(symbol)
-        return Work(1, _cancelled(desk.cancel_all(client_id, instrument=instrument, side=checked["side"])))
+        return Work(
+            1, lambda: _cancelled(desk.cancel_all(client_id, instrument=instrument, side=checked["side"]))
+        )
+
+    async def _guarded(self, client_id: str, enabled: bool, partitions: list[int]) -> bytes:
+        if enabled:
+            self._watch_peer()
+        await current_keeper().set_guarded(self._guard, client_id, enabled=enabled, partitions=partitions)
+        return b'"status":200,%s' % encode_json({"client_id": client_id, "enabled": enabled})[1:-1]
 
 
 def _only(fields: dict[str, Any], name: str) -> Any:
@@ -156,11 +252,18 @@ def _error(refusal: Refusal) -> bytes:
     return b'"status":%d,"error":%s' % (status, encode_json(error))
 
 
-async def _one(order: Coroutine[Any, Any, OrderResult], created_status: int) -> bytes:
-    result = await order
+def _result_text(request: EntryRequest, rest: bytes) -> str:
+    return (b'{"type":"result","id":%s,%s}' % (_encode_id(request.id), rest)).decode()
+
+
+def _order_json(result: OrderResult, created_status: int) -> bytes:
     if result.replayed:
         return b'"status":200,"replayed":true,"order":%s' % result.body
     return b'"status":%d,"order":%s' % (created_status, result.body)
+
+
+async def _one(order: Coroutine[Any, Any, OrderResult]) -> bytes:
+    return _order_json(await order, 200)
 
 
 async def _many(orders: Coroutine[Any, Any, list[OrderResult | Refusal]], created_status: int) -> bytes:

@@ -79,6 +79,7 @@ ENTRY_KINDS = (
     "cancel_order",
     "cancel_orders",
     "cancel_after",
+    "cancel_on_disconnect",
 )
 
 

@@ -1,6 +1,10 @@
-"""One WebSocket connection. Limits its frames per second and output, and formats its refusals."""
+"""One WebSocket connection. Limits its frames per second and output, and formats its refusals.
+
+If the application asks for it, the connection is also watched: see peer_watch.py.
+"""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 
 from django.conf import settings
@@ -13,7 +17,8 @@ from websockets.http11 import Response
 
 from hosting.server.connections import Place
 from hosting.server.frames import FrameCounter
-from streaming import COUNT_MESSAGE, LAST_WORDS, PACKET, TOO_MANY_FRAMES
+from hosting.server.peer_watch import PeerWatch
+from streaming import COUNT_MESSAGE, LAST_WORDS, PACKET, TOO_MANY_FRAMES, WATCH_PEER
 from streaming.packet import Packet
 from streaming.unread import unread
 from web.errors import ErrorResponse, handshake_refused, internal_error, upgrade_required
@@ -28,6 +33,7 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol with limits. At most one packet waits here, the others in the outbox."""
 
     place: Place | None = None
+    _watch: PeerWatch | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -49,6 +55,8 @@ class StreamProtocol(WebSocketsSansIOProtocol):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
+        if self._watch is not None:
+            self._watch.hear()
         if self._frames.is_exceeded:
             self._discard(len(data))
             return  # A close was sent, so there is no further answer.
@@ -120,6 +128,8 @@ class StreamProtocol(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.place is not None:
             self.place.leave()
+        if self._watch is not None:
+            self._watch.stop()
         self._release_unread()
         unread.is_gone(self.transport)
         super().connection_lost(exc)
@@ -144,9 +154,28 @@ class StreamProtocol(WebSocketsSansIOProtocol):
 
     async def run_asgi(self) -> None:
         self.scope["extensions"][PACKET] = {
-            COUNT_MESSAGE: lambda: self._frames.count_message(self.loop.time())
+            COUNT_MESSAGE: lambda: self._frames.count_message(self.loop.time()),
+            WATCH_PEER: self._watch_peer,
         }
         await super().run_asgi()
+
+    # --- Methods that peer_watch.py calls ---------------------------------------------------------
+
+    def _watch_peer(self, on_silent: Callable[[], object]) -> None:
+        """Call `on_silent` once if nothing is received for too long, in spite of pings."""
+        if self._watch is None:
+            self._watch = PeerWatch(self, self.loop, on_silent)
+
+    def send_ping(self) -> None:
+        if not self.close_sent and not self.transport.is_closing():
+            self.conn.send_ping(b"")
+            self.transport.write(b"".join(self.conn.data_to_send()))
+
+    def unsent_bytes(self) -> int:
+        return self.transport.get_write_buffer_size()
+
+    def is_reading(self) -> bool:
+        return not self.read_paused
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send a message or a packet of messages. A packet is done once the client has read it.

@@ -1,33 +1,34 @@
 """One batch: runs commands through the books and collects the resulting rows and replies.
 
-A batch has one time. First it does what is due at that time: orders expire, and dead man's switches
-run out. Then triggered orders enter their books that an earlier batch had no room for. Then the
-commands follow. A command may also end the batch before it is carried out: see `run`.
+First it does what is due: see due_work.py. Then the commands follow. A command may also end the
+batch before it is carried out: see `run`.
 
 Everything is derived from the engine's events: see recording.py. Nothing here does I/O.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 from django.conf import settings
 
-from base.times import unix_milliseconds
 from matching import engine
-from matching.batch.bounds import Bounds, is_below_min_notional
+from matching.batch.bounds import is_below_min_notional
 from matching.batch.commands import SIDES, place_order
-from matching.batch.deadlines import Expiry, Switch
+from matching.batch.due_work import DueWork
 from matching.batch.effects import NewOrder
+from matching.batch.guards import Guard
 from matching.batch.market_book import MarketBook, PartitionState
-from matching.batch.recording import Recording, expiry_time
+from matching.batch.recording import expiry_time
 from orders import messages
-from orders.messages import Reply, ReplyKind
+from orders.messages import GuardAction, Reply, ReplyKind
 from orders.models import Reason
 
 Key = tuple[str, str]  # client id, idempotency key
+
+_FORGOTTEN = "Some of the orders were cancelled. Send the request again to cancel the others."
+_NO_GUARD = "The connection's cancel_on_disconnect has ended. Nothing was changed. Connect again."
 
 
 def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
@@ -39,14 +40,7 @@ def keys_of(commands: Sequence[messages.Command]) -> list[Key]:
     ]
 
 
-class PartialCancel(NamedTuple):
-    """A CancelAllCommand that needs another batch, and what it has cancelled so far."""
-
-    request_id: str
-    cancelled: messages.CancelledOrders
-
-
-class Batch(Recording):
+class Batch(DueWork):
     """Runs commands and collects their effects. `undo` takes the effects back.
 
     If `start`, `run` or `undo` raises, the books must be loaded again.
@@ -57,66 +51,47 @@ class Batch(Recording):
         state: PartitionState,
         known_keys: dict[Key, str],
         now: datetime,
-        partial_cancel: PartialCancel | None = None,
     ) -> None:
-        """`partial_cancel` is that of the batch before this one."""
         super().__init__(state, now)
-        self.now_ms = unix_milliseconds(now)
-        self._bounds = Bounds.of_settings()
-        self._trades_max: int = settings.WORKER_BATCH_TRADES_MAX
-        self._cancels_left: int = settings.WORKER_BATCH_CANCELS_MAX
-        self._triggered_max: int = settings.WORKER_BATCH_TRIGGERED_MAX
-        self._order_trades_max: int = settings.ORDER_TRADES_MAX
         # By API process. PLACED, CANCELLED and AMENDED replies are made after the commit.
         self.replies: defaultdict[str, list[Reply]] = defaultdict(list)
         self.commands = 0  # how many were run
         self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
         self.amended: list[messages.AmendCommand] = []  # the amends that succeeded
-        self.switches: dict[str, datetime | None] = {}  # changed switches by client; None: removed
-        self.partial_cancel = partial_cancel
         self.instruments_changed = False
         self._known_keys = known_keys
-        self._entered: Counter[str] = Counter()  # triggered orders by symbol
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the batch has too many effects to run another command before the commit."""
-        return len(self.trades) >= self._trades_max or self._cancels_left <= 0
-
-    def start(self) -> None:
-        """Do what is due, then let triggered orders enter that an earlier batch left waiting."""
-        while (due := self._state.deadlines.next_due(self.now_ms)) is not None and not self.is_full:
-            if isinstance(due, Expiry):
-                self._expire(due)
-            else:
-                self._fire(due)
-        for symbol in list(self._state.unfinished):
-            market = self._state.books.get(symbol)
-            if market is None:
-                del self._state.unfinished[symbol]
-            elif not self.is_full:
-                self._enter_triggered(market)
 
     def run(self, command: messages.Command) -> bool:
         """Carry out one command. Returns False if it must be run again in the next batch.
 
         That is so if something that comes first does not fit into this batch: what is due, or
-        triggered orders of the command's instrument. A CancelAllCommand may also be carried out in
-        part. Raises ValueError, as the engine does, if the command is impossible.
+        triggered orders of the command's instrument. A command that cancels many orders may also be
+        carried out in part. Raises ValueError, as the engine does, if the command is impossible.
         """
         if self.is_full or self._comes_later(command):
             return False
         self.commands += 1
-        if isinstance(command, messages.PlaceCommand):
+        if (
+            isinstance(command, messages.GuardedCommand)
+            and command.guard is not None
+            and command.guard not in self._state.guards
+        ):
+            self.fail(command, _NO_GUARD)
+        elif isinstance(command, messages.PlaceCommand):
             self._place(command)
         elif isinstance(command, messages.CancelCommand):
             self._cancel(command)
         elif isinstance(command, messages.AmendCommand):
             self._amend(command)
         elif isinstance(command, messages.CancelAllCommand):
-            return self._cancel_all(command)
+            self._cancel_all(command)
         elif isinstance(command, messages.CancelAfterCommand):
             self._set_switch(command)
+        elif isinstance(command, messages.GuardCommand):
+            return self._change_guard(command)
+        elif isinstance(command, messages.ListGuards):
+            guards = self._state.guards.of_process(command.reply_to)
+            self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(list(guards)))
         elif isinstance(command, messages.InspectBooks):
             states = {
                 symbol: messages.BookState(market.book.sequence, market.book.state_hash())
@@ -137,8 +112,10 @@ class Batch(Recording):
         unfinished = self._state.unfinished
         if not unfinished:
             return False
-        if isinstance(
-            command, messages.ReloadInstruments | messages.InspectBooks | messages.CancelAfterCommand
+        if isinstance(command, messages.GuardCommand):
+            return command.action is GuardAction.END
+        if not isinstance(command, messages.GuardedCommand) or isinstance(
+            command, messages.CancelAfterCommand
         ):
             return False
         return command.instrument is None or command.instrument in unfinished
@@ -264,29 +241,54 @@ class Batch(Recording):
             return None
         return market, order
 
-    def _cancel_all(self, command: messages.CancelAllCommand) -> bool:
-        markets = self._state.books
-        if command.instrument is not None:
-            market = markets.get(command.instrument)
-            markets = {} if market is None else {command.instrument: market}
-        cancelled = self._cancel_of_client(
-            markets.values(),
-            command.client_id,
-            engine.CancelReason.CLIENT_REQUEST,
-            None if command.side is None else SIDES[command.side],
+    def _cancel_all(self, command: messages.CancelAllCommand) -> None:
+        """Cancel the orders that the client had before the first piece, until the batch is full."""
+        first_id = command.continues or command.request_id
+        if command.continues is None:
+            left = self._orders_of(command)
+        elif first_id in self._state.mass_cancels:
+            left = self._state.mass_cancels[first_id]
+        else:
+            self.fail(command, _FORGOTTEN)
+            return
+        cancelled: list[str] = []
+        done = 0
+        for symbol, order_id in left:
+            done += 1
+            market = self._state.books.get(symbol)
+            order = None if market is None else market.book.find(order_id)
+            if market is not None and order is not None:  # it is still open
+                self._take_off(market, order, engine.CancelReason.CLIENT_REQUEST)
+                cancelled.append(order_id)
+            if self.is_full:
+                break
+        self._keep_left(first_id, left[done:])
+        result = messages.CancelledOrders(
+            len(cancelled), cancelled[: settings.CANCELLED_IDS_MAX], is_more=done < len(left)
         )
-        count, order_ids = len(cancelled), cancelled
-        before = self.partial_cancel
-        if before is not None and before.request_id == command.request_id:
-            count += before.cancelled.count
-            order_ids = before.cancelled.order_ids + order_ids
-        result = messages.CancelledOrders(count, order_ids[: settings.CANCELLED_IDS_MAX])
-        if self.is_full:
-            self.partial_cancel = PartialCancel(command.request_id, result)
-            return False
-        self.partial_cancel = None
         self._add_reply(command, ReplyKind.CANCELLED_ALL, msgspec.json.encode(result))
-        return True
+
+    def _orders_of(self, command: messages.CancelAllCommand) -> list[tuple[str, str]]:
+        """Return the symbols and ids of the orders that a mass cancel is about."""
+        side = None if command.side is None else SIDES[command.side]
+        return [
+            (symbol, order_id)
+            for symbol, market in self._state.books.items()
+            if command.instrument in (None, symbol)
+            for order_id in market.orders.of(command.client_id)
+            if side is None or ((order := market.book.find(order_id)) is not None and order.side is side)
+        ]
+
+    def _keep_left(self, first_id: str, left: list[tuple[str, str]]) -> None:
+        """Keep what a mass cancel has yet to cancel. If there are too many, forget the oldest."""
+        state, before = self._state, self._state.mass_cancels
+        kept = {request_id: orders for request_id, orders in before.items() if request_id != first_id}
+        if left:
+            kept[first_id] = left
+        if len(kept) > settings.WORKER_MASS_CANCELS_MAX:
+            del kept[next(iter(kept))]
+        state.mass_cancels = kept
+        self._undo_others.append(lambda: setattr(state, "mass_cancels", before))
 
     def _set_switch(self, command: messages.CancelAfterCommand) -> None:
         seconds = command.timeout_seconds
@@ -295,77 +297,20 @@ class Batch(Recording):
         self.switches[command.client_id] = expiry_time(due_ms)
         self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(due_ms))
 
-    def _expire(self, expiry: Expiry) -> None:
-        market = self._state.books.get(expiry.symbol)
-        order = None if market is None else market.book.find(expiry.order_id)
-        if market is None or order is None:  # the instrument has moved to another partition
-            self.remove_expiry(expiry.order_id)
-            return
-        self._take_off(market, order, engine.CancelReason.EXPIRED)
-
-    def _fire(self, switch: Switch) -> None:
-        """Cancel the orders of the switch's client, and disarm it unless the batch is full."""
-        self._cancel_of_client(
-            self._state.books.values(), switch.client_id, engine.CancelReason.CANCEL_AFTER, None
-        )
-        if not self.is_full:
-            self.set_switch(switch.client_id, None)
-            self.switches[switch.client_id] = None
-
-    def _cancel_of_client(
-        self,
-        markets: Iterable[MarketBook],
-        client_id: str,
-        reason: engine.CancelReason,
-        side: engine.Side | None,
-    ) -> list[str]:
-        """Cancel the client's orders until the batch is full. Returns the ids of these orders."""
-        cancelled: list[str] = []
-        for market in markets:
-            for order_id in market.orders.of(client_id):
-                if self.is_full:
-                    return cancelled
-                order = market.book.find(order_id)
-                if order is not None and side in (None, order.side):
-                    self._take_off(market, order, reason)
-                    cancelled.append(order_id)
-        return cancelled
-
-    def _take_off(self, market: MarketBook, order: engine.PlaceOrder, reason: engine.CancelReason) -> None:
-        self._cancels_left -= 1
-        refusal = self._process(market, engine.CancelOrder(order.order_id, order.client_id, reason))
-        if refusal is not None:
-            raise ValueError(f"order_id={order.order_id}: the book refuses to cancel it: {refusal}")
-
-    def _process(
-        self,
-        market: MarketBook,
-        command: engine.PlaceOrder | engine.CancelOrder | engine.AmendOrder,
-    ) -> str | None:
-        """Run a command in its book, and record its events.
-
-        Returns the reason why the book refused the command, or None.
-        """
-        book = market.book
-        sequence, last_price_ticks = book.sequence, book.last_price_ticks
-        events = book.process(command, self._order_trades_max)
-        if events and isinstance(events[0], engine.CommandRejected):
-            return events[0].reason.value
-        self.record(market, events, previous_sequence=sequence, last_price_ticks=last_price_ticks)
-        if events and isinstance(events[-1], engine.OrderTriggered):
-            self._enter_triggered(market)
-        return None
-
-    def _enter_triggered(self, market: MarketBook) -> None:
-        """Let triggered orders enter the book, until none is left or the batch has enough."""
-        book, symbol = market.book, market.instrument.symbol
-        while (order := book.next_triggered) is not None:
-            if self.is_full or self._entered[symbol] >= self._triggered_max:
-                break
-            self._entered[symbol] += 1
-            sequence, last_price_ticks = book.sequence, book.last_price_ticks
-            refusal = self._bounds.resting_refusal(market, order)
-            reason = None if refusal is None else engine.CancelReason(refusal)
-            events = book.enter_triggered(self._order_trades_max, reason)
-            self.record(market, events, previous_sequence=sequence, last_price_ticks=last_price_ticks)
-        self._state.note_triggered(market)
+    def _change_guard(self, command: messages.GuardCommand) -> bool:
+        """Arm, disarm or end a guard. Returns False if more orders are left than this batch can cancel."""
+        guard = self._state.guards.get(command.connection_id)
+        if command.action is GuardAction.END:
+            self._end_guard(command.connection_id)
+            if self.is_full:
+                return False
+        elif guard is None and not command.may_create:
+            self.fail(command, _NO_GUARD)
+            return True
+        else:
+            others = () if guard is None else guard.client_ids
+            others = tuple(client_id for client_id in others if client_id != command.client_id)
+            added = (command.client_id,) if command.action is GuardAction.ARM else ()
+            self.set_guard(command.connection_id, Guard(command.reply_to, others + added))
+        self._add_reply(command, ReplyKind.DONE)
+        return True

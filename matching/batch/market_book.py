@@ -1,10 +1,11 @@
-"""The state of a partition in the worker: its books, and what is due at a certain time."""
+"""The state of a partition in the worker: its books, what is due at a certain time, and its guards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from instruments.directory import TradedInstrument
 from matching.batch.deadlines import Deadlines
+from matching.batch.guards import Guards
 from matching.engine import ClientOrders, Event, OrderBook, PlaceOrder
 
 
@@ -38,9 +39,13 @@ class PartitionState:
 
     books: dict[str, MarketBook] = field(default_factory=dict)  # by symbol
     deadlines: Deadlines = field(default_factory=Deadlines)
+    guards: Guards = field(default_factory=Guards)
     # The symbols of books with triggered orders that have not entered yet. A dictionary keeps them
     # in the order in which they were added.
     unfinished: dict[str, None] = field(default_factory=dict)
+    # What mass cancels have yet to cancel, as symbols and order ids, by the first piece's request id.
+    # A worker that takes over does not know it. Lists and dictionary are replaced, never changed.
+    mass_cancels: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def note_triggered(self, market: MarketBook) -> None:
         """Add the book to `unfinished`, or remove it, by its triggered orders."""

@@ -16,6 +16,7 @@ from instruments.directory import TradedInstrument
 from matching import engine
 from matching.batch.deadlines import Expiry
 from matching.batch.effects import BookChange, CandleChange, EventRow, NewOrder, OrderChange, TradeRow
+from matching.batch.guards import Guard
 from matching.batch.market_book import MarketBook, PartitionState
 from orders.models import OrderEvent
 
@@ -52,14 +53,15 @@ class Recording:
         self._changes_max: int = settings.MARKET_MESSAGE_CHANGES_MAX
         # Of gtd orders that are about to enter a book: the time when they expire.
         self._due_ms: dict[str, int] = {}
-        self._undo_deadlines: list[Callable[[], None]] = []
+        self.guards: dict[str, Guard | None] = {}  # changed guards by connection; None: ended
+        self._undo_others: list[Callable[[], None]] = []  # changes of deadlines and guards
 
     def undo(self) -> None:
-        """Restore the books and deadlines to their state before the first command."""
+        """Restore the books, deadlines and guards to their state before the first command."""
         for market, events, last_price_ticks in reversed(self.events):
             market.undo(events, last_price_ticks)
             self._state.note_triggered(market)
-        for undo in reversed(self._undo_deadlines):
+        for undo in reversed(self._undo_others):
             undo()
 
     def record(
@@ -262,15 +264,20 @@ class Recording:
 
     def set_expiry(self, expiry: Expiry) -> None:
         """Add an order's expiry, or replace it."""
-        self._undo_deadlines.append(self._state.deadlines.set_expiry(expiry))
+        self._undo_others.append(self._state.deadlines.set_expiry(expiry))
 
     def set_switch(self, client_id: str, due_ms: int | None) -> None:
         """Add, replace or remove a client's dead man's switch."""
-        self._undo_deadlines.append(self._state.deadlines.set_switch(client_id, due_ms))
+        self._undo_others.append(self._state.deadlines.set_switch(client_id, due_ms))
+
+    def set_guard(self, connection_id: str, guard: Guard | None) -> None:
+        """Add or replace the guard of a connection, or remove it if `guard` is None."""
+        self.guards[connection_id] = guard
+        self._undo_others.append(self._state.guards.set(connection_id, guard))
 
     def remove_expiry(self, order_id: str) -> None:
         """Remove an order's expiry."""
-        self._undo_deadlines.append(self._state.deadlines.remove_expiry(order_id))
+        self._undo_others.append(self._state.deadlines.remove_expiry(order_id))
 
     def _forget_expiry(self, order: engine.PlaceOrder) -> None:
         if order.instructions.time_in_force is _GTD:

@@ -17,7 +17,7 @@ from psycopg.pq.abc import PGresult
 
 from marketdata.messages import Minute
 from matching.batch.batch import Batch
-from matching.commit import candles, checkpoint, events, orders, sequences, switches, trades
+from matching.commit import candles, checkpoint, events, guards, orders, sequences, switches, trades
 from matching.commit.checkpoint import Lease
 from matching.commit.orders import ChangedOrder
 from matching.commit.prepared import PreparedStatement, text_array
@@ -35,7 +35,7 @@ _PARAMETERS = (
     *("partition", "epoch", "position", "next", "lease", "now"),
     *("orders", "trades", "candles", "books", "changes", "changes_count"),
 )
-_RARE_PARAMETERS = ("events", "armed", "disarmed")
+_RARE_PARAMETERS = ("events", "armed", "disarmed", "guards", "ended")
 
 
 # The statement divides by zero, so that nothing is written, if the lease was lost or a resting
@@ -55,11 +55,13 @@ SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
 
 
 COMMIT = PreparedStatement("commit_batch", _statement(""), *_PARAMETERS)
-# Most batches have no amends, triggers and switches. They do not pay for the parts that write them.
+# Most batches have no amends, triggers, switches and guards. They do not pay for the parts that write
+# these.
 COMMIT_WITH_EVENTS = PreparedStatement(
     "commit_batch_with_events",
     _statement(
         f", events AS ({events.INSERT}), armed AS ({switches.UPSERT}), disarmed AS ({switches.DELETE})"
+        f", kept AS ({guards.UPSERT}), ended AS ({guards.DELETE})"
     ),
     *_PARAMETERS,
     *_RARE_PARAMETERS,
@@ -68,7 +70,7 @@ COMMIT_WITH_EVENTS = PreparedStatement(
 
 def statement_for(batch: Batch) -> PreparedStatement:
     """Return the statement that commits the batch."""
-    return COMMIT_WITH_EVENTS if batch.event_rows or batch.switches else COMMIT
+    return COMMIT_WITH_EVENTS if batch.event_rows or batch.switches or batch.guards else COMMIT
 
 
 _decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
@@ -92,6 +94,8 @@ def parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
         values["events"] = encode_rows(events.rows(batch))
         values["armed"] = encode_rows(switches.armed_rows(batch))
         values["disarmed"] = text_array(switches.disarmed(batch))
+        values["guards"] = encode_rows(guards.kept_rows(batch))
+        values["ended"] = text_array(guards.ended(batch))
     return values
 
 

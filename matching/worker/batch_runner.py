@@ -5,12 +5,13 @@ fails alone, its reply says so.
 """
 
 import logging
+from collections.abc import Iterable
 
 from django.conf import settings
 
 from base.loops import loop_seconds
 from base.times import unix_milliseconds
-from matching.batch.batch import Batch, Key, PartialCancel, keys_of
+from matching.batch.batch import Batch, Key, keys_of
 from matching.commit.statement import CommitResult
 from matching.publish.publisher import Publisher
 from matching.worker import metrics
@@ -47,7 +48,7 @@ class BatchRunner:
         self._counter = counter
         self._clock = BatchClock(lease.partition)
         self._suspects_left = 0  # entries of a failed batch that still must be run one at a time
-        self._partial_cancel: PartialCancel | None = None
+        self._ending: dict[str, None] = {}  # connections whose guards must end, in this order
 
     @property
     def read_max(self) -> int:
@@ -57,15 +58,27 @@ class BatchRunner:
     async def load_books(self) -> None:
         """Load all books from the database."""
         await self._books.load()
-        self._partial_cancel = None
+        self._ending = {}
         # Clients may repeat orders that were not answered, and a batch that failed for a taken
         # idempotency key must not fail for it again. So look keys up first for a while.
         self.committer.look_keys_up_for_a_while()
 
+    def end_guards(self, process_ids: Iterable[str]) -> None:
+        """End the guards that these API processes have now, in the next batches."""
+        guards = self._books.state.guards
+        for process_id in process_ids:
+            found = [each for each in guards.of_process(process_id) if each not in self._ending]
+            self._ending |= dict.fromkeys(found)
+            if found:
+                logger.warning(
+                    "partition %d: API process %s shows no sign of life: %d guards end",
+                    *(self._lease.partition, process_id, len(found)),
+                )
+
     def seconds_to_due_work(self) -> float | None:
         """Return the time until something is due, or None. It is at most 0 if something is due."""
         state = self._books.state
-        if state.unfinished:
+        if state.unfinished or self._ending:
             return 0.0
         next_ms = state.deadlines.next_ms
         return None if next_ms is None else (next_ms - unix_milliseconds(self._clock.now())) / 1000
@@ -73,7 +86,8 @@ class BatchRunner:
     async def run_due_work(self) -> list[Entry]:
         """Do what is due without any command; returns the entries that arrived meanwhile."""
         state = self._books.state
-        if not state.unfinished and state.deadlines.next_due(unix_milliseconds(self._clock.now())) is None:
+        has_due_work = state.unfinished or self._ending
+        if not has_due_work and state.deadlines.next_due(unix_milliseconds(self._clock.now())) is None:
             return []  # The next entry was stale.
         return await self._run_commands([], self._lease.held.position)
 
@@ -109,7 +123,7 @@ class BatchRunner:
 
         def match(known_keys: dict[Key, str]) -> tuple[Batch, str]:
             batch, reached = self._new_batch(known_keys), position
-            batch.start()
+            batch.start(self._ending)
             for command, entry_position in commands:
                 if not batch.run(command):
                     break
@@ -117,7 +131,7 @@ class BatchRunner:
             return batch, reached
 
         batch, arrived = await self.commit_and_publish(keys_of([command for command, _ in commands]), match)
-        self._partial_cancel = batch.partial_cancel
+        self._ending = {each: None for each in self._ending if each in self._books.state.guards}
         if batch.instruments_changed:
             await self._books.reload_instruments()
         return arrived
@@ -139,7 +153,7 @@ class BatchRunner:
         return arrived
 
     def _new_batch(self, known_keys: dict[Key, str]) -> Batch:
-        return Batch(self._books.state, known_keys, self._clock.now(), self._partial_cancel)
+        return Batch(self._books.state, known_keys, self._clock.now())
 
     async def commit_and_publish(self, keys: list[Key], match: Match) -> tuple[Batch, list[Entry]]:
         """Match a batch with these keys, commit it, and only then publish it.

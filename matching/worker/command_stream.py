@@ -33,7 +33,7 @@ class CommandStream:
 
     def __init__(self, redis: Redis, session: RedisSession, partition: int) -> None:
         self._redis = redis
-        self._session = session
+        self.session = session  # for one round trip at a time
         self._key = messages.stream_key(partition)
         self._append = redis.register_script(APPEND)
         self._dead_letters_key = messages.dead_letters_key(partition)
@@ -63,7 +63,7 @@ class CommandStream:
 
         Waits up to `wait_seconds` for the first entry, and not at all if that is 0 or less.
         """
-        (answer,) = await self._session.run(
+        (answer,) = await self.session.run(
             self.read_command(position, count=count, wait_seconds=wait_seconds)
         )
         return entries_of(answer)
@@ -76,7 +76,7 @@ class CommandStream:
 
     async def trim(self, position: str) -> None:
         """Drop all entries up to the position."""
-        await self._session.run(self.trim_command(position))
+        await self.session.run(self.trim_command(position))
 
     def trim_command(self, position: str) -> Command:
         """Return the Redis command of `trim`."""
@@ -94,7 +94,7 @@ class CommandStream:
         return length
 
     async def aclose(self) -> None:
-        await self._session.disconnect()
+        await self.session.disconnect()
 
 
 def entries_of(answer: Any) -> list[Entry]:

@@ -25,6 +25,7 @@ from matching.worker.command_stream import CommandStream, Entry
 from matching.worker.committer import Committer
 from matching.worker.counting import BatchCounter
 from matching.worker.lease_keeper import LeaseKeeper
+from matching.worker.life_watch import LifeWatch
 from matching.worker.live_books import LiveBooks
 from matching.worker.outages import OUTAGES
 from matching.worker.partition_store import PartitionStore
@@ -46,6 +47,7 @@ class MatchingWorker:
         store: PartitionStore,
         stream: CommandStream,
         publisher: Publisher,
+        life_watch: LifeWatch,
     ) -> None:
         self.partition = partition
         self.owner = owner
@@ -54,6 +56,7 @@ class MatchingWorker:
         self._store = store
         self.stream = stream
         self.publisher = publisher
+        self._life_watch = life_watch
         self.lease = LeaseKeeper(partition, owner=owner, store=store, outage=self._database_outage)
         self.books = LiveBooks(
             partition, store=store, lease=self.lease, publisher=publisher, outage=self._database_outage
@@ -82,7 +85,12 @@ class MatchingWorker:
             redis, RedisSession(redis), get_channel_layer(), partition=partition, owner=owner
         )
         return cls(
-            partition, owner=owner, store=PartitionStore(partition), stream=stream, publisher=publisher
+            partition,
+            owner=owner,
+            store=PartitionStore(partition),
+            stream=stream,
+            publisher=publisher,
+            life_watch=LifeWatch(stream.session, partition),
         )
 
     def stop(self) -> None:
@@ -129,6 +137,7 @@ class MatchingWorker:
 
     async def _join_stream(self) -> None:
         self._arrived = []
+        self._life_watch.reset()
         async with self.lease.renewing():
             await self.stream.align(self.lease.held.position)
             await self.publisher.prepare(self.books.by_symbol.values(), self.lease.held.epoch)
@@ -170,6 +179,7 @@ class MatchingWorker:
             await self.publisher.heartbeat(self.books.by_symbol.values())
         self._counter.report_live_orders(self.books.by_symbol)
         await self.books.reload_instruments_if_due()
+        self.runner.end_guards(await self._life_watch.look(self.books.state.guards.process_ids))
         self._heartbeat_due = loop_seconds() + settings.WORKER_HEARTBEAT_SECONDS
 
     async def _disconnect_and_back_off(self, error: Exception) -> None:

@@ -141,6 +141,7 @@ class Amending(Cancelling):
             quantity_lots=quantity_lots,
             trigger_price_ticks=trigger_price_ticks,
             expires_at_ms=None if changes.expires_at is None else unix_milliseconds(changes.expires_at),
+            guard=self._carried_guard,
         )
         submission = Submission(command, instrument.partition, None if is_counted else client_id)
         return ReadyAmend(order_id, client_id, instrument, changes, submission)

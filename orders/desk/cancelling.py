@@ -134,6 +134,7 @@ class Cancelling(DeskPart):
             instrument=symbol,
             order_id=order_id,
             by_operator=by_operator,
+            guard=self._carried_guard,
         )
 
     async def _settle(self, order_id: str, owner: str | None, outcome: Outcome) -> GatewayReply:

@@ -10,12 +10,17 @@ from orders import messages
 from orders.desk.mass import MassCancelling
 from orders.desk.placing import Placing
 from orders.gateway import current_gateway
+from orders.guards import Guard
 from orders.look_ups import desk_reads
 from orders.messages import ReplyKind
 
 
 class OrderDesk(Placing, MassCancelling):
     """Places, amends and cancels orders for clients, and sends operators' commands to the workers."""
+
+    def behind(self, guard: Guard) -> "OrderDesk":
+        """Return a desk for the requests of one connection, whose commands carry its guard."""
+        return OrderDesk(self._gateway, self._reads, self._instruments, guard)
 
     async def reload_instruments(self, partition: int) -> None:
         """Make a partition's worker reload the instruments. Raises Unavailable, OutcomeUnknown."""

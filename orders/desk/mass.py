@@ -1,5 +1,7 @@
 """Cancels many orders of a client: by their ids, or all of them at once or after a time."""
 
+import asyncio
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -8,12 +10,13 @@ import msgspec
 import uuid_utils
 from django.conf import settings
 
-from base.refusals import Allowance, OutcomeUnknown, RateLimited, Refusal, Unavailable
+from base.refusals import Allowance, Refusal
 from base.times import from_unix_milliseconds
 from instruments.directory import TradedInstrument
 from orders.desk.amending import Amending
-from orders.desk.parts import OrderResult, least_allowance, least_certain
+from orders.desk.parts import OrderResult, least_allowance
 from orders.gateway import GatewayReply, Submission
+from orders.gateway.outcomes import least_certain, replies_of, with_advice
 from orders.messages import CancelAfterCommand, CancelAllCommand, CancelledOrders, ReplyKind
 from orders.order_ids import client_bucket
 from orders.refusals import OrderNotFound, OrderNotOpen
@@ -62,7 +65,7 @@ class MassCancelling(Amending):
             else:
                 failures.append(result)
         if failures:
-            raise _with_advice(least_certain(failures))
+            raise with_advice(least_certain(failures))
         allowance = least_allowance(result.allowance for result in results)
         return MassCancelResult(cancelled, len(cancelled), not_open, not_found, allowance)
 
@@ -77,12 +80,12 @@ class MassCancelling(Amending):
     async def cancel_all(
         self, client_id: str, *, instrument: TradedInstrument | None, side: str | None
     ) -> MassCancelResult:
-        """Cancel everything of a client that is open or pending: one command for each partition.
+        """Cancel everything of a client that is open or pending, piece by piece in each partition.
 
         It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
         some of the orders may be cancelled.
         """
-        partitions = await self._partitions() if instrument is None else [instrument.partition]
+        partitions = await self.partitions() if instrument is None else [instrument.partition]
         commands = [
             CancelAllCommand(
                 request_id=str(uuid_utils.uuid7()),
@@ -90,11 +93,13 @@ class MassCancelling(Amending):
                 client_id=client_id,
                 instrument=None if instrument is None else instrument.symbol,
                 side=side,
+                guard=self._carried_guard,
             )
             for _ in partitions
         ]
         answers = await self._submit_to_all(commands, partitions, client_id, ReplyKind.CANCELLED_ALL)
-        cancelled = [_decode_cancelled(answer.reply.body) for answer in answers]
+        work = map(self._cancel_rest, commands, partitions, answers)
+        cancelled = list(itertools.chain.from_iterable(await asyncio.gather(*work)))
         order_ids = [order_id for some in cancelled for order_id in some.order_ids]
         return MassCancelResult(
             order_ids[: settings.CANCELLED_IDS_MAX],
@@ -104,19 +109,37 @@ class MassCancelling(Amending):
             least_allowance(answer.allowance for answer in answers),
         )
 
+    async def _cancel_rest(
+        self, first: CancelAllCommand, partition: int, answer: GatewayReply
+    ) -> list[CancelledOrders]:
+        """Cancel what the first piece left; returns what all pieces have cancelled.
+
+        Raises Unavailable, OutcomeUnknown.
+        """
+        pieces = [_decode_cancelled(answer.reply.body)]
+        while pieces[-1].is_more:
+            piece = msgspec.structs.replace(
+                first, request_id=str(uuid_utils.uuid7()), continues=first.request_id
+            )
+            outcome = await self._submit(Submission(piece, partition, None))
+            (answer,) = replies_of([outcome], ReplyKind.CANCELLED_ALL)
+            pieces.append(_decode_cancelled(answer.reply.body))
+        return pieces
+
     async def cancel_after(self, client_id: str, timeout_seconds: int) -> SwitchResult:
         """Set a client's dead man's switch in all partitions, or remove it if the time is 0.
 
         It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
         it may be set in some of the partitions.
         """
-        partitions = await self._partitions()
+        partitions = await self.partitions()
         commands = [
             CancelAfterCommand(
                 request_id=str(uuid_utils.uuid7()),
                 reply_to=self._gateway.process_id,
                 client_id=client_id,
                 timeout_seconds=timeout_seconds,
+                guard=self._carried_guard,
             )
             for _ in partitions
         ]
@@ -144,31 +167,4 @@ class MassCancelling(Amending):
                 for command, partition in zip(commands, partitions, strict=True)
             ]
         )
-        replies: list[GatewayReply] = []
-        failures: list[Refusal] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Refusal):
-                failures.append(outcome)
-            elif outcome.reply.kind is not expected:
-                failures.append(Unavailable(outcome.reply.body.decode() or None, allowance=outcome.allowance))
-            else:
-                replies.append(outcome)
-        if failures:
-            raise _with_advice(least_certain(failures))
-        return replies
-
-
-def _with_advice(failure: Refusal) -> Refusal:
-    """Return the refusal of a request that may be carried out in part."""
-    if isinstance(failure, OutcomeUnknown):
-        return OutcomeUnknown(
-            "No result arrived in time from a part of the exchange. You can safely send the request again.",
-            allowance=failure.allowance,
-        )
-    if isinstance(failure, RateLimited):
-        return failure
-    return Unavailable(
-        "A part of the exchange did not take the request. What the others did stands. Send it again after "
-        "Retry-After.",
-        allowance=failure.allowance,
-    )
+        return replies_of(outcomes, expected)

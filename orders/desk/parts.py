@@ -10,6 +10,7 @@ from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
 from instruments.directory import InstrumentDirectory
 from orders.documents import OrderDocument, stored_state
 from orders.gateway import GatewayReply, OrderGateway, Submission
+from orders.guards import Guard
 from orders.look_ups import DeskReads
 from orders.models import Order
 from orders.refusals import OrderNotFound, OrderNotOpen
@@ -32,10 +33,22 @@ class OrderResult(msgspec.Struct, frozen=True):
 class DeskPart:
     """A part of the desk, with what all parts need."""
 
-    def __init__(self, gateway: OrderGateway, reads: DeskReads, instruments: InstrumentDirectory) -> None:
+    def __init__(
+        self,
+        gateway: OrderGateway,
+        reads: DeskReads,
+        instruments: InstrumentDirectory,
+        guard: Guard | None = None,
+    ) -> None:
         self._gateway = gateway
         self._reads = reads
         self._instruments = instruments
+        self._guard = guard  # of the connection whose requests this desk serves
+
+    @property
+    def _carried_guard(self) -> str | None:
+        """The guard of a command that is made now."""
+        return None if self._guard is None else self._guard.carried
 
     async def _submit(self, submission: Submission) -> GatewayReply | Refusal:
         """Send a command, and return its reply or its refusal."""
@@ -47,14 +60,14 @@ class DeskPart:
         except Refusal as refusal:
             return refusal
 
-    async def _partitions(self) -> list[int]:
+    async def partitions(self) -> list[int]:
         """Return the partitions that have instruments. Raises Unavailable."""
         instruments = await self._instruments.all()
         return sorted({instrument.partition for instrument in instruments.values()})
 
     async def _first_partition(self) -> int:
         """Return the partition that counts requests about unknown orders. Raises Unavailable."""
-        return min(await self._partitions(), default=0)
+        return min(await self.partitions(), default=0)
 
 
 async def result_or_refusal(work: Coroutine[Any, Any, Result]) -> Result | Refusal:
@@ -95,11 +108,6 @@ def unfilled_document(row: Order) -> OrderDocument | None:
     if row.filled_quantity:
         return None
     return OrderDocument(**stored_state(row, row.instrument.symbol), trades=[])
-
-
-def least_certain(refusals: list[Refusal]) -> Refusal:
-    """Return the refusal of several that leaves most open: an unknown outcome rather than a limit."""
-    return max(refusals, key=lambda refusal: refusal.kind.value)
 
 
 def least_allowance(allowances: Iterable[Allowance | None]) -> Allowance | None:

@@ -104,6 +104,7 @@ class Placing(DeskPart):
             self_trade_prevention=order.prevention,
             trigger_price_ticks=trigger_price_ticks,
             expires_at_ms=None if order.expires_at is None else unix_milliseconds(order.expires_at),
+            guard=self._carried_guard,
         )
 
     async def _result(

@@ -1,6 +1,7 @@
 """The edge: handshakes and frames of /stream, tested with raw sockets."""
 
 import socket
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.contract.client import Client
 from tests.contract.conftest import ON_UVICORN
 from tests.contract.edge import CLOSE, POST, connect, send_and_listen
 from tests.contract.stream import UPGRADE_REQUEST, frame
-from tests.system.exchange import RunningExchange
+from tests.system.exchange import RunningExchange, wait_until
 
 pytestmark = ON_UVICORN  # Daphne's server, Twisted, has other bounds and answers
 
@@ -65,13 +66,43 @@ def client_frame(opcode: int, payload: bytes = b"", *, final: bool = True) -> by
     return bytes([opcode | (0x80 if final else 0), 0x80 | len(payload)]) + bytes(4) + payload
 
 
-PING, PONG, TEXT, CONTINUATION = 9, 10, 1, 0
+PING, PONG, CLOSE_FRAME, TEXT, CONTINUATION = 9, 10, 8, 1, 0
 FLOODS = {
     "pings": client_frame(PING, b"x") * 60,
     "pongs": client_frame(PONG) * 60,
     "pieces": client_frame(TEXT, b"{", final=False) + client_frame(CONTINUATION, b" ", final=False) * 60,
     "messages and pings": (frame({"type": "ping", "id": 1}) + client_frame(PING)) * 30,
 }
+
+
+def test_orders_that_arrive_together_are_placed_in_order(
+    exchange: RunningExchange, client: Client, instrument: str
+) -> None:
+    """One write has the orders, and the close of the connection, which waits for no result."""
+
+    def order(side: str, key: str, quantity: int) -> dict[str, object]:
+        terms = {"instrument": instrument, "side": side, "type": "limit", "price": 10, "quantity": quantity}
+        return {"client_id": "client-A", "idempotency_key": f"{instrument}-{key}", **terms}
+
+    def found(key: str) -> list[Any]:
+        answer = client.get("/orders", client_id="client-A", idempotency_key=f"{instrument}-{key}")
+        return list(answer.json["orders"])
+
+    requests = [
+        {"type": "place_order", "id": 1, "order": order("sell", "first", 1)},
+        {"type": "place_order", "id": 2, "order": order("sell", "second", 2)},
+        {"type": "place_orders", "id": 3, "orders": [order("buy", "third", 2)]},
+        {"type": "place_order", "id": 4, "order": order("buy", "fourth", 2)},
+    ]
+    with open_stream(exchange) as connection:
+        connection.sendall(
+            b"".join(map(frame, requests)) + client_frame(CLOSE_FRAME, (1000).to_bytes(2, "big"))
+        )
+        while connection.recv(65_536):
+            pass
+    wait_until(lambda: found("fourth"), "the last order is placed")
+    filled = [found(key)[0]["filled_quantity"] for key in ("first", "second", "third", "fourth")]
+    assert filled == [1, 2, 2, 1]
 
 
 @pytest.mark.parametrize("kind", FLOODS)

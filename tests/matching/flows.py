@@ -12,8 +12,8 @@ from uuid import UUID
 
 from base.times import unix_milliseconds
 from instruments.choices import SelfTradePrevention
-from orders.messages import Command, PlaceCommand
-from tests.matching.partition import amend, cancel, cancel_after, cancel_all, place
+from orders.messages import Command, GuardAction, PlaceCommand
+from tests.matching.partition import amend, cancel, cancel_after, cancel_all, guard_command, place
 
 STARTED_AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MIDDLE_TICKS = 1_000
@@ -24,6 +24,7 @@ SEGMENT_SECONDS_MAX = 5
 EXPIRY_SECONDS_MAX = 60
 TIMEOUT_SECONDS_MAX = 12  # of a dead man's switch
 RECENT = 60
+CONNECTIONS = 2  # that have a guard now and then
 TRIGGERS = ("stop", "take_profit", "stop_limit", "take_profit_limit")
 
 
@@ -44,6 +45,7 @@ class InstructedFlow:
         self._has_mass_cancels = has_mass_cancels
         self._recent: list[PlaceCommand] = []
         self._now = STARTED_AT
+        self._connections = [self._uuid() for _ in range(CONNECTIONS)]
 
     def segments(self, count: int, commands: int) -> Iterator[tuple[datetime, list[Command]]]:
         """Yield the time and the commands of each segment. A segment may be the last for a while."""
@@ -61,13 +63,27 @@ class InstructedFlow:
             return cancel_after(
                 random.choice(self._clients), random.choice((0, random.randint(1, TIMEOUT_SECONDS_MAX)))
             )
-        if self._recent and dice < 0.07:
+        if dice < 0.06:
+            return self._guard()
+        if self._recent and dice < 0.1:
             return cancel(random.choice(self._recent))
         if self._recent and dice < 0.3:
             return self._amend(random.choice(self._recent))
         order = self._place()
         self._recent = [*self._recent[1 - RECENT :], order]
         return order
+
+    def _guard(self) -> Command:
+        ends = [GuardAction.END] if self._has_mass_cancels else []
+        return guard_command(
+            self._random.choice([GuardAction.ARM, GuardAction.ARM, GuardAction.DISARM, *ends]),
+            self._random.choice(self._connections),
+            self._random.choice(self._clients),
+            may_create=self._random.random() < 0.8,
+        )
+
+    def _uuid(self) -> str:
+        return str(UUID(int=self._random.getrandbits(128), version=4))
 
     def _price(self, side: str) -> int:
         """Return a price that is seldom beyond the middle of the market."""
@@ -117,8 +133,9 @@ class InstructedFlow:
             self._quantity(),
             client_id=random.choice(self._clients),
             instrument=random.choice(self._instruments),
-            order_id=str(UUID(int=random.getrandbits(128), version=4)),
+            order_id=self._uuid(),
             order_type=order_type,
             self_trade_prevention=random.choice(("none", *SelfTradePrevention.values)),
+            guard=random.choice(self._connections) if random.random() < 0.05 else None,
             **others,
         )

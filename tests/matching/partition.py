@@ -1,11 +1,12 @@
 """Partition 0 in the test's own process. It matches and commits batches as the worker does."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import uuid_utils
 
 from base.times import unix_milliseconds
@@ -23,8 +24,12 @@ from orders.messages import (
     CancelAfterCommand,
     CancelAllCommand,
     CancelCommand,
+    CancelledOrders,
     Command,
+    GuardAction,
+    GuardCommand,
     PlaceCommand,
+    ReplyKind,
 )
 from tests.engine.comparison import orders_by_client
 from tests.engine.flows import Shape, flow
@@ -88,7 +93,7 @@ def cancel(order: PlaceCommand) -> CancelCommand:
     )
 
 
-def amend(order: PlaceCommand, **changes: int) -> AmendCommand:
+def amend(order: PlaceCommand, **changes: Any) -> AmendCommand:
     return AmendCommand(
         request_id=new_id(),
         reply_to=REPLY_TO,
@@ -107,6 +112,43 @@ def cancel_after(client_id: str, timeout_seconds: int) -> CancelAfterCommand:
     return CancelAfterCommand(
         request_id=new_id(), reply_to=REPLY_TO, client_id=client_id, timeout_seconds=timeout_seconds
     )
+
+
+def guard_command(
+    action: GuardAction,
+    connection_id: str,
+    client_id: str = "client-A",
+    *,
+    may_create: bool = True,
+    reply_to: str = REPLY_TO,
+) -> GuardCommand:
+    return GuardCommand(
+        request_id=new_id(),
+        reply_to=reply_to,
+        connection_id=connection_id,
+        action=action,
+        client_id=client_id,
+        may_create=may_create,
+    )
+
+
+def pieces_that_follow(batch: Batch, commands: Sequence[Command]) -> list[Command]:
+    """Return the commands that go on with the mass cancels among the batch's commands.
+
+    The desk sends the next piece. If a new worker does not know the cancel any more, the client sends
+    it again.
+    """
+    replies = {reply.request_id: reply for reply in batch.replies.get(REPLY_TO, [])}
+    pieces: list[Command] = []
+    for command in commands:
+        if isinstance(command, CancelAllCommand):
+            reply = replies[command.request_id]
+            if reply.kind is ReplyKind.FAILED:
+                pieces.append(msgspec.structs.replace(command, request_id=new_id(), continues=None))
+            elif msgspec.json.decode(reply.body, type=CancelledOrders).is_more:
+                first_id = command.continues or command.request_id
+                pieces.append(msgspec.structs.replace(command, request_id=new_id(), continues=first_id))
+    return pieces
 
 
 class Partition:
@@ -144,25 +186,30 @@ class Partition:
         return list(self.batches(*commands, **options))
 
     def batches(
-        self, *commands: Command, now: datetime, commands_max: int = 256, reload: bool = False
+        self,
+        *commands: Command,
+        now: datetime,
+        commands_max: int = 256,
+        reload: bool = False,
+        ending: Collection[str] = (),
     ) -> Iterator[tuple[Batch, CommitResult]]:
         """Run batches until all commands are carried out, and nothing more is due.
 
         Each batch is committed before it is yielded. With `reload`, the partition is loaded again
-        before each batch.
+        before each batch. `ending` are the connections whose guards end.
         """
-        left, partial = list(commands), None
+        left = list(commands)
         for number in range(BATCHES_MAX):
-            if number and not left and not self.has_due_work(now):
+            ending = [connection_id for connection_id in ending if connection_id in self.state.guards]
+            if number and not left and not ending and not self.has_due_work(now):
                 return
             if reload:
                 self.reload()
             some = left[:commands_max]
-            batch = Batch(self.state, self.session.find_keys(keys_of(some)), now, partial)
-            batch.start()
+            batch = Batch(self.state, self.session.find_keys(keys_of(some)), now)
+            batch.start(ending)
             done = next((number for number, command in enumerate(some) if not batch.run(command)), len(some))
-            del left[:done]
-            partial = batch.partial_cancel
+            left[:done] = pieces_that_follow(batch, some[:done])
             yield batch, self.commit(batch)
         raise AssertionError(f"the commands have no end: {left[:3]}")
 
@@ -189,6 +236,10 @@ def contents(state: PartitionState) -> dict[str, Any]:
         "expiries": state.deadlines._expiries,
         "switches": state.deadlines._switches,
         "unfinished": set(state.unfinished),
+        "guards": state.guards._guards,
+        "guards of processes": {
+            process_id: set(state.guards.of_process(process_id)) for process_id in state.guards.process_ids
+        },
     }
 
 

@@ -10,6 +10,7 @@ from instruments.directory import TradedInstrument, instrument_hint
 from matching.batch.effects import SIDE_NAMES
 from matching.publish.publisher import Publisher
 from matching.worker.command_stream import CommandStream
+from matching.worker.life_watch import LifeWatch
 from matching.worker.partition_store import PartitionStore
 from matching.worker.worker import MatchingWorker
 from orders import messages
@@ -45,7 +46,14 @@ def make_worker(process: Process, database: Database, server: Server) -> Matchin
     stream = CommandStream(redis, session, 0)
     publisher = Publisher(redis, session, cast("Any", Layer()), partition=0, owner=process.name)
     store = cast("PartitionStore", SimulatedStore(process, database))
-    return MatchingWorker(0, owner=process.name, store=store, stream=stream, publisher=publisher)
+    return MatchingWorker(
+        0,
+        owner=process.name,
+        store=store,
+        stream=stream,
+        publisher=publisher,
+        life_watch=LifeWatch(session, 0),
+    )
 
 
 class Link:

@@ -11,7 +11,7 @@ from pytest_django.fixtures import Settings
 from base.times import unix_milliseconds
 from matching.batch.batch import Batch
 from matching.recovery import load_partition
-from orders.messages import Command, PlaceCommand
+from orders.messages import CancelAllCommand, CancelledOrders, Command, PlaceCommand, ReplyKind
 from orders.models import CancelAfter, Order, OrderEvent
 from tests.matching.explained import unexplained
 from tests.matching.flows import STARTED_AT
@@ -22,6 +22,7 @@ from tests.matching.partition import (
     cancel_after,
     cancel_all,
     contents,
+    new_id,
     place,
     stop,
 )
@@ -50,10 +51,10 @@ def next_batch(partition: Partition, request: pytest.FixtureRequest) -> Callable
     With takeovers, each batch is run by a worker that has loaded the partition from the database.
     """
 
-    def run(*commands: Command, now: datetime = STARTED_AT, before: Batch | None = None) -> tuple[Batch, int]:
+    def run(*commands: Command, now: datetime = STARTED_AT) -> tuple[Batch, int]:
         if request.param == "takeovers":
             partition.reload()
-        batch = Batch(partition.state, {}, now, None if before is None else before.partial_cancel)
+        batch = Batch(partition.state, {}, now)
         batch.start()
         done = next((number for number, one in enumerate(commands) if not batch.run(one)), len(commands))
         partition.commit(batch)
@@ -166,45 +167,80 @@ def test_a_mass_cancel_and_an_amend_wait_for_the_chain(
 # --- Many cancels -----------------------------------------------------------------------------------------
 
 
-def test_a_mass_cancel_goes_on_until_it_is_done(
-    settings: Settings, partition: Partition, next_batch: NextBatch
+def piece(command: CancelAllCommand, first: CancelAllCommand) -> CancelAllCommand:
+    return msgspec.structs.replace(command, request_id=new_id(), continues=first.request_id)
+
+
+def cancelled_by(batch: Batch, command: CancelAllCommand) -> tuple[int, list[str], bool]:
+    """Return what a mass cancel was answered: the count, the ids, and whether there is more."""
+    (reply,) = [reply for reply in batch.replies["tests"] if reply.request_id == command.request_id]
+    assert reply.kind is ReplyKind.CANCELLED_ALL
+    answer = msgspec.json.decode(reply.body, type=CancelledOrders)
+    return answer.count, answer.order_ids, answer.is_more
+
+
+def test_others_orders_come_between_the_pieces_of_a_mass_cancel(
+    settings: Settings, partition: Partition
 ) -> None:
     orders = [place("buy", 100 - number, 1) for number in range(5)]
+    ids = [order.order_id for order in orders]
     partition.run(*orders, now=STARTED_AT)
     settings.WORKER_BATCH_CANCELS_MAX = 2
-    command, late = cancel_all("client-A"), place("buy", 90, 1)
-    batch, done = next_batch(command, late)
-    assert (done, batch.replies, statuses(orders).count("cancelled")) == (0, {}, 2)
-    batch, done = next_batch(command, late, before=batch)
-    assert (done, batch.replies, statuses(orders).count("cancelled")) == (0, {}, 4)
-    batch, done = next_batch(command, late, before=batch)
-    assert (done, statuses([*orders, late])) == (2, ["cancelled"] * 5 + ["open"])
-    (reply,) = batch.replies["tests"]
-    assert msgspec.json.decode(reply.body) == {"count": 5, "order_ids": [one.order_id for one in orders]}
+    first = cancel_all("client-A")
+    batch, _ = partition.run(first, now=STARTED_AT)
+    assert cancelled_by(batch, first) == (2, ids[:2], True)
+    # A new order of the client stays. An order of the others takes the next one that would be cancelled.
+    late, taker = place("buy", 90, 1), place("sell", 98, 1, client_id="bob")
+    second = piece(first, first)
+    batch, _ = partition.run(late, taker, second, now=STARTED_AT)
+    assert cancelled_by(batch, second) == (2, ids[3:], False)
+    assert statuses([*orders, late]) == ["cancelled"] * 2 + ["filled"] + ["cancelled"] * 2 + ["open"]
+    assert partition.state.mass_cancels == {}
 
 
-def test_a_mass_cancel_counts_right_if_a_batch_has_no_room_for_it(
-    settings: Settings, partition: Partition, next_batch: NextBatch
-) -> None:
-    gtd: dict[str, Any] = {"time_in_force": "gtd", "expires_at_ms": unix_milliseconds(after(5))}
-    orders = [place("buy", 100 - number, 1) for number in range(3)]
-    due = [place("buy", 50, 1, client_id="bob", **gtd) for _ in range(2)]
-    partition.run(*orders, *due, now=STARTED_AT)
+def test_a_mass_cancel_is_narrowed_in_each_piece(settings: Settings, partition: Partition) -> None:
+    bids = [place("buy", 100, 1) for _ in range(3)]
+    others = [place("sell", 200, 1), place("buy", 100, 1, client_id="bob")]
+    partition.run(*bids, *others, stop("buy", 300, 1), now=STARTED_AT)
     settings.WORKER_BATCH_CANCELS_MAX = 2
-    command = cancel_all("client-A")
-    batch, _ = next_batch(command)
-    batch, done = next_batch(command, now=after(5), before=batch)
-    assert (done, statuses(due)) == (0, ["cancelled"] * 2)
-    batch, done = next_batch(command, now=after(5), before=batch)
-    assert done == 1
+    first = cancel_all("client-A", side="buy", instrument="BTC-USD")
+    batch, _ = partition.run(first, now=STARTED_AT)
+    assert cancelled_by(batch, first)[0] == 2
+    second = piece(first, first)
+    batch, _ = partition.run(second, now=STARTED_AT)
+    assert cancelled_by(batch, second)[0] == 2  # a bid and the stop
+    assert statuses(bids + others) == ["cancelled"] * 3 + ["open"] * 2
+
+
+def test_a_worker_that_takes_over_cancels_nothing_new_for_an_old_mass_cancel(
+    settings: Settings, partition: Partition
+) -> None:
+    orders = [place("buy", 100, 1) for _ in range(3)]
+    partition.run(*orders, now=STARTED_AT)
+    settings.WORKER_BATCH_CANCELS_MAX = 2
+    first = cancel_all("client-A")
+    partition.run(first, now=STARTED_AT)
+    partition.reload()
+    batch, _ = partition.run(piece(first, first), now=STARTED_AT)
     (reply,) = batch.replies["tests"]
-    assert msgspec.json.decode(reply.body)["count"] == 3
-    # The control: another mass cancel does not inherit anything.
-    batch, _ = next_batch(*(place("buy", 100, 1) for _ in range(3)), command, now=after(6))
-    assert batch.partial_cancel is not None
-    batch, _ = next_batch(cancel_all("client-A"), now=after(6), before=batch)
-    (reply,) = batch.replies["tests"]
-    assert msgspec.json.decode(reply.body)["count"] == 1
+    assert reply.kind is ReplyKind.FAILED
+    assert statuses(orders) == ["cancelled", "cancelled", "open"]
+
+
+def test_the_number_of_unfinished_mass_cancels_is_bounded(settings: Settings, partition: Partition) -> None:
+    """The oldest one is forgotten. A batch that is taken back forgets nothing."""
+    clients = ["ann", "bob", "cid"]
+    partition.run(*(place("buy", 100, 1, client_id=one) for one in clients for _ in range(2)), now=STARTED_AT)
+    settings.WORKER_BATCH_CANCELS_MAX, settings.WORKER_MASS_CANCELS_MAX = 1, 2
+    commands = [cancel_all(one) for one in clients]
+    for command in commands[:2]:
+        partition.run(command, now=STARTED_AT)
+    known = partition.state.mass_cancels
+    assert list(known) == [command.request_id for command in commands[:2]]
+    partition.match(commands[2], now=STARTED_AT).undo()
+    assert partition.state.mass_cancels == known
+    partition.run(commands[2], now=STARTED_AT)
+    assert list(partition.state.mass_cancels) == [command.request_id for command in commands[1:]]
 
 
 def test_expiries_and_switches_come_before_commands_even_if_they_take_several_batches(

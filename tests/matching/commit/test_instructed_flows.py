@@ -15,7 +15,7 @@ from marketdata.models import BookSequence, Candle
 from matching.models import Checkpoint
 from matching.publish.documents import market_batches, order_documents
 from matching.recovery import load_partition
-from orders.models import CancelAfter, Order, OrderEvent, OrderStatus, Reason, Trade
+from orders.models import CancelAfter, ConnectionGuard, Order, OrderEvent, OrderStatus, Reason, Trade
 from orders.selectors import find_order
 from streaming.book_copy import BookCopy
 from tests.matching.explained import unexplained
@@ -24,7 +24,7 @@ from tests.matching.partition import Partition, contents
 
 pytestmark = pytest.mark.usefixtures("instruments", "low_bounds")
 
-TABLES: tuple[Any, ...] = (Order, Trade, OrderEvent, CancelAfter, Candle, BookSequence)
+TABLES: tuple[Any, ...] = (Order, Trade, OrderEvent, CancelAfter, ConnectionGuard, Candle, BookSequence)
 MADE_UP = {"id", "trade_id"}  # columns that another run fills in another way
 SEGMENTS, COMMANDS = 10, 50
 SEEDS = range(3)
@@ -84,7 +84,7 @@ def test_the_batches_that_a_flow_is_cut_into_make_no_difference(settings: Settin
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_takeover_between_any_two_batches_makes_no_difference(settings: Settings, seed: int) -> None:
-    """The order in which a mass cancel takes orders off may differ, so the flow has none."""
+    """The order in which a mass cancel or a guard takes orders off may differ, so the flow has none."""
     run_flow(seed, commands_max=256, has_mass_cancels=False)
     expected = rows()
     empty_tables()
@@ -164,7 +164,7 @@ def test_the_flows_have_every_status_reason_and_event() -> None:
     Some of it is rare, so more seeds run here.
     """
     statuses, reasons, kinds = set(), set(), set()
-    for seed in range(8):
+    for seed in range(14):
         run_flow(seed, commands_max=256)
         statuses |= set(Order.objects.values_list("status", flat=True))
         reasons |= set(Order.objects.values_list("status", "reason"))
@@ -174,7 +174,6 @@ def test_the_flows_have_every_status_reason_and_event() -> None:
     assert kinds == {str(kind) for kind in OrderEvent.Kind}
     assert {reason for _, reason in reasons} == {None, *Reason.values} - {
         "operator",
-        "disconnected",
         "instrument_halted",
     }
     assert {("cancelled", "would_cross"), ("rejected", "would_cross")} <= reasons
