@@ -2,7 +2,8 @@
 
 Trades are in groups of TRADES_PER_GROUP: a sell order rests, and as many buy orders fill it
 completely. Groups are spread evenly over a period that ends now. Their price varies between 69,500
-and 70,500. The resting orders are outside of this range, at 5,000 prices on each side. The past
+and 70,500. One client, whale, has an eleventh of the orders, a tenth of the trades, and every
+thousandth resting order. The resting orders are outside of this range, at 5,000 prices on each side. The past
 breaks no promise, so `manage.py audit` passes. Keys are UUIDs of version 7 with the times of their
 rows, as in real use.
 """
@@ -29,13 +30,14 @@ FROM (
 ) AS spread, instruments_instrument AS instrument
 WHERE instrument.symbol = 'BTC-USD'
 """
+_TAKER = "CASE place WHEN 5 THEN 'whale' ELSE 'client-' || (number * 7 + place) %% 1000 END"
 # Place 0 of a group is its sell order. An order's key ends with the unique number of its event.
 _ORDERS = """
 INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
   filled_notional, prevented_quantity, status, idempotency_key, time_in_force, post_only, self_trade_prevention,
   priority, sequence, created_at, updated_at)
-SELECT (key || lpad(to_hex(before + place), 12, '0'))::uuid, 'client-' || (number * 7 + place) %% 1000,
-  instrument_id, CASE place WHEN 0 THEN 'sell' ELSE 'buy' END, 'limit', price, quantity, quantity, quantity * price,
+SELECT (key || lpad(to_hex(before + place), 12, '0'))::uuid, {taker}, instrument_id,
+  CASE place WHEN 0 THEN 'sell' ELSE 'buy' END, 'limit', price, quantity, quantity, quantity * price,
   0, 'filled', 'past-' || before + place, 'gtc', false, 'none', CASE place WHEN 0 THEN before + 1 END,
   before + 1 + CASE place WHEN 0 THEN {trades} ELSE place END, time, time
 FROM groups, LATERAL (SELECT place, CASE place WHEN 0 THEN {trades} ELSE 1 END * 0.01 AS quantity
@@ -46,7 +48,7 @@ INSERT INTO orders_trade (trade_id, instrument_id, sequence, price, quantity, ta
   taker_order_id, maker_client_id, taker_client_id, timestamp)
 SELECT (key || lpad(to_hex(before + place), 12, '0'))::uuid, instrument_id, before + 1 + place, price, 0.01, 'buy',
   (key || lpad(to_hex(before), 12, '0'))::uuid, (key || lpad(to_hex(before + place), 12, '0'))::uuid,
-  'client-' || number * 7 %% 1000, 'client-' || (number * 7 + place) %% 1000, time
+  'client-' || number * 7 %% 1000, {taker}, time
 FROM groups, generate_series(1, {trades}) AS place
 """
 _CANDLES = """
@@ -62,7 +64,8 @@ INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price,
   priority, sequence, created_at, updated_at)
 SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '70009000'
   || lpad(to_hex(number), 12, '0'))::uuid,
-  'client-' || number %% 1000, instrument.id, CASE number %% 2 WHEN 0 THEN 'buy' ELSE 'sell' END, 'limit',
+  CASE number %% 1000 WHEN 0 THEN 'whale' ELSE 'client-' || number %% 1000 END, instrument.id,
+  CASE number %% 2 WHEN 0 THEN 'buy' ELSE 'sell' END, 'limit',
   CASE number %% 2 WHEN 0 THEN 69499.99 - number / 2 %% 5000 * 0.01 ELSE 70500.01 + number / 2 %% 5000 * 0.01 END,
   0.01 + number %% 50 * 0.01, 0, 0, 0, 'open', 'resting-' || number, 'gtc', false, 'none', %(before)s + number,
   %(before)s + number, now(), now()
@@ -100,7 +103,7 @@ def make_past(postgres_uri: str, past: Past) -> None:
     """
     groups = past.trades // TRADES_PER_GROUP
     before = groups * EVENTS_PER_GROUP
-    words = {"events": EVENTS_PER_GROUP, "trades": TRADES_PER_GROUP}
+    words = {"events": EVENTS_PER_GROUP, "trades": TRADES_PER_GROUP, "taker": _TAKER}
     with psycopg.connect(postgres_uri, autocommit=True) as connection:
 
         def run(title: str, *statements: str, **parameters: int) -> None:
