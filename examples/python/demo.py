@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -21,7 +22,7 @@ from market_maker import quote, stop_on_signals
 ROOT = Path(__file__).resolve().parents[2]
 BOTS = ("mia", "noah", "olga", "pete")
 INSTRUMENT = "BTC-USD"
-PRICE = 70_000.0
+PRICE = Decimal(70_000)
 LEVELS = 5
 SECONDS = 0.5  # Time between two quotes of a bot.
 HEALTHY_WITHIN_SECONDS = 60.0

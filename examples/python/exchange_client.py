@@ -1,6 +1,7 @@
 """A client of the exchange: orders over REST, and a local book that is proven by its checksum.
 
 It needs `httpx` and `websockets`, and none of the exchange's own code, so you can copy it.
+`order_stream.py` sends orders on the stream.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import json
 import uuid
 import zlib
 from collections.abc import AsyncIterator
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
 
@@ -164,7 +166,10 @@ class Market:
 
 
 class Trader:
-    """Places and cancels one client's orders. Repeats unanswered requests with the same key."""
+    """Places, amends and cancels one client's orders. Repeats unanswered requests with the same keys.
+
+    Every method raises httpx.HTTPError if the exchange refuses the request, or does not answer.
+    """
 
     def __init__(self, url: str, client_id: str) -> None:
         self.client_id = client_id
@@ -177,44 +182,83 @@ class Trader:
         await self._http.aclose()
 
     async def place(
-        self, instrument: str, side: str, quantity: Decimal, price: Decimal | None = None
+        self, instrument: str, side: str, quantity: Decimal, price: Decimal | None = None, **more: Any
     ) -> Message:
-        """Place a limit order, or a market order without `price`. Raises httpx.HTTPError.
+        """Place an order, and return it as it is after matching. `more` is as for `order_body`."""
+        order = order_body(self.client_id, instrument, side, quantity, price, **more)
+        placed: Message = _content(await self._post("/orders", order))
+        return placed
 
-        Returns the order as it is after matching.
+    async def place_all(self, orders: list[Message]) -> list[Message]:
+        """Place up to 100 orders of `order_body`. Return a result for each, in the same order.
+
+        A result has `status`, and `order` or `error`.
         """
-        order = {
-            "idempotency_key": str(uuid.uuid4()),
-            "client_id": self.client_id,
-            "instrument": instrument,
-            "side": side,
-            "type": "market" if price is None else "limit",
-            "quantity": str(quantity),
-            **({} if price is None else {"price": str(price)}),
-        }
-        return (await self._post("/orders", order)).raise_for_status().json(parse_float=Decimal)  # type: ignore[no-any-return]
+        results: list[Message] = _content(await self._post("/orders/batch", {"orders": orders}))["results"]
+        return results
+
+    async def amend(self, order_id: str, **changes: Any) -> Message | None:
+        """Change an order's `price`, `quantity`, `expires_at` or `trigger_price`.
+
+        Return the order, or None if it is not open any more, or the exchange refuses the change.
+        """
+        body = {"client_id": self.client_id, **texts(changes)}
+        answer = await self._post(f"/orders/{order_id}/amend", body)
+        return None if answer.status_code == httpx.codes.CONFLICT else _content(answer)
+
+    async def amend_all(self, amends: list[Message]) -> list[Message]:
+        """Change up to 100 orders. An amend has `order_id` and changes. Results as of `place_all`."""
+        named = [{"client_id": self.client_id, **texts(amend)} for amend in amends]
+        results: list[Message] = _content(await self._post("/orders/amend", {"amends": named}))["results"]
+        return results
 
     async def cancel(self, order_id: str) -> bool:
-        """Cancel an order. Return whether it was still open. Raises httpx.HTTPError."""
+        """Cancel an order. Return whether it was still open."""
         answer = await self._post(f"/orders/{order_id}/cancel", None)
         if answer.status_code == httpx.codes.CONFLICT:
             return False
         answer.raise_for_status()
         return True
 
+    async def cancel_all(self, **which: str) -> int:
+        """Cancel all open and pending orders, or those of an `instrument` or a `side`.
+
+        Return how many were cancelled. No order that was sent before survives, answered or not.
+        """
+        body = {"client_id": self.client_id, **which}
+        count: int = _content(await self._post("/orders/cancel", body))["cancelled_count"]
+        return count
+
+    async def cancel_after(self, seconds: int) -> None:
+        """Let the exchange cancel all orders after `seconds`, unless this is called again. 0: never."""
+        body = {"client_id": self.client_id, "timeout_seconds": seconds}
+        _content(await self._post("/orders/cancel-after", body))
+
+    async def find(self, key: str) -> Message | None:
+        """Return the order that was placed with this idempotency key, as it is now."""
+        query = {"client_id": self.client_id, "idempotency_key": key}
+        orders: list[Message] = _content(await self._http.get("/orders", params=query))["orders"]
+        return orders[0] if orders else None
+
     async def open_orders(self, instrument: str) -> list[str]:
-        """Return the ids of the client's resting orders. Raises httpx.HTTPError."""
-        found = []
-        # In this order, because an open order may become partially filled, and not the reverse.
-        for status in ("open", "partially_filled"):
-            query = {"client_id": self.client_id, "instrument": instrument, "status": status, "limit": PAGE}
-            while True:
-                page = (await self._http.get("/orders", params=query)).raise_for_status().json()
-                found += [order["order_id"] for order in page["orders"]]
-                if page["next_cursor"] is None:
-                    break
-                query["cursor"] = page["next_cursor"]
-        return list(dict.fromkeys(found))
+        """Return the ids of the client's orders that rest or wait for a trigger, newest first."""
+        found: list[str] = []
+        query: Message = {
+            "client_id": self.client_id,
+            "instrument": instrument,
+            "status": ["resting", "pending"],
+            "limit": PAGE,
+        }
+        while True:
+            page = _content(await self._http.get("/orders", params=query))
+            found += [order["order_id"] for order in page["orders"]]
+            if page["next_cursor"] is None:
+                return found
+            query["cursor"] = page["next_cursor"]
+
+    async def time(self) -> datetime:
+        """Return the exchange's time."""
+        return datetime.fromisoformat(_content(await self._http.get("/time"))["time"])
 
     async def _post(self, path: str, body: Message | None) -> httpx.Response:
         for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -229,6 +273,48 @@ class Trader:
                 break
             await asyncio.sleep(float(answer.headers.get("Retry-After", RECONNECT_SECONDS_MIN)))
         return answer
+
+
+def order_body(
+    client_id: str,
+    instrument: str,
+    side: str,
+    quantity: Decimal,
+    price: Decimal | None = None,
+    *,
+    key: str | None = None,
+    **instructions: Any,
+) -> Message:
+    """Return the body of a limit order, or of a market order without `price`.
+
+    `instructions` are further fields, such as `post_only`. They may change the `type`.
+    Without `key` the order gets a random idempotency key.
+    """
+    fields = {"quantity": quantity, **({} if price is None else {"price": price}), **instructions}
+    return {
+        "idempotency_key": key or str(uuid.uuid4()),
+        "client_id": client_id,
+        "instrument": instrument,
+        "side": side,
+        "type": "market" if price is None else "limit",
+        **texts(fields),
+    }
+
+
+def texts(fields: Message) -> Message:
+    """Return the fields with numbers and times as texts, so that JSON changes no digit."""
+    return {name: _text(value) for name, value in fields.items()}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds")
+    return format(value, "f") if isinstance(value, Decimal) else value
+
+
+def _content(answer: httpx.Response) -> Any:
+    """Return the JSON of an answer, with exact numbers. Raises httpx.HTTPStatusError."""
+    return answer.raise_for_status().json(parse_float=Decimal)
 
 
 def _levels(rows: list[Message]) -> dict[Decimal, tuple[Decimal, int]]:

@@ -1,35 +1,45 @@
 """A market maker that quotes around a random walk: `python examples/python/market_maker.py`.
 
-Every `--seconds` it cancels its orders, moves its own price by a random step, and places an order
-at each of `--levels` prices on both sides. Sometimes it also sends a market order, towards its own
-price. Its orders and cancels must stay within the exchange's rate limits for one client.
+It keeps a post-only order at each of `--levels` prices on both sides. Every `--seconds` it moves its
+own price by a random step, and all its orders with one request, so the book is never without them.
+Orders that were filled are placed again. Sometimes it also sends a market order, towards its own
+price. If it hangs, or its connection breaks, the exchange cancels its orders. Its orders and amends
+must stay within the exchange's rate limits for one client.
 """
 
 import argparse
 import asyncio
 import contextlib
+import math
 import signal
 import sys
+import time
 from decimal import Decimal
 from random import Random
 from typing import Any
 
 import httpx
-from exchange_client import Market, Trader
+from exchange_client import Market, Message, Trader, order_body
 
 TICK = Decimal("0.01")
 LOT = Decimal("0.00000001")
 STEP = 0.0004  # Standard deviation of a step, as a part of the price.
+PULL = Decimal("0.1")  # Part of the way to the middle of the book that the price goes in a step.
 HALF_SPREAD = 0.0003
 TAKES = 0.4  # Probability of a market order after each step.
 SIZE_MAX = 0.5
+SILENT_ROUNDS_MAX = 3  # After as many rounds without a sign of life, the exchange cancels all.
+SILENT_SECONDS_MIN = 10
+OPEN = ("open", "partially_filled")
+
+Quotes = dict[tuple[str, int], Any]  # By side and level.
 
 
 class MarketMaker:
     """Quotes one instrument."""
 
     def __init__(
-        self, trader: Trader, market: Market, instrument: str, *, price: float, levels: int, random: Random
+        self, trader: Trader, market: Market, instrument: str, *, price: Decimal, levels: int, random: Random
     ) -> None:
         self._trader = trader
         self._market = market
@@ -37,52 +47,95 @@ class MarketMaker:
         self._price = price
         self._levels = levels
         self._random = random
-        self._resting: list[str] = []
+        self._resting: Quotes = {}  # Order ids.
+        self._renew_switch_at = 0.0
 
     async def run(self, seconds: float) -> None:
         """Quote until this task is cancelled, and then cancel the orders."""
         try:
             while True:
-                await self._requote()
+                await self._renew_switch(seconds)
+                await self.requote()
                 if self._random.random() < TAKES:
                     await self._trade_at_market()
                 await asyncio.sleep(seconds * self._random.uniform(0.5, 1.5))
         finally:
-            # Ask for the open orders, because an unanswered request may have placed one, too.
+            # This also cancels an order whose request was not answered.
             with contextlib.suppress(httpx.HTTPError):
-                self._resting = await self._trader.open_orders(self._instrument)
-                await self._cancel_all()
+                await self._trader.cancel_all(instrument=self._instrument)
+                await self._trader.cancel_after(0)
 
-    async def _requote(self) -> None:
-        await self._cancel_all()
-        self._price *= 1 + self._random.gauss(0, STEP)
-        for level in range(self._levels):
-            distance = HALF_SPREAD * (level + self._random.uniform(0.5, 1.5))
-            for side, price in (
-                ("buy", self._price * (1 - distance)),
-                ("sell", self._price * (1 + distance)),
-            ):
-                await self._place(side, price)
+    async def requote(self) -> None:
+        """Move the price and all orders."""
+        before = self._price
+        self._price *= 1 + Decimal(self._random.gauss(0, STEP))
+        if (middle := self._middle()) is not None:
+            self._price += (middle - self._price) * PULL
+        wanted = self._wanted_prices()
+        if self._price < before:
+            wanted = dict(reversed(wanted.items()))
+        await self._move(wanted)
+        await self._place({quote: price for quote, price in wanted.items() if quote not in self._resting})
+
+    def _wanted_prices(self) -> Quotes:
+        """Return the price of each quote, asks first.
+
+        If the price rises, asks must move before bids, or the own bids would meet the own asks.
+        """
+        prices = {}
+        for side, sign in (("sell", 1), ("buy", -1)):
+            for level in range(self._levels):
+                distance = Decimal(HALF_SPREAD * (level + self._random.uniform(0.5, 1.5)))
+                prices[side, level] = (self._price * (1 + sign * distance)).quantize(TICK)
+        return prices
+
+    async def _move(self, wanted: Quotes) -> None:
+        """Amend all resting orders with one request. Forget those that are not open any more.
+
+        An amend that would trade is refused: that order stays at its price.
+        """
+        moved = [quote for quote in wanted if quote in self._resting]
+        if not moved:
+            return
+        amends = [{"order_id": self._resting[quote], "price": wanted[quote]} for quote in moved]
+        for quote, result in zip(moved, await self._trader.amend_all(amends), strict=True):
+            if result.get("error", {}).get("code") in ("order_not_open", "order_not_found"):
+                del self._resting[quote]
+
+    async def _place(self, wanted: Quotes) -> None:
+        """Place a post-only order for each quote, all with one request."""
+        if not wanted:
+            return
+        orders = [self._order(side, price, post_only=True) for (side, _), price in wanted.items()]
+        for quote, result in zip(wanted, await self._trader.place_all(orders), strict=True):
+            if "order" in result and result["order"]["status"] in OPEN:
+                self._resting[quote] = result["order"]["order_id"]
 
     async def _trade_at_market(self) -> None:
         """Buy at the market if the middle of the book is below our price. Otherwise sell."""
+        if (middle := self._middle()) is not None:
+            side = "buy" if self._price > middle else "sell"
+            await self._trader.place(self._instrument, side, self._quantity())
+
+    def _middle(self) -> Decimal | None:
         book = self._market.book
         if book is None or book.best_bid is None or book.best_ask is None:
-            return
-        middle = (float(book.best_bid) + float(book.best_ask)) / 2
-        await self._place("buy" if self._price > middle else "sell", None)
+            return None
+        return (Decimal(book.best_bid) + book.best_ask) / 2
 
-    async def _place(self, side: str, price: float | None) -> None:
-        quantity = Decimal(self._random.uniform(0.01, SIZE_MAX)).quantize(LOT)
-        limit = None if price is None else Decimal(price).quantize(TICK)
-        order = await self._trader.place(self._instrument, side, quantity, limit)
-        if order["status"] in ("open", "partially_filled"):
-            self._resting.append(order["order_id"])
+    def _order(self, side: str, price: Decimal, **instructions: Any) -> Message:
+        client_id = self._trader.client_id
+        return order_body(client_id, self._instrument, side, self._quantity(), price, **instructions)
 
-    async def _cancel_all(self) -> None:
-        while self._resting:
-            await self._trader.cancel(self._resting[-1])
-            self._resting.pop()
+    def _quantity(self) -> Decimal:
+        return Decimal(self._random.uniform(0.01, SIZE_MAX)).quantize(LOT)
+
+    async def _renew_switch(self, seconds: float) -> None:
+        """Tell the exchange that this program is alive, long before the time that it was given ends."""
+        if time.monotonic() >= self._renew_switch_at:
+            silence = max(SILENT_SECONDS_MIN, math.ceil(SILENT_ROUNDS_MAX * seconds))
+            self._renew_switch_at = time.monotonic() + silence / SILENT_ROUNDS_MAX
+            await self._trader.cancel_after(silence)
 
 
 def stop_on_signals() -> None:
@@ -93,7 +146,7 @@ def stop_on_signals() -> None:
 
 
 async def quote(
-    url: str, client_id: str, instrument: str, *, price: float, levels: int, seconds: float, seed: int
+    url: str, client_id: str, instrument: str, *, price: Decimal, levels: int, seconds: float, seed: int
 ) -> None:
     """Run a market maker until this task is cancelled. Raises httpx.HTTPError."""
     market = Market(url, instrument, "orderbook_deltas")
@@ -122,7 +175,7 @@ def main() -> None:
     parser.add_argument("--url", default="http://localhost:8000")
     parser.add_argument("--client-id", default="market-maker")
     parser.add_argument("--instrument", default="BTC-USD")
-    parser.add_argument("--price", type=float, default=70_000.0, help="first price (70000)")
+    parser.add_argument("--price", type=Decimal, default=Decimal(70_000), help="first price (70000)")
     parser.add_argument("--levels", type=int, default=2, help="prices on each side (2)")
     parser.add_argument("--seconds", type=float, default=10.0, help="time between two quotes (10)")
     parser.add_argument("--seed", type=int, default=1)
