@@ -17,7 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from base.memory import settle_memory
 from base.metrics_files import share_counts
 from base.process_metrics import watch_this_process
-from exchange_site.pages import DOCUMENT_PATH, PAGE_PREFIXES, django_pages, is_of_admin
+from exchange_site.pages import DOCUMENT_PATHS, PAGE_PREFIXES, django_pages, is_of_admin
 from hosting.server.heads import HEAD_CHECKED, head_refusal
 from orders.metrics import PlaceOrderMeter
 from streaming.routing import websocket_urlpatterns
@@ -43,7 +43,7 @@ async def http(scope: dict[str, Any], receive: Receive, send: Send) -> None:
         await send_response(refusal, send)
         return
     path = scope["path"]
-    if not path.startswith(PAGE_PREFIXES) or path.startswith(DOCUMENT_PATH):
+    if not path.startswith(PAGE_PREFIXES) or path.startswith(DOCUMENT_PATHS):
         await api(scope, receive, send)
     elif settings.ENVIRONMENT.admin_bind and is_of_admin(path):
         await _answer_not_found(scope, receive, send)  # The admin has a listener of its own.

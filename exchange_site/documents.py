@@ -1,6 +1,7 @@
-"""GET /docs/schema: the OpenAPI document. Each process makes it once and answers from memory.
+"""GET /docs/schema and /docs/stream: the documents for programs, which are answered from memory.
 
-Making it takes a second, so the first request has it made on a thread. Other requests wait for it.
+Each process makes each of them once. Making the OpenAPI document takes a second, so the first
+request has it made on a thread. Other requests wait for it.
 """
 
 import asyncio
@@ -11,10 +12,12 @@ from typing import Any, NamedTuple
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiYamlRenderer
 from rest_framework.request import Request
 
+from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.refusals import InvalidRequest
 from base.shared import SharedResult
 from exchange_site.schema import OneDocument
+from streaming.asyncapi import VERSION, stream_document
 from web.content import JSON, JSONResponse
 from web.schema import choice, operation, query
 from web.viewset import AsyncViewSet
@@ -28,6 +31,8 @@ _MEDIA_TYPES = {
     JSON: "json",
 }
 _DEFAULT_MEDIA_TYPES = {"yaml": "application/vnd.oai.openapi", "json": "application/vnd.oai.openapi+json"}
+
+_STREAM_MEDIA_TYPE = f"application/vnd.aai.asyncapi+json;version={VERSION}"
 
 
 class _RenderedDocument(NamedTuple):
@@ -49,6 +54,22 @@ class DocumentViewSet(AsyncViewSet):
         document = await _shared_document().get()
         content = document.json if _MEDIA_TYPES[media_type] == "json" else document.yaml
         return JSONResponse(content, headers={"Content-Type": media_type, "Vary": "Accept"})
+
+
+class StreamDocumentViewSet(AsyncViewSet):
+    """The description of /stream for programs."""
+
+    schema = None
+
+    @operation()
+    async def list(self, request: Request) -> JSONResponse:
+        """The AsyncAPI document."""
+        return JSONResponse(_stream_json(), headers={"Content-Type": _STREAM_MEDIA_TYPE})
+
+
+@functools.cache
+def _stream_json() -> bytes:
+    return encode_json(stream_document())
 
 
 @per_event_loop

@@ -41,7 +41,7 @@ from web.handler import (
 )
 
 PAGE_PREFIXES = ("/admin", "/docs", "/static/")
-DOCUMENT_PATH = "/docs/schema"  # Not a page: the API answers it from memory.
+DOCUMENT_PATHS = ("/docs/schema", "/docs/stream")  # Not pages: the API answers them from memory.
 _ADMIN_PATH = "/admin"
 
 _Message = Mapping[str, Any]

@@ -8,7 +8,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerView
 
 from exchange_site.clock import TimeViewSet
-from exchange_site.documents import DocumentViewSet
+from exchange_site.documents import DocumentViewSet, StreamDocumentViewSet
 from exchange_site.health import HealthViewSet, LiveViewSet
 from exchange_site.metrics import MetricsViewSet
 from instruments.views import InstrumentViewSet
@@ -53,6 +53,7 @@ urlpatterns = [
     endpoint("healthz", HealthViewSet, get="list"),
     endpoint("metrics", MetricsViewSet, get="list"),
     endpoint("docs/schema", DocumentViewSet, get="list"),
+    endpoint("docs/stream", StreamDocumentViewSet, get="list"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="/docs/schema", **READ_ONLY)),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

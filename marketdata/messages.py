@@ -7,13 +7,28 @@ for all followers with the same pace.
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated, Any
 
 import msgspec
 
-from base.documents import Number
+from base.documents import Count, Number, TimeText, UuidText, described, one_of
 from base.encoding import encode_json
 from marketdata.documents import LevelTotal, TickerDocument
-from orders.documents import OrderState
+from orders.documents import FillDocument, Liquidity, OrderState
+from orders.fields import ClientId, SideName, TakerSide
+
+ERROR_CODES = (
+    "invalid_json",
+    "invalid_message",
+    "instrument_not_found",
+    "unavailable",
+    "stale",
+    "slow_consumer",
+    "silent",
+    "disconnected",
+)
+"""The codes of errors on the stream, other than those in results."""
+Checksum = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 class LevelChange(msgspec.Struct):
@@ -22,19 +37,19 @@ class LevelChange(msgspec.Struct):
     `side` is the side of its orders. If `quantity` is 0, the level is gone.
     """
 
-    side: str
+    side: SideName
     price: Number
     quantity: Number
-    orders: int
+    orders: Count
 
 
 class OrderBookSnapshot(msgspec.Struct, tag_field="type", tag="orderbook_snapshot", kw_only=True):
     instrument: str
-    sequence: int
+    sequence: Count
     bids: list[LevelTotal]
     asks: list[LevelTotal]
-    checksum: int
-    timestamp: str
+    checksum: Checksum
+    timestamp: TimeText
 
 
 class Depth(OrderBookSnapshot, tag="depth", kw_only=True):
@@ -48,23 +63,23 @@ class OrderBookDelta(msgspec.Struct, tag_field="type", tag="orderbook_delta", kw
     """
 
     instrument: str
-    sequence: int
-    previous_sequence: int
+    sequence: Count
+    previous_sequence: Count
     changes: list[LevelChange]
-    checksum: int
-    timestamp: str
+    checksum: Checksum
+    timestamp: TimeText
 
 
 class TradeMessage(msgspec.Struct, tag_field="type", tag="trade", kw_only=True):
     """A public trade, without its parties. `side` is the taker's."""
 
     instrument: str
-    trade_id: str
-    sequence: int
+    trade_id: UuidText
+    sequence: Count
     price: Number
     quantity: Number
-    side: str
-    timestamp: str
+    side: TakerSide
+    timestamp: TimeText
 
 
 class Resumed(msgspec.Struct, tag_field="type", tag="resumed", kw_only=True):
@@ -82,13 +97,13 @@ class CandleMessage(msgspec.Struct, tag_field="type", tag="candle", kw_only=True
 
     instrument: str
     interval: str
-    time: str
+    time: TimeText
     open: Number
     high: Number
     low: Number
     close: Number
     volume: Number
-    trade_count: int
+    trade_count: Count
     closed: bool
 
 
@@ -96,12 +111,12 @@ class Quote(msgspec.Struct, tag_field="type", tag="quote", kw_only=True):
     """The best bid and ask. A price is null if its side is empty."""
 
     instrument: str
-    sequence: int
+    sequence: Count
     bid: Number | None
     bid_quantity: Number | None
     ask: Number | None
     ask_quantity: Number | None
-    timestamp: str
+    timestamp: TimeText
 
 
 class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw_only=True):
@@ -111,11 +126,57 @@ class OrdersSnapshot(msgspec.Struct, tag_field="type", tag="orders_snapshot", kw
     """
 
     instrument: str
-    client_id: str
-    sequence: int
+    client_id: ClientId
+    sequence: Count
     orders: list[OrderState]
     complete: bool
-    timestamp: str
+    timestamp: TimeText
+
+
+OrderUpdate = msgspec.defstruct(
+    "OrderUpdate",
+    [
+        *((field.name, field.type) for field in msgspec.structs.fields(OrderState)),
+        ("sequence", Count),
+        ("fills", list[FillDocument]),
+    ],
+    namespace={"__doc__": "An order's new state, with its fills since the last update."},
+    tag_field="type",
+    tag="order_update",
+    kw_only=True,
+)
+"""Describes the message that `orders.documents.order_update` writes."""
+
+
+class FillMessage(msgspec.Struct, tag_field="type", tag="fill", kw_only=True):
+    """A client's half of a trade."""
+
+    trade_id: UuidText
+    order_id: UuidText
+    client_id: ClientId
+    idempotency_key: str | None
+    instrument: str
+    side: SideName
+    price: Number
+    quantity: Number
+    liquidity: Liquidity
+    sequence: Count
+    timestamp: TimeText
+
+
+class Heartbeat(msgspec.Struct, tag_field="type", tag="heartbeat"):
+    """Nothing else was sent for a while."""
+
+
+class ErrorMessage(msgspec.Struct, tag_field="type", tag="error", kw_only=True):
+    """A message of the client was refused, or something is wrong with what the client follows."""
+
+    code: Annotated[str, one_of(ERROR_CODES)]
+    message: str
+    id: Annotated[Any, described(description="of the refused message, if it has one")] = msgspec.UNSET
+    instrument: Annotated[str | msgspec.UnsetType, described(description="only with the code `stale`")] = (
+        msgspec.UNSET
+    )
 
 
 class Minute(msgspec.Struct, array_like=True, frozen=True):
@@ -160,7 +221,7 @@ class MarketBatch(msgspec.Struct, array_like=True, kw_only=True):
 
 def error_text(code: str, message: str, **more: str) -> str:
     """Return an error message of the stream, as JSON."""
-    return encode_json({"type": "error", "code": code, "message": message, **more}).decode()
+    return encode_json(ErrorMessage(code=code, message=message, **more)).decode()
 
 
 def group_name(symbol: str) -> str:

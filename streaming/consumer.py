@@ -17,10 +17,11 @@ from django.conf import settings
 
 from base.refusals import Refusal, Unavailable
 from instruments.directory import TradedInstrument, directory
-from marketdata.messages import error_text
+from marketdata.messages import ErrorMessage, error_text
 from orders.guards import Guard
 from streaming import COUNT_MESSAGE, LAST_WORDS, PACKET, TOO_MANY_FRAMES, WATCH_PEER, metrics
 from streaming.hub import Hub, current_hub
+from streaming.messages import Pong, Subscribed, Unsubscribed
 from streaming.order_entry import OrderEntry
 from streaming.outbox import Outbox
 from streaming.packet import Packet
@@ -168,8 +169,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         except InvalidMessage as error:
             if not self._count_message():
                 return
-            refusal = {"type": "error", "code": error.code, "message": error.message, **error.echoed}
-            self._put_message(refusal)
+            self._put_message(ErrorMessage(code=error.code, message=error.message, **error.echoed))
         except Refusal as error:
             self._outbox.put(error_text(error.code, error.message))
 
@@ -194,10 +194,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def _serve_request(self, request: Subscribe | Unsubscribe | Ping) -> None:
         if isinstance(request, Ping):
-            self._put_message({"type": "pong", "id": request.id})
+            self._put_message(Pong(request.id))
             return
         instruments = await self._requested_instruments(request)
-        selection = {
+        selection: dict[str, Any] = {
             "channels": list(dict.fromkeys(request.channels)),
             "instruments": [instrument.symbol for instrument in instruments],
             **request.options,
@@ -206,7 +206,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if isinstance(request, Unsubscribe):
             for instrument, topic in chosen:
                 self._unfollow(Subscription(instrument.symbol, topic.identity))
-            self._put_message({"type": "unsubscribed", **selection})
+            self._put_message(Unsubscribed(**selection))
             return
         wanted = self._subscriptions.keys() | {
             Subscription(instrument.symbol, topic.identity) for instrument, topic in chosen
@@ -214,7 +214,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if len(wanted) > settings.STREAM_SUBSCRIPTIONS_MAX:
             await self._send_close(CLOSE_POLICY_VIOLATION)
             return
-        self._put_message({"type": "subscribed", **selection})
+        self._put_message(Subscribed(**selection))
         for instrument, topic in chosen:
             await self._follow(instrument, topic)
 
@@ -257,7 +257,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if topic is not None and feed is not None:
             feed.unfollow(topic, self._outbox)
 
-    def _put_message(self, message: dict[str, Any]) -> None:
+    def _put_message(self, message: msgspec.Struct) -> None:
         self._outbox.put(_encode_message(message).decode())
 
     async def _send_packet(self, packet: Packet) -> None:

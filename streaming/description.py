@@ -1,4 +1,7 @@
-"""The text about /stream in the OpenAPI document, because OpenAPI can't describe WebSockets."""
+"""The text about /stream in the OpenAPI document, because OpenAPI can't describe WebSockets.
+
+The AsyncAPI document of streaming/asyncapi.py has all details, and the examples as well.
+"""
 
 import json
 from typing import Any
@@ -81,7 +84,7 @@ def describe_stream() -> str:
 
 Connect to `/stream` (`ws://` or `wss://`) and send JSON objects in text frames. `instrument` is a symbol or a list
 of symbols. Without it, a request is about all active instruments. Each line can be sent unchanged. The type of its
-answer follows the arrow.
+answer follows the arrow. The AsyncAPI document at [/docs/stream](/docs/stream) has the schema of each message.
 
 ```
 {sent}

@@ -6,13 +6,15 @@ fills are kept from the batch that has them until their order's update.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from base.encoding import encode_json
-from marketdata.messages import MarketBatch
+from marketdata.messages import FillMessage, MarketBatch
 from orders.documents import FillDocument, decode_fields
 
+_FIELDS_OF_THE_ORDER = ("order_id", "client_id", "idempotency_key", "instrument", "side")
 _decode_trade = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -66,21 +68,18 @@ def _kept_fill(trade: str, liquidity: str) -> KeptFill:
 def fill_texts(state: bytes, fills: list[KeptFill]) -> list[str]:
     """Return the messages of the channel `fills` for an order, given the JSON of its state."""
     order = decode_fields(state)
+    copied: dict[str, Any] = {name: order[name] for name in _FIELDS_OF_THE_ORDER}  # As JSON.
     return [
         encode_json(
-            {
-                "type": "fill",
-                "trade_id": fill.document.trade_id,
-                **{
-                    name: order[name]
-                    for name in ("order_id", "client_id", "idempotency_key", "instrument", "side")
-                },
-                "price": fill.document.price,
-                "quantity": fill.document.quantity,
-                "liquidity": fill.document.liquidity,
-                "sequence": fill.sequence,
-                "timestamp": fill.document.timestamp,
-            }
+            FillMessage(
+                trade_id=fill.document.trade_id,
+                **copied,
+                price=fill.document.price,
+                quantity=fill.document.quantity,
+                liquidity=fill.document.liquidity,
+                sequence=fill.sequence,
+                timestamp=fill.document.timestamp,
+            )
         ).decode()
         for fill in fills
     ]

@@ -15,12 +15,14 @@ from collections.abc import Awaitable, Callable
 
 from django.conf import settings
 
+from base.encoding import encode_json
+from marketdata.messages import Heartbeat
 from streaming import metrics
 from streaming.packet import Packet
 from streaming.turns import sending_turns
 from streaming.unread import unread
 
-HEARTBEAT = Packet(['{"type":"heartbeat"}'])
+HEARTBEAT = Packet([encode_json(Heartbeat()).decode()])
 SNAPSHOTS_AHEAD_SECONDS = 1.0  # A snapshot may be queued this long before it is due.
 PACKETS_PER_TURN = 4  # the most packets of one client in a turn
 

@@ -11,6 +11,7 @@ from orders.serializers import client_id_field, symbol_field
 from streaming.topics import PACELESS, PRIVATE, Channel, Topic
 from web.content import decode_json
 from web.fields import ChoiceText, InputField, ListField, StrictSerializer, WholeNumberField
+from web.schema import nullable
 
 CHANNELS_MAX = 10
 SYMBOLS_MAX = 100
@@ -86,6 +87,10 @@ ENTRY_KINDS = (
 class SymbolsField(ListField):
     """A list of symbols. A single symbol counts as a list of one."""
 
+    def __init__(self, item: InputField, *rest: Any, **kwargs: Any) -> None:
+        super().__init__(item, *rest, **kwargs)
+        self.schema = {"anyOf": [item.schema, nullable(self.schema)]}
+
     def to_internal_value(self, data: Any) -> list[Any]:
         return super().to_internal_value([data] if isinstance(data, str) else data)
 
@@ -121,7 +126,7 @@ class PingSerializer(StrictSerializer):
 
 
 _selection = SelectionSerializer()
-_REQUESTS: dict[str, tuple[StrictSerializer, type[Subscribe | Unsubscribe | Ping]]] = {
+REQUESTS: dict[str, tuple[StrictSerializer, type[Subscribe | Unsubscribe | Ping]]] = {
     "subscribe": (_selection, Subscribe),
     "unsubscribe": (_selection, Unsubscribe),
     "ping": (PingSerializer(), Ping),
@@ -134,7 +139,7 @@ class InvalidMessage(Refusal):
     kind = RefusalKind.INVALID
     code = "invalid_message"
     default_message = (
-        f"A JSON object is required, with one of these types: {', '.join((*_REQUESTS, *ENTRY_KINDS))}."
+        f"A JSON object is required, with one of these types: {', '.join((*REQUESTS, *ENTRY_KINDS))}."
     )
 
     def __init__(self, message: str | None = None, *, echoed: dict[str, Any] | None = None) -> None:
@@ -166,7 +171,7 @@ def decode_request(text: str) -> Subscribe | Unsubscribe | Ping | EntryRequest:
             raise InvalidMessage("id: Is required.")
         return EntryRequest(kind, message.pop("id"), message)
     try:
-        serializer, request = _REQUESTS[kind]
+        serializer, request = REQUESTS[kind]
     except (KeyError, TypeError):  # the type is missing or unknown
         raise InvalidMessage(echoed=echoed) from None
     try:

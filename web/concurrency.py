@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 _ALWAYS_ANSWERED = ("/livez", "/livez/")
 _SHARED = ("/healthz", "/healthz/", "/metrics", "/metrics/")  # one result answers many requests
-_DOCUMENT = ("/docs/schema", "/docs/schema/")
+_DOCUMENTS = ("/docs/schema", "/docs/schema/", "/docs/stream", "/docs/stream/")
 _CANCEL_SUFFIXES = ("/cancel", "/cancel/", "/cancel-after", "/cancel-after/")
 
 
@@ -101,7 +101,7 @@ class ApiConcurrency:
             return work()
         if path in _SHARED:
             return self._shared.answer(work)
-        if path in _DOCUMENT:
+        if path in _DOCUMENTS:
             return self._documents.answer(work)
         limit = self._limit_for(method, path)
         return self._refusals.refuse(refusal) if limit.is_full else limit.answer(work)

@@ -106,6 +106,11 @@ def refusal_result(refusal: Refusal) -> tuple[int, dict[str, Any]]:
     return _STATUSES[refusal.kind], error
 
 
+def status_of(refusal: type[Refusal]) -> int:
+    """Return the status with which a kind of refusal is answered."""
+    return _STATUSES[refusal.kind]
+
+
 def _fields_of(refusal: Refusal) -> dict[str, list[str]] | None:
     return refusal.fields if isinstance(refusal, InvalidRequest) else None
 

@@ -26,6 +26,7 @@ PARAMETERS = {
         "limit": "1",
     },
     "/docs/schema": {"format": "json"},
+    "/docs/stream": {},
     "/fills": {
         "client_id": "a",
         "order_id": UNKNOWN_ID,

@@ -192,7 +192,14 @@ def test_the_stream_is_described(user: Client) -> None:
     description = json.loads(user.get("/docs/schema", format="json").body)["info"]["description"]
     for message, _ in STREAM_EXAMPLES:
         assert json.dumps(message) in description
-    for word in ("orderbook_snapshot", "orders_snapshot", "heartbeat", "slow_consumer", "previous_sequence"):
+    for word in (
+        "/docs/stream",
+        "orderbook_snapshot",
+        "orders_snapshot",
+        "heartbeat",
+        "slow_consumer",
+        "previous_sequence",
+    ):
         assert word in description
 
 

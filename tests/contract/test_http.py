@@ -44,7 +44,7 @@ def test_a_trailing_slash_is_optional(client: Client, instrument: str) -> None:
         (f"/orders/{UNKNOWN_ID}", "DELETE", {"GET", "HEAD"}),
         (f"/orders/{UNKNOWN_ID}/cancel", "GET", {"POST"}),
         *[(path, "POST", {"GET", "HEAD"}) for path in (*READS, "/fills")],
-        *[(path, "POST", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
+        *[(path, "POST", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema", "/docs/stream")],
         *[(path, "OPTIONS", {"GET", "HEAD"}) for path in ("/metrics", "/docs", "/docs/schema")],
     ],
 )
