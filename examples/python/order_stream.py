@@ -96,6 +96,10 @@ class OrderStream:
         """Let the exchange cancel all orders after `seconds`, unless this is called again. 0: never."""
         await self.request("cancel_after", client_id=self.client_id, timeout_seconds=seconds)
 
+    async def cancel_on_disconnect(self, enabled: bool = True) -> None:
+        """Let the exchange cancel all orders of the client when this connection ends, or not."""
+        await self.request("cancel_on_disconnect", client_id=self.client_id, enabled=enabled)
+
     async def request(self, kind: str, **fields: Any) -> Message:
         """Send a request of this type, and return its result."""
         if self._receiving.done():

@@ -150,6 +150,21 @@ def test_an_unanswered_order_on_the_stream_can_be_found_by_its_key(
     assert open_orders == [placed["order_id"]]
 
 
+@ON_UVICORN
+def test_the_end_of_a_connection_cancels_the_orders_of_the_client(
+    exchange: RunningExchange, instrument: str, client_id: str
+) -> None:
+    async def place_and_leave() -> None:
+        async with exchange_client.Trader(exchange.url, client_id) as trader:
+            async with order_stream.OrderStream(exchange.url, client_id) as stream:
+                await stream.cancel_on_disconnect()
+                await stream.place(instrument, "buy", ONE, Decimal(10), key="guarded")
+            while (await trader.find("guarded"))["reason"] != "disconnected":
+                pass
+
+    run(place_and_leave())
+
+
 # --- the market maker -------------------------------------------------------------------------------
 
 
