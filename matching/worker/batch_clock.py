@@ -17,7 +17,7 @@ class BatchClock:
 
     def now(self) -> datetime:
         """Return the time of the next batch."""
-        now = datetime.now(UTC)
+        now = self.read()
         back = (self._last - now).total_seconds()
         if back > settings.WORKER_CLOCK_STEP_SECONDS:
             logger.warning(
@@ -26,3 +26,7 @@ class BatchClock:
             self._last = now
         self._last = max(self._last, now)
         return self._last
+
+    def read(self) -> datetime:
+        """Return the time of the system's clock."""
+        return datetime.now(UTC)

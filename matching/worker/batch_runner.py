@@ -4,6 +4,7 @@ A batch that fails is run again one command at a time, with books from the datab
 fails alone, its reply says so.
 """
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
@@ -46,7 +47,8 @@ class BatchRunner:
         self._stream = stream
         self._publisher = publisher
         self._counter = counter
-        self._clock = BatchClock(lease.partition)
+        self.clock = BatchClock(lease.partition)
+        self.make_batch: type[Batch] = Batch
         self._suspects_left = 0  # entries of a failed batch that still must be run one at a time
         self._ending: dict[str, None] = {}  # connections whose guards must end, in this order
 
@@ -81,15 +83,26 @@ class BatchRunner:
         if state.unfinished or self._ending:
             return 0.0
         next_ms = state.deadlines.next_ms
-        return None if next_ms is None else (next_ms - unix_milliseconds(self._clock.now())) / 1000
+        return None if next_ms is None else (next_ms - unix_milliseconds(self.clock.now())) / 1000
 
     async def run_due_work(self) -> list[Entry]:
-        """Do what is due without any command; returns the entries that arrived meanwhile."""
+        """Do what is due without any command; returns the entries that arrived meanwhile.
+
+        If the batch fails, this reloads the books.
+        """
         state = self._books.state
         has_due_work = state.unfinished or self._ending
-        if not has_due_work and state.deadlines.next_due(unix_milliseconds(self._clock.now())) is None:
+        if not has_due_work and state.deadlines.next_due(unix_milliseconds(self.clock.now())) is None:
             return []  # The next entry was stale.
-        return await self._run_commands([], self._lease.held.position)
+        try:
+            return await self._run_commands([], self._lease.held.position)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            logger.exception("what is due could not be done")
+            await asyncio.sleep(settings.WORKER_BACKOFF_SECONDS_MAX)
+            await self.load_books()
+            return []
 
     async def run(self, entries: list[Entry]) -> list[Entry]:
         """Run the entries as a batch; returns the entries that arrived meanwhile.
@@ -153,7 +166,7 @@ class BatchRunner:
         return arrived
 
     def _new_batch(self, known_keys: dict[Key, str]) -> Batch:
-        return Batch(self._books.state, known_keys, self._clock.now())
+        return self.make_batch(self._books.state, known_keys, self.clock.now())
 
     async def commit_and_publish(self, keys: list[Key], match: Match) -> tuple[Batch, list[Entry]]:
         """Match a batch with these keys, commit it, and only then publish it.

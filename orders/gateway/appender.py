@@ -70,6 +70,11 @@ class WaitingCommand:
         if not self.reply.done():
             self.reply.set_exception(refusal)
 
+    def abandon(self) -> None:
+        """End the wait for a result that nobody needs any more."""
+        if not self.reply.cancel() and not self.reply.cancelled():
+            self.reply.exception()  # otherwise asyncio logs an exception that was never retrieved
+
     def end_append(self, admission: Admission | None) -> None:
         """Record the admission, or None if it will not arrive, and use a reply that came early."""
         self.appending = False

@@ -155,8 +155,11 @@ class OrderGateway:
                 except Refusal as refusal:
                     results.append(refusal)
         finally:  # the request may have ended before all replies arrived
-            for submission in submissions[len(results) :]:
+            done = len(results)
+            for submission, outcome in zip(submissions[done:], outcomes[done:], strict=True):
                 self._forget(submission.command.request_id)
+                if isinstance(outcome, WaitingCommand):
+                    outcome.abandon()
         return results
 
     async def count_order(self, *, partition: int, client_id: str) -> Allowance | None:

@@ -1,7 +1,11 @@
-"""A gateway's connections to Redis: they break at any moment, or one is faster than the other."""
+"""A gateway's connections to Redis break at any moment, or one is faster than the other.
+
+A request may also end before its replies arrive.
+"""
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,12 +15,14 @@ from base.redis import connect_redis
 from orders import messages
 from orders.gateway import OrderGateway
 from orders.gateway.admission import OTHER, Admission, AdmissionScript, Applicant
-from orders.gateway.gateway import GatewayReply
+from orders.gateway.appender import Appender, WaitingCommand
+from orders.gateway.gateway import GatewayReply, Submission
 from orders.gateway.link import RedisLink
 from tests.patience import PATIENCE_SECONDS
 
 TURNS = 8  # of the event loop; sending an append takes fewer of them
 PARTITION = 9
+UNMATCHED_PARTITION = 10  # no worker has sent a heartbeat for it
 HEARTBEAT_SECONDS = 60
 SECONDS_MAX = PATIENCE_SECONDS
 COMMAND = messages.ReloadInstruments(request_id="request", reply_to="somebody")
@@ -118,3 +124,54 @@ def test_a_reply_is_returned_if_the_admission_fails(settings: Any) -> None:
 def test_a_reply_is_returned_if_the_admission_comes_too_late(settings: Any) -> None:
     settings.ORDER_REPLY_TIMEOUT_SECONDS = 0.5
     assert asyncio.run(submit_and_reply_first(None, release=False)).reply == REPLY
+
+
+class NotingAppender(Appender):
+    """An appender that notes when it has appended or refused its first commands."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.appended = asyncio.Event()
+
+    async def append(self, batch: list[WaitingCommand]) -> None:
+        await super().append(batch)
+        self.appended.set()
+
+
+def test_a_request_that_ends_early_leaves_no_error_of_its_other_commands() -> None:
+    """Otherwise asyncio logs a traceback for each of these errors."""
+    appenders: list[NotingAppender] = []
+    unhandled: list[dict[str, Any]] = []
+
+    class KnownAppender(NotingAppender):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            appenders.append(self)
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
+        async with (
+            asyncio.timeout(SECONDS_MAX),
+            connect_redis() as redis,
+            OrderGateway(RedisLink(), make_appender=KnownAppender) as gateway,
+        ):
+            await redis.delete(messages.stream_key(PARTITION), messages.heartbeat_key(UNMATCHED_PARTITION))
+            await redis.set(messages.heartbeat_key(PARTITION), b"somebody", ex=HEARTBEAT_SECONDS)
+            await gateway.ready()
+            other = messages.ReloadInstruments(request_id="another request", reply_to="somebody")
+            submissions = [
+                Submission(COMMAND, PARTITION, "client"),
+                Submission(other, UNMATCHED_PARTITION, "client"),
+            ]
+            submitting = asyncio.create_task(gateway.submit_many(submissions))
+            while len(appenders) < len(submissions):  # noqa: ASYNC110 - no event tells of it
+                await asyncio.sleep(0)
+            for appender in appenders:
+                await appender.appended.wait()
+            submitting.cancel()  # it waits for the first reply, and the second command was refused
+            with contextlib.suppress(asyncio.CancelledError):
+                await submitting
+        gc.collect()
+
+    asyncio.run(scenario())
+    assert unhandled == []

@@ -13,6 +13,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from matching.batch.batch import Batch
+from matching.batch.market_book import PartitionState
 from matching.commit.statement import CommitResult
 from matching.worker.worker import MatchingWorker
 from orders.gateway.appender import Appender
@@ -75,6 +76,15 @@ def _keep_the_books_after_a_refusal(worker: Any) -> None:
     _replace_undo(worker, lambda batch: None)
 
 
+def _forget_deadlines_after_a_refusal(worker: Any) -> None:
+    def undo_the_markets_alone(batch: Batch) -> None:
+        for market, events, last_price_ticks in reversed(batch.events):
+            market.undo(events, last_price_ticks)
+            worker.books.state.note_triggered(market)
+
+    _replace_undo(worker, undo_the_markets_alone)
+
+
 def _keep_the_counts_after_a_refusal(worker: Any) -> None:
     def undo_the_books_alone(batch: Batch) -> None:
         for market, events, last_price_ticks in reversed(batch.events):
@@ -112,6 +122,63 @@ def _write_mirrors_of_any_epoch(worker: Any) -> None:
     worker.publisher.prepare = prepare_as_the_last
 
 
+class _LateBatch(Batch):
+    """Does not begin with what is due."""
+
+    def start(self) -> None:
+        """Do nothing yet."""
+
+
+def _do_what_is_due_after_the_commands(worker: Any) -> None:
+    worker.runner.make_batch = _LateBatch
+    committer = worker.runner.committer
+    match_and_commit = committer.match_and_commit
+
+    async def commit(keys: Any, match: Any) -> Any:
+        def match_first(known_keys: Any) -> Any:
+            batch, position = match(known_keys)
+            Batch.start(batch)
+            return batch, position
+
+        return await match_and_commit(keys, match_first)
+
+    committer.match_and_commit = commit
+
+
+def _forget_at_a_takeover(forget: Callable[[PartitionState], None]) -> Callable[[MatchingWorker], None]:
+    """Make a worker forget a part of the state that it has loaded."""
+
+    def weaken(worker: Any) -> None:
+        load = worker.books.load
+
+        async def load_in_part() -> None:
+            await load()
+            forget(worker.books.state)
+
+        worker.books.load = load_in_part
+
+    return weaken
+
+
+def _forget_expiries(state: PartitionState) -> None:
+    for order_id in list(state.deadlines._expiries):
+        state.deadlines.remove_expiry(order_id)
+
+
+def _forget_switches(state: PartitionState) -> None:
+    for client_id in list(state.deadlines._switches):
+        state.deadlines.set_switch(client_id, None)
+
+
+def _forget_last_prices(state: PartitionState) -> None:
+    for market in state.books.values():
+        market.book.last_price_ticks = None
+
+
+def _forget_chains(state: PartitionState) -> None:
+    state.unfinished.clear()
+
+
 class _AppendAgain(Appender):
     """Sends commands again that may have been appended already."""
 
@@ -138,15 +205,29 @@ class _AppendLate(Appender):
 
 CONTROLS = [
     Control("fencing", against="freeze"),
-    Control("position in the transaction", against="kill"),
+    Control("position in the transaction", against="kill owner"),
     Control("keys"),
     Control("commit before the answer", weaken_worker=_answer_before_the_commit),
     Control("books loaded after a doubt", weaken_worker=_keep_the_books_after_a_doubt),
     Control("books taken back after a refusal", weaken_worker=_keep_the_books_after_a_refusal),
     Control("counts taken back after a refusal", weaken_worker=_keep_the_counts_after_a_refusal),
+    Control("deadlines taken back after a refusal", weaken_worker=_forget_deadlines_after_a_refusal),
+    Control("what is due comes first", weaken_worker=_do_what_is_due_after_the_commands),
+    Control("switches in the transaction"),
+    *(
+        Control(
+            f"{what} loaded at a takeover", against="kill owner", weaken_worker=_forget_at_a_takeover(forget)
+        )
+        for what, forget in (
+            ("expiries", _forget_expiries),
+            ("switches", _forget_switches),
+            ("chains", _forget_chains),
+            ("last prices", _forget_last_prices),
+        )
+    ),
     Control("stream aligned with the position", against="empty redis", weaken_worker=_do_not_align),
     Control("mirrors rebuilt", weaken_worker=_never_rebuild_a_mirror),
-    Control("mirrors fenced", weaken_worker=_write_mirrors_of_any_epoch),
-    Control("an append is never repeated", against="empty redis", appender=_AppendAgain),
+    Control("mirrors fenced", against="freeze", weaken_worker=_write_mirrors_of_any_epoch),
+    Control("an append is never repeated", against="end redis connections", appender=_AppendAgain),
     Control("a refused command is not sent", against="freeze", appender=_AppendLate),
 ]

@@ -1,38 +1,35 @@
 """A model of the database: rows, one lock, and atomic transactions.
 
 It has the guarantees of PostgreSQL that the statements of matching/commit/ rely on: the checkpoint's
-row lock, the compare-and-set, unique order ids and keys, fills that do not exceed quantities, and
-sessions that can be ended. Amounts are ticks and lots.
+row lock, the compare-and-set, unique order ids and keys, the constraints of orders, and sessions that
+can be ended. Amounts are ticks and lots.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, OperationalError
 
 from base.times import unix_milliseconds
 from instruments.directory import TradedInstrument
-from instruments.grid import Grid
 from matching.batch.batch import Batch, Key
-from matching.batch.commands import place_order
 from matching.batch.deadlines import Deadlines, Expiry
-from matching.batch.effects import EventRow, OrderChange, TradeRow
+from matching.batch.effects import EventRow, TradeRow
 from matching.batch.market_book import MarketBook, PartitionState
 from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.session import KeysTaken, OrdersMissing
 from matching.commit.statement import CommitResult
 from matching.engine import OrderBook
-from orders.models import LIVE_STATUSES, RESTING_STATUSES
 from tests.simulation.process import Process
+from tests.simulation.rows import GRID, Row, StoredEvent, changed_row, inserted_row
 
 LOCK_POLL_SECONDS = 0.005
 OPEN_ORDERS_MAX = 3  # of one client
-GRID = Grid.of(Decimal("0.01"), Decimal("0.00000001"))
 
 
 def make_instrument(number: int, symbol: str) -> TradedInstrument:
@@ -51,95 +48,6 @@ def make_instrument(number: int, symbol: str) -> TradedInstrument:
     )
 
 
-@dataclass
-class Row:
-    """An order in the database, with the attributes of the Django model."""
-
-    order_id: str
-    client_id: str
-    instrument: TradedInstrument
-    side: str
-    type: str
-    price_ticks: int
-    quantity_lots: int
-    filled_lots: int
-    notional: int  # ticks * lots
-    status: str
-    reason: str | None
-    idempotency_key: str | None
-    terms: int | None
-    priority: int | None
-    sequence: int
-    created_at: datetime
-    updated_at: datetime
-    time_in_force: str = "gtc"
-    expires_at: datetime | None = None
-    post_only: bool = False
-    self_trade_prevention: str = "none"
-    prevented_lots: int = 0
-    trigger_price_ticks: int = 0
-    triggered_at: datetime | None = None
-    trades: list[TradeRow] = field(default_factory=list)
-
-    @property
-    def instrument_id(self) -> int:
-        return self.instrument.instrument_id
-
-    @property
-    def price(self) -> Decimal | None:
-        return Decimal(GRID.price.text(self.price_ticks)) if self.price_ticks else None
-
-    @property
-    def quantity(self) -> Decimal:
-        return Decimal(GRID.quantity.text(self.quantity_lots))
-
-    @property
-    def filled_quantity(self) -> Decimal:
-        return Decimal(GRID.quantity.text(self.filled_lots))
-
-    @property
-    def filled_notional(self) -> Decimal:
-        return Decimal(GRID.notional_text(self.notional))
-
-    @property
-    def prevented_quantity(self) -> Decimal:
-        return Decimal(GRID.quantity.text(self.prevented_lots))
-
-    @property
-    def trigger_price(self) -> Decimal | None:
-        return Decimal(GRID.price.text(self.trigger_price_ticks)) if self.trigger_price_ticks else None
-
-    @property
-    def remaining_lots(self) -> int:
-        return self.quantity_lots - self.filled_lots - self.prevented_lots
-
-    @property
-    def is_resting(self) -> bool:
-        return self.status in RESTING_STATUSES
-
-    @property
-    def is_live(self) -> bool:
-        return self.status in LIVE_STATUSES
-
-    def apply(self, change: OrderChange, now: datetime) -> None:
-        """Change the row as the commit's statement does."""
-        self.filled_lots += change.filled_lots
-        self.notional += change.filled_notional
-        self.prevented_lots += change.prevented_lots
-        self.price_ticks = change.price_ticks or self.price_ticks
-        self.quantity_lots = change.quantity_lots or self.quantity_lots
-        self.trigger_price_ticks = change.trigger_price_ticks or self.trigger_price_ticks
-        self.expires_at = change.expires_at or self.expires_at
-        self.triggered_at = now if change.is_triggered else self.triggered_at
-        self.priority = self.priority if change.priority is None else change.priority
-        self.status = change.status or ("partially_filled" if self.filled_lots else "open")
-        self.reason = change.reason
-        if self.status == "filled" and self.prevented_lots:
-            self.status, self.reason = "cancelled", "self_trade"
-        self.sequence = change.sequence
-        self.updated_at = now
-
-
 @dataclass(eq=False)
 class Session:
     """A process's connection to the database. Its end rolls back its open transaction."""
@@ -147,6 +55,13 @@ class Session:
     process: Process
     owner: str = ""
     ended: bool = False
+
+
+class Before(NamedTuple):
+    """What was stored before a batch, for checks of the batch."""
+
+    expires_at: dict[str, datetime | None]  # of the orders that it changed
+    switches: dict[str, datetime]
 
 
 class Database:
@@ -161,9 +76,10 @@ class Database:
         self.orders: dict[str, Row] = {}
         self.keys: dict[Key, str] = {}
         self.trades: list[TradeRow] = []
-        self.events: list[EventRow] = []
-        self.switches: dict[str, datetime] = {}  # by client
         self.sequences = dict.fromkeys(self.instruments, 0)
+        self.switches: dict[str, datetime] = {}
+        self.latest = datetime.min.replace(tzinfo=UTC)  # the latest time of a batch
+        self.on_write: Callable[[Batch, Before], None] = lambda batch, before: None
         self.epoch = 0
         self.position = "0-0"
         self.owner = ""
@@ -218,75 +134,82 @@ class Database:
 
         Changes nothing if a row can't be written, and raises IntegrityError, KeysTaken or OrdersMissing.
         """
+        self._check_keys(batch)
+        inserted = [inserted_row(order, batch) for order in batch.orders.values()]
+        changed = [
+            changed_row(self.orders[order_id], change, batch) for order_id, change in batch.changes.items()
+        ]
+        for row in (*inserted, *changed):
+            row.check()
+        events = [self._event(event) for event in batch.event_rows]
+        before = Before(
+            {row.order_id: self.orders[row.order_id].expires_at for row in changed}, dict(self.switches)
+        )
+        self.orders |= {row.order_id: row for row in (*inserted, *changed)}
+        self.keys |= {
+            (row.client_id, row.idempotency_key): row.order_id
+            for row in inserted
+            if row.idempotency_key is not None
+        }
+        for trade in batch.trades:
+            self.trades.append(trade)
+            for order in (trade.event.maker, trade.event.taker):
+                self.orders[order.order_id].trades.append(trade)
+        for stored in events:
+            self.orders[stored.order_id].events.append(stored)
+        self.sequences |= {symbol: change.sequence for symbol, change in batch.books.items()}
+        if self.without != "switches in the transaction":
+            switches = self.switches | batch.switches
+            self.switches = {client_id: at for client_id, at in switches.items() if at is not None}
+        self.latest = max(self.latest, batch.now)
+        self.on_write(batch, before)
+        return [replace(row) for row in changed]
+
+    def _check_keys(self, batch: Batch) -> None:
+        """Raise an error if an id or a key is taken, or if an order is missing."""
         for order in batch.orders.values():
             key = (order.command.client_id, order.command.idempotency_key)
             if order.command.order_id in self.orders:
                 raise IntegrityError(f"order id {order.command.order_id} is there already")
-            if self.without != "keys" and order.command.idempotency_key is not None and key in self.keys:
+            if self.without != "keys" and key[1] is not None and key in self.keys:
                 raise KeysTaken
-        for order_id, change in batch.changes.items():
-            row = self.orders.get(order_id)
-            if row is None:
-                raise OrdersMissing(f"no resting order {order_id}")
-            if row.filled_lots + change.filled_lots > (change.quantity_lots or row.quantity_lots):
-                raise IntegrityError(f"order {order_id} filled above its quantity")
-        self._insert(batch)
-        return self._change(batch)
+        missing = batch.changes.keys() - self.orders.keys()
+        if missing:
+            raise OrdersMissing(f"no live orders {missing}")
 
-    def _insert(self, batch: Batch) -> None:
-        for order_id, order in batch.orders.items():
-            command = order.command
-            self.orders[order_id] = Row(
-                order_id=order_id,
-                client_id=command.client_id,
-                instrument=order.instrument,
-                side=command.side,
-                type=command.order_type,
-                price_ticks=order.price_ticks,
-                quantity_lots=order.quantity_lots,
-                filled_lots=order.filled_lots,
-                notional=order.filled_notional,
-                status=order.status,
-                reason=order.reason,
-                idempotency_key=command.idempotency_key,
-                terms=command.terms,
-                priority=order.priority,
-                sequence=order.sequence,
-                created_at=batch.now,
-                updated_at=batch.now,
-                time_in_force=command.time_in_force,
-                expires_at=order.expires_at,
-                post_only=command.post_only,
-                self_trade_prevention=command.self_trade_prevention,
-                prevented_lots=order.prevented_lots,
-                trigger_price_ticks=order.trigger_price_ticks,
-                triggered_at=batch.now if order.is_triggered else None,
-            )
-            if command.idempotency_key is not None:
-                self.keys[command.client_id, command.idempotency_key] = order_id
-        for trade in batch.trades:
-            self.trades.append(trade)
-            for party in (trade.event.maker, trade.event.taker):
-                self.orders[party.order_id].trades.append(trade)
-        for symbol, change in batch.books.items():
-            self.sequences[symbol] = change.sequence
-        self.events.extend(batch.event_rows)
-        for client_id, cancel_at in batch.switches.items():
-            if cancel_at is None:
-                self.switches.pop(client_id, None)
-            else:
-                self.switches[client_id] = cancel_at
+    def _event(self, event: EventRow) -> StoredEvent:
+        priority = event.priority
+        if event.changes_priority and priority is None:
+            priority = self.orders[event.order.order_id].priority
+        return StoredEvent(
+            event.order.order_id,
+            event.instrument.symbol,
+            event.sequence,
+            event.kind,
+            priority,
+            event.order,
+            event.taker_order_id,
+            event.prevented_lots or 0,
+        )
 
-    def _change(self, batch: Batch) -> list[Row]:
-        changed = []
-        for order_id, change in batch.changes.items():
-            row = self.orders[order_id]
-            row.apply(change, batch.now)
-            changed.append(replace(row))
-        return changed
+    def has_due_work(self, now: datetime) -> bool:
+        """Return whether an order or a switch is due, or a triggered order has not entered its book."""
+        expiries = (row.expires_at for row in self.orders.values() if row.is_live)
+        is_due = any(at is not None and at <= now for at in (*expiries, *self.switches.values()))
+        return is_due or any(row.status == "pending" and row.triggered_at for row in self.orders.values())
+
+    def load_partition(self) -> PartitionState:
+        """Load books and deadlines as matching.recovery does."""
+        state = PartitionState()
+        state.books = self.load_books(state.deadlines)
+        for client_id, cancel_at in self.switches.items():
+            state.deadlines.set_switch(client_id, unix_milliseconds(cancel_at))
+        for market in state.books.values():
+            state.note_triggered(market)
+        return state
 
     def load_books(self, deadlines: Deadlines | None = None) -> dict[str, MarketBook]:
-        """Load the books as matching.recovery does."""
+        """Load the books, and add the expiries of their orders."""
         last_prices = {trade.instrument.symbol: trade.event.price_ticks for trade in self.trades}
         books = {
             symbol: MarketBook(
@@ -295,39 +218,17 @@ class Database:
             )
             for symbol, instrument in self.instruments.items()
         }
-        live = sorted((row for row in self.orders.values() if row.is_live), key=lambda row: row.priority or 0)
-        for row in live:
-            order = place_order(
-                order_id=row.order_id,
-                client_id=row.client_id,
-                side=row.side,
-                order_type=row.type,
-                price_ticks=row.price_ticks,
-                quantity_lots=row.quantity_lots,
-                time_in_force=row.time_in_force,
-                post_only=row.post_only,
-                self_trade_prevention=row.self_trade_prevention,
-                trigger_price_ticks=row.trigger_price_ticks,
-            )
-            book, symbol = books[row.instrument.symbol], row.instrument.symbol
+        live = (row for row in self.orders.values() if row.is_live)
+        for row in sorted(live, key=lambda row: row.priority or 0):
+            symbol = row.instrument.symbol
             if row.is_resting:
-                book.restore(order, row.remaining_lots)
+                books[symbol].restore(row.order(), row.remaining_lots)
             else:
-                book.restore_waiting(order, is_triggered=row.triggered_at is not None)
+                books[symbol].restore_waiting(row.order(), is_triggered=row.triggered_at is not None)
             if deadlines is not None and row.expires_at is not None:
                 due_ms = unix_milliseconds(row.expires_at)
                 deadlines.set_expiry(Expiry(due_ms, row.priority or 0, symbol, row.order_id))
         return books
-
-    def load(self) -> PartitionState:
-        """Load the state of the partition as matching.recovery does."""
-        state = PartitionState()
-        state.books = self.load_books(state.deadlines)
-        for client_id, cancel_at in self.switches.items():
-            state.deadlines.set_switch(client_id, unix_milliseconds(cancel_at))
-        for market in state.books.values():
-            state.note_triggered(market)
-        return state
 
 
 class SimulatedStore:
@@ -359,7 +260,7 @@ class SimulatedStore:
 
     async def load(self) -> PartitionState:
         session = await self._begin()
-        state = self._database.load()
+        state = self._database.load_partition()
         await self._end(session)
         return state
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 RATES = (0.0, 0.001, 0.004, 0.015)  # faults for each step; a run has one of these rates
 AWAY_SECONDS_MAX = 3.0
 FROZEN_SECONDS_MAX = 6.0
-CLOCK_STEP_MILLISECONDS_MAX = 5_000
+REDIS_BEHIND_MILLISECONDS_MAX = 100_000  # longer than a run waits for the recovery
+CLOCK_AWAY_SECONDS_MAX = 3.0
 
 
 class SeededFaults(Faults):
@@ -27,20 +28,22 @@ class SeededFaults(Faults):
         self.count = 0
         self._world = world
         self._random = random
-        self._rate = random.choice(RATES[1:] if against else RATES)
+        self._rate = random.choice(RATES[2:] if against else RATES)
         self._ended = False
         self._saved: dict[str, Any] | None = None
         self._kinds: list[Callable[[Process], None]] = [
             self._kill,
-            self._kill,
+            self._kill_owner,
             self._freeze,
             self._end_connections,
             self._end_connections,
             self._take_database_away,
             self._take_redis_away,
+            self._end_redis_connections,
             self._empty_redis,
             self._fill_redis,
             self._cut_subscriptions,
+            self._set_clock,
             self._append_garbage,
         ]
         if against:
@@ -63,6 +66,11 @@ class SeededFaults(Faults):
 
     def _kill(self, process: Process) -> None:
         self._world.kill(process)
+
+    def _kill_owner(self, process: Process) -> None:
+        """Kill the worker that owns the partition. It may be in the middle of anything."""
+        owner = self._world.database.owner
+        self._world.kill(next((one for one in self._world.processes if one.name == owner), process))
 
     def _freeze(self, process: Process) -> None:
         process.freeze(self._random.uniform(0, FROZEN_SECONDS_MAX))
@@ -91,11 +99,16 @@ class SeededFaults(Faults):
 
         self._later(back)
 
+    def _end_redis_connections(self, process: Process) -> None:
+        """Restart Redis at once, with its present data."""
+        server = self._world.server
+        server.restart(server.save())
+
     def _empty_redis(self, process: Process) -> None:
         """Restart Redis empty, perhaps on a machine whose clock is behind."""
         server = self._world.server
         if self._random.random() < 0.5:
-            server.clock_offset_milliseconds -= self._random.randint(0, CLOCK_STEP_MILLISECONDS_MAX)
+            server.clock_offset_milliseconds -= self._random.randint(0, REDIS_BEHIND_MILLISECONDS_MAX)
         server.restart()
 
     def _fill_redis(self, process: Process) -> None:
@@ -107,6 +120,10 @@ class SeededFaults(Faults):
     def _cut_subscriptions(self, process: Process) -> None:
         """End all subscriptions. Replies are lost until processes have subscribed again."""
         self._world.server.listeners.clear()
+
+    def _set_clock(self, process: Process) -> None:
+        """Set the clock of the process's machine, forward or back."""
+        process.clock_ahead_seconds = self._random.uniform(-CLOCK_AWAY_SECONDS_MAX, CLOCK_AWAY_SECONDS_MAX)
 
     def _append_garbage(self, process: Process) -> None:
         """Append an entry that is no command, or a command of an unknown version."""

@@ -3,7 +3,7 @@
 import asyncio
 from random import Random
 
-from tests.simulation.virtual_loop import pass_time
+from tests.simulation.virtual_loop import VirtualLoop
 
 STEP_SECONDS_MAX = 0.002
 
@@ -27,6 +27,7 @@ class Process:
         self.alive = True
         self.died = asyncio.Event()
         self.frozen_until = 0.0
+        self.clock_ahead_seconds = 0.0  # of its machine's clock; negative: behind
         self._random = random
         self._faults = faults
 
@@ -36,7 +37,9 @@ class Process:
             raise ProcessDied(self.name)
         self._faults.before_step(self)
         loop = asyncio.get_running_loop()
-        await pass_time(self._random.uniform(0, STEP_SECONDS_MAX))
+        seconds = self._random.random() * STEP_SECONDS_MAX
+        # Called here, not in a function, because a run has hundreds of steps.
+        await (loop.after(seconds) if isinstance(loop, VirtualLoop) else asyncio.sleep(seconds))
         while self.alive and loop.time() < self.frozen_until:  # noqa: ASYNC110 - it may be frozen for longer meanwhile
             await asyncio.sleep(self.frozen_until - loop.time())
         if not self.alive:

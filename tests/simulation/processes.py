@@ -1,14 +1,18 @@
 """The processes of the simulation: real parts of workers and API processes, on the models."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from base.refusals import Unavailable
 from base.times import time_text
 from instruments.directory import TradedInstrument, instrument_hint
 from matching.batch.effects import SIDE_NAMES
 from matching.publish.publisher import Publisher
+from matching.worker.batch_clock import BatchClock
 from matching.worker.command_stream import CommandStream
 from matching.worker.life_watch import LifeWatch
 from matching.worker.partition_store import PartitionStore
@@ -21,12 +25,32 @@ from orders.gateway.gateway import OrderGateway
 from orders.gateway.link import RedisLink
 from orders.look_ups import DeskReads, PacedRows
 from orders.selectors import find_order, find_order_row, find_order_rows, find_order_rows_by_key
-from tests.simulation.database import GRID, Database, Row, SimulatedStore
+from tests.simulation.database import Database, SimulatedStore
 from tests.simulation.process import Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedReplies, SimulatedSession
 from tests.simulation.redis_model import GROUPS, Client, Server
+from tests.simulation.rows import GRID, Row
 
+# The time when a run starts. API processes read the real clock, and an expiry must be ahead of it.
+STARTED_AT = datetime(2100, 1, 1, tzinfo=UTC)
 HINTS_ASTRAY = 5  # one in so many cancels is first sent to a wrong book, or to none
+
+
+def time_after(seconds: float) -> datetime:
+    """Return the time so many seconds from now, in whole milliseconds."""
+    milliseconds = round(1000 * (asyncio.get_running_loop().time() + seconds))
+    return STARTED_AT + timedelta(milliseconds=milliseconds)
+
+
+class Clock(BatchClock):
+    """The clock of a process's machine, which need not be right."""
+
+    def __init__(self, process: Process) -> None:
+        super().__init__(0)
+        self._process = process
+
+    def read(self) -> datetime:
+        return time_after(self._process.clock_ahead_seconds)
 
 
 class Layer:
@@ -46,7 +70,7 @@ def make_worker(process: Process, database: Database, server: Server) -> Matchin
     stream = CommandStream(redis, session, 0)
     publisher = Publisher(redis, session, cast("Any", Layer()), partition=0, owner=process.name)
     store = cast("PartitionStore", SimulatedStore(process, database))
-    return MatchingWorker(
+    worker = MatchingWorker(
         0,
         owner=process.name,
         store=store,
@@ -54,6 +78,8 @@ def make_worker(process: Process, database: Database, server: Server) -> Matchin
         publisher=publisher,
         life_watch=LifeWatch(session, 0),
     )
+    worker.runner.clock = Clock(process)
+    return worker
 
 
 class Link:
@@ -95,12 +121,12 @@ class Reads:
     def _find(self, selector: Any, key: Any) -> Any:
         orders, keys = self._database.orders, self._database.keys
         if selector is find_order_rows_by_key:
-            return {one: replace(orders[keys[one]]) for one in key if one in keys}
+            return {one: copy_of(orders[keys[one]]) for one in key if one in keys}
         if selector is find_order_rows:
-            return {one: replace(orders[one]) for one in key if one in orders}
+            return {one: copy_of(orders[one]) for one in key if one in orders}
         row = orders.get(str(key))
         if row is None or selector is find_order_row:
-            return row and replace(row)
+            return row and copy_of(row)
         assert selector is find_order
         return document(row)
 
@@ -115,6 +141,9 @@ class Instruments:
     async def all(self) -> dict[str, TradedInstrument]:
         return self._instruments
 
+    async def get(self, symbol: str) -> TradedInstrument:
+        return self._instruments[symbol]
+
     async def with_hint(self, hint: int) -> list[TradedInstrument]:
         instruments = list(self._instruments.values())
         chosen = self._process.choose(2 * HINTS_ASTRAY)
@@ -123,6 +152,11 @@ class Instruments:
         if chosen == 1:
             return [one for one in instruments if instrument_hint(one.instrument_id) != hint]
         return [one for one in instruments if instrument_hint(one.instrument_id) == hint]
+
+
+def copy_of(row: Row) -> Row:
+    """Return a copy of a row, whose id is a UUID as in the Django model."""
+    return replace(row, order_id=cast("str", UUID(row.order_id)))
 
 
 def document(row: Row) -> OrderDocument:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
-from tests.simulation.checks import Breach
+from tests.simulation.breaches import Breach
 from tests.simulation.controls import CONTROLS, Control
 from tests.simulation.world import Summary, simulate
 

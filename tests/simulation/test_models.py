@@ -4,9 +4,10 @@ The results of the simulation are true of the exchange only as far as the models
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from django.db import IntegrityError
 from pytest_django.fixtures import Settings
 
+from base.database import read_database
 from base.redis import RedisSession, connect_redis
 from instruments.directory import load_instruments
 from marketdata.book import mirror_keys
@@ -35,12 +37,15 @@ from orders.gateway.admission import (
     Verdict,
 )
 from orders.messages import Command, PlaceCommand, heartbeat_key
+from orders.models import CancelAfter, Order, OrderEvent
 from tests.engine.flows import SHAPES
-from tests.matching.partition import cancel, place, random_commands
+from tests.matching.flows import InstructedFlow
+from tests.matching.partition import cancel, contents, place, random_commands
 from tests.simulation.database import Database, SimulatedStore
 from tests.simulation.process import Faults, Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedSession
 from tests.simulation.redis_model import Client, Server
+from tests.simulation.rows import GRID, Row
 
 BATCH_COMMANDS = 20
 
@@ -62,7 +67,7 @@ def make_store(request: pytest.FixtureRequest, instruments: Any) -> Callable[[],
 
 
 class Partition:
-    """Books, lease and position of a partition, as its worker has them."""
+    """State, lease and position of a partition, as its worker has them."""
 
     def __init__(self, store: Any, lease: Lease, state: PartitionState) -> None:
         self.store = store
@@ -70,16 +75,19 @@ class Partition:
         self.state = state
         self.count = 0
 
-    async def commit(self, *commands: Command, known: bool = True) -> tuple[Batch, list[Any]]:
+    async def commit(
+        self, *commands: Command, known: bool = True, now: datetime | None = None
+    ) -> tuple[Batch, list[Any]]:
         """Run commands, and commit them as one batch. Returns the batch and its changed rows.
 
         Without `known`, keys are not looked up, so that only the database itself can refuse them.
         """
 
         known_keys = await self.store.find_keys(keys_of(commands)) if known else {}
-        batch = Batch(self.state, known_keys, datetime.now(UTC))
+        batch = Batch(self.state, known_keys, now or datetime.now(UTC))
+        batch.start()
         for command in commands:
-            batch.run(command)
+            assert batch.run(command)
         self.count += 1
         self.lease, result = await self.store.commit(batch, self.lease, f"{self.count}-0")
         return batch, result.changed
@@ -120,6 +128,108 @@ def test_stored_batches_give_the_same_books(make_store: Callable[[], Any]) -> No
     asyncio.run(scenario())
 
 
+FLOWS = range(4)
+
+
+def segments_of_flow(seed: int) -> Iterator[tuple[datetime, list[Command]]]:
+    return InstructedFlow(seed, instruments=("BTC-USD",)).segments(15, 40)
+
+
+@pytest.mark.parametrize("seed", FLOWS)
+def test_the_model_stores_what_the_database_stores(instruments: Any, seed: int) -> None:
+    """Every column of orders, order events and switches, after each batch of a flow with everything."""
+    database = Database(list(load_instruments().values()))
+
+    async def scenario() -> None:
+        async with (
+            partition_on(PartitionStore(0)) as real,
+            partition_on(SimulatedStore(process(), database)) as model,
+        ):
+            for now, commands in segments_of_flow(seed):
+                _, real_rows = await real.commit(*commands, now=now)
+                _, model_rows = await model.commit(*commands, now=now)
+                assert changed_columns(real_rows) == changed_columns(model_rows)
+                assert contents(real.state) == contents(await model.store.load())
+            assert await read_database(stored_orders) == model_orders(database)
+            assert await read_database(stored_events) == model_events(database)
+            assert await read_database(stored_switches) == database.switches
+
+    asyncio.run(scenario())
+
+
+def test_the_flows_have_all_kinds_of_events_and_ends(instruments: Any) -> None:
+    rows: list[Row] = []
+
+    async def scenario(database: Database, seed: int) -> None:
+        async with partition_on(SimulatedStore(process(), database)) as model:
+            for now, commands in segments_of_flow(seed):
+                await model.commit(*commands, now=now)
+        rows.extend(database.orders.values())
+
+    for seed in FLOWS:
+        asyncio.run(scenario(Database(list(load_instruments().values())), seed))
+    assert {event.kind for row in rows for event in row.events} == set(OrderEvent.Kind)
+    assert {row.reason for row in rows} >= {"expired", "cancel_after", "self_trade", "client_request"}
+
+
+COLUMNS = (
+    *("client_id", "side", "type", "price", "quantity", "filled_quantity", "filled_notional"),
+    *("prevented_quantity", "status", "reason", "time_in_force", "post_only", "self_trade_prevention"),
+    *("expires_at", "trigger_price", "triggered_at", "sequence", "created_at", "updated_at"),
+)
+
+
+def changed_columns(rows: list[Any]) -> dict[str, list[Any]]:
+    """Return what a commit tells of the orders that it has changed, by order id."""
+    return {row.order_id: [getattr(row, name) for name in COLUMNS] for row in rows}
+
+
+def stored_orders() -> dict[str, list[Any]]:
+    return {
+        str(row.order_id): [row.priority, *(getattr(row, name) for name in COLUMNS)]
+        for row in Order.objects.all()
+    }
+
+
+def model_orders(database: Database) -> dict[str, list[Any]]:
+    return {
+        row.order_id: [row.priority, *(getattr(row, name) for name in COLUMNS)]
+        for row in database.orders.values()
+    }
+
+
+def stored_events() -> list[tuple[Any, ...]]:
+    return [
+        (
+            *(event.sequence, event.kind, str(event.order_id), event.priority),
+            *(event.price, event.quantity, event.trigger_price),
+            *(event.taker_order_id and str(event.taker_order_id), event.prevented_quantity or 0),
+        )
+        for event in OrderEvent.objects.order_by("sequence")
+    ]
+
+
+def model_events(database: Database) -> list[tuple[Any, ...]]:
+    price, lots = GRID.price, GRID.quantity
+    events = [event for row in database.orders.values() for event in row.events]
+    return [
+        (
+            *(event.sequence, event.kind, event.order_id, event.priority),
+            Decimal(price.text(event.before.price_ticks)) if event.before.price_ticks else None,
+            Decimal(lots.text(event.before.quantity_lots)),
+            Decimal(price.text(event.before.trigger_price_ticks))
+            if event.before.trigger_price_ticks
+            else None,
+            *(event.taker_order_id, Decimal(lots.text(event.prevented_lots))),
+        )
+        for event in sorted(events, key=lambda event: event.sequence)
+    ]
+
+
+def stored_switches() -> dict[str, datetime]:
+    return {switch.client_id: switch.cancel_at for switch in CancelAfter.objects.all()}
+
+
 def test_a_repeated_key_is_found_and_refused(make_store: Callable[[], Any]) -> None:
     async def scenario() -> None:
         async with partition_on(make_store()) as partition:
@@ -156,7 +266,8 @@ def test_a_fill_of_an_order_that_is_not_stored_rolls_the_batch_back(make_store: 
             Batch(partition.state, {}, datetime.now(UTC)).run(phantom)  # is not committed
             with pytest.raises(OrdersMissing):
                 await partition.commit(place("buy", 90, 1), place("buy", 100, 1))
-            assert all(not len(market.book) for market in (await partition.store.load()).books.values())
+            state = await partition.store.load()
+            assert all(not len(market.book) for market in state.books.values())
 
     asyncio.run(scenario())
 

@@ -62,7 +62,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def after(self, seconds: float) -> asyncio.Future[None]:
         """Return a future that is done after `seconds`. Takes fewer steps than `asyncio.sleep`."""
-        future: asyncio.Future[None] = self.create_future()
+        future = asyncio.Future[None](loop=self)
         heapq.heappush(self._timers, (self.now + seconds, next(self._numbers), future))
         return future
 
@@ -88,9 +88,3 @@ class VirtualLoop(asyncio.BaseEventLoop):
             handle = ready.popleft()
             if not handle.cancelled():
                 handle._run()
-
-
-async def pass_time(seconds: float) -> None:
-    """Sleep for `seconds`, on any loop."""
-    loop = asyncio.get_running_loop()
-    await (loop.after(seconds) if isinstance(loop, VirtualLoop) else asyncio.sleep(seconds))

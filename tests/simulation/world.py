@@ -11,11 +11,13 @@ from django.test import override_settings
 
 from marketdata.book import mirror_keys
 from marketdata.messages import decode_batch
+from matching.batch.batch import Batch
 from matching.worker.worker import MatchingWorker
-from tests.simulation.checks import Breach, check_clients, check_database, expected_mirror, require
+from tests.simulation.breaches import Breach, require
+from tests.simulation.checks import check_batch, check_clients, check_database, expected_mirror
 from tests.simulation.clients import ClientKnowledge, SimulatedClient
 from tests.simulation.controls import Control
-from tests.simulation.database import Database, make_instrument
+from tests.simulation.database import Before, Database, make_instrument
 from tests.simulation.faults import SeededFaults
 from tests.simulation.process import Process, ProcessDied
 from tests.simulation.processes import ApiProcess, make_worker
@@ -26,16 +28,18 @@ SYMBOLS = ("BTC-USD", "ETH-USD")
 WORKERS = 2
 API_PROCESSES = 2
 CLIENTS = 4
-REQUESTS_MAX = 8  # of one client
+REQUESTS_MAX = 7  # of one client
 FAULTY_SECONDS = 6.0
 QUIET_SECONDS_MAX = 60.0  # for the exchange to recover, and for all clients to get their outcomes
 RESTART_SECONDS_MAX = 0.8
 POLL_SECONDS = 0.1
-# Times are short, so that taken keys are found often, and a mirror that had no room is tried again.
-# Bounds are low, so that orders reach them, batches end early, commits have several messages, and
-# mirrors have several pieces.
+CLOCK_AHEAD_SECONDS_MAX = 0.5  # of a new process; negative: behind
+# How long keys are looked up after a taken one. If it is 0, the database must refuse each taken key.
+LOOK_UP_SECONDS = (0.0, 0.3)
+# The time is short, so that a mirror that had no room is tried again. Bounds are low, so that orders
+# reach them, batches end early, commits have several messages, and mirrors have several pieces.
 LIMITS = {
-    "WORKER_LOOK_UP_SECONDS": 0.3,
+    "WORKER_BACKOFF_SECONDS_MIN": 0.2,  # a standby asks less often, which saves steps
     "MIRROR_RETRY_SECONDS": 0.5,
     "MIRROR_LEVELS_PER_COMMAND": 2,
     "MARKET_MESSAGE_CHANGES_MAX": 2,
@@ -44,6 +48,10 @@ LIMITS = {
     "INSTRUMENT_OPEN_ORDERS_MAX": 9,
     "BOOK_LEVELS_PER_SIDE_MAX": 3,
     "BOOK_LEVELS_IMPROVING_MAX": 1,
+    "WORKER_BATCH_CANCELS_MAX": 2,
+    "WORKER_BATCH_TRIGGERED_MAX": 1,
+    "CANCELLED_IDS_MAX": 3,
+    "ORDER_EXPIRY_DAYS_MAX": 100_000,  # see STARTED_AT
 }
 
 
@@ -62,7 +70,7 @@ def simulate(seed: int, control: Control | None = None) -> Summary:
     world = World(seed, control)
     loop.set_exception_handler(world.on_task_failure)
     try:
-        with override_settings(**LIMITS):
+        with override_settings(**LIMITS, WORKER_LOOK_UP_SECONDS=world.look_up_seconds):
             loop.run_until_complete(world.run())
     except Deadlock:
         raise Breach("all tasks wait forever") from None
@@ -86,6 +94,8 @@ class World:
         self.instruments = [make_instrument(number, symbol) for number, symbol in enumerate(SYMBOLS, 1)]
         self.database = Database(self.instruments, without=self.control.name)
         self.database.cuts_off = self.random.random() < 0.5
+        self.look_up_seconds = self.random.choice(LOOK_UP_SECONDS)
+        self.database.on_write = self.check_batch
         self.faults = SeededFaults(self, self.random, against=self.control.against)
         self.knowledge = ClientKnowledge()
         self.published_trades: set[str] = set()
@@ -115,7 +125,7 @@ class World:
         await self.wait_for_recovery(clients)
         check_clients(self.knowledge, self.database)
         check_database(self.database)
-        require(not self.failures, f"a task failed: {self.failures}")
+        require(not self.failures, f"a task failed, or a batch was wrong: {self.failures}")
         require(not self.server.went_back, "an older book has replaced a mirror")
         missing = self.published_trades - {trade.trade_id for trade in self.database.trades}
         require(not missing, f"trades were published and are not committed: {missing}")
@@ -142,6 +152,8 @@ class World:
         owner = next((one for one in self.workers if one and one.owner == self.database.owner), None)
         if owner is None:
             return "nobody owns the partition"
+        if self.database.has_due_work(owner.runner.clock.now()):
+            return "something is due"
         for symbol, market in self.database.load_books().items():
             keys = mirror_keys(0, symbol)
             sequence = self.server.get(keys.sequence)
@@ -176,6 +188,7 @@ class World:
 
     def begin_process(self, name: str) -> Process:
         process = Process(name, self.random, self.faults)
+        process.clock_ahead_seconds = self.random.uniform(-CLOCK_AHEAD_SECONDS_MAX, CLOCK_AHEAD_SECONDS_MAX)
         self.processes.append(process)
         return process
 
@@ -200,6 +213,13 @@ class World:
         require(len(batch.trades) <= changes, f"{len(batch.trades)} trades in a message of {changes} changes")
         for text in batch.trades:
             self.published_trades.add(text.split('"trade_id":"')[1].split('"')[0])
+
+    def check_batch(self, batch: Batch, before: Before) -> None:
+        """Check a committed batch. The worker must not see a breach, which would be an error to it."""
+        try:
+            check_batch(self.database, batch, before)
+        except Breach as breach:
+            self.failures.append(str(breach))
 
     def on_task_failure(self, loop: Any, context: dict[str, Any]) -> None:
         """Note the failure of a task that nothing awaits, unless its process was killed."""
