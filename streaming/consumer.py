@@ -91,8 +91,8 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         with contextlib.suppress(StopConsumer):
             for number in itertools.count(1):
                 await self.dispatch(await receive())
-                if number % MESSAGES_PER_TURN == 0:
-                    await asyncio.sleep(0)
+                if number % MESSAGES_PER_TURN == 0 or self._serving.cancelling():
+                    await asyncio.sleep(0)  # A cancel takes effect here, before the next message.
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler of a message.

@@ -20,6 +20,7 @@ from instruments.directory import TradedInstrument
 from matching.batch.batch import Batch, Key
 from matching.batch.deadlines import Deadlines, Expiry
 from matching.batch.effects import EventRow, TradeRow
+from matching.batch.guards import Guard
 from matching.batch.market_book import MarketBook, PartitionState
 from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.session import KeysTaken, OrdersMissing
@@ -78,6 +79,7 @@ class Database:
         self.trades: list[TradeRow] = []
         self.sequences = dict.fromkeys(self.instruments, 0)
         self.switches: dict[str, datetime] = {}
+        self.guards: dict[str, Guard] = {}  # by connection
         self.latest = datetime.min.replace(tzinfo=UTC)  # the latest time of a batch
         self.on_write: Callable[[Batch, Before], None] = lambda batch, before: None
         self.epoch = 0
@@ -161,6 +163,8 @@ class Database:
         if self.without != "switches in the transaction":
             switches = self.switches | batch.switches
             self.switches = {client_id: at for client_id, at in switches.items() if at is not None}
+        guards = self.guards | batch.guards
+        self.guards = {connection_id: guard for connection_id, guard in guards.items() if guard is not None}
         self.latest = max(self.latest, batch.now)
         self.on_write(batch, before)
         return [replace(row) for row in changed]
@@ -199,11 +203,13 @@ class Database:
         return is_due or any(row.status == "pending" and row.triggered_at for row in self.orders.values())
 
     def load_partition(self) -> PartitionState:
-        """Load books and deadlines as matching.recovery does."""
+        """Load books, deadlines and guards as matching.recovery does."""
         state = PartitionState()
         state.books = self.load_books(state.deadlines)
         for client_id, cancel_at in self.switches.items():
             state.deadlines.set_switch(client_id, unix_milliseconds(cancel_at))
+        for connection_id, guard in self.guards.items():
+            state.guards.set(connection_id, guard)
         for market in state.books.values():
             state.note_triggered(market)
         return state
