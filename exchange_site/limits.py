@@ -281,6 +281,8 @@ STREAM_SENDS_PER_TURN_MAX = 100
 # A client that takes no data for this long is closed. The time to transfer the data that is on its
 # way to the client is added.
 STREAM_STALLED_SECONDS_MAX = 5.0
+# A client that sends too much is answered for so long what was within the limits, then closed.
+STREAM_FLUSH_SECONDS_MAX = 1.0
 STREAM_BYTES_PER_SECOND_MIN = 256 * 1024  # The transfer time is computed with this rate.
 # Price levels of both sides. The snapshot of a larger book is made in slices of this size.
 STREAM_SNAPSHOT_LEVELS_AT_ONCE = 1_000

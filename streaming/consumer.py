@@ -147,6 +147,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if TOO_MANY_FRAMES in message:
             if not self._ended:
+                await self._outbox.flush()
                 await self._send_close(CLOSE_POLICY_VIOLATION)
             return
         await super().websocket_receive(message)
@@ -301,6 +302,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         # The client is gone if these are raised. RuntimeError is Daphne's.
         with contextlib.suppress(OSError, RuntimeError):
             if self._is_flooding:
+                await self._outbox.flush()  # The messages within the limit are answered.
                 await self._send_close(CLOSE_POLICY_VIOLATION)
                 return
             if not self._too_slow and not self._is_silent and not self._has_lost_guard:

@@ -49,6 +49,7 @@ class Outbox:
         self._last_seconds = 0.0  # the last packet's time at STREAM_BYTES_PER_SECOND_MIN
         self._snapshot_due = 0.0  # when the next snapshot is due
         self._closed = False
+        self._emptied: asyncio.Future[None] | None = None  # what `flush` waits for
 
     def put(self, message: Packet | str) -> None:
         """Queue a packet or a single message. Calls `give_up` if the queue would overflow."""
@@ -130,9 +131,20 @@ class Outbox:
             metrics.slow_consumers.inc()
             self._on_overflow()
 
+    async def flush(self) -> None:
+        """Wait until the queue is empty, for at most STREAM_FLUSH_SECONDS_MAX."""
+        if self._queue or self._sending is not None:
+            self._emptied = asyncio.get_running_loop().create_future()
+            await asyncio.wait({self._emptied}, timeout=settings.STREAM_FLUSH_SECONDS_MAX)
+
+    def _end_flush(self) -> None:
+        if self._emptied is not None and not self._emptied.done():
+            self._emptied.set_result(None)
+
     def close(self) -> None:
         """Drop the queue and ignore further messages."""
         self._closed = True
+        self._end_flush()
         unread.readers.discard(self)
         unread.release_all(packet for packet, _ in self._queue)
         if self._sending is not None:
@@ -166,6 +178,8 @@ class Outbox:
                         break
                     sent += await self._send_next()
                 metrics.messages_sent.inc(sent)
+                if not self._queue:
+                    self._end_flush()
         finally:
             self.close()
 
