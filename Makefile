@@ -27,12 +27,13 @@ compile := $(python) -m compileall -q -j 0 \
 PYTHON ?=
 sources := exchange_site operators hosting matching streaming marketdata orders instruments web base loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run demo test check containers format bench profile load-test simulate chaos strangers clean
+.PHONY: help run demo test test-long check containers format bench profile load-test simulate chaos strangers clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
 	@echo "make demo       start an exchange with a few market makers on it, and show its ticker"
 	@echo "make test       run the tests, on servers and data of their own"
+	@echo "make test-long  run the tests that take long: on Daphne as well, of load tools and chaos, more of the simulation"
 	@echo "make check      check format, lint, types and migrations, and run the tests"
 	@echo "make containers build the image and test the whole Compose file; skipped without Docker or Podman"
 	@echo "make format     format the code"
@@ -52,6 +53,9 @@ demo: $(examples_stamp)
 
 test: $(dev_stamp)
 	@exec $(python) -m pytest
+
+test-long: $(dev_stamp)
+	@exec $(python) -m pytest -m long
 
 check: $(dev_stamp)
 	$(python) -m ruff format --check $(sources)

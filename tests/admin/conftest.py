@@ -23,7 +23,7 @@ ON_UVICORN = pytest.mark.parametrize("exchange", ["uvicorn"], indirect=True)
 Place = Callable[..., Any]
 
 
-@pytest.fixture(scope="package", params=["uvicorn", "daphne"])
+@pytest.fixture(scope="package", params=["uvicorn", pytest.param("daphne", marks=pytest.mark.long)])
 def exchange(request: pytest.FixtureRequest) -> Iterator[RunningExchange]:
     with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": request.param}) as running:
         yield running

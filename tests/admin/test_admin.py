@@ -282,3 +282,4 @@ def test_a_halt_without_a_worker_is_saved_with_a_warning(
     wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "SOL-USD is halted")
     assert status_of(exchange, resting) == "open"
     assert "warning" not in browser.act(INSTRUMENTS, "resume", [key]).messages
+    wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 201, "SOL-USD trades again")

@@ -183,6 +183,7 @@ def test_addresses_take_turns_in_the_queue() -> None:
     assert asyncio.run(scenario()) == ["many", "many", "one", "many", "many"]
 
 
+@pytest.mark.long
 def test_the_admin_can_have_a_listener_of_its_own(free_admin: dict[str, Any]) -> None:
     variables, bind = free_admin["variables"], free_admin["bind"]
     with RunningExchange(variables=variables) as exchange:

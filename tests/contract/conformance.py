@@ -15,8 +15,6 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-EXAMPLES = 40  # requests of each operation and mode
-
 CHECKS_OF_ANSWERS = [
     not_a_server_error,
     status_code_conformance,
@@ -29,11 +27,11 @@ CHECKS = [*CHECKS_OF_ANSWERS, negative_data_rejection, unsupported_method]
 read_schema = schemathesis.openapi.from_url
 
 
-def check_random_requests(operation: Any, *, are_valid: bool) -> None:
-    """Send random requests of an operation, and fail if an answer does not conform to the schema."""
+def check_random_requests(operation: Any, *, count: int, are_valid: bool) -> None:
+    """Send `count` random requests of an operation, and fail if an answer does not conform to the schema."""
     mode = GenerationMode.POSITIVE if are_valid else GenerationMode.NEGATIVE
 
-    @settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         case.call_and_validate(checks=CHECKS)

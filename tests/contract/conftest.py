@@ -1,8 +1,9 @@
 """Fixtures: one running exchange for all tests of the contract, on uvicorn and again on daphne.
 
 Some behaviour does not depend on the ASGI server, such as the checks of a document's fields. Its tests
-are marked ON_UVICORN and run on uvicorn alone. So do the tests of uvicorn's own bounds. Each endpoint
-is tested on both servers, and so is all that a server reads, frames, closes or counts.
+are marked ON_UVICORN and run on uvicorn alone. So do the tests of uvicorn's own bounds. What a server
+reads, frames and closes is marked ON_BOTH, and tested on both in each run. The other tests run on
+daphne in `make test-long` alone.
 """
 
 import itertools
@@ -17,12 +18,13 @@ from tests.contract.stream import Stream
 from tests.system.exchange import RunningExchange
 
 ON_UVICORN = pytest.mark.parametrize("asgi_server", ["uvicorn"], indirect=True)
+ON_BOTH = pytest.mark.parametrize("asgi_server", ["uvicorn", "daphne"], indirect=True)
 ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback|Warning: ).*$", re.MULTILINE)
 
 _client_numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="package", params=["uvicorn", "daphne"])
+@pytest.fixture(scope="package", params=["uvicorn", pytest.param("daphne", marks=pytest.mark.long)])
 def asgi_server(request: pytest.FixtureRequest) -> str:
     """The ASGI server that the exchange runs on."""
     return str(request.param)

@@ -8,7 +8,10 @@ import httpx
 import pytest
 
 from tests.contract.client import ANSWER_SECONDS_MAX, Answer, Client, order_body
+from tests.contract.conftest import ON_BOTH
 from tests.system.exchange import RunningExchange
+
+pytestmark = ON_BOTH
 
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
 BODY_BYTES_MAX = 64 * 1024

@@ -66,12 +66,13 @@ def api_schema(exchange: RunningExchange, client: Client) -> Any:
     [(*operation, True) for operation in sorted(OPERATIONS - DISTURBING)]
     + [(*operation, False) for operation in sorted(OPERATIONS - WITHOUT_INPUT - WITH_RESULTS)],
 )
+@pytest.mark.parametrize("count", [15, pytest.param(100, marks=pytest.mark.long)])
 def test_answers_to_random_requests_conform_to_the_schema(
-    api_schema: Any, path: str, method: str, is_valid: bool
+    api_schema: Any, path: str, method: str, is_valid: bool, count: int
 ) -> None:
     from tests.contract.conformance import check_random_requests
 
-    check_random_requests(api_schema[path][method], are_valid=is_valid)
+    check_random_requests(api_schema[path][method], count=count, are_valid=is_valid)
 
 
 def test_the_schema_names_every_endpoint(client: Client) -> None:

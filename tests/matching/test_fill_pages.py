@@ -115,7 +115,9 @@ TIME_RANGES = [
 
 
 @pytest.mark.usefixtures("traded")
-@pytest.mark.parametrize("merged_max", [50_000, 8, 1], ids=lambda merged_max: f"{merged_max} merged")
+@pytest.mark.parametrize(
+    "merged_max", [50_000, pytest.param(8, marks=pytest.mark.long), 1], ids="{} merged".format
+)
 def test_every_combination_of_filters_finds_all_fills(
     settings: Settings, instruments: Any, merged_max: int
 ) -> None:

@@ -194,7 +194,9 @@ def mixed(instruments: Any) -> None:
 
 @pytest.mark.usefixtures("mixed")
 @pytest.mark.parametrize("oldest_first", [False, True], ids=["newest first", "oldest first"])
-@pytest.mark.parametrize("merged_max", [50_000, 20, 2], ids=lambda merged_max: f"{merged_max} merged")
+@pytest.mark.parametrize(
+    "merged_max", [50_000, pytest.param(20, marks=pytest.mark.long), 2], ids="{} merged".format
+)
 def test_every_combination_of_filters_finds_the_orders_of_a_plain_query(
     settings: Settings, instruments: Any, merged_max: int, oldest_first: bool
 ) -> None:

@@ -226,6 +226,7 @@ def role_environments() -> Iterator[dict[str, dict[str, str]]]:
         shutil.rmtree(data_dir)
 
 
+@pytest.mark.long
 def test_an_exchange_with_a_role_for_each_process_trades(
     role_environments: dict[str, dict[str, str]],
 ) -> None:

@@ -40,6 +40,7 @@ def run_chaos(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
+@pytest.mark.long
 def test_the_exchange_keeps_its_promises_while_parts_are_killed_frozen_and_emptied(tmp_path: Path) -> None:
     with run_chaos(tmp_path, "--minutes=0.5", "--rate=150", "--seed=4") as process:
         output, _ = process.communicate(timeout=RUN_SECONDS_MAX)
@@ -71,6 +72,7 @@ def _is_postmaster(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_an_interrupted_run_leaves_nothing_running(tmp_path: Path) -> None:
     """It stops even the servers that it has frozen."""
     seed = next(

@@ -116,7 +116,9 @@ def empty_database() -> Iterator[str]:
         session.execute(f"DROP DATABASE {NEVER_MIGRATED} WITH (FORCE)")
 
 
-@pytest.mark.parametrize("command", ["migrate", "serve", "run_matching"])
+@pytest.mark.parametrize(
+    "command", ["migrate", *(pytest.param(one, marks=pytest.mark.long) for one in ("serve", "run_matching"))]
+)
 def test_data_of_an_earlier_version_is_reported_in_one_line(
     command: str, empty_database: str, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def place(http: httpx.Client, key: str) -> httpx.Response:
     return http.post("/orders", json={**order, "price": 100, "quantity": 1, "idempotency_key": key})
 
 
+@pytest.mark.long
 def test_a_full_disk_loses_no_order_and_trading_resumes_with_room_again(disk: Path) -> None:
     with (
         RunningExchange(copy_prepared_folder(disk / "data")) as exchange,

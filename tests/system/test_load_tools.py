@@ -92,6 +92,7 @@ def test_load_test_measures_the_running_exchange(exchange: RunningExchange, tmp_
     assert count_orders(exchange) == before + 200
 
 
+@pytest.mark.long
 def test_a_second_load_test_places_new_orders(
     exchange: RunningExchange, commands: Commands, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_the_durability_check_finds_one_order_for_two_acknowledgements(exchange:
     assert not check_durability(acknowledged, Locations(exchange.data_dir).postgres_uri).holds
 
 
+@pytest.mark.long
 def test_fixtures_are_reproducible_and_sent_only_once(
     exchange: RunningExchange, commands: Commands, tmp_path: Path
 ) -> None:
@@ -181,6 +183,7 @@ def test_orders_that_the_exchange_refuses_are_reported(commands: Commands, tmp_p
     assert "5 orders were not taken" in error
 
 
+@pytest.mark.long
 def test_load_test_says_how_to_switch_the_rate_limit_off(commands: Commands, tmp_path: Path) -> None:
     with RunningExchange(variables={"EXCHANGE_RATE_LIMIT": "1/hour"}) as limited:
         options = ("--rps=200", "--duration=1", f"--output={tmp_path / 'latency.png'}")
@@ -191,6 +194,7 @@ def test_load_test_says_how_to_switch_the_rate_limit_off(commands: Commands, tmp
     assert f"EXCHANGE_RATE_LIMIT=off PORT={limited.port} make run" in output
 
 
+@pytest.mark.long
 def test_load_test_starts_and_ends_an_exchange_of_its_own(tmp_path: Path) -> None:
     options = ("--rps=50", "--duration=1", f"--output={tmp_path / 'latency.png'}")
     result = manage(exchange_variables(tmp_path / "data"), "load_test", *options)

@@ -288,6 +288,7 @@ def no_more_connections(exchange: RunningExchange) -> Iterator[None]:
             operator.execute("ALTER ROLE exchange CONNECTION LIMIT -1")
 
 
+@pytest.mark.long
 def test_connected_parts_work_on_while_postgres_refuses_connections(
     exchange: RunningExchange, http: httpx.Client
 ) -> None:

@@ -245,6 +245,7 @@ def test_every_partition_with_instruments_has_a_worker() -> None:
             assert sum(f"run_matching --partition={partition}" in command for command in commands) == 1
 
 
+@pytest.mark.long
 def test_a_signal_during_the_start_stops_every_process(tmp_path: Path) -> None:
     exchange = RunningExchange(tmp_path / "data")
     exchange.launch()
