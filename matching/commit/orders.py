@@ -3,6 +3,7 @@
 An order of an earlier batch is changed by difference, so the worker need not keep it in memory.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -13,52 +14,75 @@ from matching.batch.batch import Batch, Key
 from matching.batch.effects import NewOrder, OrderChange
 from matching.commit.rows import Row
 
-INSERT = """
-  INSERT INTO orders_order (order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity,
-    filled_notional, status, reason, idempotency_key, terms, priority, sequence, time_in_force,
-    prevented_quantity, post_only, self_trade_prevention, expires_at, trigger_price, triggered_at,
-    created_at, updated_at)
-  SELECT order_id, client_id, instrument_id, side, type, price, quantity, filled_quantity, filled_notional, status,
-    reason, idempotency_key, terms, priority, sequence, time_in_force, coalesce(prevented_quantity, 0),
-    coalesce(post_only, false), coalesce(self_trade_prevention, 'none'), expires_at, trigger_price, triggered_at,
-    %(now)s::timestamptz, %(now)s::timestamptz
-  FROM json_to_recordset(%(orders)s) AS placed (
-    order_id uuid, client_id text, instrument_id bigint, side text, type text, price numeric, quantity numeric,
-    filled_quantity numeric, filled_notional numeric, status text, reason text, idempotency_key text,
-    terms bigint, priority bigint, sequence bigint, time_in_force text, prevented_quantity numeric,
-    post_only boolean, self_trade_prevention text, expires_at timestamptz, trigger_price numeric,
-    triggered_at timestamptz)
+_COLUMNS = (
+    *("order_id uuid", "client_id text", "instrument_id bigint", "side text", "type text", "price numeric"),
+    *("quantity numeric", "filled_quantity numeric", "filled_notional numeric", "status text", "reason text"),
+    *("idempotency_key text", "terms bigint", "priority bigint", "sequence bigint", "time_in_force text"),
+)
+# The columns that plain orders leave empty or at their default, and each one's value for an order.
+_RARE_COLUMNS = {
+    "prevented_quantity numeric": "coalesce(prevented_quantity, 0)",
+    "post_only boolean": "coalesce(post_only, false)",
+    "self_trade_prevention text": "coalesce(self_trade_prevention, 'none')",
+    "expires_at timestamptz": "expires_at",
+    "trigger_price numeric": "trigger_price",
+    "triggered_at timestamptz": "triggered_at",
+}
+_CHANGES = (
+    *("order_id uuid", "filled_quantity numeric", "filled_notional numeric", "status text", "reason text"),
+    "sequence bigint",
+)
+_RARE_CHANGES = {
+    "prevented_quantity numeric": "stored.prevented_quantity + coalesce(change.prevented_quantity, 0)",
+    "price numeric": "coalesce(change.price, stored.price)",
+    "quantity numeric": "coalesce(change.quantity, stored.quantity)",
+    "trigger_price numeric": "coalesce(change.trigger_price, stored.trigger_price)",
+    "expires_at timestamptz": "coalesce(change.expires_at, stored.expires_at)",
+    "triggered_at timestamptz": "coalesce(change.triggered_at, stored.triggered_at)",
+    "priority bigint": "coalesce(change.priority, stored.priority)",
+}
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(column.partition(" ")[0] for column in columns)
+
+
+def _insert(rare: Mapping[str, str]) -> str:
+    # A column whose default is not NULL needs a value in any case.
+    filled = rare or {"prevented_quantity": "0", "post_only": "false", "self_trade_prevention": "'none'"}
+    return f"""
+  INSERT INTO orders_order ({_names(_COLUMNS)}, {_names(filled)}, created_at, updated_at)
+  SELECT {_names(_COLUMNS)}, {", ".join(filled.values())}, %(now)s::timestamptz, %(now)s::timestamptz
+  FROM json_to_recordset(%(orders)s) AS placed ({", ".join((*_COLUMNS, *rare))})
   RETURNING 1
-"""
+"""  # noqa: S608 - joined from constants only
+
+
 # Only the database knows whether an order has fills and prevented matches of earlier batches. So it
 # decides between open and partially filled, and between filled and cancelled: see OrderChange.
-UPDATE = """
+def _update(rare: Mapping[str, str]) -> str:
+    prevented = rare.get("prevented_quantity numeric", "stored.prevented_quantity")
+    changed = "".join(f"{_names([column])} = {value}, " for column, value in rare.items())
+    return f"""
   UPDATE orders_order AS stored
   SET filled_quantity = stored.filled_quantity + change.filled_quantity,
-      filled_notional = stored.filled_notional + change.filled_notional,
-      prevented_quantity = stored.prevented_quantity + coalesce(change.prevented_quantity, 0),
-      price = coalesce(change.price, stored.price), quantity = coalesce(change.quantity, stored.quantity),
-      trigger_price = coalesce(change.trigger_price, stored.trigger_price),
-      expires_at = coalesce(change.expires_at, stored.expires_at),
-      triggered_at = coalesce(change.triggered_at, stored.triggered_at),
-      priority = coalesce(change.priority, stored.priority),
+      filled_notional = stored.filled_notional + change.filled_notional, {changed}
       status = CASE
         WHEN change.status IS NULL AND stored.filled_quantity + change.filled_quantity > 0 THEN 'partially_filled'
         WHEN change.status IS NULL THEN 'open'
-        WHEN change.status = 'filled' AND stored.prevented_quantity + coalesce(change.prevented_quantity, 0) > 0
-          THEN 'cancelled'
+        WHEN change.status = 'filled' AND {prevented} > 0 THEN 'cancelled'
         ELSE change.status END,
-      reason = CASE
-        WHEN change.status = 'filled' AND stored.prevented_quantity + coalesce(change.prevented_quantity, 0) > 0
-          THEN 'self_trade'
-        ELSE change.reason END,
+      reason = CASE WHEN change.status = 'filled' AND {prevented} > 0 THEN 'self_trade' ELSE change.reason END,
       sequence = change.sequence, updated_at = %(now)s::timestamptz
-  FROM json_to_recordset(%(changes)s) AS change (order_id uuid, filled_quantity numeric, filled_notional numeric,
-    status text, reason text, sequence bigint, prevented_quantity numeric, price numeric, quantity numeric,
-    trigger_price numeric, expires_at timestamptz, triggered_at timestamptz, priority bigint)
+  FROM json_to_recordset(%(changes)s) AS change ({", ".join((*_CHANGES, *rare))})
   WHERE stored.order_id = change.order_id
   RETURNING stored.*
-"""
+"""  # noqa: S608 - joined from constants only
+
+
+INSERT, UPDATE = _insert(_RARE_COLUMNS), _update(_RARE_CHANGES)
+# PostgreSQL prepares each expression of a statement anew for each batch. For plain orders these are few.
+INSERT_PLAIN, UPDATE_PLAIN = _insert({}), _update({})
 # A row that `UPDATE` returns, as the array that ChangedOrder decodes.
 CHANGED = """json_build_array(order_id, client_id, instrument_id, side, type, price, quantity,
     filled_quantity, filled_notional, status, reason, idempotency_key, created_at, updated_at, sequence,
@@ -92,6 +116,11 @@ class ChangedOrder(msgspec.Struct, array_like=True, frozen=True):
     prevented_quantity: Decimal
     trigger_price: Decimal | None
     triggered_at: datetime | None
+
+
+def are_plain(new: Sequence[Row], changed: Sequence[Row]) -> bool:
+    """Return whether INSERT_PLAIN and UPDATE_PLAIN can write these rows."""
+    return all(len(row) == len(_COLUMNS) for row in new) and all(len(row) == len(_CHANGES) for row in changed)
 
 
 def new_rows(batch: Batch) -> list[Row]:

@@ -15,12 +15,11 @@ from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.placement import move_session_to_own_processors
 from matching.commit.prepared import PreparedStatement, text_array
 from matching.commit.statement import (
-    COMMIT,
-    COMMIT_WITH_EVENTS,
+    COMMIT_ANY,
+    COMMIT_PLAIN,
     CommitResult,
-    parameters,
     read_result,
-    statement_for,
+    statement_of,
 )
 from orders.keys import FOUND_BY_KEY
 
@@ -103,7 +102,8 @@ class CommitSession:
         """
         try:
             with self._driver() as driver:
-                row = statement_for(batch).run(driver, parameters(batch, lease, position))
+                statement, values = statement_of(batch, lease, position)
+                row = statement.run(driver, values)
         except DataError as error:
             if isinstance(error.__cause__, psycopg.errors.DivisionByZero):
                 raise self._find_cause(batch, lease) from None
@@ -140,8 +140,8 @@ class CommitSession:
                     driver.execute("DEALLOCATE ALL")  # an earlier attempt may have failed halfway
                     driver.execute(_PLAN_BY_INDEX)
                     FIND_KEYS.prepare(driver)
-                    COMMIT.prepare(driver)
-                    COMMIT_WITH_EVENTS.prepare(driver)
+                    COMMIT_PLAIN.prepare(driver)
+                    COMMIT_ANY.prepare(driver)
                     move_session_to_own_processors(driver)
                     self._prepared = driver
                 yield driver

@@ -42,11 +42,11 @@ _RARE_PARAMETERS = ("events", "armed", "disarmed", "guards", "ended")
 # order is missing. The checkpoint comes first, so that a worker without a lease holds no other
 # row's lock while it waits for the checkpoint's. The new orders come next, so that a taken
 # idempotency key ends the statement early.
-def _statement(rare_parts: str) -> str:
+def _statement(insert: str, update: str, rare_parts: str = "") -> str:
     return f"""
 WITH advanced AS ({checkpoint.ADVANCE} RETURNING position
-), placed AS ({orders.INSERT}), traded AS ({trades.INSERT}), minutes AS ({candles.UPSERT}
-), sequences AS ({sequences.UPSERT}){rare_parts}, changed AS ({orders.UPDATE})
+), placed AS ({insert}), traded AS ({trades.INSERT}), minutes AS ({candles.UPSERT}
+), sequences AS ({sequences.UPSERT}){rare_parts}, changed AS ({update})
 SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
   (SELECT json_agg({orders.CHANGED}) FROM changed)::text,
   (SELECT json_object_agg(instrument_id, {candles.MINUTE}) FROM minutes)::text,
@@ -54,49 +54,50 @@ SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
 """  # noqa: S608 - joined from constants only
 
 
-COMMIT = PreparedStatement("commit_batch", _statement(""), *_PARAMETERS)
-# Most batches have no amends, triggers, switches and guards. They do not pay for the parts that write
-# these.
-COMMIT_WITH_EVENTS = PreparedStatement(
-    "commit_batch_with_events",
+# Most batches have only plain orders and cancels. They do not pay for the parts that write
+# instructions, amends, triggers, switches and guards.
+COMMIT_PLAIN = PreparedStatement(
+    "commit_plain", _statement(orders.INSERT_PLAIN, orders.UPDATE_PLAIN), *_PARAMETERS
+)
+COMMIT_ANY = PreparedStatement(
+    "commit_any",
     _statement(
+        orders.INSERT,
+        orders.UPDATE,
         f", events AS ({events.INSERT}), armed AS ({switches.UPSERT}), disarmed AS ({switches.DELETE})"
-        f", kept AS ({guards.UPSERT}), ended AS ({guards.DELETE})"
+        f", kept AS ({guards.UPSERT}), ended AS ({guards.DELETE})",
     ),
     *_PARAMETERS,
     *_RARE_PARAMETERS,
 )
 
 
-def statement_for(batch: Batch) -> PreparedStatement:
-    """Return the statement that commits the batch."""
-    return COMMIT_WITH_EVENTS if batch.event_rows or batch.switches or batch.guards else COMMIT
-
-
 _decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
 _decode_minutes = msgspec.json.Decoder(dict[int, Minute]).decode
 
 
-def parameters(batch: Batch, lease: Lease, position: str) -> dict[str, bytes]:
-    """Return the parameters of the batch's statement, if it ends at the position."""
+def statement_of(batch: Batch, lease: Lease, position: str) -> tuple[PreparedStatement, dict[str, bytes]]:
+    """Return the statement that commits the batch, and its parameters if it ends at the position."""
     advance = checkpoint.advance_parameters(lease, position)
+    new, changed = orders.new_rows(batch), orders.change_rows(batch)
     values = {
         **{name: str(value).encode() for name, value in advance.items()},
         "now": batch.now.isoformat().encode(),
-        "orders": encode_rows(orders.new_rows(batch)),
+        "orders": encode_rows(new),
         "trades": encode_rows(trades.rows(batch)),
         "candles": encode_rows(candles.rows(batch)),
         "books": encode_rows(sequences.rows(batch)),
-        "changes": encode_rows(orders.change_rows(batch)),
-        "changes_count": b"%d" % len(batch.changes),
+        "changes": encode_rows(changed),
+        "changes_count": b"%d" % len(changed),
     }
-    if statement_for(batch) is COMMIT_WITH_EVENTS:
-        values["events"] = encode_rows(events.rows(batch))
-        values["armed"] = encode_rows(switches.armed_rows(batch))
-        values["disarmed"] = text_array(switches.disarmed(batch))
-        values["guards"] = encode_rows(guards.kept_rows(batch))
-        values["ended"] = text_array(guards.ended(batch))
-    return values
+    if not (batch.event_rows or batch.switches or batch.guards) and orders.are_plain(new, changed):
+        return COMMIT_PLAIN, values
+    values["events"] = encode_rows(events.rows(batch))
+    values["armed"] = encode_rows(switches.armed_rows(batch))
+    values["disarmed"] = text_array(switches.disarmed(batch))
+    values["guards"] = encode_rows(guards.kept_rows(batch))
+    values["ended"] = text_array(guards.ended(batch))
+    return COMMIT_ANY, values
 
 
 def read_result(row: PGresult) -> CommitResult:

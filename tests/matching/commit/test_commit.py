@@ -12,18 +12,30 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
 from pytest_django.fixtures import Settings
 
+from base.times import unix_milliseconds
 from marketdata.models import BookSequence, Candle
 from matching.batch.batch import Batch
 from matching.commit import checkpoint, session
 from matching.commit.checkpoint import LeaseLost
+from matching.commit.prepared import PreparedStatement
 from matching.commit.session import KeysTaken, OrdersMissing
+from matching.commit.statement import COMMIT_ANY, COMMIT_PLAIN, statement_of
 from matching.models import Checkpoint
 from matching.publish.documents import order_documents, replies
 from matching.recovery import load_books
 from orders.messages import Command, ReplyKind
 from orders.models import Order, Trade
 from tests.engine.flows import SHAPES
-from tests.matching.partition import Partition, acquire, cancel, place, random_commands
+from tests.matching.partition import (
+    Partition,
+    acquire,
+    amend,
+    cancel,
+    cancel_after,
+    place,
+    random_commands,
+    stop,
+)
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import wait_until
 
@@ -364,3 +376,32 @@ def test_a_constraint_refuses_invalid_rows(statement: str, constraint: str) -> N
     with connection.cursor() as cursor:  # the control: the same table takes a harmless statement
         cursor.execute(f"UPDATE {statement.split()[1]} SET {(column := statement.split()[3])} = {column}")
         assert cursor.rowcount > 0
+
+
+def test_only_batches_with_instructions_run_the_long_statement() -> None:
+    """The long one can write everything, so only its cost tells them apart."""
+    partition = Partition()
+    maker = place("sell", 100, 5)
+    partition.run(maker)
+
+    def statement(*commands: Command) -> PreparedStatement:
+        batch = partition.match(*commands)
+        chosen, _ = statement_of(batch, partition.lease, "9-0")
+        batch.undo()
+        return chosen
+
+    plain = [place("buy", 100, 1), place("buy", 0, 1), place("buy", 90, 1), cancel(maker)]
+    for command in plain:
+        assert statement(command) is COMMIT_PLAIN
+    assert statement(*plain) is COMMIT_PLAIN
+    due_ms = unix_milliseconds(datetime.now(UTC)) + 60_000
+    for command in (
+        place("buy", 90, 1, post_only=True),
+        place("buy", 90, 1, self_trade_prevention="cancel_both"),
+        place("buy", 90, 1, time_in_force="gtd", expires_at_ms=due_ms),
+        stop("buy", 110, 1),
+        amend(maker, quantity_lots=4),
+        amend(maker, price_ticks=101),
+        cancel_after("client-A", 60),
+    ):
+        assert statement(*plain[:3], command) is COMMIT_ANY
