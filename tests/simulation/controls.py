@@ -6,7 +6,7 @@ are guarantees of the database. The model switches them off by their names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ def _write_mirrors_of_any_epoch(worker: Any) -> None:
 class _LateBatch(Batch):
     """Does not begin with what is due."""
 
-    def start(self) -> None:
+    def start(self, ending: Collection[str] = ()) -> None:
         """Do nothing yet."""
 
 
