@@ -390,12 +390,12 @@ def test_only_batches_with_instructions_run_the_long_statement() -> None:
         batch.undo()
         return chosen
 
-    plain = [place("buy", 100, 1), place("buy", 0, 1), place("buy", 90, 1), cancel(maker)]
+    plain: list[Command] = [place("buy", 100, 1), place("buy", 0, 1), place("buy", 90, 1), cancel(maker)]
     for command in plain:
         assert statement(command) is COMMIT_PLAIN
     assert statement(*plain) is COMMIT_PLAIN
     due_ms = unix_milliseconds(datetime.now(UTC)) + 60_000
-    for command in (
+    rare: list[Command] = [
         place("buy", 90, 1, post_only=True),
         place("buy", 90, 1, self_trade_prevention="cancel_both"),
         place("buy", 90, 1, time_in_force="gtd", expires_at_ms=due_ms),
@@ -403,5 +403,6 @@ def test_only_batches_with_instructions_run_the_long_statement() -> None:
         amend(maker, quantity_lots=4),
         amend(maker, price_ticks=101),
         cancel_after("client-A", 60),
-    ):
+    ]
+    for command in rare:
         assert statement(*plain[:3], command) is COMMIT_ANY
