@@ -84,8 +84,7 @@ class OrderBook(AmendableBook):
                 if type(command) is CancelOrder
                 else self._amend_and_trigger(command, trades_max)
             )
-        # An order without instructions takes the short way through here.
-        side = command.side
+        side = command.side  # From here on it is the short way of orders without instructions.
         price_ticks = command.price_ticks
         remaining_lots = command.quantity_lots
         kind = command.kind
