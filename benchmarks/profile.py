@@ -64,7 +64,7 @@ STEPS = {
         ("read: stream, decode", ("matching/worker/command_stream.py", "matching/worker/decoding.py")),
         ("look keys up", ("find_keys",)),
         ("match", ("Batch.run", "matching/engine/")),
-        ("rows", ("parameters (matching/commit/statement.py",)),
+        ("rows", ("statement_of (matching/commit/statement.py",)),
         (
             "commit: the statement's client side",
             ("commit (matching/commit/session.py", "matching/commit/prepared.py"),

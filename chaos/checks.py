@@ -29,11 +29,18 @@ _CHUNK_ENTRIES = 5_000
 _CONNECT_SECONDS_MAX = 10
 _DOUBLES_LISTED_MAX = 100
 _ENDED = ("filled", "cancelled", "rejected")
-TERMS = ("client_id", "instrument", "side", "type", "price", "quantity", "idempotency_key")
+TERMS = (
+    *("client_id", "instrument", "side", "type", "idempotency_key"),
+    *("time_in_force", "post_only", "self_trade_prevention"),
+)
+AMENDABLE_TERMS = ("price", "quantity")
 
 _ORDERS = """
 SELECT stored.order_id, stored.client_id, instrument.symbol AS instrument, stored.side, stored.type, stored.price,
-  stored.quantity, stored.filled_quantity, stored.status, stored.idempotency_key
+  stored.quantity, stored.filled_quantity, stored.status, stored.idempotency_key, stored.time_in_force,
+  stored.post_only, stored.self_trade_prevention,
+  EXISTS (SELECT FROM orders_orderevent WHERE order_id = stored.order_id
+          AND kind IN ('withdrawn', 'reduced', 'amended')) AS is_amended
 FROM orders_order AS stored JOIN instruments_instrument AS instrument ON instrument.id = stored.instrument_id
 WHERE stored.order_id = ANY(%s)
 """
@@ -49,6 +56,10 @@ _SENT_ONCE_PLACED_TWICE = """
 SELECT client_id, count(*) FROM orders_order WHERE starts_with(client_id, %s)
 GROUP BY client_id HAVING count(*) > 1 LIMIT %s
 """
+
+
+class _StoredOrder(ClientOrderState):
+    is_amended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,7 @@ class _Chunk:
         order_ids |= {entry.order_id for entry in entries if isinstance(entry, Cancelled | NotOpen)}
         trade_ids = {fill.trade_id for order in self._placed for fill in order.trades}
         trade_ids |= {entry.trade_id for entry in entries if isinstance(entry, Printed)}
-        with connection.cursor(row_factory=class_row(ClientOrderState)) as cursor:
+        with connection.cursor(row_factory=class_row(_StoredOrder)) as cursor:
             orders = cursor.execute(_ORDERS, [list(order_ids)])
             self._orders = {stored.order_id: stored for stored in orders}
         with connection.cursor(row_factory=class_row(_StoredTrade)) as cursor:
@@ -114,7 +125,7 @@ class _Chunk:
         if stored is None:
             self._breaches.add(Kind.LOST, f"order {order.order_id} of {order.client_id}")
             return
-        for name in TERMS:
+        for name in TERMS if stored.is_amended else (*TERMS, *AMENDABLE_TERMS):
             if getattr(stored, name) != getattr(order, name):
                 self._add_change(order, f"{name} {getattr(order, name)} is {getattr(stored, name)}")
         if stored.filled_quantity < order.filled_quantity:

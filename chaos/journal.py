@@ -31,6 +31,9 @@ class ClientOrderState(msgspec.Struct):
     filled_quantity: Decimal
     status: str
     idempotency_key: str | None
+    time_in_force: str
+    post_only: bool
+    self_trade_prevention: str
 
 
 class ClientOrder(ClientOrderState):

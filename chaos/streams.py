@@ -16,8 +16,8 @@ from websockets.exceptions import WebSocketException
 from chaos.breaches import Kind
 from chaos.client_log import ClientLog
 from chaos.journal import Printed
+from chaos.orders import MIDDLE_PRICES
 from chaos.probe import Probe, decode_json
-from chaos.traffic import MIDDLE_PRICES
 from loadtools.local_book import LocalBook, LocalBookError
 from loadtools.tasks import run_beside
 from loadtools.wire import Target

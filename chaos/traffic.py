@@ -4,7 +4,8 @@
   with the same key are sent at once.
 - An order without a key is sent once, by a client of its own, so that it can be found in the
   database.
-- Prices are on few levels, so that a snapshot shows a whole book. Enough orders rest for cancels.
+- Orders are amended and cancelled, alone or all of a client's orders for an instrument. A dead man's
+  switch is set now and then.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import msgspec
 from chaos.breaches import Kind
 from chaos.client_log import ClientLog
 from chaos.journal import ClientOrder
+from chaos.orders import MIDDLE_PRICES, QUANTITY_MAX, Document, new_order
 from loadtools.connection import Caller, ConnectError
 from loadtools.tasks import run_beside
 from loadtools.wire import Target, encode_post
@@ -28,14 +30,12 @@ REQUESTS_PER_CLIENT_AND_SECOND = 5
 _ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
 _FINISH_SECONDS_MAX = 60.0  # Time for unanswered requests at the end, with a healthy exchange.
 
-_CANCEL_SHARE = 0.25
+_CANCEL_SHARE = 0.2
 ONCE_SHARE = 0.15
 DUPLICATE_SHARE = 0.1  # Share of the requests with a key.
-_MARKET_SHARE = 0.2
-MIDDLE_PRICES = {"BTC-USD": 70_000, "ETH-USD": 3_500}
-_LEVELS_AWAY = 20  # Greatest distance from the middle on an order's own side.
-_LEVELS_ACROSS = 5  # Greatest distance on the other side, at which orders trade.
-_QUANTITY_MAX = 9
+_AMEND_SHARE = 0.1
+_MASS_SHARE = 0.01  # Share of mass cancels, and of dead man's switches.
+_SWITCH_SECONDS = (0, 5, 60)
 _RESTING_MAX = 50  # Orders that a client remembers to cancel.
 
 ONCE_PREFIX = "once-"  # Prefix of clients that send one order without a key.
@@ -87,6 +87,14 @@ class TradingClient:
         if draw < _CANCEL_SHARE and self._resting:
             self._resting.rotate(self._random.randrange(len(self._resting)))
             await self._cancel(self._resting.pop())
+        elif draw < _CANCEL_SHARE + _AMEND_SHARE and self._resting:
+            await self._amend(self._random.choice(self._resting))
+        elif draw < _CANCEL_SHARE + _AMEND_SHARE + _MASS_SHARE:
+            instrument = self._random.choice(tuple(MIDDLE_PRICES))
+            await self._change_all("/orders/cancel", {"instrument": instrument})
+        elif draw < _CANCEL_SHARE + _AMEND_SHARE + 2 * _MASS_SHARE:
+            seconds = self._random.choice(_SWITCH_SECONDS)
+            await self._change_all("/orders/cancel-after", {"timeout_seconds": seconds})
         elif draw > 1 - ONCE_SHARE:
             await self._place_once()
         else:
@@ -135,6 +143,31 @@ class TradingClient:
                 return
             self._client_log.counts["retried"] += 1
 
+    async def _amend(self, order_id: UUID) -> None:
+        """Amend an order's quantity. The amend says the new one, so it may be repeated."""
+        body = msgspec.json.encode({"quantity": self._random.randint(1, QUANTITY_MAX)})
+        while True:
+            (answer,) = await self._send_copies(f"/orders/{order_id}/amend", body, 1)
+            if answer.status == 200:
+                self._client_log.counts["amended"] += 1
+                self._record_order(answer)
+                return
+            if answer.status == 409 or not self._should_retry(answer):
+                return
+            self._client_log.counts["retried"] += 1
+
+    async def _change_all(self, path: str, change: Document) -> None:
+        """Cancel many orders of this client, now or later, until the exchange has done it."""
+        body = msgspec.json.encode({"client_id": f"chaos-{self._number}", **change})
+        while True:
+            (answer,) = await self._send_copies(path, body, 1)
+            if answer.status == 200:
+                self._client_log.counts["mass cancels and switches"] += 1
+                return
+            if not self._should_retry(answer):
+                return
+            self._client_log.counts["retried"] += 1
+
     async def _send_copies(self, path: str, body: bytes, copies: int) -> list[Answer]:
         """Send copies of a request at once when they are due. Missed times are not made up for."""
         now = asyncio.get_running_loop().time()
@@ -161,7 +194,7 @@ class TradingClient:
         return self._client_log.placed(answer.body, sent_at=answer.sent_at, is_new=answer.status == 201)
 
     def _remember(self, order: ClientOrder | None) -> None:
-        if order is not None and order.status in ("open", "partially_filled"):
+        if order is not None and order.status in ("pending", "open", "partially_filled"):
             self._resting.append(order.order_id)
 
     def _should_retry(self, answer: Answer) -> bool:
@@ -172,24 +205,8 @@ class TradingClient:
         return answer.is_unclear
 
     def _new_order(self, client_id: str, key: str | None) -> bytes:
-        random = self._random
         self._orders += 1
-        instrument = random.choice(tuple(MIDDLE_PRICES))
-        side, sign = random.choice((("buy", 1), ("sell", -1)))
-        order: dict[str, str | int] = {
-            "client_id": client_id,
-            "instrument": instrument,
-            "side": side,
-            "type": "limit",
-            "quantity": random.randint(1, _QUANTITY_MAX),
-        }
-        if key is not None:
-            order["idempotency_key"] = key
-        if random.random() < _MARKET_SHARE:
-            order["type"] = "market"
-        else:
-            order["price"] = MIDDLE_PRICES[instrument] + sign * random.randint(-_LEVELS_AWAY, _LEVELS_ACROSS)
-        return msgspec.json.encode(order)
+        return msgspec.json.encode(new_order(self._random, client_id, key))
 
 
 class Traffic:
