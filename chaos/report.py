@@ -15,7 +15,9 @@ from chaos.campaign import Record
 _COUNTED = (
     "requests",
     "acknowledged",
+    "amended",
     "cancelled",
+    "mass cancels and switches",
     "retried",
     "refused",
     "unknown",

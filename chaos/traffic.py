@@ -31,10 +31,10 @@ _ANSWER_SECONDS_MAX = 10.0  # Longer than the exchange needs to answer 504.
 _FINISH_SECONDS_MAX = 60.0  # Time for unanswered requests at the end, with a healthy exchange.
 
 _CANCEL_SHARE = 0.2
-ONCE_SHARE = 0.15
+ONCE_SHARE = 0.2  # Of the orders.
 DUPLICATE_SHARE = 0.1  # Share of the requests with a key.
 _AMEND_SHARE = 0.1
-_MASS_SHARE = 0.01  # Share of mass cancels, and of dead man's switches.
+_MASS_SHARE = 0.01  # Share of the mass cancels, and of the dead man's switches.
 _SWITCH_SECONDS = (0, 5, 60)
 _RESTING_MAX = 50  # Orders that a client remembers to cancel.
 
@@ -83,19 +83,21 @@ class TradingClient:
                 caller.close()
 
     async def _send_next(self) -> None:
-        draw = self._random.random()
-        if draw < _CANCEL_SHARE and self._resting:
-            self._resting.rotate(self._random.randrange(len(self._resting)))
+        random = self._random
+        draw = random.random() - _CANCEL_SHARE
+        if draw < 0 and self._resting:
+            self._resting.rotate(random.randrange(len(self._resting)))
             await self._cancel(self._resting.pop())
-        elif draw < _CANCEL_SHARE + _AMEND_SHARE and self._resting:
-            await self._amend(self._random.choice(self._resting))
-        elif draw < _CANCEL_SHARE + _AMEND_SHARE + _MASS_SHARE:
-            instrument = self._random.choice(tuple(MIDDLE_PRICES))
+        elif 0 <= draw < _AMEND_SHARE and self._resting:
+            await self._amend(random.choice(self._resting))
+        elif 0 <= draw - _AMEND_SHARE < _MASS_SHARE:
+            instrument = random.choice(tuple(MIDDLE_PRICES))
             await self._change_all("/orders/cancel", {"instrument": instrument})
-        elif draw < _CANCEL_SHARE + _AMEND_SHARE + 2 * _MASS_SHARE:
-            seconds = self._random.choice(_SWITCH_SECONDS)
-            await self._change_all("/orders/cancel-after", {"timeout_seconds": seconds})
-        elif draw > 1 - ONCE_SHARE:
+        elif 0 <= draw - _AMEND_SHARE - _MASS_SHARE < _MASS_SHARE:
+            await self._change_all(
+                "/orders/cancel-after", {"timeout_seconds": random.choice(_SWITCH_SECONDS)}
+            )
+        elif random.random() < ONCE_SHARE:
             await self._place_once()
         else:
             await self._place()

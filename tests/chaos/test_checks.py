@@ -46,6 +46,9 @@ class Market:
     def cancel(self, order: Acknowledged) -> Acknowledged:
         return self._acknowledged(self._http.post(f"/orders/{order['order_id']}/cancel"))
 
+    def amend(self, order: Acknowledged, **changes: int) -> Acknowledged:
+        return self._acknowledged(self._http.post(f"/orders/{order['order_id']}/amend", json=changes))
+
     def breaches(self, *entries: Entry) -> dict[Kind, int]:
         found = Breaches()
         with Journal(self._folder / "journal.jsonl") as journal:
@@ -95,6 +98,13 @@ def test_a_true_journal_has_no_breach(market: Market) -> None:
     assert market.breaches(*entries) == {}
 
 
+def test_an_amended_order_may_have_another_quantity_but_no_other_instruction(market: Market) -> None:
+    order = market.place("sell", 5, price=9)
+    market.amend(order, quantity=4)
+    assert market.breaches(placed(order)) == {}
+    assert market.breaches(placed(order, post_only=True)) == {Kind.CHANGED: 1}
+
+
 def with_fill(order: Acknowledged, **changes: Any) -> Placed:
     (fill,) = order["trades"]
     return placed(order, trades=[fill | changes])
@@ -114,6 +124,9 @@ def with_fill(order: Acknowledged, **changes: Any) -> Placed:
         (lambda taker: placed(taker, quantity=3), Kind.CHANGED),
         (lambda taker: placed(taker, client_id="another"), Kind.CHANGED),
         (lambda taker: placed(taker, idempotency_key=None), Kind.CHANGED),
+        (lambda taker: placed(taker, time_in_force="gtd"), Kind.CHANGED),
+        (lambda taker: placed(taker, post_only=True), Kind.CHANGED),
+        (lambda taker: placed(taker, self_trade_prevention="decrement"), Kind.CHANGED),
         (lambda taker: placed(taker, status="cancelled"), Kind.CHANGED),
         (lambda taker: Cancelled(0.0, UUID(taker["order_id"])), Kind.LOST),
         (lambda taker: Cancelled(0.0, uuid4()), Kind.LOST),

@@ -28,6 +28,9 @@ def acknowledgement(order: Order) -> Reply:
         "filled_quantity": 0,
         "status": "filled",
         "trades": [],
+        "time_in_force": "gtc",
+        "post_only": False,
+        "self_trade_prevention": "none",
     }
     return 201, {**told, **order, "order_id": str(uuid4())}
 
