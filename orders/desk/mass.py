@@ -10,11 +10,11 @@ import msgspec
 import uuid_utils
 from django.conf import settings
 
-from base.refusals import Allowance, Refusal
+from base.refusals import Allowance, OutcomeUnknown, Refusal
 from base.times import from_unix_milliseconds
 from instruments.directory import TradedInstrument
 from orders.desk.amending import Amending
-from orders.desk.parts import OrderResult, least_allowance
+from orders.desk.parts import CANCEL_SECONDS_MAX, OrderResult, least_allowance
 from orders.gateway import GatewayReply, Submission
 from orders.gateway.outcomes import least_certain, replies_of, with_advice
 from orders.messages import CancelAfterCommand, CancelAllCommand, CancelledOrders, ReplyKind
@@ -83,7 +83,7 @@ class MassCancelling(Amending):
         """Cancel everything of a client that is open or pending, piece by piece in each partition.
 
         It counts as one cancel in each of them. Raises RateLimited, Unavailable, OutcomeUnknown: then
-        some of the orders may be cancelled.
+        some of the orders may be cancelled. So it is if there are too many for CANCEL_SECONDS_MAX.
         """
         partitions = await self.partitions() if instrument is None else [instrument.partition]
         commands = [
@@ -97,9 +97,13 @@ class MassCancelling(Amending):
             )
             for _ in partitions
         ]
-        answers = await self._submit_to_all(commands, partitions, client_id, ReplyKind.CANCELLED_ALL)
-        work = map(self._cancel_rest, commands, partitions, answers)
-        cancelled = list(itertools.chain.from_iterable(await asyncio.gather(*work)))
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                answers = await self._submit_to_all(commands, partitions, client_id, ReplyKind.CANCELLED_ALL)
+                work = map(self._cancel_rest, commands, partitions, answers)
+                cancelled = list(itertools.chain.from_iterable(await asyncio.gather(*work)))
+        except TimeoutError:
+            raise with_advice(OutcomeUnknown()) from None
         order_ids = [order_id for some in cancelled for order_id in some.order_ids]
         return MassCancelResult(
             order_ids[: settings.CANCELLED_IDS_MAX],

@@ -101,6 +101,31 @@ def test_all_partitions_cancel_the_orders_of_a_client(by_ids: bool) -> None:
     run(steps)
 
 
+def test_a_client_with_many_orders_gets_one_answer_about_all_pieces(settings: Settings) -> None:
+    settings.WORKER_BATCH_CANCELS_MAX = 1
+
+    async def steps(desk: OrderDesk, ids: list[UUID]) -> None:
+        for _ in range(3):
+            await place(desk, "ann")
+        result = await desk.cancel_all("ann", instrument=None, side=None)
+        assert result.cancelled_count == len(set(result.cancelled)) == 8
+        assert await statuses("ann") == ["cancelled"] * 8
+
+    run(steps)
+
+
+def test_a_mass_cancel_that_takes_too_long_may_be_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def steps(desk: OrderDesk, ids: list[UUID]) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr("orders.desk.mass.CANCEL_SECONDS_MAX", 0)
+            with pytest.raises(OutcomeUnknown, match="safely send the request again"):
+                await desk.cancel_all("ann", instrument=None, side=None)
+        await desk.cancel_all("ann", instrument=None, side=None)
+        await until_statuses("ann", ["cancelled", "cancelled"])
+
+    run(steps)
+
+
 def test_a_switch_is_set_in_all_partitions_and_removed_from_all() -> None:
     def switches() -> list[tuple[int, Any]]:
         return list(CancelAfter.objects.order_by("partition").values_list("partition", "cancel_at"))
