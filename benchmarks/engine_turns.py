@@ -24,18 +24,13 @@ from time import process_time
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from benchmarks.engine import CLIENTS, LOTS_PER_UNIT, MIDDLE_TICKS, SPREAD_TICKS, UNITS_MAX, copied
 from benchmarks.report import print_heading
 
 TURN_COMMANDS = 1_000
 TURNS = 200
 RESTING_ORDERS = 10_000
 WAITING_ORDERS = 100_000
-CLIENTS = 1_000
-MIDDLE_TICKS = 7_000_000
-SPREAD_TICKS = 5_000
-LOTS_PER_UNIT = 1_000_000
-UNITS_MAX = 51
-"""An order's quantity is 1 to this many units."""
 
 
 class Mix(NamedTuple):
@@ -104,11 +99,6 @@ def placement(engine: ModuleType, mix: Mix, random: Random, drawn: float, number
 def price(random: Random) -> int:
     """Return a limit price in ticks."""
     return MIDDLE_TICKS + random.randint(-SPREAD_TICKS, SPREAD_TICKS)
-
-
-def copied(text: str) -> str:
-    """Return an equal string that is another object, as a decoder does."""
-    return text.encode().decode()
 
 
 def filled_book(engine: ModuleType, waiting: int = 0) -> Any:

@@ -196,7 +196,7 @@ WORKER_BATCH_COMMANDS_MAX = 256
 # Trades of one batch. The command that reaches this number ends the batch.
 WORKER_BATCH_TRADES_MAX = 2_500
 # Orders that expiries, dead man's switches and mass cancels take off in one batch. The rest follows
-# in the next batches. A commit of so many takes about 0.1 s, for which all others wait.
+# in the next batches. A commit of so many takes about 0.1 s, and all other commands wait for it.
 WORKER_BATCH_CANCELS_MAX = 1_000
 # Mass cancels that a worker carries out at the same time, piece by piece. If there are more, it
 # forgets the oldest one, whose client must send it again.
@@ -281,7 +281,8 @@ STREAM_SENDS_PER_TURN_MAX = 100
 # A client that takes no data for this long is closed. The time to transfer the data that is on its
 # way to the client is added.
 STREAM_STALLED_SECONDS_MAX = 5.0
-# A client that sends too much is answered for so long what was within the limits, then closed.
+# A client that sends too many messages is closed. Before that, the answers to the messages within the
+# limit are sent, for at most this long.
 STREAM_FLUSH_SECONDS_MAX = 1.0
 STREAM_BYTES_PER_SECOND_MIN = 256 * 1024  # The transfer time is computed with this rate.
 # Price levels of both sides. The snapshot of a larger book is made in slices of this size.

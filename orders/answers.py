@@ -85,10 +85,11 @@ def results_json(results: Sequence[OrderResult | Refusal], created_status: int) 
 
     `created_status` is the status of an order that was not placed by an earlier request.
     """
-    return b"[%s]" % b",".join([_result_json(result, created_status) for result in results])
+    return b"[%s]" % b",".join([result_json(result, created_status) for result in results])
 
 
-def _result_json(result: OrderResult | Refusal, created_status: int) -> bytes:
+def result_json(result: OrderResult | Refusal, created_status: int) -> bytes:
+    """Return the JSON object of one result."""
     if isinstance(result, Refusal):
         status, error = refusal_result(result)
         return b'{"status":%d,"error":%s}' % (status, encode_json(error))

@@ -20,7 +20,7 @@ from base.encoding import encode_json
 from base.refusals import InvalidRequest, Refusal, RefusalKind
 from base.times import time_text
 from instruments.refusals import InstrumentHalted
-from orders.answers import cancelled_document, results_json
+from orders.answers import cancelled_document, result_json, results_json
 from orders.desk import MassCancelResult, OrderDesk, OrderResult, current_desk
 from orders.guards import Guard, current_keeper
 from orders.reading import (
@@ -37,7 +37,6 @@ from orders.reading import (
 from orders.requests import OrderRequest
 from streaming.packet import Packet, packets_of
 from streaming.requests import EntryRequest
-from web.errors import refusal_result
 
 # The id of a request may have numbers, which were read as Decimals.
 _encode_id = msgspec.json.Encoder(decimal_format="number").encode
@@ -103,7 +102,7 @@ class OrderEntry:
             self._admit(work.orders)
         except Refusal as refusal:
             self._count_message()
-            self._put(Packet([_result_text(request, _error(refusal))]))
+            self._put(Packet([_result_text(request, _fields(refusal))]))
             return
         self._place_gathered()  # These orders came first.
         self._start(self._answer(request, work))
@@ -172,7 +171,7 @@ class OrderEntry:
             self._on_the_way -= len(orders)
         texts = [
             _result_text(
-                request, self._refused(result) if isinstance(result, Refusal) else _order_json(result, 201)
+                request, self._refused(result) if isinstance(result, Refusal) else _fields(result, 201)
             )
             for (request, _), result in zip(orders, results, strict=True)
         ]
@@ -183,7 +182,7 @@ class OrderEntry:
         """Return the result of a refused request, which counts as a message if nothing else counts it."""
         if isinstance(refusal, InvalidRequest | InstrumentHalted):
             self._count_message()
-        return _error(refusal)
+        return _fields(refusal)
 
     def _own_desk(self) -> OrderDesk:
         """Return the desk, which names the connection's guard to the workers."""
@@ -247,23 +246,17 @@ def _only(fields: dict[str, Any], name: str) -> Any:
     return fields[name]
 
 
-def _error(refusal: Refusal) -> bytes:
-    status, error = refusal_result(refusal)
-    return b'"status":%d,"error":%s' % (status, encode_json(error))
+def _fields(result: OrderResult | Refusal, created_status: int = 200) -> bytes:
+    """Return the fields of a result, as in a list of results."""
+    return result_json(result, created_status)[1:-1]
 
 
 def _result_text(request: EntryRequest, rest: bytes) -> str:
     return (b'{"type":"result","id":%s,%s}' % (_encode_id(request.id), rest)).decode()
 
 
-def _order_json(result: OrderResult, created_status: int) -> bytes:
-    if result.replayed:
-        return b'"status":200,"replayed":true,"order":%s' % result.body
-    return b'"status":%d,"order":%s' % (created_status, result.body)
-
-
 async def _one(order: Coroutine[Any, Any, OrderResult]) -> bytes:
-    return _order_json(await order, 200)
+    return _fields(await order)
 
 
 async def _many(orders: Coroutine[Any, Any, list[OrderResult | Refusal]], created_status: int) -> bytes:

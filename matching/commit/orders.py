@@ -81,7 +81,8 @@ def _update(rare: Mapping[str, str]) -> str:
 
 
 INSERT, UPDATE = _insert(_RARE_COLUMNS), _update(_RARE_CHANGES)
-# PostgreSQL prepares each expression of a statement anew for each batch. For plain orders these are few.
+# PostgreSQL prepares all expressions of the statement again for each batch, which takes time. So plain
+# orders have statements with fewer expressions.
 INSERT_PLAIN, UPDATE_PLAIN = _insert({}), _update({})
 # A row that `UPDATE` returns, as the array that ChangedOrder decodes.
 CHANGED = """json_build_array(order_id, client_id, instrument_id, side, type, price, quantity,

@@ -184,7 +184,8 @@ class OrderBook(AmendableBook):
         above, below = waiting.above.keys, waiting.below.keys
         first, last_ticks = events[0] if events else None, self.last_price_ticks
         if type(first) is Trade and last_ticks is not None:
-            # An order trades at ever worse prices, so no other trade is outside of these two.
+            # Each trade of an order has a worse price than the one before, or the same. So the first and
+            # the last price are the extremes.
             first_ticks = first.price_ticks
             if not (
                 (above and (above[0] <= first_ticks or above[0] <= last_ticks))
