@@ -33,6 +33,7 @@ WORKDIR /app
 COPY manage.py ./
 COPY base base
 COPY web web
+COPY screen screen
 COPY instruments instruments
 COPY orders orders
 COPY marketdata marketdata

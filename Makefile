@@ -25,7 +25,7 @@ compile := $(python) -m compileall -q -j 0 \
 	-x '/(pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
-sources := exchange_site operators hosting matching streaming marketdata orders instruments web base loadtools chaos tests benchmarks examples manage.py
+sources := exchange_site operators hosting matching streaming marketdata orders instruments screen web base loadtools chaos tests benchmarks examples manage.py
 
 .PHONY: help run demo test test-long check containers format bench profile load-test simulate chaos strangers clean
 

@@ -73,6 +73,38 @@ LIVE: dict[str, Any] = {
     },
 }
 
+_ENDPOINT = record(
+    {"path": TEXT, "methods": {"type": "array", "items": choice(["GET", "POST"])}},
+)
+_HERE_EXAMPLE = {
+    "endpoints": [{"path": "/orders", "methods": ["GET", "POST"]}],
+    "stream": "/stream",
+    "documentation": "/docs",
+    "openapi": "/docs/schema",
+    "asyncapi": "/docs/stream",
+}
+
+HOME: dict[str, Any] = {
+    "operation_id": "get_home",
+    "summary": "List what is here; a browser gets the trading screen",
+    "tags": [OPERATIONS_TAG],
+    "parameters": [RETRY_AFTER],
+    "responses": {
+        **errors("no_parameters"),
+        200: answer(
+            record(
+                {
+                    "endpoints": {"type": "array", "items": _ENDPOINT},
+                    **dict.fromkeys(("stream", "documentation", "openapi", "asyncapi"), TEXT),
+                }
+            ),
+            "the documented endpoints, and the paths of the stream and of the documents; if the Accept header"
+            " has text/html: the trading screen",
+            _HERE_EXAMPLE,
+        ),
+    },
+}
+
 TIME: dict[str, Any] = {
     "operation_id": "get_time",
     "summary": "Read the exchange's clock",
@@ -116,7 +148,7 @@ def finish_document(result: dict[str, Any], **context: Any) -> dict[str, Any]:
     Adds the shared components, removes optional trailing slashes from paths, and marks the body of
     POST /orders as required.
     """
-    result["paths"] = {path.rstrip("/"): operations for path, operations in result["paths"].items()}
+    result["paths"] = {path.rstrip("/") or "/": operations for path, operations in result["paths"].items()}
     result["paths"]["/orders"]["post"]["requestBody"]["required"] = True
     result["components"]["schemas"] = components()
     result["info"]["description"] += "\n" + describe_stream()

@@ -10,6 +10,7 @@ from drf_spectacular.views import SpectacularSwaggerView
 from exchange_site.clock import TimeViewSet
 from exchange_site.documents import DocumentViewSet, StreamDocumentViewSet
 from exchange_site.health import HealthViewSet, LiveViewSet
+from exchange_site.home import HomeViewSet, ScreenFileViewSet
 from exchange_site.metrics import MetricsViewSet
 from instruments.views import InstrumentViewSet
 from marketdata.views import CandleViewSet, OrderBookViewSet, TickerViewSet, TradeViewSet
@@ -31,6 +32,8 @@ def endpoint(route: str, viewset: type[AsyncViewSet], **actions: Any) -> URLPatt
 READ_ONLY = {"http_method_names": ["get", "head"]}  # The page of /docs can't answer OPTIONS.
 
 urlpatterns = [
+    endpoint("", HomeViewSet, get="list"),
+    endpoint(r"screen/(?P<name>[^/]+)", ScreenFileViewSet, get="retrieve"),
     endpoint("orders", OrderViewSet, post="create", get="list"),
     endpoint("orders/batch", MassOrderViewSet, post="place"),
     endpoint("orders/amend", MassOrderViewSet, post="amend"),

@@ -48,6 +48,7 @@ SOURCES = (
     "matching",
     "operators",
     "orders",
+    "screen",
     "streaming",
     "tests",
     "web",
