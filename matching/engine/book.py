@@ -109,24 +109,22 @@ class OrderBook(AmendableBook):
         else:
             own, opposite = self._asks, self._bids
         worst_key = price_ticks * opposite.key_sign if is_limit else INTEGER_MAX
-        events: list[Event] = []
         keys = opposite.keys
-        crosses = keys[0] <= worst_key if keys else False
-        if crosses:
+        events: list[Event] = []
+        if keys and keys[0] <= worst_key:
             remaining_lots = self._match(command, remaining_lots, opposite, worst_key, events, trades_max)
-        if remaining_lots:
-            if is_limit and not (crosses and opposite.keys and opposite.keys[0] <= worst_key):
-                # The same as _rest, without the cost of calls.
-                self._orders[order_id] = queued = own.append(command, price_ticks, remaining_lots)
-                self.sequence = sequence = self.sequence + 1
-                level = queued.level
-                events.append(
-                    OrderRested(sequence, command, remaining_lots, level.quantity_lots, level.orders)
-                )
-            else:
+            if remaining_lots:
                 self._end_entry(command, remaining_lots, opposite, worst_key, events)
-        if crosses and self._waiting_by_id:
-            self._trigger(events)
+            if self._waiting_by_id:
+                self._trigger(events)
+        elif is_limit:
+            # The same as _rest, without the cost of calls.
+            self._orders[order_id] = queued = own.append(command, price_ticks, remaining_lots)
+            self.sequence = sequence = self.sequence + 1
+            level = queued.level
+            return [OrderRested(sequence, command, remaining_lots, level.quantity_lots, level.orders)]
+        else:
+            events.append(RemainderCancelled(command, remaining_lots, _NO_LIQUIDITY))
         return events
 
     def enter_triggered(
