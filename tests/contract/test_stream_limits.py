@@ -63,6 +63,7 @@ def test_a_connection_may_have_100_subscriptions_and_not_one_more(
     assert stream.close_code() == expected_close_code(asgi_server, 1008)
 
 
+@pytest.mark.long
 def test_large_books_can_be_followed(
     asgi_server: str, exchange: RunningExchange, client: Client, market: Market
 ) -> None:

@@ -193,9 +193,16 @@ def mixed(instruments: Any) -> None:
 
 
 @pytest.mark.usefixtures("mixed")
-@pytest.mark.parametrize("oldest_first", [False, True], ids=["newest first", "oldest first"])
 @pytest.mark.parametrize(
-    "merged_max", [50_000, pytest.param(20, marks=pytest.mark.long), 2], ids="{} merged".format
+    ("merged_max", "oldest_first"),
+    [
+        (50_000, False),
+        (2, True),
+        *(
+            pytest.param(*values, marks=pytest.mark.long)
+            for values in [(50_000, True), (20, False), (20, True), (2, False)]
+        ),
+    ],
 )
 def test_every_combination_of_filters_finds_the_orders_of_a_plain_query(
     settings: Settings, instruments: Any, merged_max: int, oldest_first: bool

@@ -69,7 +69,7 @@ def assert_listed(instrument_id: int, times: TimeRange, limit: int) -> None:
     assert listed(instrument_id, times=times, limit=limit) == found[::-1], times
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 40, pytest.param(200, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [0, 1, 2, 20, pytest.param(200, marks=pytest.mark.long)])
 def test_any_time_range_has_exactly_its_trades(instruments: Any, count: int) -> None:
     """Sequences have gaps, several trades share a time, and times may go back by a second at most."""
     ids = [instruments[symbol].instrument_id for symbol in ("BTC-USD", "ETH-USD")]

@@ -276,7 +276,10 @@ def test_an_exchange_with_a_role_for_each_process_trades(
     ("server", "command", "variables", "path"),
     [
         ("uvicorn", "run_api", {"PORT": "83"}, "/instruments"),
-        ("daphne", "run_admin", {"EXCHANGE_ADMIN_BIND": "127.0.0.1:83"}, "/admin/login/"),
+        pytest.param(
+            *("daphne", "run_admin", {"EXCHANGE_ADMIN_BIND": "127.0.0.1:83"}, "/admin/login/"),
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["run_api", "run_admin"],
 )

@@ -52,6 +52,7 @@ def test_beyond_the_common_bound_the_clients_silent_longest_are_told_and_closed(
         )
 
 
+@pytest.mark.long
 def test_beyond_the_common_bound_of_subscriptions_each_client_has_an_equal_share(
     exchange: RunningExchange,
 ) -> None:

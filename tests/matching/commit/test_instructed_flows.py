@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("instruments", "low_bounds")
 TABLES: tuple[Any, ...] = (Order, Trade, OrderEvent, CancelAfter, ConnectionGuard, Candle, BookSequence)
 MADE_UP = {"id", "trade_id"}  # columns that another run fills in another way
 SEGMENTS, COMMANDS = 10, 50
-SEEDS = range(3)
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))]
 
 
 @pytest.fixture

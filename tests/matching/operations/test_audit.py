@@ -23,7 +23,7 @@ from tests.matching.partition import Partition
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
-SEEDS = range(4)
+SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 3))]
 GUARDS = """
 SELECT 'ALTER TABLE ' || conrelid::regclass || ' DROP CONSTRAINT ' || conname FROM pg_constraint
 WHERE contype IN ('c', 'u') AND conrelid IN ('orders_order'::regclass, 'orders_trade'::regclass,
