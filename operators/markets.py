@@ -121,11 +121,20 @@ def market_of(instrument: TradedInstrument, top: BookTop, reads: MarketReads | N
         trend="flat" if not change else "up" if change > 0 else "down",
         change=None if change is None or day is None or day.open is None else _percent_text(change, day.open),
         volume=None if day is None else _rounded(day.volume),
-        chart=draw([None if price is None else grid.price.steps(price) for price in prices]),
+        chart=draw([None if price is None else grid.price.steps(price) for price in _charted(prices, day)]),
         chart_text=_chart_text(instrument.symbol, day),
         open_orders=count_text(orders.resting) if orders else None,
         pending_orders=count_text(orders.waiting) if orders else None,
     )
+
+
+def _charted(prices: Sequence[Decimal | None], day: Statistics | None) -> list[Decimal | None]:
+    """Return the chart's prices. If the first trade ever is one of them, it begins at its price."""
+    charted = list(prices)
+    first = next((number for number, price in enumerate(charted) if price is not None), 0)
+    if first > 0 and day is not None:
+        charted[first - 1] = day.open
+    return charted
 
 
 def _price(grid: Grid, level: BookLevel | None) -> str | None:

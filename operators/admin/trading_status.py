@@ -78,7 +78,6 @@ class TradingStatus(Audited):
         context = {
             **self.admin_site.each_context(request),
             "title": f"{verb.capitalize()} trading",
-            "opts": self.opts,
             "verb": verb,
             "halts": halts,
             "instruments": [(row, *counts.get(row.pk, (None, None))) for row in shown],
