@@ -153,7 +153,7 @@ def _spread(grid: Grid, top: BookTop) -> str | None:
 
 def _percent_text(change: Decimal, first: Decimal) -> str:
     """Return the change in percent with its sign and two decimals. U+2212 is as wide as a plus."""
-    text = format(percent(change, first), "+.2f")
+    text = format(percent(change, first), "+.2f" if change else ".2f")
     return f"{text} %".replace("-", "\N{MINUS SIGN}")
 
 

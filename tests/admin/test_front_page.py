@@ -41,7 +41,8 @@ def market(exchange: RunningExchange, browser: Browser, place: Place) -> None:
     assert "was added successfully" in browser.post(f"{INSTRUMENTS}add/", FORM).messages["success"]
 
     def order(**changes: Any) -> httpx.Response:
-        return place(instrument="FRONT-USD", client_id="front-page", **changes)
+        answer: httpx.Response = place(instrument="FRONT-USD", client_id="front-page", **changes)
+        return answer
 
     wait_until(lambda: order(price=99, quantity=2.5).status_code == 201, "an order is accepted")
     for price in (100, 101.5):
@@ -69,8 +70,8 @@ def words(markup: str) -> str:
 
 def status(exchange: RunningExchange, symbol: str) -> str:
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database:
-        row = database.execute("SELECT status FROM instruments_instrument WHERE symbol = %s", [symbol])
-        return str(row.fetchall()[0][0])
+        found = database.execute("SELECT status FROM instruments_instrument WHERE symbol = %s", [symbol])
+        return str(found.fetchall()[0][0])
 
 
 def acts(exchange: RunningExchange, symbol: str) -> list[tuple[str, str, str, str]]:
