@@ -55,12 +55,11 @@ def market(exchange: RunningExchange, browser: Browser, place: Place) -> None:
 
 
 def card(browser: Browser, symbol: str) -> str:
-    """Return the instrument's card on the front page, as text with the labels of its pictures."""
+    """Return the markup of the instrument's card on the front page."""
     page = browser.get("")
     assert page.status == 200
-    (found,) = [
-        text for text in re.findall(r"<article.*?</article>", page.text, re.S) if f">{symbol}<" in text
-    ]
+    cards: list[str] = re.findall(r"<article.*?</article>", page.text, re.S)
+    (found,) = [text for text in cards if f">{symbol}<" in text]
     return found
 
 
@@ -70,8 +69,9 @@ def words(markup: str) -> str:
 
 def status(exchange: RunningExchange, symbol: str) -> str:
     with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as database:
-        found = database.execute("SELECT status FROM instruments_instrument WHERE symbol = %s", [symbol])
-        return str(found.fetchall()[0][0])
+        rows = database.execute("SELECT status FROM instruments_instrument WHERE symbol = %s", [symbol])
+        ((found,),) = rows.fetchall()
+        return str(found)
 
 
 def acts(exchange: RunningExchange, symbol: str) -> list[tuple[str, str, str, str]]:
