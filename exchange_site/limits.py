@@ -231,8 +231,12 @@ ADMIN_ROWS_MAX = 10_000
 ADMIN_EVENTS_MAX = 100  # Events that the page of an order shows.
 OPERATOR_SESSION_HOURS_MAX = 12  # Counted from the login. Then the operator must log in again.
 OPERATOR_STATEMENT_SECONDS_MAX = 5.0  # Time for an operator's read or change of instruments.
-DASHBOARD_SECONDS_MAX = 2.0  # The admin's front page waits this long for Redis and for the books.
+# The admin's front page waits this long for Redis, and for each statement that reads its market.
+DASHBOARD_SECONDS_MAX = 2.0
 DASHBOARD_INSTRUMENTS_MAX = 50  # Instruments on the front page.
+DASHBOARD_PRICES = 48  # Prices in an instrument's chart of the last 24 hours.
+# Orders of an instrument that the front page counts. Then it shows the number with a plus sign.
+DASHBOARD_LIVE_ORDERS_MAX = 1_000
 DASHBOARD_PARTITIONS_MAX = 50  # Partitions on the front page.
 DASHBOARD_ACTS = 10  # Records of the audit trail on the front page.
 DASHBOARD_RATE_SECONDS = 10  # Period over which the front page counts orders per second.

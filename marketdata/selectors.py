@@ -4,7 +4,7 @@ These functions are synchronous. Views call them through base.database.read_data
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
@@ -72,6 +72,30 @@ def last_prices(instrument_ids: Collection[int]) -> dict[int, Decimal]:
     """
     with connection.cursor() as cursor:
         cursor.execute(_LAST_PRICES_SQL, [list(instrument_ids)])
+        return dict(cursor.fetchall())
+
+
+_PRICES_OVER_TIME_SQL = """
+SELECT chosen.instrument_id, array_agg(last.close ORDER BY moment.number)
+FROM unnest(%(instruments)s::bigint[]) AS chosen (instrument_id)
+CROSS JOIN unnest(%(times)s::timestamptz[]) WITH ORDINALITY AS moment (time, number)
+LEFT JOIN LATERAL (
+  SELECT close FROM marketdata_candle WHERE instrument_id = chosen.instrument_id AND time < moment.time
+  ORDER BY time DESC LIMIT 1
+) AS last ON true
+GROUP BY chosen.instrument_id
+"""
+
+
+def prices_over_time(
+    instrument_ids: Collection[int], times: Sequence[datetime]
+) -> dict[int, list[Decimal | None]]:
+    """Return the price of the last minute with a trade that began before each time, by instrument.
+
+    A price is None if there was no trade before. Reads one candle for each price.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_PRICES_OVER_TIME_SQL, {"instruments": list(instrument_ids), "times": list(times)})
         return dict(cursor.fetchall())
 
 

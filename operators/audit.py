@@ -23,6 +23,8 @@ from operators.models import TEXT_CHARACTERS_MAX, Act, AuditRecord
 
 logger = logging.getLogger(__name__)
 
+NOTE_CHARACTERS_MAX = 500  # Of a note that a form sends.
+
 State = Mapping[str, Any]
 
 _HIDDEN = frozenset({"password", "last_login"})
@@ -47,6 +49,11 @@ class Change(NamedTuple):
 def actor_of(request: HttpRequest) -> Actor:
     """Return the user who sent the request."""
     return Actor(request.user.get_username(), request.META.get("REMOTE_ADDR", ""))
+
+
+def note_of(request: HttpRequest) -> str:
+    """Return the note that the request's form sends for the audit trail."""
+    return str(request.POST.get("note", "")).strip()[:NOTE_CHARACTERS_MAX]
 
 
 def command_line_actor() -> Actor:

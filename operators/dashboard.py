@@ -1,7 +1,7 @@
-"""The admin's front page: the exchange's health, the progress of its workers, and its books.
+"""The admin's front page: the exchange's health, the progress of its workers, and its market.
 
-Each part has one source that takes a limited time: the check of GET /healthz, one round trip to
-Redis, a few rows of the database, and the metrics files. If a source does not answer, its part says
+Each part has sources that take a limited time: the check of GET /healthz, one round trip to Redis,
+a few statements of the database, and the metrics files. If a source does not answer, its part says
 so, and the other parts are still shown.
 """
 
@@ -20,6 +20,7 @@ from marketdata.book import BookLevel, mirror_keys
 from matching.models import Checkpoint
 from operators.admin.audit import change_text
 from operators.latency import recent_latency
+from operators.markets import BookTop, market_of, read_markets
 from operators.models import AuditRecord
 from orders.health import Health, current_health
 from orders.messages import heartbeat_key, stream_key
@@ -40,35 +41,25 @@ class _PartitionState(NamedTuple):
     oldest_seconds: float | None  # Age of the first command in the queue.
 
 
-class _MarketState(NamedTuple):
-    """An instrument and the top of its book. Prices are decimal text."""
-
-    instrument_id: int
-    symbol: str
-    status: str
-    bid: str | None
-    ask: str | None
-    sequence: int | None
-    partition: int
-
-
 class _RedisAnswers(NamedTuple):
     """The results of one round trip to Redis."""
 
     matched: dict[int, bool]
     queues: dict[int, tuple[int, float | None]]
-    books: dict[str, tuple[int | None, str | None, str | None]]
+    books: dict[str, BookTop]
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the front page's values to the context, as UNFOLD's DASHBOARD_CALLBACK."""
     user: Any = request.user
+    may_see_orders = user.has_perm("orders.view_order")
     instruments = list(load_instruments().values())
     shown = instruments[: settings.DASHBOARD_INSTRUMENTS_MAX]
     numbers = sorted({instrument.partition for instrument in instruments})[
         : settings.DASHBOARD_PARTITIONS_MAX
     ]
     answers = _read_redis(numbers, shown)
+    reads = read_markets([row.instrument_id for row in shown], with_orders=may_see_orders)
     states = _partition_states(numbers, instruments, answers)
     health = async_to_sync(_check_health)()
     context.update(
@@ -76,10 +67,14 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         health=health.state,
         problems=health.problems,
         partitions=states,
-        markets=[_market_state(instrument, answers) for instrument in shown],
+        markets=[market_of(row, answers.books[row.symbol] if answers else BookTop(), reads) for row in shown],
         markets_more=len(instruments) - len(shown),
+        active_count=sum(not row.halted for row in instruments),
+        halted_count=sum(row.halted for row in instruments),
+        may_halt=user.has_perm("instruments.change_instrument"),
+        may_see_orders=may_see_orders,
         queue_length=sum(state.queue_length or 0 for state in states) if answers else None,
-        orders_per_second=_orders_per_second() if user.has_perm("orders.view_order") else None,
+        orders_per_second=_orders_per_second() if may_see_orders else None,
         rate_seconds=settings.DASHBOARD_RATE_SECONDS,
         latency=recent_latency(),
         acts=_last_acts() if user.has_perm("operators.view_auditrecord") else None,
@@ -115,10 +110,8 @@ def _read_redis(numbers: Sequence[int], instruments: Sequence[TradedInstrument])
         queues[number] = (int(length), _age(first))
     for instrument in instruments:
         sequence, bids, asks = next(answers), next(answers), next(answers)
-        books[instrument.symbol] = (
-            None if sequence is None else int(sequence),
-            _price(instrument, bids),
-            _price(instrument, asks),
+        books[instrument.symbol] = BookTop(
+            None if sequence is None else int(sequence), _best(bids), _best(asks)
         )
     return _RedisAnswers(matched, queues, books)
 
@@ -131,11 +124,8 @@ def _age(entries: Sequence[tuple[bytes, Any]]) -> float | None:
     return max(0.0, time.time() - milliseconds / 1000)
 
 
-def _price(instrument: TradedInstrument, levels: Sequence[bytes]) -> str | None:
-    if not levels:
-        return None
-    level = BookLevel(*map(int, levels[0].split(b":")))
-    return instrument.grid.price.text(level.price_ticks)
+def _best(levels: Sequence[bytes]) -> BookLevel | None:
+    return BookLevel(*map(int, levels[0].split(b":"))) if levels else None
 
 
 def _partition_states(
@@ -165,19 +155,6 @@ def _partition_states(
 async def _check_health() -> Health:
     """Return the health that this process shares with GET /healthz."""
     return await current_health().get()
-
-
-def _market_state(instrument: TradedInstrument, answers: _RedisAnswers | None) -> _MarketState:
-    sequence, bid, ask = answers.books[instrument.symbol] if answers else (None, None, None)
-    return _MarketState(
-        instrument_id=instrument.instrument_id,
-        symbol=instrument.symbol,
-        status="halted" if instrument.halted else "active",
-        bid=bid,
-        ask=ask,
-        sequence=sequence,
-        partition=instrument.partition,
-    )
 
 
 def _orders_per_second() -> float:

@@ -127,12 +127,12 @@ def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: b
         record(actor, Act.MOVE, [change], note=note)
 
 
-def bound_statements() -> None:
-    """Limit each statement and each wait for a lock to OPERATOR_STATEMENT_SECONDS_MAX.
+def bound_statements(seconds_max: float | None = None) -> None:
+    """Limit each statement and each wait for a lock, by default to OPERATOR_STATEMENT_SECONDS_MAX.
 
     The limit holds until the transaction ends.
     """
-    milliseconds = str(round(settings.OPERATOR_STATEMENT_SECONDS_MAX * 1000))
+    milliseconds = str(round((seconds_max or settings.OPERATOR_STATEMENT_SECONDS_MAX) * 1000))
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT set_config('statement_timeout', %s, true), set_config('lock_timeout', %s, true)",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse_lazy
 
@@ -16,12 +17,20 @@ def _entry(title: str, icon: str, model: str) -> dict[str, Any]:
     }
 
 
+def _trading_screen() -> list[dict[str, Any]]:
+    """Return the link to the trading screen. A listener for the admin alone has no such page."""
+    if settings.ENVIRONMENT.admin_bind is not None:
+        return []
+    return [{"title": "Trading screen", "icon": "show_chart", "link": "/", "active": False}]
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     return [
         {
             "title": "Trading",
             "items": [
                 {"title": "Overview", "icon": "monitoring", "link": reverse_lazy("admin:index")},
+                *_trading_screen(),
                 _entry("Instruments", "currency_exchange", "instruments.instrument"),
                 _entry("Orders", "receipt_long", "orders.order"),
                 _entry("Trades", "swap_horiz", "orders.trade"),

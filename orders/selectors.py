@@ -4,6 +4,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db import connection
+
 from orders.documents import OrderDocument, stored_state
 from orders.fills import ShownFills, count_rows_within_fills_max, read_shown_fills
 from orders.keys import FOUND_BY_KEY
@@ -17,6 +19,33 @@ class OrderPage(NamedTuple):
 
     orders: list[OrderDocument]
     after: Position | None
+
+
+class LiveOrders(NamedTuple):
+    """The numbers of an instrument's orders that rest, and that wait for their trigger."""
+
+    resting: int
+    waiting: int
+
+
+# Each condition on the status is that of a partial index, and each order is that index's order.
+_LIVE_ORDERS_SQL = """
+SELECT chosen.instrument_id, (SELECT count(*) FROM (
+  SELECT 1 FROM orders_order WHERE instrument_id = chosen.instrument_id AND status IN ('open', 'partially_filled')
+  ORDER BY instrument_id, priority LIMIT %(count_max)s
+) AS resting), (SELECT count(*) FROM (
+  SELECT 1 FROM orders_order WHERE instrument_id = chosen.instrument_id AND status = 'pending'
+  ORDER BY instrument_id, priority LIMIT %(count_max)s
+) AS waiting)
+FROM unnest(%(instruments)s::bigint[]) AS chosen (instrument_id)
+"""
+
+
+def count_live_orders(instrument_ids: Collection[int], *, count_max: int) -> dict[int, LiveOrders]:
+    """Count the live orders of each instrument. Stops at `count_max` of each kind."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE_ORDERS_SQL, {"instruments": list(instrument_ids), "count_max": count_max})
+        return {instrument_id: LiveOrders(*counts) for instrument_id, *counts in cursor.fetchall()}
 
 
 def find_order(order_id: UUID | str) -> OrderDocument | None:

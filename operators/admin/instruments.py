@@ -4,11 +4,9 @@ Each change is recorded in the audit trail in its own transaction. Tick size and
 An instrument that never had an order can be moved to another partition, or deleted.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from django import forms
 from django.contrib import admin, messages
 from django.db import DatabaseError, transaction
@@ -25,7 +23,7 @@ from instruments.models import ExactField, Instrument
 from operators import partitions
 from operators.admin.audited import Audited, AuditedAdmin
 from operators.admin.display import cell, status_tag
-from operators.announcements import unconfirmed_text
+from operators.admin.trading_status import TradingStatus
 from operators.audit import Change, actor_of, differences, record, state_of
 from operators.instruments import (
     OBJECT_TYPE,
@@ -34,10 +32,8 @@ from operators.instruments import (
     delete_unused,
     has_orders,
     move,
-    set_status,
 )
 from operators.models import Act
-from orders.operations import announce_instruments
 
 _CHOSEN_ONCE = ("symbol", "tick_size", "lot_size", "partition", "confirm_unmatched")
 _WHY_FIXED = (
@@ -103,14 +99,13 @@ class _InstrumentForm(ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Instrument)
-class InstrumentAdmin(AuditedAdmin):
+class InstrumentAdmin(TradingStatus, AuditedAdmin):
     """Changes reach the worker at once, and the API within INSTRUMENT_CACHE_SECONDS."""
 
     form = _InstrumentForm
     list_display = ("symbol", "state", "tick", "lot", "partition", "orders_link")
     list_filter = ("status", "partition")
     search_fields = ("symbol",)
-    actions = ("halt", "resume")
     formfield_overrides = {ExactField: {"form_class": _ExactFormField, "widget": UnfoldAdminTextInputWidget}}
 
     def get_fieldsets(self, request: HttpRequest, obj: Instrument | None = None) -> Any:
@@ -168,7 +163,7 @@ class InstrumentAdmin(AuditedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Instrument) -> None:
         delete_unused(obj, actor_of(request))
-        self._announce_on_commit(request, [obj.partition])
+        self.announce_on_commit(request, [obj.partition])
         transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
 
     def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
@@ -178,7 +173,7 @@ class InstrumentAdmin(AuditedAdmin):
             new, obj.partition = obj.partition, form.initial["partition"]
             moved = Instrument.objects.get(pk=obj.pk)
             move(moved, new, actor_of(request), unused_only=True)
-            self._announce_on_commit(request, [obj.partition])
+            self.announce_on_commit(request, [obj.partition])
             transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
             obj.partition = new
         if change:
@@ -187,7 +182,7 @@ class InstrumentAdmin(AuditedAdmin):
             obj.save(update_fields=columns.intersection(form.changed_data))
         else:
             super().save_model(request, obj, form, change)
-        self._announce_on_commit(request, [obj.partition])
+        self.announce_on_commit(request, [obj.partition])
 
     def changeform_view(
         self,
@@ -224,37 +219,6 @@ class InstrumentAdmin(AuditedAdmin):
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> Any:
         return super(Audited, self).log_deletions(request, queryset)  # `delete_unused` records it.
-
-    @admin.action(description="Halt: accept cancels, but no new orders", permissions=["change"])
-    def halt(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
-        self._set_status(request, queryset, Instrument.Status.HALTED)
-
-    @admin.action(description="Resume: accept orders again", permissions=["change"])
-    def resume(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
-        self._set_status(request, queryset, Instrument.Status.ACTIVE)
-
-    def _set_status(
-        self, request: HttpRequest, queryset: QuerySet[Instrument], status: Instrument.Status
-    ) -> None:
-        symbols = list(queryset.values_list("symbol", flat=True))
-        with transaction.atomic():
-            changed = set_status(symbols, status, actor_of(request)).changed
-            for instrument in changed:
-                super(Audited, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
-            self._announce_on_commit(request, [instrument.partition for instrument in changed])
-        if changed:
-            names = ", ".join(instrument.symbol for instrument in changed)
-            self.message_user(request, f"{names}: {status.label.lower()}.", messages.SUCCESS)
-        else:
-            self.message_user(request, f"Nothing to do: {status.label.lower()} already.", messages.INFO)
-
-    def _announce_on_commit(self, request: HttpRequest, numbers: Sequence[int]) -> None:
-        """Tell the workers after the commit. Before it they would read the old values."""
-        transaction.on_commit(partial(self._announce, request, numbers))
-
-    def _announce(self, request: HttpRequest, numbers: Sequence[int]) -> None:
-        for number, reason in async_to_sync(announce_instruments)(numbers).items():
-            self.message_user(request, unconfirmed_text(number, reason), messages.WARNING)
 
     state = cell("status", lambda row: status_tag(row.status), ordering="status")
     tick = cell("tick size", lambda row: decimal_text(row.tick_size), ordering="tick_size")

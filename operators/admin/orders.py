@@ -23,11 +23,10 @@ from instruments.models import Instrument
 from operators.admin.display import admin_link, cell, moment, short_id, shortened, status_tag
 from operators.admin.large_tables import TimeKeyAdmin
 from operators.admin.order_history import events_table, terms_text
-from operators.audit import actor_of
+from operators.audit import NOTE_CHARACTERS_MAX, actor_of, note_of
 from operators.cancels import cancel_for_operator
 from orders.models import LIVE_STATUSES, Order
 
-_NOTE_CHARACTERS_MAX = 500
 _CLIENTS_SHOWN_MAX = 20
 
 
@@ -105,8 +104,7 @@ class OrderAdmin(TimeKeyAdmin):
         del orders[settings.OPERATOR_CANCELS_MAX :]
         if not confirmed:
             return self._ask_to_confirm(request, orders, more=more)
-        note = request.POST.get("note", "").strip()[:_NOTE_CHARACTERS_MAX]
-        result = cancel_for_operator(orders, actor_of(request), note=note)
+        result = cancel_for_operator(orders, actor_of(request), note=note_of(request))
         if result.cancelled:
             entry = "Cancelled through the matching worker."
             LogEntry.objects.log_actions(str(request.user.pk), result.cancelled, CHANGE, entry)
@@ -133,7 +131,7 @@ class OrderAdmin(TimeKeyAdmin):
             "ids": ",".join(str(order.pk) for order in orders),
             "first_id": orders[0].pk,
             "checkbox_name": ACTION_CHECKBOX_NAME,
-            "note_characters_max": _NOTE_CHARACTERS_MAX,
+            "note_characters_max": NOTE_CHARACTERS_MAX,
         }
         return TemplateResponse(request, "operators/confirm_cancels.html", context)
 

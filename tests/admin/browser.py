@@ -83,9 +83,12 @@ class Browser:
     def get(self, path: str, **query: Any) -> Page:
         return Page(self._http.get(path, params=query or None))
 
-    def post(self, path: str, data: Mapping[str, Any], **query: Any) -> Page:
-        """Load the page, and send its form with its CSRF token."""
-        token = TOKEN.search(self._http.get(path, params=query or None).text)
+    def post(
+        self, path: str, data: Mapping[str, Any], *, token_from: str | None = None, **query: Any
+    ) -> Page:
+        """Load the page, and send its form with its CSRF token, or with that of another page."""
+        page = self.get(path, **query) if token_from is None else self.get(token_from)
+        token = TOKEN.search(page.text)
         form = {**data, "csrfmiddlewaretoken": token[1] if token else ""}
         return Page(self._http.post(path, params=query or None, data=form))
 
