@@ -7,17 +7,17 @@ count the made volume too.
 
 It can run beside a running exchange. The made past takes the first number of the book's sequence.
 The same transaction fences the partition's worker, which then loads its books again, with the
-last price. Its next batch does not continue the books that API processes know, so they read
+last prices. Its next batch does not continue the books that API processes know, so they read
 the book and the trading of the day again.
 
-An instrument with orders, candles or pruned history is refused, and nothing of it changes.
+An instrument with orders, candles or pruned history is refused, and nothing changes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 
@@ -35,6 +35,13 @@ ROWS_PER_STATEMENT = 1_000
 MINUTE = timedelta(minutes=1)
 
 
+class MadePast(NamedTuple):
+    """An instrument, and the price at which its made past ends."""
+
+    instrument: Instrument
+    price: Decimal
+
+
 def refuse_used(instrument: Instrument) -> None:
     """Raise InstrumentError if the instrument has any history."""
     if has_orders(instrument):
@@ -44,38 +51,46 @@ def refuse_used(instrument: Instrument) -> None:
         )
 
 
-def make_history(instrument: Instrument, *, price: Decimal, minutes: int, seed: int) -> Iterator[int]:
-    """Make a past of so many minutes that ends now at `price`. Yield the number of each step's minutes.
+def make_history(pasts: Sequence[MadePast], *, minutes: int, seed: int) -> Iterator[int]:
+    """Make pasts of so many minutes that end now. Yield the number of each step's minutes.
 
     The last minute is the one before the current minute. Everything is committed after the last
     step. The same seed, symbol, limits, price and end give the same candles. Raises InstrumentError
-    if the instrument has history or the price is not allowed, and django.db.Error.
+    if an instrument has history or a price is not allowed, and django.db.Error. Then nothing is
+    written.
     """
     with transaction.atomic():
         bound_statements()
-        refuse_used(instrument)
         times = _minutes_until_now(minutes)
-        past = _random_past(instrument, times, price=price, seed=seed)
-        candles = (_candle(instrument, time, minute) for time, minute in zip(times, past, strict=True))
-        while rows := list(islice(candles, ROWS_PER_STATEMENT)):
-            Candle.objects.bulk_create(rows)
-            yield len(rows)
-        # The worker waits for this lock, so it comes last.
-        _mark(instrument, times[-1])
+        for instrument, price in pasts:
+            refuse_used(instrument)
+            past = _random_past(instrument, times, price=price, seed=seed)
+            candles = (_candle(instrument, time, minute) for time, minute in zip(times, past, strict=True))
+            while rows := list(islice(candles, ROWS_PER_STATEMENT)):
+                Candle.objects.bulk_create(rows)
+                yield len(rows)
+        # Workers wait for these locks, so they come last.
+        for partition in sorted({past.instrument.partition for past in pasts}):
+            _fence(partition)
+        for instrument, _ in sorted(pasts, key=lambda past: past.instrument.pk):
+            _mark(instrument, times[-1])
+
+
+def _fence(partition: int) -> None:
+    if not fence(partition):
+        raise InstrumentError(
+            f"no worker has matched partition {partition} yet: start the exchange and try again"
+        )
 
 
 def _mark(instrument: Instrument, end: datetime) -> None:
-    """Mark the made past. Raises InstrumentError if the instrument was traded in the meantime."""
-    if not fence(instrument.partition):
-        raise InstrumentError(
-            f"no worker has matched partition {instrument.partition} yet: start the exchange and try again"
-        )
+    """Mark the made past. Raises InstrumentError if the instrument was used in the meantime."""
     lock_in_partition(instrument)
     rows: list[Any] = [
         model.objects.filter(instrument=instrument) for model in (BookSequence, PrunedHistory, Order)
     ]
     if any(found.exists() for found in rows):
-        raise InstrumentError(f"{instrument.symbol} was used in the meantime. Nothing of it was changed")
+        raise InstrumentError(f"{instrument.symbol} was used in the meantime. Nothing was changed")
     BookSequence.objects.create(instrument=instrument, sequence=MADE_SEQUENCE)
     PrunedHistory.objects.create(instrument=instrument, sequence=MADE_SEQUENCE, time=end)
 

@@ -1,8 +1,7 @@
 """`manage.py make_history`: a made past of candles for instruments that were never traded."""
 
 from argparse import ArgumentParser
-from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
@@ -14,16 +13,9 @@ from instruments.models import Instrument
 from loadtools.arguments import whole_number
 from loadtools.progress import progress_bar
 from operators.instruments import InstrumentError
-from operators.made_history import make_history, refuse_used
+from operators.made_history import MadePast, make_history, refuse_used
 
 MINUTES_PER_HOUR = 60
-
-
-class Wanted(NamedTuple):
-    """An instrument, and the price at which its made past ends."""
-
-    instrument: Instrument
-    price: Decimal
 
 
 class Command(BaseCommand):
@@ -55,10 +47,9 @@ class Command(BaseCommand):
             wanted = self._without_used(find_wanted(options["instruments"]), skip=options["skip_used"])
             with progress_bar("making minutes", minutes * len(wanted)) as bar:
                 made = 0
-                for instrument, price in wanted:
-                    for count in make_history(instrument, price=price, minutes=minutes, seed=options["seed"]):
-                        made += count
-                        bar.show(made, instrument.symbol)
+                for count in make_history(wanted, minutes=minutes, seed=options["seed"]):
+                    made += count
+                    bar.show(made)
                 bar.finish(made)
         except InstrumentError as error:
             raise CommandError(str(error)) from None
@@ -67,7 +58,7 @@ class Command(BaseCommand):
         for instrument, price in wanted:
             self.stdout.write(f"{instrument.symbol}: {minutes:,} made minutes, the last at {price:f}")
 
-    def _without_used(self, wanted: list[Wanted], *, skip: bool) -> list[Wanted]:
+    def _without_used(self, wanted: list[MadePast], *, skip: bool) -> list[MadePast]:
         """Return the instruments without history. Raises InstrumentError for others, unless skipped."""
         unused = []
         for one in wanted:
@@ -81,9 +72,9 @@ class Command(BaseCommand):
         return unused
 
 
-def find_wanted(texts: list[str]) -> list[Wanted]:
+def find_wanted(texts: list[str]) -> list[MadePast]:
     """Return the instruments and prices in texts such as BTC-USD:70000. Raises CommandError."""
-    wanted: dict[str, Wanted] = {}
+    wanted: dict[str, MadePast] = {}
     for text in texts:
         symbol, _, price_text = text.partition(":")
         try:
@@ -95,5 +86,5 @@ def find_wanted(texts: list[str]) -> list[Wanted]:
             raise CommandError(f"--instruments {text}: unknown. GET /instruments lists the instruments")
         if symbol in wanted:
             raise CommandError(f"--instruments {text}: {symbol} is named twice")
-        wanted[symbol] = Wanted(instrument, price)
+        wanted[symbol] = MadePast(instrument, price)
     return list(wanted.values())
