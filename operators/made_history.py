@@ -29,7 +29,7 @@ from operators.instruments import InstrumentError, bound_statements, fence, has_
 from operators.random_past import PastMinute, PriceRange, random_past
 from orders.models import Order
 
-TRADE_NOTIONAL = Decimal(4_000)  # Mean price * quantity of a made trade.
+TRADE_NOTIONAL = Decimal(1_800)  # Mean price * quantity of a made trade.
 MADE_SEQUENCE = 1  # The number of the book's sequence that the whole made past has.
 ROWS_PER_STATEMENT = 1_000
 MINUTE = timedelta(minutes=1)

@@ -22,7 +22,7 @@ HEAT_HALVED_MINUTES = 25  # Heat loses this part of its excess in a minute.
 SHOCK_MINUTES = 140  # Mean time between two shocks.
 SHOCK_HEAT_MAX = 2_800
 
-TRADES_PER_MINUTE = 60  # Of a calm minute in a mean hour.
+TRADES_PER_MINUTE = 80  # Of a calm minute in a mean hour.
 # Trading in each hour in UTC, as a percentage of the mean.
 HOURS = (
     74,
