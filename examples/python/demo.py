@@ -21,7 +21,7 @@ from typing import Any
 
 import httpx
 from demo_bots import PLANS, DemoMaker, FairPrice, MarketPlan, Taker, cancel_all, outlive_outages
-from exchange_client import Market, Trader
+from exchange_client import Market, Message, Trader
 from market_maker import stop_on_signals
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,11 +61,12 @@ def main() -> None:
     try:
         if await_health(exchange, url):
             make_past(url, environment)
+            fairs = [fair_price(url, plan) for plan in PLANS]
             shown = f"http://localhost:{port}/"
             print(
                 BANNER.format(line="=" * 80, url=shown, folder=environment["EXCHANGE_DATA_DIR"]), flush=True
             )
-            asyncio.run(trade(url, exchange, shown))
+            asyncio.run(trade(url, exchange, shown, fairs))
     except (KeyboardInterrupt, asyncio.CancelledError):
         pass
     finally:
@@ -89,20 +90,37 @@ def make_past(url: str, environment: dict[str, str]) -> None:
     """Give each instrument a day of candles, unless it has some. If that fails, its chart is empty."""
     empty = []
     for plan in PLANS:
-        page = httpx.get(f"{url}/candles", params={"instrument": plan.symbol, "limit": "1"}).json()
-        if not page["candles"]:
+        if not read(f"{url}/candles", {"instrument": plan.symbol, "limit": "1"})["candles"]:
             empty.append(f"{plan.symbol}:{plan.home}")
     if empty:
         command = [sys.executable, "manage.py", "make_history", "--skip-used", "--instruments", *empty]
         subprocess.run(command, cwd=ROOT, env=environment, check=False)  # noqa: S603
 
 
-async def trade(url: str, exchange: "subprocess.Popen[bytes]", shown: str) -> None:
+def fair_price(url: str, plan: MarketPlan) -> FairPrice:
+    """Return a fair price that begins at the last price, or at home if there is none."""
+    last = read(f"{url}/ticker", {"instrument": plan.symbol})["last"]
+    return FairPrice(plan.home if last is None else Decimal(last), plan.home, Random(f"fair {plan.symbol}"))
+
+
+def read(url: str, query: dict[str, str]) -> Message:
+    """Return the answer, for which the exchange is asked again in an outage. Raises httpx.HTTPError."""
+    deadline = time.monotonic() + HEALTHY_WITHIN_SECONDS
+    while True:
+        try:
+            content: Message = httpx.get(url, params=query).raise_for_status().json(parse_float=Decimal)
+            return content
+        except httpx.HTTPError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+async def trade(url: str, exchange: "subprocess.Popen[bytes]", shown: str, fairs: list[FairPrice]) -> None:
     """Let the bots trade and print the prices, until a signal comes or the exchange ends."""
     stop_on_signals()
     bots: list[Coroutine[Any, Any, None]] = [await_end(exchange), print_prices(url, shown)]
-    for plan in PLANS:
-        fair = FairPrice(await last_price(url, plan), plan.home, Random(f"fair {plan.symbol}"))
+    for plan, fair in zip(PLANS, fairs, strict=True):
         bots += [fair.run(), take(url, plan, fair), *(quote(url, name, plan, fair) for name in MAKERS)]
     tasks = [asyncio.create_task(bot) for bot in bots]
     try:
@@ -119,14 +137,6 @@ async def await_end(exchange: "subprocess.Popen[bytes]") -> None:
     """Return soon after the exchange has ended."""
     while exchange.poll() is None:  # noqa: ASYNC110 - no event tells of it
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def last_price(url: str, plan: MarketPlan) -> Decimal:
-    """Return the price at which trading goes on: the last one, or the home price if there is none."""
-    async with httpx.AsyncClient(timeout=10) as http:
-        answer = await http.get(f"{url}/ticker", params={"instrument": plan.symbol})
-    last = answer.raise_for_status().json(parse_float=Decimal)["last"]
-    return plan.home if last is None else Decimal(last)
 
 
 async def quote(url: str, name: str, plan: MarketPlan, fair: FairPrice) -> None:
