@@ -90,7 +90,7 @@ def test_the_demo_trades_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             return False
         count = ticker["trade_count"]
         trades_before.append(count)
-        return bool(count >= trades_before[0] + 5 and ticker["bid"] and ticker["ask"])
+        return bool(count >= trades_before[0] + 2 and ticker["bid"] and ticker["ask"])
 
     try:
         wait_until(is_moving, "the market moves", MOVING_SECONDS_MAX)
