@@ -35,7 +35,7 @@ sources := exchange_site operators hosting matching streaming marketdata orders 
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
-	@echo "make demo       start an exchange with a few market makers on it, and show its ticker"
+	@echo "make demo       start an exchange with a living market of bots, and print the address of its screen"
 	@echo "make test       run the tests, on servers and data of their own"
 	@echo "make test-long  run the tests that take long: on Daphne as well, of load tools and chaos, more of the simulation"
 	@echo "make check      check format, lint, types and migrations, and run the tests"

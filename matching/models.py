@@ -1,4 +1,4 @@
-"""The position and the lease of each partition, and how far `prune` has deleted history."""
+"""The position and the lease of each partition, and the history that is not kept."""
 
 from django.db import models
 
@@ -25,7 +25,10 @@ class Checkpoint(models.Model):
 
 
 class PrunedHistory(models.Model):
-    """The sequence and time up to which `prune` may have deleted history."""
+    """The sequence and time up to which `prune` may have deleted history.
+
+    A made past is marked in the same way: it has candles, and nothing else of it was ever stored.
+    """
 
     instrument = models.OneToOneField(
         Instrument, on_delete=models.PROTECT, primary_key=True, related_name="pruned_history"

@@ -99,8 +99,8 @@ def delete_unused(instrument: Instrument, actor: Actor, *, note: str = "") -> No
     """Delete an instrument that never had an order. Raises InstrumentError."""
     with transaction.atomic():
         bound_statements()
-        _fence(instrument.partition)
-        _lock_in_partition(instrument)
+        fence(instrument.partition)
+        lock_in_partition(instrument)
         _refuse_if_used(instrument, "deleted. Halt it instead")
         before = state_of(instrument)
         Instrument.objects.filter(pk=instrument.pk)._raw_delete("default")
@@ -114,8 +114,8 @@ def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: b
     """
     with transaction.atomic():
         bound_statements()
-        _fence(instrument.partition)
-        _lock_in_partition(instrument)
+        fence(instrument.partition)
+        lock_in_partition(instrument)
         if unused_only:
             _refuse_if_used(
                 instrument,
@@ -140,7 +140,7 @@ def bound_statements(seconds_max: float | None = None) -> None:
         )
 
 
-def _lock_in_partition(instrument: Instrument) -> None:
+def lock_in_partition(instrument: Instrument) -> None:
     """Lock the instrument until the transaction ends.
 
     Raises InstrumentError if the instrument was deleted or moved in the meantime. Only the
@@ -163,7 +163,12 @@ def _refuse_if_used(instrument: Instrument, refused_change: str) -> None:
         raise InstrumentError(f"{instrument.symbol} has had orders, so it can't be {refused_change}.")
 
 
-def _fence(partition: int) -> None:
-    """Make the next commit of the partition's worker fail, so that it loads its books again."""
+def fence(partition: int) -> bool:
+    """Make the next commit of the partition's worker fail, so that it loads its books again.
+
+    Until the transaction ends, the worker can't commit. Returns whether the partition ever had one.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT operators_fence_partition(%s)", [partition])
+        (is_fenced,) = cursor.fetchone()
+    return bool(is_fenced)

@@ -36,7 +36,9 @@ Quotes = dict[tuple[str, int], Any]  # By side and level.
 
 
 class MarketMaker:
-    """Quotes one instrument."""
+    """Quotes one instrument. A subclass may have other prices, quantities and takes."""
+
+    takes = TAKES
 
     def __init__(
         self, trader: Trader, market: Market, instrument: str, *, price: Decimal, levels: int, random: Random
@@ -48,6 +50,7 @@ class MarketMaker:
         self._levels = levels
         self._random = random
         self._resting: Quotes = {}  # Order ids.
+        self._prices: Quotes = {}  # The prices of resting orders, as far as they are known.
         self._renew_switch_at = 0.0
 
     async def run(self, seconds: float) -> None:
@@ -56,7 +59,7 @@ class MarketMaker:
             while True:
                 await self._renew_switch(seconds)
                 await self.requote()
-                if self._random.random() < TAKES:
+                if self._random.random() < self.takes:
                     await self._trade_at_market()
                 await asyncio.sleep(seconds * self._random.uniform(0.5, 1.5))
         finally:
@@ -68,14 +71,18 @@ class MarketMaker:
     async def requote(self) -> None:
         """Move the price and all orders."""
         before = self._price
-        self._price *= 1 + Decimal(self._random.gauss(0, STEP))
-        if (middle := self._middle()) is not None:
-            self._price += (middle - self._price) * PULL
+        self._price = self._next_price()
         wanted = self._wanted_prices()
         if self._price < before:
             wanted = dict(reversed(wanted.items()))
         await self._move(wanted)
         await self._place({quote: price for quote, price in wanted.items() if quote not in self._resting})
+
+    def _next_price(self) -> Decimal:
+        price = self._price * (1 + Decimal(self._random.gauss(0, STEP)))
+        if (middle := self._middle()) is not None:
+            price += (middle - price) * PULL
+        return price
 
     def _wanted_prices(self) -> Quotes:
         """Return the price of each quote, asks first.
@@ -90,32 +97,41 @@ class MarketMaker:
         return prices
 
     async def _move(self, wanted: Quotes) -> None:
-        """Amend all resting orders with one request. Forget those that are not open any more.
+        """Amend the resting orders that are not at their prices, all with one request.
 
-        An amend that would trade is refused: that order stays at its price.
+        Forget orders that are not open any more. An amend that would trade is refused: that order
+        stays at its price.
         """
-        moved = [quote for quote in wanted if quote in self._resting]
+        moved = [
+            quote for quote in wanted if quote in self._resting and self._prices.get(quote) != wanted[quote]
+        ]
         if not moved:
             return
         amends = [{"order_id": self._resting[quote], "price": wanted[quote]} for quote in moved]
         for quote, result in zip(moved, await self._trader.amend_all(amends), strict=True):
-            if result.get("error", {}).get("code") in ("order_not_open", "order_not_found"):
+            if "order" in result:
+                self._prices[quote] = wanted[quote]
+            elif result.get("error", {}).get("code") in ("order_not_open", "order_not_found"):
                 del self._resting[quote]
 
     async def _place(self, wanted: Quotes) -> None:
         """Place a post-only order for each quote, all with one request."""
         if not wanted:
             return
-        orders = [self._order(side, price, post_only=True) for (side, _), price in wanted.items()]
+        orders = [
+            self._order(side, price, self._quantity(level), post_only=True)
+            for (side, level), price in wanted.items()
+        ]
         for quote, result in zip(wanted, await self._trader.place_all(orders), strict=True):
             if "order" in result and result["order"]["status"] in OPEN:
                 self._resting[quote] = result["order"]["order_id"]
+                self._prices[quote] = wanted[quote]
 
     async def _trade_at_market(self) -> None:
         """Buy at the market if the middle of the book is below our price. Otherwise sell."""
         if (middle := self._middle()) is not None:
             side = "buy" if self._price > middle else "sell"
-            await self._trader.place(self._instrument, side, self._quantity())
+            await self._trader.place(self._instrument, side, self._quantity(0))
 
     def _middle(self) -> Decimal | None:
         book = self._market.book
@@ -123,11 +139,12 @@ class MarketMaker:
             return None
         return (Decimal(book.best_bid) + book.best_ask) / 2
 
-    def _order(self, side: str, price: Decimal, **instructions: Any) -> Message:
+    def _order(self, side: str, price: Decimal, quantity: Decimal, **instructions: Any) -> Message:
         client_id = self._trader.client_id
-        return order_body(client_id, self._instrument, side, self._quantity(), price, **instructions)
+        return order_body(client_id, self._instrument, side, quantity, price, **instructions)
 
-    def _quantity(self) -> Decimal:
+    def _quantity(self, level: int) -> Decimal:
+        """Return the quantity of an order at this level."""
         return Decimal(self._random.uniform(0.01, SIZE_MAX)).quantize(LOT)
 
     async def _renew_switch(self, seconds: float) -> None:

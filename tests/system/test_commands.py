@@ -73,6 +73,7 @@ DATABASE_COMMANDS = [
     ("recover",),
     ("audit",),
     ("prune", "--keep-days", "30"),
+    ("make_history",),
 ]
 
 

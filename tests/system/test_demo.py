@@ -1,5 +1,6 @@
-"""`make demo`: bots trade on an exchange, and the example client prints its ticker."""
+"""`make demo`: bots trade on an exchange with a made past, and outlive its outages."""
 
+import contextlib
 import os
 import re
 import signal
@@ -9,10 +10,13 @@ import sys
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
+import pytest
 
 from hosting.embedded.locations import Locations
 from hosting.embedded.servers import EmbeddedServers
+from tests import examples
 from tests.environment import free_port
 from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, copy_prepared_folder, wait_until
@@ -35,7 +39,28 @@ def open_orders(data_dir: Path) -> int:
     return int(count)
 
 
-def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
+def kill_worker(demo: "subprocess.Popen[bytes]") -> None:
+    """Kill the matching worker of the demo's exchange. The exchange starts another one."""
+    killed = 0
+    for process in psutil.Process(demo.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "run_matching" in process.cmdline():
+                process.kill()
+                killed += 1
+    assert killed
+
+
+def ensure_the_past_is_made_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that each chart is full, and that another demo on this data would make no past."""
+    for plan in examples.demo.PLANS:
+        page = httpx.get(f"{url}/candles", params={"instrument": plan.symbol, "limit": "1000"}).json()
+        assert len(page["candles"]) == 1_000
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
+        examples.demo.make_past(url, {})
+
+
+def test_the_demo_trades_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo uses the data folder of an earlier exchange."""
     data_dir = copy_prepared_folder(tmp_path / "data")
     port = free_port()
@@ -61,14 +86,20 @@ def test_the_demo_trades_and_stops(tmp_path: Path) -> None:
             ticker = httpx.get(f"{url}/ticker").json()
         except httpx.HTTPError:
             return False
-        count = ticker.get("trade_count", 0)
+        if "trade_count" not in ticker:  # an outage
+            return False
+        count = ticker["trade_count"]
         trades_before.append(count)
-        return bool(count >= trades_before[0] + 5 and ticker["bid"] and ticker["ask"])
+        return bool(count >= trades_before[0] + 2 and ticker["bid"] and ticker["ask"])
 
     try:
         wait_until(is_moving, "the market moves", MOVING_SECONDS_MAX)
-        assert httpx.get(f"{url}/candles").json()["candles"]
-        wait_until(lambda: re.search(r"last \d", printed.read_text()), "the ticker is printed")
+        ensure_the_past_is_made_once(url, monkeypatch)
+        assert f"The market is open:  http://localhost:{port}/\n" in printed.read_text()
+        wait_until(lambda: re.search(r"BTC-USD \d", printed.read_text()), "the prices are printed")
+        kill_worker(demo)
+        trades_before.clear()
+        wait_until(is_moving, "the market moves again after the worker was killed", MOVING_SECONDS_MAX)
     finally:
         demo.send_signal(signal.SIGINT)
         demo.wait(STOP_SECONDS_MAX)
