@@ -31,7 +31,7 @@ compile := $(python) -m compileall -q -j 0 \
 PYTHON ?=
 sources := exchange_site operators hosting matching streaming marketdata orders instruments screen web base loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run demo test test-long check screen check-screen containers format bench profile load-test simulate chaos strangers clean
+.PHONY: help run demo test test-long check screen check-sources check-python check-screen containers format bench profile load-test simulate chaos strangers clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
@@ -62,12 +62,17 @@ test: $(dev_stamp)
 test-long: $(dev_stamp)
 	@exec $(python) -m pytest -m long
 
-check: $(dev_stamp) check-screen
+# The other checks run beside the tests, which leave some processor time unused.
+check: $(dev_stamp)
+	@$(MAKE) --no-print-directory -j 2 --output-sync=line check-sources test
+
+check-sources: check-python check-screen
+
+check-python: $(dev_stamp)
 	$(python) -m ruff format --check $(sources)
 	$(python) -m ruff check $(sources)
 	$(python) -m mypy $(sources)
 	$(python) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run # no database runs here, so its warning is ignored
-	$(python) -m pytest
 
 screen: $(screen_stamp)
 	@$(npm) run --silent build

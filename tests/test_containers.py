@@ -103,11 +103,11 @@ def wildcards(pattern: str) -> re.Pattern[str]:
 
 
 def sources_in(path: str) -> list[str]:
-    """Return the file itself, or all files of the folder but bytecode."""
+    """Return the file itself, or all files of the folder but bytecode and the screen's sources."""
     if (ROOT / path).is_file():
         return [path]
     files = [file.relative_to(ROOT) for file in (ROOT / path).rglob("*") if file.is_file()]
-    return [str(file) for file in files if "__pycache__" not in file.parts]
+    return [str(file) for file in files if {"__pycache__", "frontend"}.isdisjoint(file.parts)]
 
 
 def programs(command: list[str]) -> list[list[str]]:

@@ -69,7 +69,6 @@ def test_head_is_get_without_a_body(client: Client) -> None:
     "path",
     [
         *(
-            "/",
             "/order",
             "/orders/a/b",
             f"/orders/{UNKNOWN_ID}/cancel/now",
@@ -77,7 +76,16 @@ def test_head_is_get_without_a_body(client: Client) -> None:
             "/Orders",
             "//orders",
         ),
-        *("/stream", "/docs/x", "/static/none.js", "/metrics/x", "/adminx", "/orders/../../etc/passwd"),
+        *(
+            "/stream",
+            "/docs/x",
+            "/static/none.js",
+            "/screen",
+            "/screen/none.js",
+            "/metrics/x",
+            "/adminx",
+            "/orders/../../etc/passwd",
+        ),
     ],
 )
 def test_unknown_paths_are_not_found(client: Client, path: str) -> None:

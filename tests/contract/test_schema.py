@@ -10,6 +10,7 @@ from tests.contract.conftest import ON_UVICORN
 from tests.system.exchange import RunningExchange
 
 OPERATIONS = {
+    ("/", "get"),
     ("/candles", "get"),
     ("/fills", "get"),
     ("/healthz", "get"),
