@@ -1,0 +1,205 @@
+/** Exact decimals: text to whole ticks and lots and back, sums, products, and how they are shown.
+ *
+ * Invariant: no function converts a price, quantity or amount to a float. A value is a `Decimal`
+ * (text), a bigint of ticks or lots, or an `Exact` (a bigint and its number of decimals).
+ *
+ * Costs are linear in the number of digits, which DECIMAL_DIGITS_MAX bounds.
+ */
+
+import { DECIMAL_DIGITS_MAX } from "./limits.ts";
+import type { Decimal } from "./model.ts";
+
+/** units / 10 ** decimals. */
+export interface Exact {
+  readonly units: bigint;
+  readonly decimals: number;
+}
+
+/** A tick or lot size. The values on the grid are its multiples. */
+export interface Grid {
+  readonly step: bigint; // in units of the last decimal
+  readonly decimals: number;
+}
+
+const PATTERN = /^-?\d+(\.\d+)?$/;
+const ZEROS = "0".repeat(2 * DECIMAL_DIGITS_MAX);
+
+/** Return the value of a decimal text, or null if it is not one or has too many digits.
+ *
+ * Spaces, separators, exponents, a plus sign and a missing digit beside the point are not accepted.
+ */
+export function parseExact(text: string): Exact | null {
+  if (text.length > 2 * DECIMAL_DIGITS_MAX + 2 || !PATTERN.test(text)) {
+    return null;
+  }
+  const point = text.indexOf(".");
+  if (point < 0) {
+    return text.length > DECIMAL_DIGITS_MAX + 1 ? null : { units: BigInt(text), decimals: 0 };
+  }
+  const decimals = text.length - point - 1;
+  if (decimals > DECIMAL_DIGITS_MAX || point > DECIMAL_DIGITS_MAX + 1) {
+    return null;
+  }
+  return { units: BigInt(text.slice(0, point) + text.slice(point + 1)), decimals };
+}
+
+/** Return the value of a text from the exchange. Raises RangeError if it is not a decimal. */
+export function exact(text: string): Exact {
+  const value = parseExact(text);
+  if (value === null) {
+    throw new RangeError(`not a decimal: ${text.slice(0, 80)}`);
+  }
+  return value;
+}
+
+/** Return the grid of a tick or lot size. Raises RangeError if it is not a positive decimal. */
+export function gridOf(size: Decimal): Grid {
+  const { units, decimals } = trim(exact(size));
+  if (units <= 0n) {
+    throw new RangeError(`not a size: ${size}`);
+  }
+  return { step: units, decimals };
+}
+
+/** Return how many steps of the grid a text is, or null if it is no decimal or off the grid. */
+export function toSteps(text: string, grid: Grid): bigint | null {
+  const parsed = parseExact(text);
+  if (parsed === null) {
+    return null;
+  }
+  const value = parsed.decimals > grid.decimals ? trim(parsed) : parsed;
+  if (value.decimals > grid.decimals) {
+    return null;
+  }
+  const units = value.units * tenTo(grid.decimals - value.decimals);
+  if (grid.step === 1n) {
+    return units;
+  }
+  return units % grid.step === 0n ? units / grid.step : null;
+}
+
+/** Return steps as text, with all decimals of the grid: 7015050 ticks of 0.01 are "70150.50". */
+export function fromSteps(steps: bigint, grid: Grid): Decimal {
+  return toText({ units: steps * grid.step, decimals: grid.decimals });
+}
+
+/** Return the text with all of its decimals, trailing zeros included. */
+export function toText({ units, decimals }: Exact): Decimal {
+  const sign = units < 0n ? "-" : "";
+  const digits = String(units < 0n ? -units : units).padStart(decimals + 1, "0");
+  const point = digits.length - decimals;
+  const tail = decimals ? `.${digits.slice(point)}` : "";
+  return (sign + digits.slice(0, point) + tail) as Decimal;
+}
+
+/** Return the same value without trailing zeros after the point. */
+export function trim({ units, decimals }: Exact): Exact {
+  while (decimals > 0 && units % 10n === 0n) {
+    units /= 10n;
+    decimals -= 1;
+  }
+  return { units, decimals };
+}
+
+export function add(a: Exact, b: Exact): Exact {
+  const decimals = Math.max(a.decimals, b.decimals);
+  return { units: unitsAt(a, decimals) + unitsAt(b, decimals), decimals };
+}
+
+export function subtract(a: Exact, b: Exact): Exact {
+  return add(a, { units: -b.units, decimals: b.decimals });
+}
+
+export function multiply(a: Exact, b: Exact): Exact {
+  return { units: a.units * b.units, decimals: a.decimals + b.decimals };
+}
+
+/** Return a number below, equal to or above 0, as a is below, equal to or above b. */
+export function compare(a: Exact, b: Exact): number {
+  const { units } = subtract(a, b);
+  return units < 0n ? -1 : units > 0n ? 1 : 0;
+}
+
+/** Return numerator / denominator as a whole number, rounded half to even. */
+export function divideRounded(numerator: bigint, denominator: bigint): bigint {
+  if (denominator < 0n) {
+    return divideRounded(-numerator, -denominator);
+  }
+  let quotient = numerator / denominator;
+  let rest = numerator % denominator;
+  if (rest < 0n) {
+    quotient -= 1n;
+    rest += denominator;
+  }
+  const twice = 2n * rest;
+  const up = twice > denominator || (twice === denominator && quotient % 2n !== 0n);
+  return up ? quotient + 1n : quotient;
+}
+
+/** Return the value with so many decimals, rounded half to even. */
+export function round(value: Exact, decimals: number): Exact {
+  if (value.decimals <= decimals) {
+    return { units: unitsAt(value, decimals), decimals };
+  }
+  return { units: divideRounded(value.units, tenTo(value.decimals - decimals)), decimals };
+}
+
+/** Return price * quantity of ticks and lots: exact, in the quote asset. */
+export function notional(priceTicks: bigint, quantityLots: bigint, tick: Grid, lot: Grid): Exact {
+  return multiply(
+    { units: priceTicks * tick.step, decimals: tick.decimals },
+    { units: quantityLots * lot.step, decimals: lot.decimals },
+  );
+}
+
+/** Return the number with separators, for people: "1,234,567.80". A minus sign is U+2212.
+ *
+ * With `decimals`, it is rounded or extended to so many. Text that is no decimal stays as it is.
+ */
+export function formatDecimal(text: string, decimals?: number): string {
+  const parsed = parseExact(text);
+  if (parsed === null) {
+    return text;
+  }
+  const plain = toText(decimals === undefined ? parsed : round(parsed, decimals));
+  const unsigned = plain.startsWith("-") ? plain.slice(1) : plain;
+  const [whole = "", tail] = unsigned.split(".");
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
+  return (plain === unsigned ? "" : "\u2212") + grouped + (tail === undefined ? "" : `.${tail}`);
+}
+
+/** Return steps for people, with all decimals of the grid. */
+export function formatSteps(steps: bigint, grid: Grid): string {
+  return formatDecimal(fromSteps(steps, grid));
+}
+
+/** Return the decimal text of a number whose source had at most 15 digits, without an exponent.
+ *
+ * Such a source is the only decimal of at most 15 digits that rounds to this double, and
+ * JavaScript writes the shortest decimal that does. So the text is the source's value exactly.
+ */
+export function textOfNumber(value: number): Decimal {
+  const text = String(value);
+  const mark = text.indexOf("e");
+  if (mark < 0) {
+    return text as Decimal;
+  }
+  const [whole = "", tail = ""] = text.slice(0, mark).split(".");
+  const exponent = Number(text.slice(mark + 1));
+  const sign = whole.startsWith("-") ? "-" : "";
+  const digits = (sign ? whole.slice(1) : whole) + tail;
+  const point = digits.length - tail.length + exponent;
+  if (point <= 0) {
+    return `${sign}0.${"0".repeat(-point)}${digits}` as Decimal;
+  }
+  return (sign + digits.padEnd(point, "0").slice(0, point) +
+    (digits.length > point ? `.${digits.slice(point)}` : "")) as Decimal;
+}
+
+function unitsAt(value: Exact, decimals: number): bigint {
+  return value.units * tenTo(decimals - value.decimals);
+}
+
+function tenTo(exponent: number): bigint {
+  return exponent === 0 ? 1n : exponent <= ZEROS.length ? BigInt(`1${ZEROS.slice(0, exponent)}`) : 10n ** BigInt(exponent);
+}
