@@ -80,15 +80,16 @@ export const TICKERS_POLL_MS = 5_000;
 
 export const OPEN_ORDERS_MAX = 2_000;
 export const HISTORY_MAX = 1_000;
-export const FILLS_MAX = 2_000;
+export const FILLS_SHOWN_MAX = 2_000;
 export const ROWS_PAGE = 100;
 /** Ids of orders that ended or vanished, so that an old answer does not bring them back. */
 export const ENDED_ORDERS_MAX = 5_000;
+export const ORDERS_PAGE_MAX = 1_000;
 /** Pages of 1,000 open orders that are read if a snapshot is not complete. */
 export const OPEN_ORDERS_PAGES_MAX = 2;
 /** Orders that ended while the screen was not connected, and are asked for one by one. */
 export const VANISHED_ORDERS_MAX = 50;
-/** Fills from which positions are calculated. */
+/** Fills from which positions are calculated, and of which the latest are shown. */
 export const POSITION_FILLS_MAX = 10_000;
 export const FILLS_PAGE = 1_000;
 /** Lost fills are looked for from this long before the newest known one. */
@@ -111,4 +112,6 @@ export const ORDER_RETRY_MS_MAX = 3_000;
 /** A person should not wait longer for the rate limit; the order is refused instead. */
 export const RETRY_AFTER_MS_MAX = 5_000;
 export const SUBMISSIONS_MAX = 50;
+/** Requests on their way at the same time. Further ones are refused by the screen. */
+export const IN_FLIGHT_MAX = 40;
 export const CLIENT_PATTERN = /^[A-Za-z0-9._:-]{1,64}$/;

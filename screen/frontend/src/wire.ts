@@ -186,10 +186,13 @@ export function fillOf(row: JsonObject): Fill {
   };
 }
 
-/** Return the fills of an `order_update`. Their own `side` is the taker's; a fill's is the order's. */
-export function fillsOf(update: JsonObject): Fill[] {
-  const { id, symbol, side } = orderOf(update);
-  return list(update["fills"]).map((row) =>
+/** Return the fills of an `order_update`, or of an order of REST, which has them as `trades`.
+ *
+ * There, `side` is the taker's. A fill's is its order's.
+ */
+export function fillsOf(order: JsonObject): Fill[] {
+  const { id, symbol, side } = orderOf(order);
+  return list(order["fills"] ?? order["trades"]).map((row) =>
     fillOf({ ...row, order_id: id, instrument: symbol, side }));
 }
 

@@ -34,6 +34,7 @@ export class BookFeed {
   #instrument: Instrument | null = null;
   #local: LocalBook | null = null;
   #sequence = -1; // of the last snapshot or delta
+  #isVouched = false; // by the exchange, since the last snapshot
   #waitingSince: number | null = null; // monotonic: for a snapshot
   #counts = { snapshots: 0, deltas: 0, checksumsVerified: 0, checksumMismatches: 0, gaps: 0 };
 
@@ -64,11 +65,12 @@ export class BookFeed {
   lost(): void {
     this.#local = null;
     this.#waitingSince = null;
-    this.isStale.value = true;
+    this.markStale();
   }
 
   /** The exchange does not vouch for the book at the moment. */
   markStale(): void {
+    this.#isVouched = false;
     this.isStale.value = true;
   }
 
@@ -111,6 +113,7 @@ export class BookFeed {
     this.#local = new LocalBook(snapshot, instrument);
     this.#counts.checksumsVerified += this.#local.verified;
     this.#sequence = this.#local.sequence;
+    this.#isVouched = true;
     this.#waitingSince = null;
     this.#options.frames.schedule(this.#publish);
     if (!isFirst) {
@@ -122,7 +125,7 @@ export class BookFeed {
     this.#counts[error.kind === "gap" ? "gaps" : "checksumMismatches"] += 1;
     this.#local = null;
     this.#waitingSince = performance.now();
-    this.isStale.value = true;
+    this.markStale();
     this.#options.renew();
   }
 
@@ -131,6 +134,7 @@ export class BookFeed {
     if (local === null) {
       return;
     }
+    this.isStale.value = !this.#isVouched;
     const before = this.book.peek();
     const isSame = before?.symbol === local.symbol;
     this.book.value = {

@@ -11,7 +11,7 @@ import type { Http } from "../http.ts";
 import { INSTRUMENTS_MAX, INSTRUMENTS_POLL_MS, TICKERS_POLL_MS } from "../limits.ts";
 import { recall, remember } from "../memory.ts";
 import { INTERVALS, type Instrument, type Interval, type Ticker } from "../model.ts";
-import { instrumentOf, list, tickerOf, type JsonObject } from "../wire.ts";
+import { instrumentOf, list, text, tickerOf, whole, type JsonObject } from "../wire.ts";
 import { BookFeed } from "./book_feed.ts";
 import { CandleFeed } from "./candle_feed.ts";
 import type { Frames } from "./frames.ts";
@@ -40,7 +40,7 @@ export class Market {
   readonly candleFeed: CandleFeed;
 
   readonly #options: MarketOptions;
-  readonly #latest = new Map<string, Ticker>();
+  readonly #latest = new Map<string, { readonly ticker: Ticker; readonly sequence: number }>();
   #isReading = { instruments: false, tickers: false };
   #readAt = { instruments: -Infinity, tickers: -Infinity };
 
@@ -95,7 +95,7 @@ export class Market {
       case "candle":
         return this.candleFeed.received(message);
       case "ticker":
-        return this.#keepTickers([tickerOf(message)]);
+        return this.#keepTicker(message);
       case "error":
         if (message["code"] === "stale" && message["instrument"] === this.selected.peek()) {
           this.bookFeed.markStale();
@@ -163,7 +163,13 @@ export class Market {
     this.#isReading.tickers = true;
     try {
       const page = await this.#options.http.read("/tickers", {}, () => false);
-      this.#keepTickers(list(page["tickers"]).slice(0, INSTRUMENTS_MAX).map(tickerOf));
+      for (const row of list(page["tickers"]).slice(0, INSTRUMENTS_MAX)) {
+        // The stream may have been faster than this answer.
+        const known = this.#latest.get(text(row["instrument"]));
+        if (known === undefined || whole(row["sequence"]) >= known.sequence) {
+          this.#keepTicker(row);
+        }
+      }
     } catch {
       // The next poll, or the stream, has them.
     } finally {
@@ -172,15 +178,14 @@ export class Market {
     }
   }
 
-  #keepTickers(found: readonly Ticker[]): void {
-    for (const ticker of found) {
-      this.#latest.set(ticker.symbol, ticker);
-    }
+  #keepTicker(row: JsonObject): void {
+    const ticker = tickerOf(row);
+    this.#latest.set(ticker.symbol, { ticker, sequence: whole(row["sequence"]) });
     this.#options.frames.schedule(this.#publishTickers);
   }
 
   readonly #publishTickers = (): void => {
-    this.tickers.value = new Map(this.#latest);
+    this.tickers.value = new Map([...this.#latest].map(([symbol, { ticker }]) => [symbol, ticker]));
   };
 
   #selectCandles(): void {
