@@ -21,26 +21,20 @@ export interface Grid {
   readonly decimals: number;
 }
 
-const PATTERN = /^-?\d+(\.\d+)?$/;
-const ZEROS = "0".repeat(2 * DECIMAL_DIGITS_MAX);
+const PATTERN = new RegExp(`^-?\\d{1,${DECIMAL_DIGITS_MAX}}(?:\\.\\d{1,${DECIMAL_DIGITS_MAX}})?$`);
+const POWERS = Array.from({ length: 2 * DECIMAL_DIGITS_MAX }, (_, exponent) => 10n ** BigInt(exponent));
 
 /** Return the value of a decimal text, or null if it is not one or has too many digits.
  *
  * Spaces, separators, exponents, a plus sign and a missing digit beside the point are not accepted.
  */
 export function parseExact(text: string): Exact | null {
-  if (text.length > 2 * DECIMAL_DIGITS_MAX + 2 || !PATTERN.test(text)) {
+  if (!PATTERN.test(text)) {
     return null;
   }
   const point = text.indexOf(".");
-  if (point < 0) {
-    return text.length > DECIMAL_DIGITS_MAX + 1 ? null : { units: BigInt(text), decimals: 0 };
-  }
-  const decimals = text.length - point - 1;
-  if (decimals > DECIMAL_DIGITS_MAX || point > DECIMAL_DIGITS_MAX + 1) {
-    return null;
-  }
-  return { units: BigInt(text.slice(0, point) + text.slice(point + 1)), decimals };
+  const units = point < 0 ? text : text.slice(0, point) + text.slice(point + 1);
+  return { units: BigInt(units), decimals: point < 0 ? 0 : text.length - point - 1 };
 }
 
 /** Return the value of a text from the exchange. Raises RangeError if it is not a decimal. */
@@ -71,7 +65,8 @@ export function toSteps(text: string, grid: Grid): bigint | null {
   if (value.decimals > grid.decimals) {
     return null;
   }
-  const units = value.units * tenTo(grid.decimals - value.decimals);
+  const isScaled = value.decimals === grid.decimals;
+  const units = isScaled ? value.units : value.units * tenTo(grid.decimals - value.decimals);
   if (grid.step === 1n) {
     return units;
   }
@@ -201,5 +196,5 @@ function unitsAt(value: Exact, decimals: number): bigint {
 }
 
 function tenTo(exponent: number): bigint {
-  return exponent === 0 ? 1n : exponent <= ZEROS.length ? BigInt(`1${ZEROS.slice(0, exponent)}`) : 10n ** BigInt(exponent);
+  return POWERS[exponent] ?? 10n ** BigInt(exponent);
 }

@@ -22,7 +22,8 @@ export interface JsonObject {
 
 export class WireError extends Error {}
 
-const LONG_NUMBER = new RegExp(`[\\d.]{${EXACT_NUMBER_CHARACTERS_MAX + 1},}`);
+// The look behind lets the search skip the rest of a short number at once.
+const LONG_NUMBER = new RegExp(`(?<![\\d.])[\\d.]{${EXACT_NUMBER_CHARACTERS_MAX + 1},}`);
 const STRING_OR_LONG_NUMBER = new RegExp(
   `"(?:[^"\\\\]|\\\\.)*"|-?[\\d.]{${EXACT_NUMBER_CHARACTERS_MAX + 1},}(?:[eE][+-]?\\d+)?`, "g",
 );
