@@ -19,7 +19,7 @@ export const HIDDEN_FRAME_MS = 1_000;
 // Connection
 
 export const RECONNECT_MS_MIN = 250;
-export const RECONNECT_MS_MAX = 10_000;
+export const RECONNECT_MS_MAX = 5_000;
 /** After 1008: the exchange found that the screen asks for too much. */
 export const RECONNECT_REFUSED_MS_MIN = 5_000;
 /** A connection that takes longer to open is given up. */

@@ -57,9 +57,10 @@ export function createStore(): Store {
     instrumentsChanged: () => followAll(),
     recovered: (isOlder) => (isOlder ? resetClient() : recoverClient()),
   });
-  const history = new History(http, frames);
+  const history = new History(http, frames, (order) => entry.observe(order));
   const openOrders = new OpenOrders({
     http, frames,
+    seen: (order) => entry.observe(order),
     vanished: (ids) => void history.readEnded(ids, (row) => takeRow(row, null)),
   });
   const fills: Fills = new Fills({
@@ -87,10 +88,14 @@ export function createStore(): Store {
     // A stable order, so that selecting another instrument does not subscribe to all again.
     const tickers = ordered.slice(0, room(symbols.length)).sort();
     const orders = ordered.slice(0, SUBSCRIPTIONS_MAX - SUBSCRIPTIONS_OF_SELECTED).sort();
+    if (client.peek() === "") {
+      subscriptions.set("orders", null); // first, so that there is room for the tickers
+    }
     subscriptions.set("tickers", { channels: ["ticker"], instrument: tickers });
-    subscriptions.set("orders", client.peek() === "" ? null
-      : { channels: ["orders"], instrument: orders, client_id: client.peek() });
-    fills.publishSoon();
+    if (client.peek() !== "") {
+      subscriptions.set("orders", { channels: ["orders"], instrument: orders, client_id: client.peek() });
+    }
+    fills.publishPositionsSoon();
   }
 
   function receive(message: JsonObject): void {
@@ -167,7 +172,7 @@ export function createStore(): Store {
 
   effect(() => {
     void market.tickers.value; // Profit moves with the last price.
-    fills.publishSoon();
+    fills.publishPositionsSoon();
   });
   openOrders.reset(client.peek());
   history.reset(client.peek());

@@ -193,10 +193,13 @@ test("amends of one order are sent in turn, and a later one ends the repeats of 
   const order = orderOf(orderRow());
   const { entry, posts } = scripted(lost, placed({ price: 3 }));
   const first = entry.amend(order, { price: "2" as never });
+  await settle();
+  const skipped = entry.amend(order, { price: "2.5" as never });
   const second = entry.amend(order, { price: "3" as never });
-  assert.equal(entry.submissions.value.length, 2, "both are shown at once");
+  assert.equal(entry.submissions.value.length, 3, "all are shown at once");
   assert.equal((await end(first)).state, "unknown");
   assert.equal((await end(second)).state, "done");
+  assert.equal((await skipped).problem?.code, "overtaken");
   assert.deepEqual(posts().map(({ body }) => body?.["price"]), ["2", "3"]);
 });
 

@@ -25,7 +25,7 @@ const position = (...fills: Fill[]) => positionOf("BTC-USD", account(...fills), 
 function openOrders() {
   const frames = new Frames();
   const vanished: string[] = [];
-  const orders = new OpenOrders({ http: new Http(), frames, vanished: (ids) => vanished.push(...ids) });
+  const orders = new OpenOrders({ http: new Http(), frames, seen: () => undefined, vanished: (ids) => vanished.push(...ids) });
   orders.reset("a");
   const shown = () => {
     frames.flush();
@@ -83,7 +83,7 @@ test("history merges pages and the stream, and closes a gap", async () => {
     return jsonResponse(200, { orders: rows(first, last), next_cursor: last > 1 ? String(last - 1) : null });
   });
   const frames = new Frames();
-  const history = new History(http, frames);
+  const history = new History(http, frames, () => undefined);
   const ids = () => {
     frames.flush();
     return history.pages.value.rows.map((row) => Number(row.id.slice(1)) - 1000);

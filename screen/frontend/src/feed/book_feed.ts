@@ -91,10 +91,11 @@ export class BookFeed {
         this.#options.frames.schedule(this.#publish);
       }
     } catch (error) {
+      // Any error may have left a delta half applied.
+      this.#distrust(error instanceof BookError && error.kind === "gap" ? "gaps" : "checksumMismatches");
       if (!(error instanceof BookError)) {
         throw error;
       }
-      this.#distrust(error);
     }
   }
 
@@ -121,8 +122,8 @@ export class BookFeed {
     }
   }
 
-  #distrust(error: BookError): void {
-    this.#counts[error.kind === "gap" ? "gaps" : "checksumMismatches"] += 1;
+  #distrust(reason: "gaps" | "checksumMismatches"): void {
+    this.#counts[reason] += 1;
     this.#local = null;
     this.#waitingSince = performance.now();
     this.markStale();

@@ -37,7 +37,11 @@ export class Frames {
     this.#tasks.clear();
     batch(() => {
       for (const task of tasks) {
-        task();
+        try {
+          task();
+        } catch (error) {
+          console.error("can't publish:", error); // The other tasks still run.
+        }
       }
     });
   }

@@ -46,10 +46,12 @@ const OVERTAKEN = problem("overtaken", "A later change of the same order took it
 /** Return what became of a request. It takes some OUTCOME_MS_MAX at most. */
 export async function findOutcome(task: Task, http: Http, watch: Watch): Promise<Outcome> {
   let isTakenPerhaps = false;
+  let sendFromMs = 0; // after the click: the rate limit asks for a pause
   let last = problem("not_sent", "The request was not sent.");
   for (let attempt = 1; ; attempt += 1) {
     let waitMs = backoff(attempt, ORDER_RETRY_MS_MIN, ORDER_RETRY_MS_MAX);
-    if (watch.elapsedMs() <= task.resendMsMax && !(attempt > 1 && task.isOvertaken())) {
+    const elapsedMs = watch.elapsedMs();
+    if (elapsedMs >= sendFromMs && elapsedMs <= task.resendMsMax && !task.isOvertaken()) {
       const answer = await http.send("POST", task.path, task.body, ORDER_MS_MAX);
       if (watch.isSettled()) {
         return { kind: "settled" };
@@ -64,6 +66,7 @@ export async function findOutcome(task: Task, http: Http, watch: Watch): Promise
       }
       isTakenPerhaps ||= found.kind === "lost";
       waitMs = found.retryAfterMs ?? waitMs;
+      sendFromMs = found.kind === "limited" ? watch.elapsedMs() + waitMs : 0;
       if (found.kind === "limited" && waitMs > RETRY_AFTER_MS_MAX && !isTakenPerhaps) {
         return { kind: "refused", problem: last };
       }

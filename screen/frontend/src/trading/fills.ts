@@ -36,7 +36,11 @@ export class Fills {
   #foldedLast: Fill | null = null; // fills up to this one are in `#folded`, and not kept
   #folded = new Map<string, Account>();
   #accounts = new Map<string, Account>();
+  #sized: readonly Instrument[] = [];
+  #sizes: ReadonlyMap<string, Sizes> = new Map();
   #applied = 0; // fills that are in `#accounts`
+  #oldest: Milliseconds | null = null; // the time of the first fill that was folded
+  #gapFrom: Milliseconds | null = null; // the time of the last fill before messages may have been lost
   #isLoaded = false; // all fills are here, or as many as count
   #isLoading = false;
   #isRefreshWanted = false;
@@ -55,7 +59,7 @@ export class Fills {
     this.#fills = [];
     this.#keys = new Set();
     this.#isSorted = true;
-    this.#foldedLast = null;
+    this.#foldedLast = this.#oldest = this.#gapFrom = null;
     this.#folded = new Map();
     this.#accounts = new Map();
     this.#applied = 0;
@@ -82,7 +86,7 @@ export class Fills {
       hasNew = true;
     }
     if (hasNew) {
-      this.publishSoon();
+      this.#publishSoon();
     }
   }
 
@@ -98,7 +102,7 @@ export class Fills {
     const generation = this.#generation;
     const isWanted = () => generation === this.#generation;
     this.#isLoading = true;
-    this.publishSoon();
+    this.#publishSoon();
     try {
       await (this.#isLoaded ? this.#readMissed(isWanted) : this.#readAll(isWanted));
       this.#problem = null;
@@ -109,7 +113,7 @@ export class Fills {
     }
     if (isWanted()) {
       this.#isLoading = false;
-      this.publishSoon();
+      this.#publishSoon();
       if (this.#isRefreshWanted) {
         this.#isRefreshWanted = false;
         void this.refresh();
@@ -119,12 +123,17 @@ export class Fills {
 
   loadMore(): void {
     this.#shown = Math.min(FILLS_SHOWN_MAX, this.#shown + ROWS_PAGE);
-    this.publishSoon();
+    this.#publishSoon();
   }
 
-  /** Publish in the next frame, because fills, last prices or instruments changed. */
-  publishSoon(): void {
+  /** Publish the positions in the next frame, because last prices or instruments changed. */
+  publishPositionsSoon(): void {
+    this.#options.frames.schedule(this.#publishPositions);
+  }
+
+  #publishSoon(): void {
     this.#options.frames.schedule(this.#publish);
+    this.#options.frames.schedule(this.#publishPositions);
   }
 
   async #readAll(isWanted: () => boolean): Promise<void> {
@@ -148,8 +157,6 @@ export class Fills {
       }
     }
   }
-
-  #gapFrom: Milliseconds | null = null;
 
   /** Messages may be lost from now on. */
   markGap(): void {
@@ -196,10 +203,24 @@ export class Fills {
       hasMore: rows.length < Math.min(this.#fills.length, FILLS_SHOWN_MAX),
       problem: this.#problem,
     };
-    const sizes = new Map(this.#options.instruments().map((each) => [each.symbol, sizesOf(each)]));
-    if (this.#isLoaded && sizes.size > 0) {
-      this.#apply(sizes);
-      this.positions.value = this.#positions(sizes);
+  };
+
+  readonly #publishPositions = (): void => {
+    const instruments = this.#options.instruments();
+    if (!this.#isLoaded || instruments.length === 0) {
+      return;
+    }
+    if (instruments !== this.#sized) {
+      this.#sized = instruments;
+      this.#sizes = new Map(instruments.map((each) => [each.symbol, sizesOf(each)]));
+      this.#applied = 0; // Fills of an instrument that was not known count now.
+      this.#accounts = new Map(this.#folded);
+    }
+    this.#sort();
+    this.#apply(this.#sizes);
+    const positions = this.#positions(this.#sizes);
+    if (JSON.stringify(positions) !== JSON.stringify(this.positions.peek())) {
+      this.positions.value = positions;
     }
   };
 
@@ -216,8 +237,6 @@ export class Fills {
       this.#oldest ??= dropped[0]?.time ?? null;
     }
   }
-
-  #oldest: Milliseconds | null = null;
 
   #positions(sizes: ReadonlyMap<string, Sizes>): Position[] {
     const since = this.#isCut ? (this.#oldest ?? this.#fills[0]?.time ?? null) : null;

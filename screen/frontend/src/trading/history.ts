@@ -18,6 +18,7 @@ export class History {
   readonly pages = signal<Pages<Order>>(EMPTY);
   readonly #http: Http;
   readonly #frames: Frames;
+  readonly #seen: (order: Order) => void;
   #client = "";
   #generation = 0; // counts clients, so that an old answer is recognized
   #rows = new Map<string, Order>();
@@ -29,9 +30,11 @@ export class History {
   /** The newest row before messages may have been lost; rows from here on are without a gap. */
   #topBeforeGap: Order | null = null;
 
-  constructor(http: Http, frames: Frames) {
+  /** `seen` is called with each order of a page. */
+  constructor(http: Http, frames: Frames, seen: (order: Order) => void) {
     this.#http = http;
     this.#frames = frames;
+    this.#seen = seen;
   }
 
   reset(client: string): void {
@@ -129,6 +132,7 @@ export class History {
         use(orders, (page["next_cursor"] ?? null) as string | null);
         for (const order of orders) {
           this.#rows.set(order.id, order);
+          this.#seen(order);
         }
       }
     } catch (error) {

@@ -19,6 +19,8 @@ export interface OpenOrdersOptions {
   readonly http: Http;
   readonly frames: Frames;
   readonly vanished: (ids: readonly string[]) => void;
+  /** Called with each order of a snapshot. */
+  readonly seen: (order: Order) => void;
 }
 
 /** Why an order is not open any more. */
@@ -61,6 +63,7 @@ export class OpenOrders {
     const ids = new Set(orders.map((order) => order.id));
     for (const order of orders) {
       this.#put({ order, sequence });
+      this.#options.seen(order);
     }
     if (message["complete"] === false) {
       void this.#readOthers(symbol, sequence, at, ids);
