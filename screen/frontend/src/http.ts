@@ -51,7 +51,8 @@ export class Http {
       return { status: response.status, body: parseJson(content), retryAfterMs };
     } catch (error) {
       const isLate = error instanceof DOMException && error.name === "TimeoutError";
-      return { status: "lost", message: isLate ? "The exchange did not answer in time." : "The exchange can't be reached." };
+      const message = isLate ? "The exchange did not answer in time." : "The exchange can't be reached.";
+      return { status: "lost", message };
     }
   }
 
@@ -79,6 +80,11 @@ export class Http {
       }
     }
   }
+}
+
+/** Return the problem of a read that failed, or of an answer that could not be read. */
+export function problemOfError(error: unknown): Problem {
+  return error instanceof ReadError ? error.problem : problem("unexpected_answer", String(error));
 }
 
 /** Return the wait before an attempt in ms: doubling, with jitter of up to a half. */

@@ -174,11 +174,12 @@ export function createStore(): Store {
     void market.tickers.value; // Profit moves with the last price.
     fills.publishPositionsSoon();
   });
+  // What the first book needs comes first.
+  connection.start();
+  market.start();
   openOrders.reset(client.peek());
   history.reset(client.peek());
   fills.reset(client.peek());
-  market.start();
-  connection.start();
 
   return {
     connection: connection.state,

@@ -37,6 +37,8 @@ const CLOSE_MESSAGES: Readonly<Record<number, string>> = {
   1012: "The exchange is restarting.",
   1013: "The screen read too slowly, or the exchange is busy.",
 };
+/** Errors after which the exchange closes the connection. */
+const LAST_WORDS = ["slow_consumer", "silent", "disconnected"];
 const DAPHNE_CODES = 3_000; // Daphne sends 4013 for 1013.
 
 const INITIAL: Connection = { state: "connecting", message: null, roundTripMs: null, latenessMs: null };
@@ -147,7 +149,7 @@ export class StreamConnection {
       const type = message["type"] as string;
       if (type === "pong") {
         this.#onPong(message["id"], now);
-      } else if (type === "error" && ["slow_consumer", "silent", "disconnected"].includes(String(message["code"]))) {
+      } else if (type === "error" && LAST_WORDS.includes(String(message["code"]))) {
         this.#lastWords = String(message["message"]);
       }
       const field = TIMED[type];
@@ -249,6 +251,7 @@ export class StreamConnection {
         this.#hurry();
       }
     } else if (this.#isOpen) {
+      this.#measure(now);
       this.#watchSilence(now);
     } else if (this.#socket !== null && now - this.#startedAt > CONNECT_MS_MAX) {
       this.#end("The exchange does not answer.", 0);

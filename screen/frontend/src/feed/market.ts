@@ -71,7 +71,8 @@ export class Market {
     remember("instrument", symbol);
     this.selected.value = symbol;
     this.bookFeed.select(instrument, this.#options.isConnected());
-    this.#options.subscriptions.set("market", { channels: ["orderbook_deltas", "trades"], instrument: [symbol] });
+    const channels = ["orderbook_deltas", "trades"];
+    this.#options.subscriptions.set("market", { channels, instrument: [symbol] });
     this.tape.select(symbol);
     this.#selectCandles();
     this.#options.instrumentsChanged();
@@ -118,7 +119,8 @@ export class Market {
       void this.readInstruments();
     }
     const symbols = this.instruments.peek().map((each) => each.symbol);
-    const isComplete = this.#options.isConnected() && this.#options.tickersFollowed(symbols).length === symbols.length;
+    const followed = this.#options.isConnected() ? this.#options.tickersFollowed(symbols).length : 0;
+    const isComplete = followed === symbols.length;
     if (!isComplete && now - this.#readAt.tickers > TICKERS_POLL_MS) {
       void this.#readTickers();
     }
@@ -146,7 +148,7 @@ export class Market {
       return;
     }
     this.instruments.value = found;
-    this.#options.instrumentsChanged();
+    // The exchange serves subscriptions in turn, so the selected instrument comes first.
     if (this.selected.peek() === null) {
       const wanted = recall("instrument");
       const first = found.find((each) => each.symbol === wanted) ?? found[0];
@@ -154,6 +156,7 @@ export class Market {
         this.select(first.symbol);
       }
     }
+    this.#options.instrumentsChanged();
   }
 
   async #readTickers(): Promise<void> {

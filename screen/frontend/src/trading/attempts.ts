@@ -5,7 +5,9 @@
  */
 
 import { backoff, type Answer, type Http } from "../http.ts";
-import { ORDER_MS_MAX, ORDER_RETRY_MS_MAX, ORDER_RETRY_MS_MIN, OUTCOME_MS_MAX, RETRY_AFTER_MS_MAX } from "../limits.ts";
+import {
+  ORDER_MS_MAX, ORDER_RETRY_MS_MAX, ORDER_RETRY_MS_MIN, OUTCOME_MS_MAX, RETRY_AFTER_MS_MAX,
+} from "../limits.ts";
 import type { Problem } from "../model.ts";
 import { object, problem, problemOf, type Json, type JsonObject } from "../wire.ts";
 
@@ -95,7 +97,11 @@ export async function findOutcome(task: Task, http: Http, watch: Watch): Promise
 
 type Judgement =
   | { readonly kind: "answer"; readonly body: Json }
-  | { readonly kind: "refused" | "limited" | "absent" | "lost"; readonly problem: Problem; readonly retryAfterMs: number | null };
+  | {
+    readonly kind: "refused" | "limited" | "absent" | "lost";
+    readonly problem: Problem;
+    readonly retryAfterMs: number | null;
+  };
 
 /** Return what an answer says, as docs/api.md defines it. */
 function judge(answer: Answer): Judgement {
@@ -133,7 +139,8 @@ async function explainRefusal(task: Task, why: Problem): Promise<Outcome> {
 function unknown(last: Problem): Problem {
   return problem(
     "outcome_unknown",
-    `It is not known whether the exchange has taken this. Look at your orders before you send it again. (${last.message})`,
+    "It is not known whether the exchange has taken this. Look at your orders before you send it" +
+      ` again. (${last.message})`,
   );
 }
 

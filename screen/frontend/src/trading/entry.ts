@@ -33,6 +33,9 @@ interface Start {
   readonly wall: number;
 }
 
+const NO_CLIENT = problem("no_client", "Enter a name first.");
+const TOO_MANY = problem("too_many_requests", "Too many requests are on their way.");
+
 type Description = Pick<Submission, "key" | "kind" | "title" | "request" | "orderId">;
 
 export class Entry {
@@ -143,9 +146,9 @@ export class Entry {
     this.#starts.set(key, { monotonic: performance.now(), wall: Date.now() });
     this.submissions.value = this.#cut([submission, ...this.submissions.peek()]);
     if (this.#options.client() === "") {
-      this.#change(key, { state: "refused", problem: problem("no_client", "Enter a name first.") });
+      this.#change(key, { state: "refused", problem: NO_CLIENT });
     } else if (isFull) {
-      this.#change(key, { state: "refused", problem: problem("too_many_requests", "Too many requests are on their way.") });
+      this.#change(key, { state: "refused", problem: TOO_MANY });
     } else {
       this.#running.add(key);
       await turn;
@@ -207,7 +210,7 @@ export class Entry {
       state,
       order,
       orderId: order.id,
-      problem: isRejected ? problem(order.reason ?? "rejected", `The exchange rejected the order: ${order.reason}.`) : null,
+      problem: isRejected ? rejection(order.reason ?? "rejected") : null,
       acceptedAfterMs: submission.acceptedAfterMs ?? (isRejected ? null : ms),
       filledAfterMs: submission.filledAfterMs ?? (isFilled ? ms : null),
     });
@@ -255,7 +258,8 @@ export class Entry {
   }
 
   #change(key: string, changes: Partial<Submission>): void {
-    this.submissions.value = this.submissions.peek().map((each) => (each.key === key ? { ...each, ...changes } : each));
+    this.submissions.value = this.submissions.peek().map((each) =>
+      each.key === key ? { ...each, ...changes } : each);
   }
 
   /** Drop the oldest submissions that are not on their way. */
@@ -271,4 +275,8 @@ export class Entry {
     });
     return kept.reverse();
   }
+}
+
+function rejection(reason: string): Problem {
+  return problem(reason, `The exchange rejected the order: ${reason}.`);
 }

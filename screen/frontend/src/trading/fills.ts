@@ -9,10 +9,10 @@
 
 import { signal } from "@preact/signals";
 import type { Frames } from "../feed/frames.ts";
-import { ReadError, type Http } from "../http.ts";
+import { problemOfError, type Http } from "../http.ts";
 import { FILLS_OVERLAP_MS, FILLS_PAGE, FILLS_SHOWN_MAX, POSITION_FILLS_MAX, ROWS_PAGE } from "../limits.ts";
 import type { Decimal, Fill, Instrument, Milliseconds, Pages, Position, Problem } from "../model.ts";
-import { fillOf, list, problem } from "../wire.ts";
+import { fillOf, list } from "../wire.ts";
 import { applyFill, EMPTY_ACCOUNT, positionOf, sizesOf, type Account, type Sizes } from "./positions.ts";
 
 const EMPTY: Pages<Fill> = { rows: [], isLoading: false, hasMore: false, problem: null };
@@ -108,7 +108,7 @@ export class Fills {
       this.#problem = null;
     } catch (error) {
       if (isWanted()) {
-        this.#problem = error instanceof ReadError ? error.problem : problem("unexpected_answer", String(error));
+        this.#problem = problemOfError(error);
       }
     }
     if (isWanted()) {
@@ -255,7 +255,9 @@ function compareText(a: string, b: string): number {
 }
 
 /** Fills of instruments that are not known do not count. */
-function addFills(accounts: Map<string, Account>, fills: readonly Fill[], sizes: ReadonlyMap<string, Sizes>): void {
+function addFills(
+  accounts: Map<string, Account>, fills: readonly Fill[], sizes: ReadonlyMap<string, Sizes>,
+): void {
   for (const fill of fills) {
     const found = sizes.get(fill.symbol);
     if (found !== undefined) {

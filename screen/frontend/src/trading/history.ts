@@ -6,10 +6,10 @@
 
 import { signal } from "@preact/signals";
 import type { Frames } from "../feed/frames.ts";
-import { ReadError, type Http } from "../http.ts";
+import { problemOfError, ReadError, type Http } from "../http.ts";
 import { HISTORY_MAX, ROWS_PAGE, VANISHED_ORDERS_MAX } from "../limits.ts";
 import type { Order, Pages, Problem } from "../model.ts";
-import { list, orderOf, problem, type JsonObject } from "../wire.ts";
+import { list, orderOf, type JsonObject } from "../wire.ts";
 import { byCreation, hasEnded } from "./merging.ts";
 
 const EMPTY: Pages<Order> = { rows: [], isLoading: false, hasMore: false, problem: null };
@@ -124,7 +124,8 @@ export class History {
     this.#isLoading = true;
     this.#problem = null;
     this.#frames.schedule(this.#publish);
-    const query = { client_id: this.#client, status: "finished", limit: ROWS_PAGE, ...(cursor ? { cursor } : {}) };
+    const first = { client_id: this.#client, status: "finished", limit: ROWS_PAGE };
+    const query = cursor === null ? first : { ...first, cursor };
     try {
       const page = await this.#http.read("/orders", query, isWanted);
       if (isWanted()) {
@@ -137,7 +138,7 @@ export class History {
       }
     } catch (error) {
       if (isWanted()) {
-        this.#problem = error instanceof ReadError ? error.problem : problem("unexpected_answer", String(error));
+        this.#problem = problemOfError(error);
       }
     } finally {
       if (isWanted()) {

@@ -4,7 +4,8 @@ import { formatDecimal } from "../exact.ts";
 import type { AmendRequest, Order, OrderRequest } from "../model.ts";
 
 export function placeTitle(request: OrderRequest): string {
-  const trigger = request.trigger_price === undefined ? "" : `, trigger ${formatDecimal(request.trigger_price)}`;
+  const price = request.trigger_price;
+  const trigger = price === undefined ? "" : `, trigger ${formatDecimal(price)}`;
   return `${terms(request.side, request.quantity, request.instrument, request.price ?? null)}${trigger}`;
 }
 
