@@ -15,8 +15,8 @@ export interface Exact {
   readonly decimals: number;
 }
 
-/** A tick or lot size. The values on the grid are its multiples. */
-export interface Grid {
+/** A tick or lot size: step / 10 ** decimals. Prices and quantities are its multiples. */
+export interface Size {
   readonly step: bigint; // in units of the last decimal
   readonly decimals: number;
 }
@@ -46,36 +46,36 @@ export function exact(text: string): Exact {
   return value;
 }
 
-/** Return the grid of a tick or lot size. Raises RangeError if it is not a positive decimal. */
-export function gridOf(size: Decimal): Grid {
-  const { units, decimals } = trim(exact(size));
+/** Return a tick or lot size. Raises RangeError if it is not a positive decimal. */
+export function sizeOf(text: Decimal): Size {
+  const { units, decimals } = trim(exact(text));
   if (units <= 0n) {
-    throw new RangeError(`not a size: ${size}`);
+    throw new RangeError(`not a size: ${text}`);
   }
   return { step: units, decimals };
 }
 
-/** Return how many steps of the grid a text is, or null if it is no decimal or off the grid. */
-export function toSteps(text: string, grid: Grid): bigint | null {
+/** Return how many steps of a size a text is, or null if it is no decimal or off the grid. */
+export function toSteps(text: string, size: Size): bigint | null {
   const parsed = parseExact(text);
   if (parsed === null) {
     return null;
   }
-  const value = parsed.decimals > grid.decimals ? trim(parsed) : parsed;
-  if (value.decimals > grid.decimals) {
+  const value = parsed.decimals > size.decimals ? trim(parsed) : parsed;
+  if (value.decimals > size.decimals) {
     return null;
   }
-  const isScaled = value.decimals === grid.decimals;
-  const units = isScaled ? value.units : value.units * tenTo(grid.decimals - value.decimals);
-  if (grid.step === 1n) {
+  const isScaled = value.decimals === size.decimals;
+  const units = isScaled ? value.units : value.units * tenTo(size.decimals - value.decimals);
+  if (size.step === 1n) {
     return units;
   }
-  return units % grid.step === 0n ? units / grid.step : null;
+  return units % size.step === 0n ? units / size.step : null;
 }
 
-/** Return steps as text, with all decimals of the grid: 7015050 ticks of 0.01 are "70150.50". */
-export function fromSteps(steps: bigint, grid: Grid): Decimal {
-  return toText({ units: steps * grid.step, decimals: grid.decimals });
+/** Return steps as text, with all decimals of the size: 7015050 ticks of 0.01 are "70150.50". */
+export function fromSteps(steps: bigint, size: Size): Decimal {
+  return toText({ units: steps * size.step, decimals: size.decimals });
 }
 
 /** Return the text with all of its decimals, trailing zeros included. */
@@ -139,15 +139,57 @@ export function round(value: Exact, decimals: number): Exact {
   return { units: divideRounded(value.units, tenTo(value.decimals - decimals)), decimals };
 }
 
-/** Return price * quantity of ticks and lots: exact, in the quote asset. */
-export function notional(priceTicks: bigint, quantityLots: bigint, tick: Grid, lot: Grid): Exact {
-  return multiply(
-    { units: priceTicks * tick.step, decimals: tick.decimals },
-    { units: quantityLots * lot.step, decimals: lot.decimals },
-  );
+/** The steps of one instrument: whole ticks and lots inside, decimals outside. */
+export class Grid {
+  readonly tick: Size;
+  readonly lot: Size;
+
+  constructor(tickSize: Decimal, lotSize: Decimal) {
+    this.tick = sizeOf(tickSize);
+    this.lot = sizeOf(lotSize);
+  }
+
+  /** Return the ticks of a price, or null if it is no decimal or off the grid. */
+  ticks(price: string): bigint | null {
+    return toSteps(price, this.tick);
+  }
+
+  /** Return the lots of a quantity, or null if it is no decimal or off the grid. */
+  lots(quantity: string): bigint | null {
+    return toSteps(quantity, this.lot);
+  }
+
+  /** Return the price without trailing zeros. */
+  price(ticks: bigint): Decimal {
+    return toText(trim(this.#value(ticks, this.tick)));
+  }
+
+  /** Return the quantity without trailing zeros. */
+  quantity(lots: bigint): Decimal {
+    return toText(trim(this.#value(lots, this.lot)));
+  }
+
+  #value(steps: bigint, size: Size): Exact {
+    return { units: steps * size.step, decimals: size.decimals };
+  }
 }
 
-/** Return the number with separators, for people: "1,234,567.80". A minus sign is U+2212.
+/** Return the exact product of a price and a quantity, without trailing zeros. Raises RangeError. */
+export function notional(price: Decimal, quantity: Decimal): Decimal {
+  return toText(trim(multiply(exact(price), exact(quantity))));
+}
+
+/** Return the plain decimal of what a person typed, or null: " +.50 " is "0.5". */
+export function parseDecimal(typed: string): Decimal | null {
+  const [, sign = "", whole = "", tail = ""] = /^([+-]?)(\d*)(?:\.(\d*))?$/.exec(typed.trim()) ?? [];
+  if (whole + tail === "") {
+    return null;
+  }
+  const value = parseExact(`${sign === "-" ? "-" : ""}${whole || "0"}${tail === "" ? "" : `.${tail}`}`);
+  return value && toText(trim(value));
+}
+
+/** Return the number with separators, for people: "1,234,567.80".
  *
  * With `decimals`, it is rounded or extended to so many. Text that is no decimal stays as it is.
  */
@@ -160,12 +202,7 @@ export function formatDecimal(text: string, decimals?: number): string {
   const unsigned = plain.startsWith("-") ? plain.slice(1) : plain;
   const [whole = "", tail] = unsigned.split(".");
   const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
-  return (plain === unsigned ? "" : "\u2212") + grouped + (tail === undefined ? "" : `.${tail}`);
-}
-
-/** Return steps for people, with all decimals of the grid. */
-export function formatSteps(steps: bigint, grid: Grid): string {
-  return formatDecimal(fromSteps(steps, grid));
+  return (plain === unsigned ? "" : "-") + grouped + (tail === undefined ? "" : `.${tail}`);
 }
 
 /** Return the decimal text of a number whose source had at most 15 digits, without an exponent.

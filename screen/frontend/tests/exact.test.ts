@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  compare, divideRounded, exact, formatDecimal, fromSteps, gridOf, notional, parseExact, round,
+  compare, divideRounded, exact, formatDecimal, fromSteps, Grid, notional, parseDecimal, parseExact, round, sizeOf,
   textOfNumber, toSteps, toText,
 } from "../src/exact.ts";
 import type { Decimal } from "../src/model.ts";
 import { decimal, object, parseJson } from "../src/wire.ts";
 
-const grid = (size: string) => gridOf(size as Decimal);
+const grid = (size: string) => sizeOf(size as Decimal);
+const d = (text: string) => text as Decimal;
 
 test("steps and text are each other's inverse, with all decimals of the size", () => {
   assert.equal(toSteps("70150.5", grid("0.01")), 7015050n);
@@ -33,7 +34,7 @@ test("numbers beyond a double stay exact", () => {
   assert.equal(toText(exact(big)), big);
   assert.equal(formatDecimal("123456789012345678.9"), "123,456,789,012,345,678.9");
   assert.equal(compare(exact("0.1"), exact("0.10")), 0);
-  assert.equal(toText(notional(7015050n, 10000001n, grid("0.01"), grid("0.00000001"))), "7015.0507015050");
+  assert.equal(notional(d("70150.50"), d("0.10000001")), "7015.050701505");
 });
 
 test("rounding is half to even, also below zero", () => {
@@ -43,11 +44,28 @@ test("rounding is half to even, also below zero", () => {
   assert.equal(toText(round(exact("1"), 2)), "1.00");
 });
 
-test("people see separators and a true minus", () => {
-  assert.equal(formatDecimal("-1234567.5", 2), "\u22121,234,567.50");
+test("people see separators", () => {
+  assert.equal(formatDecimal("-1234567.5", 2), "-1,234,567.50");
   assert.equal(formatDecimal("999"), "999");
   assert.equal(formatDecimal("1000"), "1,000");
   assert.equal(formatDecimal("what"), "what");
+});
+
+test("a grid has the ticks and lots of an instrument, and texts without trailing zeros", () => {
+  const btc = new Grid(d("0.01"), d("0.00000001"));
+  assert.equal(btc.ticks("70150.5"), 7015050n);
+  assert.equal(btc.ticks("70150.505"), null);
+  assert.equal(btc.price(7015050n), "70150.5");
+  assert.equal(btc.quantity(btc.lots("0.10") as bigint), "0.1");
+  assert.equal(btc.price(0n), "0");
+});
+
+test("what a person types is read leniently, and never guessed", () => {
+  const typed = [" 1.50 ", ".5", "5.", "+2", "-0", "007"];
+  assert.deepEqual(typed.map(parseDecimal), ["1.5", "0.5", "5", "2", "0", "7"]);
+  for (const text of ["", ".", "-", "1,5", "1 000", "1e3", "--1", "9".repeat(40)]) {
+    assert.equal(parseDecimal(text), null, text);
+  }
 });
 
 test("JSON keeps every digit, short and long, and strings that look like numbers", () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Grid } from "../src/exact.ts";
 import { mergeCandles, candleOf } from "../src/feed/candle_feed.ts";
 import { Frames } from "../src/feed/frames.ts";
 import { mergeTrades } from "../src/feed/tape.ts";
@@ -8,19 +9,19 @@ import type { Fill, Order } from "../src/model.ts";
 import { Fills } from "../src/trading/fills.ts";
 import { History } from "../src/trading/history.ts";
 import { OpenOrders } from "../src/trading/orders.ts";
-import { applyFill, EMPTY_ACCOUNT, positionOf, sizesOf, sum } from "../src/trading/positions.ts";
+import { applyFill, EMPTY_ACCOUNT, positionOf, sum } from "../src/trading/positions.ts";
 import { fillOf, fillsOf, orderOf, tradeOf, type JsonObject } from "../src/wire.ts";
 import { at, INSTRUMENT, jsonResponse, orderRow, settle } from "./rows.ts";
 
-const SIZES = sizesOf(INSTRUMENT);
+const GRID = new Grid(INSTRUMENT.tickSize, INSTRUMENT.lotSize);
 const updated = (milliseconds: number, changes: JsonObject = {}) =>
   orderOf(orderRow({ updated_at: at(milliseconds), ...changes }));
 const fill = (id: number, side: string, price: number | string, quantity: number | string, order = "o1"): Fill => fillOf({
   trade_id: `t${String(id).padStart(6, "0")}`, order_id: order, instrument: "BTC-USD", side, price, quantity,
   liquidity: "taker", timestamp: at(id),
 });
-const account = (...fills: Fill[]) => fills.reduce((each, next) => applyFill(each, next, SIZES), EMPTY_ACCOUNT);
-const position = (...fills: Fill[]) => positionOf("BTC-USD", account(...fills), SIZES, "110" as never, null);
+const account = (...fills: Fill[]) => fills.reduce((each, next) => applyFill(each, next, GRID), EMPTY_ACCOUNT);
+const position = (...fills: Fill[]) => positionOf("BTC-USD", account(...fills), GRID, "110" as never, null);
 
 function openOrders() {
   const frames = new Frames();
@@ -120,7 +121,7 @@ test("average cost: buy, add, reduce, close and turn", () => {
 
 test("profit is exact: realized and unrealized sum to what was paid and received", () => {
   const fills = [fill(1, "buy", 100, "0.00000001"), fill(2, "buy", 100.01, "0.00000002"), fill(3, "sell", 100.07, "0.00000001")];
-  const found = positionOf("BTC-USD", account(...fills), SIZES, "100.05" as never, null);
+  const found = positionOf("BTC-USD", account(...fills), GRID, "100.05" as never, null);
   // -100 - 200.02 + 100.07 + 2 * 100.05 = 0.15, times 0.00000001
   assert.equal(sum([found.realizedProfit, found.unrealizedProfit as never]), "0.0000000015");
 });

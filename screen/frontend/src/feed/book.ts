@@ -8,7 +8,7 @@
  * some 10 MB. Not for use by two callers at the same time.
  */
 
-import { toSteps, gridOf, type Grid } from "../exact.ts";
+import { toSteps, sizeOf, type Size } from "../exact.ts";
 import type { Instrument, Level } from "../model.ts";
 import { decimal, list, whole, type Json, type JsonObject } from "../wire.ts";
 import { CHECKSUM_LEVELS, crc32 } from "./checksum.ts";
@@ -34,16 +34,16 @@ export class LocalBook {
   sequence: number;
   /** Checksums that were compared and found equal. */
   verified = 0;
-  readonly #tick: Grid;
-  readonly #lot: Grid;
+  readonly #tick: Size;
+  readonly #lot: Size;
   readonly #bids: BookSide;
   readonly #asks: BookSide;
 
   /** Build the book of an `orderbook_snapshot`. Raises BookError. */
   constructor(snapshot: JsonObject, instrument: Instrument) {
     this.symbol = instrument.symbol;
-    this.#tick = gridOf(instrument.tickSize);
-    this.#lot = gridOf(instrument.lotSize);
+    this.#tick = sizeOf(instrument.tickSize);
+    this.#lot = sizeOf(instrument.lotSize);
     this.#bids = new BookSide(1n, this.#entries(snapshot["bids"]));
     this.#asks = new BookSide(-1n, this.#entries(snapshot["asks"]));
     this.sequence = whole(snapshot["sequence"]);

@@ -15,6 +15,7 @@ export class Tape {
   readonly #http: Http;
   readonly #frames: Frames;
   #symbol: string | null = null;
+  #selection = 0; // counts selections, so that an old answer is recognized
   #rows: SequencedTrade[] = [];
 
   constructor(http: Http, frames: Frames) {
@@ -25,6 +26,7 @@ export class Tape {
   /** Show another instrument's trades. The same symbol: forget all, and read them again. */
   select(symbol: string | null): void {
     this.#symbol = symbol;
+    this.#selection += 1;
     this.#rows = [];
     this.trades.value = [];
     this.load();
@@ -36,12 +38,11 @@ export class Tape {
     if (symbol === null) {
       return;
     }
-    const rows = this.#rows;
-    // `select` replaces the list, so the answer to an old request changes nothing.
-    const isWanted = () => this.#rows === rows || this.#symbol === symbol;
+    const selection = this.#selection;
+    const isWanted = () => selection === this.#selection;
     this.#http.read("/trades", { instrument: symbol, limit: TRADES_MAX }, isWanted).then(
       (page) => {
-        if (this.#symbol === symbol) {
+        if (isWanted()) {
           this.#merge(list(page["trades"]).map(tradeOf));
         }
       },

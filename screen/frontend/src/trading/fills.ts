@@ -8,12 +8,13 @@
  */
 
 import { signal } from "@preact/signals";
+import { Grid } from "../exact.ts";
 import type { Frames } from "../feed/frames.ts";
 import { problemOfError, type Http } from "../http.ts";
 import { FILLS_OVERLAP_MS, FILLS_PAGE, FILLS_SHOWN_MAX, POSITION_FILLS_MAX, ROWS_PAGE } from "../limits.ts";
 import type { Decimal, Fill, Instrument, Milliseconds, Pages, Position, Problem } from "../model.ts";
 import { fillOf, list } from "../wire.ts";
-import { applyFill, EMPTY_ACCOUNT, positionOf, sizesOf, type Account, type Sizes } from "./positions.ts";
+import { applyFill, EMPTY_ACCOUNT, positionOf, type Account } from "./positions.ts";
 
 const EMPTY: Pages<Fill> = { rows: [], isLoading: false, hasMore: false, problem: null };
 
@@ -36,8 +37,8 @@ export class Fills {
   #foldedLast: Fill | null = null; // fills up to this one are in `#folded`, and not kept
   #folded = new Map<string, Account>();
   #accounts = new Map<string, Account>();
-  #sized: readonly Instrument[] = [];
-  #sizes: ReadonlyMap<string, Sizes> = new Map();
+  #gridsOf: readonly Instrument[] = [];
+  #grids: ReadonlyMap<string, Grid> = new Map();
   #applied = 0; // fills that are in `#accounts`
   #oldest: Milliseconds | null = null; // the time of the first fill that was folded
   #gapFrom: Milliseconds | null = null; // the time of the last fill before messages may have been lost
@@ -210,27 +211,27 @@ export class Fills {
     if (!this.#isLoaded || instruments.length === 0) {
       return;
     }
-    if (instruments !== this.#sized) {
-      this.#sized = instruments;
-      this.#sizes = new Map(instruments.map((each) => [each.symbol, sizesOf(each)]));
+    if (instruments !== this.#gridsOf) {
+      this.#gridsOf = instruments;
+      this.#grids = new Map(instruments.map((each) => [each.symbol, new Grid(each.tickSize, each.lotSize)]));
       this.#applied = 0; // Fills of an instrument that was not known count now.
       this.#accounts = new Map(this.#folded);
     }
     this.#sort();
-    this.#apply(this.#sizes);
-    const positions = this.#positions(this.#sizes);
+    this.#apply(this.#grids);
+    const positions = this.#positions(this.#grids);
     if (JSON.stringify(positions) !== JSON.stringify(this.positions.peek())) {
       this.positions.value = positions;
     }
   };
 
   /** Apply the fills that are not in the accounts yet, and drop the oldest if there are too many. */
-  #apply(sizes: ReadonlyMap<string, Sizes>): void {
-    addFills(this.#accounts, this.#fills.slice(this.#applied), sizes);
+  #apply(grids: ReadonlyMap<string, Grid>): void {
+    addFills(this.#accounts, this.#fills.slice(this.#applied), grids);
     this.#applied = this.#fills.length;
     if (this.#fills.length >= 2 * POSITION_FILLS_MAX) {
       const dropped = this.#fills.splice(0, POSITION_FILLS_MAX);
-      addFills(this.#folded, dropped, sizes);
+      addFills(this.#folded, dropped, grids);
       this.#foldedLast = dropped.at(-1) ?? null;
       this.#applied = this.#fills.length;
       this.#keys = new Set(this.#fills.map((fill) => `${fill.tradeId} ${fill.orderId}`));
@@ -238,10 +239,10 @@ export class Fills {
     }
   }
 
-  #positions(sizes: ReadonlyMap<string, Sizes>): Position[] {
+  #positions(grids: ReadonlyMap<string, Grid>): Position[] {
     const since = this.#isCut ? (this.#oldest ?? this.#fills[0]?.time ?? null) : null;
     return [...this.#accounts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([symbol, account]) =>
-      positionOf(symbol, account, sizes.get(symbol) as Sizes, this.#options.lastPrice(symbol), since));
+      positionOf(symbol, account, grids.get(symbol) as Grid, this.#options.lastPrice(symbol), since));
   }
 }
 
@@ -256,10 +257,10 @@ function compareText(a: string, b: string): number {
 
 /** Fills of instruments that are not known do not count. */
 function addFills(
-  accounts: Map<string, Account>, fills: readonly Fill[], sizes: ReadonlyMap<string, Sizes>,
+  accounts: Map<string, Account>, fills: readonly Fill[], grids: ReadonlyMap<string, Grid>,
 ): void {
   for (const fill of fills) {
-    const found = sizes.get(fill.symbol);
+    const found = grids.get(fill.symbol);
     if (found !== undefined) {
       accounts.set(fill.symbol, applyFill(accounts.get(fill.symbol) ?? EMPTY_ACCOUNT, fill, found));
     }

@@ -7,8 +7,8 @@
  * Fills of one instrument must come in the order of their trades.
  */
 
-import { add, divideRounded, exact, fromSteps, gridOf, round, toText, trim, type Grid } from "../exact.ts";
-import type { Decimal, Fill, Instrument, Milliseconds, Position } from "../model.ts";
+import { add, divideRounded, exact, fromSteps, round, toText, trim, type Grid } from "../exact.ts";
+import type { Decimal, Fill, Milliseconds, Position } from "../model.ts";
 
 /** The state after some fills. Units are the last decimals of tick and lot, and their product. */
 export interface Account {
@@ -19,18 +19,8 @@ export interface Account {
 
 export const EMPTY_ACCOUNT: Account = { quantity: 0n, cost: 0n, realized: 0n };
 
-/** Sizes of an instrument, parsed once. */
-export interface Sizes {
-  readonly tick: Grid;
-  readonly lot: Grid;
-}
-
-export function sizesOf(instrument: Instrument): Sizes {
-  return { tick: gridOf(instrument.tickSize), lot: gridOf(instrument.lotSize) };
-}
-
 /** Return the account after one more fill. */
-export function applyFill(account: Account, fill: Fill, { tick, lot }: Sizes): Account {
+export function applyFill(account: Account, fill: Fill, { tick, lot }: Grid): Account {
   const price = round(exact(fill.price), tick.decimals).units;
   const unsigned = round(exact(fill.quantity), lot.decimals).units;
   const quantity = fill.side === "buy" ? unsigned : -unsigned;
@@ -50,7 +40,7 @@ export function applyFill(account: Account, fill: Fill, { tick, lot }: Sizes): A
 
 /** Return the position of an account. `last` is the last price, if there is one. */
 export function positionOf(
-  symbol: string, account: Account, { tick, lot }: Sizes, last: Decimal | null, since: Milliseconds | null,
+  symbol: string, account: Account, { tick, lot }: Grid, last: Decimal | null, since: Milliseconds | null,
 ): Position {
   const decimals = tick.decimals + lot.decimals;
   const { quantity, cost, realized } = account;
