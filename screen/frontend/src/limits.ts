@@ -52,11 +52,14 @@ export const SNAPSHOT_MS_MAX = 15_000;
 // The exchange's clock
 
 export const CLOCK_SAMPLES_MAX = 8;
-export const CLOCK_SAMPLE_AGE_MS_MAX = 300_000;
+export const CLOCK_SAMPLE_AGE_MS_MAX = 600_000;
 export const CLOCK_INTERVAL_MS = 60_000;
 /** Requests when a connection has opened. The fastest one counts. */
 export const CLOCK_BURST = 3;
 export const CLOCK_BURST_PAUSE_MS = 100;
+/** Answers are slow while a page starts, so some more are wanted soon. */
+export const CLOCK_SETTLED_SAMPLES = 6;
+export const CLOCK_SETTLING_MS = 5_000;
 /** Between requests while the time is unknown. */
 export const CLOCK_PAUSE_MS = 2_000;
 /** A message this much before the estimated time shows that the estimate is wrong. */

@@ -36,7 +36,8 @@ export function createStore(): Store {
       market.opened();
       clockReader.renew();
       entry.wake();
-      recoverClient();
+      void history.refresh();
+      void (connection.losses > 0 ? fills.refresh() : fills.load());
     },
     received: (message) => receive(message),
     lost: () => {

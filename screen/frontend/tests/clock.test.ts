@@ -18,8 +18,8 @@ test("the fastest answer counts", () => {
   clock.add(1_000_000, 0, 10); // at 5
   clock.add(1_000_500, 100, 900); // a slow answer
   assert.equal(clock.timeAt(5), 1_000_000);
-  clock.add(2_000_000, 400_000, 400_100); // the others are too old
-  assert.equal(clock.timeAt(400_050), 2_000_000);
+  clock.add(2_000_000, 700_000, 700_100); // the others are too old
+  assert.equal(clock.timeAt(700_050), 2_000_000);
 });
 
 test("a message from the future disproves the estimate", () => {

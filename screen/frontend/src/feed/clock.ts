@@ -9,7 +9,8 @@
 
 import {
   CLOCK_BURST, CLOCK_BURST_PAUSE_MS, CLOCK_ERROR_MS_MAX, CLOCK_INTERVAL_MS,
-  CLOCK_PAUSE_MS, CLOCK_SAMPLE_AGE_MS_MAX, CLOCK_SAMPLES_MAX, READ_MS_MAX,
+  CLOCK_PAUSE_MS, CLOCK_SAMPLE_AGE_MS_MAX, CLOCK_SAMPLES_MAX, CLOCK_SETTLED_SAMPLES,
+  CLOCK_SETTLING_MS, READ_MS_MAX,
 } from "../limits.ts";
 import type { Milliseconds } from "../model.ts";
 import { pause, type Http } from "../http.ts";
@@ -35,6 +36,11 @@ export class ExchangeClock {
 
   reset(): void {
     this.#samples = [];
+  }
+
+  /** There are enough samples that one of them was fast. */
+  get isSettled(): boolean {
+    return this.#samples.length >= CLOCK_SETTLED_SAMPLES;
   }
 
   /** Return the exchange's time at a monotonic time, or null if it is unknown. */
@@ -66,7 +72,8 @@ export class ExchangeClock {
   }
 }
 
-/** Asks for the exchange's time: some times after `renew`, then every CLOCK_INTERVAL_MS. */
+/** Asks for the exchange's time: some times after `renew`, then every CLOCK_SETTLING_MS until there
+ * are enough samples, then every CLOCK_INTERVAL_MS. */
 export class ClockReader {
   readonly #http: Http;
   readonly #clock: ExchangeClock;
@@ -80,7 +87,8 @@ export class ClockReader {
 
   /** Read the clock if it is time to. Called every second. */
   tick(now: number): void {
-    const wait = this.#clock.timeAt(now) === null ? CLOCK_PAUSE_MS : CLOCK_INTERVAL_MS;
+    const wait = this.#clock.timeAt(now) === null ? CLOCK_PAUSE_MS
+      : this.#clock.isSettled ? CLOCK_INTERVAL_MS : CLOCK_SETTLING_MS;
     if (now - this.#lastAt >= wait) {
       void this.#read(1);
     }

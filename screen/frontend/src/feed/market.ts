@@ -60,7 +60,6 @@ export class Market {
 
   start(): void {
     void this.readInstruments();
-    void this.#readTickers();
   }
 
   select(symbol: string): void {

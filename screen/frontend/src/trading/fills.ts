@@ -91,6 +91,13 @@ export class Fills {
     }
   }
 
+  /** Read all fills, unless that was done or is being done. */
+  async load(): Promise<void> {
+    if (!this.#isLoaded && !this.#isLoading) {
+      await this.refresh();
+    }
+  }
+
   /** Read fills that may be missing: all at first, later those since the newest known one. */
   async refresh(): Promise<void> {
     if (this.#client === "") {
