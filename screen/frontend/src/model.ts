@@ -206,6 +206,20 @@ export interface Connection {
   readonly latenessMs: number | null;
 }
 
+/** Counts since the page was opened, for tests and for a panel that shows them. */
+export interface Diagnostics {
+  readonly snapshots: number;
+  readonly deltas: number;
+  /** Checksums of the exchange that the local book had, too. */
+  readonly checksumsVerified: number;
+  readonly checksumMismatches: number;
+  /** Deltas that did not continue the local book. */
+  readonly gaps: number;
+  readonly connectionsLost: number;
+  readonly messagesUnreadable: number;
+  readonly subscriptionsRefused: number;
+}
+
 /** A list of which older pages can be loaded. */
 export interface Pages<Row> {
   readonly rows: readonly Row[];
@@ -217,6 +231,8 @@ export interface Pages<Row> {
 export interface Store {
   // The market
   readonly connection: ReadonlySignal<Connection>;
+  /** Changes at most once a second. */
+  readonly diagnostics: ReadonlySignal<Diagnostics>;
   readonly instruments: ReadonlySignal<readonly Instrument[]>;
   readonly tickers: ReadonlySignal<ReadonlyMap<string, Ticker>>;
   /** The symbol that is shown; null until the instruments are known. */
@@ -229,6 +245,8 @@ export interface Store {
   /** Newest first, at most 200. */
   readonly trades: ReadonlySignal<readonly Trade[]>;
   readonly candles: ReadonlySignal<Candles | null>;
+  /** Whether `loadOlderCandles` may bring more. */
+  readonly hasOlderCandles: ReadonlySignal<boolean>;
   select(symbol: string): void;
   chooseInterval(interval: Interval): void;
   /** Load candles before the oldest one. */
@@ -236,9 +254,12 @@ export interface Store {
 
   // The client. Empty: nobody yet.
   readonly client: ReadonlySignal<string>;
+  /** Trade as this client. A name that the exchange would refuse changes nothing. */
   become(client: string): void;
   /** Open and pending orders of all instruments, newest first. */
   readonly openOrders: ReadonlySignal<readonly Order[]>;
+  /** There are more open orders than the screen keeps. */
+  readonly areOpenOrdersCut: ReadonlySignal<boolean>;
   readonly history: ReadonlySignal<Pages<Order>>;
   readonly fills: ReadonlySignal<Pages<Fill>>;
   readonly positions: ReadonlySignal<readonly Position[]>;
