@@ -98,7 +98,7 @@ function newOrder(request: OrderRequest, minutesAgo = 0): Order {
 
 export interface FakeStore extends Store {
   /** For tests: the connection, staleness and the next answer can be set. */
-  readonly fake: { connection(value: Connection): void; stale(value: boolean): void; refuse: boolean; idle: boolean };
+  readonly fake: { connection(value: Connection): void; stale(value: boolean): void; refuse: boolean; idle: boolean; tick(): void };
 }
 
 export function createFakeStore(): FakeStore {
@@ -121,6 +121,7 @@ export function createFakeStore(): FakeStore {
     stale: (value: boolean) => { isStale.value = value; },
     refuse: false,
     idle: false,
+    tick: (): void => tick(),
   };
   const market = (): Made => MARKETS.find((each) => each.instrument.symbol === selected.value) ?? MARKETS[0]!;
 

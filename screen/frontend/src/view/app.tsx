@@ -6,6 +6,7 @@ import { useView, ViewProvider, type PhoneTab, type View } from "./context.ts";
 import { Dialogs } from "./dialogs.tsx";
 import { Header } from "./header.tsx";
 import { Ladder } from "./ladder.tsx";
+import { Markets } from "./market_list.tsx";
 import { Notices } from "./notices.tsx";
 import { Panels } from "./panels.tsx";
 import { startShortcuts } from "./shortcuts.ts";
@@ -32,7 +33,10 @@ function Screen() {
         <Chart />
         <Ladder />
         <Tape />
-        <Ticket />
+        <div class="aside">
+          <Ticket />
+          <Markets />
+        </div>
         <Panels />
       </main>
       <footer class="footer">

@@ -8,6 +8,7 @@ import { ChartOrders } from "./chart_orders.tsx";
 import { useView } from "./context.ts";
 import { priceDecimals } from "./decimals.ts";
 import { DepthChart } from "./depth.tsx";
+import { formatFloat } from "./format.ts";
 import { drawnTheme } from "./theme.ts";
 import { Choice, Tabs } from "./widgets.tsx";
 
@@ -101,7 +102,7 @@ function Legend({ hovered }: { readonly hovered: ReadonlySignal<Candle | null> }
       <LegendFigure name="L" value={candle.low} instrument={instrument} tone={tone} />
       <LegendFigure name="C" value={candle.close} instrument={instrument} tone={tone} />
       <span class={tone}>{percent >= 0 ? "+" : "−"}{Math.abs(percent).toFixed(2)} %</span>
-      <span class="legend-figure"><span class="faint">Vol</span> {candle.volume.toLocaleString("en-US", { maximumFractionDigits: 2 })}</span>
+      <span class="legend-figure"><span class="faint">Vol</span> {formatFloat(candle.volume, 2)}</span>
     </div>
   );
 }
@@ -115,7 +116,7 @@ interface FigureProps {
 
 function LegendFigure({ name, value, instrument, tone }: FigureProps) {
   const decimals = priceDecimals(instrument);
-  const text = value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  const text = formatFloat(value, decimals);
   return <span class="legend-figure"><span class="faint">{name}</span> <span class={tone}>{text}</span></span>;
 }
 

@@ -48,8 +48,9 @@ export class ChartCanvas {
     this.#colours = readColours(COLOURS);
     this.#chart = createChart(frame, {
       autoSize: true,
+      layout: { attributionLogo: false }, // It would inject a style, which the page's policy forbids.
       localization: { timeFormatter: (time: Time) => fullTime.format(Number(time) * 1000) },
-      timeScale: { timeVisible: true, rightOffset: 6, barSpacing: 7, minBarSpacing: 1, tickMarkFormatter: tickMark },
+      timeScale: { timeVisible: true, rightOffset: 6, barSpacing: 7, minBarSpacing: 1, allowBoldLabels: false, tickMarkFormatter: tickMark },
       rightPriceScale: { scaleMargins: { top: 0.08, bottom: 0.24 }, entireTextOnly: true },
       crosshair: { mode: CrosshairMode.Normal },
     });
@@ -88,7 +89,6 @@ export class ChartCanvas {
     this.#colours = colours;
     this.#chart.applyOptions({
       layout: {
-        attributionLogo: false, // It would inject a style, which the page's policy forbids.
         background: { type: ColorType.Solid, color: colours.panel },
         textColor: colours["text-2"],
         fontSize: 11,
@@ -166,7 +166,7 @@ export class ChartCanvas {
    * while there are markers. */
   readonly #place = (): void => {
     this.#animation = this.#markers.size > 0 ? requestAnimationFrame(this.#place) : null;
-    const height = this.#frame.clientHeight - this.#chart.timeScale().height();
+    const { height } = this.#chart.paneSize();
     setIfChanged(this.#frame, "--price-scale", `${this.#chart.priceScale("right").width()}px`);
     setIfChanged(this.#frame, "--time-scale", `${this.#chart.timeScale().height()}px`);
     for (const { element, price } of this.#markers) {

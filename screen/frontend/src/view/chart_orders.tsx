@@ -10,6 +10,7 @@ import { formatDecimal, type Grid } from "../exact.ts";
 import type { AmendRequest, Decimal, Order } from "../model.ts";
 import type { ChartCanvas } from "./chart_canvas.ts";
 import { useView } from "./context.ts";
+import { priceDecimals } from "./decimals.ts";
 import { orderWords, SIDE_WORDS, TYPE_WORDS } from "./words.ts";
 import { Icon } from "./widgets.tsx";
 
@@ -84,6 +85,7 @@ function OrderLine({ line, canvas, grid }: LineProps) {
     keep();
   };
   const { order } = line;
+  const decimals = view.instrument.value ? priceDecimals(view.instrument.value) : undefined;
   const what = line.field === "trigger_price" ? `${TYPE_WORDS[order.type]}, trigger` : TYPE_WORDS[order.type];
   return (
     <div ref={element} class={`order-line ${order.side} ${phase.value === "idle" ? "" : "busy"}`}>
@@ -94,6 +96,7 @@ function OrderLine({ line, canvas, grid }: LineProps) {
       <button type="button" class="order-line-close" aria-label={`Cancel: ${orderWords(order)}`} title="Cancel this order" onClick={() => { phase.value = "closing"; }}>
         <Icon name="close" />
       </button>
+      <span class="order-line-price" aria-hidden="true">{formatDecimal(price, decimals)}</span>
       {phase.value === "moved" || phase.value === "closing" ? (
         <Confirm line={line} price={price} isClosing={phase.value === "closing"} onSend={() => void send()} onKeep={keep} />
       ) : null}

@@ -28,11 +28,11 @@ export function sumDecimals(a: Decimal, b: Decimal): Decimal {
   return textOfUnits(units(a, decimals) + units(b, decimals), decimals);
 }
 
-/** Return how much more `a` is than `b`, in hundredths of a percent of `b`, rounded towards 0. */
-export function basisPoints(a: Decimal, b: Decimal): bigint | null {
+/** Return how much more `a` is than `b`, in millionths of `b`, rounded towards 0. */
+export function partsPerMillion(a: Decimal, b: Decimal): bigint | null {
   const decimals = Math.max(decimalsOf(a), decimalsOf(b));
   const base = units(b, decimals);
-  return base === 0n ? null : ((units(a, decimals) - base) * 10000n) / base;
+  return base === 0n ? null : ((units(a, decimals) - base) * 1_000_000n) / base;
 }
 
 function textOfUnits(value: bigint, decimals: number): Decimal {

@@ -43,7 +43,7 @@ function ClientDialog({ onClose }: CloseProps) {
           <label class="field-box">
             <span class="field-label">Name</span>
             <input
-              type="text" class="text-input" value={name.value} autoComplete="username" spellcheck={false} autoFocus maxLength={64}
+              type="text" class="text-input" value={name.value} autoComplete="username" spellcheck={false} data-autofocus maxLength={64}
               aria-invalid={error.value !== null} aria-describedby={error.value ? "client-error" : "client-hint"}
               onInput={(event) => { name.value = event.currentTarget.value; error.value = null; }}
             />
@@ -89,7 +89,7 @@ function CancelAllDialog({ onClose }: CloseProps) {
       </p>
       <div class="dialog-actions">
         <button type="button" class="button" onClick={onClose}>Keep them</button>
-        <button type="button" class="button button-danger" autoFocus onClick={cancel}>Cancel {orders.length === 1 ? "the order" : `${orders.length} orders`}</button>
+        <button type="button" class="button button-danger" data-autofocus onClick={cancel}>Cancel {orders.length === 1 ? "the order" : `${orders.length} orders`}</button>
       </div>
     </Dialog>
   );

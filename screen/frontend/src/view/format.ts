@@ -39,6 +39,18 @@ export function formatVolume(value: Decimal): string {
   return formatDecimal(`${whole}.${fraction.slice(0, decimals) || "0"}` as Decimal, decimals);
 }
 
+const floats = new Map<number, Intl.NumberFormat>();
+
+/** Format a number of the chart. */
+export function formatFloat(value: number, decimals: number): string {
+  let format = floats.get(decimals);
+  if (!format) {
+    format = new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    floats.set(decimals, format);
+  }
+  return format.format(value);
+}
+
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const dayAndClock = new Intl.DateTimeFormat(undefined, {
   month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",

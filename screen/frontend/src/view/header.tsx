@@ -141,7 +141,7 @@ function ClientButton() {
   return (
     <button
       type="button" class={`button client ${client === "" ? "client-nobody" : ""}`} title="Who trades here"
-      aria-label={client === "" ? "Choose your name" : `You are ${client}. Choose another name`} onClick={() => { view.dialog.value = "client"; }}
+      aria-label={client === "" ? "Choose a name" : `You are ${client}. Choose another name`} onClick={() => { view.dialog.value = "client"; }}
     >
       <Icon name="user" />
       <span class="client-name">{client === "" ? "Choose a name" : client}</span>

@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef } from "preact/hooks";
 import { formatDecimal } from "../exact.ts";
 import type { Side } from "../model.ts";
 import { useView, type View } from "./context.ts";
-import { basisPoints, priceDecimals, shownQuantityDecimals } from "./decimals.ts";
+import { partsPerMillion, priceDecimals, shownQuantityDecimals } from "./decimals.ts";
 import { NOTHING, toneOf } from "./format.ts";
 import { groupLevels, groupOf, groupingSteps } from "./grouping.ts";
 import { LadderSide } from "./ladder_rows.ts";
@@ -20,7 +20,7 @@ export function Ladder() {
   return (
     <section class="panel ladder" aria-label="Order book">
       <header class="panel-head">
-        <h2>Order book</h2>
+        <h2><span class="long">Order book</span><span class="short">Book</span></h2>
         <Grouping model={model} />
       </header>
       <LadderBody model={model} />
@@ -216,7 +216,7 @@ function Spread() {
   const ask = book?.asks[0]?.priceTicks;
   const bid = book?.bids[0]?.priceTicks;
   const isKnown = grid && instrument && book?.symbol === instrument.symbol;
-  const points = isKnown && ask !== undefined && bid !== undefined ? basisPoints(grid.price(ask), grid.price(bid)) : null;
+  const points = isKnown && ask !== undefined && bid !== undefined ? partsPerMillion(grid.price(ask), grid.price(bid)) : null;
   const decimals = instrument ? priceDecimals(instrument) : undefined;
   return (
     <>
@@ -225,7 +225,7 @@ function Spread() {
       </span>
       <span role="gridcell" class="spread-size">
         Spread {isKnown && ask !== undefined && bid !== undefined ? formatDecimal(grid.price(ask - bid), decimals) : NOTHING}
-        <span class="faint spread-share"> {points === null ? "" : `${Number(points) / 100} %`}</span>
+        <span class="faint spread-share"> {points === null ? "" : `${(Number(points) / 10000).toFixed(3)} %`}</span>
       </span>
     </>
   );
@@ -239,9 +239,8 @@ function MarketState() {
 }
 
 function stateWords({ store, instrument }: View): string | null {
-  const connection = store.connection.value;
-  if (connection.state !== "open" && connection.message) {
-    return connection.message;
+  if (store.connection.value.state !== "open") {
+    return "Not live. The book is as it was.";
   }
   if (store.isStale.value) {
     return "The book may be old. It comes back by itself.";

@@ -80,12 +80,21 @@ interface MarketProps {
 
 function Market({ instrument, isActive, onChoose }: MarketProps) {
   const { store } = useView();
-  const ticker = store.tickers.value.get(instrument.symbol);
   return (
     <div
       role="option" id={`market-${instrument.symbol}`} class={`market ${isActive ? "active" : ""}`}
       aria-selected={store.selected.value === instrument.symbol} onClick={onChoose}
     >
+      <MarketFigures instrument={instrument} />
+    </div>
+  );
+}
+
+function MarketFigures({ instrument }: { readonly instrument: Instrument }) {
+  const { store } = useView();
+  const ticker = store.tickers.value.get(instrument.symbol);
+  return (
+    <>
       <span class="market-symbol">
         <b>{instrument.baseAsset}</b><span class="faint">/{instrument.quoteAsset}</span>
         {instrument.isHalted ? <span class="badge badge-warn">Halted</span> : null}
@@ -93,7 +102,27 @@ function Market({ instrument, isActive, onChoose }: MarketProps) {
       <span>{formatOrNothing(ticker?.last, priceDecimals(instrument))}</span>
       <span class={toneOf(ticker?.change)}>{ticker?.changePercent ? `${formatSigned(ticker.changePercent, 2)} %` : NOTHING}</span>
       <span class="market-volume faint">{ticker ? formatVolume(ticker.volume) : NOTHING}</span>
-    </div>
+    </>
+  );
+}
+
+/** The instruments with prices, where there is space for them all the time. */
+export function Markets() {
+  const { store } = useView();
+  return (
+    <section class="panel markets" aria-label="Markets">
+      <header class="panel-head"><h2>Markets</h2></header>
+      <div class="market-rows">
+        {store.instruments.value.slice(0, SHOWN_MAX).map((each) => (
+          <button
+            key={each.symbol} type="button" class="market" aria-current={store.selected.value === each.symbol}
+            onClick={() => store.select(each.symbol)}
+          >
+            <MarketFigures instrument={each} />
+          </button>
+        ))}
+      </div>
+    </section>
   );
 }
 

@@ -1,7 +1,6 @@
 /** Positions from the client's fills, with profit. */
 
 import type { Decimal, Position } from "../model.ts";
-import { formatDecimal } from "../exact.ts";
 import { useView } from "./context.ts";
 import { priceDecimals, sumDecimals } from "./decimals.ts";
 import { formatOrNothing, formatSigned, formatWhen, NOTHING, toneOf } from "./format.ts";
@@ -39,7 +38,7 @@ function PositionRow({ position }: { readonly position: Position }) {
         <button type="button" class="link" onClick={() => store.select(position.symbol)}>{position.symbol}</button>
         {position.since === null ? null : <span class="badge" title="Older fills are not counted">since {formatWhen(position.since)}</span>}
       </th>
-      <td class={`number ${toneOf(position.quantity)}`} data-name="Position">{formatDecimal(position.quantity)} <span class="faint">{instrument?.baseAsset}</span></td>
+      <td class={`number ${toneOf(position.quantity)}`} data-name="Position">{formatSigned(position.quantity)} <span class="faint">{instrument?.baseAsset}</span></td>
       <td class="number" data-name="Average">{formatOrNothing(position.averagePrice, decimals)}</td>
       <td class="number" data-name="Last">{formatOrNothing(last, decimals)}</td>
       <ProfitCell name="Unrealized" value={position.unrealizedProfit} />

@@ -8,6 +8,7 @@ import { hasLimit, hasTrigger, triggersAbove } from "./estimate.ts";
 import { EstimateBox } from "./ticket_estimate.tsx";
 import { NumberField, Presets } from "./ticket_fields.tsx";
 import { Instructions } from "./ticket_instructions.tsx";
+import { TICKET_FIELDS } from "./ticket_form.ts";
 import { buttonWords, TicketState } from "./ticket_state.ts";
 import { problemWords, TYPE_WORDS } from "./words.ts";
 import { Choice } from "./widgets.tsx";
@@ -101,7 +102,7 @@ function SendButton({ state, instrument }: TicketProps) {
   const words = isHalted ? "Trading is halted" : view.store.client.value === "" ? "Choose a name to trade" : buttonWords(form, instrument, checked);
   return (
     <div class="send">
-      {problem ? <p class="problem" role="alert">{problemWords(problem)}</p> : null}
+      {problem ? <p class="problem" role="alert">{problemWords(problem, TICKET_FIELDS)}</p> : null}
       <button type="submit" id="send" class={`send-button ${view.side.value}`} disabled={isSending || isHalted} aria-busy={isSending}>
         {isSending ? "Sending …" : words}
       </button>

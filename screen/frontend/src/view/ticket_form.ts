@@ -27,10 +27,13 @@ export const EMPTY_FORM: Form = {
   postOnly: false, selfTradePrevention: null,
 };
 
+/** The request's fields at which the ticket shows errors. */
+export const TICKET_FIELDS = [
+  "price", "trigger_price", "quantity", "time_in_force", "expires_at", "post_only", "self_trade_prevention",
+] as const;
+
 /** Messages by the name of the request's field. */
-export type FieldErrors = Readonly<Partial<Record<
-  "price" | "trigger_price" | "quantity" | "time_in_force" | "expires_at" | "post_only", string
->>>;
+export type FieldErrors = Readonly<Partial<Record<(typeof TICKET_FIELDS)[number], string>>>;
 
 export interface Checked {
   readonly errors: FieldErrors;

@@ -7,9 +7,11 @@ import { useFieldError } from "./ticket_fields.tsx";
 import { localInputTime, takesPostOnly, timesInForceOf } from "./ticket_form.ts";
 import { SELF_TRADE_WORDS, TIME_IN_FORCE_WORDS } from "./words.ts";
 
+const INSTRUCTION_FIELDS = ["time_in_force", "self_trade_prevention", "post_only"] as const;
+
 export function Instructions({ state, instrument }: TicketProps) {
   const form = state.form.value;
-  const error = useFieldError(state, "post_only");
+  const errors = INSTRUCTION_FIELDS.map((field) => useFieldError(state, field)).filter((error) => error !== null);
   const preventions = instrument.selfTradePrevention;
   const mayRest = takesPostOnly(form.type, form.timeInForce);
   return (
@@ -42,7 +44,7 @@ export function Instructions({ state, instrument }: TicketProps) {
           <span class="faint">{mayRest ? "rests, or is refused" : "needs GTC or GTD"}</span>
         </label>
       ) : null}
-      {error ? <p class="field-error">{error}</p> : null}
+      {errors.map((error) => <p key={error} class="field-error">{error}</p>)}
     </div>
   );
 }

@@ -91,7 +91,8 @@ export class TicketState {
     const { request, errors } = instrument ? checkForm(this.form.peek(), instrument, Date.now()) : checked;
     if (request === null) {
       this.touched.value = new Set(Object.keys(errors));
-      document.querySelector<HTMLElement>(`[data-field="${Object.keys(errors)[0]}"]`)?.focus();
+      const fields = Object.keys(errors).map((field) => `[data-field="${field}"]`).join(", ");
+      document.querySelector<HTMLElement>(fields)?.focus();
       return;
     }
     if (this.view.store.client.peek() === "") {

@@ -83,6 +83,7 @@ export function Dialog({ title, children, onClose }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     element.current?.showModal();
+    element.current?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
   }, []);
   const closeBeside = (event: MouseEvent): void => {
     if (event.target === element.current) {

@@ -68,7 +68,7 @@ export function statusWords(order: Order): string {
 }
 
 const NEXT_STEPS: Record<string, string> = {
-  invalid_request: "Correct the marked fields and send it again.",
+  invalid_request: "Correct it and send it again.",
   order_not_open: "It is filled or cancelled already: see History.",
   order_not_found: "It does not exist for this name: check who you are.",
   instrument_halted: "Trading is halted. You can cancel orders; try again when it resumes.",
@@ -80,12 +80,20 @@ const NEXT_STEPS: Record<string, string> = {
   amend_refused: "The order stays as it was. Try another price or quantity, or cancel it.",
 };
 
-/** Return what happened and what to do next. */
-export function problemWords(problem: Problem): string {
+/** Return what happened and what to do next. Messages of fields in `shown` are left out, because
+ * they stand at these fields. */
+export function problemWords(problem: Problem, shown: readonly string[] = []): string {
   const next = NEXT_STEPS[problem.code] ?? "Try again.";
   const message = problem.message.trim().replace(/([^.!?])$/, "$1.");
-  return message === "" ? next : `${message} ${next}`;
+  const others = Object.entries(problem.fields).filter(([field, messages]) => !shown.includes(field) && messages.length > 0);
+  const details = others.map(([field, messages]) => `${FIELD_WORDS[field] ?? field}: ${messages.join(" ")}`);
+  return [message, ...details, next].filter((each) => each !== "").join(" ");
 }
+
+const FIELD_WORDS: Record<string, string> = {
+  price: "Price", trigger_price: "Trigger price", quantity: "Quantity", time_in_force: "Time in force", expires_at: "Expiry",
+  post_only: "Post-only", self_trade_prevention: "Self-trade", client_id: "Name", instrument: "Instrument", body: "Order",
+};
 
 /** Return the server's message for a field, or null. */
 export function fieldProblem(problem: Problem | null, field: string): string | null {
