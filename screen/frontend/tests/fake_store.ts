@@ -76,11 +76,23 @@ function sideOfBook(grid: Grid, touch: bigint, direction: bigint, unit: number):
   return levels;
 }
 
+/** Change the quantities of a few levels. */
+function changed(levels: readonly Level[]): Level[] {
+  const picked = new Set([0, 1, 2].map(() => Math.floor(random() * random() * levels.length)));
+  let cumulativeLots = 0n;
+  return levels.map((level, index) => {
+    const quantityLots = picked.has(index) ? level.quantityLots + level.quantityLots / 3n + 1n : level.quantityLots;
+    cumulativeLots += quantityLots;
+    return { ...level, quantityLots, cumulativeLots };
+  });
+}
+
 function after(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 let ids = 0;
+let ticks = 0;
 const newId = (): string => `019aa000-0000-7000-8000-${String(++ids).padStart(12, "0")}`;
 
 function newOrder(request: OrderRequest, minutesAgo = 0): Order {
@@ -134,9 +146,12 @@ export function createFakeStore(): FakeStore {
     const now = market().last;
     const touch = grid.ticks(decimal(now.toFixed(places))) ?? 1n;
     const unit = 30000 / now / 20;
+    const before = book.peek();
+    const isNew = before?.symbol !== instrument.symbol || ticks++ % 20 === 0;
     book.value = {
-      symbol: instrument.symbol, sequence: ids++, bids: sideOfBook(grid, touch - 2n, -1n, unit),
-      asks: sideOfBook(grid, touch + 5n, 1n, unit),
+      symbol: instrument.symbol, sequence: ids++,
+      bids: isNew || !before ? sideOfBook(grid, touch - 2n, -1n, unit) : changed(before.bids),
+      asks: isNew || !before ? sideOfBook(grid, touch + 5n, 1n, unit) : changed(before.asks),
     };
     const quantity = decimal((random() * unit + 0.0001).toFixed(4));
     const trade: Trade = { id: newId(), price: decimal(now.toFixed(places)), quantity, side: random() > 0.5 ? "buy" : "sell", time: Date.now() };

@@ -1,5 +1,6 @@
 /** The screen as a whole. The style sheets place its parts: a grid, two columns or phone tabs. */
 
+import { computed } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { Chart } from "./chart.tsx";
 import { useView, ViewProvider, type PhoneTab, type View } from "./context.ts";
@@ -10,17 +11,25 @@ import { Markets } from "./market_list.tsx";
 import { Notices } from "./notices.tsx";
 import { Panels } from "./panels.tsx";
 import { startShortcuts } from "./shortcuts.ts";
+import { slowly } from "./slow.ts";
 import { Tape } from "./tape.tsx";
 import { Ticket } from "./ticket.tsx";
 import { Icon } from "./widgets.tsx";
 
 export function App({ view }: { readonly view: View }) {
   useEffect(() => startShortcuts(view), [view]);
+  useEffect(() => startTitle(view), [view]);
   return (
     <ViewProvider value={view}>
       <Screen />
     </ViewProvider>
   );
+}
+
+/** Keep the price in the title of the page. Returns what stops it. */
+function startTitle(view: View): () => void {
+  const title = computed(() => [view.ticker.value?.last, view.store.selected.value, "Tradepost"].filter(Boolean).join(" · "));
+  return slowly(title, 1000).subscribe((text) => { document.title = text; });
 }
 
 function Screen() {

@@ -64,7 +64,7 @@ function Candlesticks() {
           chart.setGrid(Number(instrument.tickSize), priceDecimals(instrument));
         }
       }),
-      effect(() => chart.show(store.candles.value)),
+      effect(() => chart.show(view.slow.candles.value)),
       drawnTheme.subscribe(() => chart.readTheme()),
     ];
     setCanvas(chart);
@@ -86,7 +86,7 @@ function Candlesticks() {
 /** The numbers of the candle under the cross hair, or of the last one. */
 function Legend({ hovered }: { readonly hovered: ReadonlySignal<Candle | null> }) {
   const view = useView();
-  const candles = view.store.candles.value;
+  const candles = view.slow.candles.value;
   const instrument = view.instrument.value;
   const candle = hovered.value ?? candles?.candles.at(-1);
   if (!candle || !instrument || !candles) {
@@ -121,8 +121,7 @@ function LegendFigure({ name, value, instrument, tone }: FigureProps) {
 }
 
 function ChartMessage() {
-  const { store } = useView();
-  const candles = store.candles.value;
+  const candles = useView().slow.candles.value;
   if (candles === null) {
     return <p class="empty chart-empty">Loading candles.</p>;
   }

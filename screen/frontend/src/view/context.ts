@@ -5,6 +5,7 @@ import { createContext } from "preact";
 import { useContext } from "preact/hooks";
 import { Grid } from "../exact.ts";
 import type { Decimal, Instrument, Picked, PickedPrice, Side, Store, Ticker } from "../model.ts";
+import { slowly } from "./slow.ts";
 
 export type PhoneTab = "market" | "trade" | "orders";
 export type DialogName = "client" | "shortcuts" | "cancel_all";
@@ -16,8 +17,21 @@ export interface Notice {
   readonly text: string;
 }
 
+/** What is drawn at a pace at which people can read it. A frame in which nothing is drawn leaves the
+ * processor to the pointer and the keyboard. */
+export interface SlowSignals {
+  readonly tickers: Store["tickers"];
+  readonly ladder: Store["book"];
+  readonly book: Store["book"];
+  readonly trades: Store["trades"];
+  readonly candles: Store["candles"];
+  readonly connection: Store["connection"];
+  readonly positions: Store["positions"];
+}
+
 export interface View {
   readonly store: Store;
+  readonly slow: SlowSignals;
   readonly instrument: ReadonlySignal<Instrument | null>;
   readonly grid: ReadonlySignal<Grid | null>;
   readonly ticker: ReadonlySignal<Ticker | null>;
@@ -41,12 +55,21 @@ export function createView(store: Store): View {
     const known = instrument.value;
     return known === null ? null : new Grid(known.tickSize, known.lotSize);
   });
-  const ticker = computed(() => store.tickers.value.get(store.selected.value ?? "") ?? null);
+  const slow: SlowSignals = {
+    tickers: slowly(store.tickers, 150),
+    ladder: slowly(store.book, 50),
+    book: slowly(store.book, 100),
+    trades: slowly(store.trades, 100),
+    candles: slowly(store.candles, 80),
+    connection: slowly(store.connection, 250),
+    positions: slowly(store.positions, 250),
+  };
+  const ticker = computed(() => slow.tickers.value.get(store.selected.value ?? "") ?? null);
   const picked: Picked = signal<PickedPrice | null>(null);
   const side = signal<Side>("buy");
   const phoneTab = signal<PhoneTab>("market");
   return {
-    store, instrument, grid, ticker, picked, side, phoneTab,
+    store, slow, instrument, grid, ticker, picked, side, phoneTab,
     panel: signal("open"),
     dialog: signal<DialogName | null>(null),
     isMarketListOpen: signal(false),

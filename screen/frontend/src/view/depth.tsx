@@ -24,7 +24,7 @@ export function DepthChart() {
     observer.observe(canvas.current);
     const forget = drawnTheme.subscribe(() => chart.readTheme());
     const stop = effect(() => {
-      const book = view.store.book.value;
+      const book = view.slow.book.value;
       const grid = view.grid.value;
       const instrument = view.instrument.value;
       drawnTheme.value;

@@ -1,14 +1,12 @@
 /** The line at the top: instrument, its numbers, the connection, who one is. */
 
-import { useComputed } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import type { Connection } from "../model.ts";
 import { useView } from "./context.ts";
 import { priceDecimals } from "./decimals.ts";
 import { formatDuration, formatOrNothing, formatSigned, formatVolume, NOTHING, toneOf } from "./format.ts";
 import { MarketList } from "./market_list.tsx";
 import { THEMES, theme } from "./theme.ts";
-import { Icon, useSlowly } from "./widgets.tsx";
+import { Icon } from "./widgets.tsx";
 
 export function Header() {
   return (
@@ -54,11 +52,6 @@ function LastPrice() {
   const ticker = view.ticker.value;
   const instrument = view.instrument.value;
   const price = formatOrNothing(ticker?.last, instrument ? priceDecimals(instrument) : undefined);
-  const title = useComputed(() => `${view.ticker.value?.last ?? ""} ${view.store.selected.value ?? ""}`.trim());
-  const slowTitle = useSlowly(title, 1000);
-  useEffect(() => {
-    document.title = slowTitle === "" ? "Tradepost" : `${slowTitle} · Tradepost`;
-  }, [slowTitle]);
   return (
     <div class="last">
       <span class={`last-price ${toneOf(ticker?.change)}`}>{price}</span>
@@ -98,8 +91,8 @@ const CONNECTION_WORDS: Record<Connection["state"], string> = {
 };
 
 function ConnectionState() {
-  const { store } = useView();
-  const connection = useSlowly(store.connection, 250);
+  const { store, slow } = useView();
+  const connection = slow.connection.value;
   const isStale = store.isStale.value;
   const state = connection.state === "open" && isStale ? "stale" : connection.state;
   const words = state === "stale" ? "Stale" : CONNECTION_WORDS[connection.state];

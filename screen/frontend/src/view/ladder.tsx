@@ -9,7 +9,6 @@ import { partsPerMillion, priceDecimals, shownQuantityDecimals } from "./decimal
 import { NOTHING, toneOf } from "./format.ts";
 import { groupLevels, groupOf, groupingSteps } from "./grouping.ts";
 import { LadderSide } from "./ladder_rows.ts";
-import { useSlowly } from "./widgets.tsx";
 
 const ROW_HEIGHT = 20;
 const NO_GROUPS: ReadonlySet<bigint> = new Set();
@@ -63,12 +62,12 @@ class LadderModel {
     }
   }
 
-  /** Paint the book. Called by an effect, so at most once for each new book. */
+  /** Paint the book. Called by an effect, for each book that is drawn. */
   paint(): void {
-    const { store, grid, instrument } = this.view;
+    const { slow, grid, instrument } = this.view;
     const count = this.rowsPerSide.value;
     const step = this.step.value;
-    const book = store.book.value;
+    const book = slow.ladder.value;
     const own = this.own.value;
     if (!this.asks || !this.bids || !grid.value || !instrument.value) {
       return;
@@ -209,7 +208,7 @@ function moveCursor(model: LadderModel, frame: HTMLElement | null, event: Keyboa
 
 function Spread() {
   const view = useView();
-  const book = useSlowly(view.store.book, 100);
+  const book = view.slow.book.value;
   const grid = view.grid.value;
   const instrument = view.instrument.value;
   const ticker = view.ticker.value;

@@ -91,8 +91,8 @@ function Market({ instrument, isActive, onChoose }: MarketProps) {
 }
 
 function MarketFigures({ instrument }: { readonly instrument: Instrument }) {
-  const { store } = useView();
-  const ticker = store.tickers.value.get(instrument.symbol);
+  const { slow } = useView();
+  const ticker = slow.tickers.value.get(instrument.symbol);
   return (
     <>
       <span class="market-symbol">

@@ -4,11 +4,10 @@ import type { Decimal, Position } from "../model.ts";
 import { useView } from "./context.ts";
 import { priceDecimals, sumDecimals } from "./decimals.ts";
 import { formatOrNothing, formatSigned, formatWhen, NOTHING, toneOf } from "./format.ts";
-import { Empty, useSlowly } from "./widgets.tsx";
+import { Empty } from "./widgets.tsx";
 
 export function Positions() {
-  const { store } = useView();
-  const positions = useSlowly(store.positions, 250);
+  const positions = useView().slow.positions.value;
   if (positions.length === 0) {
     return <Empty>No positions. What your fills add up to is shown here, with profit and loss at the last price.</Empty>;
   }
@@ -27,10 +26,10 @@ export function Positions() {
 }
 
 function PositionRow({ position }: { readonly position: Position }) {
-  const { store } = useView();
+  const { store, slow } = useView();
   const instrument = store.instruments.value.find((each) => each.symbol === position.symbol);
   const decimals = instrument ? priceDecimals(instrument) : undefined;
-  const last = store.tickers.value.get(position.symbol)?.last;
+  const last = slow.tickers.value.get(position.symbol)?.last;
   const profit = position.unrealizedProfit === null ? null : sumDecimals(position.realizedProfit, position.unrealizedProfit);
   return (
     <tr>

@@ -21,7 +21,7 @@ export function Tape() {
     const rows = new TapeRows(body.current);
     return effect(() => {
       const instrument = view.instrument.value;
-      const trades = store.trades.value;
+      const trades = view.slow.trades.value;
       if (instrument) {
         rows.paint(trades, instrument);
       }

@@ -6,11 +6,10 @@ import { compareDecimals, priceDecimals } from "./decimals.ts";
 import { allowsSelfTrade, estimateFill, hasLimit, hasTrigger, triggersAbove, type Estimate } from "./estimate.ts";
 import { NOTHING } from "./format.ts";
 import type { TicketProps } from "./ticket.tsx";
-import { useSlowly } from "./widgets.tsx";
 
 export function EstimateBox({ state, instrument }: TicketProps) {
   const { view } = state;
-  const book = useSlowly(view.store.book, 200);
+  const book = view.slow.book.value;
   const request = state.checked.value?.request ?? null;
   const grid = view.grid.value;
   const isKnown = grid !== null && book?.symbol === instrument.symbol;

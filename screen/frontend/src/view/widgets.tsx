@@ -1,8 +1,7 @@
 /** Parts that several places of the screen use: tabs, dialogs, icons. */
 
-import type { ReadonlySignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 
 export interface TabItem<Key extends string> {
   readonly key: Key;
@@ -126,29 +125,6 @@ export function Icon({ name }: { readonly name: keyof typeof ICONS }) {
       <path d={ICONS[name]} />
     </svg>
   );
-}
-
-/** Return the signal's value, at most once in `milliseconds`. Numbers stay readable this way. */
-export function useSlowly<Value>(source: ReadonlySignal<Value>, milliseconds: number): Value {
-  const [value, setValue] = useState(() => source.peek());
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout> | null = null;
-    const take = (): void => {
-      timer = null;
-      setValue(() => source.peek());
-    };
-    const stop = source.subscribe(() => {
-      timer ??= setTimeout(take, milliseconds);
-    });
-    setValue(() => source.peek());
-    return () => {
-      stop();
-      if (timer !== null) {
-        clearTimeout(timer);
-      }
-    };
-  }, [source, milliseconds]);
-  return value;
 }
 
 /** What a list says if it is empty. */
