@@ -10,11 +10,17 @@ export function Activity() {
   const { store } = useView();
   const submissions = store.submissions.value;
   if (submissions.length === 0) {
-    return <Empty>Nothing sent yet. Each order, amend and cancel of this page is shown here, with the time that it took.</Empty>;
+    return (
+      <Empty>
+        Nothing sent yet. Each order, amend and cancel of this page is shown here, with the time that it took.
+      </Empty>
+    );
   }
   return (
     <ol class="activity">
-      {submissions.map((submission) => <Item key={submission.key} submission={submission} />)}
+      {submissions.map((submission) => (
+        <Item key={submission.key} submission={submission} />
+      ))}
     </ol>
   );
 }
@@ -22,20 +28,33 @@ export function Activity() {
 function Item({ submission }: { readonly submission: Submission }) {
   const { state, acceptedAfterMs, filledAfterMs, problem, order } = submission;
   const acceptedWord = submission.kind === "place" ? "accepted" : "done";
-  const rejected = order?.status === "rejected" || order?.status === "cancelled" ? reasonWords(order.reason) : null;
+  const rejected =
+    order?.status === "rejected" || order?.status === "cancelled" ? reasonWords(order.reason) : null;
   return (
     <li class={`activity-item activity-${state}`}>
       <span class="activity-title">{submission.title}</span>
       <span class="way">
         <Step word="sent" isDone />
         {state === "unknown" ? <Step word="no answer: asking what became of it" tone="warn" isDone /> : null}
-        {state === "refused" ? <Step word="refused" tone="down" isDone after={acceptedAfterMs} /> : (
-          <Step word={acceptedWord} isDone={acceptedAfterMs !== null || state === "done"} after={acceptedAfterMs} />
+        {state === "refused" ? (
+          <Step word="refused" tone="down" isDone after={acceptedAfterMs} />
+        ) : (
+          <Step
+            word={acceptedWord}
+            isDone={acceptedAfterMs !== null || state === "done"}
+            after={acceptedAfterMs}
+          />
         )}
-        {filledAfterMs === null && state !== "filled" ? null : <Step word="filled" tone="up" isDone after={filledAfterMs} />}
+        {filledAfterMs === null && state !== "filled" ? null : (
+          <Step word="filled" tone="up" isDone after={filledAfterMs} />
+        )}
       </span>
       {problem ? <span class="activity-why">{problemWords(problem)}</span> : null}
-      {!problem && rejected && submission.kind === "place" ? <span class="activity-why">{order?.status === "rejected" ? "Rejected" : "Cancelled"}: {rejected}</span> : null}
+      {!problem && rejected && submission.kind === "place" ? (
+        <span class="activity-why">
+          {order?.status === "rejected" ? "Rejected" : "Cancelled"}: {rejected}
+        </span>
+      ) : null}
     </li>
   );
 }
@@ -50,7 +69,8 @@ interface StepProps {
 function Step({ word, isDone, after = null, tone = "" }: StepProps) {
   return (
     <span class={`step ${isDone ? "step-done" : ""} ${tone}`}>
-      {word}{after === null ? null : <b> {formatDuration(after)}</b>}
+      {word}
+      {after === null ? null : <b> {formatDuration(after)}</b>}
     </span>
   );
 }

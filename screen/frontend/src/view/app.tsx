@@ -28,8 +28,12 @@ export function App({ view }: { readonly view: View }) {
 
 /** Keep the price in the title of the page. Returns what stops it. */
 function startTitle(view: View): () => void {
-  const title = computed(() => [view.ticker.value?.last, view.store.selected.value, "Tradepost"].filter(Boolean).join(" · "));
-  return slowly(title, 1000).subscribe((text) => { document.title = text; });
+  const title = computed(() =>
+    [view.ticker.value?.last, view.store.selected.value, "Tradepost"].filter(Boolean).join(" · "),
+  );
+  return slowly(title, 1000).subscribe((text) => {
+    document.title = text;
+  });
 }
 
 function Screen() {
@@ -49,8 +53,18 @@ function Screen() {
         <Panels />
       </main>
       <footer class="footer">
-        <span>Charts: TradingView Lightweight Charts™, © TradingView, Inc., <a href="https://www.tradingview.com/" rel="noreferrer">https://www.tradingview.com/</a></span>
-        <span class="footer-links"><a href="/docs">API</a><span class="footer-panic"><kbd>Shift</kbd> <kbd>Esc</kbd> cancels everything</span></span>
+        <span>
+          Charts: TradingView Lightweight Charts™, © TradingView, Inc.,{" "}
+          <a href="https://www.tradingview.com/" rel="noreferrer">
+            https://www.tradingview.com/
+          </a>
+        </span>
+        <span class="footer-links">
+          <a href="/docs">API</a>
+          <span class="footer-panic">
+            <kbd>Shift</kbd> <kbd>Esc</kbd> cancels everything
+          </span>
+        </span>
       </footer>
       <PhoneTabs />
       <Notices />
@@ -66,8 +80,14 @@ function ConnectionBar() {
   if (state === "open") {
     return null;
   }
-  const words = message ?? (state === "connecting" ? "Connecting to the exchange." : "No connection to the exchange. Trying again.");
-  return <p class={`connection-bar ${state === "connecting" ? "" : "warn"}`} role="status">{words}</p>;
+  const words =
+    message ??
+    (state === "connecting" ? "Connecting to the exchange." : "No connection to the exchange. Trying again.");
+  return (
+    <p class={`connection-bar ${state === "connecting" ? "" : "warn"}`} role="status">
+      {words}
+    </p>
+  );
 }
 
 const PHONE_TABS: readonly { readonly key: PhoneTab; readonly label: string }[] = [
@@ -82,9 +102,19 @@ function PhoneTabs() {
   return (
     <nav class="phone-tabs" aria-label="Parts of the screen">
       {PHONE_TABS.map(({ key, label }) => (
-        <button key={key} type="button" aria-current={view.phoneTab.value === key ? "page" : undefined} onClick={() => { view.phoneTab.value = key; }}>
+        <button
+          key={key}
+          type="button"
+          aria-current={view.phoneTab.value === key ? "page" : undefined}
+          onClick={() => {
+            view.phoneTab.value = key;
+          }}
+        >
           <Icon name={key} />
-          <span>{label}{key === "orders" && count > 0 ? <span class="count">{count}</span> : null}</span>
+          <span>
+            {label}
+            {key === "orders" && count > 0 ? <span class="count">{count}</span> : null}
+          </span>
         </button>
       ))}
     </nav>

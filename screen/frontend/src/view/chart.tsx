@@ -3,7 +3,7 @@
 import { effect, signal, useSignal, type ReadonlySignal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { INTERVALS, type Candle, type Instrument } from "../model.ts";
-import { ChartCanvas } from "./chart_canvas.ts";
+import { ChartCanvas, type ChartEvents } from "./chart_canvas.ts";
 import { ChartOrders } from "./chart_orders.tsx";
 import { useView } from "./context.ts";
 import { priceDecimals } from "./decimals.ts";
@@ -12,7 +12,10 @@ import { formatFloat } from "./format.ts";
 import { drawnTheme } from "./theme.ts";
 import { Choice, Tabs } from "./widgets.tsx";
 
-const KINDS = [{ key: "candles", label: "Chart" }, { key: "depth", label: "Depth" }] as const;
+const KINDS = [
+  { key: "candles", label: "Chart" },
+  { key: "depth", label: "Depth" },
+] as const;
 type Kind = (typeof KINDS)[number]["key"];
 const INTERVAL_ITEMS = INTERVALS.map((each) => ({ key: each, label: each }));
 
@@ -22,10 +25,22 @@ export function Chart() {
   return (
     <section class="panel chart" aria-label="Chart">
       <header class="panel-head">
-        <Tabs label="Kind of chart" prefix="chart" items={KINDS} chosen={kind.value} onChoose={(key) => { kind.value = key; }} />
+        <Tabs
+          label="Kind of chart"
+          prefix="chart"
+          items={KINDS}
+          chosen={kind.value}
+          onChoose={(key) => {
+            kind.value = key;
+          }}
+        />
         {kind.value === "candles" ? (
           <Choice
-            label="Length of a candle" name="interval" class="intervals" items={INTERVAL_ITEMS} chosen={view.store.interval.value}
+            label="Length of a candle"
+            name="interval"
+            class="intervals"
+            items={INTERVAL_ITEMS}
+            chosen={view.store.interval.value}
             onChoose={(key) => view.store.chooseInterval(key)}
           />
         ) : null}
@@ -42,21 +57,28 @@ function Candlesticks() {
   const { store } = view;
   const frame = useRef<HTMLDivElement>(null);
   const [hovered] = useState(() => signal<Candle | null>(null));
+  const [isBroken, setBroken] = useState(false);
   const [canvas, setCanvas] = useState<ChartCanvas | null>(null);
   useEffect(() => {
     if (!frame.current) {
       return;
     }
-    const chart = new ChartCanvas(frame.current, {
+    const chart = tryToDraw(frame.current, {
       onPick: (ticks) => {
         const grid = view.grid.peek();
         if (grid) {
           view.pick(grid.price(ticks), view.side.peek());
         }
       },
-      onHover: (candle) => { hovered.value = candle; },
+      onHover: (candle) => {
+        hovered.value = candle;
+      },
       onNeedOlder: () => store.loadOlderCandles(),
     });
+    if (chart === null) {
+      setBroken(true);
+      return;
+    }
     const stops = [
       effect(() => {
         const instrument = view.instrument.value;
@@ -75,12 +97,33 @@ function Candlesticks() {
   }, [view]);
   return (
     <div class={`candles ${store.isStale.value ? "dimmed" : ""}`}>
-      <div ref={frame} class="chart-frame" role="img" aria-label="Candles and volume. Prices are also in the order book and in the list of trades" />
+      <div
+        ref={frame}
+        class="chart-frame"
+        role="img"
+        aria-label="Candles and volume. Prices are also in the order book and in the list of trades"
+      />
       <Legend hovered={hovered} />
       {canvas ? <ChartOrders canvas={canvas} /> : null}
-      <ChartMessage />
+      {isBroken ? (
+        <p class="empty chart-empty">
+          This browser can't draw the chart. Prices are in the order book and the list of trades.
+        </p>
+      ) : (
+        <ChartMessage />
+      )}
     </div>
   );
+}
+
+/** Return the chart, or null if the browser can't draw it: the other parts must still work. */
+function tryToDraw(frame: HTMLElement, events: ChartEvents): ChartCanvas | null {
+  try {
+    return new ChartCanvas(frame, events);
+  } catch (error) {
+    console.error(error);
+    return null;
+  }
 }
 
 /** The numbers of the candle under the cross hair, or of the last one. */
@@ -96,13 +139,19 @@ function Legend({ hovered }: { readonly hovered: ReadonlySignal<Candle | null> }
   const percent = candle.open === 0 ? 0 : (candle.close / candle.open - 1) * 100;
   return (
     <div class="legend" aria-hidden="true">
-      <b>{candles.symbol}</b><span class="faint">{candles.interval}</span>
+      <b>{candles.symbol}</b>
+      <span class="faint">{candles.interval}</span>
       <LegendFigure name="O" value={candle.open} instrument={instrument} tone={tone} />
       <LegendFigure name="H" value={candle.high} instrument={instrument} tone={tone} />
       <LegendFigure name="L" value={candle.low} instrument={instrument} tone={tone} />
       <LegendFigure name="C" value={candle.close} instrument={instrument} tone={tone} />
-      <span class={tone}>{percent >= 0 ? "+" : "−"}{Math.abs(percent).toFixed(2)} %</span>
-      <span class="legend-figure"><span class="faint">Vol</span> {formatFloat(candle.volume, 2)}</span>
+      <span class={tone}>
+        {percent >= 0 ? "+" : "−"}
+        {Math.abs(percent).toFixed(2)} %
+      </span>
+      <span class="legend-figure">
+        <span class="faint">Vol</span> {formatFloat(candle.volume, 2)}
+      </span>
     </div>
   );
 }
@@ -117,7 +166,11 @@ interface FigureProps {
 function LegendFigure({ name, value, instrument, tone }: FigureProps) {
   const decimals = priceDecimals(instrument);
   const text = formatFloat(value, decimals);
-  return <span class="legend-figure"><span class="faint">{name}</span> <span class={tone}>{text}</span></span>;
+  return (
+    <span class="legend-figure">
+      <span class="faint">{name}</span> <span class={tone}>{text}</span>
+    </span>
+  );
 }
 
 function ChartMessage() {
@@ -125,7 +178,7 @@ function ChartMessage() {
   if (candles === null) {
     return <p class="empty chart-empty">Loading candles.</p>;
   }
-  return candles.candles.length === 0
-    ? <p class="empty chart-empty">No trade yet, so there is no candle. The first trade draws one.</p>
-    : null;
+  return candles.candles.length === 0 ? (
+    <p class="empty chart-empty">No trade yet, so there is no candle. The first trade draws one.</p>
+  ) : null;
 }

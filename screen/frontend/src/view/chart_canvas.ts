@@ -5,15 +5,35 @@
  */
 
 import {
-  CandlestickSeries, ColorType, CrosshairMode, HistogramSeries, createChart, type IChartApi, type ISeriesApi,
-  type MouseEventParams, type Time, type UTCTimestamp, type WhitespaceData, type CandlestickData, type HistogramData,
+  CandlestickSeries,
+  ColorType,
+  CrosshairMode,
+  HistogramSeries,
+  createChart,
+  type IChartApi,
+  type ISeriesApi,
+  type MouseEventParams,
+  type Time,
+  type UTCTimestamp,
+  type WhitespaceData,
+  type CandlestickData,
+  type HistogramData,
   TickMarkType,
 } from "lightweight-charts";
 import type { Candle, Candles } from "../model.ts";
 import { readColours } from "./theme.ts";
 
 const COLOURS = [
-  "panel", "text-2", "line", "candle-up", "candle-down", "volume-up", "volume-down", "grid-line", "crosshair", "label",
+  "panel",
+  "text-2",
+  "line",
+  "candle-up",
+  "candle-down",
+  "volume-up",
+  "volume-down",
+  "grid-line",
+  "crosshair",
+  "label",
 ] as const;
 type Colours = Record<(typeof COLOURS)[number], string>;
 
@@ -50,13 +70,24 @@ export class ChartCanvas {
       autoSize: true,
       layout: { attributionLogo: false }, // It would inject a style, which the page's policy forbids.
       localization: { timeFormatter: (time: Time) => fullTime.format(Number(time) * 1000) },
-      timeScale: { timeVisible: true, rightOffset: 6, barSpacing: 7, minBarSpacing: 1, allowBoldLabels: false, tickMarkFormatter: tickMark },
+      timeScale: {
+        timeVisible: true,
+        rightOffset: 6,
+        barSpacing: 7,
+        minBarSpacing: 1,
+        allowBoldLabels: false,
+        tickMarkFormatter: tickMark,
+      },
       rightPriceScale: { scaleMargins: { top: 0.08, bottom: 0.24 }, entireTextOnly: true },
       crosshair: { mode: CrosshairMode.Normal },
+      handleScroll: { vertTouchDrag: false }, // So that a phone can scroll the page.
     });
     this.#candles = this.#chart.addSeries(CandlestickSeries, { priceLineWidth: 1, borderVisible: false });
     this.#volumes = this.#chart.addSeries(HistogramSeries, {
-      priceScaleId: "volume", priceFormat: { type: "volume" }, lastValueVisible: false, priceLineVisible: false,
+      priceScaleId: "volume",
+      priceFormat: { type: "volume" },
+      lastValueVisible: false,
+      priceLineVisible: false,
     });
     this.#volumes.priceScale().applyOptions({ scaleMargins: { top: 0.84, bottom: 0 } });
     this.readTheme();
@@ -103,8 +134,10 @@ export class ChartCanvas {
       },
     });
     this.#candles.applyOptions({
-      upColor: colours["candle-up"], downColor: colours["candle-down"],
-      wickUpColor: colours["candle-up"], wickDownColor: colours["candle-down"],
+      upColor: colours["candle-up"],
+      downColor: colours["candle-down"],
+      wickUpColor: colours["candle-up"],
+      wickDownColor: colours["candle-down"],
     });
     if (this.#shown) {
       this.#volumes.setData(this.#shown.candles.map((candle) => this.#volumeOf(candle)));
@@ -114,7 +147,10 @@ export class ChartCanvas {
   /** Use another price grid. `tick` is a float, for drawing. */
   setGrid(tick: number, decimals: number): void {
     this.#tick = tick;
-    const format = new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    const format = new Intl.NumberFormat("en-US", {
+      minimumFractionDigits: decimals,
+      maximumFractionDigits: decimals,
+    });
     this.#candles.applyOptions({
       priceFormat: { type: "custom", minMove: tick, formatter: (price: number) => format.format(price) },
     });
@@ -125,9 +161,14 @@ export class ChartCanvas {
     const before = this.#shown;
     this.#shown = next;
     const candles = next?.candles ?? [];
-    const isSame = before !== null && next !== null && before.symbol === next.symbol && before.interval === next.interval;
-    const isContinued = isSame && before.candles.length > 0 && before.candles[0]?.time === candles[0]?.time
-      && candles.length >= before.candles.length && candles.length - before.candles.length < 10;
+    const isSame =
+      before !== null && next !== null && before.symbol === next.symbol && before.interval === next.interval;
+    const isContinued =
+      isSame &&
+      before.candles.length > 0 &&
+      before.candles[0]?.time === candles[0]?.time &&
+      candles.length >= before.candles.length &&
+      candles.length - before.candles.length < 10;
     if (isContinued) {
       for (const candle of candles.slice(before.candles.length - 1)) {
         this.#candles.update(barOf(candle));
@@ -200,20 +241,39 @@ function setIfChanged(element: HTMLElement, name: string, value: string): void {
 }
 
 function barOf(candle: Candle): CandlestickData<Time> {
-  return { time: candle.time as UTCTimestamp, open: candle.open, high: candle.high, low: candle.low, close: candle.close };
+  return {
+    time: candle.time as UTCTimestamp,
+    open: candle.open,
+    high: candle.high,
+    low: candle.low,
+    close: candle.close,
+  };
 }
 
 const fullTime = new Intl.DateTimeFormat(undefined, {
-  year: "numeric", month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
+  year: "numeric",
+  month: "short",
+  day: "2-digit",
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
 });
-const clockMark = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clockMark = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
 const dayMark = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" });
 const monthMark = new Intl.DateTimeFormat(undefined, { month: "short" });
 const yearMark = new Intl.DateTimeFormat(undefined, { year: "numeric" });
 
 /** Return a local time for the time scale. */
 function tickMark(time: Time, type: TickMarkType): string {
-  const marks = { [TickMarkType.Year]: yearMark, [TickMarkType.Month]: monthMark, [TickMarkType.DayOfMonth]: dayMark };
+  const marks = {
+    [TickMarkType.Year]: yearMark,
+    [TickMarkType.Month]: monthMark,
+    [TickMarkType.DayOfMonth]: dayMark,
+  };
   const format = (marks as Partial<Record<TickMarkType, Intl.DateTimeFormat>>)[type] ?? clockMark;
   return format.format(Number(time) * 1000);
 }

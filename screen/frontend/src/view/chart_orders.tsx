@@ -33,10 +33,15 @@ export function ChartOrders({ canvas }: { readonly canvas: ChartCanvas }) {
   if (!grid) {
     return null;
   }
-  const lines = view.store.openOrders.value.filter((order) => order.symbol === symbol).flatMap(linesOf).slice(0, LINES_MAX);
+  const lines = view.store.openOrders.value
+    .filter((order) => order.symbol === symbol)
+    .flatMap(linesOf)
+    .slice(0, LINES_MAX);
   return (
     <div class="order-lines">
-      {lines.map((line) => <OrderLine key={line.key} line={line} canvas={canvas} grid={grid} />)}
+      {lines.map((line) => (
+        <OrderLine key={line.key} line={line} canvas={canvas} grid={grid} />
+      ))}
     </div>
   );
 }
@@ -84,21 +89,48 @@ function OrderLine({ line, canvas, grid }: LineProps) {
     await (isClosing ? view.store.cancel(line.order) : view.store.amend(line.order, changes));
     keep();
   };
+  const keepOnEscape = (event: KeyboardEvent): void => {
+    if (event.key === "Escape" && !event.shiftKey && phase.value !== "sending") {
+      keep();
+    }
+  };
   const { order } = line;
   const decimals = view.instrument.value ? priceDecimals(view.instrument.value) : undefined;
   const what = line.field === "trigger_price" ? `${TYPE_WORDS[order.type]}, trigger` : TYPE_WORDS[order.type];
   return (
-    <div ref={element} class={`order-line ${order.side} ${phase.value === "idle" ? "" : "busy"}`}>
-      <Handle line={line} canvas={canvas} grid={grid} draft={draft} phase={phase} onSend={() => void send()} onKeep={keep}>
-        <span class="order-line-what">{SIDE_WORDS[order.side]} {what.toLowerCase()}</span>
+    <div
+      ref={element}
+      class={`order-line ${order.side} ${phase.value === "idle" ? "" : "busy"}`}
+      onKeyDown={keepOnEscape}
+    >
+      <Handle line={line} canvas={canvas} grid={grid} draft={draft} phase={phase} onSend={() => void send()}>
+        <span class="order-line-what">
+          {SIDE_WORDS[order.side]} {what.toLowerCase()}
+        </span>
         <span>{formatDecimal(order.remainingQuantity)}</span>
       </Handle>
-      <button type="button" class="order-line-close" aria-label={`Cancel: ${orderWords(order)}`} title="Cancel this order" onClick={() => { phase.value = "closing"; }}>
+      <button
+        type="button"
+        class="order-line-close"
+        aria-label={`Cancel: ${orderWords(order)}`}
+        title="Cancel this order"
+        onClick={() => {
+          phase.value = "closing";
+        }}
+      >
         <Icon name="close" />
       </button>
-      <span class="order-line-price" aria-hidden="true">{formatDecimal(price, decimals)}</span>
+      <span class="order-line-price" aria-hidden="true">
+        {formatDecimal(price, decimals)}
+      </span>
       {phase.value === "moved" || phase.value === "closing" ? (
-        <Confirm line={line} price={price} isClosing={phase.value === "closing"} onSend={() => void send()} onKeep={keep} />
+        <Confirm
+          line={line}
+          price={price}
+          isClosing={phase.value === "closing"}
+          onSend={() => void send()}
+          onKeep={keep}
+        />
       ) : null}
     </div>
   );
@@ -108,12 +140,11 @@ interface HandleProps extends LineProps {
   readonly draft: Signal<bigint | null>;
   readonly phase: Signal<Phase>;
   readonly onSend: () => void;
-  readonly onKeep: () => void;
   readonly children: ComponentChildren;
 }
 
 /** The part of a line that can be taken hold of. */
-function Handle({ line, canvas, grid, draft, phase, onSend, onKeep, children }: HandleProps) {
+function Handle({ line, canvas, grid, draft, phase, onSend, children }: HandleProps) {
   const ticks = draft.value ?? grid.ticks(line.price);
   const moveTo = (next: bigint): void => {
     draft.value = next > 0n ? next : 1n;
@@ -125,8 +156,6 @@ function Handle({ line, canvas, grid, draft, phase, onSend, onKeep, children }: 
       moveTo(ticks + up * (event.shiftKey ? 100n : 1n));
     } else if (event.key === "Enter" && phase.value !== "idle" && phase.value !== "sending") {
       onSend();
-    } else if (event.key === "Escape" && !event.shiftKey) {
-      onKeep();
     } else if (event.key === "Delete") {
       phase.value = "closing";
     } else {
@@ -148,9 +177,15 @@ function Handle({ line, canvas, grid, draft, phase, onSend, onKeep, children }: 
   };
   return (
     <div
-      class="order-line-handle" role="slider" tabIndex={0} aria-orientation="vertical" aria-valuenow={Number(grid.price(ticks ?? 1n))}
+      class="order-line-handle"
+      role="slider"
+      tabIndex={0}
+      aria-orientation="vertical"
+      aria-valuenow={Number(grid.price(ticks ?? 1n))}
       aria-valuetext={`${orderWords(line.order)}, now at ${formatDecimal(grid.price(ticks ?? 1n))}`}
-      aria-label={`${orderWords(line.order)}: move with the arrow keys, Delete cancels`} onKeyDown={onKey} onPointerDown={onPointer}
+      aria-label={`${orderWords(line.order)}: move with the arrow keys, Delete cancels`}
+      onKeyDown={onKey}
+      onPointerDown={onPointer}
     >
       {children}
     </div>
@@ -158,7 +193,10 @@ function Handle({ line, canvas, grid, draft, phase, onSend, onKeep, children }: 
 }
 
 /** Call `move` with heights in the chart until the pointer is released. */
-function startDrag(event: PointerEvent & { readonly currentTarget: HTMLElement }, move: (y: number) => void): void {
+function startDrag(
+  event: PointerEvent & { readonly currentTarget: HTMLElement },
+  move: (y: number) => void,
+): void {
   const handle = event.currentTarget;
   const chart = handle.closest(".candles");
   if (!chart) {
@@ -199,10 +237,16 @@ function Confirm({ line, price, isClosing, onSend, onKeep }: ConfirmProps) {
   return (
     <div class="order-line-confirm" role="group" aria-label={text}>
       <span>{text}</span>
-      <button type="button" class={`button small ${isClosing ? "button-danger" : "button-accent"}`} onClick={onSend}>
+      <button
+        type="button"
+        class={`button small ${isClosing ? "button-danger" : "button-accent"}`}
+        onClick={onSend}
+      >
         {isClosing ? "Cancel order" : "Amend"}
       </button>
-      <button type="button" class="button small" onClick={onKeep}>Keep</button>
+      <button type="button" class="button small" onClick={onKeep}>
+        Keep
+      </button>
     </div>
   );
 }

@@ -69,7 +69,14 @@ export function createView(store: Store): View {
   const side = signal<Side>("buy");
   const phoneTab = signal<PhoneTab>("market");
   return {
-    store, slow, instrument, grid, ticker, picked, side, phoneTab,
+    store,
+    slow,
+    instrument,
+    grid,
+    ticker,
+    picked,
+    side,
+    phoneTab,
     panel: signal("open"),
     dialog: signal<DialogName | null>(null),
     isMarketListOpen: signal(false),

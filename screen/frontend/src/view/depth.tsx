@@ -20,7 +20,9 @@ export function DepthChart() {
     }
     const chart = new DepthCanvas(canvas.current);
     drawing.current = chart;
-    const observer = new ResizeObserver(() => { size.value += 1; });
+    const observer = new ResizeObserver(() => {
+      size.value += 1;
+    });
     observer.observe(canvas.current);
     const forget = drawnTheme.subscribe(() => chart.readTheme());
     const stop = effect(() => {
@@ -32,7 +34,8 @@ export function DepthChart() {
       if (book && grid && instrument && book.symbol === instrument.symbol) {
         chart.draw(book, {
           price: (ticks) => formatDecimal(grid.price(ticks), priceDecimals(instrument)),
-          quantity: (lots) => formatDecimal(grid.quantity(lots), Math.min(2, shownQuantityDecimals(instrument))),
+          quantity: (lots) =>
+            formatDecimal(grid.quantity(lots), Math.min(2, shownQuantityDecimals(instrument))),
         });
       }
     });
@@ -55,8 +58,14 @@ export function DepthChart() {
   return (
     <div class={`depth ${view.store.isStale.value ? "dimmed" : ""}`}>
       <canvas
-        ref={canvas} role="img" aria-label="Depth of the book. The same numbers are in the order book"
-        onPointerMove={hover} onPointerLeave={() => { point.value = null; }} onClick={pick}
+        ref={canvas}
+        role="img"
+        aria-label="Depth of the book. The same numbers are in the order book"
+        onPointerMove={hover}
+        onPointerLeave={() => {
+          point.value = null;
+        }}
+        onClick={pick}
       />
       {point.value ? <DepthLabel point={point.value} /> : null}
     </div>
@@ -75,8 +84,14 @@ function DepthLabel({ point }: { readonly point: DepthPoint }) {
       <i class="depth-line" style={{ transform: `translateX(${point.x}px)` }} />
       <i class={`depth-dot ${point.side}`} style={{ transform: `translate(${point.x}px, ${point.y}px)` }} />
       <div class="depth-label">
-        <span>{point.side === "buy" ? "Bids down to" : "Asks up to"} <b>{formatDecimal(grid.price(point.ticks), priceDecimals(instrument))}</b></span>
-        <span><b>{formatDecimal(grid.quantity(point.cumulativeLots), shownQuantityDecimals(instrument))}</b> {instrument.baseAsset}</span>
+        <span>
+          {point.side === "buy" ? "Bids down to" : "Asks up to"}{" "}
+          <b>{formatDecimal(grid.price(point.ticks), priceDecimals(instrument))}</b>
+        </span>
+        <span>
+          <b>{formatDecimal(grid.quantity(point.cumulativeLots), shownQuantityDecimals(instrument))}</b>{" "}
+          {instrument.baseAsset}
+        </span>
       </div>
     </>
   );

@@ -3,7 +3,15 @@
 import type { Book, Level } from "../model.ts";
 import { readColours } from "./theme.ts";
 
-const COLOURS = ["candle-up", "candle-down", "volume-up", "volume-down", "grid-line", "text-2", "crosshair"] as const;
+const COLOURS = [
+  "candle-up",
+  "candle-down",
+  "volume-up",
+  "volume-down",
+  "grid-line",
+  "text-2",
+  "crosshair",
+] as const;
 const AXIS_HEIGHT = 24;
 /** The shown part of the book: the price and this share of it, in thousandths, on both sides. */
 const REACH_THOUSANDTHS = 6n;
@@ -91,7 +99,10 @@ export class DepthCanvas {
     const bid = book.bids[0]?.priceTicks;
     const ask = book.asks[0]?.priceTicks;
     const middle = bid !== undefined && ask !== undefined ? (bid + ask) / 2n : (bid ?? ask ?? 1n);
-    const furthest = [middle - (book.bids.at(-1)?.priceTicks ?? middle), (book.asks.at(-1)?.priceTicks ?? middle) - middle];
+    const furthest = [
+      middle - (book.bids.at(-1)?.priceTicks ?? middle),
+      (book.asks.at(-1)?.priceTicks ?? middle) - middle,
+    ];
     const known = furthest.reduce((most, each) => (each > most ? each : most), 1n);
     const wanted = (middle * REACH_THOUSANDTHS) / 1000n;
     const reach = wanted > 0n && wanted < known ? wanted : known;

@@ -7,12 +7,18 @@ import { Dialog } from "./widgets.tsx";
 
 export function Dialogs() {
   const view = useView();
-  const close = (): void => { view.dialog.value = null; };
+  const close = (): void => {
+    view.dialog.value = null;
+  };
   switch (view.dialog.value) {
-    case "client": return <ClientDialog onClose={close} />;
-    case "shortcuts": return <ShortcutsDialog onClose={close} />;
-    case "cancel_all": return <CancelAllDialog onClose={close} />;
-    default: return null;
+    case "client":
+      return <ClientDialog onClose={close} />;
+    case "shortcuts":
+      return <ShortcutsDialog onClose={close} />;
+    case "cancel_all":
+      return <CancelAllDialog onClose={close} />;
+    default:
+      return null;
   }
 }
 
@@ -43,15 +49,37 @@ function ClientDialog({ onClose }: CloseProps) {
           <label class="field-box">
             <span class="field-label">Name</span>
             <input
-              type="text" class="text-input" value={name.value} autoComplete="username" spellcheck={false} data-autofocus maxLength={64}
-              aria-invalid={error.value !== null} aria-describedby={error.value ? "client-error" : "client-hint"}
-              onInput={(event) => { name.value = event.currentTarget.value; error.value = null; }}
+              type="text"
+              class="text-input"
+              value={name.value}
+              autoComplete="username"
+              spellcheck={false}
+              data-autofocus
+              maxLength={64}
+              aria-invalid={error.value !== null}
+              aria-describedby={error.value ? "client-error" : "client-hint"}
+              onInput={(event) => {
+                name.value = event.currentTarget.value;
+                error.value = null;
+              }}
             />
           </label>
-          {error.value ? <p class="field-error" id="client-error">{error.value}</p>
-            : <p class="field-hint" id="client-hint">Orders carry this name (the client_id). This browser remembers it. Whoever uses the same name sees and changes the same orders.</p>}
+          {error.value ? (
+            <p class="field-error" id="client-error">
+              {error.value}
+            </p>
+          ) : (
+            <p class="field-hint" id="client-hint">
+              Orders carry this name (the client_id). This browser remembers it. Whoever uses the same name
+              sees and changes the same orders.
+            </p>
+          )}
         </div>
-        <div class="dialog-actions"><button type="submit" class="button button-accent">Trade as {name.value.trim() || "…"}</button></div>
+        <div class="dialog-actions">
+          <button type="submit" class="button button-accent">
+            Trade as {name.value.trim() || "…"}
+          </button>
+        </div>
       </form>
     </Dialog>
   );
@@ -63,12 +91,18 @@ function ShortcutsDialog({ onClose }: CloseProps) {
       <dl class="shortcuts">
         {SHORTCUTS.map(({ keys, words }) => (
           <div key={words}>
-            <dt>{keys.map((key) => <kbd key={key}>{key}</kbd>)}</dt>
+            <dt>
+              {keys.map((key) => (
+                <kbd key={key}>{key}</kbd>
+              ))}
+            </dt>
             <dd>{words}</dd>
           </div>
         ))}
       </dl>
-      <p class="field-hint">Letters do nothing while you type in a field. Shift+Escape works everywhere and asks nothing.</p>
+      <p class="field-hint">
+        Letters do nothing while you type in a field. Shift+Escape works everywhere and asks nothing.
+      </p>
     </Dialog>
   );
 }
@@ -84,12 +118,17 @@ function CancelAllDialog({ onClose }: CloseProps) {
   return (
     <Dialog title={symbol === null ? "Cancel everything?" : `Cancel all in ${symbol}?`} onClose={onClose}>
       <p>
-        {orders.length === 1 ? "1 open or waiting order" : `${orders.length} open and waiting orders`} of {store.client.value}
+        {orders.length === 1 ? "1 open or waiting order" : `${orders.length} open and waiting orders`} of{" "}
+        {store.client.value}
         {symbol === null ? " in all instruments" : ""} will be cancelled. What is filled stays filled.
       </p>
       <div class="dialog-actions">
-        <button type="button" class="button" onClick={onClose}>Keep them</button>
-        <button type="button" class="button button-danger" data-autofocus onClick={cancel}>Cancel {orders.length === 1 ? "the order" : `${orders.length} orders`}</button>
+        <button type="button" class="button" onClick={onClose}>
+          Keep them
+        </button>
+        <button type="button" class="button button-danger" data-autofocus onClick={cancel}>
+          Cancel {orders.length === 1 ? "the order" : `${orders.length} orders`}
+        </button>
       </div>
     </Dialog>
   );

@@ -52,7 +52,15 @@ export function estimateFill(question: Question, otherSide: readonly Level[]): E
   };
   const isNothing = estimate.outcome === "would_cross" || estimate.outcome === "cancels_all";
   return isNothing
-    ? { ...estimate, filledLots: 0n, remainingLots: question.quantityLots, costTickLots: 0n, averageTicks: null, worstTicks: null, levels: 0 }
+    ? {
+        ...estimate,
+        filledLots: 0n,
+        remainingLots: question.quantityLots,
+        costTickLots: 0n,
+        averageTicks: null,
+        worstTicks: null,
+        levels: 0,
+      }
     : estimate;
 }
 

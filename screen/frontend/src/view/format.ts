@@ -30,7 +30,10 @@ export function toneOf(value: Decimal | null | undefined): string {
 /** Shorten a large volume: "1.23M". Only for display, so the digits left out do not matter. */
 export function formatVolume(value: Decimal): string {
   const [whole = "0", fraction = ""] = value.split(".");
-  for (const [digits, unit] of [[9, "B"], [6, "M"]] as const) {
+  for (const [digits, unit] of [
+    [9, "B"],
+    [6, "M"],
+  ] as const) {
     if (whole.length > digits) {
       return `${formatDecimal(whole.slice(0, -digits) as Decimal)}.${whole.slice(-digits).slice(0, 2)}${unit}`;
     }
@@ -45,15 +48,28 @@ const floats = new Map<number, Intl.NumberFormat>();
 export function formatFloat(value: number, decimals: number): string {
   let format = floats.get(decimals);
   if (!format) {
-    format = new Intl.NumberFormat("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+    format = new Intl.NumberFormat("en-US", {
+      minimumFractionDigits: decimals,
+      maximumFractionDigits: decimals,
+    });
     floats.set(decimals, format);
   }
   return format.format(value);
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const dayAndClock = new Intl.DateTimeFormat(undefined, {
-  month: "short", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  month: "short",
+  day: "2-digit",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
 });
 
 /** Return a local time with seconds. */

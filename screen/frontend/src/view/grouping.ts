@@ -47,7 +47,11 @@ export function groupLevels(levels: readonly Level[], step: bigint, side: Side, 
 export function groupingSteps(bestTicks: bigint | null): readonly bigint[] {
   const steps: bigint[] = [1n];
   // A step of more than a hundredth of the price would leave a handful of rows.
-  for (let power = 10n; steps.length < 6 && (bestTicks === null ? power <= 1000n : power * 100n <= bestTicks); power *= 10n) {
+  for (
+    let power = 10n;
+    steps.length < 6 && (bestTicks === null ? power <= 1000n : power * 100n <= bestTicks);
+    power *= 10n
+  ) {
     steps.push(power);
     if (power * 500n <= (bestTicks ?? 0n)) {
       steps.push(power * 5n);

@@ -19,7 +19,10 @@ export function Ladder() {
   return (
     <section class="panel ladder" aria-label="Order book">
       <header class="panel-head">
-        <h2><span class="long">Order book</span><span class="short">Book</span></h2>
+        <h2>
+          <span class="long">Order book</span>
+          <span class="short">Book</span>
+        </h2>
         <Grouping model={model} />
       </header>
       <LadderBody model={model} />
@@ -59,6 +62,7 @@ class LadderModel {
     const grid = this.view.grid.peek();
     if (grid) {
       this.view.pick(grid.price(row.priceTicks), side);
+      this.view.phoneTab.value = "trade";
     }
   }
 
@@ -93,9 +97,13 @@ class LadderModel {
 function ownGroups(view: View, step: bigint): ReadonlyMap<Side, ReadonlySet<bigint>> {
   const grid = view.grid.value;
   const symbol = view.store.selected.value;
-  const groups = new Map<Side, Set<bigint>>([["buy", new Set()], ["sell", new Set()]]);
+  const groups = new Map<Side, Set<bigint>>([
+    ["buy", new Set()],
+    ["sell", new Set()],
+  ]);
   for (const order of view.store.openOrders.value) {
-    const ticks = order.symbol === symbol && order.status !== "pending" && order.price ? grid?.ticks(order.price) : null;
+    const ticks =
+      order.symbol === symbol && order.status !== "pending" && order.price ? grid?.ticks(order.price) : null;
     if (ticks != null) {
       groups.get(order.side)?.add(groupOf(ticks, step, order.side));
     }
@@ -111,9 +119,16 @@ function Grouping({ model }: { readonly model: LadderModel }) {
   return (
     <label class="small-select">
       <span class="hidden-text">Group prices by</span>
-      <select value={model.step.value.toString()} onChange={(event) => { model.step.value = BigInt(event.currentTarget.value); }}>
+      <select
+        value={model.step.value.toString()}
+        onChange={(event) => {
+          model.step.value = BigInt(event.currentTarget.value);
+        }}
+      >
         {model.steps.value.map((step) => (
-          <option key={step.toString()} value={step.toString()}>{formatDecimal(grid.price(step))}</option>
+          <option key={step.toString()} value={step.toString()}>
+            {formatDecimal(grid.price(step))}
+          </option>
         ))}
       </select>
     </label>
@@ -151,17 +166,30 @@ function LadderBody({ model }: { readonly model: LadderModel }) {
   const isDimmed = view.store.isStale.value;
   return (
     <div
-      ref={frame} id="ladder" class={`ladder-grid ${isDimmed ? "dimmed" : ""}`} role="grid" tabIndex={0}
+      ref={frame}
+      id="ladder"
+      class={`ladder-grid ${isDimmed ? "dimmed" : ""}`}
+      role="grid"
+      tabIndex={0}
       aria-label="Order book. The arrow keys choose a price, Enter takes it over into the ticket"
-      onClick={(event) => pickAt(model, event.target)} onKeyDown={(event) => moveCursor(model, frame.current, event)}
+      onClick={(event) => pickAt(model, event.target)}
+      onKeyDown={(event) => moveCursor(model, frame.current, event)}
     >
       <div class="ladder-row ladder-names" role="row">
-        <span role="columnheader">Price<span class="unit"> {instrument?.quoteAsset}</span></span>
-        <span role="columnheader" class="ladder-quantity">Size<span class="unit"> {instrument?.baseAsset}</span></span>
-        <span role="columnheader" class="ladder-total">Total</span>
+        <span role="columnheader">
+          Price<span class="unit"> {instrument?.quoteAsset}</span>
+        </span>
+        <span role="columnheader" class="ladder-quantity">
+          Size<span class="unit"> {instrument?.baseAsset}</span>
+        </span>
+        <span role="columnheader" class="ladder-total">
+          Total
+        </span>
       </div>
       <div ref={asks} class="ladder-side asks" role="rowgroup" />
-      <div class="ladder-spread" role="row"><Spread /></div>
+      <div class="ladder-spread" role="row">
+        <Spread />
+      </div>
       <div ref={bids} class="ladder-side bids" role="rowgroup" />
     </div>
   );
@@ -215,7 +243,10 @@ function Spread() {
   const ask = book?.asks[0]?.priceTicks;
   const bid = book?.bids[0]?.priceTicks;
   const isKnown = grid && instrument && book?.symbol === instrument.symbol;
-  const points = isKnown && ask !== undefined && bid !== undefined ? partsPerMillion(grid.price(ask), grid.price(bid)) : null;
+  const points =
+    isKnown && ask !== undefined && bid !== undefined
+      ? partsPerMillion(grid.price(ask), grid.price(bid))
+      : null;
   const decimals = instrument ? priceDecimals(instrument) : undefined;
   return (
     <>
@@ -223,8 +254,14 @@ function Spread() {
         {ticker?.last ? formatDecimal(ticker.last, decimals) : NOTHING}
       </span>
       <span role="gridcell" class="spread-size">
-        Spread {isKnown && ask !== undefined && bid !== undefined ? formatDecimal(grid.price(ask - bid), decimals) : NOTHING}
-        <span class="faint spread-share"> {points === null ? "" : `${(Number(points) / 10000).toFixed(3)} %`}</span>
+        Spread{" "}
+        {isKnown && ask !== undefined && bid !== undefined
+          ? formatDecimal(grid.price(ask - bid), decimals)
+          : NOTHING}
+        <span class="faint spread-share">
+          {" "}
+          {points === null ? "" : `${(Number(points) / 10000).toFixed(3)} %`}
+        </span>
       </span>
     </>
   );
@@ -234,7 +271,11 @@ function Spread() {
 function MarketState() {
   const view = useView();
   const text = useComputed(() => stateWords(view)).value;
-  return <div class={`market-state ${text === null ? "" : "shown"}`} role="status">{text}</div>;
+  return (
+    <div class={`market-state ${text === null ? "" : "shown"}`} role="status">
+      {text}
+    </div>
+  );
 }
 
 function stateWords({ store, instrument }: View): string | null {
@@ -251,5 +292,7 @@ function stateWords({ store, instrument }: View): string | null {
   if (book === null) {
     return "Waiting for the book.";
   }
-  return book.asks.length + book.bids.length === 0 ? "The book is empty. A limit order would be the first." : null;
+  return book.asks.length + book.bids.length === 0
+    ? "The book is empty. A limit order would be the first."
+    : null;
 }

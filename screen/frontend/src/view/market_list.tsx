@@ -16,7 +16,9 @@ export function MarketList() {
   const active = useSignal(0);
   const box = useRef<HTMLDivElement>(null);
   const words = filter.value.trim().toUpperCase();
-  const found = view.store.instruments.value.filter((each) => each.symbol.toUpperCase().includes(words)).slice(0, SHOWN_MAX);
+  const found = view.store.instruments.value
+    .filter((each) => each.symbol.toUpperCase().includes(words))
+    .slice(0, SHOWN_MAX);
   const chosen = Math.min(active.value, Math.max(0, found.length - 1));
   const close = (): void => {
     view.isMarketListOpen.value = false;
@@ -28,7 +30,9 @@ export function MarketList() {
       close();
     }
   };
-  useCloseOutside(box, () => { view.isMarketListOpen.value = false; });
+  useCloseOutside(box, () => {
+    view.isMarketListOpen.value = false;
+  });
   const onKey = (event: KeyboardEvent): void => {
     const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (step !== 0) {
@@ -48,16 +52,39 @@ export function MarketList() {
       <div class="search">
         <Icon name="search" />
         <input
-          type="text" role="combobox" aria-label="Filter instruments" aria-expanded="true" aria-controls="markets" aria-autocomplete="list"
-          aria-activedescendant={found[chosen] ? `market-${found[chosen].symbol}` : undefined} placeholder="Filter: BTC"
-          autoComplete="off" spellcheck={false} value={filter.value} onKeyDown={onKey} ref={focusOnce}
-          onInput={(event) => { filter.value = event.currentTarget.value; active.value = 0; }}
+          type="text"
+          role="combobox"
+          aria-label="Filter instruments"
+          aria-expanded="true"
+          aria-controls="markets"
+          aria-autocomplete="list"
+          aria-activedescendant={found[chosen] ? `market-${found[chosen].symbol}` : undefined}
+          placeholder="Filter: BTC"
+          autoComplete="off"
+          spellcheck={false}
+          value={filter.value}
+          onKeyDown={onKey}
+          ref={focusOnce}
+          onInput={(event) => {
+            filter.value = event.currentTarget.value;
+            active.value = 0;
+          }}
         />
       </div>
-      <div class="market-head" aria-hidden="true"><span>Instrument</span><span>Last</span><span>24h</span><span class="market-volume">Volume</span></div>
+      <div class="market-head" aria-hidden="true">
+        <span>Instrument</span>
+        <span>Last</span>
+        <span>24h</span>
+        <span class="market-volume">Volume</span>
+      </div>
       <div class="market-rows" role="listbox" id="markets" aria-label="Instruments">
         {found.map((each, index) => (
-          <Market key={each.symbol} instrument={each} isActive={index === chosen} onChoose={() => choose(each)} />
+          <Market
+            key={each.symbol}
+            instrument={each}
+            isActive={index === chosen}
+            onChoose={() => choose(each)}
+          />
         ))}
       </div>
       {found.length === 0 ? <p class="empty">No instrument has “{filter.value}” in its symbol.</p> : null}
@@ -82,8 +109,11 @@ function Market({ instrument, isActive, onChoose }: MarketProps) {
   const { store } = useView();
   return (
     <div
-      role="option" id={`market-${instrument.symbol}`} class={`market ${isActive ? "active" : ""}`}
-      aria-selected={store.selected.value === instrument.symbol} onClick={onChoose}
+      role="option"
+      id={`market-${instrument.symbol}`}
+      class={`market ${isActive ? "active" : ""}`}
+      aria-selected={store.selected.value === instrument.symbol}
+      onClick={onChoose}
     >
       <MarketFigures instrument={instrument} />
     </div>
@@ -96,11 +126,14 @@ function MarketFigures({ instrument }: { readonly instrument: Instrument }) {
   return (
     <>
       <span class="market-symbol">
-        <b>{instrument.baseAsset}</b><span class="faint">/{instrument.quoteAsset}</span>
+        <b>{instrument.baseAsset}</b>
+        <span class="faint">/{instrument.quoteAsset}</span>
         {instrument.isHalted ? <span class="badge badge-warn">Halted</span> : null}
       </span>
       <span>{formatOrNothing(ticker?.last, priceDecimals(instrument))}</span>
-      <span class={toneOf(ticker?.change)}>{ticker?.changePercent ? `${formatSigned(ticker.changePercent, 2)} %` : NOTHING}</span>
+      <span class={toneOf(ticker?.change)}>
+        {ticker?.changePercent ? `${formatSigned(ticker.changePercent, 2)} %` : NOTHING}
+      </span>
       <span class="market-volume faint">{ticker ? formatVolume(ticker.volume) : NOTHING}</span>
     </>
   );
@@ -111,11 +144,16 @@ export function Markets() {
   const { store } = useView();
   return (
     <section class="panel markets" aria-label="Markets">
-      <header class="panel-head"><h2>Markets</h2></header>
+      <header class="panel-head">
+        <h2>Markets</h2>
+      </header>
       <div class="market-rows">
         {store.instruments.value.slice(0, SHOWN_MAX).map((each) => (
           <button
-            key={each.symbol} type="button" class="market" aria-current={store.selected.value === each.symbol}
+            key={each.symbol}
+            type="button"
+            class="market"
+            aria-current={store.selected.value === each.symbol}
             onClick={() => store.select(each.symbol)}
           >
             <MarketFigures instrument={each} />
@@ -130,7 +168,11 @@ function useCloseOutside(box: { readonly current: HTMLElement | null }, close: (
   useEffect(() => {
     const onPointer = (event: PointerEvent): void => {
       const target = event.target;
-      if (target instanceof Element && !box.current?.contains(target) && !target.closest(".instrument-button")) {
+      if (
+        target instanceof Element &&
+        !box.current?.contains(target) &&
+        !target.closest(".instrument-button")
+      ) {
         close();
       }
     };

@@ -29,7 +29,11 @@ export function Notices() {
   }, [store]);
   return (
     <div class="notices" role="status" aria-live="polite">
-      {notices.value.map((notice) => <p key={notice.id} class={`notice notice-${notice.tone}`}>{notice.text}</p>)}
+      {notices.value.map((notice) => (
+        <p key={notice.id} class={`notice notice-${notice.tone}`}>
+          {notice.text}
+        </p>
+      ))}
     </div>
   );
 }
@@ -52,18 +56,27 @@ function forgetOld(told: Map<string, string>, submissions: readonly Submission[]
 
 function noticeOf(submission: Submission): Notice | null {
   const { key, title, order } = submission;
-  const after = (milliseconds: number | null): string => (milliseconds === null ? "" : ` in ${formatDuration(milliseconds)}`);
+  const after = (milliseconds: number | null): string =>
+    milliseconds === null ? "" : ` in ${formatDuration(milliseconds)}`;
   switch (submission.state) {
     case "sent":
       return null;
     case "unknown":
-      return { id: key, tone: "plain", text: `${title}: no answer yet. Asking the exchange what became of it.` };
+      return {
+        id: key,
+        tone: "plain",
+        text: `${title}: no answer yet. Asking the exchange what became of it.`,
+      };
     case "accepted":
       return { id: key, tone: "good", text: `${title}: accepted${after(submission.acceptedAfterMs)}.` };
     case "filled":
       return { id: key, tone: "good", text: `${title}: filled${after(submission.filledAfterMs)}.` };
     case "refused":
-      return { id: key, tone: "bad", text: `${title}: refused. ${submission.problem ? problemWords(submission.problem) : ""}` };
+      return {
+        id: key,
+        tone: "bad",
+        text: `${title}: refused. ${submission.problem ? problemWords(submission.problem) : ""}`,
+      };
     case "done": {
       const why = submission.kind === "place" ? reasonWords(order?.reason ?? null) : null;
       const ended = order?.status === "rejected" ? "rejected" : "cancelled";

@@ -11,10 +11,28 @@ import { Tabs } from "./widgets.tsx";
 export function Panels() {
   const view = useView();
   const open = useComputed(() => view.store.openOrders.value.length).value;
-  const held = useComputed(() => view.store.positions.value.filter((each) => /[1-9]/.test(each.quantity)).length).value;
+  const held = useComputed(
+    () => view.store.positions.value.filter((each) => /[1-9]/.test(each.quantity)).length,
+  ).value;
   const items = [
-    { key: "open", label: <>Open orders<Count value={open} /></> },
-    { key: "positions", label: <>Positions<Count value={held} /></> },
+    {
+      key: "open",
+      label: (
+        <>
+          Open orders
+          <Count value={open} />
+        </>
+      ),
+    },
+    {
+      key: "positions",
+      label: (
+        <>
+          Positions
+          <Count value={held} />
+        </>
+      ),
+    },
     { key: "fills", label: "Fills" },
     { key: "history", label: "History" },
     { key: "activity", label: "Activity" },
@@ -23,10 +41,24 @@ export function Panels() {
   return (
     <section class="panel panels" aria-label="Your orders">
       <header class="panel-head">
-        <Tabs label="Your orders" prefix="panels" items={items} chosen={chosen} onChoose={(key) => { view.panel.value = key; }} />
+        <Tabs
+          label="Your orders"
+          prefix="panels"
+          items={items}
+          chosen={chosen}
+          onChoose={(key) => {
+            view.panel.value = key;
+          }}
+        />
         {chosen === "open" && open > 0 ? <CancelHere /> : null}
       </header>
-      <div class="panel-body" role="tabpanel" id="panels-panel" aria-labelledby={`panels-tab-${chosen}`} tabIndex={0}>
+      <div
+        class="panel-body"
+        role="tabpanel"
+        id="panels-panel"
+        aria-labelledby={`panels-tab-${chosen}`}
+        tabIndex={0}
+      >
         <Panel chosen={chosen} />
       </div>
     </section>
@@ -39,11 +71,16 @@ function Panel({ chosen }: { readonly chosen: string }) {
     return <NobodyYet />;
   }
   switch (chosen) {
-    case "positions": return <Positions />;
-    case "fills": return <Fills />;
-    case "history": return <History />;
-    case "activity": return <Activity />;
-    default: return <OpenOrders />;
+    case "positions":
+      return <Positions />;
+    case "fills":
+      return <Fills />;
+    case "history":
+      return <History />;
+    case "activity":
+      return <Activity />;
+    default:
+      return <OpenOrders />;
   }
 }
 
@@ -52,7 +89,15 @@ function NobodyYet() {
   return (
     <div class="empty">
       <p>Your orders, fills and positions are shown here once you have a name.</p>
-      <button type="button" class="button button-accent" onClick={() => { view.dialog.value = "client"; }}>Choose a name</button>
+      <button
+        type="button"
+        class="button button-accent"
+        onClick={() => {
+          view.dialog.value = "client";
+        }}
+      >
+        Choose a name
+      </button>
     </div>
   );
 }
@@ -67,7 +112,12 @@ function CancelHere() {
   const here = view.store.openOrders.value.filter((order) => order.symbol === symbol).length;
   return here === 0 ? null : (
     <button
-      type="button" class="button small cancel-here" onClick={() => { view.cancelScope.value = symbol; view.dialog.value = "cancel_all"; }}
+      type="button"
+      class="button small cancel-here"
+      onClick={() => {
+        view.cancelScope.value = symbol;
+        view.dialog.value = "cancel_all";
+      }}
     >
       Cancel {here} in {symbol}
     </button>

@@ -39,17 +39,25 @@ export function startShortcuts(view: View): () => void {
 }
 
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.matches("input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable]");
+  return (
+    target instanceof HTMLElement &&
+    target.matches("input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable]")
+  );
 }
 
 /** Do what a key stands for. Returns whether it stands for something. */
 function act(view: View, key: string): boolean {
   switch (key.toLowerCase()) {
-    case "b": return chooseSide(view, "buy");
-    case "s": return chooseSide(view, "sell");
-    case "q": return focus(view, "trade", '[data-field="quantity"]');
-    case "p": return focus(view, "trade", '[data-field="price"], [data-field="trigger_price"]');
-    case "l": return focus(view, "trade", "#ladder");
+    case "b":
+      return chooseSide(view, "buy");
+    case "s":
+      return chooseSide(view, "sell");
+    case "q":
+      return focus(view, "trade", '[data-field="quantity"]');
+    case "p":
+      return focus(view, "trade", '[data-field="price"], [data-field="trigger_price"]');
+    case "l":
+      return focus(view, "trade", "#ladder");
     case "o":
       view.panel.value = "open";
       return focus(view, "orders", "#panels-tab-open");
@@ -59,7 +67,8 @@ function act(view: View, key: string): boolean {
     case "?":
       view.dialog.value = "shortcuts";
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

@@ -31,12 +31,22 @@ export function Tape() {
   const isEmpty = useComputed(() => store.trades.value.length === 0).value;
   return (
     <section class="panel tape" aria-label="Trades">
-      <header class="panel-head"><h2>Trades</h2></header>
-      <div class={`tape-table ${store.isStale.value ? "dimmed" : ""}`} role="table" aria-label="Latest trades">
+      <header class="panel-head">
+        <h2>Trades</h2>
+      </header>
+      <div
+        class={`tape-table ${store.isStale.value ? "dimmed" : ""}`}
+        role="table"
+        aria-label="Latest trades"
+      >
         <div role="rowgroup">
           <div class="tape-row tape-names" role="row">
-            <span role="columnheader">Price<span class="unit"> {instrument?.quoteAsset}</span></span>
-            <span role="columnheader">Size<span class="unit"> {instrument?.baseAsset}</span></span>
+            <span role="columnheader">
+              Price<span class="unit"> {instrument?.quoteAsset}</span>
+            </span>
+            <span role="columnheader">
+              Size<span class="unit"> {instrument?.baseAsset}</span>
+            </span>
             <span role="columnheader">Time</span>
           </div>
         </div>
@@ -61,7 +71,10 @@ class TapeRows {
     if (known < 0 || this.#symbol !== instrument.symbol) {
       this.#body.replaceChildren();
     }
-    const fresh = trades.slice(0, known < 0 || this.#symbol !== instrument.symbol ? ROWS_MAX : Math.min(known, ROWS_MAX));
+    const fresh = trades.slice(
+      0,
+      known < 0 || this.#symbol !== instrument.symbol ? ROWS_MAX : Math.min(known, ROWS_MAX),
+    );
     this.#symbol = instrument.symbol;
     this.#newest = trades[0]?.id ?? null;
     for (const trade of fresh.reverse()) {

@@ -3,7 +3,15 @@
 import { useComputed } from "@preact/signals";
 import { formatDecimal, notional, parseDecimal } from "../exact.ts";
 import type { Decimal } from "../model.ts";
-import { absolute, compareDecimals, decimalsOf, divideDown, isNegative, isZero, sumDecimals } from "./decimals.ts";
+import {
+  absolute,
+  compareDecimals,
+  decimalsOf,
+  divideDown,
+  isNegative,
+  isZero,
+  sumDecimals,
+} from "./decimals.ts";
 import { hasLimit, hasTrigger } from "./estimate.ts";
 import type { TicketProps } from "./ticket.tsx";
 import type { Form } from "./ticket_form.ts";
@@ -38,14 +46,33 @@ export function NumberField({ state, field, name, label, unit, step, hint }: Num
       <label class="field-box">
         <span class="field-label">{label}</span>
         <input
-          type="text" inputMode="decimal" autoComplete="off" spellcheck={false} data-field={field} value={value} placeholder="0"
-          aria-invalid={error !== null} aria-describedby={describedBy} title={`The arrow keys change it by ${step}, with Shift by ten times as much`}
+          type="text"
+          inputMode="decimal"
+          autoComplete="off"
+          spellcheck={false}
+          data-field={field}
+          value={value}
+          placeholder="0"
+          aria-invalid={error !== null}
+          aria-describedby={describedBy}
+          title={`The arrow keys change it by ${step}, with Shift by ten times as much`}
           onInput={(event) => state.change({ [name]: event.currentTarget.value } as Partial<Form>)}
-          onBlur={() => { if (value !== "") state.touch(field); }} onKeyDown={onKey}
+          onBlur={() => {
+            if (value !== "") state.touch(field);
+          }}
+          onKeyDown={onKey}
         />
         <span class="field-unit">{unit}</span>
       </label>
-      {error ? <p class="field-error" id={`${field}-error`}>{error}</p> : hint ? <p class="field-hint" id={`${field}-hint`}>{hint}</p> : null}
+      {error ? (
+        <p class="field-error" id={`${field}-error`}>
+          {error}
+        </p>
+      ) : hint ? (
+        <p class="field-hint" id={`${field}-hint`}>
+          {hint}
+        </p>
+      ) : null}
     </div>
   );
 }
@@ -88,15 +115,19 @@ const AMOUNTS = [
 /** Quantities for round amounts of the quote asset, and for closing the position. */
 export function Presets({ state, instrument }: TicketProps) {
   const { view } = state;
-  const position = useComputed(() =>
-    view.store.positions.value.find((each) => each.symbol === view.store.selected.value)?.quantity ?? null).value;
+  const position = useComputed(
+    () =>
+      view.store.positions.value.find((each) => each.symbol === view.store.selected.value)?.quantity ?? null,
+  ).value;
   const useAmount = (amount: Decimal): void => {
     const price = priceNow(state);
     const grid = view.grid.peek();
     if (price !== null && grid && !isZero(price)) {
       const lots = divideDown(amount, notional(price, grid.quantity(1n)));
       const quantity = grid.quantity(lots);
-      state.change({ quantity: compareDecimals(quantity, instrument.maxQuantity) > 0 ? instrument.maxQuantity : quantity });
+      state.change({
+        quantity: compareDecimals(quantity, instrument.maxQuantity) > 0 ? instrument.maxQuantity : quantity,
+      });
       state.touch("quantity");
     }
   };
@@ -106,12 +137,27 @@ export function Presets({ state, instrument }: TicketProps) {
   };
   return (
     <div class="presets" role="group" aria-label="Presets of the quantity">
-      <button type="button" title={`The smallest quantity: ${formatDecimal(instrument.minQuantity)}`} onClick={() => state.change({ quantity: instrument.minQuantity })}>Min</button>
+      <button
+        type="button"
+        title={`The smallest quantity: ${formatDecimal(instrument.minQuantity)}`}
+        onClick={() => state.change({ quantity: instrument.minQuantity })}
+      >
+        Min
+      </button>
       {AMOUNTS.map(({ label, amount }) => (
-        <button key={label} type="button" title={`As much as ${label} ${instrument.quoteAsset} is worth`} onClick={() => useAmount(amount)}>{label}</button>
+        <button
+          key={label}
+          type="button"
+          title={`As much as ${label} ${instrument.quoteAsset} is worth`}
+          onClick={() => useAmount(amount)}
+        >
+          {label}
+        </button>
       ))}
       {position !== null && !isZero(position) ? (
-        <button type="button" title="The quantity that closes your position" onClick={() => close(position)}>Close</button>
+        <button type="button" title="The quantity that closes your position" onClick={() => close(position)}>
+          Close
+        </button>
       ) : null}
     </div>
   );
@@ -121,7 +167,11 @@ export function Presets({ state, instrument }: TicketProps) {
 function priceNow(state: TicketState): Decimal | null {
   const form = state.form.peek();
   const ticker = state.view.ticker.peek();
-  const typed = hasLimit(form.type) ? parseDecimal(form.price) : hasTrigger(form.type) ? parseDecimal(form.triggerPrice) : null;
+  const typed = hasLimit(form.type)
+    ? parseDecimal(form.price)
+    : hasTrigger(form.type)
+      ? parseDecimal(form.triggerPrice)
+      : null;
   const best = form.side === "buy" ? ticker?.bestAsk : ticker?.bestBid;
   return typed ?? best ?? ticker?.last ?? null;
 }

@@ -2,7 +2,13 @@
 
 import { Grid, formatDecimal, notional, parseDecimal } from "../exact.ts";
 import type {
-  Decimal, Instrument, OrderRequest, OrderType, SelfTradePrevention, Side, TimeInForce,
+  Decimal,
+  Instrument,
+  OrderRequest,
+  OrderType,
+  SelfTradePrevention,
+  Side,
+  TimeInForce,
 } from "../model.ts";
 import { compareDecimals, isNegative, isZero } from "./decimals.ts";
 import { hasLimit, hasTrigger } from "./estimate.ts";
@@ -23,13 +29,26 @@ export interface Form {
 }
 
 export const EMPTY_FORM: Form = {
-  side: "buy", type: "limit", price: "", triggerPrice: "", quantity: "", timeInForce: "gtc", expiresAt: "",
-  postOnly: false, selfTradePrevention: null,
+  side: "buy",
+  type: "limit",
+  price: "",
+  triggerPrice: "",
+  quantity: "",
+  timeInForce: "gtc",
+  expiresAt: "",
+  postOnly: false,
+  selfTradePrevention: null,
 };
 
 /** The request's fields at which the ticket shows errors. */
 export const TICKET_FIELDS = [
-  "price", "trigger_price", "quantity", "time_in_force", "expires_at", "post_only", "self_trade_prevention",
+  "price",
+  "trigger_price",
+  "quantity",
+  "time_in_force",
+  "expires_at",
+  "post_only",
+  "self_trade_prevention",
 ] as const;
 
 /** Messages by the name of the request's field. */
@@ -69,14 +88,22 @@ export function checkForm(form: Form, instrument: Instrument, now: number): Chec
   const errors: Record<string, string> = {};
   const words = TYPE_WORDS[form.type].toLowerCase();
   const price = hasLimit(form.type)
-    ? readField(form.price, errors, "price", `A ${words} order needs a price.`, (value) => priceError(value, instrument))
+    ? readField(form.price, errors, "price", `A ${words} order needs a price.`, (value) =>
+        priceError(value, instrument),
+      )
     : null;
   const triggerPrice = hasTrigger(form.type)
-    ? readField(form.triggerPrice, errors, "trigger_price", `A ${words} order needs a trigger price.`, (value) =>
-        priceError(value, instrument))
+    ? readField(
+        form.triggerPrice,
+        errors,
+        "trigger_price",
+        `A ${words} order needs a trigger price.`,
+        (value) => priceError(value, instrument),
+      )
     : null;
   const quantity = readField(form.quantity, errors, "quantity", "Enter a quantity.", (value) =>
-    quantityError(value, instrument));
+    quantityError(value, instrument),
+  );
   const tooSmall = price && quantity ? notionalError(price, quantity, instrument) : null;
   if (tooSmall) {
     errors.quantity = tooSmall;
@@ -114,7 +141,11 @@ function requestOf(form: Form, instrument: Instrument, values: Values): OrderReq
 }
 
 function readField(
-  text: string, errors: Record<string, string>, name: string, missing: string, check: (value: Decimal) => string | null,
+  text: string,
+  errors: Record<string, string>,
+  name: string,
+  missing: string,
+  check: (value: Decimal) => string | null,
 ): Decimal | null {
   if (text.trim() === "") {
     errors[name] = missing;
@@ -150,10 +181,12 @@ export function quantityError(value: Decimal, instrument: Instrument): string | 
 /** Return why price times quantity is refused, or null. */
 export function notionalError(price: Decimal, quantity: Decimal, instrument: Instrument): string | null {
   const least = instrument.minNotional;
-  if (least === null || compareDecimals(notional(price, quantity), least) >= 0) {
+  const value = notional(price, quantity);
+  if (least === null || compareDecimals(value, least) >= 0) {
     return null;
   }
-  return `Price × quantity must be at least ${formatDecimal(least)} ${instrument.quoteAsset}, but is ${formatDecimal(notional(price, quantity))}.`;
+  const words = `at least ${formatDecimal(least)} ${instrument.quoteAsset}, but is ${formatDecimal(value)}`;
+  return `Price × quantity must be ${words}.`;
 }
 
 function rangeError(value: Decimal, least: Decimal, most: Decimal): string | null {

@@ -11,41 +11,70 @@ const INSTRUCTION_FIELDS = ["time_in_force", "self_trade_prevention", "post_only
 
 export function Instructions({ state, instrument }: TicketProps) {
   const form = state.form.value;
-  const errors = INSTRUCTION_FIELDS.map((field) => useFieldError(state, field)).filter((error) => error !== null);
-  const preventions = instrument.selfTradePrevention;
+  const errors = INSTRUCTION_FIELDS.map((field) => useFieldError(state, field)).filter(
+    (error) => error !== null,
+  );
   const mayRest = takesPostOnly(form.type, form.timeInForce);
   return (
     <div class="instructions">
       <label class="row-select">
         <span>Time in force</span>
-        <select value={form.timeInForce} data-field="time_in_force" onChange={(event) => state.change({ timeInForce: event.currentTarget.value as TimeInForce })}>
-          {timesInForceOf(form.type, instrument).map((each) => <option key={each} value={each}>{TIME_IN_FORCE_WORDS[each]}</option>)}
+        <select
+          value={form.timeInForce}
+          data-field="time_in_force"
+          onChange={(event) => state.change({ timeInForce: event.currentTarget.value as TimeInForce })}
+        >
+          {timesInForceOf(form.type, instrument).map((each) => (
+            <option key={each} value={each}>
+              {TIME_IN_FORCE_WORDS[each]}
+            </option>
+          ))}
         </select>
       </label>
       {form.timeInForce === "gtd" ? <Expiry state={state} instrument={instrument} /> : null}
-      {preventions.length > 1 ? (
-        <label class="row-select">
-          <span title="What happens if the order meets one of your own">Self-trade</span>
-          <select
-            value={form.selfTradePrevention ?? preventions[0]} data-field="self_trade_prevention"
-            onChange={(event) => state.change({ selfTradePrevention: event.currentTarget.value as SelfTradePrevention })}
-          >
-            {preventions.map((each) => <option key={each} value={each}>{SELF_TRADE_WORDS[each]}</option>)}
-          </select>
-        </label>
-      ) : null}
+      <SelfTrade state={state} instrument={instrument} />
       {hasLimit(form.type) ? (
         <label class={`check ${mayRest ? "" : "disabled"}`}>
           <input
-            type="checkbox" data-field="post_only" checked={form.postOnly} disabled={!mayRest}
+            type="checkbox"
+            data-field="post_only"
+            checked={form.postOnly}
+            disabled={!mayRest}
             onChange={(event) => state.change({ postOnly: event.currentTarget.checked })}
           />
           <span>Post-only</span>
           <span class="faint">{mayRest ? "rests, or is refused" : "needs GTC or GTD"}</span>
         </label>
       ) : null}
-      {errors.map((error) => <p key={error} class="field-error">{error}</p>)}
+      {errors.map((error) => (
+        <p key={error} class="field-error">
+          {error}
+        </p>
+      ))}
     </div>
+  );
+}
+
+function SelfTrade({ state, instrument }: TicketProps) {
+  const preventions = instrument.selfTradePrevention;
+  const chosen = state.form.value.selfTradePrevention ?? preventions[0];
+  return preventions.length < 2 ? null : (
+    <label class="row-select">
+      <span title="What happens if the order meets one of your own">Self-trade</span>
+      <select
+        value={chosen}
+        data-field="self_trade_prevention"
+        onChange={(event) =>
+          state.change({ selfTradePrevention: event.currentTarget.value as SelfTradePrevention })
+        }
+      >
+        {preventions.map((each) => (
+          <option key={each} value={each}>
+            {SELF_TRADE_WORDS[each]}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 
@@ -63,17 +92,32 @@ function Expiry({ state }: TicketProps) {
       <label class="row-select">
         <span>Expires</span>
         <input
-          type="datetime-local" data-field="expires_at" value={form.expiresAt} min={localInputTime(Date.now())} aria-invalid={error !== null}
-          aria-describedby={error ? "expires-error" : undefined} onInput={(event) => state.change({ expiresAt: event.currentTarget.value })}
+          type="datetime-local"
+          data-field="expires_at"
+          value={form.expiresAt}
+          min={localInputTime(Date.now())}
+          aria-invalid={error !== null}
+          aria-describedby={error ? "expires-error" : undefined}
+          onInput={(event) => state.change({ expiresAt: event.currentTarget.value })}
           onBlur={() => state.touch("expires_at")}
         />
       </label>
       <div class="presets" role="group" aria-label="Presets of the expiry">
         {EXPIRIES.map(({ label, milliseconds }) => (
-          <button key={label} type="button" onClick={() => state.change({ expiresAt: localInputTime(Date.now() + milliseconds) })}>{label}</button>
+          <button
+            key={label}
+            type="button"
+            onClick={() => state.change({ expiresAt: localInputTime(Date.now() + milliseconds) })}
+          >
+            {label}
+          </button>
         ))}
       </div>
-      {error ? <p class="field-error" id="expires-error">{error}</p> : null}
+      {error ? (
+        <p class="field-error" id="expires-error">
+          {error}
+        </p>
+      ) : null}
     </div>
   );
 }

@@ -91,7 +91,9 @@ export class TicketState {
     const { request, errors } = instrument ? checkForm(this.form.peek(), instrument, Date.now()) : checked;
     if (request === null) {
       this.touched.value = new Set(Object.keys(errors));
-      const fields = Object.keys(errors).map((field) => `[data-field="${field}"]`).join(", ");
+      const fields = Object.keys(errors)
+        .map((field) => `[data-field="${field}"]`)
+        .join(", ");
       document.querySelector<HTMLElement>(fields)?.focus();
       return;
     }

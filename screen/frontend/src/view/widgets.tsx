@@ -25,8 +25,14 @@ export function Tabs<Key extends string>({ label, items, chosen, prefix, onChoos
   const move = (event: KeyboardEvent): void => {
     const now = items.findIndex((item) => item.key === chosen);
     const step = STEPS[event.key];
-    const next = event.key === "Home" ? 0 : event.key === "End" ? items.length - 1
-      : step === undefined ? -1 : (now + step + items.length) % items.length;
+    const next =
+      event.key === "Home"
+        ? 0
+        : event.key === "End"
+          ? items.length - 1
+          : step === undefined
+            ? -1
+            : (now + step + items.length) % items.length;
     const item = items[next];
     if (item) {
       event.preventDefault();
@@ -38,8 +44,15 @@ export function Tabs<Key extends string>({ label, items, chosen, prefix, onChoos
     <div ref={list} class="tabs" role="tablist" aria-label={label} onKeyDown={move}>
       {items.map(({ key, label: text }) => (
         <button
-          key={key} type="button" role="tab" class="tab" id={`${prefix}-tab-${key}`} aria-selected={key === chosen}
-          aria-controls={`${prefix}-panel`} tabIndex={key === chosen ? 0 : -1} onClick={() => onChoose(key)}
+          key={key}
+          type="button"
+          role="tab"
+          class="tab"
+          id={`${prefix}-tab-${key}`}
+          aria-selected={key === chosen}
+          aria-controls={`${prefix}-panel`}
+          tabIndex={key === chosen ? 0 : -1}
+          onClick={() => onChoose(key)}
         >
           {text}
         </button>
@@ -58,12 +71,25 @@ interface ChoiceProps<Key extends string> {
 }
 
 /** Radio buttons that look like one segmented control. */
-export function Choice<Key extends string>({ label, name, items, chosen, onChoose, ...rest }: ChoiceProps<Key>) {
+export function Choice<Key extends string>({
+  label,
+  name,
+  items,
+  chosen,
+  onChoose,
+  ...rest
+}: ChoiceProps<Key>) {
   return (
     <div class={`choice ${rest.class ?? ""}`} role="radiogroup" aria-label={label}>
       {items.map(({ key, label: text }) => (
         <label key={key} class={`choice-item ${key === chosen ? "chosen" : ""}`} data-key={key}>
-          <input type="radio" name={name} value={key} checked={key === chosen} onChange={() => onChoose(key)} />
+          <input
+            type="radio"
+            name={name}
+            value={key}
+            checked={key === chosen}
+            onChange={() => onChoose(key)}
+          />
           <span>{text}</span>
         </label>
       ))}
@@ -90,7 +116,13 @@ export function Dialog({ title, children, onClose }: DialogProps) {
     }
   };
   return (
-    <dialog ref={element} class="dialog" aria-labelledby="dialog-title" onClose={onClose} onClick={closeBeside}>
+    <dialog
+      ref={element}
+      class="dialog"
+      aria-labelledby="dialog-title"
+      onClose={onClose}
+      onClick={closeBeside}
+    >
       <div class="dialog-body">
         <header class="dialog-head">
           <h2 id="dialog-title">{title}</h2>
@@ -109,7 +141,7 @@ const ICONS = {
   down: "M4 6l4 4 4-4",
   edit: "M3 13l.6-2.6L10.8 3.2l2 2-7.2 7.2L3 13z",
   moon: "M13 9.5A5.5 5.5 0 0 1 6.5 3a5.5 5.5 0 1 0 6.5 6.5z",
-  sun: "M8 5.2a2.8 2.8 0 1 0 0 5.6a2.8 2.8 0 1 0 0-5.6M8 1.5v1.5M8 13v1.5M1.5 8H3M13 8h1.5M3.4 3.4l1 1M11.6 11.6l1 1M12.6 3.4l-1 1M4.4 11.6l-1 1",
+  sun: "M8 5.2a2.8 2.8 0 1 0 0 5.6a2.8 2.8 0 1 0 0-5.6M8 1.5V3M8 13v1.5M1.5 8H3M13 8h1.5M3.4 3.4l1 1M11.6 11.6l1 1M12.6 3.4l-1 1M4.4 11.6l-1 1",
   screen: "M2 3.5h12v7.5H2zM6 13.5h4",
   user: "M8 8a2.7 2.7 0 1 0 0-5.4A2.7 2.7 0 0 0 8 8zM3 13.5c.4-2.6 2.4-4 5-4s4.6 1.4 5 4",
   market: "M4.5 2v2.5M4.5 10v3M3 4.5h3V10H3zM11 3v3.5M11 11v3M9.5 6.5h3V11h-3z",

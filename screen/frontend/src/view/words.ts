@@ -1,7 +1,15 @@
 /** The words of the screen for what the exchange says, and what a person can do next. */
 
 import { formatDecimal } from "../exact.ts";
-import type { Order, OrderStatus, OrderType, Problem, SelfTradePrevention, Side, TimeInForce } from "../model.ts";
+import type {
+  Order,
+  OrderStatus,
+  OrderType,
+  Problem,
+  SelfTradePrevention,
+  Side,
+  TimeInForce,
+} from "../model.ts";
 
 export const SIDE_WORDS: Record<Side, string> = { buy: "Buy", sell: "Sell" };
 
@@ -85,14 +93,24 @@ const NEXT_STEPS: Record<string, string> = {
 export function problemWords(problem: Problem, shown: readonly string[] = []): string {
   const next = NEXT_STEPS[problem.code] ?? "Try again.";
   const message = problem.message.trim().replace(/([^.!?])$/, "$1.");
-  const others = Object.entries(problem.fields).filter(([field, messages]) => !shown.includes(field) && messages.length > 0);
+  const others = Object.entries(problem.fields).filter(
+    ([field, messages]) => !shown.includes(field) && messages.length > 0,
+  );
   const details = others.map(([field, messages]) => `${FIELD_WORDS[field] ?? field}: ${messages.join(" ")}`);
   return [message, ...details, next].filter((each) => each !== "").join(" ");
 }
 
 const FIELD_WORDS: Record<string, string> = {
-  price: "Price", trigger_price: "Trigger price", quantity: "Quantity", time_in_force: "Time in force", expires_at: "Expiry",
-  post_only: "Post-only", self_trade_prevention: "Self-trade", client_id: "Name", instrument: "Instrument", body: "Order",
+  price: "Price",
+  trigger_price: "Trigger price",
+  quantity: "Quantity",
+  time_in_force: "Time in force",
+  expires_at: "Expiry",
+  post_only: "Post-only",
+  self_trade_prevention: "Self-trade",
+  client_id: "Name",
+  instrument: "Instrument",
+  body: "Order",
 };
 
 /** Return the server's message for a field, or null. */
