@@ -30,9 +30,7 @@ export function EstimateBox({ state, instrument }: TicketProps) {
   const notes = request && isKnown && estimate ? notesOf(state, request, estimate, grid) : [];
   return (
     <div class="estimate">
-      <p class="estimate-title">
-        {isWaiting ? "If triggered in the book as it is now" : "In the book as it is now"}
-      </p>
+      <p class="estimate-title">{titleOf(isWaiting, view.store.isStale.value)}</p>
       <dl>
         <Line name="Fills at once" value={estimate && grid ? fillWords(estimate, grid) : NOTHING} />
         <Line name="Average price" value={price(estimate?.averageTicks)} />
@@ -51,6 +49,11 @@ export function EstimateBox({ state, instrument }: TicketProps) {
       ))}
     </div>
   );
+}
+
+function titleOf(isWaiting: boolean, isStale: boolean): string {
+  const book = isStale ? "in the last known book, which may be old" : "in the book as it is now";
+  return isWaiting ? `If triggered ${book}` : book.replace("in", "In");
 }
 
 function fillWords({ filledLots, levels }: Estimate, grid: Grid): string {
