@@ -1,7 +1,14 @@
+/** The entry: the data layer, the view, and the element that it is drawn into. */
+
 import "./style.css";
 import { render } from "preact";
+import { createStore } from "./store.ts";
+import { App } from "./view/app.tsx";
+import { createView } from "./view/context.ts";
+import { startTheme } from "./view/theme.ts";
 
 const root = document.getElementById("screen");
 if (root) {
-  render(<main>Exchange</main>, root);
+  startTheme();
+  render(<App view={createView(createStore())} />, root);
 }
