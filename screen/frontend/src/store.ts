@@ -22,205 +22,240 @@ import { OpenOrders } from "./trading/orders.ts";
 import { fillsOf, orderOf, text, whole, type JsonObject } from "./wire.ts";
 
 export function createStore(): Store {
-  const http = new Http();
-  const frames = new Frames();
-  const clock = new ExchangeClock();
-  const clockReader = new ClockReader(http, clock);
-  const client = signal(validClient(recall("client")));
-  const diagnostics = signal<Diagnostics>(NO_DIAGNOSTICS);
-  let refused = 0;
+  const screen = new Screen();
+  screen.start();
+  return screen.store();
+}
 
-  const connection = new StreamConnection(streamUrl(), {
-    opened: () => {
-      subscriptions.sendAll();
-      market.opened();
-      clockReader.renew();
-      entry.wake();
-      void history.refresh();
-      void (connection.losses > 0 ? fills.refresh() : fills.load());
-    },
-    received: (message) => receive(message),
-    lost: () => {
-      market.lost();
-      markGap();
-    },
-    tick: (now) => {
-      clockReader.tick(now);
-      market.tick(now);
-      diagnose();
-    },
-  }, clock);
-  const subscriptions = new Subscriptions((message) => connection.send(message));
-  const market: Market = new Market({
-    http, frames, subscriptions,
-    isConnected: () => connection.isOpen,
-    tickersFollowed: (symbols) => symbols.slice(0, room(symbols.length)),
-    instrumentsChanged: () => followAll(),
-    recovered: (isOlder) => (isOlder ? resetClient() : recoverClient()),
+/** The parts, and what passes between them. */
+class Screen {
+  readonly #http = new Http();
+  readonly #frames = new Frames();
+  readonly #clock = new ExchangeClock();
+  readonly #clockReader = new ClockReader(this.#http, this.#clock);
+  readonly #client = signal(validClient(recall("client")));
+  readonly #diagnostics = signal<Diagnostics>(NO_DIAGNOSTICS);
+  #subscriptionsRefused = 0;
+
+  readonly #connection = new StreamConnection(streamUrl(), {
+    opened: () => this.#onOpened(),
+    received: (message) => this.#receive(message),
+    lost: () => this.#onLost(),
+    tick: (now) => this.#tick(now),
+  }, this.#clock);
+  readonly #subscriptions = new Subscriptions((message) => this.#connection.send(message));
+  readonly #entry: Entry = new Entry({
+    http: this.#http,
+    client: () => this.#client.peek(),
+    orderSeen: (row) => this.#takeRow(row, null),
+    haltSeen: () => void this.#market.readInstruments(),
   });
-  const history = new History(http, frames, (order) => entry.observe(order));
-  const openOrders = new OpenOrders({
-    http, frames,
-    seen: (order) => entry.observe(order),
-    vanished: (ids) => void history.readEnded(ids, (row) => takeRow(row, null)),
+  readonly #market: Market = new Market({
+    http: this.#http,
+    frames: this.#frames,
+    subscriptions: this.#subscriptions,
+    isConnected: () => this.#connection.isOpen,
+    tickersFollowed: (symbols) => symbols.slice(0, this.#roomForTickers(symbols.length)),
+    instrumentsChanged: () => this.#followAll(),
+    recovered: (isOlder) => this.#onRecovered(isOlder),
   });
-  const fills: Fills = new Fills({
-    http, frames,
-    instruments: () => market.instruments.peek(),
-    lastPrice: (symbol) => market.tickers.peek().get(symbol)?.last ?? null,
+  readonly #history = new History(this.#http, this.#frames, (order) => this.#entry.observe(order));
+  readonly #openOrders = new OpenOrders({
+    http: this.#http,
+    frames: this.#frames,
+    seen: (order) => this.#entry.observe(order),
+    vanished: (ids) => void this.#history.readEnded(ids, (row) => this.#takeRow(row, null)),
   });
-  const entry: Entry = new Entry({
-    http,
-    client: () => client.peek(),
-    orderSeen: (row) => takeRow(row, null),
-    haltSeen: () => void market.readInstruments(),
+  readonly #fills = new Fills({
+    http: this.#http,
+    frames: this.#frames,
+    instruments: () => this.#market.instruments.peek(),
+    lastPrice: (symbol) => this.#market.tickers.peek().get(symbol)?.last ?? null,
   });
+
+  start(): void {
+    effect(() => {
+      void this.#market.tickers.value; // Profit moves with the last price.
+      this.#fills.publishPositionsSoon();
+    });
+    // What the first book needs comes first.
+    this.#connection.start();
+    this.#market.start();
+    this.#openOrders.reset(this.#client.peek());
+    this.#history.reset(this.#client.peek());
+    this.#fills.reset(this.#client.peek());
+  }
+
+  /** Return what the view reads and does. */
+  store(): Store {
+    const [market, entry] = [this.#market, this.#entry];
+    return {
+      connection: this.#connection.state,
+      diagnostics: this.#diagnostics,
+      instruments: market.instruments,
+      tickers: market.tickers,
+      selected: market.selected,
+      interval: market.interval,
+      book: market.bookFeed.book,
+      isStale: market.bookFeed.isStale,
+      trades: market.tape.trades,
+      candles: market.candleFeed.candles,
+      hasOlderCandles: market.candleFeed.hasOlder,
+      select: (symbol) => market.select(symbol),
+      chooseInterval: (interval) => market.chooseInterval(interval),
+      loadOlderCandles: () => market.candleFeed.loadOlder(),
+      client: this.#client,
+      become: (name) => this.#become(name.trim()),
+      openOrders: this.#openOrders.orders,
+      areOpenOrdersCut: this.#openOrders.isCut,
+      history: this.#history.pages,
+      fills: this.#fills.pages,
+      positions: this.#fills.positions,
+      loadMoreHistory: () => void this.#history.loadMore(),
+      loadMoreFills: () => this.#fills.loadMore(),
+      submissions: entry.submissions,
+      place: (request) => entry.place(request),
+      amend: (order, changes) => entry.amend(order, changes),
+      cancel: (order) => entry.cancel(order),
+      cancelAll: (symbol) => entry.cancelAll(symbol),
+    };
+  }
+
+  #become(name: string): void {
+    if (name === this.#client.peek() || validClient(name) !== name) {
+      return;
+    }
+    remember("client", name);
+    this.#client.value = name;
+    this.#entry.clear();
+    this.#followAll();
+    this.#resetClient();
+  }
 
   /** Orders come first; tickers get what is left of the bound of subscriptions. */
-  function room(count: number): number {
+  #roomForTickers(count: number): number {
     const left = SUBSCRIPTIONS_MAX - SUBSCRIPTIONS_OF_SELECTED;
-    return client.peek() === "" ? left : Math.max(0, left - count);
+    return this.#client.peek() === "" ? left : Math.max(0, left - count);
   }
 
-  function followAll(): void {
-    const symbols = market.instruments.peek().map((each) => each.symbol);
-    const selected = market.selected.peek();
-    const ordered = selected === null ? symbols : [selected, ...symbols.filter((each) => each !== selected)];
+  #followAll(): void {
+    const symbols = this.#market.instruments.peek().map((each) => each.symbol);
+    const selected = this.#market.selected.peek();
+    const client = this.#client.peek();
+    const first = symbols.filter((each) => each === selected);
+    const ordered = [...first, ...symbols.filter((each) => each !== selected)];
     // A stable order, so that selecting another instrument does not subscribe to all again.
-    const tickers = ordered.slice(0, room(symbols.length)).sort();
+    const tickers = ordered.slice(0, this.#roomForTickers(symbols.length)).sort();
     const orders = ordered.slice(0, SUBSCRIPTIONS_MAX - SUBSCRIPTIONS_OF_SELECTED).sort();
-    if (client.peek() === "") {
-      subscriptions.set("orders", null); // first, so that there is room for the tickers
+    if (client === "") {
+      this.#subscriptions.set("orders", null); // first, so that there is room for the tickers
     }
-    subscriptions.set("tickers", { channels: ["ticker"], instrument: tickers });
-    if (client.peek() !== "") {
-      subscriptions.set("orders", { channels: ["orders"], instrument: orders, client_id: client.peek() });
+    this.#subscriptions.set("tickers", { channels: ["ticker"], instrument: tickers });
+    if (client !== "") {
+      this.#subscriptions.set("orders", { channels: ["orders"], instrument: orders, client_id: client });
     }
-    fills.publishPositionsSoon();
+    this.#fills.publishPositionsSoon();
   }
 
-  function receive(message: JsonObject): void {
+  #onOpened(): void {
+    this.#subscriptions.sendAll();
+    this.#market.opened();
+    this.#clockReader.renew();
+    this.#entry.wake();
+    void this.#history.refresh();
+    void (this.#connection.losses > 0 ? this.#fills.refresh() : this.#fills.load());
+  }
+
+  #onLost(): void {
+    this.#market.lost();
+    this.#markGap();
+  }
+
+  /** `isOlder`: a backup of the exchange was restored. */
+  #onRecovered(isOlder: boolean): void {
+    if (isOlder) {
+      this.#resetClient();
+      this.#subscriptions.renew("orders");
+    } else {
+      this.#recoverClient();
+    }
+  }
+
+  #receive(message: JsonObject): void {
     switch (message["type"]) {
       case "orders_snapshot":
-        return openOrders.snapshot(message);
+        return this.#openOrders.snapshot(message);
       case "order_update":
-        return takeRow(message, whole(message["sequence"]));
+        return this.#takeRow(message, whole(message["sequence"]));
       case "resumed":
-        return recoverClient();
+        return this.#recoverClient();
       case "error":
-        return receiveError(message);
+        return this.#receiveError(message);
       default:
-        return market.received(message);
+        return this.#market.received(message);
     }
   }
 
-  function receiveError(message: JsonObject): void {
+  #receiveError(message: JsonObject): void {
     const code = text(message["code"]);
     if (code === "stale") {
-      markGap();
-      market.received(message);
+      this.#markGap();
+      this.#market.received(message);
     } else if (code === "unavailable") {
-      subscriptions.renewAll();
+      this.#subscriptions.renewAll();
     } else if (code === "instrument_not_found" || code === "invalid_message") {
-      refused += 1;
-      void market.readInstruments();
+      this.#subscriptionsRefused += 1;
+      void this.#market.readInstruments();
     }
   }
 
   /** Take an order with its fills. `sequence` is null if it came over REST. */
-  function takeRow(row: JsonObject, sequence: number | null): void {
-    if (row["client_id"] !== client.peek()) {
+  #takeRow(row: JsonObject, sequence: number | null): void {
+    if (row["client_id"] !== this.#client.peek()) {
       return; // of a former client
     }
     const order = orderOf(row);
-    openOrders.take(order, sequence);
+    this.#openOrders.take(order, sequence);
     if (hasEnded(order)) {
-      history.take(order);
+      this.#history.take(order);
     }
-    fills.take(fillsOf(row));
-    entry.observe(order);
+    this.#fills.take(fillsOf(row));
+    this.#entry.observe(order);
   }
 
-  function markGap(): void {
-    history.markGap();
-    fills.markGap();
+  /** Messages may be lost from now on. */
+  #markGap(): void {
+    this.#history.markGap();
+    this.#fills.markGap();
   }
 
-  function recoverClient(): void {
-    void history.refresh();
-    void fills.refresh();
+  #recoverClient(): void {
+    void this.#history.refresh();
+    void this.#fills.refresh();
   }
 
-  function resetClient(): void {
-    openOrders.reset(client.peek());
-    history.reset(client.peek());
-    fills.reset(client.peek());
-    void history.refresh();
-    subscriptions.renew("orders");
+  /** Forget what the client has, and read it again. */
+  #resetClient(): void {
+    const client = this.#client.peek();
+    this.#openOrders.reset(client);
+    this.#history.reset(client);
+    this.#fills.reset(client);
+    void this.#history.refresh();
   }
 
-  function diagnose(): void {
+  #tick(now: number): void {
+    this.#clockReader.tick(now);
+    this.#market.tick(now);
     const next: Diagnostics = {
-      ...market.bookFeed.counts,
-      connectionsLost: connection.losses,
-      messagesUnreadable: connection.unreadable,
-      subscriptionsRefused: refused,
+      ...this.#market.bookFeed.counts,
+      connectionsLost: this.#connection.losses,
+      messagesUnreadable: this.#connection.unreadable,
+      subscriptionsRefused: this.#subscriptionsRefused,
     };
-    if (JSON.stringify(next) !== JSON.stringify(diagnostics.peek())) {
-      diagnostics.value = next;
+    if (JSON.stringify(next) !== JSON.stringify(this.#diagnostics.peek())) {
+      this.#diagnostics.value = next;
     }
   }
-
-  effect(() => {
-    void market.tickers.value; // Profit moves with the last price.
-    fills.publishPositionsSoon();
-  });
-  // What the first book needs comes first.
-  connection.start();
-  market.start();
-  openOrders.reset(client.peek());
-  history.reset(client.peek());
-  fills.reset(client.peek());
-
-  return {
-    connection: connection.state,
-    diagnostics,
-    instruments: market.instruments,
-    tickers: market.tickers,
-    selected: market.selected,
-    interval: market.interval,
-    book: market.bookFeed.book,
-    isStale: market.bookFeed.isStale,
-    trades: market.tape.trades,
-    candles: market.candleFeed.candles,
-    hasOlderCandles: market.candleFeed.hasOlder,
-    select: (symbol) => market.select(symbol),
-    chooseInterval: (interval) => market.chooseInterval(interval),
-    loadOlderCandles: () => market.candleFeed.loadOlder(),
-    client,
-    become: (name) => {
-      const next = validClient(name.trim());
-      if (next !== client.peek() && (next !== "" || name.trim() === "")) {
-        remember("client", next);
-        client.value = next;
-        entry.clear();
-        followAll();
-        resetClient();
-      }
-    },
-    openOrders: openOrders.orders,
-    areOpenOrdersCut: openOrders.isCut,
-    history: history.pages,
-    fills: fills.pages,
-    positions: fills.positions,
-    loadMoreHistory: () => void history.loadMore(),
-    loadMoreFills: () => fills.loadMore(),
-    submissions: entry.submissions,
-    place: (request) => entry.place(request),
-    amend: (order, changes) => entry.amend(order, changes),
-    cancel: (order) => entry.cancel(order),
-    cancelAll: (symbol) => entry.cancelAll(symbol),
-  };
 }
 
 const NO_DIAGNOSTICS: Diagnostics = {
