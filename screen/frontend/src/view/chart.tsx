@@ -9,7 +9,7 @@ import { useView } from "./context.ts";
 import { priceDecimals } from "./decimals.ts";
 import { DepthChart } from "./depth.tsx";
 import { formatFloat } from "./format.ts";
-import { drawnTheme } from "./theme.ts";
+import { paintedTheme } from "./theme.ts";
 import { Choice, Tabs } from "./widgets.tsx";
 
 const KINDS = [
@@ -87,7 +87,7 @@ function Candlesticks() {
         }
       }),
       effect(() => chart.show(view.slow.candles.value)),
-      drawnTheme.subscribe(() => chart.readTheme()),
+      paintedTheme.subscribe(() => chart.readTheme()),
     ];
     setCanvas(chart);
     return () => {

@@ -50,6 +50,8 @@ export interface ChartEvents {
 export interface Marker {
   readonly element: HTMLElement;
   readonly price: () => number;
+  /** Whether it stays at the edge of the chart instead of leaving it. */
+  readonly isKept: () => boolean;
 }
 
 export class ChartCanvas {
@@ -189,9 +191,9 @@ export class ChartCanvas {
     return { time: candle.time as UTCTimestamp, value: candle.volume, color: colour };
   }
 
-  /** Return the tick nearest to a height in the chart, or null beyond the prices. */
+  /** Return the tick nearest to a height in the chart, or to its edge. Null without a price scale. */
   ticksAt(y: number): bigint | null {
-    const price = this.#candles.coordinateToPrice(y);
+    const price = this.#candles.coordinateToPrice(Math.max(0, Math.min(this.#chart.paneSize().height, y)));
     const ticks = price === null ? Number.NaN : Math.round(price / this.#tick);
     return Number.isSafeInteger(ticks) && ticks > 0 ? BigInt(ticks) : null;
   }
@@ -210,8 +212,9 @@ export class ChartCanvas {
     const { height } = this.#chart.paneSize();
     setIfChanged(this.#frame, "--price-scale", `${this.#chart.priceScale("right").width()}px`);
     setIfChanged(this.#frame, "--time-scale", `${this.#chart.timeScale().height()}px`);
-    for (const { element, price } of this.#markers) {
-      const y = this.#candles.priceToCoordinate(price());
+    for (const { element, price, isKept } of this.#markers) {
+      const exact = this.#candles.priceToCoordinate(price());
+      const y = exact !== null && isKept() ? Math.max(14, Math.min(height - 14, exact)) : exact;
       const isVisible = y !== null && y >= 0 && y <= height;
       const transform = isVisible ? `translateY(${Math.round(y)}px)` : "";
       if (element.style.transform !== transform) {

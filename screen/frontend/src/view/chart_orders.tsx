@@ -74,7 +74,11 @@ function OrderLine({ line, canvas, grid }: LineProps) {
   position.current = price;
   useEffect(() => {
     if (element.current) {
-      return canvas.follow({ element: element.current, price: () => Number(position.current) });
+      return canvas.follow({
+        element: element.current,
+        price: () => Number(position.current),
+        isKept: () => phase.peek() !== "idle",
+      });
     }
     return undefined;
   }, [canvas]);

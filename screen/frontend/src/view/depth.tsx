@@ -6,7 +6,7 @@ import { formatDecimal } from "../exact.ts";
 import { useView } from "./context.ts";
 import { priceDecimals, shownQuantityDecimals } from "./decimals.ts";
 import { DepthCanvas, type DepthPoint } from "./depth_canvas.ts";
-import { drawnTheme } from "./theme.ts";
+import { paintedTheme } from "./theme.ts";
 
 export function DepthChart() {
   const view = useView();
@@ -24,12 +24,12 @@ export function DepthChart() {
       size.value += 1;
     });
     observer.observe(canvas.current);
-    const forget = drawnTheme.subscribe(() => chart.readTheme());
+    const forget = paintedTheme.subscribe(() => chart.readTheme());
     const stop = effect(() => {
       const book = view.slow.book.value;
       const grid = view.grid.value;
       const instrument = view.instrument.value;
-      drawnTheme.value;
+      paintedTheme.value;
       size.value;
       if (book && grid && instrument && book.symbol === instrument.symbol) {
         chart.draw(book, {

@@ -78,6 +78,9 @@ function noticeOf(submission: Submission): Notice | null {
         text: `${title}: refused. ${submission.problem ? problemWords(submission.problem) : ""}`,
       };
     case "done": {
+      if (order?.reason === "client_request" && submission.kind === "place") {
+        return null; // The cancel has a message of its own.
+      }
       const why = submission.kind === "place" ? reasonWords(order?.reason ?? null) : null;
       const ended = order?.status === "rejected" ? "rejected" : "cancelled";
       return why === null

@@ -12,8 +12,11 @@ const remembered = recall("theme");
 
 export const theme = signal<Theme>(remembered === "dark" || remembered === "light" ? remembered : "system");
 
-/** The theme that is drawn. */
-export const drawnTheme = computed(() => (theme.value === "system" ? systemTheme.value : theme.value));
+const drawnTheme = computed(() => (theme.value === "system" ? systemTheme.value : theme.value));
+
+/** The theme that the root element has. What reads colours from the page must follow this signal:
+ * when it changes, the colours have changed. */
+export const paintedTheme = signal<"dark" | "light" | null>(null);
 
 /** Follow the system's theme, and write the drawn theme on the root element. */
 export function startTheme(): void {
@@ -22,6 +25,7 @@ export function startTheme(): void {
   });
   effect(() => {
     document.documentElement.dataset.theme = drawnTheme.value;
+    paintedTheme.value = drawnTheme.value;
     remember("theme", theme.value);
   });
 }

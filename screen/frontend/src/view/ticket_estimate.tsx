@@ -1,7 +1,7 @@
 /** What the order would do and cost if it reached the book as it is now. */
 
 import { formatDecimal, notional, type Grid } from "../exact.ts";
-import type { Decimal, OrderRequest } from "../model.ts";
+import type { Decimal, OrderRequest, OrderType, Side } from "../model.ts";
 import { compareDecimals, priceDecimals } from "./decimals.ts";
 import {
   allowsSelfTrade,
@@ -15,6 +15,20 @@ import { NOTHING } from "./format.ts";
 import type { TicketProps } from "./ticket.tsx";
 
 export function EstimateBox({ state, instrument }: TicketProps) {
+  const isWaiting = hasTrigger(state.form.value.type);
+  return (
+    <div class="estimate">
+      {isWaiting ? (
+        <WhenTriggered state={state} instrument={instrument} />
+      ) : (
+        <InTheBook state={state} instrument={instrument} />
+      )}
+    </div>
+  );
+}
+
+/** What an order does that meets the book at once. */
+function InTheBook({ state, instrument }: TicketProps) {
   const { view } = state;
   const book = view.slow.book.value;
   const request = state.checked.value?.request ?? null;
@@ -25,35 +39,87 @@ export function EstimateBox({ state, instrument }: TicketProps) {
   const decimals = priceDecimals(instrument);
   const price = (ticks: bigint | null | undefined): string =>
     ticks == null || !grid ? NOTHING : formatDecimal(grid.price(ticks), decimals);
-  const base = (lots: bigint): string => (grid ? formatDecimal(grid.quantity(lots)) : NOTHING);
-  const isWaiting = request !== null && hasTrigger(request.type);
-  const notes = request && isKnown && estimate ? notesOf(state, request, estimate, grid) : [];
+  const rest = estimate && grid ? formatDecimal(grid.quantity(estimate.remainingLots)) : NOTHING;
   return (
-    <div class="estimate">
-      <p class="estimate-title">{titleOf(isWaiting, view.store.isStale.value)}</p>
+    <>
+      <p class="estimate-title">
+        {view.store.isStale.value ? "In the last known book, which may be old" : "In the book as it is now"}
+      </p>
       <dl>
         <Line name="Fills at once" value={estimate && grid ? fillWords(estimate, grid) : NOTHING} />
         <Line name="Average price" value={price(estimate?.averageTicks)} />
         <Line name="Worst price" value={price(estimate?.worstTicks)} />
-        <Line name={remainderName(estimate)} value={estimate ? base(estimate.remainingLots) : NOTHING} />
+        <Line name={remainderName(estimate)} value={rest} />
         <Line
-          name={request?.side === "sell" ? "Proceeds" : "Cost"}
+          name={valueName(state.form.value.side)}
           value={valueOf(request, estimate, grid, instrument.quoteAsset, decimals)}
           isStrong
         />
       </dl>
+      {request && grid && estimate ? <Notes notes={notesOf(state, request, estimate, grid)} /> : null}
+    </>
+  );
+}
+
+/** What an order does that waits. Nobody knows the book at that time, so its own prices count. */
+function WhenTriggered({ state, instrument }: TicketProps) {
+  const { type, side } = state.form.value;
+  const request = state.checked.value?.request ?? null;
+  const last = state.view.ticker.value?.last;
+  const decimals = priceDecimals(instrument);
+  const trigger = request?.trigger_price;
+  const price = request?.price ?? trigger;
+  const isMet = trigger && last ? meetsTrigger(type, side, last, trigger) : false;
+  return (
+    <>
+      <p class="estimate-title">Waits outside of the book, then trades as it is then</p>
+      <dl>
+        <Line
+          name={triggersAbove(type, side) ? "Triggered at or above" : "Triggered at or below"}
+          value={trigger ? formatDecimal(trigger, decimals) : NOTHING}
+        />
+        <Line
+          name="Then"
+          value={request?.price ? `Limit at ${formatDecimal(request.price, decimals)}` : "At market"}
+        />
+        <Line
+          name={`${valueName(side)} at ${hasLimit(type) ? "the limit" : "the trigger"}`}
+          value={
+            request && price
+              ? `${formatDecimal(notional(price, request.quantity), Math.max(2, decimals))} ${instrument.quoteAsset}`
+              : NOTHING
+          }
+          isStrong
+        />
+      </dl>
+      {isMet ? (
+        <Notes
+          notes={["The last price meets this trigger already, so the exchange would reject the order."]}
+        />
+      ) : null}
+    </>
+  );
+}
+
+function meetsTrigger(type: OrderType, side: Side, last: Decimal, trigger: Decimal): boolean {
+  const order = compareDecimals(last, trigger);
+  return triggersAbove(type, side) ? order >= 0 : order <= 0;
+}
+
+function valueName(side: Side): string {
+  return side === "sell" ? "Proceeds" : "Cost";
+}
+
+function Notes({ notes }: { readonly notes: readonly string[] }) {
+  return (
+    <>
       {notes.map((note) => (
         <p key={note} class="note">
           {note}
         </p>
       ))}
-    </div>
+    </>
   );
-}
-
-function titleOf(isWaiting: boolean, isStale: boolean): string {
-  const book = isStale ? "in the last known book, which may be old" : "in the book as it is now";
-  return isWaiting ? `If triggered ${book}` : book.replace("in", "In");
 }
 
 function fillWords({ filledLots, levels }: Estimate, grid: Grid): string {
@@ -132,13 +198,6 @@ function notesOf(
 ): string[] {
   const notes: string[] = [];
   const { view } = state;
-  const last = view.ticker.peek()?.last;
-  if (request.trigger_price && last) {
-    const order = compareDecimals(last, request.trigger_price);
-    if (triggersAbove(request.type, request.side) ? order >= 0 : order <= 0) {
-      notes.push("The last price meets this trigger already, so the exchange would reject the order.");
-    }
-  }
   if (estimate.outcome === "would_cross") {
     notes.push(
       "It would trade at once, so the exchange would reject it as post-only. Use a price further away.",

@@ -60,8 +60,16 @@ export class TicketState {
   }
 
   change(changes: Partial<Form>): void {
+    const typed = this.#typed.peek();
+    // What was chosen for a market kind must not silently hold for a limit order, or the reverse.
+    const isOtherKind =
+      changes.type !== undefined && hasLimit(changes.type) !== hasLimit(this.form.peek().type);
     batch(() => {
-      this.#typed.value = { ...this.form.peek(), ...changes };
+      this.#typed.value = {
+        ...typed,
+        ...(isOtherKind ? { timeInForce: EMPTY_FORM.timeInForce, postOnly: false } : {}),
+        ...changes,
+      };
       this.problem.value = null;
     });
   }
