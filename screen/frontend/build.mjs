@@ -20,7 +20,7 @@ const { metafile } = await build({
   bundle: true,
   minify: true,
   format: "esm",
-  target: ["chrome120", "firefox135", "safari18.4"],
+  target: ["chrome123", "firefox135", "safari18.4"],
   jsx: "automatic",
   jsxImportSource: "preact",
   legalComments: "none", // README and the screen's footer name the licences.

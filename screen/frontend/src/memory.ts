@@ -1,11 +1,11 @@
-/** What the browser remembers between visits: the client, the instrument and the interval.
+/** What the browser remembers between visits: client, instrument, interval and theme.
  *
  * Storage may be missing, full or forbidden. Then the screen works and remembers nothing.
  */
 
 const PREFIX = "screen.";
 
-export type Remembered = "client" | "instrument" | "interval";
+export type Remembered = "client" | "instrument" | "interval" | "theme";
 
 export function recall(name: Remembered): string {
   try {

@@ -1,7 +1,7 @@
 /** Dark, light or as the system has it. The choice is remembered. */
 
 import { computed, effect, signal } from "@preact/signals";
-import { recall, remember } from "./memory.ts";
+import { recall, remember } from "../memory.ts";
 
 export const THEMES = ["system", "dark", "light"] as const;
 export type Theme = (typeof THEMES)[number];
