@@ -87,7 +87,8 @@ check-screen: $(screen_stamp)
 containers: $(dev_stamp)
 	@exec $(python) -m tests.containers
 
-format: $(dev_stamp)
+format: $(dev_stamp) $(screen_stamp)
+	@$(npm) run --silent format
 	$(python) -m ruff check --fix --select I $(sources)
 	$(python) -m ruff format $(sources)
 

@@ -224,7 +224,8 @@ export function textOfNumber(value: number): Decimal {
   if (point <= 0) {
     return `${sign}0.${"0".repeat(-point)}${digits}` as Decimal;
   }
-  return (sign + digits.padEnd(point, "0").slice(0, point) +
+  return (sign +
+    digits.padEnd(point, "0").slice(0, point) +
     (digits.length > point ? `.${digits.slice(point)}` : "")) as Decimal;
 }
 

@@ -67,14 +67,18 @@ export class Http {
       if (answer.status === 200) {
         return object(answer.body);
       }
-      const found = answer.status === "lost"
-        ? problem("unreachable", answer.message) : problemOf(answer.body, answer.status);
+      const found =
+        answer.status === "lost"
+          ? problem("unreachable", answer.message)
+          : problemOf(answer.body, answer.status);
       const mayPass = answer.status === "lost" || answer.status >= 500 || answer.status === 429;
       if (!mayPass || attempt >= READ_ATTEMPTS_MAX || !isWanted()) {
         throw new ReadError(found, answer.status);
       }
       const asked = answer.status === "lost" ? null : answer.retryAfterMs;
-      await pause(Math.min(READ_RETRY_MS_MAX, asked ?? backoff(attempt, READ_RETRY_MS_MIN, READ_RETRY_MS_MAX)));
+      await pause(
+        Math.min(READ_RETRY_MS_MAX, asked ?? backoff(attempt, READ_RETRY_MS_MIN, READ_RETRY_MS_MAX)),
+      );
       if (!isWanted()) {
         throw new ReadError(found, answer.status);
       }

@@ -37,12 +37,16 @@ class Screen {
   readonly #diagnostics = signal<Diagnostics>(NO_DIAGNOSTICS);
   #subscriptionsRefused = 0;
 
-  readonly #connection = new StreamConnection(streamUrl(), {
-    opened: () => this.#onOpened(),
-    received: (message) => this.#receive(message),
-    lost: () => this.#onLost(),
-    tick: (now) => this.#tick(now),
-  }, this.#clock);
+  readonly #connection = new StreamConnection(
+    streamUrl(),
+    {
+      opened: () => this.#onOpened(),
+      received: (message) => this.#receive(message),
+      lost: () => this.#onLost(),
+      tick: (now) => this.#tick(now),
+    },
+    this.#clock,
+  );
   readonly #subscriptions = new Subscriptions((message) => this.#connection.send(message));
   readonly #entry: Entry = new Entry({
     http: this.#http,
@@ -259,8 +263,14 @@ class Screen {
 }
 
 const NO_DIAGNOSTICS: Diagnostics = {
-  snapshots: 0, deltas: 0, checksumsVerified: 0, checksumMismatches: 0, gaps: 0,
-  connectionsLost: 0, messagesUnreadable: 0, subscriptionsRefused: 0,
+  snapshots: 0,
+  deltas: 0,
+  checksumsVerified: 0,
+  checksumMismatches: 0,
+  gaps: 0,
+  connectionsLost: 0,
+  messagesUnreadable: 0,
+  subscriptionsRefused: 0,
 };
 
 function validClient(name: string): string {

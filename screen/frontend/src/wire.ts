@@ -11,8 +11,19 @@
 import { textOfNumber } from "./exact.ts";
 import { EXACT_NUMBER_CHARACTERS_MAX } from "./limits.ts";
 import type {
-  Decimal, Fill, Instrument, Milliseconds, Order, OrderStatus, OrderType, Problem,
-  SelfTradePrevention, Side, Ticker, TimeInForce, Trade,
+  Decimal,
+  Fill,
+  Instrument,
+  Milliseconds,
+  Order,
+  OrderStatus,
+  OrderType,
+  Problem,
+  SelfTradePrevention,
+  Side,
+  Ticker,
+  TimeInForce,
+  Trade,
 } from "./model.ts";
 
 export type Json = string | number | boolean | null | readonly Json[] | JsonObject;
@@ -25,7 +36,8 @@ export class WireError extends Error {}
 // The look behind lets the search skip the rest of a short number at once.
 const LONG_NUMBER = new RegExp(`(?<![\\d.])[\\d.]{${EXACT_NUMBER_CHARACTERS_MAX + 1},}`);
 const STRING_OR_LONG_NUMBER = new RegExp(
-  `"(?:[^"\\\\]|\\\\.)*"|-?[\\d.]{${EXACT_NUMBER_CHARACTERS_MAX + 1},}(?:[eE][+-]?\\d+)?`, "g",
+  `"(?:[^"\\\\]|\\\\.)*"|-?[\\d.]{${EXACT_NUMBER_CHARACTERS_MAX + 1},}(?:[eE][+-]?\\d+)?`,
+  "g",
 );
 
 /** Return the value of a JSON text, with long numbers as strings. Raises SyntaxError. */
@@ -34,7 +46,8 @@ export function parseJson(text: string): Json {
     return JSON.parse(text) as Json;
   }
   const quoted = text.replace(STRING_OR_LONG_NUMBER, (token) =>
-    token.startsWith('"') ? token : `"${token}"`);
+    token.startsWith('"') ? token : `"${token}"`,
+  );
   return JSON.parse(quoted) as Json;
 }
 
@@ -96,8 +109,13 @@ function timeOrNull(value: Json | undefined): Milliseconds | null {
   return value == null ? null : time(value);
 }
 
-const PREVENTIONS: readonly SelfTradePrevention[] =
-  ["none", "cancel_taker", "cancel_maker", "cancel_both", "decrement"];
+const PREVENTIONS: readonly SelfTradePrevention[] = [
+  "none",
+  "cancel_taker",
+  "cancel_maker",
+  "cancel_both",
+  "decrement",
+];
 
 export function instrumentOf(row: JsonObject): Instrument {
   const preferred = text(row["self_trade_prevention"]) as SelfTradePrevention;
@@ -194,7 +212,8 @@ export function fillOf(row: JsonObject): Fill {
 export function fillsOf(order: JsonObject): Fill[] {
   const { id, symbol, side } = orderOf(order);
   return list(order["fills"] ?? order["trades"]).map((row) =>
-    fillOf({ ...row, order_id: id, instrument: symbol, side }));
+    fillOf({ ...row, order_id: id, instrument: symbol, side }),
+  );
 }
 
 /** Return the problem of an error answer, or one that says that there was no proper answer. */

@@ -13,14 +13,23 @@ const level = (price: number, quantity: number, orders = 1) => ({ price, quantit
 
 function snapshot(changes: JsonObject = {}): JsonObject {
   return {
-    type: "orderbook_snapshot", instrument: "BTC-USD", sequence: 5,
-    asks: [level(70151, 0.5)], bids: [level(70150.5, 0.10000001)], checksum: DOCUMENTED, ...changes,
+    type: "orderbook_snapshot",
+    instrument: "BTC-USD",
+    sequence: 5,
+    asks: [level(70151, 0.5)],
+    bids: [level(70150.5, 0.10000001)],
+    checksum: DOCUMENTED,
+    ...changes,
   };
 }
 
 function delta(sequence: number, previous: number, changes: JsonObject[], checksum?: number): JsonObject {
   return {
-    type: "orderbook_delta", instrument: "BTC-USD", sequence, previous_sequence: previous, changes,
+    type: "orderbook_delta",
+    instrument: "BTC-USD",
+    sequence,
+    previous_sequence: previous,
+    changes,
     ...(checksum === undefined ? {} : { checksum }),
   };
 }
@@ -60,9 +69,15 @@ test("deltas insert, change and remove levels, and the result is that of a plain
       plain[side].set(price, quantity);
     }
     const best = (which: Map<number, number>, sign: number) =>
-      [...which].sort(([a], [b]) => sign * (a - b)).slice(0, 10).map(([p, q]) => `${p * 100}${q}00000000`).join("");
+      [...which]
+        .sort(([a], [b]) => sign * (a - b))
+        .slice(0, 10)
+        .map(([p, q]) => `${p * 100}${q}00000000`)
+        .join("");
     const expected = zlibCrc32(best(plain.sell, 1) + best(plain.buy, -1));
-    book.apply(delta(sequence, sequence - 1, [{ side, ...level(price, quantity, quantity ? 1 : 0) }], expected));
+    book.apply(
+      delta(sequence, sequence - 1, [{ side, ...level(price, quantity, quantity ? 1 : 0) }], expected),
+    );
   }
   assert.equal(book.bids(1_000, []).length, plain.buy.size);
   const total = [...plain.sell.values()].reduce((a, b) => a + b, 0);
@@ -92,7 +107,13 @@ test("after a gap the book is stale, asks once, drops deltas, and recovers with 
   let renewals = 0;
   const recovered: boolean[] = [];
   const frames = new Frames();
-  const feed = new BookFeed({ frames, renew: () => { renewals += 1; }, recovered: (isOlder) => recovered.push(isOlder) });
+  const feed = new BookFeed({
+    frames,
+    renew: () => {
+      renewals += 1;
+    },
+    recovered: (isOlder) => recovered.push(isOlder),
+  });
   feed.select(INSTRUMENT, true);
   feed.received(snapshot());
   frames.flush();
@@ -109,7 +130,13 @@ test("after a gap the book is stale, asks once, drops deltas, and recovers with 
   assert.equal(feed.isStale.value, false);
   feed.received(snapshot({ sequence: 3 }));
   assert.deepEqual(recovered, [false, true]);
-  assert.deepEqual(feed.counts, { snapshots: 3, deltas: 1, checksumsVerified: 3, checksumMismatches: 0, gaps: 1 });
+  assert.deepEqual(feed.counts, {
+    snapshots: 3,
+    deltas: 1,
+    checksumsVerified: 3,
+    checksumMismatches: 0,
+    gaps: 1,
+  });
 });
 
 test("what the exchange does not vouch for is stale until the next snapshot", () => {
@@ -131,7 +158,9 @@ test("signals change once a frame, and also if nothing is painted", () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const frames = new Frames();
   let runs = 0;
-  const task = () => { runs += 1; };
+  const task = () => {
+    runs += 1;
+  };
   frames.schedule(task);
   frames.schedule(task);
   assert.equal(runs, 0);
@@ -141,8 +170,14 @@ test("signals change once a frame, and also if nothing is painted", () => {
 });
 
 test("a snapshot of 100,000 levels a side is read within seconds", () => {
-  const side = (first: number, step: number) => JSON.stringify(
-    Array.from({ length: 100_000 }, (_, n) => ({ price: (first + n * step) / 100, quantity: 0.12345678, orders: 3 })));
+  const side = (first: number, step: number) =>
+    JSON.stringify(
+      Array.from({ length: 100_000 }, (_, n) => ({
+        price: (first + n * step) / 100,
+        quantity: 0.12345678,
+        orders: 3,
+      })),
+    );
   const text = `{"sequence":1,"bids":${side(20_000_000, -1)},"asks":${side(20_000_001, 1)}}`;
   const start = performance.now();
   const book = new LocalBook(object(parseJson(text)), INSTRUMENT);

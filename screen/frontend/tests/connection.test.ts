@@ -58,15 +58,20 @@ beforeEach(() => {
   mock.method(performance, "now", () => monotonic);
   mock.method(Date, "now", () => 1_000_000 + monotonic + wallShift);
   clock = new ExchangeClock();
-  connection = new StreamConnection("ws://x/stream", {
-    opened: () => events.push("opened"),
-    received: (message) => events.push(String(message["type"])),
-    lost: () => events.push("lost"),
-    tick: () => undefined,
-  }, clock, () => {
-    sockets.push(new FakeSocket());
-    return last() as unknown as WebSocket;
-  });
+  connection = new StreamConnection(
+    "ws://x/stream",
+    {
+      opened: () => events.push("opened"),
+      received: (message) => events.push(String(message["type"])),
+      lost: () => events.push("lost"),
+      tick: () => undefined,
+    },
+    clock,
+    () => {
+      sockets.push(new FakeSocket());
+      return last() as unknown as WebSocket;
+    },
+  );
   connection.start();
 });
 afterEach(() => {
@@ -80,7 +85,10 @@ test("a connection that ends is opened again, with waits that grow and stay boun
   assert.equal(connection.state.value.state, "open");
   last().onclose?.({ code: 1012 });
   assert.equal(connection.state.value.message, "The exchange is restarting.");
-  assert.deepEqual(events.filter((event) => event !== "pong"), ["opened", "lost"]);
+  assert.deepEqual(
+    events.filter((event) => event !== "pong"),
+    ["opened", "lost"],
+  );
   await pass(0.4);
   assert.equal(sockets.length, 2, "the first wait is short");
   for (let failure = 0; failure < 60; failure += 1) {
@@ -156,9 +164,18 @@ test("messages are sent at a bounded pace, and none on a closed connection", asy
   }
   assert.ok(last().sent.length <= 20);
   await pass(7);
-  const numbers = last().sent.map(({ number }) => number).filter((number) => number !== undefined);
-  assert.deepEqual(numbers, Array.from({ length: 100 }, (_, n) => n), "in order, none lost");
-  assert.equal(last().sent.some(({ type }) => type === "early"), false);
+  const numbers = last()
+    .sent.map(({ number }) => number)
+    .filter((number) => number !== undefined);
+  assert.deepEqual(
+    numbers,
+    Array.from({ length: 100 }, (_, n) => n),
+    "in order, none lost",
+  );
+  assert.equal(
+    last().sent.some(({ type }) => type === "early"),
+    false,
+  );
 });
 
 test("subscriptions replace one another, and come again with a new connection", async () => {
@@ -168,7 +185,10 @@ test("subscriptions replace one another, and come again with a new connection", 
   subscriptions.set("market", market("A"));
   subscriptions.set("market", market("A"));
   subscriptions.set("market", market("B"));
-  assert.deepEqual(sent.map(({ type, instrument }) => `${type} ${instrument}`), ["subscribe A", "unsubscribe A", "subscribe B"]);
+  assert.deepEqual(
+    sent.map(({ type, instrument }) => `${type} ${instrument}`),
+    ["subscribe A", "unsubscribe A", "subscribe B"],
+  );
   sent.length = 0;
   subscriptions.sendAll();
   assert.equal(sent.length, 1);

@@ -7,7 +7,13 @@ import { newKey } from "../src/trading/keys.ts";
 import { orderOf, type JsonObject } from "../src/wire.ts";
 import { at, jsonResponse, orderRow, settle } from "./rows.ts";
 
-const REQUEST = { instrument: "BTC-USD", side: "buy", type: "limit", quantity: "0.10", price: "70000.00" } as OrderRequest;
+const REQUEST = {
+  instrument: "BTC-USD",
+  side: "buy",
+  type: "limit",
+  quantity: "0.10",
+  price: "70000.00",
+} as OrderRequest;
 
 interface Sent {
   readonly method: string;
@@ -22,31 +28,62 @@ function scripted(...steps: Step[]) {
   const seen: JsonObject[] = [];
   let halts = 0;
   const http = new Http(async (url, init) => {
-    const request = { method: String(init.method), url, body: init.body ? JSON.parse(String(init.body)) : null };
+    const request = {
+      method: String(init.method),
+      url,
+      body: init.body ? JSON.parse(String(init.body)) : null,
+    };
     sent.push(request);
     const step = steps.length > 1 ? steps.shift() : steps[0];
     return (step as Step)(request);
   });
-  const entry = new Entry({ http, client: () => "a", orderSeen: (row) => seen.push(row), haltSeen: () => { halts += 1; } });
-  return { entry, sent, seen, halts: () => halts, posts: () => sent.filter(({ method }) => method === "POST") };
+  const entry = new Entry({
+    http,
+    client: () => "a",
+    orderSeen: (row) => seen.push(row),
+    haltSeen: () => {
+      halts += 1;
+    },
+  });
+  return {
+    entry,
+    sent,
+    seen,
+    halts: () => halts,
+    posts: () => sent.filter(({ method }) => method === "POST"),
+  };
 }
 
-const lost: Step = () => { throw new TypeError("network"); };
-const error = (status: number, code: string, headers = {}): Step => () =>
-  jsonResponse(status, { error: { code, message: `It is ${code}.` } }, headers);
-const placed = (changes: JsonObject = {}): Step => ({ body, url }) => {
-  const key = body?.["idempotency_key"] ?? new URL(url, "http://x").searchParams.get("idempotency_key") ?? null;
-  return jsonResponse(201, orderRow({ idempotency_key: key, ...changes }));
+const lost: Step = () => {
+  throw new TypeError("network");
 };
-const found = (changes: JsonObject = {}): Step => async (sent) =>
-  jsonResponse(200, { orders: [await (await placed(changes)(sent)).json()], next_cursor: null });
-const shown = (changes: JsonObject): Step => () => jsonResponse(200, orderRow(changes));
+const error =
+  (status: number, code: string, headers = {}): Step =>
+  () =>
+    jsonResponse(status, { error: { code, message: `It is ${code}.` } }, headers);
+const placed =
+  (changes: JsonObject = {}): Step =>
+  ({ body, url }) => {
+    const key =
+      body?.["idempotency_key"] ?? new URL(url, "http://x").searchParams.get("idempotency_key") ?? null;
+    return jsonResponse(201, orderRow({ idempotency_key: key, ...changes }));
+  };
+const found =
+  (changes: JsonObject = {}): Step =>
+  async (sent) =>
+    jsonResponse(200, { orders: [await (await placed(changes)(sent)).json()], next_cursor: null });
+const shown =
+  (changes: JsonObject): Step =>
+  () =>
+    jsonResponse(200, orderRow(changes));
 const none: Step = () => jsonResponse(200, { orders: [], next_cursor: null });
 
 /** Let time pass until the promise is fulfilled. */
 async function end(promise: Promise<Submission>, secondsMax = 200): Promise<Submission> {
   let result: Submission | null = null;
-  void promise.then((value) => { result = value; });
+  void promise.then((value) => {
+    result = value;
+  });
   for (let step = 0; step < secondsMax * 10 && result === null; step += 1) {
     await settle();
     mock.timers.tick(100);
@@ -77,7 +114,16 @@ test("an order that rests is accepted, and filled when the stream says so", asyn
   assert.equal(submission.state, "accepted");
   assert.deepEqual(sent[0]?.body, { ...REQUEST, client_id: "a", idempotency_key: submission.key });
   monotonic += 5_000;
-  entry.observe(orderOf(orderRow({ idempotency_key: submission.key, status: "filled", updated_at: at(9), filled_quantity: 0.1 })));
+  entry.observe(
+    orderOf(
+      orderRow({
+        idempotency_key: submission.key,
+        status: "filled",
+        updated_at: at(9),
+        filled_quantity: 0.1,
+      }),
+    ),
+  );
   const filled = entry.submissions.value[0] as Submission;
   assert.equal(filled.state, "filled");
   assert.ok((filled.filledAfterMs ?? 0) >= 5_000 && (filled.acceptedAfterMs ?? 0) < 1_000);
@@ -94,7 +140,12 @@ test("after a lost answer the order is found by its key, and not sent again", as
 });
 
 test("if it is not found, the same terms are sent again with the same key", async () => {
-  for (const first of [lost, error(504, "outcome_unknown"), error(500, "internal_error"), () => new Response("<html>", { status: 502 })]) {
+  for (const first of [
+    lost,
+    error(504, "outcome_unknown"),
+    error(500, "internal_error"),
+    () => new Response("<html>", { status: 502 }),
+  ]) {
     const { entry, posts } = scripted(first, none, placed());
     const way = entry.place(REQUEST);
     await settle();
@@ -132,8 +183,16 @@ test("if nothing is ever answered, the screen says that it does not know, and th
 });
 
 test("an order is not sent again late, on whichever clock: after sleep it is only asked for", async () => {
-  for (const sleep of [() => { monotonic += 3_000_000; }, () => mock.timers.setTime(90_000_000)]) {
-    const { entry, posts } = scripted(() => { sleep(); throw new TypeError("network"); }, none);
+  for (const sleep of [
+    () => {
+      monotonic += 3_000_000;
+    },
+    () => mock.timers.setTime(90_000_000),
+  ]) {
+    const { entry, posts } = scripted(() => {
+      sleep();
+      throw new TypeError("network");
+    }, none);
     const submission = await end(entry.place(REQUEST));
     assert.equal(submission.state, "unknown");
     assert.equal(posts().length, 1);
@@ -142,9 +201,11 @@ test("an order is not sent again late, on whichever clock: after sleep it is onl
 });
 
 test("a refusal is an end at once, with the fields of the exchange", async () => {
-  const { entry, sent } = scripted(() => jsonResponse(400, {
-    error: { code: "invalid_request", message: "No.", fields: { price: ["Must be a multiple of 0.01."] } },
-  }));
+  const { entry, sent } = scripted(() =>
+    jsonResponse(400, {
+      error: { code: "invalid_request", message: "No.", fields: { price: ["Must be a multiple of 0.01."] } },
+    }),
+  );
   const submission = await end(entry.place(REQUEST));
   assert.equal(submission.state, "refused");
   assert.deepEqual(submission.problem?.fields["price"], ["Must be a multiple of 0.01."]);
@@ -152,8 +213,13 @@ test("a refusal is an end at once, with the fields of the exchange", async () =>
   const halted = scripted(error(409, "instrument_halted"));
   assert.equal((await end(halted.entry.place(REQUEST))).state, "refused");
   assert.equal(halted.halts(), 1);
-  const rejected = await end(scripted(placed({ status: "rejected", reason: "would_cross" })).entry.place(REQUEST));
-  assert.deepEqual([rejected.state, rejected.problem?.code, rejected.acceptedAfterMs], ["refused", "would_cross", null]);
+  const rejected = await end(
+    scripted(placed({ status: "rejected", reason: "would_cross" })).entry.place(REQUEST),
+  );
+  assert.deepEqual(
+    [rejected.state, rejected.problem?.code, rejected.acceptedAfterMs],
+    ["refused", "would_cross", null],
+  );
 });
 
 test("429 waits for Retry-After, if it is short", async () => {
@@ -180,11 +246,17 @@ test("the stream may tell the outcome before the answer comes", async () => {
 test("a cancel is repeated, and its echo is its success", async () => {
   const order = orderOf(orderRow());
   const { entry } = scripted(
-    lost, shown({}), error(409, "order_not_open"), shown({ status: "cancelled", reason: "client_request" }));
+    lost,
+    shown({}),
+    error(409, "order_not_open"),
+    shown({ status: "cancelled", reason: "client_request" }),
+  );
   assert.equal((await end(entry.cancel(order))).state, "done");
   const late = scripted(error(409, "order_not_open"), shown({ status: "filled" }));
   assert.equal((await end(late.entry.cancel(order))).state, "refused");
-  const all = scripted(error(504, "outcome_unknown"), () => jsonResponse(200, { cancelled: [], cancelled_count: 3 }));
+  const all = scripted(error(504, "outcome_unknown"), () =>
+    jsonResponse(200, { cancelled: [], cancelled_count: 3 }),
+  );
   assert.equal((await end(all.entry.cancelAll("BTC-USD"))).state, "done");
   assert.deepEqual(all.posts()[0]?.body, { client_id: "a", instrument: "BTC-USD" });
 });
@@ -200,12 +272,20 @@ test("amends of one order are sent in turn, and a later one ends the repeats of 
   assert.equal((await end(first)).state, "unknown");
   assert.equal((await end(second)).state, "done");
   assert.equal((await skipped).problem?.code, "overtaken");
-  assert.deepEqual(posts().map(({ body }) => body?.["price"]), ["2", "3"]);
+  assert.deepEqual(
+    posts().map(({ body }) => body?.["price"]),
+    ["2", "3"],
+  );
 });
 
 test("without a name nothing is sent, and submissions are bounded", async () => {
   const { entry, sent } = scripted(placed());
-  const nobody = new Entry({ http: new Http(), client: () => "", orderSeen: () => undefined, haltSeen: () => undefined });
+  const nobody = new Entry({
+    http: new Http(),
+    client: () => "",
+    orderSeen: () => undefined,
+    haltSeen: () => undefined,
+  });
   assert.equal((await nobody.place(REQUEST)).problem?.code, "no_client");
   for (let count = 0; count < 60; count += 1) {
     await end(entry.place(REQUEST));

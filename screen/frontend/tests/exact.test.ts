@@ -1,8 +1,20 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  compare, divideRounded, exact, formatDecimal, fromSteps, Grid, notional, parseDecimal, parseExact, round, sizeOf,
-  textOfNumber, toSteps, toText,
+  compare,
+  divideRounded,
+  exact,
+  formatDecimal,
+  fromSteps,
+  Grid,
+  notional,
+  parseDecimal,
+  parseExact,
+  round,
+  sizeOf,
+  textOfNumber,
+  toSteps,
+  toText,
 } from "../src/exact.ts";
 import type { Decimal } from "../src/model.ts";
 import { decimal, object, parseJson } from "../src/wire.ts";
@@ -38,7 +50,10 @@ test("numbers beyond a double stay exact", () => {
 });
 
 test("rounding is half to even, also below zero", () => {
-  assert.deepEqual([5n, 15n, 25n, -5n, -15n, -26n].map((n) => divideRounded(n, 10n)), [0n, 2n, 2n, 0n, -2n, -3n]);
+  assert.deepEqual(
+    [5n, 15n, 25n, -5n, -15n, -26n].map((n) => divideRounded(n, 10n)),
+    [0n, 2n, 2n, 0n, -2n, -3n],
+  );
   assert.equal(divideRounded(7n, -2n), -4n);
   assert.equal(toText(round(exact("1.005"), 2)), "1.00");
   assert.equal(toText(round(exact("1"), 2)), "1.00");
@@ -69,9 +84,12 @@ test("what a person types is read leniently, and never guessed", () => {
 });
 
 test("JSON keeps every digit, short and long, and strings that look like numbers", () => {
-  const row = object(parseJson(
-    '{"a":0.00000001,"b":70150.5,"c":123456789012.123456789012,"d":-0.1,"e":12345678901234567890,' +
-    '"f":"say \\"1234567890.1234567890\\" \\\\","g":[1234567890123456.5],"h":100}'));
+  const row = object(
+    parseJson(
+      '{"a":0.00000001,"b":70150.5,"c":123456789012.123456789012,"d":-0.1,"e":12345678901234567890,' +
+        '"f":"say \\"1234567890.1234567890\\" \\\\","g":[1234567890123456.5],"h":100}',
+    ),
+  );
   assert.equal(decimal(row["a"]), "0.00000001");
   assert.equal(decimal(row["b"]), "70150.5");
   assert.equal(decimal(row["c"]), "123456789012.123456789012");
@@ -90,10 +108,15 @@ test("every decimal of at most 15 characters survives JSON.parse", () => {
   };
   for (let round = 0; round < 20_000; round += 1) {
     const decimals = random(13);
-    const digits = String(random(2 ** 31)).slice(0, 1 + random(10)).padStart(decimals + 1, "0");
+    const digits = String(random(2 ** 31))
+      .slice(0, 1 + random(10))
+      .padStart(decimals + 1, "0");
     const point = digits.length - decimals;
     const written = decimals ? `${digits.slice(0, point)}.${digits.slice(point)}` : digits;
-    const text = toText(exact(written)).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "").replace(/^0+(?=\d)/, "");
+    const text = toText(exact(written))
+      .replace(/(\.\d*?)0+$/, "$1")
+      .replace(/\.$/, "")
+      .replace(/^0+(?=\d)/, "");
     assert.equal(decimal(parseJson(text)), text);
   }
   assert.equal(textOfNumber(1.5e21), "1500000000000000000000");

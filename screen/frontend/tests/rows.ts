@@ -4,19 +4,45 @@ import type { JsonObject } from "../src/wire.ts";
 import { instrumentOf } from "../src/wire.ts";
 
 export const INSTRUMENT = instrumentOf({
-  symbol: "BTC-USD", base_asset: "BTC", quote_asset: "USD", tick_size: 0.01, lot_size: 0.00000001,
-  min_quantity: 0.00000001, max_quantity: 10000, min_price: 0.01, max_price: 10000000,
-  min_notional: null, order_types: ["limit", "market"], times_in_force: ["gtc"],
-  self_trade_prevention: "none", status: "active",
+  symbol: "BTC-USD",
+  base_asset: "BTC",
+  quote_asset: "USD",
+  tick_size: 0.01,
+  lot_size: 0.00000001,
+  min_quantity: 0.00000001,
+  max_quantity: 10000,
+  min_price: 0.01,
+  max_price: 10000000,
+  min_notional: null,
+  order_types: ["limit", "market"],
+  times_in_force: ["gtc"],
+  self_trade_prevention: "none",
+  status: "active",
 });
 
 export function orderRow(changes: JsonObject = {}): JsonObject {
   return {
-    order_id: "o1", client_id: "a", instrument: "BTC-USD", side: "buy", type: "limit", price: 70000,
-    quantity: 0.1, filled_quantity: 0, remaining_quantity: 0.1, average_price: null, status: "open",
-    reason: null, idempotency_key: null, time_in_force: "gtc", expires_at: null, post_only: false,
-    trigger_price: null, created_at: "2026-01-01T00:00:00.000Z", updated_at: "2026-01-01T00:00:00.000Z",
-    trades: [], ...changes,
+    order_id: "o1",
+    client_id: "a",
+    instrument: "BTC-USD",
+    side: "buy",
+    type: "limit",
+    price: 70000,
+    quantity: 0.1,
+    filled_quantity: 0,
+    remaining_quantity: 0.1,
+    average_price: null,
+    status: "open",
+    reason: null,
+    idempotency_key: null,
+    time_in_force: "gtc",
+    expires_at: null,
+    post_only: false,
+    trigger_price: null,
+    created_at: "2026-01-01T00:00:00.000Z",
+    updated_at: "2026-01-01T00:00:00.000Z",
+    trades: [],
+    ...changes,
   };
 }
 

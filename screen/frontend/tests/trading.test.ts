@@ -16,25 +16,50 @@ import { at, INSTRUMENT, jsonResponse, orderRow, settle } from "./rows.ts";
 const GRID = new Grid(INSTRUMENT.tickSize, INSTRUMENT.lotSize);
 const updated = (milliseconds: number, changes: JsonObject = {}) =>
   orderOf(orderRow({ updated_at: at(milliseconds), ...changes }));
-const fill = (id: number, side: string, price: number | string, quantity: number | string, order = "o1"): Fill => fillOf({
-  trade_id: `t${String(id).padStart(6, "0")}`, order_id: order, instrument: "BTC-USD", side, price, quantity,
-  liquidity: "taker", timestamp: at(id),
-});
-const account = (...fills: Fill[]) => fills.reduce((each, next) => applyFill(each, next, GRID), EMPTY_ACCOUNT);
+const fill = (
+  id: number,
+  side: string,
+  price: number | string,
+  quantity: number | string,
+  order = "o1",
+): Fill =>
+  fillOf({
+    trade_id: `t${String(id).padStart(6, "0")}`,
+    order_id: order,
+    instrument: "BTC-USD",
+    side,
+    price,
+    quantity,
+    liquidity: "taker",
+    timestamp: at(id),
+  });
+const account = (...fills: Fill[]) =>
+  fills.reduce((each, next) => applyFill(each, next, GRID), EMPTY_ACCOUNT);
 const position = (...fills: Fill[]) => positionOf("BTC-USD", account(...fills), GRID, "110" as never, null);
 
 function openOrders() {
   const frames = new Frames();
   const vanished: string[] = [];
-  const orders = new OpenOrders({ http: new Http(), frames, seen: () => undefined, vanished: (ids) => vanished.push(...ids) });
+  const orders = new OpenOrders({
+    http: new Http(),
+    frames,
+    seen: () => undefined,
+    vanished: (ids) => vanished.push(...ids),
+  });
   orders.reset("a");
   const shown = () => {
     frames.flush();
     return orders.orders.value.map((order) => `${order.id} ${order.filledQuantity}`);
   };
-  const snapshot = (sequence: number, rows: JsonObject[], time = 0) => orders.snapshot({
-    instrument: "BTC-USD", client_id: "a", sequence, orders: rows as never, complete: true, timestamp: at(time),
-  });
+  const snapshot = (sequence: number, rows: JsonObject[], time = 0) =>
+    orders.snapshot({
+      instrument: "BTC-USD",
+      client_id: "a",
+      sequence,
+      orders: rows as never,
+      complete: true,
+      timestamp: at(time),
+    });
   return { orders, vanished, shown, snapshot };
 }
 
@@ -72,7 +97,9 @@ test("history merges pages and the stream, and closes a gap", async () => {
   const rows = (from: number, to: number) => {
     const found: JsonObject[] = [];
     for (let n = from; n >= to; n -= 1) {
-      found.push(orderRow({ order_id: `o${1000 + n}`, created_at: at(n), updated_at: at(n), status: "filled" }));
+      found.push(
+        orderRow({ order_id: `o${1000 + n}`, created_at: at(n), updated_at: at(n), status: "filled" }),
+      );
     }
     return found;
   };
@@ -112,15 +139,25 @@ test("history merges pages and the stream, and closes a gap", async () => {
 
 test("average cost: buy, add, reduce, close and turn", () => {
   const one = position(fill(1, "buy", 100, 1), fill(2, "buy", 103, 2));
-  assert.deepEqual([one.quantity, one.averagePrice, one.realizedProfit, one.unrealizedProfit], ["3", "102.00", "0", "24"]);
+  assert.deepEqual(
+    [one.quantity, one.averagePrice, one.realizedProfit, one.unrealizedProfit],
+    ["3", "102.00", "0", "24"],
+  );
   const two = position(fill(1, "buy", 100, 1), fill(2, "sell", 105, 3));
-  assert.deepEqual([two.quantity, two.averagePrice, two.realizedProfit, two.unrealizedProfit], ["-2", "105.00", "5", "-10"]);
+  assert.deepEqual(
+    [two.quantity, two.averagePrice, two.realizedProfit, two.unrealizedProfit],
+    ["-2", "105.00", "5", "-10"],
+  );
   const flat = position(fill(1, "sell", 100, 0.00000001), fill(2, "buy", 99.99, 0.00000001));
   assert.deepEqual([flat.quantity, flat.averagePrice, flat.realizedProfit], ["0", null, "0.0000000001"]);
 });
 
 test("profit is exact: realized and unrealized sum to what was paid and received", () => {
-  const fills = [fill(1, "buy", 100, "0.00000001"), fill(2, "buy", 100.01, "0.00000002"), fill(3, "sell", 100.07, "0.00000001")];
+  const fills = [
+    fill(1, "buy", 100, "0.00000001"),
+    fill(2, "buy", 100.01, "0.00000002"),
+    fill(3, "sell", 100.07, "0.00000001"),
+  ];
   const found = positionOf("BTC-USD", account(...fills), GRID, "100.05" as never, null);
   // -100 - 200.02 + 100.07 + 2 * 100.05 = 0.15, times 0.00000001
   assert.equal(sum([found.realizedProfit, found.unrealizedProfit as never]), "0.0000000015");
@@ -130,8 +167,14 @@ test("fills count once, in the order of trades, and a trade with oneself is two"
   const pages: Record<string, JsonObject[]> = {};
   const http = new Http(async () => jsonResponse(200, { fills: pages["now"] ?? [], next_cursor: null }));
   const row = (f: Fill) => ({
-    trade_id: f.tradeId, order_id: f.orderId, instrument: f.symbol, side: f.side, price: Number(f.price),
-    quantity: Number(f.quantity), liquidity: f.liquidity, timestamp: new Date(f.time).toISOString(),
+    trade_id: f.tradeId,
+    order_id: f.orderId,
+    instrument: f.symbol,
+    side: f.side,
+    price: Number(f.price),
+    quantity: Number(f.quantity),
+    liquidity: f.liquidity,
+    timestamp: new Date(f.time).toISOString(),
   });
   pages["now"] = [fill(1, "buy", 100, 1), fill(2, "sell", 105, 3)].map(row).reverse();
   const frames = new Frames();
@@ -141,7 +184,10 @@ test("fills count once, in the order of trades, and a trade with oneself is two"
   fills.take([fill(4, "buy", 100, 2), fill(4, "buy", 100, 2)]);
   fills.take([fill(3, "sell", 100, 1), fill(5, "buy", 100, 1, "o1"), fill(5, "sell", 100, 1, "o2")]);
   frames.flush();
-  assert.deepEqual(fills.pages.value.rows.map((each) => each.tradeId.slice(-1) + each.side[0]), ["5s", "5b", "4b", "3s", "2s", "1b"]);
+  assert.deepEqual(
+    fills.pages.value.rows.map((each) => each.tradeId.slice(-1) + each.side[0]),
+    ["5s", "5b", "4b", "3s", "2s", "1b"],
+  );
   const [found] = fills.positions.value;
   assert.equal(found?.quantity, "-1");
   assert.equal(found?.since, null);
@@ -152,27 +198,56 @@ test("fills count once, in the order of trades, and a trade with oneself is two"
 });
 
 test("an update's fills have the order's side, not the taker's", () => {
-  const [found] = fillsOf(orderRow({
-    fills: [{ trade_id: "t", price: 1, quantity: 2, side: "sell", liquidity: "maker", timestamp: at(1) }] as never,
-  }));
+  const [found] = fillsOf(
+    orderRow({
+      fills: [
+        { trade_id: "t", price: 1, quantity: 2, side: "sell", liquidity: "maker", timestamp: at(1) },
+      ] as never,
+    }),
+  );
   assert.equal(found?.side, "buy");
 });
 
 test("trades and candles are there once, in order, the later state of each", () => {
-  const trade = (sequence: number) => tradeOf({
-    trade_id: `t${sequence}`, sequence, price: 1, quantity: 1, side: "buy", timestamp: at(sequence),
-  });
+  const trade = (sequence: number) =>
+    tradeOf({
+      trade_id: `t${sequence}`,
+      sequence,
+      price: 1,
+      quantity: 1,
+      side: "buy",
+      timestamp: at(sequence),
+    });
   const merged = mergeTrades(mergeTrades([trade(5)], [trade(7)]), [6, 5, 4].map(trade));
-  assert.deepEqual(merged.map((each) => each.sequence), [7, 6, 5, 4]);
-  assert.equal(mergeTrades(merged, Array.from({ length: 500 }, (_, n) => trade(n + 10))).length, 200);
+  assert.deepEqual(
+    merged.map((each) => each.sequence),
+    [7, 6, 5, 4],
+  );
+  assert.equal(
+    mergeTrades(
+      merged,
+      Array.from({ length: 500 }, (_, n) => trade(n + 10)),
+    ).length,
+    200,
+  );
 
-  const candle = (minute: number, tradeCount: number) => candleOf({
-    time: at(minute * 60_000), open: 1, high: 1, low: 1, close: tradeCount, volume: 1, trade_count: tradeCount,
-  });
+  const candle = (minute: number, tradeCount: number) =>
+    candleOf({
+      time: at(minute * 60_000),
+      open: 1,
+      high: 1,
+      low: 1,
+      close: tradeCount,
+      volume: 1,
+      trade_count: tradeCount,
+    });
   const rows = mergeCandles([candle(1, 1), candle(3, 5)], [candle(3, 4)]);
   assert.equal(rows.at(-1)?.close, 5, "an old page does not undo the stream");
   const all = mergeCandles(mergeCandles(rows, [candle(3, 6)]), [candle(2, 1), candle(3, 5)]);
-  assert.deepEqual(all.map((each) => each.close), [1, 1, 6]);
+  assert.deepEqual(
+    all.map((each) => each.close),
+    [1, 1, 6],
+  );
   assert.equal(all[0], rows[0]);
 });
 

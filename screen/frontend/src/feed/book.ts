@@ -88,14 +88,19 @@ export class LocalBook {
   }
 
   #digits(side: BookSide): string {
-    return side.last(CHECKSUM_LEVELS)
-      .map(({ priceTicks, quantityLots }) => `${priceTicks * this.#tick.step}${quantityLots * this.#lot.step}`)
+    return side
+      .last(CHECKSUM_LEVELS)
+      .map(
+        ({ priceTicks, quantityLots }) => `${priceTicks * this.#tick.step}${quantityLots * this.#lot.step}`,
+      )
       .join("");
   }
 
   /** Return the levels of a snapshot, best last. */
   #entries(levels: Json | undefined): Entry[] {
-    return list(levels).map((level) => this.#entry(level)).reverse();
+    return list(levels)
+      .map((level) => this.#entry(level))
+      .reverse();
   }
 
   #entry(level: JsonObject): Entry {
@@ -137,7 +142,8 @@ class BookSide {
   /** Return the best levels, best first. */
   last(levelsMax: number): Entry[] {
     return levelsMax < this.#entries.length
-      ? this.#entries.slice(-levelsMax).reverse() : [...this.#entries].reverse();
+      ? this.#entries.slice(-levelsMax).reverse()
+      : [...this.#entries].reverse();
   }
 
   best(levelsMax: number, before: readonly Level[]): readonly Level[] {
@@ -146,8 +152,12 @@ class BookSide {
     for (const { priceTicks, quantityLots, orders } of this.last(levelsMax)) {
       cumulativeLots += quantityLots;
       const old = before[levels.length];
-      const isSame = old !== undefined && old.priceTicks === priceTicks && old.orders === orders
-        && old.quantityLots === quantityLots && old.cumulativeLots === cumulativeLots;
+      const isSame =
+        old !== undefined &&
+        old.priceTicks === priceTicks &&
+        old.orders === orders &&
+        old.quantityLots === quantityLots &&
+        old.cumulativeLots === cumulativeLots;
       levels.push(isSame ? old : { priceTicks, quantityLots, orders, cumulativeLots });
     }
     return levels;

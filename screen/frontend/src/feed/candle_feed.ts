@@ -136,7 +136,8 @@ export function candleOf(row: JsonObject): CountedCandle {
 
 /** Return all candles once, oldest first, the latest CANDLES_MAX of them. */
 export function mergeCandles(
-  rows: readonly CountedCandle[], more: readonly CountedCandle[],
+  rows: readonly CountedCandle[],
+  more: readonly CountedCandle[],
 ): readonly CountedCandle[] {
   const [only] = more;
   const last = rows.at(-1);

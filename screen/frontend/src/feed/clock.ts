@@ -8,9 +8,16 @@
  */
 
 import {
-  CLOCK_BURST, CLOCK_BURST_PAUSE_MS, CLOCK_ERROR_MS_MAX, CLOCK_INTERVAL_MS,
-  CLOCK_PAUSE_MS, CLOCK_SAMPLE_AGE_MS_MAX, CLOCK_SAMPLES_MAX, CLOCK_SETTLED_SAMPLES,
-  CLOCK_SETTLING_MS, READ_MS_MAX,
+  CLOCK_BURST,
+  CLOCK_BURST_PAUSE_MS,
+  CLOCK_ERROR_MS_MAX,
+  CLOCK_INTERVAL_MS,
+  CLOCK_PAUSE_MS,
+  CLOCK_SAMPLE_AGE_MS_MAX,
+  CLOCK_SAMPLES_MAX,
+  CLOCK_SETTLED_SAMPLES,
+  CLOCK_SETTLING_MS,
+  READ_MS_MAX,
 } from "../limits.ts";
 import type { Milliseconds } from "../model.ts";
 import { pause, type Http } from "../http.ts";
@@ -68,7 +75,9 @@ export class ExchangeClock {
 
   #best(): Sample | null {
     return this.#samples.reduce<Sample | null>(
-      (best, sample) => (best === null || sample.roundTripMs < best.roundTripMs ? sample : best), null);
+      (best, sample) => (best === null || sample.roundTripMs < best.roundTripMs ? sample : best),
+      null,
+    );
   }
 }
 
@@ -87,8 +96,12 @@ export class ClockReader {
 
   /** Read the clock if it is time to. Called every second. */
   tick(now: number): void {
-    const wait = this.#clock.timeAt(now) === null ? CLOCK_PAUSE_MS
-      : this.#clock.isSettled ? CLOCK_INTERVAL_MS : CLOCK_SETTLING_MS;
+    const wait =
+      this.#clock.timeAt(now) === null
+        ? CLOCK_PAUSE_MS
+        : this.#clock.isSettled
+          ? CLOCK_INTERVAL_MS
+          : CLOCK_SETTLING_MS;
     if (now - this.#lastAt >= wait) {
       void this.#read(1);
     }

@@ -11,9 +11,18 @@
 import { signal, type ReadonlySignal } from "@preact/signals";
 import { backoff } from "../http.ts";
 import {
-  CONNECT_MS_MAX, MEASURE_INTERVAL_MS, PING_INTERVAL_MS, RECONNECT_MS_MAX, RECONNECT_MS_MIN,
-  RECONNECT_REFUSED_MS_MIN, SEND_QUEUE_MAX, SENT_PER_SECOND_MAX, SILENCE_AFTER_SLEEP_MS_MAX,
-  SILENCE_MS_MAX, SLEEP_MS_MIN, WATCH_INTERVAL_MS,
+  CONNECT_MS_MAX,
+  MEASURE_INTERVAL_MS,
+  PING_INTERVAL_MS,
+  RECONNECT_MS_MAX,
+  RECONNECT_MS_MIN,
+  RECONNECT_REFUSED_MS_MIN,
+  SEND_QUEUE_MAX,
+  SENT_PER_SECOND_MAX,
+  SILENCE_AFTER_SLEEP_MS_MAX,
+  SILENCE_MS_MAX,
+  SLEEP_MS_MIN,
+  WATCH_INTERVAL_MS,
 } from "../limits.ts";
 import type { Connection } from "../model.ts";
 import { object, parseJson, time, type JsonObject } from "../wire.ts";
@@ -29,7 +38,9 @@ export interface StreamListener {
 
 /** Messages whose time is that of the commit just made, by the field that has it. */
 const TIMED: Readonly<Record<string, string>> = {
-  orderbook_delta: "timestamp", trade: "timestamp", order_update: "updated_at",
+  orderbook_delta: "timestamp",
+  trade: "timestamp",
+  order_update: "updated_at",
 };
 const CLOSE_MESSAGES: Readonly<Record<number, string>> = {
   1008: "The exchange refused the connection's requests.",
@@ -76,7 +87,9 @@ export class StreamConnection {
   #measuredAt = 0;
 
   constructor(
-    url: string, listener: StreamListener, clock: ExchangeClock,
+    url: string,
+    listener: StreamListener,
+    clock: ExchangeClock,
     openSocket: (url: string) => WebSocket = (address) => new WebSocket(address),
   ) {
     this.#url = url;
@@ -281,10 +294,13 @@ export class StreamConnection {
     }
     const [first] = this.#sentAt;
     if (this.#queue.length > 0 && this.#queueTimer === null && first !== undefined) {
-      this.#queueTimer = setTimeout(() => {
-        this.#queueTimer = null;
-        this.#sendQueue();
-      }, 1_000 - (now - first) + 1);
+      this.#queueTimer = setTimeout(
+        () => {
+          this.#queueTimer = null;
+          this.#sendQueue();
+        },
+        1_000 - (now - first) + 1,
+      );
     }
   }
 

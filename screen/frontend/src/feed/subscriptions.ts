@@ -61,13 +61,16 @@ export class Subscriptions {
     const number = last && now - last.at < RESUBSCRIBE_CALM_MS ? last.number + 1 : 0;
     this.#renewals.set(group, { at: now, number });
     const wait = number === 0 ? 0 : backoff(number, RESUBSCRIBE_MS_MIN, RESUBSCRIBE_MS_MAX);
-    this.#timers.set(group, setTimeout(() => {
-      this.#timers.delete(group);
-      const selection = this.#groups.get(group);
-      if (selection !== undefined) {
-        this.#send({ type: "subscribe", ...selection });
-      }
-    }, wait));
+    this.#timers.set(
+      group,
+      setTimeout(() => {
+        this.#timers.delete(group);
+        const selection = this.#groups.get(group);
+        if (selection !== undefined) {
+          this.#send({ type: "subscribe", ...selection });
+        }
+      }, wait),
+    );
   }
 
   renewAll(): void {

@@ -68,7 +68,8 @@ export class Tape {
 
 /** Return all trades once, newest first, at most TRADES_MAX. */
 export function mergeTrades(
-  rows: readonly SequencedTrade[], more: readonly SequencedTrade[],
+  rows: readonly SequencedTrade[],
+  more: readonly SequencedTrade[],
 ): SequencedTrade[] {
   const [first] = more;
   if (more.length === 1 && first !== undefined && (rows[0]?.sequence ?? -1) < first.sequence) {

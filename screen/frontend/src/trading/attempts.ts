@@ -6,7 +6,11 @@
 
 import { backoff, type Answer, type Http } from "../http.ts";
 import {
-  ORDER_MS_MAX, ORDER_RETRY_MS_MAX, ORDER_RETRY_MS_MIN, OUTCOME_MS_MAX, RETRY_AFTER_MS_MAX,
+  ORDER_MS_MAX,
+  ORDER_RETRY_MS_MAX,
+  ORDER_RETRY_MS_MIN,
+  OUTCOME_MS_MAX,
+  RETRY_AFTER_MS_MAX,
 } from "../limits.ts";
 import type { Problem } from "../model.ts";
 import { object, problem, problemOf, type Json, type JsonObject } from "../wire.ts";
@@ -98,10 +102,10 @@ export async function findOutcome(task: Task, http: Http, watch: Watch): Promise
 type Judgement =
   | { readonly kind: "answer"; readonly body: Json }
   | {
-    readonly kind: "refused" | "limited" | "absent" | "lost";
-    readonly problem: Problem;
-    readonly retryAfterMs: number | null;
-  };
+      readonly kind: "refused" | "limited" | "absent" | "lost";
+      readonly problem: Problem;
+      readonly retryAfterMs: number | null;
+    };
 
 /** Return what an answer says, as docs/api.md defines it. */
 function judge(answer: Answer): Judgement {

@@ -53,7 +53,13 @@ export class Entry {
   place(request: OrderRequest): Promise<Submission> {
     const key = newKey();
     const client = this.#options.client();
-    const description: Description = { key, kind: "place", title: placeTitle(request), request, orderId: null };
+    const description: Description = {
+      key,
+      kind: "place",
+      title: placeTitle(request),
+      request,
+      orderId: null,
+    };
     return this.#submit(description, {
       path: "/orders",
       body: { ...request, client_id: client, idempotency_key: key },
@@ -70,16 +76,24 @@ export class Entry {
     const before = this.#amends.get(order.id)?.end;
     const isOvertaken = () => this.#amends.has(order.id) && this.#amends.get(order.id)?.key !== key;
     const description: Description = {
-      key, kind: "amend", title: amendTitle(order, changes), request: null, orderId: order.id,
+      key,
+      kind: "amend",
+      title: amendTitle(order, changes),
+      request: null,
+      orderId: order.id,
     };
-    const end = this.#submit(description, {
-      path: `/orders/${order.id}/amend`,
-      body: { ...changes, client_id: this.#options.client() },
-      resendMsMax: RESEND_MS_MAX,
-      ask: () => this.#findById(order.id),
-      isDone: () => false, // The order does not tell which amend it had.
-      isOvertaken,
-    }, before);
+    const end = this.#submit(
+      description,
+      {
+        path: `/orders/${order.id}/amend`,
+        body: { ...changes, client_id: this.#options.client() },
+        resendMsMax: RESEND_MS_MAX,
+        ask: () => this.#findById(order.id),
+        isDone: () => false, // The order does not tell which amend it had.
+        isOvertaken,
+      },
+      before,
+    );
     this.#amends.set(order.id, { key, end });
     void end.then(() => {
       if (!isOvertaken()) {
@@ -91,7 +105,11 @@ export class Entry {
 
   cancel(order: Order): Promise<Submission> {
     const description: Description = {
-      key: newKey(), kind: "cancel", title: cancelTitle(order), request: null, orderId: order.id,
+      key: newKey(),
+      kind: "cancel",
+      title: cancelTitle(order),
+      request: null,
+      orderId: order.id,
     };
     return this.#submit(description, {
       path: `/orders/${order.id}/cancel`,
@@ -105,7 +123,11 @@ export class Entry {
 
   cancelAll(symbol?: string): Promise<Submission> {
     const description: Description = {
-      key: newKey(), kind: "cancel", title: cancelAllTitle(symbol), request: null, orderId: null,
+      key: newKey(),
+      kind: "cancel",
+      title: cancelAllTitle(symbol),
+      request: null,
+      orderId: null,
     };
     return this.#submit(description, {
       path: "/orders/cancel",
@@ -140,7 +162,12 @@ export class Entry {
   async #submit(description: Description, task: Task, turn?: Promise<unknown>): Promise<Submission> {
     const { key } = description;
     const submission: Submission = {
-      ...description, state: "sent", problem: null, acceptedAfterMs: null, filledAfterMs: null, order: null,
+      ...description,
+      state: "sent",
+      problem: null,
+      acceptedAfterMs: null,
+      filledAfterMs: null,
+      order: null,
     };
     const isFull = this.#running.size >= IN_FLIGHT_MAX;
     this.#starts.set(key, { monotonic: performance.now(), wall: Date.now() });
@@ -204,8 +231,13 @@ export class Entry {
     const { ms } = this.#elapsed(submission.key);
     const isRejected = order.status === "rejected";
     const isFilled = order.status === "filled";
-    const state = isRejected ? "refused" : isFilled ? "filled"
-      : hasEnded(order) || submission.kind !== "place" ? "done" : "accepted";
+    const state = isRejected
+      ? "refused"
+      : isFilled
+        ? "filled"
+        : hasEnded(order) || submission.kind !== "place"
+          ? "done"
+          : "accepted";
     this.#change(submission.key, {
       state,
       order,
@@ -258,8 +290,9 @@ export class Entry {
   }
 
   #change(key: string, changes: Partial<Submission>): void {
-    this.submissions.value = this.submissions.peek().map((each) =>
-      each.key === key ? { ...each, ...changes } : each);
+    this.submissions.value = this.submissions
+      .peek()
+      .map((each) => (each.key === key ? { ...each, ...changes } : each));
   }
 
   /** Drop the oldest submissions that are not on their way. */

@@ -175,10 +175,12 @@ export class Fills {
   /** Take the fills of all pages; "cut" if there are more than POSITION_FILLS_MAX. */
   async #readPages(query: Record<string, string>, isWanted: () => boolean): Promise<"all" | "cut"> {
     let cursor: string | null = null;
-    for (let count = 0; count < POSITION_FILLS_MAX; ) {
-      const page = await this.#options.http.read("/fills", {
-        client_id: this.#client, limit: FILLS_PAGE, ...query, ...(cursor ? { cursor } : {}),
-      }, isWanted);
+    for (let count = 0; count < POSITION_FILLS_MAX;) {
+      const page = await this.#options.http.read(
+        "/fills",
+        { client_id: this.#client, limit: FILLS_PAGE, ...query, ...(cursor ? { cursor } : {}) },
+        isWanted,
+      );
       if (!isWanted()) {
         return "all";
       }
@@ -248,8 +250,11 @@ export class Fills {
 
   #positions(grids: ReadonlyMap<string, Grid>): Position[] {
     const since = this.#isCut ? (this.#oldest ?? this.#fills[0]?.time ?? null) : null;
-    return [...this.#accounts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([symbol, account]) =>
-      positionOf(symbol, account, grids.get(symbol) as Grid, this.#options.lastPrice(symbol), since));
+    return [...this.#accounts]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([symbol, account]) =>
+        positionOf(symbol, account, grids.get(symbol) as Grid, this.#options.lastPrice(symbol), since),
+      );
   }
 }
 
@@ -264,7 +269,9 @@ function compareText(a: string, b: string): number {
 
 /** Fills of instruments that are not known do not count. */
 function addFills(
-  accounts: Map<string, Account>, fills: readonly Fill[], grids: ReadonlyMap<string, Grid>,
+  accounts: Map<string, Account>,
+  fills: readonly Fill[],
+  grids: ReadonlyMap<string, Grid>,
 ): void {
   for (const fill of fills) {
     const found = grids.get(fill.symbol);

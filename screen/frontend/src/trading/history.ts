@@ -114,7 +114,8 @@ export class History {
   }
 
   async #load(
-    cursor: string | null, use: (orders: readonly Order[], cursor: string | null) => void,
+    cursor: string | null,
+    use: (orders: readonly Order[], cursor: string | null) => void,
   ): Promise<void> {
     if (this.#client === "") {
       return;

@@ -83,7 +83,10 @@ export class OpenOrders {
     let cursor: Json | undefined;
     for (let page = 0; page < OPEN_ORDERS_PAGES_MAX && cursor !== null; page += 1) {
       const query = {
-        client_id: client, instrument: symbol, status: ["resting", "pending"], limit: ORDERS_PAGE_MAX,
+        client_id: client,
+        instrument: symbol,
+        status: ["resting", "pending"],
+        limit: ORDERS_PAGE_MAX,
         ...(typeof cursor === "string" ? { cursor } : {}),
       };
       try {

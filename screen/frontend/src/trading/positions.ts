@@ -40,7 +40,11 @@ export function applyFill(account: Account, fill: Fill, { tick, lot }: Grid): Ac
 
 /** Return the position of an account. `last` is the last price, if there is one. */
 export function positionOf(
-  symbol: string, account: Account, { tick, lot }: Grid, last: Decimal | null, since: Milliseconds | null,
+  symbol: string,
+  account: Account,
+  { tick, lot }: Grid,
+  last: Decimal | null,
+  since: Milliseconds | null,
 ): Position {
   const decimals = tick.decimals + lot.decimals;
   const { quantity, cost, realized } = account;
