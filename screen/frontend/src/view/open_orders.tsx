@@ -31,6 +31,9 @@ export function OpenOrders() {
           Show more of {orders.length} orders
         </button>
       ) : null}
+      {store.areOpenOrdersCut.value ? (
+        <p class="note">You have more open orders than the screen keeps. "Cancel all" cancels those too.</p>
+      ) : null}
     </>
   );
 }
