@@ -11,7 +11,7 @@ from tests.system.exchange import RunningExchange
 PROXIED = {"X-Forwarded-Proto": "https", "Host": "exchange.example", "Origin": "https://exchange.example"}
 
 
-@pytest.fixture(scope="module", params=["on", "off"])
+@pytest.fixture(scope="module", params=["on", pytest.param("off", marks=pytest.mark.long)])
 def login(request: pytest.FixtureRequest) -> Iterator[tuple[str, httpx.Response, httpx.Response]]:
     """EXCHANGE_TLS_PROXY, the login page, and the answer to its form with a wrong password."""
     variables = {"EXCHANGE_TLS_PROXY": request.param, "EXCHANGE_ALLOWED_HOSTS": "exchange.example"}

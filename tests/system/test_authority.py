@@ -271,15 +271,13 @@ def test_an_exchange_with_a_role_for_each_process_trades(
     assert worker_state(uri, 0)[0] is False
 
 
+@pytest.mark.long
 @needs_root
 @pytest.mark.parametrize(
     ("server", "command", "variables", "path"),
     [
         ("uvicorn", "run_api", {"PORT": "83"}, "/instruments"),
-        pytest.param(
-            *("daphne", "run_admin", {"EXCHANGE_ADMIN_BIND": "127.0.0.1:83"}, "/admin/login/"),
-            marks=pytest.mark.long,
-        ),
+        ("daphne", "run_admin", {"EXCHANGE_ADMIN_BIND": "127.0.0.1:83"}, "/admin/login/"),
     ],
     ids=["run_api", "run_admin"],
 )
