@@ -107,8 +107,10 @@ interface DialogProps {
 export function Dialog({ title, children, onClose }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    element.current?.showModal();
-    element.current?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
+    const dialog = element.current;
+    dialog?.showModal();
+    dialog?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
+    return () => dialog?.close(); // The focus goes back to where it was.
   }, []);
   const closeBeside = (event: MouseEvent): void => {
     if (event.target === element.current) {

@@ -1,0 +1,91 @@
+"""Redis, the API process and the database are killed under an open screen, and come back.
+
+The screen says that what it shows may be old, and afterwards it shows the exchange's book, orders and
+fills again. These tests are the last of the folder, because they disturb the exchange.
+"""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.contract.client import Client, order_body
+from tests.screen.conftest import OpenScreen
+from tests.screen.screen import OUTAGE, Screen
+from tests.system.exchange import RunningExchange, wait_until
+
+# Record each state of the connection that is shown, however briefly.
+RECORD_STATES = """() => {
+  window.states = [];
+  const shown = document.querySelector(".connection-words");
+  const record = () => window.states.push(shown.textContent);
+  new MutationObserver(record).observe(shown, { characterData: true, childList: true, subtree: true });
+}"""
+
+
+def place_until_taken(bot: Client, **order: Any) -> Any:
+    """Place an order as a client should: send it again with its key until it is taken."""
+    answers: list[Any] = []
+
+    def is_taken() -> bool:
+        try:
+            answers.append(bot.post("/orders", order_body(**order)))
+        except OSError:  # The API process does not run.
+            return False
+        return answers[-1].status in (200, 201)
+
+    wait_until(is_taken, "the exchange takes orders again")
+    return answers[-1].json
+
+
+def kill_part(exchange: RunningExchange, screen: Screen, word: str, notice: str) -> None:
+    """Freeze a part of the exchange until the screen shows the outage, and kill it then."""
+    part = exchange.part(word)
+    part.suspend()
+    wait_until(lambda: notice in screen.page.evaluate("() => window.states"), f"{notice} is shown")
+    part.kill()
+
+
+@pytest.mark.parametrize(
+    ("word", "notice"), [("valkey-server", "Stale"), ("uvicorn", "Reconnecting"), ("bin/postgres", "Stale")]
+)
+def test_the_screen_survives_a_restart(
+    open_screen: OpenScreen,
+    bot: Client,
+    exchange: RunningExchange,
+    symbol: str,
+    name: str,
+    word: str,
+    notice: str,
+) -> None:
+    screen = open_screen().open()
+    screen.allow(OUTAGE)
+    page = screen.page
+    kept = screen.place("buy", "limit", "1", price="96")
+    gone = screen.place("sell", "limit", "1", price="104")
+    hit = screen.place("sell", "limit", "2", price="103")
+    screen.expect_orders_of(bot, name)
+    page.evaluate(RECORD_STATES)
+
+    part = exchange.part(word)
+    part.kill()
+    # A click during the outage is one order, or none if the screen says so.
+    screen.fill_ticket("buy", "limit", "0.75", price="97")
+    page.locator("#send").click()
+    trade = {"instrument": symbol, "side": "buy", "quantity": "1.5", "price": 103, "client_id": "taker"}
+    place_until_taken(bot, **trade, idempotency_key=f"{word} {symbol}")
+    bot.cancel(gone["order_id"])
+
+    expect(page.locator("#send")).to_be_enabled()
+    expect(page.locator("tr[data-order]")).to_have_count(3)
+    screen.expect_live()
+    assert notice in page.evaluate("() => window.states")
+    orders = screen.expect_orders_of(bot, name)
+    assert {kept["order_id"], hit["order_id"]} < orders.keys()
+    assert orders[hit["order_id"]][-2:] == (Decimal("1.5"), "Partly filled")
+    assert len(bot.get("/orders", client_id=name).json["orders"]) == 4
+    screen.expect_book_of(bot)
+    assert [row[4] for row in screen.rows("fills")] == ["1.5"]
+    assert [row[-1] for row in screen.rows("history")] == ["Cancelled: by you"]
+    assert screen.diagnostics()["checksumMismatches"] == 0
