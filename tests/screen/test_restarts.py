@@ -5,6 +5,7 @@ fills again. These tests are the last of the folder, because they disturb the ex
 """
 
 from decimal import Decimal
+from http.client import HTTPException
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from playwright.sync_api import expect
 from tests.contract.client import Client, order_body
 from tests.screen.conftest import OpenScreen
 from tests.screen.screen import OUTAGE, Screen
-from tests.system.exchange import RunningExchange, wait_until
+from tests.system.exchange import RunningExchange, frozen, wait_until
 
 # Record each state of the connection that is shown, however briefly.
 RECORD_STATES = """() => {
@@ -31,7 +32,8 @@ def place_until_taken(bot: Client, **order: Any) -> Any:
     def is_taken() -> bool:
         try:
             answers.append(bot.post("/orders", order_body(**order)))
-        except OSError:  # The API process does not run.
+        except (OSError, HTTPException):  # The API process does not run.
+            bot.close()
             return False
         return answers[-1].status in (200, 201)
 
@@ -39,12 +41,19 @@ def place_until_taken(bot: Client, **order: Any) -> Any:
     return answers[-1].json
 
 
-def kill_part(exchange: RunningExchange, screen: Screen, word: str, notice: str) -> None:
-    """Freeze a part of the exchange until the screen shows the outage, and kill it then."""
-    part = exchange.part(word)
-    part.suspend()
-    wait_until(lambda: notice in screen.page.evaluate("() => window.states"), f"{notice} is shown")
-    part.kill()
+def states(screen: Screen) -> Any:
+    return screen.page.evaluate("() => window.states")
+
+
+def kill(exchange: RunningExchange, word: str) -> None:
+    exchange.part(word).kill()
+
+
+def kill_once_stale(exchange: RunningExchange, word: str, screen: Screen) -> None:
+    """Freeze a part of the exchange until its silence is noticed, which takes 5 s, and kill it then."""
+    with frozen(exchange.part(word)):
+        wait_until(lambda: "Stale" in states(screen), "the screen shows that the market data is stale")
+        kill(exchange, word)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +77,10 @@ def test_the_screen_survives_a_restart(
     screen.expect_orders_of(bot, name)
     page.evaluate(RECORD_STATES)
 
-    part = exchange.part(word)
-    part.kill()
+    if notice == "Stale":
+        kill_once_stale(exchange, word, screen)
+    else:
+        kill(exchange, word)
     # A click during the outage is one order, or none if the screen says so.
     screen.fill_ticket("buy", "limit", "0.75", price="97")
     page.locator("#send").click()
@@ -80,7 +91,7 @@ def test_the_screen_survives_a_restart(
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("tr[data-order]")).to_have_count(3)
     screen.expect_live()
-    assert notice in page.evaluate("() => window.states")
+    assert notice in states(screen)
     orders = screen.expect_orders_of(bot, name)
     assert {kept["order_id"], hit["order_id"]} < orders.keys()
     assert orders[hit["order_id"]][-2:] == (Decimal("1.5"), "Partly filled")
