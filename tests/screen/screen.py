@@ -12,9 +12,12 @@ from tests.contract.client import Client, exact_json
 from tests.system.exchange import wait_until
 
 # Chromium logs these lines itself.
-OUTAGE = r"Failed to load resource: (net::ERR_|the server responded with a status of 50[34])|WebSocket connection to"
+LOST = r"Failed to load resource: net::ERR_"
+OUTAGE = rf"{LOST}|Failed to load resource: .* status of 50[34]|WebSocket connection to"
 REFUSED = r"Failed to load resource: the server responded with a status of 4\d\d"
-REMEMBER = "for (const [key, value] of Object.entries({})) if (!localStorage.getItem(key)) localStorage.setItem(key, value)"
+REMEMBER = """for (const [key, value] of Object.entries({})) {
+  if (!localStorage.getItem(key)) localStorage.setItem(key, value);
+}"""
 # Everything that is compared is read at once, so that it belongs to one frame.
 READ_LADDER = """() => {
   const ladder = document.querySelector("#ladder");
@@ -28,7 +31,8 @@ READ_LADDER = """() => {
 READ_ROWS = """() => [...document.querySelectorAll("#panels-panel tbody tr")].map((row) => [
   row.dataset.order ?? null, ...[...row.children].map((cell) => cell.innerText.trim())])"""
 READ_ORDERS = """() => [...document.querySelectorAll("#panels-panel tr[data-order]")].map((row) => [
-  row.dataset.order, ...[...row.children].slice(0, 8).map((cell) => cell.firstChild?.textContent ?? cell.textContent),
+  row.dataset.order,
+  ...[...row.children].slice(0, 8).map((cell) => cell.firstChild?.textContent ?? cell.textContent),
   row.querySelector(".state").textContent])"""
 STATUS = {"pending": "Waiting", "open": "Open", "partially_filled": "Partly filled"}
 TYPES = {

@@ -1,7 +1,7 @@
 """axe finds no serious fault: see https://github.com/dequelabs/axe-core.
 
 axe comes with the packages that build the screen, which `make check-screen` and `make screen`
-install. The tests are skipped without it. The page's policy does not stop scripts of the test.
+install. Without it, these tests are skipped. The page's policy does not stop scripts of the test.
 """
 
 from pathlib import Path
@@ -20,7 +20,11 @@ RUN_AXE = """async () => {
     .map(({ id, help, nodes }) => [id, help, nodes.map((node) => node.html.slice(0, 200))]);
 }"""
 
-pytestmark = pytest.mark.skipif(not AXE.exists(), reason="needs axe (make check-screen installs it)")
+
+@pytest.fixture(autouse=True)
+def axe_is_installed() -> None:
+    if not AXE.exists():
+        pytest.skip("needs axe, which make check-screen installs")
 
 
 def faults(page: Page) -> Any:

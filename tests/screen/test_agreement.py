@@ -11,7 +11,7 @@ from tests.screen.conftest import OpenScreen
 from tests.screen.screen import Screen
 from tests.system.exchange import wait_until
 
-STEPS = 40
+STEPS = 30
 CHANGES = 5  # between two comparisons
 
 
@@ -28,7 +28,11 @@ def trade_at_random(bot: Client, symbol: str, name: str, chance: random.Random) 
         assert bot.post(f"/orders/{order_id}/amend", {"price": price}).status == 200
     else:
         bot.place(
-            symbol, chance.choice(["buy", "sell"]), quantity, price if action < 0.9 else None, client_id=client_id
+            symbol,
+            chance.choice(["buy", "sell"]),
+            quantity,
+            price if action < 0.9 else None,
+            client_id=client_id,
         )
 
 
@@ -74,7 +78,6 @@ def test_tabs_users_and_bots_see_the_same(
         assert (counts["gaps"], counts["checksumMismatches"], counts["connectionsLost"]) == (0, 0, 0)
         assert counts["messagesUnreadable"] == counts["subscriptionsRefused"] == 0
         assert counts["checksumsVerified"] > 1
-        wait_until(lambda each=each: each.diagnostics()["deltas"] >= STEPS // 2, "the deltas are counted")
 
 
 def test_a_gap_and_a_lost_connection_end_with_the_right_book(

@@ -1,6 +1,9 @@
-"""The screen opens: book, chart, trades and ticker show what the exchange has."""
+"""The first visit: book, chart, trades and ticker show what the exchange has.
 
-from playwright.sync_api import expect
+The browser remembers the name and the theme.
+"""
+
+from playwright.sync_api import Page, expect
 
 from tests.contract.client import Client
 from tests.screen.conftest import OpenScreen
@@ -25,8 +28,16 @@ DRAWN_CANDLE_PIXELS = r"""() => {
 }"""
 
 
-def test_the_market_fills_the_screen(open_screen: OpenScreen, bot: Client, symbol: str) -> None:
-    screen = open_screen(client="").open()
+def choose_name_and_theme(page: Page, name: str) -> None:
+    page.get_by_role("button", name="Choose a name").first.click()
+    page.get_by_role("textbox", name="Name").fill(f"{name} ")
+    page.get_by_role("button", name="Trade as").click()
+    while page.evaluate("() => document.documentElement.dataset.theme") != "light":
+        page.locator(".theme-button").click()
+
+
+def test_a_first_visit(open_screen: OpenScreen, bot: Client, symbol: str, name: str) -> None:
+    screen = open_screen(client="", color_scheme="dark").open()
     page = screen.page
     book = screen.expect_book_of(bot)
     assert [price for price, *_ in book.asks] == [105, 106, number("107.25")]
@@ -54,3 +65,10 @@ def test_the_market_fills_the_screen(open_screen: OpenScreen, bot: Client, symbo
     assert page.evaluate(DRAWN_CANDLE_PIXELS) > 0
     page.get_by_role("tab", name="Depth").click()
     expect(page.locator("#chart-panel canvas")).to_be_visible()
+
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    choose_name_and_theme(page, name)
+    page.reload()
+    screen.expect_live()
+    expect(page.locator("html")).to_have_attribute("data-theme", "light")
+    expect(page.locator(".client-name")).to_have_text(name)

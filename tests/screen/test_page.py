@@ -1,4 +1,4 @@
-"""What the page remembers, how it fits, and what it shows of a halt."""
+"""How the page fits, and what it shows of a halt."""
 
 from playwright.sync_api import expect
 
@@ -8,22 +8,6 @@ from tests.screen.conftest import OpenScreen
 
 WIDTH_NARROW = 360
 HIDDEN_WIDTH = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
-
-
-def test_theme_and_name_are_remembered(open_screen: OpenScreen, name: str) -> None:
-    screen = open_screen(client="", color_scheme="dark").open()
-    page, root = screen.page, screen.page.locator("html")
-    expect(root).to_have_attribute("data-theme", "dark")
-    page.get_by_role("button", name="Choose a name").first.click()
-    page.get_by_role("textbox", name="Name").fill(f"{name} ")
-    page.get_by_role("button", name="Trade as").click()
-    theme = page.locator(".theme-button")
-    while page.evaluate("() => document.documentElement.dataset.theme") != "light":
-        theme.click()
-    page.reload()
-    screen.expect_live()
-    expect(root).to_have_attribute("data-theme", "light")
-    expect(page.locator(".client-name")).to_have_text(name)
 
 
 def test_a_halt_is_shown_and_ends(
