@@ -62,8 +62,9 @@ test: $(dev_stamp)
 test-long: $(dev_stamp)
 	@exec $(python) -m pytest -m long
 
-# The other checks run beside the tests, which leave some processor time unused.
-check: $(dev_stamp)
+# The other checks run beside the tests, which leave some processor time unused. A test of the screen
+# uses one of its packages.
+check: $(dev_stamp) $(screen_stamp)
 	@$(MAKE) --no-print-directory -j 2 --output-sync=line check-sources test
 
 check-sources: check-python check-screen

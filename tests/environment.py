@@ -31,7 +31,8 @@ from hosting.embedded.servers import EmbeddedServers
 
 PROCESSES = 4  # of one run, each with servers of its own
 ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # in the ids of tests that run on both servers
-LONGEST = ("tests/contract/", "tests/simulation/", "tests/system/", "tests/admin/")
+LONGEST = ("tests/contract/", "tests/simulation/", "tests/system/", "tests/screen/", "tests/admin/")
+ONE_EXCHANGE = ("tests/screen",)  # folders whose tests share an exchange, but not on several ASGI servers
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
 PORTS = range(12_000, 32_000)  # below the ports of outgoing connections, from 32,768 on Linux
@@ -121,15 +122,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class SharedExchangeScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Runs all tests of a folder on one ASGI server in one process, as they share an exchange.
+    """Runs all tests that share an exchange in one process: those of a folder on one ASGI server.
 
     All other tests of a file run in one process, too.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, _ = nodeid.partition("::")
+        folder = file.rpartition("/")[0]
+        if folder in ONE_EXCHANGE:
+            return folder
         server = ASGI_SERVER.search(nodeid)
-        return f"{file.rpartition('/')[0]} on {server[1]}" if server else file
+        return f"{folder} on {server[1]}" if server else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedExchangeScheduling:

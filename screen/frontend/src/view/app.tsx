@@ -19,6 +19,7 @@ import { Icon } from "./widgets.tsx";
 export function App({ view }: { readonly view: View }) {
   useEffect(() => startShortcuts(view), [view]);
   useEffect(() => startTitle(view), [view]);
+  useEffect(() => startDiagnostics(view), [view]);
   return (
     <ViewProvider value={view}>
       <Screen />
@@ -33,6 +34,13 @@ function startTitle(view: View): () => void {
   );
   return slowly(title, 1000).subscribe((text) => {
     document.title = text;
+  });
+}
+
+/** Write the counts on the root element, where tests read them. Returns what stops it. */
+function startDiagnostics({ store }: View): () => void {
+  return store.diagnostics.subscribe((counts) => {
+    document.documentElement.dataset.diagnostics = JSON.stringify(counts);
   });
 }
 

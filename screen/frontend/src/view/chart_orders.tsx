@@ -104,6 +104,8 @@ function OrderLine({ line, canvas, grid }: LineProps) {
   return (
     <div
       ref={element}
+      data-order={order.id}
+      data-line={line.field}
       class={`order-line ${order.side} ${phase.value === "idle" ? "" : "busy"}`}
       onKeyDown={keepOnEscape}
     >

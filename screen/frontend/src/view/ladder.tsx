@@ -39,6 +39,7 @@ class LadderModel {
   readonly steps;
   /** The groups with own orders, by side. */
   readonly own;
+  frame: HTMLElement | null = null;
   asks: LadderSide | null = null;
   bids: LadderSide | null = null;
   /** The row that the keyboard is at: negative for asks (-1 is the best), positive for bids. */
@@ -91,6 +92,10 @@ class LadderModel {
     };
     this.asks.paint(asks, whole, own.get("sell") ?? NO_GROUPS, format);
     this.bids.paint(bids, whole, own.get("buy") ?? NO_GROUPS, format);
+    if (this.frame && isOurs) {
+      this.frame.dataset.symbol = book.symbol; // For tests: which state of the book this is.
+      this.frame.dataset.sequence = String(book.sequence);
+    }
   }
 }
 
@@ -145,6 +150,7 @@ function LadderBody({ model }: { readonly model: LadderModel }) {
     if (!frame.current || !asks.current || !bids.current) {
       return;
     }
+    model.frame = frame.current;
     model.asks = new LadderSide(asks.current, "sell");
     model.bids = new LadderSide(bids.current, "buy");
     const observer = new ResizeObserver(() => {

@@ -20,7 +20,10 @@ export function OrderRow({ order }: { readonly order: Order }) {
   const parts = { order, edit, instrument };
   const isPending = order.status === "pending";
   return (
-    <tr class={`${edit.isSending.value ? "sending" : ""} ${edit.draft.value ? "editing" : ""}`}>
+    <tr
+      data-order={order.id}
+      class={`${edit.isSending.value ? "sending" : ""} ${edit.draft.value ? "editing" : ""}`}
+    >
       <th scope="row">
         <button type="button" class="link" onClick={() => store.select(order.symbol)}>
           {order.symbol}

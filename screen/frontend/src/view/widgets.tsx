@@ -107,8 +107,13 @@ interface DialogProps {
 export function Dialog({ title, children, onClose }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   useEffect(() => {
+    const before = document.activeElement;
     element.current?.showModal();
     element.current?.querySelector<HTMLElement>("[data-autofocus]")?.focus();
+    return () => {
+      // The browser does not give the focus back if a dialog is removed while it is open.
+      if (before instanceof HTMLElement) before.focus();
+    };
   }, []);
   const closeBeside = (event: MouseEvent): void => {
     if (event.target === element.current) {

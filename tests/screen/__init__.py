@@ -1,0 +1,1 @@
+"""The trading screen in a real browser, on a real exchange."""
