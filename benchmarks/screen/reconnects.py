@@ -1,0 +1,106 @@
+"""Checks that the ladder is the exchange's book, whatever happens to the connection.
+
+Each minute orders arrive, the connection is broken in one of three ways, and the screen connects
+again. At the end of the minute no order arrives for a moment, and the drawn ladder is compared with
+the exchange's book.
+"""
+
+import time
+from decimal import Decimal
+
+from playwright.sync_api import Browser, Page
+
+from benchmarks.screen.market import load_average, market, orders_arriving, read
+from benchmarks.screen.page import SYMBOL, Row, diagnostics, new_context, open_screen, read_ladder, sleep
+from loadtools.relay import Relay
+from loadtools.wire import Target
+
+SIZE = {"width": 1440, "height": 900}
+CUT_AFTER_SECONDS = 12.0
+REFUSED_SECONDS = 5.0
+NOTICED_SECONDS_MAX = 30.0  # A silent connection is given up after 13 s.
+EQUAL_SECONDS_MAX = 15.0
+QUIET_SECONDS = 8  # At the end of a minute, in which no order arrives.
+POLL_SECONDS = 0.2
+WAYS = ("closed", "refused", "silent")  # The ways in which the connection is broken, by turns.
+NUMBERS = ("snapshots", "checksumsVerified", "checksumMismatches", "gaps", "connectionsLost")
+
+
+def check_reconnects(
+    browser: Browser, *, rate: int, minutes: int, pinned: bool, minute_seconds: int = 60
+) -> bool:
+    """Print each minute's figures. Return whether no checksum and no ladder was wrong."""
+    is_right = True
+    print(
+        f"{'minute':>6} {'broken':>8} {'back after':>10} {'snapshots':>9} {'checksums':>10} {'mismatches':>10}"
+        f" {'gaps':>5} {'lost':>5} {'rows':>5} {'equal':>6} {'load':>6}"
+    )
+    with (
+        market(pinned=pinned) as exchange,
+        Relay(exchange.target) as relay,
+        new_context(browser, viewport=SIZE) as context,
+    ):
+        page = open_screen(context, relay.target.url)
+        for minute in range(1, minutes + 1):
+            way = WAYS[minute % len(WAYS)]
+            with orders_arriving(exchange.target, rate, minute_seconds - QUIET_SECONDS):
+                sleep(page, CUT_AFTER_SECONDS)
+                back_after = break_connection(page, relay, way)
+            rows, difference = compare(page, exchange.target)
+            sleep(page, 1.5)  # The screen counts anew each second.
+            counts = diagnostics(page)
+            snapshots, checksums, mismatches, gaps, lost = (counts[name] for name in NUMBERS)
+            print(
+                f"{minute:>6} {way:>8} {back_after:>8.1f} s {snapshots:>9,} {checksums:>10,} {mismatches:>10,}"
+                f" {gaps:>5,} {lost:>5,} {rows:>5} {'no' if difference else 'yes':>6} {load_average():>6}",
+                flush=True,
+            )
+            if difference:
+                print(difference)
+            is_right = is_right and not difference and mismatches == 0
+    return is_right
+
+
+def break_connection(page: Page, relay: Relay, way: str) -> float:
+    """Break the connection. Return the seconds until the screen is live again."""
+    started = time.monotonic()
+    if way == "silent":
+        relay.freeze()
+    elif way == "closed":
+        relay.cut()
+    else:
+        relay.refuse()
+    milliseconds = NOTICED_SECONDS_MAX * 1_000
+    page.locator(".connection:not(.connection-open)").wait_for(timeout=milliseconds)
+    if way == "refused":
+        sleep(page, REFUSED_SECONDS)
+        relay.accept()
+    page.locator(".connection-open").wait_for(timeout=milliseconds)
+    return time.monotonic() - started
+
+
+def compare(page: Page, target: Target) -> tuple[int, str | None]:
+    """Return how many drawn rows were compared, and the difference to the exchange's book, if any.
+
+    The screen gets some time to draw the last change.
+    """
+    deadline = time.monotonic() + EQUAL_SECONDS_MAX
+    while True:
+        rows, difference = _compare_once(page, target)
+        if difference is None or time.monotonic() > deadline:
+            return rows, difference
+        sleep(page, POLL_SECONDS)
+
+
+def _compare_once(page: Page, target: Target) -> tuple[int, str | None]:
+    shown = read_ladder(page)
+    book = read(target, f"/orderbook?instrument={SYMBOL}&levels={shown.room}")
+    for name, drawn in (("bids", shown.bids), ("asks", shown.asks)):
+        right = [_row(level) for level in book[name]]
+        if drawn != right:
+            return 0, f"{name} drawn {drawn}\n{name} right {right}"
+    return len(shown.bids) + len(shown.asks), None
+
+
+def _row(level: dict[str, Decimal]) -> Row:
+    return level["price"], level["quantity"], level["cumulative"]
