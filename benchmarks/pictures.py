@@ -50,6 +50,10 @@ ORDERS: tuple[dict[str, str], ...] = (
     {"side": "sell", "type": "stop", "trigger_price": "-0.22", "quantity": "0.04"},
 )
 PRICES = ("price", "trigger_price")
+TAPE_ROW = ".tape-body .tape-row"
+LADDER_ASK = "#ladder .asks .ladder-row"
+QUANTITY = '[data-field="quantity"]'
+SELECTORS = (TAPE_ROW, LADDER_ASK)
 DRAFT_QUANTITY = "0.25"  # Typed into the ticket, which shows what it would cost.
 DESKTOP = {"viewport": {"width": 1440, "height": 900}}
 PHONE = {
@@ -153,7 +157,7 @@ def take(browser: Browser, target: Target, picture: Picture) -> bytes:
     is_phone = "is_mobile" in picture.options
     with new_context(browser, **picture.options) as context:
         page = open_screen(context, target.url)
-        page.locator(".tape-body .tape-row").nth(TAPE_ROWS_MIN - 1).wait_for(state="attached")
+        page.locator(TAPE_ROW).nth(TAPE_ROWS_MIN - 1).wait_for(state="attached")
         if not is_phone:
             fill_ticket(page)
         if picture.chart == "depth":
@@ -164,9 +168,9 @@ def take(browser: Browser, target: Target, picture: Picture) -> bytes:
 
 def fill_ticket(page: Page) -> None:
     """Begin an order: its price by a click on the ladder, and its quantity."""
-    page.locator("#ladder .asks .ladder-row").nth(-3).click()
-    page.locator('[data-field="quantity"]').fill(DRAFT_QUANTITY)
-    page.locator('[data-field="quantity"]').blur()
+    page.locator(LADDER_ASK).nth(-3).click()
+    page.locator(QUANTITY).fill(DRAFT_QUANTITY)
+    page.locator(QUANTITY).blur()
     page.mouse.move(0, 0)
 
 

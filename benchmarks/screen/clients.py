@@ -69,7 +69,8 @@ def _measure(target: Target, count: int, seconds: int) -> tuple[ClientFigures, i
     plan = Plan(
         requests=RATE_MAX * seconds, duration_seconds=seconds, rate_per_second=None, connections=CONNECTIONS
     )
-    with Subscribers(target, count, processes=1, requests=subscriptions(target)) as subscribers:
+    symbols = [instrument["symbol"] for instrument in read(target, "/instruments")["instruments"]]
+    with Subscribers(target, count, processes=1, requests=subscriptions_of(symbols)) as subscribers:
         subscribers.take_counts()
         load = send(target, plan)
         time.sleep(LAST_WORDS_SECONDS)
@@ -85,9 +86,8 @@ def _measure(target: Target, count: int, seconds: int) -> tuple[ClientFigures, i
     return figures, counts.closed
 
 
-def subscriptions(target: Target) -> tuple[dict[str, object], ...]:
+def subscriptions_of(symbols: list[str]) -> tuple[dict[str, object], ...]:
     """Return the messages with which the screen subscribes: see screen/frontend/src/store.ts."""
-    symbols = [instrument["symbol"] for instrument in read(target, "/instruments")["instruments"]]
     return (
         {"type": "subscribe", "channels": ["orderbook_deltas", "trades"], "instrument": [SYMBOL]},
         {"type": "subscribe", "channels": ["candles"], "instrument": [SYMBOL], "interval": "1m"},

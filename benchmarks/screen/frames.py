@@ -14,6 +14,7 @@ from benchmarks.screen.market import load_average, market, orders_arriving
 from benchmarks.screen.page import await_full, browser_seconds, new_context, sleep
 from loadtools.exchange import OwnExchange
 
+SIZE = {"width": 1440, "height": 900}
 BLANK = "about:blank"
 SETTLE_SECONDS = 3.0
 _RECORD = """() => {
@@ -85,9 +86,6 @@ def measure_frames(browser: Browser, *, rate: int, seconds: int, runs: int, pinn
     return True
 
 
-SIZE = {"width": 1440, "height": 900}
-
-
 def _measure(page: Page, exchange: OwnExchange, case: str, rate: int, seconds: int) -> FrameFigures:
     """Measure one page for some seconds."""
     with orders_arriving(exchange.target, rate, seconds) as sending:
@@ -102,19 +100,21 @@ def _measure(page: Page, exchange: OwnExchange, case: str, rate: int, seconds: i
     tasks: list[float] = recorded["tasks"]
     intervals = sorted(later - sooner for sooner, later in itertools.pairwise(frames))
     span_seconds = (frames[-1] - frames[0]) / 1_000
-    shares = [
-        (after.get(kind, 0) - before.get(kind, 0)) / span_seconds * 100
+    renderer, gpu, others = (
+        (after.get(kind, 0.0) - before.get(kind, 0.0)) / span_seconds * 100
         for kind in ("renderer", "gpu", "others")
-    ]
+    )
     figures = FrameFigures(
-        1_000 / statistics.median(intervals),
-        len(intervals) / span_seconds,
-        intervals[int(len(intervals) * 0.95)],
-        intervals[-1],
-        len(tasks),
-        max(tasks, default=0.0),
-        *shares,
-        (exchange_after - exchange_before) / span_seconds * 100,
+        frames_per_second=1_000 / statistics.median(intervals),
+        frames_per_second_mean=len(intervals) / span_seconds,
+        p95_milliseconds=intervals[int(len(intervals) * 0.95)],
+        longest_milliseconds=intervals[-1],
+        long_tasks=len(tasks),
+        longest_task_milliseconds=max(tasks, default=0.0),
+        renderer_percent=renderer,
+        gpu_percent=gpu,
+        others_percent=others,
+        exchange_percent=(exchange_after - exchange_before) / span_seconds * 100,
     )
     achieved = f"{load.achieved_per_second:,.0f}" if load else "0"
     print(f"{case:<22} {figures.row()}  {achieved:>8} {load_average():>6}", flush=True)

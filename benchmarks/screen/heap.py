@@ -40,9 +40,11 @@ def measure_heap(
                     flush=True,
                 )
             load = sending.result() if sending else None
-    used = [heap.used_bytes / 1024 for heap in heaps]
-    slope = statistics.linear_regression(range(len(used)), used).slope
-    print(f"slope {slope:+,.1f} KiB a minute, least {min(used):,.0f} and greatest {max(used):,.0f} KiB")
+    kibibytes = [heap.used_bytes / 1024 for heap in heaps]
+    slope = statistics.linear_regression(range(len(kibibytes)), kibibytes).slope
+    print(
+        f"slope {slope:+,.1f} KiB a minute, least {min(kibibytes):,.0f} and greatest {max(kibibytes):,.0f} KiB"
+    )
     if load:
         print(f"{load.achieved_per_second:,.0f} orders/s, {load.outcome.errors.total()} errors")
     return True

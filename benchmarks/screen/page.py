@@ -16,9 +16,10 @@ CLIENT = "alice"
 _FULL_SECONDS_MAX = 60.0
 _ROWS_MIN = 5  # Drawn levels of each side in a book that counts as full.
 # Kinds of Chromium's processes, by the words of their command lines.
-_KINDS = {"--type=renderer": "renderer", "--type=gpu-process": "gpu", "--type=": "others"}
+# The browser's own pages have renderers, too.
+_KINDS = {"--top-chrome-webui": "others", "--type=renderer": "renderer", "--type=gpu-process": "gpu"}
 
-_IS_FULL = """minimum => {
+IS_FULL = """minimum => {
   const rows = side => [...document.querySelectorAll(`#ladder .${side} .ladder-row`)]
     .filter(row => row.style.visibility !== 'hidden').length;
   return rows('asks') >= minimum && rows('bids') >= minimum
@@ -26,7 +27,7 @@ _IS_FULL = """minimum => {
     && document.querySelector('.legend') !== null
     && document.querySelector('.chart-empty') === null;
 }"""
-_LADDER = """() => {
+LADDER = """() => {
   const cells = (row, name) => row.querySelector(`.ladder-${name}`).textContent;
   const rows = side => [...document.querySelectorAll(`#ladder .${side} .ladder-row`)];
   const shown = side => rows(side).filter(row => row.style.visibility !== 'hidden')
@@ -76,16 +77,17 @@ def open_screen(context: BrowserContext, url: str) -> Page:
 
 def await_full(page: Page, *, rows: int = _ROWS_MIN) -> None:
     """Wait until the book has so many rows on each side and the chart has candles."""
-    page.wait_for_function(_IS_FULL, arg=rows, timeout=_FULL_SECONDS_MAX * 1_000, polling=200)
+    page.wait_for_function(IS_FULL, arg=rows, timeout=_FULL_SECONDS_MAX * 1_000, polling=200)
 
 
 def read_ladder(page: Page) -> Ladder:
     """Return the rows of the order book as they are drawn."""
-    shown = page.evaluate(_LADDER)
-    return Ladder(_rows(shown["bids"]), _rows(shown["asks"]), shown["room"])
+    shown = page.evaluate(LADDER)
+    return Ladder(rows_of(shown["bids"]), rows_of(shown["asks"]), shown["room"])
 
 
-def _rows(texts: list[list[str]]) -> list[Row]:
+def rows_of(texts: list[list[str]]) -> list[Row]:
+    """Return the numbers of drawn rows."""
     rows = []
     for row in texts:
         price, quantity, cumulative = (Decimal(text.replace(",", "")) for text in row)

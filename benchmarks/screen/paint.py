@@ -15,7 +15,7 @@ SIZE = {"width": 1440, "height": 900}
 PAINTED_SECONDS_MAX = 60.0
 FILES = re.compile(r'(?:href|src)="(/screen/[^"]+)"')
 # A row is painted in the frame after the one in which it was drawn.
-_WATCH = """() => {
+WATCH = """() => {
   const isDrawn = () => [...document.querySelectorAll('#ladder .ladder-side .ladder-row')]
     .some(row => row.style.visibility !== 'hidden' && row.textContent !== '');
   const observer = new MutationObserver(() => {
@@ -41,7 +41,7 @@ def measure_paint(browser: Browser, *, loads: int, pinned: bool) -> bool:
         url = exchange.target.url
         for _ in range(loads):
             with new_context(browser, viewport=SIZE) as context:
-                context.add_init_script(f"({_WATCH})()")
+                context.add_init_script(f"({WATCH})()")
                 cold.append(_load(context, url))
                 warm.append(_load(context, url))
         print(f"milliseconds from the navigation, medians of {loads} loads; load {load_average()}")

@@ -23,6 +23,7 @@ EQUAL_SECONDS_MAX = 15.0
 QUIET_SECONDS = 8  # At the end of a minute, in which no order arrives.
 POLL_SECONDS = 0.2
 WAYS = ("closed", "refused", "silent")  # The ways in which the connection is broken, by turns.
+LIVE, NOT_LIVE = ".connection-open", ".connection:not(.connection-open)"
 NUMBERS = ("snapshots", "checksumsVerified", "checksumMismatches", "gaps", "connectionsLost")
 
 
@@ -71,11 +72,11 @@ def break_connection(page: Page, relay: Relay, way: str) -> float:
     else:
         relay.refuse()
     milliseconds = NOTICED_SECONDS_MAX * 1_000
-    page.locator(".connection:not(.connection-open)").wait_for(timeout=milliseconds)
+    page.locator(NOT_LIVE).wait_for(timeout=milliseconds)
     if way == "refused":
         sleep(page, REFUSED_SECONDS)
         relay.accept()
-    page.locator(".connection-open").wait_for(timeout=milliseconds)
+    page.locator(LIVE).wait_for(timeout=milliseconds)
     return time.monotonic() - started
 
 
