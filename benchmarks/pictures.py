@@ -45,8 +45,8 @@ TICK = Decimal("0.01")
 ORDERS: tuple[dict[str, str], ...] = (
     {"side": "buy", "type": "limit", "price": "-0.07", "quantity": "0.05"},
     {"side": "buy", "type": "limit", "price": "-0.14", "quantity": "0.12"},
-    {"side": "sell", "type": "limit", "price": "0.08", "quantity": "0.04"},
-    {"side": "sell", "type": "limit", "price": "0.16", "quantity": "0.1"},
+    {"side": "sell", "type": "limit", "price": "0.11", "quantity": "0.04"},
+    {"side": "sell", "type": "limit", "price": "0.2", "quantity": "0.1"},
     {"side": "sell", "type": "stop", "trigger_price": "-0.22", "quantity": "0.04"},
 )
 PRICES = ("price", "trigger_price")

@@ -68,7 +68,7 @@ SCREEN_SOURCES = "".join(path.read_text() for path in (ROOT / "screen/frontend/s
 
 @pytest.mark.parametrize(
     "selectors",
-    [page.IS_FULL, page.LADDER, paint.WATCH, reconnects.LIVE, reconnects.NOT_LIVE, *pictures.SELECTORS],
+    [page.IS_FULL, page.LADDER, paint.WATCH, reconnects.LIVE, *pictures.SELECTORS],
 )
 def test_what_the_benchmarks_read_of_the_screen_exists_in_its_sources(selectors: str) -> None:
     names = set(SELECTOR.findall(selectors))

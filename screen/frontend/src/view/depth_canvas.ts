@@ -163,7 +163,7 @@ export class DepthCanvas {
     context.lineWidth = 1;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    const marks = Math.max(2, Math.floor(this.#width / 150));
+    const marks = Math.max(2, Math.floor(this.#width / 110));
     const priceStep = roundStep((this.#right - this.#left) / BigInt(marks));
     for (let ticks = (this.#left / priceStep + 1n) * priceStep; ticks < this.#right; ticks += priceStep) {
       const x = Math.round(this.#xOf(ticks)) + 0.5;
@@ -173,7 +173,7 @@ export class DepthCanvas {
       }
     }
     context.textAlign = "right";
-    const quantityStep = roundStep(this.#top / 4n);
+    const quantityStep = roundStep(this.#top / 6n);
     for (let lots = quantityStep; lots < this.#top; lots += quantityStep) {
       const y = Math.round(this.#yOf(lots)) + 0.5;
       line(context, 0, y, this.#width, y);
