@@ -31,7 +31,7 @@ compile := $(python) -m compileall -q -j 0 \
 PYTHON ?=
 sources := exchange_site operators hosting matching streaming marketdata orders instruments screen web base loadtools chaos tests benchmarks examples manage.py
 
-.PHONY: help run demo test test-long check screen check-sources check-python check-screen containers format bench profile load-test simulate chaos strangers clean
+.PHONY: help run demo test test-long check screen check-sources check-python check-screen containers format pictures bench bench-screen profile load-test simulate chaos strangers clean
 
 help:
 	@echo "make run        start everything on http://localhost:8000 (PORT=8100 make run for another port)"
@@ -47,6 +47,8 @@ help:
 	@echo "make chaos      inject faults into a real exchange under load, then audit it: MINUTES=10 RATE=300 SEED=1 make chaos"
 	@echo "make strangers  attack a real exchange in each known way while an honest client trades: SECONDS=12 make strangers"
 	@echo "make bench      measure engine, orders over HTTP, recovery, growth and memory: a quarter of an hour; needs wrk"
+	@echo "make bench-screen  measure the trading screen in Chromium: frames, memory, reconnects, first paint; three quarters of an hour"
+	@echo "make pictures   take the pictures of the trading screen in docs, with Chromium"
 	@echo "make profile    show where the processor time of an order goes; needs wrk"
 	@echo "make clean      remove the environment and the files of tools; the data in .data stays"
 
@@ -98,6 +100,12 @@ bench: $(dev_stamp)
 	@$(python) -m benchmarks.http
 	@$(python) -m benchmarks.recovery
 	@$(python) -m benchmarks.growth
+
+bench-screen: $(dev_stamp)
+	@exec $(python) -m benchmarks.screen
+
+pictures: $(dev_stamp)
+	@exec $(python) -m benchmarks.pictures
 
 profile: $(dev_stamp)
 	@exec $(python) -m benchmarks.profile

@@ -25,13 +25,16 @@ def chromium_path() -> str | None:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Start Chromium, and end it after the block. Raises LookupError if it is not installed."""
+def chromium(*options: str) -> Iterator[Browser]:
+    """Start Chromium, and end it after the block. `options` are of its command line.
+
+    Raises LookupError if it is not installed.
+    """
     path = chromium_path()
     if path is None:
         raise LookupError(MISSING)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(OPTIONS))
+        browser = playwright.chromium.launch(executable_path=path, args=[*OPTIONS, *options])
         try:
             yield browser
         finally:

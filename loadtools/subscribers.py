@@ -13,6 +13,7 @@ import selectors
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from multiprocessing.connection import Connection
@@ -28,6 +29,7 @@ _POLL_SECONDS = 0.05
 STAMP_BEGINS, STAMP_ENDS = -26, -2
 _STAMPS_KEPT = 10_000
 TEXT, CLOSE, PING = 0x81, 0x88, 0x89
+Requests = tuple[Mapping[str, object], ...]
 _COUNTED = (b'{"type":"orderbook_delta"', b'{"type":"trade"')
 UPGRADE = (
     "GET /stream HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -66,15 +68,26 @@ class StreamCounts:
 
 
 class Subscribers:
-    """A context manager that runs `count` subscribers in `processes` processes."""
+    """A context manager that runs `count` subscribers in `processes` processes.
 
-    def __init__(self, target: Target, count: int, *, processes: int, channels: tuple[str, ...]) -> None:
+    Each sends `requests`, by default one to subscribe to `channels` of BTC-USD.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        count: int,
+        *,
+        processes: int,
+        channels: tuple[str, ...] = (),
+        requests: Requests | None = None,
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._parts = []
         for number in range(processes):
             ours, theirs = context.Pipe()
             share = count // processes + (number < count % processes)
-            arguments = (theirs, target, share, channels)
+            arguments = (theirs, target, share, requests or (_request(channels),))
             self._parts.append((context.Process(target=_run_subscribers, args=arguments, daemon=True), ours))
 
     def __enter__(self) -> Self:
@@ -154,7 +167,15 @@ class _Subscriber:
 
 
 def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None = None) -> socket.socket:
-    """Open a connection and send a request to subscribe. Raises OSError."""
+    """Open a connection and send a request to subscribe to BTC-USD. Raises OSError."""
+    return _open(target, (_request(channels),), receive_buffer_bytes)
+
+
+def _request(channels: tuple[str, ...]) -> dict[str, object]:
+    return {"type": "subscribe", "channels": channels, "instrument": "BTC-USD"}
+
+
+def _open(target: Target, requests: Requests, receive_buffer_bytes: int | None = None) -> socket.socket:
     connection = socket.socket()
     if receive_buffer_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
@@ -166,8 +187,8 @@ def open_stream(target: Target, *channels: str, receive_buffer_bytes: int | None
         answer += connection.recv(1)
     if b" 101 " not in answer.splitlines()[0]:
         raise ConnectionError(answer.decode(errors="replace"))
-    request = {"type": "subscribe", "channels": channels, "instrument": "BTC-USD"}
-    connection.sendall(client_frame(TEXT, json.dumps(request).encode()))
+    for request in requests:
+        connection.sendall(client_frame(TEXT, json.dumps(request).encode()))
     return connection
 
 
@@ -177,13 +198,13 @@ def client_frame(kind: int, payload: bytes) -> bytes:
     return bytes([kind]) + length + bytes(4) + payload
 
 
-def _run_subscribers(pipe: Connection, target: Target, count: int, channels: tuple[str, ...]) -> None:
+def _run_subscribers(pipe: Connection, target: Target, count: int, requests: Requests) -> None:
     """Run one process of subscribers.
 
     Sends its counts on each request, until the pipe is closed.
     """
     selector = selectors.DefaultSelector()
-    subscribers = [_Subscriber(open_stream(target, *channels)) for _ in range(count)]
+    subscribers = [_Subscriber(_open(target, requests)) for _ in range(count)]
     for subscriber in subscribers:
         subscriber.connection.setblocking(False)
         selector.register(subscriber.connection, selectors.EVENT_READ, subscriber)

@@ -39,6 +39,10 @@ type Colours = Record<(typeof COLOURS)[number], string>;
 
 /** Ask for older candles if fewer than this are left of the visible ones. */
 const OLDER_CANDLES_AT = 20;
+/** Candles that have room to the right of the last one, where the tags of own orders are. */
+const ROOM_RIGHT = 16;
+const ROOM_RIGHT_NARROW = 6;
+const NARROW_PX = 600;
 
 export interface ChartEvents {
   readonly onPick: (ticks: bigint) => void;
@@ -74,7 +78,7 @@ export class ChartCanvas {
       localization: { timeFormatter: (time: Time) => fullTime.format(Number(time) * 1000) },
       timeScale: {
         timeVisible: true,
-        rightOffset: 6,
+        rightOffset: frame.clientWidth < NARROW_PX ? ROOM_RIGHT_NARROW : ROOM_RIGHT,
         barSpacing: 7,
         minBarSpacing: 1,
         allowBoldLabels: false,

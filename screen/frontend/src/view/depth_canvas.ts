@@ -13,6 +13,8 @@ const COLOURS = [
   "crosshair",
 ] as const;
 const AXIS_HEIGHT = 24;
+/** Half of the room that a price has on the axis, in pixels. */
+const LABEL_HALF = 32;
 /** The shown part of the book: the price and this share of it, in thousandths, on both sides. */
 const REACH_THOUSANDTHS = 6n;
 
@@ -161,21 +163,33 @@ export class DepthCanvas {
     context.lineWidth = 1;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    const marks = Math.max(2, Math.floor(this.#width / 150));
-    for (let index = 1; index < marks; index++) {
-      const x = Math.round((this.#width * index) / marks) + 0.5;
-      const ticks = this.#left + ((this.#right - this.#left) * BigInt(index)) / BigInt(marks);
+    const marks = Math.max(2, Math.floor(this.#width / 110));
+    const priceStep = roundStep((this.#right - this.#left) / BigInt(marks));
+    for (let ticks = (this.#left / priceStep + 1n) * priceStep; ticks < this.#right; ticks += priceStep) {
+      const x = Math.round(this.#xOf(ticks)) + 0.5;
       line(context, x, 0, x, bottom);
-      context.fillText(text.price(ticks), x, bottom + AXIS_HEIGHT / 2);
+      if (x > LABEL_HALF && x < this.#width - LABEL_HALF) {
+        context.fillText(text.price(ticks), x, bottom + AXIS_HEIGHT / 2);
+      }
     }
     context.textAlign = "right";
-    for (let index = 1; index < 4; index++) {
-      const y = Math.round((bottom * index) / 4) + 0.5;
+    const quantityStep = roundStep(this.#top / 6n);
+    for (let lots = quantityStep; lots < this.#top; lots += quantityStep) {
+      const y = Math.round(this.#yOf(lots)) + 0.5;
       line(context, 0, y, this.#width, y);
-      context.fillText(text.quantity((this.#top * BigInt(4 - index)) / 4n), this.#width - 8, y - 8);
+      context.fillText(text.quantity(lots), this.#width - 8, y - 8);
     }
     line(context, 0, bottom + 0.5, this.#width, bottom + 0.5);
   }
+}
+
+/** Return the least step of 1, 2 or 5 with zeros that is at least `least`. */
+function roundStep(least: bigint): bigint {
+  let power = 1n;
+  while (power * 5n < least) {
+    power *= 10n;
+  }
+  return [1n, 2n].map((each) => each * power).find((each) => each >= least) ?? 5n * power;
 }
 
 function line(context: CanvasRenderingContext2D, x1: number, y1: number, x2: number, y2: number): void {
