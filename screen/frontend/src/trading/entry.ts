@@ -311,5 +311,5 @@ export class Entry {
 }
 
 function rejection(reason: string): Problem {
-  return problem(reason, `The exchange rejected the order: ${reason}.`);
+  return problem(reason, "The exchange rejected the order.");
 }

@@ -91,13 +91,17 @@ const NEXT_STEPS: Record<string, string> = {
 /** Return what happened and what to do next. Messages of fields in `shown` are left out, because
  * they stand at these fields. */
 export function problemWords(problem: Problem, shown: readonly string[] = []): string {
-  const next = NEXT_STEPS[problem.code] ?? "Try again.";
+  const next = NEXT_STEPS[problem.code] ?? sentence(REASON_WORDS[problem.code] ?? "try again");
   const message = problem.message.trim().replace(/([^.!?])$/, "$1.");
   const others = Object.entries(problem.fields).filter(
     ([field, messages]) => !shown.includes(field) && messages.length > 0,
   );
   const details = others.map(([field, messages]) => `${FIELD_WORDS[field] ?? field}: ${messages.join(" ")}`);
   return [message, ...details, next].filter((each) => each !== "").join(" ");
+}
+
+function sentence(words: string): string {
+  return `${words.charAt(0).toUpperCase()}${words.slice(1)}.`;
 }
 
 const FIELD_WORDS: Record<string, string> = {
