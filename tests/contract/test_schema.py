@@ -35,6 +35,7 @@ OPERATIONS = {
 }
 # Operations without parameters or a body, so no request can be invalid.
 WITHOUT_INPUT = {
+    ("/", "get"),
     ("/healthz", "get"),
     ("/livez", "get"),
     ("/instruments", "get"),

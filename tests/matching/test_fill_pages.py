@@ -19,7 +19,7 @@ from orders.time_lists import PageBounds, Position, parse_position
 from tests.matching.partition import Partition, new_id, place
 from tests.matching.test_order_pages import ALL_TIMES, PLAN_MODES, count_rows_of
 
-pytestmark = pytest.mark.usefixtures("instruments")
+pytestmark = [pytest.mark.usefixtures("instruments"), pytest.mark.plans]
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SECOND, MILLISECOND = timedelta(seconds=1), timedelta(milliseconds=1)

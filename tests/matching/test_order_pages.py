@@ -21,7 +21,7 @@ from orders.time_keys import first_key
 from orders.time_lists import PageBounds, Position, parse_position
 from tests.matching.partition import Partition, new_id, place
 
-pytestmark = pytest.mark.usefixtures("instruments")
+pytestmark = [pytest.mark.usefixtures("instruments"), pytest.mark.plans]
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)

@@ -16,7 +16,7 @@ from tests.matching.partition import new_id
 from tests.matching.test_fill_pages import insert_trades
 from tests.matching.test_order_pages import ALL_TIMES, PLAN_MODES, count_rows_of
 
-pytestmark = pytest.mark.usefixtures("instruments")
+pytestmark = [pytest.mark.usefixtures("instruments"), pytest.mark.plans]
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
