@@ -67,7 +67,7 @@ test-long: $(dev_stamp)
 # The other checks run beside the tests, which leave some processor time unused. A test of the screen
 # uses one of its packages.
 check: $(dev_stamp) $(screen_stamp)
-	@$(MAKE) --no-print-directory -j 2 --output-sync=line check-sources test
+	@$(MAKE) --no-print-directory -j 2 check-sources test
 
 check-sources: check-python check-screen
 

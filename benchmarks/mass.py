@@ -8,7 +8,7 @@ Starts an exchange of its own, and measures in `--runs` runs:
 Meanwhile other clients send an order every 50 ms for the same instrument, and for another one.
 Prints the time until the request is answered or the last stop is filled, and the median, p95 and
 longest time of the others' orders. The orders for the instrument of a cascade wait for its end:
-triggered orders come first.
+triggered orders come first. If that takes longer than the API waits, they are answered 504.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import json
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
@@ -36,6 +37,7 @@ BATCH_ORDERS = 100
 OTHERS_PAUSE_SECONDS = 0.05
 POLL_SECONDS = 0.02
 CASCADE_SECONDS_MAX = 120.0
+LATE = 504
 MIDDLE = 50_000
 INSTRUMENTS = INSTRUMENT, _ = ("BTC-USD", "ETH-USD")
 
@@ -47,6 +49,7 @@ class Figures(NamedTuple):
 
     seconds: float
     others: dict[str, list[float]]  # by instrument
+    late: Counter[str]  # how many of them were answered 504, by instrument
 
 
 class Exchange:
@@ -56,10 +59,14 @@ class Exchange:
         self._target = target
         self._caller = Caller(target)
 
-    async def post(self, path: str, document: Document, status: int = 200) -> Any:
-        """Send a document, and return the answer's."""
+    async def post(
+        self, path: str, document: Document, status: int = 200, *, may_be_late: bool = False
+    ) -> Any:
+        """Send a document, and return the answer's, or None if it is 504 and may be late."""
         body = json.dumps(document).encode()
         response = await self._caller.call(encode_post(self._target, path, body))
+        if may_be_late and response.status == LATE:
+            return None
         if response.status != status:
             sys.exit(f"{path} answered {response.status}, expected {status}: {response.body[:300]!r}")
         return json.loads(response.body)
@@ -96,17 +103,16 @@ def order(client_id: str, side: str, price: int | None, **others: Any) -> Docume
     return document | others
 
 
-async def send_others(
-    target: Target, instrument: str, milliseconds: list[float], numbers: Iterator[int]
-) -> None:
+async def send_others(target: Target, instrument: str, figures: Figures, numbers: Iterator[int]) -> None:
     """Send an order again and again that rests far from the market, until this task is cancelled."""
     with contextlib.closing(Exchange(target)) as exchange:
         while True:
             started = time.perf_counter()
             placed = order(f"other-{next(numbers) % 100}", "buy", 100, instrument=instrument)
-            await exchange.post("/orders", placed, 201)
+            answer = await exchange.post("/orders", placed, 201, may_be_late=True)
             taken = time.perf_counter() - started
-            milliseconds.append(taken * 1000)
+            figures.others[instrument].append(taken * 1000)
+            figures.late[instrument] += answer is None
             await asyncio.sleep(max(0.0, OTHERS_PAUSE_SECONDS - taken))
 
 
@@ -117,14 +123,14 @@ async def cancel_all(target: Target, numbers: Iterator[int]) -> Figures:
         await exchange.place(
             [order(client_id, "buy", MIDDLE - 1 - number % 1_000) for number in range(ORDERS)]
         )
-        others: dict[str, list[float]] = {instrument: [] for instrument in INSTRUMENTS}
-        async with run_beside(*(send_others(target, *other, numbers) for other in others.items())):
+        figures = Figures(0.0, {instrument: [] for instrument in INSTRUMENTS}, Counter())
+        async with run_beside(*(send_others(target, one, figures, numbers) for one in INSTRUMENTS)):
             started = time.perf_counter()
             answer = await exchange.post("/orders/cancel", {"client_id": client_id})
             seconds = time.perf_counter() - started
         if answer["cancelled_count"] != ORDERS:
             sys.exit(f"{answer['cancelled_count']} orders were cancelled, expected {ORDERS}")
-    return Figures(seconds, others)
+    return figures._replace(seconds=seconds)
 
 
 async def cascade(target: Target, numbers: Iterator[int]) -> Figures:
@@ -137,8 +143,8 @@ async def cascade(target: Target, numbers: Iterator[int]) -> Figures:
             for number in range(ORDERS - 1)
         ]
         await exchange.place(stops)
-        others: dict[str, list[float]] = {instrument: [] for instrument in INSTRUMENTS}
-        async with run_beside(*(send_others(target, *other, numbers) for other in others.items())):
+        figures = Figures(0.0, {instrument: [] for instrument in INSTRUMENTS}, Counter())
+        async with run_beside(*(send_others(target, one, figures, numbers) for one in INSTRUMENTS)):
             started = time.perf_counter()
             await exchange.post("/orders", order(stopper, "buy", None), 201)
             async with asyncio.timeout(CASCADE_SECONDS_MAX):
@@ -149,7 +155,7 @@ async def cascade(target: Target, numbers: Iterator[int]) -> Figures:
             sys.exit(f"a stop was not triggered: {left['orders'][0]}")
         # No trade may be left that triggers the next run's stops at once.
         await exchange.place([order(maker, "sell", MIDDLE - 1), order(stopper, "buy", MIDDLE - 1)])
-    return Figures(seconds, others)
+    return figures._replace(seconds=seconds)
 
 
 def main() -> None:
@@ -169,10 +175,11 @@ def main() -> None:
             print(f"{name}: median {statistics.median(run.seconds for run in figures):.2f} s")
             for instrument in INSTRUMENTS:
                 times = sorted(time for run in figures for time in run.others[instrument])
+                late = sum(run.late[instrument] for run in figures)
                 p95 = times[len(times) * 95 // 100]
                 print(
                     f"  others' orders for {instrument}: median {statistics.median(times):.0f},"
-                    f" p95 {p95:.0f}, longest {times[-1]:.0f} ms ({len(times)} orders)"
+                    f" p95 {p95:.0f}, longest {times[-1]:.0f} ms ({len(times)} orders, {late} of them {LATE})"
                 )
 
 

@@ -202,8 +202,12 @@ WORKER_BATCH_CANCELS_MAX = 1_000
 # forgets the oldest one, whose client must send it again.
 WORKER_MASS_CANCELS_MAX = 100
 CANCELLED_IDS_MAX = 10_000  # Ids in the answer to a mass cancel.
-# Triggered orders of one instrument that enter its book in one batch. The rest follows.
-WORKER_BATCH_TRIGGERED_MAX = 500
+# Triggered orders of one instrument that enter its book in one batch. The rest follows in the next
+# batches, with others' commands. With half of this, a long chain takes longer.
+WORKER_BATCH_TRIGGERED_MAX = 250
+# Commands that wait for a long chain of triggered orders. Beyond this, all that comes behind the next
+# one in the partition's stream waits, too. Each takes less than 1 KiB.
+WORKER_DEFERRED_COMMANDS_MAX = 5_000
 # Trades, new resting orders and cancels in one message to the stream. A commit may need several
 # messages.
 MARKET_MESSAGE_CHANGES_MAX = 500

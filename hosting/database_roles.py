@@ -41,6 +41,7 @@ RIGHTS: dict[str, tuple[str, str]] = {
     "marketdata_booksequence": (_READ, _WRITE),
     "matching_prunedhistory": (_READ, _READ),
     "matching_checkpoint": (_READ, _WRITE),
+    "matching_deferredcommand": (_READ, _EDIT),
     "operators_auditrecord": (_ADD, _NOTHING),
     # Django's, for the admin
     "auth_user": (_EDIT, _NOTHING),

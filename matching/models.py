@@ -1,4 +1,4 @@
-"""The position and the lease of each partition, and the history that is not kept."""
+"""The position, lease and deferred commands of each partition, and the history that is not kept."""
 
 from django.db import models
 
@@ -22,6 +22,22 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return f"partition {self.partition} at {self.position}"
+
+
+class DeferredCommand(models.Model):
+    """A command that has left the stream and waits for a chain of triggered orders."""
+
+    partition = models.PositiveSmallIntegerField()
+    number = models.BigIntegerField(help_text="grows in the order of arrival")
+    payload = models.BinaryField(help_text="the command as in the stream")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="number_of_deferred_command", fields=["partition", "number"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} of partition {self.partition}"
 
 
 class PrunedHistory(models.Model):

@@ -16,9 +16,12 @@ from instruments.directory import load_instruments
 from marketdata.models import BookSequence
 from matching.batch.commands import place_order
 from matching.batch.deadlines import Deadlines, Expiry
+from matching.batch.deferred import ties_of
 from matching.batch.guards import Guard
 from matching.batch.market_book import MarketBook, PartitionState
 from matching.engine import OrderBook
+from matching.models import DeferredCommand
+from orders.messages import decode_command
 from orders.models import LIVE_STATUSES, RESTING_STATUSES, CancelAfter, ConnectionGuard, Order, OrderStatus
 
 ROWS_PER_CHUNK = 10_000
@@ -122,9 +125,10 @@ def load_books(
 
 
 def load_partition(partition: int) -> PartitionState:
-    """Return the state of a partition: its books, expiries, dead man's switches and guards.
+    """Return the state of a partition: everything that a worker keeps in memory.
 
-    Raises ValueError as `load_books` does.
+    Raises ValueError as `load_books` does, and msgspec.DecodeError for a deferred command of a
+    later version.
     """
     state = PartitionState()
     state.books = load_books(partition, deadlines=state.deadlines)
@@ -133,6 +137,9 @@ def load_partition(partition: int) -> PartitionState:
         state.guards.set(str(guard.connection_id), Guard(guard.process_id, tuple(guard.client_ids)))
     for market in state.books.values():
         state.note_triggered(market)
+    for deferred in DeferredCommand.objects.filter(partition=partition).order_by("number"):
+        command = decode_command(bytes(deferred.payload))
+        state.deferred.add(command, ties_of(command, state), deferred.number)
     return state
 
 

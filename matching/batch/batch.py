@@ -1,7 +1,8 @@
 """One batch: runs commands through the books and collects the resulting rows and replies.
 
-First it does what is due: see due_work.py. Then the commands follow. A command may also end the
-batch before it is carried out: see `run`.
+First it does what is due: see due_work.py. Then commands follow that were deferred in earlier
+batches, and then new ones: see deferred.py. A command may also end the batch before it is carried
+out: see `run`.
 
 Everything is derived from the engine's events: see recording.py. Nothing here does I/O.
 """
@@ -16,6 +17,7 @@ from django.conf import settings
 from matching import engine
 from matching.batch.bounds import is_below_min_notional
 from matching.batch.commands import SIDES, place_order
+from matching.batch.deferred import DeferredCommand, DeferredCommands, Ties, ties_of
 from matching.batch.due_work import DueWork
 from matching.batch.effects import NewOrder
 from matching.batch.guards import Guard
@@ -59,17 +61,69 @@ class Batch(DueWork):
         self.cancelled: list[messages.CancelCommand] = []  # the cancels that succeeded
         self.amended: list[messages.AmendCommand] = []  # the amends that succeeded
         self.instruments_changed = False
+        self.deferred: list[DeferredCommand] = []  # in this batch
+        self.resumed: list[int] = []  # the numbers of commands of earlier batches that are done
+        self.running: int | None = None  # the number of the last deferred command that was begun
         self._known_keys = known_keys
+        self._has_own_deferred = False
 
     def run(self, command: messages.Command) -> bool:
-        """Carry out one command. Returns False if it must be run again in the next batch.
+        """Carry out one command, or defer it. Returns False if it must be run again in the next batch.
 
-        That is so if something that comes first does not fit into this batch: what is due, or
-        triggered orders of the command's instrument. A command that cancels many orders may also be
-        carried out in part. Raises ValueError, as the engine does, if the command is impossible.
+        That is so if the batch has no room for what is due, or too many commands were deferred. A
+        command that cancels many orders may also be carried out in part. Raises ValueError, as the
+        engine does, if the command is impossible.
         """
-        if self.is_full or self._comes_later(command):
+        if self.is_full:
             return False
+        state = self._state
+        if state.unfinished or state.deferred:
+            ties = ties_of(command, state)
+            if ties.wait_for(state.unfinished, state.deferred.held):
+                return self._defer(command, ties)
+        return self._carry_out(command)
+
+    def run_deferred(self, commands_max: int) -> None:
+        """Carry out deferred commands that need not wait any more, until the batch is full.
+
+        Call it before the first `run`.
+        """
+        if not self._state.deferred:
+            return
+        deferred = self._own_deferred()
+        for one in deferred.ready(self._state.unfinished):
+            if self.is_full or self.commands >= commands_max:
+                return
+            self.running = one.number
+            if self._carry_out(one.command):
+                self._drop_deferred(one)
+
+    def fail_deferred(self, deferred: DeferredCommand, message: str) -> None:
+        """Answer a deferred command that was not carried out."""
+        self.fail(deferred.command, message)
+        self._drop_deferred(deferred)
+
+    def _drop_deferred(self, deferred: DeferredCommand) -> None:
+        self._own_deferred().remove(deferred.number)
+        self.resumed.append(deferred.number)
+
+    def _defer(self, command: messages.Command, ties: Ties) -> bool:
+        if len(self._state.deferred) >= settings.WORKER_DEFERRED_COMMANDS_MAX:
+            return False
+        self.deferred.append(self._own_deferred().add(command, ties))
+        return True
+
+    def _own_deferred(self) -> DeferredCommands:
+        """Return the deferred commands to change, which `undo` takes back."""
+        state, before = self._state, self._state.deferred
+        if not self._has_own_deferred:
+            self._has_own_deferred = True
+            state.deferred = before.copy()
+            self._undo_others.append(lambda: setattr(state, "deferred", before))
+        return state.deferred
+
+    def _carry_out(self, command: messages.Command) -> bool:
+        """Carry out a command. Returns False if the rest of it must be run in the next batch."""
         self.commands += 1
         if (
             isinstance(command, messages.GuardedCommand)
@@ -106,19 +160,6 @@ class Batch(DueWork):
     def fail(self, command: messages.Command, message: str) -> None:
         """Answer a command that was not carried out."""
         self._add_reply(command, ReplyKind.FAILED, message.encode())
-
-    def _comes_later(self, command: messages.Command) -> bool:
-        """Return whether triggered orders must enter the command's books first."""
-        unfinished = self._state.unfinished
-        if not unfinished:
-            return False
-        if isinstance(command, messages.GuardCommand):
-            return command.action is GuardAction.END
-        if not isinstance(command, messages.GuardedCommand) or isinstance(
-            command, messages.CancelAfterCommand
-        ):
-            return False
-        return command.instrument is None or command.instrument in unfinished
 
     def _add_reply(self, command: messages.Command, kind: ReplyKind, body: bytes = b"") -> None:
         self.replies[command.reply_to].append(Reply(command.request_id, kind, body))

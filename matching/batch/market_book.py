@@ -1,10 +1,11 @@
-"""The state of a partition in the worker: its books, what is due at a certain time, and its guards."""
+"""The state of a partition in the worker: its books, deadlines and guards, and what waits in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from instruments.directory import TradedInstrument
 from matching.batch.deadlines import Deadlines
+from matching.batch.deferred import DeferredCommands
 from matching.batch.guards import Guards
 from matching.engine import ClientOrders, Event, OrderBook, PlaceOrder
 
@@ -43,6 +44,7 @@ class PartitionState:
     # The symbols of books with triggered orders that have not entered yet. A dictionary keeps them
     # in the order in which they were added.
     unfinished: dict[str, None] = field(default_factory=dict)
+    deferred: DeferredCommands = field(default_factory=DeferredCommands)  # a batch replaces it by a copy
     # What mass cancels have yet to cancel, as symbols and order ids, by the first piece's request id.
     # A worker that takes over does not know it. Lists and dictionary are replaced, never changed.
     mass_cancels: dict[str, list[tuple[str, str]]] = field(default_factory=dict)

@@ -54,10 +54,10 @@ class Recording:
         # Of gtd orders that are about to enter a book: the time when they expire.
         self._due_ms: dict[str, int] = {}
         self.guards: dict[str, Guard | None] = {}  # changed guards by connection; None: ended
-        self._undo_others: list[Callable[[], None]] = []  # changes of deadlines and guards
+        self._undo_others: list[Callable[[], None]] = []  # changes of deadlines, guards and others
 
     def undo(self) -> None:
-        """Restore the books, deadlines and guards to their state before the first command."""
+        """Restore the books and everything else to their state before the first command."""
         for market, events, last_price_ticks in reversed(self.events):
             market.undo(events, last_price_ticks)
             self._state.note_triggered(market)

@@ -14,13 +14,7 @@ from matching.commit import checkpoint, orders
 from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.placement import move_session_to_own_processors
 from matching.commit.prepared import PreparedStatement, text_array
-from matching.commit.statement import (
-    COMMIT_ANY,
-    COMMIT_PLAIN,
-    CommitResult,
-    read_result,
-    statement_of,
-)
+from matching.commit.statement import STATEMENTS, CommitResult, read_result, statement_of
 from orders.keys import FOUND_BY_KEY
 
 
@@ -140,8 +134,8 @@ class CommitSession:
                     driver.execute("DEALLOCATE ALL")  # an earlier attempt may have failed halfway
                     driver.execute(_PLAN_BY_INDEX)
                     FIND_KEYS.prepare(driver)
-                    COMMIT_PLAIN.prepare(driver)
-                    COMMIT_ANY.prepare(driver)
+                    for statement in STATEMENTS:
+                        statement.prepare(driver)
                     move_session_to_own_processors(driver)
                     self._prepared = driver
                 yield driver

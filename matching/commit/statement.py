@@ -17,7 +17,17 @@ from psycopg.pq.abc import PGresult
 
 from marketdata.messages import Minute
 from matching.batch.batch import Batch
-from matching.commit import candles, checkpoint, events, guards, orders, sequences, switches, trades
+from matching.commit import (
+    candles,
+    checkpoint,
+    deferred,
+    events,
+    guards,
+    orders,
+    sequences,
+    switches,
+    trades,
+)
 from matching.commit.checkpoint import Lease
 from matching.commit.orders import ChangedOrder
 from matching.commit.prepared import PreparedStatement, text_array
@@ -36,6 +46,7 @@ _PARAMETERS = (
     *("orders", "trades", "candles", "books", "changes", "changes_count"),
 )
 _RARE_PARAMETERS = ("events", "armed", "disarmed", "guards", "ended")
+_DEFERRED_PARAMETERS = ("deferred", "resumed")
 
 
 # The statement divides by zero, so that nothing is written, if the lease was lost or a resting
@@ -59,17 +70,29 @@ SELECT 1 / (SELECT count(*) FROM advanced), (SELECT count(*) FROM placed),
 COMMIT_PLAIN = PreparedStatement(
     "commit_plain", _statement(orders.INSERT_PLAIN, orders.UPDATE_PLAIN), *_PARAMETERS
 )
+_RARE_PARTS = (
+    f", events AS ({events.INSERT}), armed AS ({switches.UPSERT}), disarmed AS ({switches.DELETE})"
+    f", kept AS ({guards.UPSERT}), ended AS ({guards.DELETE})"
+)
 COMMIT_ANY = PreparedStatement(
     "commit_any",
-    _statement(
-        orders.INSERT,
-        orders.UPDATE,
-        f", events AS ({events.INSERT}), armed AS ({switches.UPSERT}), disarmed AS ({switches.DELETE})"
-        f", kept AS ({guards.UPSERT}), ended AS ({guards.DELETE})",
-    ),
+    _statement(orders.INSERT, orders.UPDATE, _RARE_PARTS),
     *_PARAMETERS,
     *_RARE_PARAMETERS,
 )
+# While a long chain of triggered orders goes on.
+COMMIT_DEFERRING = PreparedStatement(
+    "commit_deferring",
+    _statement(
+        orders.INSERT,
+        orders.UPDATE,
+        f"{_RARE_PARTS}, deferred AS ({deferred.INSERT}), resumed AS ({deferred.DELETE})",
+    ),
+    *_PARAMETERS,
+    *_RARE_PARAMETERS,
+    *_DEFERRED_PARAMETERS,
+)
+STATEMENTS = (COMMIT_PLAIN, COMMIT_ANY, COMMIT_DEFERRING)
 
 
 _decode_changed = msgspec.json.Decoder(list[ChangedOrder]).decode
@@ -90,14 +113,20 @@ def statement_of(batch: Batch, lease: Lease, position: str) -> tuple[PreparedSta
         "changes": encode_rows(changed),
         "changes_count": b"%d" % len(changed),
     }
-    if not (batch.event_rows or batch.switches or batch.guards) and orders.are_plain(new, changed):
+    is_deferring = batch.deferred or batch.resumed
+    has_rare_rows = batch.event_rows or batch.switches or batch.guards or is_deferring
+    if not has_rare_rows and orders.are_plain(new, changed):
         return COMMIT_PLAIN, values
     values["events"] = encode_rows(events.rows(batch))
     values["armed"] = encode_rows(switches.armed_rows(batch))
     values["disarmed"] = text_array(switches.disarmed(batch))
     values["guards"] = encode_rows(guards.kept_rows(batch))
     values["ended"] = text_array(guards.ended(batch))
-    return COMMIT_ANY, values
+    if not is_deferring:
+        return COMMIT_ANY, values
+    values["deferred"] = encode_rows(deferred.rows(batch))
+    values["resumed"] = text_array(deferred.resumed(batch))
+    return COMMIT_DEFERRING, values
 
 
 def read_result(row: PGresult) -> CommitResult:

@@ -4,10 +4,9 @@ Each increment of a metric writes to a file, so the counts of a batch are added 
 """
 
 from collections import Counter as Tally
-from collections.abc import Mapping
 
 from matching.batch.batch import Batch
-from matching.batch.market_book import MarketBook
+from matching.batch.market_book import PartitionState
 from matching.worker import metrics
 from matching.worker.metrics import MarketMetrics
 from orders.models import OrderEvent, OrderStatus, Reason
@@ -28,9 +27,10 @@ class BatchCounter:
         self._partition = partition
         self._metrics: dict[str, MarketMetrics] = {}
 
-    def report_live_orders(self, books: Mapping[str, MarketBook]) -> None:
-        """Set the gauges of resting and waiting orders for each book. Called at each heartbeat."""
-        for symbol, market in books.items():
+    def report_state(self, state: PartitionState) -> None:
+        """Set the gauges of resting and waiting orders, and of commands. Called at each heartbeat."""
+        metrics.deferred.labels(str(self._partition)).set(len(state.deferred))
+        for symbol, market in state.books.items():
             gauges = self._metrics_of(symbol)
             gauges.resting.set(len(market.book))
             gauges.waiting.set(market.book.waiting_count)

@@ -27,6 +27,12 @@ _waiting = Gauge(
     MARKET,
     multiprocess_mode="livemostrecent",
 )
+deferred = Gauge(
+    "exchange_deferred_commands",
+    "Commands that wait for a chain of triggered orders, at the worker's last heartbeat",
+    ("partition",),
+    multiprocess_mode="livemostrecent",
+)
 dead_letters = Counter("exchange_dead_letters", "Stream entries that were no commands")
 failed = Counter("exchange_commands_failed", "Commands that could not be carried out")
 undone = Counter(

@@ -177,7 +177,7 @@ class MatchingWorker:
         # Rebuilding a large mirror may take longer than the lease lasts.
         async with self.lease.renewing():
             await self.publisher.heartbeat(self.books.by_symbol.values())
-        self._counter.report_live_orders(self.books.by_symbol)
+        self._counter.report_state(self.books.state)
         await self.books.reload_instruments_if_due()
         self.runner.end_guards(await self._life_watch.look(self.books.state.guards.process_ids))
         self._heartbeat_due = loop_seconds() + settings.WORKER_HEARTBEAT_SECONDS

@@ -1,6 +1,6 @@
 """Partition 0 in the test's own process. It matches and commits batches as the worker does."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -132,8 +132,8 @@ def guard_command(
     )
 
 
-def pieces_that_follow(batch: Batch, commands: Sequence[Command]) -> list[Command]:
-    """Return the commands that go on with the mass cancels among the batch's commands.
+def pieces_that_follow(batch: Batch, commands: Collection[Command]) -> list[Command]:
+    """Return the commands that go on with those of these mass cancels that the batch has answered.
 
     The desk sends the next piece. If a new worker does not know the cancel any more, the client sends
     it again.
@@ -141,8 +141,8 @@ def pieces_that_follow(batch: Batch, commands: Sequence[Command]) -> list[Comman
     replies = {reply.request_id: reply for reply in batch.replies.get(REPLY_TO, [])}
     pieces: list[Command] = []
     for command in commands:
-        if isinstance(command, CancelAllCommand):
-            reply = replies[command.request_id]
+        reply = replies.get(command.request_id)
+        if isinstance(command, CancelAllCommand) and reply is not None:
             if reply.kind is ReplyKind.FAILED:
                 pieces.append(msgspec.structs.replace(command, request_id=new_id(), continues=None))
             elif msgspec.json.decode(reply.body, type=CancelledOrders).is_more:
@@ -172,6 +172,7 @@ class Partition:
         """Return a batch with the commands, which is not committed."""
         batch = Batch(self.state, self.session.find_keys(keys_of(commands)), now or datetime.now(UTC))
         batch.start()
+        batch.run_deferred(BATCHES_MAX)
         for command in commands:
             assert batch.run(command), f"there was no room for {command}"
         return batch
@@ -198,7 +199,7 @@ class Partition:
         Each batch is committed before it is yielded. With `reload`, the partition is loaded again
         before each batch. `ending` are the connections whose guards end.
         """
-        left = list(commands)
+        left, sent = list(commands), dict[str, Command]()
         for number in range(BATCHES_MAX):
             ending = [connection_id for connection_id in ending if connection_id in self.state.guards]
             if number and not left and not ending and not self.has_due_work(now):
@@ -208,14 +209,16 @@ class Partition:
             some = left[:commands_max]
             batch = Batch(self.state, self.session.find_keys(keys_of(some)), now)
             batch.start(ending)
+            batch.run_deferred(commands_max)
             done = next((number for number, command in enumerate(some) if not batch.run(command)), len(some))
-            left[:done] = pieces_that_follow(batch, some[:done])
+            sent |= {command.request_id: command for command in some[:done]}
+            left[:done] = pieces_that_follow(batch, sent.values())
             yield batch, self.commit(batch)
         raise AssertionError(f"the commands have no end: {left[:3]}")
 
     def has_due_work(self, now: datetime) -> bool:
         is_due = self.state.deadlines.next_due(unix_milliseconds(now)) is not None
-        return is_due or bool(self.state.unfinished)
+        return is_due or bool(self.state.unfinished or self.state.deferred)
 
     def commit(self, batch: Batch) -> CommitResult:
         self._batches += 1
@@ -236,6 +239,7 @@ def contents(state: PartitionState) -> dict[str, Any]:
         "expiries": state.deadlines._expiries,
         "switches": state.deadlines._switches,
         "unfinished": set(state.unfinished),
+        "deferred": [(one.number, one.command) for one in state.deferred],
         "guards": state.guards._guards,
         "guards of processes": {
             process_id: set(state.guards.of_process(process_id)) for process_id in state.guards.process_ids

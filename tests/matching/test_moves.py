@@ -147,7 +147,7 @@ def test_the_admins_form_saves_only_the_fields_that_were_changed_in_it(
 ) -> None:
     """A halt and a move that happen between loading and saving the form are kept."""
     instruments = site._registry[Instrument]
-    monkeypatch.setattr(instruments, "_announce_on_commit", lambda request, numbers: None)
+    monkeypatch.setattr(instruments, "announce_on_commit", lambda request, numbers: None)
     shown = find("BTC-USD")
     set_status(["BTC-USD"], Instrument.Status.HALTED, OPERATOR)
     move(find("BTC-USD"), 1, OPERATOR, unused_only=False)

@@ -117,7 +117,7 @@ def test_orders_that_fill_move_fills_and_position(
     assert (whole["status"], whole["average_price"]) == ("filled", 95)
     crossing = screen.place("buy", "limit", "1", price="107.25", post_only=True)
     assert (crossing["status"], crossing["reason"]) == ("rejected", "would_cross")
-    expect(screen.page.locator(".send .problem")).to_contain_text("would_cross")
+    expect(screen.page.locator(".send .problem")).to_contain_text("it would have traded")
 
     fills = bot.get("/fills", client_id=name).json["fills"]
     shown = [[row[2], *map(number, row[3:6])] for row in screen.rows("fills")]

@@ -13,6 +13,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from matching.batch.batch import Batch
+from matching.batch.deferred import DeferredCommands
 from matching.batch.market_book import PartitionState
 from matching.commit.statement import CommitResult
 from matching.worker.worker import MatchingWorker
@@ -179,6 +180,10 @@ def _forget_chains(state: PartitionState) -> None:
     state.unfinished.clear()
 
 
+def _forget_deferred(state: PartitionState) -> None:
+    state.deferred = DeferredCommands()
+
+
 class _AppendAgain(Appender):
     """Sends commands again that may have been appended already."""
 
@@ -223,6 +228,7 @@ CONTROLS = [
             ("switches", _forget_switches),
             ("chains", _forget_chains),
             ("last prices", _forget_last_prices),
+            ("deferred commands", _forget_deferred),
         )
     ),
     Control("stream aligned with the position", against="empty redis", weaken_worker=_do_not_align),

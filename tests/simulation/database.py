@@ -19,6 +19,7 @@ from base.times import unix_milliseconds
 from instruments.directory import TradedInstrument
 from matching.batch.batch import Batch, Key
 from matching.batch.deadlines import Deadlines, Expiry
+from matching.batch.deferred import ties_of
 from matching.batch.effects import EventRow, TradeRow
 from matching.batch.guards import Guard
 from matching.batch.market_book import MarketBook, PartitionState
@@ -26,6 +27,7 @@ from matching.commit.checkpoint import Lease, LeaseLost
 from matching.commit.session import KeysTaken, OrdersMissing
 from matching.commit.statement import CommitResult
 from matching.engine import OrderBook
+from orders.messages import decode_command, encode
 from tests.simulation.process import Process
 from tests.simulation.rows import GRID, Row, StoredEvent, changed_row, inserted_row
 
@@ -80,6 +82,8 @@ class Database:
         self.sequences = dict.fromkeys(self.instruments, 0)
         self.switches: dict[str, datetime] = {}
         self.guards: dict[str, Guard] = {}  # by connection
+        self.deferred: dict[int, bytes] = {}  # commands by number
+        self.unanswered: set[str] = set()  # requests whose commands were deferred
         self.latest = datetime.min.replace(tzinfo=UTC)  # the latest time of a batch
         self.on_write: Callable[[Batch, Before], None] = lambda batch, before: None
         self.epoch = 0
@@ -165,6 +169,11 @@ class Database:
             self.switches = {client_id: at for client_id, at in switches.items() if at is not None}
         guards = self.guards | batch.guards
         self.guards = {connection_id: guard for connection_id, guard in guards.items() if guard is not None}
+        self.deferred |= {one.number: encode(one.command) for one in batch.deferred}
+        for number in batch.resumed:
+            self.deferred.pop(number, None)
+        self.unanswered |= {one.command.request_id for one in batch.deferred}
+        self.unanswered -= answered_by(batch)
         self.latest = max(self.latest, batch.now)
         self.on_write(batch, before)
         return [replace(row) for row in changed]
@@ -177,6 +186,8 @@ class Database:
                 raise IntegrityError(f"order id {order.command.order_id} is there already")
             if self.without != "keys" and key[1] is not None and key in self.keys:
                 raise KeysTaken
+        if any(one.number in self.deferred for one in batch.deferred):
+            raise IntegrityError("the number of a deferred command is taken")
         missing = batch.changes.keys() - self.orders.keys()
         if missing:
             raise OrdersMissing(f"no live orders {missing}")
@@ -212,6 +223,9 @@ class Database:
             state.guards.set(connection_id, guard)
         for market in state.books.values():
             state.note_triggered(market)
+        for number, payload in self.deferred.items():
+            command = decode_command(payload)
+            state.deferred.add(command, ties_of(command, state), number)
         return state
 
     def load_books(self, deadlines: Deadlines | None = None) -> dict[str, MarketBook]:
@@ -235,6 +249,13 @@ class Database:
                 due_ms = unix_milliseconds(row.expires_at)
                 deadlines.set_expiry(Expiry(due_ms, row.priority or 0, symbol, row.order_id))
         return books
+
+
+def answered_by(batch: Batch) -> set[str]:
+    """Return the ids of the requests that a batch answers."""
+    replies = [reply for its_replies in batch.replies.values() for reply in its_replies]
+    changed = {one.request_id for one in batch.cancelled} | {one.request_id for one in batch.amended}
+    return {one.request_id for one in replies} | changed | batch.orders.keys()
 
 
 class SimulatedStore:

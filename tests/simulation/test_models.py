@@ -40,7 +40,7 @@ from orders.messages import Command, PlaceCommand, heartbeat_key
 from orders.models import CancelAfter, Order, OrderEvent
 from tests.engine.flows import SHAPES
 from tests.matching.flows import InstructedFlow
-from tests.matching.partition import cancel, contents, place, random_commands
+from tests.matching.partition import cancel, contents, place, random_commands, stop
 from tests.simulation.database import Database, SimulatedStore
 from tests.simulation.process import Faults, Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedSession
@@ -86,6 +86,7 @@ class Partition:
         known_keys = await self.store.find_keys(keys_of(commands)) if known else {}
         batch = Batch(self.state, known_keys, now or datetime.now(UTC))
         batch.start()
+        batch.run_deferred(BATCH_COMMANDS)
         for command in commands:
             assert batch.run(command)
         self.count += 1
@@ -153,6 +154,29 @@ def test_the_model_stores_what_the_database_stores(instruments: Any, seed: int) 
             assert await read_database(stored_orders) == model_orders(database)
             assert await read_database(stored_events) == model_events(database)
             assert await read_database(stored_switches) == database.switches
+
+    asyncio.run(scenario())
+
+
+def test_deferred_commands_are_stored_until_they_are_done(
+    make_store: Callable[[], Any], settings: Settings
+) -> None:
+    stops = [stop("buy", 110, 1, 50) for _ in range(2)]
+    late = [place("sell", 120, 1) for _ in range(BATCH_COMMANDS + 1)]
+
+    async def scenario() -> None:
+        async with partition_on(make_store()) as partition:
+            await partition.commit(*stops, place("sell", 110, 1))
+            settings.WORKER_BATCH_TRIGGERED_MAX = 0
+            await partition.commit(place("buy", 110, 1))
+            await partition.commit(*late[1:])
+            await partition.commit(cancel(late[-1]))
+            settings.WORKER_BATCH_TRIGGERED_MAX = 500
+            for left in (BATCH_COMMANDS + 1, 2, 0):
+                state = await partition.store.load()
+                assert len(state.deferred) == left
+                assert contents(state) == contents(partition.state)
+                await partition.commit(*([late[0]] if left == BATCH_COMMANDS + 1 else []))
 
     asyncio.run(scenario())
 

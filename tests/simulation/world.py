@@ -50,6 +50,7 @@ LIMITS = {
     "BOOK_LEVELS_IMPROVING_MAX": 1,
     "WORKER_BATCH_CANCELS_MAX": 2,
     "WORKER_BATCH_TRIGGERED_MAX": 1,
+    "WORKER_DEFERRED_COMMANDS_MAX": 4,
     "CANCELLED_IDS_MAX": 3,
     "ORDER_EXPIRY_DAYS_MAX": 100_000,  # see STARTED_AT
 }
@@ -127,6 +128,8 @@ class World:
         check_database(self.database)
         require(not self.failures, f"a task failed, or a batch was wrong: {self.failures}")
         require(not self.server.went_back, "an older book has replaced a mirror")
+        lost = self.database.unanswered
+        require(not lost, f"commands were deferred, and were never answered: {lost}")
         missing = self.published_trades - {trade.trade_id for trade in self.database.trades}
         require(not missing, f"trades were published and are not committed: {missing}")
 
@@ -152,7 +155,7 @@ class World:
         owner = next((one for one in self.workers if one and one.owner == self.database.owner), None)
         if owner is None:
             return "nobody owns the partition"
-        if self.database.has_due_work(owner.runner.clock.now()):
+        if self.database.has_due_work(owner.runner.clock.now()) or self.database.deferred:
             return "something is due"
         for symbol, market in self.database.load_books().items():
             keys = mirror_keys(0, symbol)

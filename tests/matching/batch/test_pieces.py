@@ -56,6 +56,7 @@ def next_batch(partition: Partition, request: pytest.FixtureRequest) -> Callable
             partition.reload()
         batch = Batch(partition.state, {}, now)
         batch.start()
+        batch.run_deferred(256)
         done = next((number for number, one in enumerate(commands) if not batch.run(one)), len(commands))
         partition.commit(batch)
         assert contents(load_partition(0)) == contents(partition.state)
@@ -87,16 +88,17 @@ def test_a_chain_of_triggers_goes_on_in_the_next_batches(
     first = place("buy", 110, 1, client_id="tom")
     late = place("sell", 50, 1, client_id="bob"), cancel(stops[4])
     elsewhere = place("buy", 50, 1, instrument="ETH-USD")
-    batch, done = next_batch(first, elsewhere, *late, now=after(1))
-    assert (done, batch.commands) == (2, 2)  # the other book's commands need not wait
+    batch, done = next_batch(first, *late, elsewhere, now=after(1))
+    assert (done, batch.commands) == (4, 2)  # the other book's commands need not wait
+    assert [one.command for one in batch.deferred] == list(late)
     assert statuses(stops) == ["filled", "filled", "pending", "pending", "pending"]
     triggered = Order.objects.filter(triggered_at__isnull=False).order_by("triggered_at", "sequence")
     assert [str(row.order_id) for row in triggered] == [order.order_id for order in stops[:3]]
-    batch, done = next_batch(*late, now=after(2))
-    assert (done, batch.commands) == (0, 0)
+    batch, _ = next_batch(now=after(2))
+    assert batch.commands == 0
     assert statuses(stops) == ["filled"] * 4 + ["pending"]
-    batch, done = next_batch(*late, now=after(3))
-    assert done == 2
+    batch, _ = next_batch(now=after(3))
+    assert batch.commands == 2
     assert statuses([*stops, late[0]]) == ["filled"] * 5 + ["open"]  # neither comes before the chain's end
     times = Order.objects.exclude(triggered_at=None).order_by("triggered_at")
     assert [row.triggered_at for row in times] == [after(1)] * 3 + [after(2)] * 2
@@ -128,10 +130,10 @@ def test_the_commands_of_one_batch_share_its_room_for_triggered_orders(
     partition.run(*stops, *makers, now=STARTED_AT)
     settings.WORKER_BATCH_TRIGGERED_MAX = 2
     takers = [place("buy", 0, 1, client_id="tom") for _ in range(4)]
-    _, done = next_batch(*takers)
-    assert (done, statuses(stops)) == (3, ["open", "open", "pending", "pending"])
-    _, done = next_batch(takers[3])
-    assert (done, statuses(stops)) == (1, ["open"] * 4)
+    batch, _ = next_batch(*takers)
+    assert (batch.commands, statuses(stops)) == (3, ["open", "open", "pending", "pending"])
+    batch, _ = next_batch()
+    assert (batch.commands, statuses(stops)) == (1, ["open"] * 4)
 
 
 def test_a_triggered_order_that_waits_for_its_turn_is_cancelled_if_its_time_comes(
@@ -155,13 +157,17 @@ def test_a_mass_cancel_and_an_amend_wait_for_the_chain(
     partition.run(*stops, place("sell", 110, 1, client_id="bob"), now=STARTED_AT)
     settings.WORKER_BATCH_TRIGGERED_MAX = 1
     next_batch(place("buy", 110, 1, client_id="tom"))
-    for late in (cancel_all("client-A", instrument="BTC-USD"), amend(stops[1], quantity_lots=2)):
-        settings.WORKER_BATCH_TRIGGERED_MAX = 0
-        assert next_batch(late)[1] == 0
+    settings.WORKER_BATCH_TRIGGERED_MAX = 0
+    for late in (amend(stops[1], quantity_lots=2), cancel_all("client-A")):
+        assert next_batch(late)[0].commands == 0
     settings.WORKER_BATCH_TRIGGERED_MAX = 1
-    batch, done = next_batch(cancel_all("client-A"))
-    assert (done, len(batch.changes)) == (1, 2)
+    batch, _ = next_batch()
+    assert (batch.commands, len(batch.changes)) == (2, 2)
     assert statuses(stops) == ["cancelled"] * 2
+    assert (
+        Order.objects.get(order_id=stops[1].order_id).quantity
+        == Order.objects.get(order_id=stops[0].order_id).quantity * 2
+    )
 
 
 # --- Many cancels -----------------------------------------------------------------------------------------

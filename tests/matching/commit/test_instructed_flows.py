@@ -12,7 +12,7 @@ from base.encoding import encode_json
 from instruments.models import Instrument
 from marketdata.checksum import levels_checksum
 from marketdata.models import BookSequence, Candle
-from matching.models import Checkpoint
+from matching.models import Checkpoint, DeferredCommand
 from matching.publish.documents import market_batches, order_documents
 from matching.recovery import load_partition
 from orders.models import CancelAfter, ConnectionGuard, Order, OrderEvent, OrderStatus, Reason, Trade
@@ -24,7 +24,10 @@ from tests.matching.partition import Partition, contents
 
 pytestmark = pytest.mark.usefixtures("instruments", "low_bounds")
 
-TABLES: tuple[Any, ...] = (Order, Trade, OrderEvent, CancelAfter, ConnectionGuard, Candle, BookSequence)
+TABLES: tuple[Any, ...] = (
+    *(Order, Trade, OrderEvent, CancelAfter, ConnectionGuard, Candle, BookSequence),
+    DeferredCommand,
+)
 MADE_UP = {"id", "trade_id"}  # columns that another run fills in another way
 SEGMENTS, COMMANDS = 10, 50
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))]
@@ -55,11 +58,15 @@ def empty_tables() -> None:
         cursor.execute(f"TRUNCATE {names}")
 
 
-def run_flow(seed: int, *, commands_max: int, reload: bool = False, has_mass_cancels: bool = True) -> None:
+def run_flow(seed: int, *, commands_max: int, reload: bool = False, has_mass_cancels: bool = True) -> int:
+    """Run and commit a flow. Returns how many commands were deferred."""
     partition = Partition()
     flow = InstructedFlow(seed, has_mass_cancels=has_mass_cancels)
-    for now, commands in flow.segments(SEGMENTS, COMMANDS):
-        partition.run_all(*commands, now=now, commands_max=commands_max, reload=reload)
+    return sum(
+        len(batch.deferred)
+        for now, commands in flow.segments(SEGMENTS, COMMANDS)
+        for batch, _ in partition.batches(*commands, now=now, commands_max=commands_max, reload=reload)
+    )
 
 
 def cut_into_small_pieces(settings: Settings) -> None:
@@ -76,20 +83,28 @@ def test_the_batches_that_a_flow_is_cut_into_make_no_difference(settings: Settin
     empty_tables()
     run_flow(seed, commands_max=1)
     assert rows() == expected
-    empty_tables()
-    cut_into_small_pieces(settings)
-    run_flow(seed, commands_max=7)
-    assert rows() == expected
+    for room in (0, 2, 100):
+        empty_tables()
+        cut_into_small_pieces(settings)
+        settings.WORKER_DEFERRED_COMMANDS_MAX = room
+        # A piece of a mass cancel comes after commands that were deferred meanwhile.
+        settings.WORKER_BATCH_CANCELS_MAX = 1 if room == 0 else 1_000
+        assert (run_flow(seed, commands_max=7) > 0) == (room > 0)
+        assert rows() == expected
 
 
+@pytest.mark.parametrize("has_room", [True, False])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_takeover_between_any_two_batches_makes_no_difference(settings: Settings, seed: int) -> None:
+def test_a_takeover_between_any_two_batches_makes_no_difference(
+    settings: Settings, seed: int, has_room: bool
+) -> None:
     """The order in which a mass cancel or a guard takes orders off may differ, so the flow has none."""
     run_flow(seed, commands_max=256, has_mass_cancels=False)
     expected = rows()
     empty_tables()
     cut_into_small_pieces(settings)
-    run_flow(seed, commands_max=3, reload=True, has_mass_cancels=False)
+    settings.WORKER_DEFERRED_COMMANDS_MAX = 100 if has_room else 2
+    assert run_flow(seed, commands_max=3, reload=True, has_mass_cancels=False) > 0
     assert rows() == expected
 
 

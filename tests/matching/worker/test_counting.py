@@ -36,7 +36,7 @@ def test_expiries_and_triggers_are_counted_apart_from_cancels() -> None:
     counter.count(placed)
     changed, _ = partition.run(place("sell", 90, 1), now=NOW + timedelta(seconds=2))
     counter.count(changed)
-    counter.report_live_orders(partition.books)
+    counter.report_state(partition.state)
     counts = {name: value(f"exchange_orders_{name}_total") for name in COUNTERS}
     assert counts == {"accepted": 9, "rejected": 0, "cancelled": 1, "expired": 3, "triggered": 2}
     assert value("exchange_resting_orders") == 2
