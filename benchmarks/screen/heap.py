@@ -5,6 +5,7 @@ until its bounds, mainly by a candle a minute, so the first minute is not measur
 """
 
 import statistics
+import time
 
 from playwright.sync_api import Browser
 
@@ -27,10 +28,9 @@ def measure_heap(
         print(f"{'minute':>6} {'heap KiB':>9} {'nodes':>7} {'listeners':>9} {'checksums':>10} {'load':>6}")
         seconds = WARM_UP_SECONDS + minutes * minute_seconds + SPARE_SECONDS
         with orders_arriving(exchange.target, rate, seconds) as sending:
-            sleep(page, WARM_UP_SECONDS)
+            started = time.monotonic() + WARM_UP_SECONDS
             for minute in range(minutes + 1):
-                if minute:
-                    sleep(page, minute_seconds)
+                sleep(page, started + minute * minute_seconds - time.monotonic())
                 heaps.append(read_heap(session))
                 used, nodes, listeners = heaps[-1]
                 verified = diagnostics(page)["checksumsVerified"]
