@@ -15,6 +15,8 @@ export const EXACT_NUMBER_CHARACTERS_MAX = 15;
 
 /** A hidden page has no frames. Its signals change at this pace. */
 export const HIDDEN_FRAME_MS = 1_000;
+/** The parts beside the book are drawn after this time if there is no book yet. */
+export const FIRST_BOOK_MS_MAX = 800;
 
 // Connection
 

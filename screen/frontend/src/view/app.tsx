@@ -1,7 +1,8 @@
 /** The screen as a whole. The style sheets place its parts: a grid, two columns or phone tabs. */
 
-import { computed } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { computed, signal, type ReadonlySignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { FIRST_BOOK_MS_MAX } from "../limits.ts";
 import { Chart } from "./chart.tsx";
 import { useView, ViewProvider, type PhoneTab, type View } from "./context.ts";
 import { Dialogs } from "./dialogs.tsx";
@@ -44,21 +45,34 @@ function startDiagnostics({ store }: View): () => void {
   });
 }
 
+/** Whether the first book was painted, or did not come in time. */
+function bookWasPainted({ slow }: View): ReadonlySignal<boolean> {
+  const isOver = signal(false);
+  const end = (): void => {
+    stop();
+    isOver.value = true;
+  };
+  setTimeout(end, FIRST_BOOK_MS_MAX);
+  const stop = slow.ladder.subscribe((book) => {
+    if (book !== null) {
+      requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(end)));
+    }
+  });
+  return isOver;
+}
+
+/** All parts. The book comes first: drawing the other parts takes longer than waiting for it. */
 function Screen() {
   const view = useView();
+  const isBookPainted = useMemo(() => bookWasPainted(view), [view]).value;
   return (
     <div class="screen" data-tab={view.phoneTab.value}>
       <Header />
       <ConnectionBar />
       <main class="areas">
-        <Chart />
+        {isBookPainted ? <Chart /> : <div class="panel chart" />}
         <Ladder />
-        <Tape />
-        <div class="aside">
-          <Ticket />
-          <Markets />
-        </div>
-        <Panels />
+        {isBookPainted ? <Others /> : null}
       </main>
       <footer class="footer">
         <span>
@@ -78,6 +92,19 @@ function Screen() {
       <Notices />
       <Dialogs />
     </div>
+  );
+}
+
+function Others() {
+  return (
+    <>
+      <Tape />
+      <div class="aside">
+        <Ticket />
+        <Markets />
+      </div>
+      <Panels />
+    </>
   );
 }
 
