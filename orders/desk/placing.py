@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from django.conf import settings
 
@@ -60,14 +61,18 @@ class Placing(DeskPart):
                 ]
             )
         )
-        work = [
-            self._result(order, None, command)
-            if isinstance(command, Refusal)
-            else self._result(order, command, next(outcomes))
-            for order, command in zip(requests, commands, strict=True)
-        ]
-        results = iter(await asyncio.gather(*map(result_or_refusal, work)))
-        return [order if isinstance(order, Refusal) else next(results) for order in orders]
+        results: list[OrderResult | Refusal | None] = []
+        unsettled: list[Coroutine[Any, Any, OrderResult]] = []
+        for order, command in zip(requests, commands, strict=True):
+            is_refused = isinstance(command, Refusal)
+            outcome = command if is_refused else next(outcomes)
+            result = _placed(outcome)  # Nearly all orders need nothing else: no task for each of them.
+            if result is None:
+                unsettled.append(self._result(order, None if is_refused else command, outcome))
+            results.append(result)
+        settled = iter(await asyncio.gather(*map(result_or_refusal, unsettled)))
+        complete = iter([next(settled) if result is None else result for result in results])
+        return [order if isinstance(order, Refusal) else next(complete) for order in orders]
 
     def _command_or_refusal(self, order: OrderRequest) -> PlaceCommand | Refusal:
         try:
@@ -114,6 +119,9 @@ class Placing(DeskPart):
 
         `command` is None if the order was refused before. Raises what `place` raises.
         """
+        placed = _placed(outcome)
+        if placed is not None:
+            return placed
         if isinstance(outcome, OutcomeUnknown) and command is not None:
             return await self._find_placed(order, command.order_id, outcome.allowance)
         if isinstance(outcome, Refusal):
@@ -121,8 +129,6 @@ class Placing(DeskPart):
                 raise outcome
             return await self._find_earlier(order, order.idempotency_key, outcome)
         reply, allowance = outcome.reply, outcome.allowance
-        if reply.kind is ReplyKind.PLACED:
-            return OrderResult(reply.body, False, allowance)
         if reply.kind is ReplyKind.DUPLICATE:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(settings.DESK_READ_SECONDS_MAX):
@@ -211,6 +217,13 @@ class Placing(DeskPart):
         if document is None:  # the order was pruned meanwhile
             raise Unavailable(allowance=allowance)
         return OrderResult(encode_json(document), True, allowance)
+
+
+def _placed(outcome: GatewayReply | Refusal) -> OrderResult | None:
+    """Return the order if the outcome is a new order, or None."""
+    if isinstance(outcome, GatewayReply) and outcome.reply.kind is ReplyKind.PLACED:
+        return OrderResult(outcome.reply.body, False, outcome.allowance)
+    return None
 
 
 def _key_not_looked_up(refusal: Refusal) -> Unavailable:
