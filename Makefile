@@ -24,9 +24,11 @@ define install
 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
 	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
 endef
-# Compile bytecode after the installation, on all processors, but not of modules never imported.
-compile := $(python) -m compileall -q -j 0 \
-	-x '/(pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words))/' .venv/lib
+# Compile bytecode after the installation, on all processors, but not of modules that are hardly ever
+# imported: nobody could wait for all of them.
+rarely_imported := pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words)
+rarely_imported := $(rarely_imported)|mypy|numpy|matplotlib|fontTools|PIL|graphql
+compile := $(python) -m compileall -q -j 0 -x '/($(rarely_imported))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
 sources := exchange_site operators hosting matching streaming marketdata orders instruments screen web base loadtools chaos tests benchmarks examples manage.py

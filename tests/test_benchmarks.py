@@ -13,6 +13,7 @@ from benchmarks.screen import __main__ as screen
 from benchmarks.screen import clients, page, paint, reconnects
 from loadtools.relay import Relay
 from loadtools.wire import Target
+from tests.environment import SOURCES
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = sorted({part for steps in STEPS.values() for _, parts in steps for part in parts})
@@ -26,7 +27,8 @@ def test_the_profile_names_functions_and_files_that_exist(part: str) -> None:
     if "/" in function:
         assert (ROOT / function).exists()
         return
-    files = [ROOT / place] if place.endswith(".py") else (ROOT / place).rglob("*.py")
+    folders = [ROOT / place] if place else [ROOT / name for name in SOURCES]
+    files = [ROOT / place] if place.endswith(".py") else [f for each in folders for f in each.rglob("*.py")]
     name = re.compile(rf"(def|class) {function.rpartition('.')[2]}\b")
     found = [file for file in files if not file.is_relative_to(ROOT / "tests") and ".venv" not in file.parts]
     assert any(name.search(file.read_text()) for file in found)

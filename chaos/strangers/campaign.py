@@ -45,7 +45,7 @@ def full_plan(seconds: float, scale: float) -> AttackPlan:
     return AttackPlan(before=3.0, attack=seconds, after=2.0, scale=scale, timed=True)
 
 
-SHORT_PLAN = AttackPlan(before=0.3, attack=0.5, after=0.3, scale=0.1, timed=False)
+SHORT_PLAN = AttackPlan(before=0.1, attack=0.5, after=0.1, scale=0.1, timed=False)
 
 _PREPARED_PER_NOTE = 1_000
 

@@ -16,9 +16,9 @@ from tests.engine.flows import SHAPES, Shape, flow
 from tests.engine.reference import ReferenceBook
 from tests.system.exchange import RunningExchange
 
-COMMANDS = {"uvicorn": 250, "daphne": 100}  # in each flow; 5,000 and 2,000 in all
+COMMANDS = {"uvicorn": 120, "daphne": 100}  # in each flow; 2,400 and 2,000 in all
 FLOWS = [(shape, seed) for shape in SHAPES for seed in range(4)]
-COMPARED_EVERY = 250
+COMPARED_EVERY = 100
 SIDES = {Side.BUY: "buy", Side.SELL: "sell"}
 GRID = Grid.of(Decimal("0.01"), Decimal("0.00000001"))
 

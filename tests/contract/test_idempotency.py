@@ -22,7 +22,7 @@ from tests.contract.market import Market
 from tests.system.exchange import RunningExchange, wait_until
 
 CLIENTS = 50
-ROUNDS = 20
+ROUNDS = 10
 
 _key_numbers = itertools.count(1)
 

@@ -50,16 +50,17 @@ DISTURBING = {("/orders/cancel", "post"), ("/orders/cancel-after", "post")}
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
 
 
-@pytest.fixture
-def api_schema(exchange: RunningExchange, client: Client) -> Any:
+@pytest.fixture(scope="module")
+def api_schema(shared_exchange: RunningExchange) -> Any:
     """The schema that the exchange serves. Two orders, a trade and a cancel were made before."""
     # Schemathesis takes a second to import. Only the processes that run these tests need it.
     from tests.contract.conformance import read_schema
 
-    maker = client.place("BTC-USD", "sell", 2, 10)
-    client.place("BTC-USD", "buy", 1, 10)
-    client.cancel(maker["order_id"])
-    return read_schema(f"{exchange.url}/docs/schema?format=json")
+    with Client(shared_exchange.url) as client:
+        maker = client.place("BTC-USD", "sell", 2, 10)
+        client.place("BTC-USD", "buy", 1, 10)
+        client.cancel(maker["order_id"])
+    return read_schema(f"{shared_exchange.url}/docs/schema?format=json")
 
 
 @ON_UVICORN
@@ -69,6 +70,7 @@ def api_schema(exchange: RunningExchange, client: Client) -> Any:
     + [(*operation, False) for operation in sorted(OPERATIONS - WITHOUT_INPUT - WITH_RESULTS)],
 )
 @pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.usefixtures("exchange")
 def test_answers_to_random_requests_conform_to_the_schema(
     api_schema: Any, path: str, method: str, is_valid: bool, count: int
 ) -> None:

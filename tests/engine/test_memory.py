@@ -17,7 +17,7 @@ from tests.engine.orders import buy, market, sell, waiting
 ROOT = Path(__file__).resolve().parents[2]
 ORDERS = 20_000
 SWEPT = 300_000  # so many orders overflow the C stack if they are freed recursively
-CHAIN = 100_000  # stops that trigger each other
+CHAIN = 40_000  # stops that trigger each other
 KEPT_BYTES_MAX = 200_000  # 10 bytes for each order that came and went; a leak takes 300
 
 

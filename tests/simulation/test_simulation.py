@@ -11,6 +11,8 @@ SEEDS_OF_LONG_TESTS = 2_000
 CONTROL_SEEDS_MAX = 2_000
 # Few seeds find these controls, so they run in `make test-long` only.
 RARE = (
+    "deferred commands loaded at a takeover",
+    "position in the transaction",
     "chains loaded at a takeover",
     "expiries loaded at a takeover",
     "deadlines taken back after a refusal",
