@@ -88,6 +88,7 @@ class OrderEntry:
         self._desk: OrderDesk | None = None  # made for the first request
         self._on_the_way = 0
         self._gathered: list[tuple[EntryRequest, OrderRequest]] = []  # orders to be placed together
+        self._results: list[str] = []  # results to be sent together
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, request: EntryRequest) -> None:
@@ -102,7 +103,7 @@ class OrderEntry:
             self._admit(work.orders)
         except Refusal as refusal:
             self._count_message()
-            self._put(Packet([_result_text(request, _fields(refusal))]))
+            self._send(_result_text(request, _fields(refusal)))
             return
         self._place_gathered()  # These orders came first.
         self._start(self._answer(request, work))
@@ -162,21 +163,27 @@ class OrderEntry:
             rest = self._refused(refusal)
         finally:
             self._on_the_way -= work.orders
-        self._put(Packet([_result_text(request, rest)]))
+        self._send(_result_text(request, rest))
 
     async def _place(self, orders: list[tuple[EntryRequest, OrderRequest]]) -> None:
         try:
             results = await self._own_desk().place_many([order for _, order in orders])
         finally:
             self._on_the_way -= len(orders)
-        texts = [
-            _result_text(
-                request, self._refused(result) if isinstance(result, Refusal) else _fields(result, 201)
-            )
-            for (request, _), result in zip(orders, results, strict=True)
-        ]
-        for packet in packets_of(texts):
+        for (request, _), result in zip(orders, results, strict=True):
+            rest = self._refused(result) if isinstance(result, Refusal) else _fields(result, 201)
+            self._send(_result_text(request, rest))
+
+    def _send(self, result: str) -> None:
+        """Send a result in one packet with those that are ready at the same time."""
+        if not self._results:
+            asyncio.get_running_loop().call_soon(self._send_results)
+        self._results.append(result)
+
+    def _send_results(self) -> None:
+        for packet in packets_of(self._results):
             self._put(packet)
+        self._results.clear()
 
     def _refused(self, refusal: Refusal) -> bytes:
         """Return the result of a refused request, which counts as a message if nothing else counts it."""

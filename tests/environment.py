@@ -29,9 +29,10 @@ from hosting.embedded.locations import Locations
 from hosting.embedded.processes import ProcessError
 from hosting.embedded.servers import EmbeddedServers
 
-PROCESSES = 4  # of one run, each with servers of its own
+PROCESSES = 6  # of one run, each with servers of its own
 ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # in the ids of tests that run on both servers
 LONGEST = ("tests/contract/", "tests/simulation/", "tests/system/", "tests/screen/", "tests/admin/")
+PARTS = 2  # of a folder's tests on one server. One process would run all of them last.
 ONE_EXCHANGE = ("tests/screen",)  # folders whose tests share an exchange, but not on several ASGI servers
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
@@ -122,7 +123,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class SharedExchangeScheduling(LoadScopeScheduling):  # type: ignore[misc]
-    """Runs all tests that share an exchange in one process: those of a folder on one ASGI server.
+    """Runs all tests that share an exchange in one process: a part of a folder on one ASGI server.
 
     All other tests of a file run in one process, too.
     """
@@ -133,7 +134,7 @@ class SharedExchangeScheduling(LoadScopeScheduling):  # type: ignore[misc]
         if folder in ONE_EXCHANGE:
             return folder
         server = ASGI_SERVER.search(nodeid)
-        return f"{folder} on {server[1]}" if server else file
+        return f"{folder} on {server[1]}, part {len(file) % PARTS}" if server else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedExchangeScheduling:

@@ -64,11 +64,14 @@ class Placing(DeskPart):
         results: list[OrderResult | Refusal | None] = []
         unsettled: list[Coroutine[Any, Any, OrderResult]] = []
         for order, command in zip(requests, commands, strict=True):
-            is_refused = isinstance(command, Refusal)
-            outcome = command if is_refused else next(outcomes)
+            if isinstance(command, Refusal):
+                unsettled.append(self._result(order, None, command))
+                results.append(None)
+                continue
+            outcome = next(outcomes)
             result = _placed(outcome)  # Nearly all orders need nothing else: no task for each of them.
             if result is None:
-                unsettled.append(self._result(order, None if is_refused else command, outcome))
+                unsettled.append(self._result(order, command, outcome))
             results.append(result)
         settled = iter(await asyncio.gather(*map(result_or_refusal, unsettled)))
         complete = iter([next(settled) if result is None else result for result in results])

@@ -69,7 +69,7 @@ def api_schema(shared_exchange: RunningExchange) -> Any:
     [(*operation, True) for operation in sorted(OPERATIONS - DISTURBING)]
     + [(*operation, False) for operation in sorted(OPERATIONS - WITHOUT_INPUT - WITH_RESULTS)],
 )
-@pytest.mark.parametrize("count", [8, pytest.param(100, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [5, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.usefixtures("exchange")
 def test_answers_to_random_requests_conform_to_the_schema(
     api_schema: Any, path: str, method: str, is_valid: bool, count: int

@@ -11,7 +11,7 @@ from tests.screen.conftest import OpenScreen
 from tests.screen.screen import Screen
 from tests.system.exchange import wait_until
 
-STEPS = 30
+STEPS = 60
 CHANGES = 5  # between two comparisons
 
 

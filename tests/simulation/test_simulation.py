@@ -6,7 +6,7 @@ from tests.simulation.controls import CONTROLS
 from tests.simulation.seeds import find_first_breach, run_everywhere
 from tests.simulation.world import simulate
 
-SEEDS = 150
+SEEDS = 100
 SEEDS_OF_LONG_TESTS = 2_000
 CONTROL_SEEDS_MAX = 2_000
 # Few seeds find these controls, so they run in `make test-long` only.
