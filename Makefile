@@ -9,6 +9,7 @@ SHELL := /bin/sh
 
 python := .venv/bin/python
 # Each file exists once requirements are installed: to run, for the examples, and for the tests.
+environment := .venv/made
 stamp := .venv/installed
 examples_stamp := .venv/installed-examples
 dev_stamp := .venv/installed-dev
@@ -141,7 +142,7 @@ export list_requirements
 # Use the first interpreter that is new enough and can make environments: Debian's lacks ensurepip
 # unless python3-venv is installed. The environment gets a pip of its own only if the interpreter's
 # pip is older than 22.3, which is the first version that can install into other environments.
-$(stamp): pyproject.toml constraints.txt
+$(environment): pyproject.toml constraints.txt
 	@for candidate in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
 		if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 		then found=$$candidate; break; fi; \
@@ -157,6 +158,9 @@ $(stamp): pyproject.toml constraints.txt
 	if ! $(python) -c "import sys, $$needed; sys.exit(sys.version_info < (3, 11))" 2>/dev/null; then \
 		"$$found" -m venv --clear $$own_pip .venv || exit 1; \
 	fi
+	@touch $(environment)
+
+$(stamp): $(environment)
 	@echo "Installing what running needs:" >&2
 	@$(python) -c "$$list_requirements" embedded > .venv/requirements.txt
 	$(call install,.venv/requirements.txt)
@@ -164,18 +168,19 @@ $(stamp): pyproject.toml constraints.txt
 	@$(compile) || true # a file that fails here is compiled, or reported, when it is imported
 	@touch $(stamp)
 
-$(examples_stamp): $(stamp)
-	@echo "Installing what the examples need, too:" >&2
+$(examples_stamp): $(environment)
+	@echo "Installing what running and the examples need:" >&2
 	@$(python) -c "$$list_requirements" embedded examples > .venv/requirements-examples.txt
 	$(call install,.venv/requirements-examples.txt)
-	@touch $(examples_stamp)
+	@$(compile) || true
+	@touch $(stamp) $(examples_stamp)
 
-$(dev_stamp): $(stamp)
-	@echo "Installing what tests and checks need, too:" >&2
+$(dev_stamp): $(environment)
+	@echo "Installing what running, tests and checks need:" >&2
 	@$(python) -c "$$list_requirements" embedded examples dev > .venv/requirements-dev.txt
 	$(call install,.venv/requirements-dev.txt)
 	@$(compile) || true
-	@touch $(dev_stamp)
+	@touch $(stamp) $(examples_stamp) $(dev_stamp)
 
 $(screen_stamp): screen/frontend/package-lock.json $(dev_stamp)
 	@echo "Installing what building the screen needs:" >&2
