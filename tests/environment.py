@@ -17,6 +17,8 @@ import signal
 import socket
 import sys
 import tempfile
+import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,14 @@ from hosting.embedded.locations import Locations
 from hosting.embedded.processes import ProcessError
 from hosting.embedded.servers import EmbeddedServers
 
-PROCESSES = 6  # of one run, each with servers of its own
+PROCESSES = 4  # of one run, each with servers of its own
 ASGI_SERVER = re.compile(r"[\[-](uvicorn|daphne)[-\]]")  # in the ids of tests that run on both servers
 LONGEST = ("tests/contract/", "tests/simulation/", "tests/system/", "tests/screen/", "tests/admin/")
-PARTS = 2  # of a folder's tests on one server. One process would run all of them last.
+LARGE = ("tests/contract",)  # folders whose tests of one ASGI server are run by two processes
 ONE_EXCHANGE = ("tests/screen",)  # folders whose tests share an exchange, but not on several ASGI servers
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
+COLLECTION_SECONDS_MAX = 120.0  # After this time a process no longer waits for the first one.
 PORTS = range(12_000, 32_000)  # below the ports of outgoing connections, from 32,768 on Linux
 ROOT = Path(__file__).resolve().parents[1]
 # Our packages that child processes import.
@@ -134,7 +137,10 @@ class SharedExchangeScheduling(LoadScopeScheduling):  # type: ignore[misc]
         if folder in ONE_EXCHANGE:
             return folder
         server = ASGI_SERVER.search(nodeid)
-        return f"{folder} on {server[1]}, part {len(file) % PARTS}" if server else file
+        if server is None:
+            return file
+        part = len(file) % 2 if folder in LARGE else 0  # Lengths of names halve the files well enough.
+        return f"{folder} on {server[1]}, part {part}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> SharedExchangeScheduling:
@@ -164,6 +170,23 @@ def pytest_configure(config: pytest.Config) -> None:
         SERVERS.start()
     except ProcessError as error:
         pytest.exit(f"the tests' servers do not start: {error}", returncode=1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the first process write the rewritten tests' bytecode, which the other ones then read.
+
+    That takes as long as the rest of the collection. The processes would all do it at once.
+    """
+    collected = SHARED_DIR / "collected"
+    is_first = os.environ.get("PYTEST_XDIST_WORKER") in (None, "gw0")
+    deadline = time.monotonic() + COLLECTION_SECONDS_MAX
+    while not is_first and not collected.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    try:
+        return (yield)
+    finally:
+        collected.touch()
 
 
 def _only_distributes(config: pytest.Config) -> bool:

@@ -2,7 +2,7 @@
 
 Some behaviour does not depend on the ASGI server, such as the checks of a document's fields. Its tests
 are marked ON_UVICORN and run on uvicorn alone. So do the tests of uvicorn's own bounds. What a server
-reads, frames and closes is marked ON_BOTH, and tested on both in each run. The other tests run on
+reads and closes in HTTP is marked ON_BOTH, and tested on both in each run. The other tests run on
 daphne in `make test-long` alone.
 """
 

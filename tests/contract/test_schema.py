@@ -46,6 +46,8 @@ WITHOUT_INPUT = {
 WITH_RESULTS = {("/orders/amend", "post"), ("/orders/batch", "post")}
 # These would cancel the orders of other tests, now or later.
 DISTURBING = {("/orders/cancel", "post"), ("/orders/cancel-after", "post")}
+# Invalid requests of the other operations are made in `make test-long`.
+OFTEN = {("/orders", "post"), ("/orders", "get"), ("/trades", "get"), ("/orders/{order_id}/amend", "post")}
 
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
 
@@ -67,7 +69,10 @@ def api_schema(shared_exchange: RunningExchange) -> Any:
 @pytest.mark.parametrize(
     ("path", "method", "is_valid"),
     [(*operation, True) for operation in sorted(OPERATIONS - DISTURBING)]
-    + [(*operation, False) for operation in sorted(OPERATIONS - WITHOUT_INPUT - WITH_RESULTS)],
+    + [
+        pytest.param(*operation, False, marks=[] if operation in OFTEN else pytest.mark.long)
+        for operation in sorted(OPERATIONS - WITHOUT_INPUT - WITH_RESULTS)
+    ],
 )
 @pytest.mark.parametrize("count", [5, pytest.param(100, marks=pytest.mark.long)])
 @pytest.mark.usefixtures("exchange")

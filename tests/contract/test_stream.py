@@ -9,13 +9,10 @@ from websockets.sync.client import connect
 
 from loadtools.local_book import LocalBook
 from tests.contract.client import TIME, Client, order_body
-from tests.contract.conftest import ON_BOTH
 from tests.contract.crowd import Crowd
 from tests.contract.market import Market
 from tests.contract.stream import Stream, make_trade, open_connections
 from tests.system.exchange import RunningExchange, wait_until
-
-pytestmark = ON_BOTH
 
 
 def test_subscribe_unsubscribe_and_ping_are_answered(stream: Stream, instrument: str) -> None:

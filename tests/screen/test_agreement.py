@@ -11,7 +11,7 @@ from tests.screen.conftest import OpenScreen
 from tests.screen.screen import Screen
 from tests.system.exchange import wait_until
 
-STEPS = 60
+STEPS = 20
 CHANGES = 5  # between two comparisons
 
 

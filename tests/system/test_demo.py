@@ -60,6 +60,7 @@ def ensure_the_past_is_made_once(url: str, monkeypatch: pytest.MonkeyPatch) -> N
         examples.demo.make_past(url, {})
 
 
+@pytest.mark.long
 def test_the_demo_trades_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo uses the data folder of an earlier exchange."""
     data_dir = copy_prepared_folder(tmp_path / "data")

@@ -222,6 +222,7 @@ def test_a_signal_stops_every_process(tmp_path: Path) -> None:
         assert "Traceback" not in exchange.log()
 
 
+@pytest.mark.long
 def test_the_path_of_the_data_folder_may_be_too_long_for_a_socket(tmp_path: Path) -> None:
     folder = tmp_path / ("a-name-too-long-for-the-path-of-a-socket-" * 3)
     with RunningExchange(copy_prepared_folder(folder / "data")) as exchange:
@@ -230,6 +231,7 @@ def test_the_path_of_the_data_folder_may_be_too_long_for_a_socket(tmp_path: Path
         assert "Traceback" not in exchange.log()
 
 
+@pytest.mark.long
 def test_every_partition_with_instruments_has_a_worker() -> None:
     exchange = RunningExchange(variables={"EXCHANGE_API_PROCESSES": "2"})
     locations = Locations(exchange.data_dir)
