@@ -117,32 +117,23 @@ class Matcher(UndoableBook):
         while remaining_lots and sequence < last_sequence and (keys := makers.keys) and keys[0] <= worst_key:
             level = makers.levels[keys[0]]
             price_ticks = level.price_ticks
-            level_quantity_lots, level_orders = level.quantity_lots, level.orders
+            level_lots, level_orders = level.quantity_lots, level.orders
             maker = level.first
             while remaining_lots and maker is not None:
                 order = maker.order
-                quantity_lots = maker.remaining_lots
-                filled_maker = quantity_lots <= remaining_lots
+                lots = maker.remaining_lots
+                filled_maker = lots <= remaining_lots
                 if filled_maker:
                     level_orders -= 1
-                    maker_remaining_lots = 0
+                    maker_lots = 0
                 else:
-                    maker.remaining_lots = maker_remaining_lots = quantity_lots - remaining_lots
-                    quantity_lots = remaining_lots
+                    maker.remaining_lots = maker_lots = lots - remaining_lots
+                    lots = remaining_lots
                 sequence += 1
-                remaining_lots -= quantity_lots
-                level_quantity_lots -= quantity_lots
+                remaining_lots -= lots
+                level_lots -= lots
                 events.append(
-                    Trade(
-                        sequence,
-                        order,
-                        taker,
-                        price_ticks,
-                        quantity_lots,
-                        maker_remaining_lots,
-                        level_quantity_lots,
-                        level_orders,
-                    )
+                    Trade(sequence, order, taker, price_ticks, lots, maker_lots, level_lots, level_orders)
                 )
                 if filled_maker:
                     del orders[order.order_id]
@@ -160,7 +151,7 @@ class Matcher(UndoableBook):
                 makers.drop_best()
             else:
                 maker.previous = None
-                level.quantity_lots, level.orders = level_quantity_lots, level_orders
+                level.quantity_lots, level.orders = level_lots, level_orders
         self.sequence = sequence
         self.last_price_ticks = price_ticks
         return remaining_lots
