@@ -9,6 +9,7 @@ terminated.
 
 import compileall
 import contextlib
+import gc
 import os
 import random
 import re
@@ -176,16 +177,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection() -> Generator[None, object, object]:
     """Let the first process write the rewritten tests' bytecode, which the other ones then read.
 
-    That takes as long as the rest of the collection. The processes would all do it at once.
+    That takes as long as the rest of the collection. The processes would all do it at once. What the
+    collection makes is never freed, so the garbage collector need not look at it.
     """
     collected = SHARED_DIR / "collected"
     is_first = os.environ.get("PYTEST_XDIST_WORKER") in (None, "gw0")
     deadline = time.monotonic() + COLLECTION_SECONDS_MAX
     while not is_first and not collected.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
+    gc.disable()
     try:
         return (yield)
     finally:
+        gc.freeze()
+        gc.enable()
         collected.touch()
 
 
