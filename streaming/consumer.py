@@ -100,7 +100,10 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         Unlike Channels, this does not close old database connections first, on another thread:
         consumers have none.
         """
-        await getattr(self, get_handler_name(message))(message)
+        if message["type"] == "websocket.receive":
+            await self.websocket_receive(message)
+        else:
+            await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         global _open_connections  # noqa: PLW0603 - changed by the event loop only
@@ -150,7 +153,7 @@ class StreamConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
                 await self._outbox.flush()
                 await self._send_close(CLOSE_POLICY_VIOLATION)
             return
-        await super().websocket_receive(message)
+        await self.receive(message.get("text"), message.get("bytes"))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self._ended:

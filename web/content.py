@@ -57,6 +57,9 @@ def _refuse_content_codings(codings: str) -> None:
             )
 
 
+_CONTAINERS = (dict, list)
+
+
 def decode_json(text: bytes) -> Any:
     """Return the value of a UTF-8 JSON text.
 
@@ -67,10 +70,25 @@ def decode_json(text: bytes) -> Any:
         value = _decoder.decode(text)
     except (msgspec.DecodeError, ArithmeticError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"The body is not valid JSON: {_describe_error(error, text)}") from None
-    members = len(value) if type(value) is dict else 0
-    if text.count(b":") != members:
+    # Each member of an object has a colon. With as many colons as members, no member was dropped
+    # because its key is repeated. Strings may have colons, too: then the keys are looked at.
+    if text.count(b":") != _count_members(value):
         _refuse_repeated_keys(text)
     return value
+
+
+def _count_members(value: Any) -> int:
+    """Return the number of members of all objects in a decoded document."""
+    members = 0
+    containers = [value] if type(value) in _CONTAINERS else []
+    while containers:
+        container = containers.pop()
+        inner = container
+        if type(container) is dict:
+            members += len(container)
+            inner = container.values()
+        containers += [each for each in inner if type(each) in _CONTAINERS]
+    return members
 
 
 def _refuse_repeated_keys(text: bytes) -> None:
