@@ -245,8 +245,6 @@ export interface Store {
   /** Newest first, at most 200. */
   readonly trades: ReadonlySignal<readonly Trade[]>;
   readonly candles: ReadonlySignal<Candles | null>;
-  /** Whether `loadOlderCandles` may bring more. */
-  readonly hasOlderCandles: ReadonlySignal<boolean>;
   select(symbol: string): void;
   chooseInterval(interval: Interval): void;
   /** Load candles before the oldest one. */

@@ -104,7 +104,6 @@ class Screen {
       isStale: market.bookFeed.isStale,
       trades: market.tape.trades,
       candles: market.candleFeed.candles,
-      hasOlderCandles: market.candleFeed.hasOlder,
       select: (symbol) => market.select(symbol),
       chooseInterval: (interval) => market.chooseInterval(interval),
       loadOlderCandles: () => market.candleFeed.loadOlder(),

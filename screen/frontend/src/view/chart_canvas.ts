@@ -21,6 +21,7 @@ import {
   TickMarkType,
 } from "lightweight-charts";
 import type { Candle, Candles } from "../model.ts";
+import { lanesOf } from "./lanes.ts";
 import { readColours } from "./theme.ts";
 
 const COLOURS = [
@@ -214,21 +215,20 @@ export class ChartCanvas {
   readonly #place = (): void => {
     this.#animation = this.#markers.size > 0 ? requestAnimationFrame(this.#place) : null;
     const { height } = this.#chart.paneSize();
-    setIfChanged(this.#frame, "--price-scale", `${this.#chart.priceScale("right").width()}px`);
-    setIfChanged(this.#frame, "--time-scale", `${this.#chart.timeScale().height()}px`);
-    for (const { element, price, isKept } of this.#markers) {
+    const around = this.#frame.parentElement ?? this.#frame;
+    setIfChanged(around, "--price-scale", `${this.#chart.priceScale("right").width()}px`);
+    setIfChanged(around, "--time-scale", `${this.#chart.timeScale().height()}px`);
+    const heights = [...this.#markers].map(({ element, price, isKept }) => {
       const exact = this.#candles.priceToCoordinate(price());
       const y = exact !== null && isKept() ? Math.max(14, Math.min(height - 14, exact)) : exact;
-      const isVisible = y !== null && y >= 0 && y <= height;
-      const transform = isVisible ? `translateY(${Math.round(y)}px)` : "";
-      if (element.style.transform !== transform) {
-        element.style.transform = transform;
-      }
-      const visibility = isVisible ? "" : "hidden";
-      if (element.style.visibility !== visibility) {
-        element.style.visibility = visibility;
-      }
-    }
+      return { element, y: y !== null && y >= 0 && y <= height ? y : null };
+    });
+    const lanes = lanesOf(heights.map(({ y }) => y));
+    heights.forEach(({ element, y }, index) => {
+      setIfChanged(element, "transform", y === null ? "" : `translateY(${Math.round(y)}px)`);
+      setIfChanged(element, "visibility", y === null ? "hidden" : "");
+      setIfChanged(element, "--lane", String(lanes[index]));
+    });
   };
 
   remove(): void {
@@ -241,9 +241,8 @@ export class ChartCanvas {
 }
 
 function setIfChanged(element: HTMLElement, name: string, value: string): void {
-  const parent = element.parentElement;
-  if (parent && parent.style.getPropertyValue(name) !== value) {
-    parent.style.setProperty(name, value);
+  if (element.style.getPropertyValue(name) !== value) {
+    element.style.setProperty(name, value);
   }
 }
 
