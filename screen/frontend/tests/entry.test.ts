@@ -278,6 +278,27 @@ test("amends of one order are sent in turn, and a later one ends the repeats of 
   );
 });
 
+test("a cancel waits for no amend, and ends the amend's repeats", async () => {
+  const order = orderOf(orderRow());
+  const { entry, posts } = scripted(lost, placed({ status: "cancelled" }));
+  const amend = entry.amend(order, { price: "2" as never });
+  await settle();
+  assert.equal((await end(entry.cancel(order))).state, "done");
+  assert.equal((await end(amend)).state, "unknown");
+  assert.deepEqual(
+    posts().map(({ url }) => url.slice(url.lastIndexOf("/"))),
+    ["/amend", "/cancel"],
+  );
+});
+
+test("an amend that is refused after a lost answer may have been taken", async () => {
+  const order = orderOf(orderRow());
+  const { entry } = scripted(lost, shown({}), error(409, "order_not_open"), shown({ status: "filled" }));
+  assert.equal((await end(entry.amend(order, { price: "2" as never }))).state, "unknown");
+  const certain = scripted(error(409, "order_not_open"), shown({ status: "filled" }));
+  assert.equal((await end(certain.entry.amend(order, { price: "2" as never }))).state, "refused");
+});
+
 test("without a name nothing is sent, and submissions are bounded", async () => {
   const { entry, sent } = scripted(placed());
   const nobody = new Entry({

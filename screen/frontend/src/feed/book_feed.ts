@@ -53,7 +53,7 @@ export class BookFeed {
     this.#sequence = -1;
     this.#waitingSince = isConnected ? performance.now() : null;
     this.book.value = null;
-    this.isStale.value = !isConnected;
+    this.isStale.value = false; // Nothing is shown that could be old.
   }
 
   /** The connection is open, and the subscription was sent. */

@@ -28,6 +28,8 @@ export interface Task {
   readonly isOvertaken: () => boolean;
   /** What it means if the order is not open any more, and `ask` shows the order. */
   readonly isDone: (row: JsonObject) => boolean;
+  /** Whether a refusal also means that no earlier attempt was taken. */
+  readonly isRefusalCertain: boolean;
 }
 
 export interface Watch {
@@ -68,7 +70,7 @@ export async function findOutcome(task: Task, http: Http, watch: Watch): Promise
       }
       last = found.problem;
       if (found.kind === "refused") {
-        return await explainRefusal(task, found.problem);
+        return await explainRefusal(task, found.problem, isTakenPerhaps);
       }
       isTakenPerhaps ||= found.kind === "lost";
       waitMs = found.retryAfterMs ?? waitMs;
@@ -130,12 +132,15 @@ function judge(answer: Answer): Judgement {
 }
 
 /** An amend or a cancel of an order that has ended may be the echo of its own first attempt. */
-async function explainRefusal(task: Task, why: Problem): Promise<Outcome> {
+async function explainRefusal(task: Task, why: Problem, isTakenPerhaps: boolean): Promise<Outcome> {
   if (why.code === "order_not_open") {
     const row = await task.ask();
     if (row != null && task.isDone(row)) {
       return { kind: "found", row };
     }
+  }
+  if (isTakenPerhaps && !task.isRefusalCertain) {
+    return { kind: "unknown", problem: unknown(why) };
   }
   return { kind: "refused", problem: why };
 }

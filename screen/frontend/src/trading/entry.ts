@@ -33,6 +33,12 @@ interface Start {
   readonly wall: number;
 }
 
+/** An amend or a cancel on its way. `overtake` ends its repeats. */
+interface Change {
+  readonly end: Promise<unknown>;
+  readonly overtake: () => void;
+}
+
 const NO_CLIENT = problem("no_client", "Enter a name first.");
 const TOO_MANY = problem("too_many_requests", "Too many requests are on their way.");
 
@@ -43,7 +49,7 @@ export class Entry {
   readonly #options: EntryOptions;
   readonly #starts = new Map<string, Start>(); // of the submissions in the list
   readonly #running = new Set<string>();
-  readonly #amends = new Map<string, { readonly key: string; readonly end: Promise<unknown> }>();
+  readonly #changes = new Map<string, Change>(); // the last one of each order that has one on its way
   readonly #wakers = new Set<() => void>();
 
   constructor(options: EntryOptions) {
@@ -66,15 +72,16 @@ export class Entry {
       resendMsMax: RESEND_MS_MAX,
       ask: () => this.#findByKey(client, key),
       isDone: () => true,
+      isRefusalCertain: true, // The key would have found the order.
       isOvertaken: () => false,
     });
   }
 
-  /** Amends of one order are sent one after another, and a later one ends the repeats of others. */
+  /** Amends of one order are sent one after another. A later amend or cancel ends their repeats. */
   amend(order: Order, changes: AmendRequest): Promise<Submission> {
     const key = newKey();
-    const before = this.#amends.get(order.id)?.end;
-    const isOvertaken = () => this.#amends.has(order.id) && this.#amends.get(order.id)?.key !== key;
+    const before = this.#changes.get(order.id)?.end;
+    let isOvertaken = false;
     const description: Description = {
       key,
       kind: "amend",
@@ -90,34 +97,49 @@ export class Entry {
         resendMsMax: RESEND_MS_MAX,
         ask: () => this.#findById(order.id),
         isDone: () => false, // The order does not tell which amend it had.
-        isOvertaken,
+        isRefusalCertain: false,
+        isOvertaken: () => isOvertaken,
       },
       before,
     );
-    this.#amends.set(order.id, { key, end });
-    void end.then(() => {
-      if (!isOvertaken()) {
-        this.#amends.delete(order.id);
-      }
-    });
+    const overtake = () => {
+      isOvertaken = true;
+    };
+    this.#takePlace(order.id, { end, overtake });
     return end;
   }
 
+  /** A cancel waits for no amend. */
   cancel(order: Order): Promise<Submission> {
+    const key = newKey();
     const description: Description = {
-      key: newKey(),
+      key,
       kind: "cancel",
       title: cancelTitle(order),
       request: null,
       orderId: order.id,
     };
-    return this.#submit(description, {
+    const end = this.#submit(description, {
       path: `/orders/${order.id}/cancel`,
       body: { client_id: this.#options.client() },
       resendMsMax: OUTCOME_MS_MAX,
       ask: () => this.#findById(order.id),
       isDone: (row) => row["status"] === "cancelled",
+      isRefusalCertain: true,
       isOvertaken: () => false,
+    });
+    this.#takePlace(order.id, { end, overtake: () => undefined });
+    return end;
+  }
+
+  /** Overtake the last change of an order, and remember this one until it has ended. */
+  #takePlace(orderId: string, change: Change): void {
+    this.#changes.get(orderId)?.overtake();
+    this.#changes.set(orderId, change);
+    void change.end.then(() => {
+      if (this.#changes.get(orderId) === change) {
+        this.#changes.delete(orderId);
+      }
     });
   }
 
@@ -135,6 +157,7 @@ export class Entry {
       resendMsMax: OUTCOME_MS_MAX,
       ask: async () => null,
       isDone: () => false,
+      isRefusalCertain: true,
       isOvertaken: () => false,
     });
   }

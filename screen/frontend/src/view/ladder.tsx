@@ -6,7 +6,7 @@ import { formatDecimal } from "../exact.ts";
 import type { Side } from "../model.ts";
 import { useView, type View } from "./context.ts";
 import { partsPerMillion, priceDecimals, shownQuantityDecimals } from "./decimals.ts";
-import { NOTHING, toneOf } from "./format.ts";
+import { NOTHING } from "./format.ts";
 import { groupLevels, groupOf, groupingSteps } from "./grouping.ts";
 import { LadderSide } from "./ladder_rows.ts";
 
@@ -246,6 +246,7 @@ function Spread() {
   const grid = view.grid.value;
   const instrument = view.instrument.value;
   const ticker = view.ticker.value;
+  const last = view.slow.trades.value[0];
   const ask = book?.asks[0]?.priceTicks;
   const bid = book?.bids[0]?.priceTicks;
   const isKnown = grid && instrument && book?.symbol === instrument.symbol;
@@ -256,7 +257,7 @@ function Spread() {
   const decimals = instrument ? priceDecimals(instrument) : undefined;
   return (
     <>
-      <span role="gridcell" class={`spread-last ${toneOf(ticker?.change)}`}>
+      <span role="gridcell" class={`spread-last ${last ? (last.side === "buy" ? "up" : "down") : ""}`}>
         {ticker?.last ? formatDecimal(ticker.last, decimals) : NOTHING}
       </span>
       <span role="gridcell" class="spread-size">
@@ -285,6 +286,10 @@ function MarketState() {
 }
 
 function stateWords({ store, instrument }: View): string | null {
+  const book = store.book.value;
+  if (book === null) {
+    return "Waiting for the book.";
+  }
   if (store.connection.value.state !== "open") {
     return "Not live. The book is as it was.";
   }
@@ -293,10 +298,6 @@ function stateWords({ store, instrument }: View): string | null {
   }
   if (instrument.value?.isHalted) {
     return "Trading is halted. Orders can be cancelled.";
-  }
-  const book = store.book.value;
-  if (book === null) {
-    return "Waiting for the book.";
   }
   return book.asks.length + book.bids.length === 0
     ? "The book is empty. A limit order would be the first."

@@ -16,14 +16,18 @@ export class OrderEdit {
   /** Null: the order is not edited. */
   readonly draft: Signal<Draft | null> = signal(null);
   readonly message: Signal<string | null> = signal(null);
-  readonly isSending = signal(false);
+  readonly isAmending = signal(false);
+  readonly isCancelling = signal(false);
   readonly #store: Store;
+  /** The order when editing began: only what differs from it was typed. */
+  #base: Order | null = null;
 
   constructor(store: Store) {
     this.#store = store;
   }
 
   start(order: Order): void {
+    this.#base = order;
     this.draft.value = {
       price: order.price ?? "",
       triggerPrice: order.triggerPrice ?? "",
@@ -48,24 +52,24 @@ export class OrderEdit {
     if (!draft || !instrument) {
       return;
     }
-    const { changes, error } = changesOf(draft, order, instrument);
+    const { changes, error } = changesOf(draft, this.#base ?? order, instrument);
     this.message.value = error;
     if (error === null && Object.keys(changes).length === 0) {
       this.stop();
     } else if (error === null) {
-      await this.#send(() => this.#store.amend(order, changes));
+      await this.#send(this.isAmending, () => this.#store.amend(order, changes));
     }
   }
 
   cancel(order: Order): Promise<void> {
-    return this.#send(() => this.#store.cancel(order));
+    return this.#send(this.isCancelling, () => this.#store.cancel(order));
   }
 
-  async #send(send: () => Promise<Submission>): Promise<void> {
-    if (this.isSending.peek()) {
+  async #send(isSending: Signal<boolean>, send: () => Promise<Submission>): Promise<void> {
+    if (isSending.peek()) {
       return;
     }
-    this.isSending.value = true;
+    isSending.value = true;
     try {
       const { problem } = await send();
       this.message.value = problem ? problemWords(problem) : null;
@@ -73,7 +77,7 @@ export class OrderEdit {
         this.draft.value = null;
       }
     } finally {
-      this.isSending.value = false;
+      isSending.value = false;
     }
     if (document.activeElement === document.body) {
       document.getElementById("panels-panel")?.focus({ preventScroll: true }); // The row is gone.
@@ -81,27 +85,30 @@ export class OrderEdit {
   }
 }
 
-/** Return the changed fields as an amend has them, or why one of them is refused. */
-function changesOf(
+/** Return the fields that were typed as an amend has them, or why one of them is refused.
+ *
+ * `base` is the order when editing began. What others changed meanwhile is left as it is.
+ */
+export function changesOf(
   draft: Draft,
-  order: Order,
+  base: Order,
   instrument: Instrument,
 ): { readonly changes: AmendRequest; readonly error: string | null } {
   const changes: { -readonly [Key in keyof AmendRequest]: AmendRequest[Key] } = {};
   const fields = [
-    { name: "price", label: "Price", text: draft.price, before: order.price, check: priceError },
+    { name: "price", label: "Price", text: draft.price, before: base.price, check: priceError },
     {
       name: "trigger_price",
       label: "Trigger",
       text: draft.triggerPrice,
-      before: order.triggerPrice,
+      before: base.triggerPrice,
       check: priceError,
     },
     {
       name: "quantity",
       label: "Quantity",
       text: draft.quantity,
-      before: order.quantity,
+      before: base.quantity,
       check: quantityError,
     },
   ] as const;

@@ -22,7 +22,7 @@ export function OrderRow({ order }: { readonly order: Order }) {
   return (
     <tr
       data-order={order.id}
-      class={`${edit.isSending.value ? "sending" : ""} ${edit.draft.value ? "editing" : ""}`}
+      class={`${edit.isAmending.value || edit.isCancelling.value ? "sending" : ""} ${edit.draft.value ? "editing" : ""}`}
     >
       <th scope="row">
         <button type="button" class="link" onClick={() => store.select(order.symbol)}>
@@ -128,7 +128,7 @@ function NumberCell({ order, edit, instrument, name, label, value, isFirst, isFi
 
 function Actions({ order, edit, instrument }: PartProps) {
   const isEditing = edit.draft.value !== null;
-  const isSending = edit.isSending.value;
+  const isAmending = edit.isAmending.value;
   const editButton = useFocusAfterEdit(isEditing);
   return (
     <td class="actions">
@@ -142,7 +142,7 @@ function Actions({ order, edit, instrument }: PartProps) {
           <button
             type="button"
             class="button small button-accent"
-            disabled={isSending}
+            disabled={isAmending}
             onClick={() => void edit.amend(order, instrument)}
           >
             Amend
@@ -159,7 +159,7 @@ function Actions({ order, edit, instrument }: PartProps) {
             class="icon-button"
             aria-label={`Change: ${orderWords(order)}`}
             title="Change price or quantity"
-            disabled={isSending}
+            disabled={isAmending}
             onClick={() => edit.start(order)}
           >
             <Icon name="edit" />
@@ -169,7 +169,7 @@ function Actions({ order, edit, instrument }: PartProps) {
             class="icon-button danger"
             aria-label={`Cancel: ${orderWords(order)}`}
             title="Cancel"
-            disabled={isSending}
+            disabled={edit.isCancelling.value}
             onClick={() => void edit.cancel(order)}
           >
             <Icon name="close" />

@@ -52,7 +52,13 @@ export function Tape() {
         </div>
         <div class="tape-body" role="rowgroup" ref={body} tabIndex={0} aria-label="Rows of trades" />
       </div>
-      {isEmpty ? <p class="empty tape-empty">No trade yet. Each trade is shown here as it happens.</p> : null}
+      {isEmpty ? (
+        <p class="empty tape-empty">
+          {view.ticker.value?.last === null
+            ? "No trade yet. Each trade is shown here as it happens."
+            : "Loading trades."}
+        </p>
+      ) : null}
     </section>
   );
 }

@@ -18,12 +18,15 @@ export class TicketState {
   readonly checked: ReadonlySignal<Checked | null>;
   /** Fields whose errors are shown: those that were left, or all once the button was pressed. */
   readonly touched: Signal<ReadonlySet<string>> = signal(new Set());
-  readonly isSending = signal(false);
+  /** Instruments with an order on its way. */
+  readonly #sending: Signal<ReadonlySet<string>> = signal(new Set());
+  readonly isSending: ReadonlySignal<boolean>;
   /** The last refusal, until something is changed. */
   readonly problem: Signal<Problem | null> = signal(null);
 
   constructor(view: View) {
     this.view = view;
+    this.isSending = computed(() => this.#sending.value.has(view.store.selected.value ?? ""));
     this.form = computed(() => {
       const form = { ...this.#typed.value, side: view.side.value };
       const instrument = view.instrument.value;
@@ -109,17 +112,20 @@ export class TicketState {
       this.view.dialog.value = "client";
       return;
     }
-    this.isSending.value = true;
+    const symbol = request.instrument;
+    this.#sending.value = new Set([...this.#sending.peek(), symbol]);
     try {
       const submission = await this.view.store.place(request);
-      batch(() => {
-        this.problem.value = submission.problem;
-        if (submission.state !== "refused") {
-          this.touched.value = new Set();
-        }
-      });
+      if (this.view.store.selected.peek() === symbol) {
+        batch(() => {
+          this.problem.value = submission.problem;
+          if (submission.state !== "refused") {
+            this.touched.value = new Set();
+          }
+        });
+      }
     } finally {
-      this.isSending.value = false;
+      this.#sending.value = new Set([...this.#sending.peek()].filter((each) => each !== symbol));
     }
   }
 }
