@@ -53,7 +53,8 @@ def actor_of(request: HttpRequest) -> Actor:
 
 def note_of(request: HttpRequest) -> str:
     """Return the note that the request's form sends for the audit trail."""
-    return str(request.POST.get("note", "")).strip()[:NOTE_CHARACTERS_MAX]
+    # PostgreSQL stores no NUL.
+    return str(request.POST.get("note", "")).replace("\0", "").strip()[:NOTE_CHARACTERS_MAX]
 
 
 def command_line_actor() -> Actor:

@@ -18,7 +18,7 @@ TREND_DEVIATION = 18  # Standard deviation of a trend's return in a minute.
 TREND_MINUTES = 90  # Mean length of a trend.
 
 THOUSAND = 1_000  # Heat is in thousandths of that of a calm minute.
-HEAT_HALVED_MINUTES = 25  # Heat loses this part of its excess in a minute.
+HEAT_FADE_MINUTES = 25  # In a minute, heat loses its excess divided by this.
 SHOCK_MINUTES = 140  # Mean time between two shocks.
 SHOCK_HEAT_MAX = 2_800
 
@@ -110,7 +110,7 @@ def _heats(random: Random, minutes: int) -> Iterator[int]:
     """Yield how nervous each minute is, in thousandths. Shocks come seldom, and fade slowly."""
     heat = THOUSAND
     for _ in range(minutes):
-        heat += (THOUSAND - heat) // HEAT_HALVED_MINUTES + _normal(random, 40)
+        heat += (THOUSAND - heat) // HEAT_FADE_MINUTES + _normal(random, 40)
         if random.randrange(SHOCK_MINUTES) == 0:
             heat += random.randrange(SHOCK_HEAT_MAX)
         heat = min(max(heat, THOUSAND // 2), THOUSAND + 2 * SHOCK_HEAT_MAX)

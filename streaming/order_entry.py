@@ -181,9 +181,9 @@ class OrderEntry:
         self._results.append(result)
 
     def _send_results(self) -> None:
-        for packet in packets_of(self._results):
+        results, self._results = self._results, []
+        for packet in packets_of(results):
             self._put(packet)
-        self._results.clear()
 
     def _refused(self, refusal: Refusal) -> bytes:
         """Return the result of a refused request, which counts as a message if nothing else counts it."""

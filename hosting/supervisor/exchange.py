@@ -114,6 +114,7 @@ class Exchange:
         admin_address = _address_text(*environment.admin_bind) if environment.admin_bind else address
         self.write(f"The exchange is open. Data: {settings.LOCATIONS.data_dir}")
         for name, url in {
+            "screen": f"http://{address}/",
             "API": f"http://{address}/orderbook",
             "docs": f"http://{address}/docs",
             "stream": f"ws://{address}/stream",

@@ -5,6 +5,7 @@ easily hit by mistake. A GET only shows what would happen. A POST that is sent t
 more: an instrument that has the status already is left alone, and gets no record in the trail.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from instruments.models import Instrument
+from instruments.models import SYMBOL_PATTERN, Instrument
 from operators.admin.audited import Audited
 from operators.announcements import unconfirmed_text
 from operators.audit import NOTE_CHARACTERS_MAX, actor_of, note_of
@@ -84,8 +85,8 @@ class TradingStatus(Audited):
             "counted": bool(counts),
             "count": len(instruments),
             "more": len(instruments) - len(shown),
-            # All instruments are halted, also one that is new. Only the shown ones are resumed: one
-            # that is halted while the page is open stays halted.
+            # All instruments are halted, also one that is new. Only those that the page asked about
+            # are resumed: one that is halted while the page is open stays halted.
             "all": halts and request.GET.get("all") == "yes",
             "symbols": ",".join(row.symbol for row in instruments),
             "note_characters_max": NOTE_CHARACTERS_MAX,
@@ -134,7 +135,8 @@ def _chosen(parameters: QueryDict) -> QuerySet[Instrument]:
     """Return the instruments that a request names: `symbols`, separated by commas, or `all=yes`."""
     if parameters.get("all") == "yes":
         return Instrument.objects.all()
-    return Instrument.objects.filter(symbol__in=parameters.get("symbols", "").split(","))
+    named = parameters.get("symbols", "").split(",")
+    return Instrument.objects.filter(symbol__in=filter(re.compile(SYMBOL_PATTERN).match, named))
 
 
 def _count_orders(instruments: Sequence[Instrument]) -> dict[int, tuple[str, str]]:
