@@ -126,7 +126,7 @@ def test_an_instrument_is_halted_and_resumed_from_the_front_page(
     assert "Halt FRONT-USD?" in words(question.text)
     assert re.search(r"FRONT-USD 2 1\b", words(question.text))  # its open and pending orders
     assert status(exchange, "FRONT-USD") == "active"
-    form = {**symbols, "note": "a drill"}
+    form = {**symbols, "note": "a\0 drill"}  # PostgreSQL stores no NUL
     assert browser.post(HALT, form, **symbols).messages == {"success": "FRONT-USD: halted."}
     again = browser.post(HALT, form, token_from="")
     assert (again.path, again.messages) == ("/admin/", {"info": "Nothing to do: halted already."})
@@ -163,7 +163,7 @@ def test_all_instruments_are_halted_and_the_shown_ones_resumed(
 
 @ON_UVICORN
 def test_unknown_instruments_change_nothing(browser: Browser) -> None:
-    for form in ({"symbols": "NO-SUCH"}, {"symbols": ""}, {}):
+    for form in ({"symbols": "NO-SUCH"}, {"symbols": "\0"}, {"symbols": "BTC-USD\0"}, {"symbols": ""}, {}):
         assert browser.post(HALT, form, token_from="").messages == {"warning": "No such instrument."}
 
 
