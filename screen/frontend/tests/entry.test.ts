@@ -233,6 +233,15 @@ test("429 waits for Retry-After, if it is short", async () => {
   assert.equal(long.posts().length, 1);
 });
 
+test("an order that was amended before it was filled has its new price in the title", async () => {
+  const { entry } = scripted(placed());
+  const { key, title } = await end(entry.place(REQUEST));
+  assert.equal(title, "Buy 0.1 BTC-USD at 70,000");
+  const filled = { idempotency_key: key, status: "filled", filled_quantity: 0.1, price: 69000 };
+  entry.observe(orderOf(orderRow({ ...filled, updated_at: "2026-01-31T12:00:09.000Z" })));
+  assert.equal(entry.submissions.value[0]?.title, "Buy 0.1 BTC-USD at 69,000");
+});
+
 test("the stream may tell the outcome before the answer comes", async () => {
   const { entry, posts } = scripted(async () => {
     const key = entry.submissions.value[0]?.key ?? "";

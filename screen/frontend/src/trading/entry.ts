@@ -17,7 +17,7 @@ import { list, orderOf, problem, type JsonObject } from "../wire.ts";
 import { findOutcome, rowOf, type Outcome, type Task } from "./attempts.ts";
 import { newKey } from "./keys.ts";
 import { hasEnded, mayReplace } from "./merging.ts";
-import { amendTitle, cancelAllTitle, cancelTitle, placeTitle } from "./titles.ts";
+import { amendTitle, cancelAllTitle, cancelTitle, currentTitle, placeTitle } from "./titles.ts";
 
 export interface EntryOptions {
   readonly http: Http;
@@ -264,6 +264,7 @@ export class Entry {
     this.#change(submission.key, {
       state,
       order,
+      title: submission.request === null ? submission.title : currentTitle(submission.request, order),
       orderId: order.id,
       problem: isRejected ? rejection(order.reason ?? "rejected") : null,
       acceptedAfterMs: submission.acceptedAfterMs ?? (isRejected ? null : ms),

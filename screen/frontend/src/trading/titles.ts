@@ -9,6 +9,17 @@ export function placeTitle(request: OrderRequest): string {
   return `${terms(request.side, request.quantity, request.instrument, request.price ?? null)}${trigger}`;
 }
 
+/** The title of a placed order as it is now: it may have been amended. */
+export function currentTitle(request: OrderRequest, order: Order): string {
+  const { price, triggerPrice, quantity } = order;
+  return placeTitle({
+    ...request,
+    quantity,
+    ...(price === null ? {} : { price }),
+    ...(triggerPrice === null ? {} : { trigger_price: triggerPrice }),
+  });
+}
+
 export function amendTitle(order: Order, changes: AmendRequest): string {
   const changed = [
     changes.price === undefined ? "" : `price ${formatDecimal(changes.price)}`,
