@@ -25,8 +25,8 @@ define install
 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
 	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
 endef
-# Compile bytecode after the installation, on all processors, but not of modules that are hardly ever
-# imported: nobody could wait for all of them.
+# Compile bytecode after the installation, on all processors. Modules that are hardly ever imported
+# are left out, because they take as long as all others.
 rarely_imported := pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words)
 rarely_imported := $(rarely_imported)|mypy|numpy|matplotlib|fontTools|PIL|graphql
 compile := $(python) -m compileall -q -j 0 -x '/($(rarely_imported))/' .venv/lib
