@@ -26,6 +26,10 @@ MIDDLE = Decimal(70_000)  # Of the load's prices.
 FILLING_SECONDS = 10  # The book has some thousand orders after them.
 FILLING_RATE = 300
 _ANSWER_SECONDS_MAX = 30.0
+# Levels of each side beyond the load's prices, so that no side of the book is ever empty.
+_WALL_LEVELS = 15
+_WALL_OFFSET = 55
+_WALL_QUANTITY = Decimal(9_000)  # More than the load takes.
 _RESTING = ((-45, "0.2"), (-20, "0.1"), (25, "0.1"), (48, "0.2"))  # Offset from the middle, quantity.
 
 
@@ -70,7 +74,11 @@ def make_past(exchange: OwnExchange) -> None:
 
 
 def place_resting_orders(target: Target) -> None:
-    """Give the client orders, which the screen draws over the chart."""
+    """Give the client orders, which the screen draws over the chart, and the book its outer levels."""
+    for level in range(_WALL_LEVELS):
+        for side, sign in (("buy", -1), ("sell", 1)):
+            price = MIDDLE + sign * (_WALL_OFFSET + level)
+            place(target, client="wall", side=side, type="limit", price=price, quantity=_WALL_QUANTITY)
     for offset, quantity in _RESTING:
         side = "buy" if offset < 0 else "sell"
         place(target, side=side, type="limit", price=MIDDLE + offset, quantity=Decimal(quantity))
