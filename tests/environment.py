@@ -18,7 +18,6 @@ import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,6 @@ LARGE = ("tests/contract",)  # folders whose tests of one ASGI server are run by
 ONE_EXCHANGE = ("tests/screen",)  # folders whose tests share an exchange, but not on several ASGI servers
 KEPT = ("POSTGRES_URI", "REDIS_URL", "DJANGO_SECRET_KEY")
 SECRET_KEY = "a key of the tests, which protects nothing but tests"
-COLLECTION_SECONDS_MAX = 120.0  # After this time a process no longer waits for the first one.
 PORTS = range(12_000, 32_000)  # below the ports of outgoing connections, from 32,768 on Linux
 ROOT = Path(__file__).resolve().parents[1]
 # Our packages that child processes import.
@@ -175,23 +173,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Let the first process write the rewritten tests' bytecode, which the other ones then read.
-
-    That takes as long as the rest of the collection. The processes would all do it at once. What the
-    collection makes is never freed, so the garbage collector need not look at it.
-    """
-    collected = SHARED_DIR / "collected"
-    is_first = os.environ.get("PYTEST_XDIST_WORKER") in (None, "gw0")
-    deadline = time.monotonic() + COLLECTION_SECONDS_MAX
-    while not is_first and not collected.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    """Keep what the collection makes from the garbage collector: it is never freed."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
-        collected.touch()
 
 
 def _only_distributes(config: pytest.Config) -> bool:

@@ -20,6 +20,7 @@ from base.encoding import encode_json
 from base.refusals import FIELD_NAME_CHARACTERS_MAX, InvalidRequest, Refusal, RefusalKind
 
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
+_CONTAINERS = (dict, list)
 
 JSON = "application/json"
 SHOWN_CHARACTERS_MAX = 100  # an error message shows this much of a header's value
@@ -55,9 +56,6 @@ def _refuse_content_codings(codings: str) -> None:
                 f"Send the body without Content-Encoding, not with {codings[:SHOWN_CHARACTERS_MAX]!r}.",
                 headers={"Accept-Encoding": "identity"},
             )
-
-
-_CONTAINERS = (dict, list)
 
 
 def decode_json(text: bytes) -> Any:

@@ -97,10 +97,14 @@ class Stream:
             self.receive()
 
 
-def make_trade(client: Client, instrument: str, price: object = 10, **more: Any) -> tuple[Any, Any]:
-    """Let a maker sell one unit to a taker, and return both orders."""
-    maker = client.place(instrument, "sell", 1, price, client_id="maker")
-    return maker, client.place(instrument, "buy", 1, price, client_id="taker", **more)
+def make_trade(
+    client: Client, instrument: str, price: object = 10, quantity: object = 1, side: str = "buy", **more: Any
+) -> tuple[Any, Any]:
+    """Let a maker trade with a taker on that side, and return both orders."""
+    maker = client.place(instrument, "sell" if side == "buy" else "buy", quantity, price, client_id="maker")
+    taker = client.place(instrument, side, quantity, price, client_id="taker", **more)
+    assert taker["status"] == "filled"
+    return maker, taker
 
 
 def frame(message: object) -> bytes:

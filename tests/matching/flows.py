@@ -28,6 +28,11 @@ CONNECTIONS = 2  # that have a guard now and then
 TRIGGERS = ("stop", "take_profit", "stop_limit", "take_profit_limit")
 
 
+def after(seconds: float) -> datetime:
+    """Return the moment so long after the start of a flow."""
+    return STARTED_AT + timedelta(seconds=seconds)
+
+
 class InstructedFlow:
     """Makes segments: commands that arrive at one time."""
 

@@ -5,7 +5,7 @@ same: an order of the same batch is written once, an order of an earlier batch i
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from matching.recovery import load_partition
 from orders.messages import Command, PlaceCommand, ReplyKind
 from orders.models import CancelAfter, Order, OrderEvent, Trade
 from tests.matching.explained import unexplained
-from tests.matching.flows import STARTED_AT
+from tests.matching.flows import STARTED_AT, after
 from tests.matching.partition import (
     Partition,
     amend,
@@ -33,10 +33,6 @@ from tests.matching.partition import (
 
 LOT = 10**8  # lots of one unit
 Run = Callable[..., list[Batch]]
-
-
-def after(seconds: float) -> datetime:
-    return STARTED_AT + timedelta(seconds=seconds)
 
 
 def gtd(seconds: float) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Work that does not fit into one batch goes on in the next ones, also after a takeover between them."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from matching.recovery import load_partition
 from orders.messages import CancelAllCommand, CancelledOrders, Command, PlaceCommand, ReplyKind
 from orders.models import CancelAfter, Order, OrderEvent
 from tests.matching.explained import unexplained
-from tests.matching.flows import STARTED_AT
+from tests.matching.flows import STARTED_AT, after
 from tests.matching.partition import (
     Partition,
     amend,
@@ -28,10 +28,6 @@ from tests.matching.partition import (
 )
 
 pytestmark = pytest.mark.usefixtures("instruments")
-
-
-def after(seconds: float) -> datetime:
-    return STARTED_AT + timedelta(seconds=seconds)
 
 
 def statuses(orders: list[PlaceCommand]) -> list[str]:

@@ -49,10 +49,11 @@ export class OrderEdit {
 
   async amend(order: Order, instrument: Instrument | null): Promise<void> {
     const draft = this.draft.peek();
-    if (!draft || !instrument) {
+    const base = this.#base;
+    if (!draft || !base || !instrument) {
       return;
     }
-    const { changes, error } = changesOf(draft, this.#base ?? order, instrument);
+    const { changes, error } = changesOf(draft, base, instrument);
     this.message.value = error;
     if (error === null && Object.keys(changes).length === 0) {
       this.stop();
@@ -89,7 +90,7 @@ export class OrderEdit {
  *
  * `base` is the order when editing began. What others changed meanwhile is left as it is.
  */
-export function changesOf(
+function changesOf(
   draft: Draft,
   base: Order,
   instrument: Instrument,
