@@ -23,23 +23,20 @@ class AmendableBook(Matcher):
         """Change an order, and return no event if it has these numbers already."""
         check_amend_order(command)
         order_id = command.order_id
-        resting = self._orders.get(order_id)
-        queued = self._waiting_by_id.get(order_id) if resting is None else resting
+        queued = self._orders.get(order_id)
         if queued is None or order_id in self._waiting.triggered:
             return [CommandRejected(order_id, command.client_id, RejectReason.ORDER_NOT_OPEN)]
         amended = _amended(queued.order, command)
-        refusal = self._refusal(command, queued, amended, is_waiting=resting is None)
+        refusal = self._refusal(command, queued, amended)
         if refusal is not None:
             return [CommandRejected(order_id, command.client_id, refusal)]
-        if resting is None:
+        if queued.level.is_waiting:
             return self._amend_waiting(queued, amended, command.changes_expiry)
         return self._amend_resting(queued, amended, trades_max)
 
-    def _refusal(
-        self, command: AmendOrder, queued: QueuedOrder, amended: PlaceOrder, *, is_waiting: bool
-    ) -> RejectReason | None:
+    def _refusal(self, command: AmendOrder, queued: QueuedOrder, amended: PlaceOrder) -> RejectReason | None:
         """Return why the amend is refused, or None. The first reason that applies counts."""
-        order = queued.order
+        order, is_waiting = queued.order, queued.level.is_waiting
         if order.client_id != command.client_id:
             return RejectReason.NOT_OWNER
         keeps_place = _keeps_place(order, amended)

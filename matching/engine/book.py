@@ -47,6 +47,7 @@ from matching.engine.events import (
     WaitingCancelled,
 )
 from matching.engine.instructions import PLAIN
+from matching.engine.level import QueuedOrder
 
 _BUY = Side.BUY  # Looking enum members up is slow, so it is done once: see commands.py.
 _LIMIT = OrderKind.LIMIT
@@ -84,7 +85,8 @@ class OrderBook(AmendableBook):
                 if type(command) is CancelOrder
                 else self._amend_and_trigger(command, trades_max)
             )
-        side = command.side  # From here on it is the short way of orders without instructions.
+        order_id = command.order_id  # From here on it is the short way of orders without instructions.
+        side = command.side
         price_ticks = command.price_ticks
         remaining_lots = command.quantity_lots
         kind = command.kind
@@ -94,15 +96,14 @@ class OrderBook(AmendableBook):
             and type(price_ticks) is type(remaining_lots) is int
             and (0 < price_ticks <= INTEGER_MAX if is_limit else kind is _MARKET and price_ticks == 0)
             and 0 < remaining_lots <= INTEGER_MAX
-            and type(command.order_id) is type(command.client_id) is str
+            and type(order_id) is type(command.client_id) is str
             and type(side) is Side
             and not command.trigger_price_ticks
         ):
             check_place_order(command)
             if command.instructions is not PLAIN or command.waits:
                 return self._place_instructed(command, trades_max)
-        order_id = command.order_id
-        if order_id in self._orders or order_id in self._waiting_by_id:
+        if order_id in self._orders:
             return [CommandRejected(order_id, command.client_id, RejectReason.DUPLICATE_ORDER_ID)]
         if side is _BUY:
             own, opposite = self._bids, self._asks
@@ -110,22 +111,21 @@ class OrderBook(AmendableBook):
             own, opposite = self._asks, self._bids
         worst_key = price_ticks * opposite.key_sign if is_limit else INTEGER_MAX
         keys = opposite.keys
-        events: list[Event] = []
         if keys and keys[0] <= worst_key:
+            events: list[Event] = []
             remaining_lots = self._match(command, remaining_lots, opposite, worst_key, events, trades_max)
             if remaining_lots:
                 self._end_entry(command, remaining_lots, opposite, worst_key, events)
-            if self._waiting_by_id:
+            if self._waiting.count:
                 self._trigger(events)
-        elif is_limit:
+            return events
+        if is_limit:
             # The same as _rest, without the cost of calls.
             self._orders[order_id] = queued = own.append(command, price_ticks, remaining_lots)
             self.sequence = sequence = self.sequence + 1
             level = queued.level
             return [OrderRested(sequence, command, remaining_lots, level.quantity_lots, level.orders)]
-        else:
-            events.append(RemainderCancelled(command, remaining_lots, _NO_LIQUIDITY))
-        return events
+        return [RemainderCancelled(command, remaining_lots, _NO_LIQUIDITY)]
 
     def enter_triggered(
         self, trades_max: int = INTEGER_MAX, refusal: CancelReason | None = None
@@ -143,7 +143,7 @@ class OrderBook(AmendableBook):
             events.append(RemainderCancelled(order, order.quantity_lots, refusal))
             return events
         self._enter(order, order.quantity_lots, events, trades_max)
-        if self._waiting_by_id:
+        if self._waiting.count:
             self._trigger(events)
         return events
 
@@ -153,7 +153,7 @@ class OrderBook(AmendableBook):
         if type(command) is not AmendOrder:
             raise ValueError(f"command={command!r}: expected PlaceOrder, CancelOrder or AmendOrder")
         events = self._amend(command, trades_max)
-        if self._waiting_by_id:
+        if self._waiting.count:
             self._trigger(events)
         return events
 
@@ -172,23 +172,21 @@ class OrderBook(AmendableBook):
             return [CommandRejected(order_id, client_id, RejectReason.WOULD_CROSS)]
         events: list[Event] = []
         self._enter(command, command.quantity_lots, events, trades_max)
-        if self._waiting_by_id:
+        if self._waiting.count:
             self._trigger(events)
         return events
 
     def _trigger(self, events: list[Event]) -> None:
         """Append an OrderTriggered for each order that a trade among the events triggers."""
         waiting = self._waiting
-        above, below = waiting.above.keys, waiting.below.keys
         first, last_ticks = events[0] if events else None, self.last_price_ticks
         if type(first) is Trade and last_ticks is not None:
             # Each trade of an order has a worse price than the one before, or the same. So the first and
             # the last price are the extremes.
             first_ticks = first.price_ticks
-            if not (
-                (above and (above[0] <= first_ticks or above[0] <= last_ticks))
-                or (below and (below[0] <= -first_ticks or below[0] <= -last_ticks))
-            ):
+            low, high = (first_ticks, last_ticks) if first_ticks <= last_ticks else (last_ticks, first_ticks)
+            above, below = waiting.above.keys, waiting.below.keys
+            if not ((above and above[0] <= high) or (below and below[0] <= -low)):
                 return
         for price_ticks in dict.fromkeys([event.price_ticks for event in events if type(event) is Trade]):
             for order in waiting.trigger(price_ticks):
@@ -202,14 +200,14 @@ class OrderBook(AmendableBook):
             check_ids(order_id, client_id)
         queued = self._orders.get(order_id)
         if queued is None:
-            if order_id in self._waiting_by_id:
-                return self._cancel_waiting(command)
             return [CommandRejected(order_id, client_id, _ORDER_NOT_OPEN)]
-        order = queued.order
+        order, level = queued.order, queued.level
         if order.client_id != client_id:
             return [CommandRejected(order_id, client_id, RejectReason.NOT_OWNER)]
+        if level.is_waiting:
+            return self._cancel_waiting(command, queued)
         # The same as _take_off, without the cost of a call.
-        level, previous = queued.level, queued.previous
+        previous = queued.previous
         del self._orders[order_id]
         (self._bids if order.side is _BUY else self._asks).remove(queued)
         self.sequence = sequence = self.sequence + 1
@@ -225,17 +223,13 @@ class OrderBook(AmendableBook):
             )
         ]
 
-    def _cancel_waiting(self, command: CancelOrder) -> list[Event]:
-        order_id, client_id = command.order_id, command.client_id
-        waiting = self._waiting
-        order = waiting.by_id[order_id].order
-        if order.client_id != client_id:
-            return [CommandRejected(order_id, client_id, RejectReason.NOT_OWNER)]
-        was_triggered = order_id in waiting.triggered
+    def _cancel_waiting(self, command: CancelOrder, queued: QueuedOrder) -> list[Event]:
+        order, waiting = queued.order, self._waiting
+        was_triggered = order.order_id in waiting.triggered
         if was_triggered:
-            previous_order_id = waiting.remove_triggered(order_id)
+            previous_order_id = waiting.remove_triggered(order.order_id)
         else:
-            previous_order_id = waiting.by_id[order_id].previous_order_id
-            waiting.remove(order_id)
+            previous_order_id = queued.previous_order_id
+            waiting.remove(order.order_id)
         self.sequence += 1
         return [WaitingCancelled(self.sequence, order, was_triggered, previous_order_id, command.reason)]

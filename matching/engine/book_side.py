@@ -27,12 +27,12 @@ VACANT_LEVELS_SPARE = 64
 
 
 class BookSide:
-    """The bids or the asks."""
+    """The bids or the asks; if `is_waiting`, the orders that wait for lower or higher prices."""
 
-    __slots__ = ("key_sign", "keys", "levels", "side", "vacant_levels")
+    __slots__ = ("is_waiting", "key_sign", "keys", "levels", "vacant_levels")
 
-    def __init__(self, side: Side) -> None:
-        self.side = side
+    def __init__(self, side: Side, *, is_waiting: bool = False) -> None:
+        self.is_waiting = is_waiting
         self.key_sign = -1 if side is Side.BUY else 1
         self.keys: list[int] = []  # a heap
         self.levels: dict[int, PriceLevel] = {}
@@ -53,7 +53,7 @@ class BookSide:
         key = price_ticks * self.key_sign
         level = self.levels.get(key)
         if level is None:
-            level = self.levels[key] = PriceLevel(self.side, price_ticks, remaining_lots, 1)
+            level = self.levels[key] = PriceLevel(price_ticks, self.is_waiting, remaining_lots, 1)
             heappush(self.keys, key)
             level.first = level.last = queued = QueuedOrder(order, remaining_lots, level)
             return queued
@@ -107,8 +107,8 @@ class BookSide:
             following.previous = previous
         queued.previous = queued.next = None
         level.quantity_lots -= queued.remaining_lots
-        level.orders -= 1
-        if level.orders:
+        level.orders = orders = level.orders - 1
+        if orders:
             return
         if level.price_ticks * self.key_sign == self.keys[0]:
             self.drop_best()
@@ -124,6 +124,8 @@ class BookSide:
         """
         keys, levels = self.keys, self.levels
         del levels[heappop(keys)]
+        if not self.vacant_levels:
+            return
         while keys and not levels[keys[0]].orders:
             del levels[heappop(keys)]
             self.vacant_levels -= 1

@@ -22,14 +22,13 @@ class BookState:
     or None if there was none.
     """
 
-    __slots__ = ("_asks", "_bids", "_orders", "_waiting", "_waiting_by_id", "last_price_ticks", "sequence")
+    __slots__ = ("_asks", "_bids", "_orders", "_waiting", "last_price_ticks", "sequence")
 
     def __init__(self, *, sequence: int = 0, last_price_ticks: int | None = None) -> None:
         self._bids = BookSide(Side.BUY)
         self._asks = BookSide(Side.SELL)
-        self._orders: dict[str, QueuedOrder] = {}
-        self._waiting = WaitingOrders()
-        self._waiting_by_id = self._waiting.by_id  # the same dictionary, one step nearer
+        self._orders: dict[str, QueuedOrder] = {}  # resting and waiting ones
+        self._waiting = WaitingOrders(self._orders)
         if type(sequence) is not int or sequence < 0:
             raise ValueError(f"sequence={sequence!r}: expected an integer from 0")
         if last_price_ticks is not None:
@@ -92,7 +91,7 @@ class BookState:
 
     def __len__(self) -> int:
         """The number of resting orders."""
-        return len(self._orders)
+        return len(self._orders) - self._waiting.count
 
     def order_count(self, side: Side) -> int:
         """Return the number of resting orders on one side. O(levels)."""
@@ -117,21 +116,22 @@ class BookState:
 
     def contains(self, order_id: str) -> bool:
         """Return whether the order rests or waits. O(1)."""
-        return order_id in self._orders or order_id in self._waiting_by_id
+        return order_id in self._orders
 
     def find(self, order_id: str) -> PlaceOrder | None:
         """Return a resting or waiting order as it is now, or None. O(1)."""
         queued = self._orders.get(order_id)
-        return self._waiting.find(order_id) if queued is None else queued.order
+        return None if queued is None else queued.order
 
     def is_waiting(self, order_id: str) -> bool:
         """Return whether the order waits for its trigger, or to enter after it. O(1)."""
-        return order_id in self._waiting_by_id
+        queued = self._orders.get(order_id)
+        return queued is not None and queued.level.is_waiting
 
     @property
     def waiting_count(self) -> int:
         """The number of orders that wait for a trigger, or have been triggered. O(1)."""
-        return len(self._waiting_by_id)
+        return self._waiting.count
 
     def waiting_counts(self) -> WaitingCounts:
         """Return the number of these orders by what they wait for. O(levels)."""
@@ -176,7 +176,7 @@ class BookState:
                     order = queued.order
                     line = f"{prefix} {queued.remaining_lots} {order.order_id} {order.client_id}"
                     digest.update(f"{line}{_instructions_text(order.instructions)}\n".encode())
-        if self._waiting_by_id:
+        if self._waiting.count:
             digest.update(f"last={self.last_price_ticks}\n".encode())
         for order in self._waiting:
             letter = "T" if order.order_id in self._waiting.triggered else "W"

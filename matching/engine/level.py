@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from matching.engine.commands import PlaceOrder, Side
+from matching.engine.commands import PlaceOrder
 
 
 class Level(NamedTuple):
@@ -47,10 +47,13 @@ class QueuedOrder(Struct, gc=False):
 
 
 class PriceLevel(Struct, gc=False):
-    """All orders of one side at one price, in time priority. An empty level is vacant."""
+    """All orders of one side at one price, in time priority. An empty level is vacant.
 
-    side: Side
+    `is_waiting` tells that its orders wait: the price is their trigger price.
+    """
+
     price_ticks: int
+    is_waiting: bool = False
     quantity_lots: int = 0
     orders: int = 0
     first: QueuedOrder | None = None

@@ -122,29 +122,37 @@ class Matcher(UndoableBook):
             while remaining_lots and maker is not None:
                 order = maker.order
                 lots = maker.remaining_lots
-                filled_maker = lots <= remaining_lots
-                if filled_maker:
-                    level_orders -= 1
-                    maker_lots = 0
-                else:
-                    maker.remaining_lots = maker_lots = lots - remaining_lots
-                    lots = remaining_lots
                 sequence += 1
+                if lots > remaining_lots:
+                    maker.remaining_lots = maker_lots = lots - remaining_lots
+                    level_lots -= remaining_lots
+                    events.append(
+                        Trade(
+                            sequence,
+                            order,
+                            taker,
+                            price_ticks,
+                            remaining_lots,
+                            maker_lots,
+                            level_lots,
+                            level_orders,
+                        )
+                    )
+                    remaining_lots = 0
+                    break
                 remaining_lots -= lots
                 level_lots -= lots
-                events.append(
-                    Trade(sequence, order, taker, price_ticks, lots, maker_lots, level_lots, level_orders)
-                )
-                if filled_maker:
-                    del orders[order.order_id]
-                    following = maker.next
-                    # Unlink in both directions, so that a chain of orders is not freed recursively.
-                    maker.next = None
-                    if following is not None:
-                        following.previous = None
-                    maker = following
-                    if sequence >= last_sequence:
-                        break
+                level_orders -= 1
+                events.append(Trade(sequence, order, taker, price_ticks, lots, 0, level_lots, level_orders))
+                del orders[order.order_id]
+                following = maker.next
+                # Unlink in both directions, so that a chain of orders is not freed recursively.
+                maker.next = None
+                if following is not None:
+                    following.previous = None
+                maker = following
+                if sequence >= last_sequence:
+                    break
             level.first = maker
             if maker is None:
                 level.last = None

@@ -27,20 +27,20 @@ class WaitingCounts(NamedTuple):
 
 
 class WaitingOrders:
-    """Waiting and triggered orders. Callers check that ids are new or known."""
+    """Waiting and triggered orders. Callers check that ids are new or known.
 
-    __slots__ = ("above", "below", "by_id", "triggered")
+    `orders` has all orders of the book by id, with the resting ones, so that an id is looked up
+    once. `count` is the number of waiting and triggered orders among them.
+    """
 
-    def __init__(self) -> None:
-        self.above = BookSide(Side.SELL)
-        self.below = BookSide(Side.BUY)
-        self.by_id: dict[str, QueuedOrder] = {}  # all orders, with the triggered ones
+    __slots__ = ("above", "below", "count", "orders", "triggered")
+
+    def __init__(self, orders: dict[str, QueuedOrder]) -> None:
+        self.orders = orders
+        self.count = 0
+        self.above = BookSide(Side.SELL, is_waiting=True)
+        self.below = BookSide(Side.BUY, is_waiting=True)
         self.triggered: OrderedDict[str, PlaceOrder] = OrderedDict()  # the next to enter comes first
-
-    def find(self, order_id: str) -> PlaceOrder | None:
-        """Return a waiting or triggered order, or None."""
-        queued = self.by_id.get(order_id)
-        return None if queued is None else queued.order
 
     def counts(self) -> WaitingCounts:
         """Return the number of orders by what they wait for. O(levels)."""
@@ -51,25 +51,28 @@ class WaitingOrders:
 
     def append(self, order: PlaceOrder) -> None:
         """Add an order after all others with its trigger price."""
-        self.by_id[order.order_id] = self._side(order).append(
+        self.orders[order.order_id] = self._side(order).append(
             order, order.trigger_price_ticks, order.quantity_lots
         )
+        self.count += 1
 
     def put_back(self, order: PlaceOrder, previous_order_id: str | None) -> None:
         """Add an order at its former place: after the order with this id, or first."""
-        previous = None if previous_order_id is None else self.by_id[previous_order_id]
-        self.by_id[order.order_id] = self._side(order).put_back(
+        previous = None if previous_order_id is None else self.orders[previous_order_id]
+        self.orders[order.order_id] = self._side(order).put_back(
             order, order.trigger_price_ticks, order.quantity_lots, previous
         )
+        self.count += 1
 
     def remove(self, order_id: str) -> None:
         """Remove a waiting order."""
-        queued = self.by_id.pop(order_id)
+        queued = self.orders.pop(order_id)
+        self.count -= 1
         self._side(queued.order).remove(queued)
 
     def replace(self, amended: PlaceOrder) -> None:
         """Replace an order with the same id, trigger price and direction, which keeps its place."""
-        queued = self.by_id[amended.order_id]
+        queued = self.orders[amended.order_id]
         difference = amended.quantity_lots - queued.remaining_lots
         queued.order, queued.remaining_lots = amended, amended.quantity_lots
         queued.level.quantity_lots += difference
@@ -87,18 +90,20 @@ class WaitingOrders:
     def restore_triggered(self, order: PlaceOrder) -> None:
         """Add a triggered order at the end of the queue."""
         self.append(order)
-        self._side(order).remove(self.by_id[order.order_id])
+        self._side(order).remove(self.orders[order.order_id])
         self.triggered[order.order_id] = order
 
     def pop_triggered(self) -> PlaceOrder:
         """Remove and return the first order of the queue, which must not be empty."""
         order_id, order = self.triggered.popitem(last=False)
-        del self.by_id[order_id]
+        del self.orders[order_id]
+        self.count -= 1
         return order
 
     def undo_trigger(self, order: PlaceOrder) -> None:
         """Move the order that was triggered last back to the orders that wait: it comes first."""
         del self.triggered[order.order_id]
+        self.count -= 1
         self.put_back(order, None)
 
     def remove_triggered(self, order_id: str) -> str | None:
@@ -111,7 +116,8 @@ class WaitingOrders:
             if other == order_id:
                 break
             previous = other
-        del self.triggered[order_id], self.by_id[order_id]
+        del self.triggered[order_id], self.orders[order_id]
+        self.count -= 1
         return previous
 
     def put_back_triggered(self, order: PlaceOrder, previous_order_id: str | None) -> None:

@@ -114,7 +114,9 @@ def recount(reference: ReferenceBook) -> tuple[IdsByClient, IdsByClient]:
 
 def recount_of(engine: OrderBook) -> tuple[IdsByClient, IdsByClient]:
     """Return what `recount` returns, for a book of the engine."""
-    return _ids_by_client(queued.order for queued in engine._orders.values()), _ids_by_client(engine._waiting)
+    waiting = list(engine._waiting)
+    resting_ids = engine._orders.keys() - {order.order_id for order in waiting}
+    return _ids_by_client(engine._orders[order_id].order for order_id in resting_ids), _ids_by_client(waiting)
 
 
 def orders_by_client(orders: ClientOrders) -> tuple[IdsByClient, IdsByClient]:
