@@ -1,9 +1,9 @@
 """Compare two exchanges part by part: `python -m benchmarks.pairs --before ../before`.
 
 Both run beside each other and are sent the mix of benchmarks/http.py by turns: the exchange of this
-checkout, and that of another one. Prints the medians of both, their ratio, and the processor time of
-an order in each part. With `--without INDEX` the second exchange is of this checkout, too, but
-without that index of the database. Needs wrk.
+checkout, and that of another one. Prints the medians of both, the median ratio of neighbouring runs,
+and the processor time of an order in each part. With `--without INDEX` the second exchange is of this
+checkout, too, but without that index of the database. Needs wrk.
 """
 
 import argparse
@@ -100,7 +100,8 @@ def compare(first: Side, second: Side, connections: int, runs: int, seconds: int
     for number in range(runs):
         for side in (first, second) if number % 2 else (second, first):
             side.run(connections, seconds)
-    ratio = statistics.median(first.per_second) / statistics.median(second.per_second)
+    pairs = zip(first.per_second, second.per_second, strict=True)
+    ratio = statistics.median(one / other for one, other in pairs)
     print(f"\n{connections} connections: {ratio:.2f} x\n  {first}\n  {second}", flush=True)
 
 

@@ -152,7 +152,8 @@ class Order(models.Model):
             models.Index(
                 name="order_list_by_client", fields=["client_id", "instrument", "status", "created_at"]
             ),
-            # For GET /orders without client_id: all clients' orders by instrument, status and time.
+            # For GET /orders without client_id: all clients' orders by instrument, status and time. And
+            # for recovery: the waiting orders, which it sorts by their entry.
             models.Index(name="order_list", fields=["instrument", "status", "created_at"]),
             # For recovery, and for GET /orderbook while Redis is not answering: resting orders in
             # time priority.
@@ -160,12 +161,6 @@ class Order(models.Model):
                 name="order_resting",
                 fields=["instrument", "priority"],
                 condition=Q(status__in=RESTING_STATUSES),
-            ),
-            # For recovery: waiting orders in the order of their entry.
-            models.Index(
-                name="order_pending",
-                fields=["instrument", "priority"],
-                condition=Q(status=OrderStatus.PENDING),
             ),
         ]
 

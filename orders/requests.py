@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from base.numbers import EXACT, decimal_text
 from base.refusals import InvalidRequest
 from base.times import unix_milliseconds
-from instruments.choices import LIMIT_TYPES, OrderType, TimeInForce
+from instruments.choices import LIMIT_TYPES, TRIGGER_TYPES, TimeInForce
 from instruments.directory import TradedInstrument
 from instruments.grid import OffGrid, Scale
 from orders.models import Order
@@ -21,6 +21,7 @@ from orders.refusals import BeyondLimits
 _normalize = EXACT.normalize
 _GTC, _IOC = TimeInForce.GTC.value, TimeInForce.IOC.value  # looked up once: each access costs time
 _LIMIT_TYPES = frozenset(order_type.value for order_type in LIMIT_TYPES)
+_TRIGGER_TYPES = frozenset(order_type.value for order_type in TRIGGER_TYPES)
 
 
 def default_time_in_force(order_type: str) -> str:
@@ -204,4 +205,4 @@ def is_limit_type(order_type: str) -> bool:
 
 def is_trigger_type(order_type: str) -> bool:
     """Return whether orders of this type wait for a trigger."""
-    return order_type not in (OrderType.LIMIT, OrderType.MARKET)
+    return order_type in _TRIGGER_TYPES

@@ -28,14 +28,14 @@ class LiveOrders(NamedTuple):
     waiting: int
 
 
-# Each condition on the status is that of a partial index, and each order is that index's order.
+# Each condition and each order is that of an index, order_resting and order_list.
 _LIVE_ORDERS_SQL = """
 SELECT chosen.instrument_id, (SELECT count(*) FROM (
   SELECT 1 FROM orders_order WHERE instrument_id = chosen.instrument_id AND status IN ('open', 'partially_filled')
   ORDER BY instrument_id, priority LIMIT %(count_max)s
 ) AS resting), (SELECT count(*) FROM (
   SELECT 1 FROM orders_order WHERE instrument_id = chosen.instrument_id AND status = 'pending'
-  ORDER BY instrument_id, priority LIMIT %(count_max)s
+  ORDER BY instrument_id, status, created_at LIMIT %(count_max)s
 ) AS waiting)
 FROM unnest(%(instruments)s::bigint[]) AS chosen (instrument_id)
 """

@@ -31,6 +31,8 @@ from web.fields import (
 )
 from web.schema import Schema, field_schema
 
+_GTD = TimeInForce.GTD.value  # Looking an enum's member up is slow, so it is done once.
+_IMMEDIATE = frozenset((TimeInForce.IOC.value, TimeInForce.FOK.value))
 _AMOUNT = "an exact decimal as a number or a string, above zero, on the instrument's grid"
 
 
@@ -116,13 +118,13 @@ def _instruction_errors(attrs: dict[str, Any], has_limit: bool) -> dict[str, lis
     """Return the errors of instructions that do not fit the type or each other."""
     errors: dict[str, list[str]] = {}
     time_in_force = attrs["time_in_force"]
-    if not has_limit and time_in_force not in (TimeInForce.IOC, TimeInForce.FOK):
+    if not has_limit and time_in_force not in _IMMEDIATE:
         errors["time_in_force"] = [f"A {_words(attrs['type'])} order takes ioc or fok."]
-    elif time_in_force == TimeInForce.GTD and attrs["expires_at"] is None:
+    elif time_in_force == _GTD and attrs["expires_at"] is None:
         errors["expires_at"] = ["A gtd order needs expires_at."]
-    if attrs["expires_at"] is not None and time_in_force != TimeInForce.GTD:
+    if attrs["expires_at"] is not None and time_in_force != _GTD:
         errors["expires_at"] = ["Only an order with time_in_force gtd takes expires_at."]
-    if attrs["post_only"] and (not has_limit or time_in_force not in (TimeInForce.GTC, TimeInForce.GTD)):
+    if attrs["post_only"] and (not has_limit or time_in_force in _IMMEDIATE):
         errors["post_only"] = ["Only a limit order that may rest, with gtc or gtd, takes post_only."]
     return errors
 

@@ -27,9 +27,10 @@ stream, which ignores the trades. With more trades, a second document without th
 
 def order_documents(batch: Batch) -> dict[str, bytes]:
     """Return the JSON of a batch's new orders, as REST shows them after the batch, by order id."""
-    timestamp = time_text(batch.now)
+    timestamp, fills_max = time_text(batch.now), settings.ORDER_TRADES_SHOWN_MAX
     return {
-        order_id: encode_json(_order_document(order, timestamp)) for order_id, order in batch.orders.items()
+        order_id: encode_json(_order_document(order, timestamp, fills_max))
+        for order_id, order in batch.orders.items()
     }
 
 
@@ -156,10 +157,10 @@ def _trade_message(trade: TradeRow, timestamp: str) -> TradeMessage:
     )
 
 
-def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
-    """Yield the fills that an order shows: the last ORDER_TRADES_SHOWN_MAX."""
+def _fills(order: NewOrder, timestamp: str, fills_max: int) -> Iterable[FillDocument]:
+    """Yield the last `fills_max` fills of an order."""
     grid = order.instrument.grid
-    for trade in order.trades[-settings.ORDER_TRADES_SHOWN_MAX :]:
+    for trade in order.trades[-fills_max:]:
         event = trade.event
         yield FillDocument(
             trade_id=trade.trade_id,
@@ -171,7 +172,8 @@ def _fills(order: NewOrder, timestamp: str) -> Iterable[FillDocument]:
         )
 
 
-def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
+def _order_document(order: NewOrder, timestamp: str, fills_max: int) -> OrderDocument:
+    """Return an order of the batch as REST shows it, with its last `fills_max` fills."""
     command, grid = order.command, order.instrument.grid
     return OrderDocument(
         order_id=command.order_id,
@@ -198,13 +200,13 @@ def _order_document(order: NewOrder, timestamp: str) -> OrderDocument:
         triggered_at=timestamp if order.is_triggered else None,
         created_at=timestamp,
         updated_at=timestamp,
-        trades=list(_fills(order, timestamp)) if order.trades else [],
-        trades_complete=len(order.trades) <= settings.ORDER_TRADES_SHOWN_MAX,
+        trades=list(_fills(order, timestamp, fills_max)) if order.trades else [],
+        trades_complete=len(order.trades) <= fills_max,
     )
 
 
 def _without_trades(order: NewOrder, timestamp: str) -> OrderState:
-    document = _order_document(order, timestamp)
+    document = _order_document(order, timestamp, fills_max=1)
     return OrderState(**{name: getattr(document, name) for name in OrderState.__struct_fields__})
 
 

@@ -118,10 +118,15 @@ def count_rows_of(sql: str, values: dict[str, Any], types: dict[str, str], table
         try:
             places = ", ".join(f"%({name})s" for name in types)
             cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE read_page ({places})", values)
-            [(plans,)] = cursor.fetchall()
+            return rows_of_plan(cursor.fetchall(), table)
         finally:
             cursor.execute("DEALLOCATE read_page")
             cursor.execute("RESET plan_cache_mode")
+
+
+def rows_of_plan(explained: list[Any], table: str) -> int:
+    """Return how many rows and index entries of a table the explained statement read."""
+    [(plans,)] = explained
     return sum(
         node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
         for node in nodes((plans if isinstance(plans, list) else json.loads(plans))[0]["Plan"])
