@@ -58,12 +58,15 @@ def _find_instruments(symbols: Sequence[str]) -> list[Instrument]:
 def set_status(
     symbols: Sequence[str], status: Instrument.Status, actor: Actor, *, note: str = ""
 ) -> StatusChange:
-    """Halt or resume instruments. Raises InstrumentError.
+    """Halt or resume instruments.
 
-    The caller must announce the change to the workers afterwards: see `operators.announcements`.
+    Raises InstrumentError, or OperationalError if another change has one of them locked for longer
+    than OPERATOR_STATEMENT_SECONDS_MAX. The caller must announce the change to the workers
+    afterwards: see `operators.announcements`.
     """
     act = Act.HALT if status == Instrument.Status.HALTED else Act.RESUME
     with transaction.atomic():
+        bound_statements()
         found = _find_instruments(symbols)
         changed = [instrument for instrument in found if instrument.status != status]
         changes = []

@@ -167,6 +167,7 @@ class InstrumentAdmin(TradingStatus, AuditedAdmin):
         transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
 
     def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
+        bound_statements()
         if change and form.cleaned_data.get("partition", form.initial.get("partition")) != form.initial.get(
             "partition"
         ):

@@ -57,10 +57,7 @@ class TradingStatus(Audited):
         if not chosen.exists():
             self.message_user(request, "No such instrument.", messages.WARNING)
         elif request.method == "POST":
-            try:
-                self.set_status_of(request, chosen, status, note=note_of(request))
-            except (InstrumentError, DatabaseError) as error:
-                self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+            self.set_status_of(request, chosen, status, note=note_of(request))
         else:
             changing = list(chosen.exclude(status=status))
             if changing:
@@ -109,13 +106,17 @@ class TradingStatus(Audited):
         *,
         note: str = "",
     ) -> None:
-        """Halt or resume instruments, and say what was done. Raises InstrumentError, DatabaseError."""
+        """Halt or resume instruments, and say what was done."""
         symbols = list(queryset.values_list("symbol", flat=True))
-        with transaction.atomic():
-            changed = set_status(symbols, status, actor_of(request), note=note).changed
-            for instrument in changed:
-                super(Audited, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
-            self.announce_on_commit(request, [instrument.partition for instrument in changed])
+        try:
+            with transaction.atomic():
+                changed = set_status(symbols, status, actor_of(request), note=note).changed
+                for instrument in changed:
+                    super(Audited, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
+                self.announce_on_commit(request, [instrument.partition for instrument in changed])
+        except (InstrumentError, DatabaseError) as error:
+            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+            return
         if changed:
             names = ", ".join(instrument.symbol for instrument in changed)
             self.message_user(request, f"{names}: {status.label.lower()}.", messages.SUCCESS)

@@ -1,14 +1,17 @@
 """Operators move an instrument and its book to another partition, or delete the instrument."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.admin import site
-from django.db import connection
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection, transaction
 from django.test import RequestFactory
+from pytest_django.fixtures import Settings
 
 from instruments.models import Instrument
 from operators import admin  # noqa: F401 - registers the pages that a test looks up
@@ -177,3 +180,43 @@ def test_only_an_instrument_without_orders_is_deleted(used: bool) -> None:
     assert (reply.kind is ReplyKind.PLACED) == used
     assert Instrument.objects.filter(symbol="BTC-USD").exists() == used
     assert not Order.objects.exclude(instrument__in=Instrument.objects.all()).exists()
+
+
+@pytest.fixture
+def locked(settings: Settings, instruments: Any) -> Iterator[None]:
+    """Another change has BTC-USD locked, and does not end."""
+    settings.OPERATOR_STATEMENT_SECONDS_MAX = 0.1
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        other.execute("SELECT FROM instruments_instrument WHERE symbol = 'BTC-USD' FOR UPDATE")
+        yield
+
+
+def halt_in_the_list(monkeypatch: pytest.MonkeyPatch) -> str:
+    instruments: Any = site._registry[Instrument]
+    messages: list[str] = []
+    monkeypatch.setattr(
+        type(instruments), "message_user", lambda page, request, message, *level: messages.append(message)
+    )
+    request = RequestFactory().post("/")
+    request.user = User(username="operator")
+    instruments.halt(request, Instrument.objects.filter(symbol="BTC-USD"))
+    (message,) = messages
+    return message
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_halt_does_not_wait_for_a_lock_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = AuditRecord.objects.count()
+    with pytest.raises(OperationalError, match=r"(lock|statement) timeout"):
+        set_status(["BTC-USD"], Instrument.Status.HALTED, OPERATOR)
+    assert halt_in_the_list(monkeypatch).startswith("Nothing was changed: canceling statement")
+    assert (find("BTC-USD").status, AuditRecord.objects.count()) == ("active", recorded)
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_form_does_not_wait_for_a_lock_forever() -> None:
+    shown = find("BTC-USD")
+    shown.max_quantity /= 2
+    form: Any = SimpleNamespace(changed_data=["max_quantity"], cleaned_data={}, initial={})
+    with pytest.raises(OperationalError, match=r"(lock|statement) timeout"), transaction.atomic():
+        site._registry[Instrument].save_model(RequestFactory().post("/"), shown, form, change=True)
