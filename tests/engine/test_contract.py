@@ -1,7 +1,7 @@
 """What all order books have in common: limit and market orders, cancels, queries, restoring.
 
 Each test runs on the engine and on the reference. The rules of docs/orders.md are tested in
-test_rules.py.
+test_rules.py, and not here again.
 """
 
 from hashlib import sha256
@@ -64,19 +64,12 @@ def test_a_limit_order_rests_if_it_crosses_nothing(book: Book) -> None:
     assert book.contains("b2")
 
 
-def test_a_trade_prints_at_the_makers_price(book: Book) -> None:
+def test_a_trade_names_both_orders_and_its_numbers(book: Book) -> None:
     maker, taker = sell("s1", 100, 5), buy("b1", 120, 5, "bob")
     assert place(book, maker, taker) == [Trade(2, maker, taker, 100, 5, 0, 0, 0)]
     maker, taker = buy("b2", 100, 5), sell("s2", 80, 5, "bob")
     assert place(book, maker, taker) == [Trade(4, maker, taker, 100, 5, 0, 0, 0)]
     assert len(book) == 0
-
-
-def test_a_partly_filled_maker_stays_first(book: Book) -> None:
-    maker, taker = sell("s1", 100, 5), market("m1", Side.BUY, 2)
-    assert place(book, maker, sell("s2", 100, 5), taker) == [Trade(3, maker, taker, 100, 2, 3, 8, 2)]
-    assert makers(place(book, market("m2", Side.BUY, 4))) == ["s1", "s2"]
-    assert book.depth() == ([], [Level(100, 4, 1)])
 
 
 def test_a_partly_filled_taker_rests_with_the_remainder(book: Book) -> None:
@@ -88,40 +81,10 @@ def test_a_partly_filled_taker_rests_with_the_remainder(book: Book) -> None:
     assert (book.best_bid, book.best_ask) == (101, None)
 
 
-def test_the_best_price_is_filled_first(book: Book) -> None:
-    place(book, sell("dear", 102, 1), sell("cheap", 100, 1), sell("middle", 101, 1))
-    assert makers(place(book, market("m", Side.BUY, 3))) == ["cheap", "middle", "dear"]
-    place(book, buy("low", 98, 1), buy("high", 100, 1), buy("between", 99, 1))
-    assert makers(place(book, market("n", Side.SELL, 3))) == ["high", "between", "low"]
-
-
-def test_at_one_price_the_earliest_order_is_filled_first(book: Book) -> None:
-    place(book, sell("s1", 100, 1), sell("s2", 100, 9), sell("s3", 100, 1))
-    assert makers(place(book, buy("b1", 100, 11))) == ["s1", "s2", "s3"]
-
-
-def test_a_limit_order_stops_at_its_price(book: Book) -> None:
-    events = place(book, sell("s1", 100, 1), sell("s2", 101, 1), sell("s3", 102, 1), buy("b1", 101, 9))
-    assert makers(events) == ["s1", "s2"]
-    assert events[-1] == OrderRested(6, buy("b1", 101, 9), 7, 7, 1)
-    assert (book.best_bid, book.best_ask) == (101, 102)
-
-
-def test_a_market_orders_remainder_is_cancelled(book: Book) -> None:
-    events = place(book, sell("s1", 100, 5), sell("s2", INTEGER_MAX, 5), market("m1", Side.BUY, 12))
-    assert makers(events) == ["s1", "s2"]
-    assert events[-1] == RemainderCancelled(market("m1", Side.BUY, 12), 2)
-    assert (book.sequence, len(book)) == (4, 0)
-
-
 def test_a_market_order_in_an_empty_book_changes_nothing(book: Book) -> None:
     before = book.state_hash()
     assert place(book, market("m1", Side.SELL, 12)) == [RemainderCancelled(market("m1", Side.SELL, 12), 12)]
     assert book.state_hash() == before
-
-
-def test_a_client_may_trade_with_itself(book: Book) -> None:
-    assert makers(place(book, sell("s1", 100, 1), buy("b1", 100, 1))) == ["s1"]
 
 
 @pytest.mark.parametrize("taken", ["s1", "s2", "s3"])
@@ -184,13 +147,6 @@ def test_refusals_name_their_reason_and_change_nothing(book: Book) -> None:
     for command, reason in commands.items():
         assert place(book, command) == refused(command, reason)
     assert book.state_hash() == before
-
-
-def test_a_filled_order_is_no_longer_open(book: Book) -> None:
-    place(book, buy("b1", 100, 5), market("m1", Side.SELL, 5))
-    for order_id in ("b1", "m1"):
-        cancel = CancelOrder(order_id, "ann")
-        assert place(book, cancel) == refused(cancel, RejectReason.ORDER_NOT_OPEN)
 
 
 IMPOSSIBLE: list[tuple[str, dict[str, Any]]] = [

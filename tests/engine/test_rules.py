@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from matching.engine import (
+    INTEGER_MAX,
     AmendOrder,
     CancelOrder,
     CancelReason,
@@ -54,7 +55,7 @@ _TAKEOVER = (
     "tests/matching/commit/test_instructed_flows.py"
     "::test_a_takeover_between_any_two_batches_makes_no_difference"
 )
-_DUE = _BATCH + "test_instructions.py::test_orders_expire_before_the_commands_of_a_batch"
+_DUE = _BATCH + "instructions/test_deadlines.py::test_orders_expire_before_the_commands_of_a_batch"
 _HALT = _API + "test_triggers.py::test_what_goes_on_during_a_halt_and_after_it"
 _SWITCH = _API + "test_mass_cancels.py::test_a_switch_that_runs_out_cancels_all_orders_and_disarms_itself"
 
@@ -73,9 +74,11 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "E1": (_DUE,),
     "E2": (_DUE,),
-    "E3": (_BATCH + "test_instructions.py::test_due_work_is_done_in_the_order_of_its_times",),
+    "E3": (_BATCH + "instructions/test_deadlines.py::test_due_work_is_done_in_the_order_of_its_times",),
     "E4": (_API + "test_triggers.py::test_an_order_expires_by_itself_and_keeps_its_fills", _TAKEOVER),
-    "E5": (_BATCH + "test_instructions.py::test_an_order_that_arrives_after_its_time_never_trades",),
+    "E5": (
+        _BATCH + "instructions/test_deadlines.py::test_an_order_that_arrives_after_its_time_never_trades",
+    ),
     "E6": (_API + "test_instructions.py::test_instructions_that_do_not_fit_are_named",),
     "D1": (_SWITCH,),
     "D2": (_API + "test_mass_cancels.py::test_a_switch_that_is_set_again_or_disarmed_does_not_run_out",),
@@ -95,7 +98,7 @@ ELSEWHERE: dict[str, tuple[str, ...]] = {
     ),
     "B6": (_BATCH + "test_bounds.py::test_a_side_has_a_limit_of_levels_and_some_more_for_better_prices",),
     "B8": (_API + "test_fills.py::test_an_order_shows_its_last_thousand_trades_and_the_list_of_fills_all",),
-    "B9": (_BATCH + "test_instructions.py::test_an_amend_may_not_open_a_level_beyond_the_limit",),
+    "B9": (_BATCH + "instructions/test_amends.py::test_an_amend_may_not_open_a_level_beyond_the_limit",),
 }
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +143,8 @@ def ending(events: list[Event]) -> tuple[int, CancelReason]:
 def test_p1_the_best_price_trades_first(book: Book) -> None:
     place(book, sell("s1", 102, 1), sell("s2", 100, 1), sell("s3", 101, 1))
     assert fills(place(book, market("m", Side.BUY, 3))) == [("s2", 100, 1), ("s3", 101, 1), ("s1", 102, 1)]
+    place(book, buy("b1", 98, 1), buy("b2", 100, 1), buy("b3", 99, 1))
+    assert fills(place(book, market("n", Side.SELL, 3))) == [("b2", 100, 1), ("b3", 99, 1), ("b1", 98, 1)]
 
 
 def test_p2_at_one_price_the_earlier_order_trades_first(book: Book) -> None:
@@ -166,8 +171,9 @@ def test_k1_a_limit_order_trades_at_its_price_or_better_and_rests(book: Book) ->
 
 
 def test_k2_a_market_orders_remainder_is_cancelled(book: Book) -> None:
-    events = place(book, sell("s1", 100, 5), market("m", Side.BUY, 12))
-    assert (fills(events), ending(events)) == ([("s1", 100, 5)], (7, CancelReason.NO_LIQUIDITY))
+    events = place(book, sell("s1", 100, 5), sell("s2", INTEGER_MAX, 5), market("m", Side.BUY, 12))
+    assert fills(events) == [("s1", 100, 5), ("s2", INTEGER_MAX, 5)]
+    assert ending(events) == (2, CancelReason.NO_LIQUIDITY)
     assert len(book) == 0
 
 
