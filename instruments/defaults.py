@@ -30,8 +30,10 @@ def load_default_instruments() -> int:
     """Create the missing default instruments. Returns how many were missing."""
     present = set(Instrument.objects.filter(symbol__in=DEFAULT_INSTRUMENTS).values_list("symbol", flat=True))
     missing = []
-    for symbol in DEFAULT_INSTRUMENTS.keys() - present:
-        limits = {name: Decimal(value) for name, value in DEFAULT_INSTRUMENTS[symbol].items()}
+    for symbol, values in DEFAULT_INSTRUMENTS.items():
+        if symbol in present:
+            continue
+        limits = {name: Decimal(value) for name, value in values.items()}
         missing.append(
             Instrument(
                 symbol=symbol,
@@ -40,5 +42,5 @@ def load_default_instruments() -> int:
                 **limits,
             )
         )
-    Instrument.objects.bulk_create(missing, ignore_conflicts=True)  # another process may be faster
+    Instrument.objects.bulk_create(missing, ignore_conflicts=True)  # another process may create them, too
     return len(missing)

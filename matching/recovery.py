@@ -109,7 +109,7 @@ def load_books(
             for symbol, instrument in load_instruments().items()
             if instrument.partition == partition and (symbols is None or symbol in symbols)
         }
-        # Resting orders have an index in this order. Waiting orders are few, and are sorted.
+        # Resting orders have an index that is sorted in this way. Waiting orders are sorted here.
         for statuses in (RESTING_STATUSES, (OrderStatus.PENDING,)):
             with connection.chunked_cursor() as cursor:
                 instrument_ids = [market.instrument.instrument_id for market in books.values()]

@@ -13,11 +13,13 @@ transaction. A worker commits by compare-and-set on the epoch:
 The cost: the old partition pauses while its worker loads its books.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from instruments.models import Instrument
 from marketdata.models import BookSequence, Candle
@@ -31,6 +33,13 @@ OBJECT_TYPE = "instrument"
 
 class InstrumentError(Exception):
     """An instrument can't be changed in this way. The message says why and what to do."""
+
+
+def failure_text(error: Exception) -> str:
+    """Return what an operator is told of a change of an instrument that failed."""
+    if isinstance(error, InstrumentError):
+        return f"Nothing was changed: {error}"
+    return f"It is not known whether the change was made: {error}. Look at the instrument, and try again."
 
 
 class StatusChange(NamedTuple):
@@ -50,7 +59,7 @@ def _find_instruments(symbols: Sequence[str]) -> list[Instrument]:
     if unknown:
         known = ", ".join(Instrument.objects.order_by("symbol").values_list("symbol", flat=True)[:20])
         raise InstrumentError(
-            f"unknown: {', '.join(unknown)}. Nothing was changed. Known are: {known or 'none'}."
+            f"unknown: {', '.join(unknown)}. Known are: {known or 'none'}."
         )
     return found
 
@@ -58,15 +67,12 @@ def _find_instruments(symbols: Sequence[str]) -> list[Instrument]:
 def set_status(
     symbols: Sequence[str], status: Instrument.Status, actor: Actor, *, note: str = ""
 ) -> StatusChange:
-    """Halt or resume instruments.
+    """Halt or resume instruments. Raises InstrumentError.
 
-    Raises InstrumentError, or OperationalError if another change has one of them locked for longer
-    than OPERATOR_STATEMENT_SECONDS_MAX. The caller must announce the change to the workers
-    afterwards: see `operators.announcements`.
+    The caller must announce the change to the workers afterwards: see `operators.announcements`.
     """
     act = Act.HALT if status == Instrument.Status.HALTED else Act.RESUME
-    with transaction.atomic():
-        bound_statements()
+    with bounded_change():
         found = _find_instruments(symbols)
         changed = [instrument for instrument in found if instrument.status != status]
         changes = []
@@ -100,8 +106,7 @@ def has_orders(instrument: Instrument) -> bool:
 
 def delete_unused(instrument: Instrument, actor: Actor, *, note: str = "") -> None:
     """Delete an instrument that never had an order. Raises InstrumentError."""
-    with transaction.atomic():
-        bound_statements()
+    with bounded_change():
         fence(instrument.partition)
         lock_in_partition(instrument)
         _refuse_if_used(instrument, "deleted. Halt it instead")
@@ -115,8 +120,7 @@ def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: b
 
     Raises InstrumentError, with `unused_only` also if the instrument has had orders.
     """
-    with transaction.atomic():
-        bound_statements()
+    with bounded_change():
         fence(instrument.partition)
         lock_in_partition(instrument)
         if unused_only:
@@ -128,6 +132,22 @@ def move(instrument: Instrument, partition: int, actor: Actor, *, unused_only: b
         instrument.save(update_fields=["partition"])
         change = Change(OBJECT_TYPE, instrument.symbol, {"partition": before}, {"partition": partition})
         record(actor, Act.MOVE, [change], note=note)
+
+
+@contextmanager
+def bounded_change() -> Iterator[None]:
+    """A transaction with bounded statements. Raises InstrumentError if one takes too long."""
+    try:
+        with transaction.atomic():
+            bound_statements()
+            yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, LockNotAvailable | QueryCanceled):
+            raise InstrumentError(
+                f"another change, or the database, kept this change waiting for longer than"
+                f" {settings.OPERATOR_STATEMENT_SECONDS_MAX:g} s. Try again."
+            ) from error
+        raise
 
 
 def bound_statements(seconds_max: float | None = None) -> None:
@@ -153,11 +173,11 @@ def lock_in_partition(instrument: Instrument) -> None:
     """
     now = Instrument.objects.select_for_update().filter(pk=instrument.pk).first()
     if now is None:
-        raise InstrumentError(f"{instrument.symbol} was deleted in the meantime. Nothing was changed.")
+        raise InstrumentError(f"{instrument.symbol} was deleted in the meantime.")
     if now.partition != instrument.partition:
         raise InstrumentError(
             f"{instrument.symbol} is in partition {now.partition} now, and no longer in {instrument.partition}. "
-            "Nothing was changed. Reload the instrument."
+            "Reload the instrument."
         )
 
 

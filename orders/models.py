@@ -152,8 +152,8 @@ class Order(models.Model):
             models.Index(
                 name="order_list_by_client", fields=["client_id", "instrument", "status", "created_at"]
             ),
-            # For GET /orders without client_id: all clients' orders by instrument, status and time. And
-            # for recovery: the waiting orders, which it sorts by their entry.
+            # For GET /orders without client_id: all clients' orders by instrument, status and time.
+            # Recovery finds the waiting orders by it, and sorts them by their entry.
             models.Index(name="order_list", fields=["instrument", "status", "created_at"]),
             # For recovery, and for GET /orderbook while Redis is not answering: resting orders in
             # time priority.

@@ -28,7 +28,7 @@ class LiveOrders(NamedTuple):
     waiting: int
 
 
-# Each condition and each order is that of an index, order_resting and order_list.
+# Conditions and sorting are those of two indexes, order_resting and order_list.
 _LIVE_ORDERS_SQL = """
 SELECT chosen.instrument_id, (SELECT count(*) FROM (
   SELECT 1 FROM orders_order WHERE instrument_id = chosen.instrument_id AND status IN ('open', 'partially_filled')

@@ -160,7 +160,7 @@ def _trade_message(trade: TradeRow, timestamp: str) -> TradeMessage:
 def _fills(order: NewOrder, timestamp: str, fills_max: int) -> Iterable[FillDocument]:
     """Yield the last `fills_max` fills of an order."""
     grid = order.instrument.grid
-    for trade in order.trades[-fills_max:]:
+    for trade in order.trades[max(0, len(order.trades) - fills_max) :]:
         event = trade.event
         yield FillDocument(
             trade_id=trade.trade_id,
@@ -206,7 +206,7 @@ def _order_document(order: NewOrder, timestamp: str, fills_max: int) -> OrderDoc
 
 
 def _without_trades(order: NewOrder, timestamp: str) -> OrderState:
-    document = _order_document(order, timestamp, fills_max=1)
+    document = _order_document(order, timestamp, fills_max=0)
     return OrderState(**{name: getattr(document, name) for name in OrderState.__struct_fields__})
 
 

@@ -30,6 +30,7 @@ from operators.instruments import (
     InstrumentError,
     bound_statements,
     delete_unused,
+    failure_text,
     has_orders,
     move,
 )
@@ -157,7 +158,7 @@ class InstrumentAdmin(TradingStatus, AuditedAdmin):
         try:
             response: HttpResponse = super().delete_view(request, object_id, extra_context)
         except (InstrumentError, DatabaseError) as error:
-            self.message_user(request, str(error), messages.ERROR)
+            self.message_user(request, failure_text(error), messages.ERROR)
             return HttpResponseRedirect(reverse("admin:instruments_instrument_change", args=[object_id]))
         return response
 
@@ -195,7 +196,7 @@ class InstrumentAdmin(TradingStatus, AuditedAdmin):
         try:
             response: HttpResponse = super().changeform_view(request, object_id, form_url, extra_context)
         except (InstrumentError, DatabaseError) as error:
-            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+            self.message_user(request, failure_text(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
         return response
 

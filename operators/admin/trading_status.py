@@ -24,7 +24,7 @@ from instruments.models import SYMBOL_PATTERN, Instrument
 from operators.admin.audited import Audited
 from operators.announcements import unconfirmed_text
 from operators.audit import NOTE_CHARACTERS_MAX, actor_of, note_of
-from operators.instruments import InstrumentError, bound_statements, set_status
+from operators.instruments import InstrumentError, bound_statements, failure_text, set_status
 from operators.markets import count_text, live_orders
 from orders.operations import announce_instruments
 
@@ -115,7 +115,7 @@ class TradingStatus(Audited):
                     super(Audited, self).log_change(request, instrument, f"Set to {status.label.lower()}.")
                 self.announce_on_commit(request, [instrument.partition for instrument in changed])
         except (InstrumentError, DatabaseError) as error:
-            self.message_user(request, f"Nothing was changed: {error}", messages.ERROR)
+            self.message_user(request, failure_text(error), messages.ERROR)
             return
         if changed:
             names = ", ".join(instrument.symbol for instrument in changed)

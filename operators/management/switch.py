@@ -10,7 +10,7 @@ from base.database import database_advice
 from instruments.models import Instrument
 from operators.announcements import announce
 from operators.audit import command_line_actor
-from operators.instruments import InstrumentError, set_status
+from operators.instruments import InstrumentError, failure_text, set_status
 
 
 class StatusCommand(BaseCommand):
@@ -38,7 +38,7 @@ class StatusCommand(BaseCommand):
                 raise CommandError("there are no instruments: create some with manage.py load_instruments")
             result = set_status(symbols, self.status, command_line_actor(), note=options["note"])
         except InstrumentError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(failure_text(error)) from None
         except DatabaseError as error:
             raise CommandError(database_advice(error)) from None
         label = self.status.label.lower()

@@ -72,6 +72,11 @@ def test_a_trade_names_both_orders_and_its_numbers(book: Book) -> None:
     assert len(book) == 0
 
 
+def test_a_partly_filled_maker_keeps_the_rest(book: Book) -> None:
+    maker, taker = sell("s1", 100, 5), market("m1", Side.BUY, 2)
+    assert place(book, maker, sell("s2", 100, 5), taker) == [Trade(3, maker, taker, 100, 2, 3, 8, 2)]
+
+
 def test_a_partly_filled_taker_rests_with_the_remainder(book: Book) -> None:
     maker, taker = sell("s1", 100, 5), buy("b1", 101, 8, "bob")
     assert place(book, maker, taker) == [

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 from base.database import database_advice
 from instruments.models import PARTITION_MAX, Instrument
 from operators.audit import command_line_actor
-from operators.instruments import InstrumentError
+from operators.instruments import InstrumentError, failure_text
 from operators.moving import Move, MoveError
 
 
@@ -46,7 +46,9 @@ class Command(BaseCommand):
                 report=self.stdout.write,
             )
             move.run(halt=options["halt"], resume=options["resume"])
-        except (InstrumentError, MoveError) as error:
+        except InstrumentError as error:
+            raise CommandError(failure_text(error)) from None
+        except MoveError as error:
             raise CommandError(str(error)) from None
         except DatabaseError as error:
             raise CommandError(database_advice(error)) from None
