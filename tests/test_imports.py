@@ -1,10 +1,17 @@
-"""The import contracts of `pyproject.toml`."""
+"""The import contracts of `pyproject.toml`, and the length of files and functions."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+OUR_PACKAGES = (
+    *("base", "benchmarks", "chaos", "examples", "exchange_site", "hosting", "instruments", "loadtools"),
+    *("marketdata", "matching", "operators", "orders", "screen", "streaming", "web"),
+)
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
 
 
 def test_the_import_contracts_are_kept() -> None:
@@ -17,3 +24,21 @@ def test_the_import_contracts_are_kept() -> None:
         check=False,
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_files_and_functions_are_short() -> None:
+    """CONTRIBUTING.md names the bounds. Tests may be longer."""
+    sources = [
+        path
+        for package in OUR_PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if "node_modules" not in path.parts
+    ]
+    assert len(sources) > 200
+    too_long = [str(path) for path in sources if len(path.read_text().splitlines()) > FILE_LINES_MAX]
+    for path in sources:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno + 1
+                too_long += [f"{path}:{node.lineno} {node.name}"] * (lines > FUNCTION_LINES_MAX)
+    assert too_long == []

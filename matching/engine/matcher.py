@@ -124,21 +124,12 @@ class Matcher(UndoableBook):
                 lots = maker.remaining_lots
                 sequence += 1
                 if lots > remaining_lots:
-                    maker.remaining_lots = maker_lots = lots - remaining_lots
-                    level_lots -= remaining_lots
+                    maker.remaining_lots = kept_lots = lots - remaining_lots
+                    lots, remaining_lots = remaining_lots, 0
+                    level_lots -= lots
                     events.append(
-                        Trade(
-                            sequence,
-                            order,
-                            taker,
-                            price_ticks,
-                            remaining_lots,
-                            maker_lots,
-                            level_lots,
-                            level_orders,
-                        )
+                        Trade(sequence, order, taker, price_ticks, lots, kept_lots, level_lots, level_orders)
                     )
-                    remaining_lots = 0
                     break
                 remaining_lots -= lots
                 level_lots -= lots
