@@ -21,7 +21,7 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
 from hosting.authority import give_up_port_capability
-from hosting.server.http import RequestProtocol
+from hosting.server.arrival import ArrivingProtocol
 from hosting.server.websocket import StreamProtocol
 
 logger = logging.getLogger("hosting.uvicorn_server")  # The module runs as __main__.
@@ -55,7 +55,7 @@ def main(application: str) -> None:
         host=environment.exchange_bind,
         port=environment.port,
         loop="uvloop",
-        http=RequestProtocol,
+        http=ArrivingProtocol,
         ws=StreamProtocol,
         ws_max_size=settings.STREAM_FRAME_BYTES_MAX,
         ws_per_message_deflate=False,

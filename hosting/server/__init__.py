@@ -1,5 +1,7 @@
 """The server's edge: limits what connections send, and sends their answers. Runs in uvicorn.
 
+    arrival (ArrivingProtocol): until the first byte
+                |
     bytes -> http (RequestProtocol): heads, bodies, deadlines -> uvicorn's cycle -> exchange_site.asgi
                 |                                                                        |
                 +-> websocket (StreamProtocol): frames  <- answers (HeldAnswer, Unread) <-+

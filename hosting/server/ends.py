@@ -14,7 +14,7 @@ A connection is in one of six phases:
 import asyncio
 import enum
 import logging
-from typing import cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -22,7 +22,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from hosting.server.answers import HeldAnswer
-from hosting.server.connections import Place, current_connections
+from hosting.server.connections import Place
 from web.errors import ErrorResponse, incomplete_request, request_timeout
 
 logger = logging.getLogger(__name__)
@@ -54,9 +54,13 @@ class OneAtATime(FlowControl):
 class EndingProtocol(HttpToolsProtocol):
     """One connection's place, deadline and end. The subclass handles requests."""
 
-    _place: Place | None = None
     _held: HeldAnswer
     flow: OneAtATime
+
+    def __init__(self, place: Place, **uvicorn: Any) -> None:
+        super().__init__(**uvicorn)
+        self._place: Place | None = place
+        place.owner = self
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._held = HeldAnswer(transport, self._close)
@@ -68,12 +72,6 @@ class EndingProtocol(HttpToolsProtocol):
         self._left = 0  # Bytes of the body still to come, or in LINGER the most to be discarded.
         self._request_bytes = 0  # Memory of the request's head and body.
         self._client_is_done = False  # The client has shut down its sending side.
-        address = self.client[0] if self.client else ""
-        self._place = current_connections().admit(self, address)
-        if self._place is None:
-            transport.abort()
-            return
-        self._place.deadline = self.loop.time() + settings.REQUEST_HEAD_SECONDS_MAX
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._place is not None:

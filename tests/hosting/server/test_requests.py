@@ -15,8 +15,8 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 from websockets.frames import Frame, Opcode
 
+from hosting.server.arrival import ArrivingProtocol
 from hosting.server.connections import Connections, current_connections
-from hosting.server.http import RequestProtocol
 from hosting.server.websocket import MESSAGE_FRAMES_MAX, StreamProtocol
 from tests.contract.stream import UPGRADE_REQUEST
 
@@ -73,7 +73,8 @@ class RunningServer:
 
     @property
     def protocols(self) -> list[Any]:
-        return list(self._state.connections)
+        """The protocols of connections that have sent something."""
+        return [each for each in self._state.connections if not isinstance(each, ArrivingProtocol)]
 
     async def connect(self) -> Stream:
         """Connect with small socket buffers, so that the server soon has to keep unread data."""
@@ -86,11 +87,11 @@ class RunningServer:
 
 @contextlib.asynccontextmanager
 async def run_server(application: Any) -> AsyncIterator[RunningServer]:
-    config = Config(application, http=RequestProtocol, ws=StreamProtocol, lifespan="off", log_config=None)
+    config = Config(application, http=ArrivingProtocol, ws=StreamProtocol, lifespan="off", log_config=None)
     config.load()
     state = ServerState()
     server = await asyncio.get_running_loop().create_server(
-        lambda: RequestProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: ArrivingProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     try:
         yield RunningServer(server.sockets[0].getsockname()[1], state)
@@ -175,7 +176,7 @@ def test_an_idle_connection_keeps_nothing_of_its_last_request() -> None:
     async def test() -> None:
         async with run_server(Application()) as server:
             streams = [await server.connect() for _ in range(connections)]
-            await wait_until(lambda: len(server.protocols) == connections)
+            await wait_until(lambda: len(server.connections) == connections)
             gc.collect()
             before, _ = tracemalloc.get_traced_memory()
             for stream in streams:
@@ -353,5 +354,32 @@ def test_an_invalid_answer_of_the_application_becomes_an_internal_error(
             assert bool(body) == (method == b"GET")
             if body and expected == b"500":
                 assert b'"code":"internal_error"' in body
+
+    run(test())
+
+
+@pytest.mark.parametrize("end", ["client", "server", "deadline", "room"])
+def test_a_connection_without_a_byte_ends(end: str, settings: Any) -> None:
+    settings.API_CONNECTIONS_PER_ADDRESS_MAX = 1
+
+    async def test() -> None:
+        async with run_server(Application()) as server:
+            reader, writer = await server.connect()
+            await wait_until(lambda: len(server.connections) == 1)
+            (place,) = server.connections.waiting
+            if end == "client":
+                writer.write_eof()
+            elif end == "server":
+                place.owner.shutdown()  # type: ignore[attr-defined]
+            elif end == "deadline":
+                server.connections.sweep(place.deadline)
+            else:
+                other = await server.connect()
+                other[1].write(GET % 1)
+                assert (await read_answer(other)).endswith(b".")
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            await wait_until(lambda: len(server.connections) == (end == "room"))
+            assert not server.protocols or end == "room"
 
     run(test())
