@@ -58,9 +58,7 @@ def _find_instruments(symbols: Sequence[str]) -> list[Instrument]:
     unknown = sorted(set(symbols) - {instrument.symbol for instrument in found})
     if unknown:
         known = ", ".join(Instrument.objects.order_by("symbol").values_list("symbol", flat=True)[:20])
-        raise InstrumentError(
-            f"unknown: {', '.join(unknown)}. Known are: {known or 'none'}."
-        )
+        raise InstrumentError(f"unknown: {', '.join(unknown)}. Known are: {known or 'none'}.")
     return found
 
 
