@@ -105,6 +105,9 @@ def test_the_screen_survives_restarts(
     screen.allow(OUTAGE)
     for word in PARTS:
         survive(screen, bot, exchange, name, word)
-    assert [row[4] for row in screen.rows("fills")] == ["1.5"] * len(PARTS)
+    # The screen asks for the fills that it may have missed, and the answer takes a while.
+    wait_until(
+        lambda: [row[4] for row in screen.rows("fills")] == ["1.5"] * len(PARTS), "all fills are shown"
+    )
     assert [row[-1] for row in screen.rows("history")] == ["Cancelled: by you"] * 4 * len(PARTS)
     assert screen.diagnostics()["checksumMismatches"] == 0
