@@ -1,8 +1,7 @@
 """A connection until its first byte.
 
 Connections that send nothing are the cheapest way to keep a server busy. So what a request needs is
-made when the first bytes arrive. Until then a connection has its place and its deadline, and costs
-a third of the processor time.
+made when the first bytes arrive. Until then a connection has only its place and its deadline.
 """
 
 import asyncio
