@@ -29,6 +29,7 @@ from operators.instruments import (
     OBJECT_TYPE,
     InstrumentError,
     bound_statements,
+    bounded_change,
     delete_unused,
     failure_text,
     has_orders,
@@ -167,8 +168,8 @@ class InstrumentAdmin(TradingStatus, AuditedAdmin):
         self.announce_on_commit(request, [obj.partition])
         transaction.on_commit(partial(partitions.forget_mirror, obj.partition, obj.symbol))
 
+    @bounded_change()
     def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
-        bound_statements()
         if change and form.cleaned_data.get("partition", form.initial.get("partition")) != form.initial.get(
             "partition"
         ):

@@ -1,7 +1,7 @@
 """Partition 0 in the test's own process. It matches and commits batches as the worker does."""
 
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from matching.commit import checkpoint
 from matching.commit.checkpoint import Lease
 from matching.commit.session import CommitSession
 from matching.commit.statement import CommitResult
+from matching.models import Checkpoint
 from matching.recovery import load_partition
 from orders.messages import (
     AmendCommand,
@@ -251,6 +252,11 @@ def acquire(owner: str = "tests") -> Lease:
     lease = checkpoint.acquire(0, owner)
     assert lease is not None
     return lease
+
+
+def expire_lease() -> None:
+    """Let the leases of all partitions run out."""
+    Checkpoint.objects.update(lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
 
 def random_commands(

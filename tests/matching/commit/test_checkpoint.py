@@ -1,15 +1,19 @@
-"""A lease is taken over from an owner that froze in a commit, but not from one at work."""
+"""The lease of a partition: who has it, when it ends, and how it is taken over."""
 
 import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 from pytest_django.fixtures import Settings
 
 from matching.commit import checkpoint
+from matching.models import Checkpoint
+from tests.matching.partition import acquire, expire_lease
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import wait_until
 
 pytestmark = pytest.mark.usefixtures("instruments")
@@ -29,6 +33,60 @@ def session_of(owner: str, *, autocommit: bool = False) -> "psycopg.Connection[A
     }
     parameters |= {"autocommit": autocommit, "application_name": f"exchange-matching {owner}"}
     return psycopg.connect(**parameters)
+
+
+def test_a_second_owner_waits_for_the_lease() -> None:
+    lease = acquire("first")
+    assert checkpoint.acquire(0, "second") is None
+    expire_lease()
+    successor = checkpoint.acquire(0, "second")
+    assert successor is not None
+    assert successor.epoch == lease.epoch + 1
+    assert checkpoint.acquire(0, "first") is None
+
+
+def test_a_lease_that_is_released_is_free_at_once() -> None:
+    checkpoint.release(acquire("first"))
+    assert checkpoint.acquire(0, "second") is not None
+
+
+def test_a_renewed_lease_does_not_run_out() -> None:
+    lease = acquire("first")
+    expire_lease()
+    checkpoint.advance(lease, lease.position)
+    assert checkpoint.acquire(0, "second") is None
+
+
+def test_an_owner_frozen_in_its_commit_is_cut_off(settings: Settings) -> None:
+    """Its session holds the checkpoint's row, and would hold it for ever."""
+    settings.WORKER_LEASE_SECONDS = 0.05
+    writing, thawed = threading.Event(), threading.Event()
+
+    def freeze() -> None:
+        try:
+            lease = acquire("frozen")
+            with transaction.atomic():
+                checkpoint.advance(lease, "1-0")
+                writing.set()
+                thawed.wait()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        frozen = thread.submit(freeze)
+        try:
+            assert writing.wait(PATIENCE_SECONDS)
+            with connection.cursor() as cursor:  # the control: other sessions can't write the row
+                cursor.execute("SET lock_timeout = '50ms'")
+                with pytest.raises(OperationalError, match="lock timeout"):
+                    cursor.execute("UPDATE matching_checkpoint SET epoch = epoch")
+                cursor.execute("SET lock_timeout = '10s'")  # rather than wait for ever
+            wait_until(lambda: checkpoint.acquire(0, "second") is not None, "the partition is taken")
+        finally:
+            thawed.set()
+        with pytest.raises(DatabaseError):
+            frozen.result()
+    assert Checkpoint.objects.get().position == "0-0"
 
 
 def test_a_lease_that_runs_out_while_another_owner_tries_to_acquire_it_is_taken_over() -> None:

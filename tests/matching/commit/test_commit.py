@@ -1,16 +1,13 @@
 """The commit on a real database: each batch is one transaction, and constraints are enforced."""
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, OperationalError, connection, transaction
-from pytest_django.fixtures import Settings
 
 from base.times import unix_milliseconds
 from marketdata.models import BookSequence, Candle
@@ -28,16 +25,14 @@ from orders.models import Order, Trade
 from tests.engine.flows import SHAPES
 from tests.matching.partition import (
     Partition,
-    acquire,
     amend,
     cancel,
     cancel_after,
+    expire_lease,
     place,
     random_commands,
     stop,
 )
-from tests.patience import PATIENCE_SECONDS
-from tests.system.exchange import wait_until
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -60,10 +55,6 @@ def row_versions() -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT (ctid::text::point)[1]::int FROM orders_order ORDER BY 1")
         return [number for (number,) in cursor.fetchall()]
-
-
-def expire_lease() -> None:
-    Checkpoint.objects.update(lease_expires_at=datetime.now(UTC) - timedelta(seconds=1))
 
 
 def test_orders_are_inserted_in_the_order_of_their_keys() -> None:
@@ -163,28 +154,6 @@ def test_each_trade_fills_both_of_its_orders() -> None:
         assert order.filled_quantity == filled[order.order_id] <= order.quantity
 
 
-def test_a_second_owner_waits_for_the_lease() -> None:
-    lease = acquire("first")
-    assert checkpoint.acquire(0, "second") is None
-    expire_lease()
-    successor = checkpoint.acquire(0, "second")
-    assert successor is not None
-    assert successor.epoch == lease.epoch + 1
-    assert checkpoint.acquire(0, "first") is None
-
-
-def test_a_lease_that_is_released_is_free_at_once() -> None:
-    checkpoint.release(acquire("first"))
-    assert checkpoint.acquire(0, "second") is not None
-
-
-def test_a_renewed_lease_does_not_run_out() -> None:
-    lease = acquire("first")
-    expire_lease()
-    checkpoint.advance(lease, lease.position)
-    assert checkpoint.acquire(0, "second") is None
-
-
 @pytest.mark.parametrize("stale", [{"epoch": 0}, {"position": "0-0"}])
 def test_a_commit_with_a_stale_lease_changes_nothing(stale: dict[str, Any]) -> None:
     partition = Partition()
@@ -210,38 +179,6 @@ def test_a_worker_that_was_replaced_cannot_write() -> None:
     with pytest.raises(LeaseLost):
         partition.run(place("sell", 100, 10))
     assert counts() == (0, 0, 0, 0)
-
-
-def test_an_owner_frozen_in_its_commit_is_cut_off(settings: Settings) -> None:
-    """Its session holds the checkpoint's row, and would hold it for ever."""
-    settings.WORKER_LEASE_SECONDS = 0.05
-    writing, thawed = threading.Event(), threading.Event()
-
-    def freeze() -> None:
-        try:
-            lease = acquire("frozen")
-            with transaction.atomic():
-                checkpoint.advance(lease, "1-0")
-                writing.set()
-                thawed.wait()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        frozen = thread.submit(freeze)
-        try:
-            assert writing.wait(PATIENCE_SECONDS)
-            with connection.cursor() as cursor:  # the control: other sessions can't write the row
-                cursor.execute("SET lock_timeout = '50ms'")
-                with pytest.raises(OperationalError, match="lock timeout"):
-                    cursor.execute("UPDATE matching_checkpoint SET epoch = epoch")
-                cursor.execute("SET lock_timeout = '10s'")  # rather than wait for ever
-            wait_until(lambda: checkpoint.acquire(0, "second") is not None, "the partition is taken")
-        finally:
-            thawed.set()
-        with pytest.raises(DatabaseError):
-            frozen.result()
-    assert Checkpoint.objects.get().position == "0-0"
 
 
 def test_an_order_that_is_missing_undoes_the_whole_batch() -> None:
