@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from tests.contract.client import Client, order_body
+from tests.contract.client import Answer, Client, order_body
 from tests.screen.conftest import OpenScreen
 from tests.screen.screen import OUTAGE, Screen
 from tests.system.exchange import RunningExchange, frozen, wait_until
@@ -26,20 +26,24 @@ RECORD_STATES = """() => {
 }"""
 
 
-def place_until_taken(bot: Client, **order: Any) -> Any:
-    """Place an order as a client should: send it again with its key until it is taken."""
-    answers: list[Any] = []
+def send_until_answered(bot: Client, path: str, document: Any = None) -> Answer:
+    """Send a request as a client should: again while the exchange says that it can't be processed.
 
-    def is_taken() -> bool:
+    That one request was processed does not mean that the next one is: an order that the worker
+    committed is found by its key before the worker says again that it matches.
+    """
+    answers: list[Answer] = []
+
+    def is_answered() -> bool:
         try:
-            answers.append(bot.post("/orders", order_body(**order)))
+            answers.append(bot.post(path, document))
         except (OSError, HTTPException):  # The API process does not run.
             bot.close()
             return False
-        return answers[-1].status in (200, 201)
+        return answers[-1].status not in (503, 504)
 
-    wait_until(is_taken, "the exchange takes orders again")
-    return answers[-1].json
+    wait_until(is_answered, f"the exchange answers POST {path} again")
+    return answers[-1]
 
 
 def states(screen: Screen) -> Any:
@@ -81,8 +85,10 @@ def survive(screen: Screen, bot: Client, exchange: RunningExchange, name: str, w
         "price": 103,
         "client_id": "taker",
     }
-    place_until_taken(bot, **trade, idempotency_key=f"{word} {screen.symbol}")
-    bot.cancel(gone["order_id"])
+    order = order_body(**trade, idempotency_key=f"{word} {screen.symbol}")
+    assert send_until_answered(bot, "/orders", order).status in (200, 201)
+    # 409 answers a repeated cancel, if the first one was processed without an answer.
+    assert send_until_answered(bot, f"/orders/{gone['order_id']}/cancel").status in (200, 409)
 
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("tr[data-order]")).to_have_count(3)
