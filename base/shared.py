@@ -1,4 +1,7 @@
-"""Shares one result among requests that arrive at about the same time."""
+"""Shares one result among requests that arrive at about the same time.
+
+A SharedResult may be older than the request. A FreshResult never is.
+"""
 
 import asyncio
 import time
@@ -14,17 +17,12 @@ class SharedResult(Generic[Result]):
     """Runs `make` once at a time, and returns its result to all requests for `seconds`.
 
     Requests that arrive while `make` runs wait for it, so the work does not grow with the number of
-    requests. The first `fresh_max` requests in each span of `seconds` get a new result, so that a
-    client with few requests sees the effects of its own actions. Many simultaneous clients share a
-    result. Use it from one event loop.
+    requests. Use it from one event loop.
     """
 
-    def __init__(self, make: Callable[[], Awaitable[Result]], seconds: float, *, fresh_max: int = 0) -> None:
+    def __init__(self, make: Callable[[], Awaitable[Result]], seconds: float) -> None:
         self._make = make
         self._seconds = seconds
-        self._fresh_max = fresh_max
-        self._window_ends_at = 0.0
-        self._asked_in_window = 0
         # The latest result, and the time.monotonic() at which it expires.
         self._made: tuple[Result, float] | None = None
         self._making: asyncio.Task[Result] | None = None
@@ -35,14 +33,9 @@ class SharedResult(Generic[Result]):
         Raises whatever `make` raises, to all requests that wait for it. The next request tries
         again.
         """
-        now = time.monotonic()
-        if now >= self._window_ends_at:
-            self._window_ends_at = now + self._seconds
-            self._asked_in_window = 0
-        self._asked_in_window += 1
         if self._making is None:
             made = self._made
-            if made is not None and now < made[1] and self._asked_in_window > self._fresh_max:
+            if made is not None and time.monotonic() < made[1]:
                 return made[0]
             self._making = asyncio.create_task(self._make_result())
             self._making.add_done_callback(ignore_error)
@@ -56,3 +49,46 @@ class SharedResult(Generic[Result]):
             self._making = None
         self._made = result, time.monotonic() + self._seconds
         return result
+
+
+class FreshResult(Generic[Result]):
+    """Gives each request a result that was made after the request arrived.
+
+    So clients see the effects of their own earlier requests. `make` runs once at a time, and then
+    pauses for `pause_ratio` times as long as it took, at most for `pause_seconds_max`. All requests
+    that arrive until the pause ends share the next result. So the work does not grow with the number
+    of requests, and other work gets a fixed share of the time. Use it from one event loop.
+    """
+
+    def __init__(
+        self, make: Callable[[], Awaitable[Result]], *, pause_ratio: float, pause_seconds_max: float
+    ) -> None:
+        self._make = make
+        self._pause_ratio = pause_ratio
+        self._pause_seconds_max = pause_seconds_max
+        self._turn = asyncio.Lock()
+        self._pause_ends_at = 0.0  # a time of the monotonic clock
+        self._next: asyncio.Task[Result] | None = None
+
+    async def get(self) -> Result:
+        """Return the next result.
+
+        Raises whatever `make` raises, to all requests that wait for it.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._make_next())
+            self._next.add_done_callback(ignore_error)
+        # The shield keeps a cancelled request from cancelling the work for other requests.
+        return await asyncio.shield(self._next)
+
+    async def _make_next(self) -> Result:
+        async with self._turn:
+            await asyncio.sleep(self._pause_ends_at - time.monotonic())
+            self._next = None  # A request that arrives from now on needs a later result.
+            began_at = time.monotonic()
+            try:
+                return await self._make()
+            finally:
+                now = time.monotonic()
+                pause_seconds = min(self._pause_ratio * (now - began_at), self._pause_seconds_max)
+                self._pause_ends_at = now + pause_seconds

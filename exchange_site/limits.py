@@ -33,9 +33,6 @@ BOOK_LEVELS_DEFAULT = 20
 BOOK_LEVELS_MAX = 1000
 STATISTICS_WINDOW_HOURS_MAX = 24 * 30
 RETRY_AFTER_SECONDS = 1
-# One answer of GET /tickers answers all requests that an API process receives within this time.
-TICKERS_SHARED_SECONDS = 0.5
-TICKERS_FRESH_MAX = 5  # Requests within TICKERS_SHARED_SECONDS that get a new answer of their own.
 MIRRORS_READ_AT_ONCE = 100  # Books that are read from Redis in one round trip.
 CORS_PREFLIGHT_SECONDS = 600  # A browser may cache a preflight's answer for this long.
 
@@ -65,7 +62,11 @@ OPERATOR_NAMES_SECONDS = 5.0  # The names of operators are cached for this long.
 OPERATOR_NAMES_MAX = 1_000  # Names that are cached.
 PAGE_SECONDS_MAX = 30.0  # Time for one page, including the wait for a thread.
 PAGE_FORM_BYTES_MAX = 1024 * 1024
-SHARED_ANSWERS_AT_ONCE = 20  # Answers of health and metrics in each PACED_SECONDS.
+SHARED_ANSWERS_AT_ONCE = 20  # Answers of health, metrics and tickers in each PACED_SECONDS.
+# After the metrics or tickers were made, they are not made again for this many times as long as that
+# took, but at most for SHARED_PAUSE_SECONDS_MAX. Requests meanwhile share the next answer.
+SHARED_PAUSE_RATIO = 4
+SHARED_PAUSE_SECONDS_MAX = 0.5
 DOCUMENTS_AT_ONCE = 2  # Copies of the OpenAPI document that are sent in each PACED_SECONDS.
 PACED_SECONDS = 0.02
 REFUSALS_AT_ONCE = 500  # Requests beyond a limit that are refused in each REFUSAL_SECONDS.
@@ -144,9 +145,6 @@ HEALTH_CHECK_TIMEOUT_SECONDS = 3.0
 HEALTH_CHECKS_MAX = 16
 # One check answers all requests that an API process receives within this time.
 HEALTH_SHARED_SECONDS = 0.5
-# One text answers all requests for GET /metrics that a process receives within this time.
-METRICS_SHARED_SECONDS = 0.5
-METRICS_FRESH_MAX = 25  # Requests within METRICS_SHARED_SECONDS that get a new text of their own.
 METRICS_LIVE_SECONDS_MAX = 3.0  # Time for the reads from Redis for one text.
 METRICS_LOCK_SECONDS_MAX = 1.0  # A process waits this long for its turn in the metrics folder.
 # Interval at which a process measures its own processor time, memory and open files.

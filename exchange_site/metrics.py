@@ -1,8 +1,8 @@
 """GET /metrics: the metrics of all processes of the exchange, as Prometheus text.
 
 The counts of the processes come from the files that they share. The state of the partitions is read
-from Redis for each text. One text answers all requests within METRICS_SHARED_SECONDS. A thread of
-its own makes the text, so that orders do not wait while files are read.
+from Redis for each text. Requests at about the same time share a text. A thread of its own makes the
+text, so that orders do not wait while files are read.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from base.loops import per_event_loop
 from base.metrics_files import collect
 from base.redis import RedisSession, connect_redis
 from base.refusals import Unavailable
-from base.shared import SharedResult
+from base.shared import FreshResult
 from orders.health import active_partitions
 from orders.partition_states import PartitionState, read_partition_states
 from web.viewset import AsyncViewSet
@@ -108,7 +108,11 @@ def _build_info() -> Metric:
 
 
 @per_event_loop
-def _current_metrics() -> SharedResult[bytes]:
+def _current_metrics() -> FreshResult[bytes]:
     """Return the text that requests on this event loop share. It has its own session of Redis."""
     make = functools.partial(_make_text, RedisSession(connect_redis()))
-    return SharedResult(make, settings.METRICS_SHARED_SECONDS, fresh_max=settings.METRICS_FRESH_MAX)
+    return FreshResult(
+        make,
+        pause_ratio=settings.SHARED_PAUSE_RATIO,
+        pause_seconds_max=settings.SHARED_PAUSE_SECONDS_MAX,
+    )

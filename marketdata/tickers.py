@@ -13,7 +13,7 @@ from base.database import read_database
 from base.encoding import encode_json
 from base.loops import per_event_loop
 from base.numbers import json_optional_decimal
-from base.shared import SharedResult
+from base.shared import FreshResult
 from base.times import now_text
 from instruments.directory import TradedInstrument, directory
 from instruments.grid import Grid
@@ -33,9 +33,13 @@ async def make_tickers(instruments: Sequence[TradedInstrument]) -> list[TickerDo
 
 
 @per_event_loop
-def current_tickers() -> SharedResult[bytes]:
+def current_tickers() -> FreshResult[bytes]:
     """Return the answer of GET /tickers, which requests on this event loop share."""
-    return SharedResult(_make_answer, settings.TICKERS_SHARED_SECONDS, fresh_max=settings.TICKERS_FRESH_MAX)
+    return FreshResult(
+        _make_answer,
+        pause_ratio=settings.SHARED_PAUSE_RATIO,
+        pause_seconds_max=settings.SHARED_PAUSE_SECONDS_MAX,
+    )
 
 
 async def _make_answer() -> bytes:

@@ -87,7 +87,11 @@ class HealthCheck:
         self._heartbeats = RedisSession(redis)  # both checks of Redis run at the same time
 
     async def run(self) -> Health:
-        """Run all checks. Takes at most HEALTH_CHECK_TIMEOUT_SECONDS."""
+        """Run all checks. Takes at most HEALTH_CHECK_TIMEOUT_SECONDS.
+
+        The result's timestamp is the start, so that nothing in it is older.
+        """
+        began = datetime.now(UTC)
         database, redis, matching = await asyncio.gather(
             _check_result(_check_database()),
             _check_result(self._check_redis()),
@@ -103,7 +107,7 @@ class HealthCheck:
         checks = {"database": str(database), "redis": str(redis), "matching": str(matching)}
         document = {
             "status": state,
-            "timestamp": time_text(datetime.now(UTC)),
+            "timestamp": time_text(began),
             "uptime": round(time.monotonic() - _started, 3),
             "checks": checks,
         }

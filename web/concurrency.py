@@ -15,7 +15,8 @@ from django.conf import settings
 Answer = TypeVar("Answer")
 
 _ALWAYS_ANSWERED = ("/livez", "/livez/")
-_SHARED = ("/healthz", "/healthz/", "/metrics", "/metrics/")  # one result answers many requests
+# One result answers many requests.
+_SHARED = ("/healthz", "/healthz/", "/metrics", "/metrics/", "/tickers", "/tickers/")
 _DOCUMENTS = ("/docs/schema", "/docs/schema/", "/docs/stream", "/docs/stream/")
 _CANCEL_SUFFIXES = ("/cancel", "/cancel/", "/cancel-after", "/cancel-after/")
 

@@ -66,7 +66,7 @@ ATTACKS = (
     Attack(
         "questions about metrics",
         functools.partial(http_attacks.ask_for, path="/metrics"),
-        "SHARED_ANSWERS_AT_ONCE, METRICS_SHARED_SECONDS",
+        "SHARED_ANSWERS_AT_ONCE, SHARED_PAUSE_RATIO",
         ("200",),
     ),
     Attack(

@@ -276,9 +276,7 @@ def test_a_halt_without_a_worker_is_saved_with_a_warning(
     assert "No matching worker is running" in halted.messages["warning"]
     assert "applies the change within 1 s anyway" in halted.messages["warning"]
     assert failed.messages["error"].startswith("0 cancelled, 0 no longer open, 1 failed: No matching worker")
-    wait_until(
-        lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy again"
-    )
+    exchange.await_health()
     wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "SOL-USD is halted")
     assert status_of(exchange, resting) == "open"
     assert "warning" not in browser.act(INSTRUMENTS, "resume", [key]).messages

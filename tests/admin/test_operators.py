@@ -148,7 +148,7 @@ def test_a_partition_without_a_worker_must_be_confirmed(exchange: RunningExchang
     (row,) = [row for row in trail(exchange) if row["object"] == "AAA-USD" and row["act"] == "move"]
     assert (row["before"], row["after"]) == ({"partition": 7}, {"partition": 0})
     assert "was deleted successfully" in delete(browser, "AAA-USD").messages["success"]
-    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy")
+    exchange.await_health()
 
 
 def test_only_an_instrument_without_orders_can_be_deleted(
@@ -195,7 +195,7 @@ def test_the_front_page_says_that_redis_is_away(exchange: RunningExchange, brows
     for words in ("unhealthy", "redis: no", "matching: no", "unknown", "BTC-USD"):
         assert words in text, words
     assert "database: " not in text
-    wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 200, "the exchange is healthy", 60)
+    exchange.await_health()
 
 
 def test_sessions_are_not_in_redis_and_nothing_in_redis_is_pickled(

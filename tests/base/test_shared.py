@@ -1,10 +1,10 @@
-"""SharedResult: one result for all callers at about the same time."""
+"""SharedResult and FreshResult: one result for all callers at about the same time."""
 
 import asyncio
 
 import pytest
 
-from base.shared import SharedResult
+from base.shared import FreshResult, SharedResult
 
 
 class Source:
@@ -12,19 +12,21 @@ class Source:
 
     def __init__(self) -> None:
         self.calls = 0
+        self.started = asyncio.Event()
         self.may_answer = asyncio.Event()
         self.error: Exception | None = None
 
     async def __call__(self) -> int:
         self.calls += 1
         call = self.calls
+        self.started.set()
         await self.may_answer.wait()
         if self.error is not None:
             raise self.error
         return call
 
 
-async def start_calls(shared: SharedResult[int], count: int) -> list["asyncio.Task[int]"]:
+async def start_calls(shared: SharedResult[int] | FreshResult[int], count: int) -> list["asyncio.Task[int]"]:
     tasks = [asyncio.create_task(shared.get()) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
@@ -73,25 +75,55 @@ def test_only_waiting_callers_get_an_error() -> None:
     asyncio.run(scenario())
 
 
-def test_the_first_calls_of_a_period_get_a_new_result() -> None:
+def fresh(source: Source) -> FreshResult[int]:
+    return FreshResult(source, pause_ratio=0, pause_seconds_max=0)
+
+
+def test_a_fresh_result_is_made_after_the_call() -> None:
     async def scenario() -> None:
         source = Source()
+        result = fresh(source)
+        early = await start_calls(result, 3)
+        await source.started.wait()
+        late = await start_calls(result, 400)  # These calls need a result that is made after them.
+        late.pop().cancel()
         source.may_answer.set()
-        shared = SharedResult(source, seconds=3600, fresh_max=3)
-        assert [await shared.get() for _ in range(6)] == [1, 2, 3, 3, 3, 3]
-        shared._window_ends_at = 0.0
-        assert [await shared.get() for _ in range(5)] == [4, 5, 6, 6, 6]
+        assert await asyncio.gather(*early) == [1] * 3
+        assert await asyncio.gather(*late) == [2] * 399
+        assert [await result.get() for _ in range(50)] == list(range(3, 53))
 
     asyncio.run(scenario())
 
 
-def test_many_simultaneous_calls_share_a_result_that_single_calls_would_not() -> None:
+def test_a_fresh_result_that_fails_is_made_again_for_the_next_call() -> None:
     async def scenario() -> None:
         source = Source()
         source.may_answer.set()
-        shared = SharedResult(source, seconds=3600, fresh_max=25)
-        for _ in range(5):
-            await asyncio.gather(*await start_calls(shared, 400))
-        assert source.calls == 1
+        source.error = ValueError("no result")
+        result = fresh(source)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no result"):
+                await result.get()
+        source.error = None
+        assert await result.get() == 3
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("pause_seconds_max", "pause_ends"), [(3600.0, False), (0.01, True)])
+def test_calls_during_the_pause_wait_for_the_next_fresh_result(
+    pause_seconds_max: float, pause_ends: bool
+) -> None:
+    async def scenario() -> None:
+        source = Source()
+        source.may_answer.set()
+        result = FreshResult(source, pause_ratio=1e12, pause_seconds_max=pause_seconds_max)
+        assert await result.get() == 1
+        waiting = await start_calls(result, 400)
+        if pause_ends:
+            assert await asyncio.gather(*waiting) == [2] * 400
+        else:
+            done, _ = await asyncio.wait(waiting, timeout=0.1)
+            assert (done, source.calls) == (set(), 1)
 
     asyncio.run(scenario())

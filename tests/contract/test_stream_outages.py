@@ -20,12 +20,12 @@ def exchange() -> Iterator[RunningExchange]:
 
 
 @pytest.fixture
-def book(client: Client, stream: Stream) -> LocalBook:
+def book(exchange: RunningExchange, client: Client, stream: Stream) -> LocalBook:
     """The book that the client of `stream` follows, up to an order that was placed here.
 
     The order's delta may arrive after the answer to the order.
     """
-    wait_until(lambda: client.get("/healthz").status == 200, "the exchange has recovered")
+    exchange.await_health()
     # Replies may resume a moment after health.
     place_as_soon_as_possible(client)
     client.place(INSTRUMENT, "buy", 1, 10)
@@ -102,7 +102,7 @@ def test_followers_are_told_when_a_book_may_be_stale_and_when_updates_resume(
         for follower in (stream, late):
             (snapshot,) = follower.expect("orderbook_snapshot")
             assert LocalBook(snapshot).levels() == book.levels()
-        wait_until(lambda: client.get("/healthz").status == 200, "the exchange is healthy")
+        exchange.await_health()
         place_as_soon_as_possible(client)
         make_trade(client, INSTRUMENT, 20)
         listener.expect("trade")
@@ -125,7 +125,7 @@ def test_a_book_that_cannot_be_read_is_unavailable(
             expect_stale(stream)
         (snapshot,) = stream.expect("orderbook_snapshot")
         assert LocalBook(snapshot).levels() == book.levels()
-        wait_until(lambda: client.get("/healthz").status == 200, "the exchange is healthy")
+        exchange.await_health()
         for instrument in ("ETH-USD", "SOL-USD"):
             other.send({"type": "subscribe", "channels": ["orderbook_deltas"], "instrument": instrument})
             other.receive_until(lambda message: message["type"] == "orderbook_snapshot")

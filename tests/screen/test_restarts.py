@@ -78,7 +78,7 @@ def survive(screen: Screen, bot: Client, exchange: RunningExchange, name: str, w
     # A click during the outage is one order in the end.
     screen.fill_ticket("buy", "limit", "0.75", price="97")
     page.locator("#send").click()
-    trade = {
+    trade: dict[str, Any] = {
         "instrument": screen.symbol,
         "side": "buy",
         "quantity": "1.5",

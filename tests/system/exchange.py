@@ -15,10 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import psutil
 
+from base.times import time_text
 from hosting.embedded.locations import Locations
 from hosting.embedded.privileges import child_setup
 from tests.environment import SHARED_DIR, exchange_variables
@@ -194,6 +197,22 @@ class RunningExchange:
             start_new_session=True,
             preexec_fn=_child_setup(),  # noqa: PLW1509
         )
+
+    def await_health(self) -> None:
+        """Return once a check of health that began after this call succeeds.
+
+        The exchange shares a result for half a second. So shortly after a part was killed, it may
+        still answer that it is healthy.
+        """
+        called = time_text(datetime.now(UTC))
+
+        def is_healthy() -> bool:
+            with contextlib.suppress(httpx.HTTPError):
+                answer = httpx.get(f"{self.url}/healthz", timeout=PATIENCE_SECONDS)
+                return answer.status_code == 200 and answer.json()["timestamp"] >= called
+            return False
+
+        wait_until(is_healthy, f"{self.url} is healthy")
 
     def is_open(self) -> bool:
         return "The exchange is open" in self.log()

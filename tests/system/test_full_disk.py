@@ -1,6 +1,5 @@
 """A full disk: orders are refused, none is lost, and trading resumes once there is room again."""
 
-import contextlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,6 @@ CROWD = 10  # orders at a time
 CROWDS_UNTIL_REFUSED_MAX = 1_000
 READS = ("/orderbook", "/orders", "/trades", "/instruments")
 SEEN_SECONDS_MAX = PATIENCE_SECONDS
-BACK_SECONDS_MAX = PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -88,12 +86,7 @@ def test_a_full_disk_loses_no_order_and_trading_resumes_with_room_again(disk: Pa
 
         (disk / "filler").unlink()
 
-        def is_healthy() -> bool:
-            with contextlib.suppress(httpx.HTTPError):
-                return http.get("/healthz").status_code == 200
-            return False
-
-        wait_until(is_healthy, f"the exchange is healthy again\n{exchange.log()}", BACK_SECONDS_MAX)
+        exchange.await_health()
         assert place(http, "afterwards").status_code == 201
         for key, order_id in acknowledged.items():
             again = place(http, key)

@@ -28,7 +28,6 @@ from tests.system.exchange import RunningExchange, frozen, wait_until
 
 CLIENTS_WAIT_SECONDS = 5.0
 ANSWER_SECONDS_MAX = PATIENCE_SECONDS  # long enough for a slow machine
-BACK_SECONDS_MAX = PATIENCE_SECONDS
 LOCKED_SECONDS = 20.0
 BOOKS_FROM = {"database": "books are read from the database", "mirror": "books are read from Redis again"}
 READS = (
@@ -77,7 +76,7 @@ def place_until_taken(http: httpx.Client, key: str) -> httpx.Response:
         answers.append(place(http, key))
         return answers[-1].status_code not in (503, 504)
 
-    wait_until(is_accepted, f"the order {key} is accepted", BACK_SECONDS_MAX)
+    wait_until(is_accepted, f"the order {key} is accepted")
     return answers[-1]
 
 
@@ -88,7 +87,12 @@ def is_healthy(http: httpx.Client) -> bool:
 
 
 def check_outage(
-    http: httpx.Client, outage: contextlib.AbstractContextManager[Any], name: str, *, reads: bool
+    exchange: RunningExchange,
+    http: httpx.Client,
+    outage: contextlib.AbstractContextManager[Any],
+    name: str,
+    *,
+    reads: bool,
 ) -> None:
     """Check that orders are refused during the outage, and that afterwards each key has one order.
 
@@ -106,7 +110,7 @@ def check_outage(
             assert http.get(path).status_code == 200, path
         if reads:
             assert place(http, keys[0]).status_code == 200  # the key's order is found
-    wait_until(lambda: is_healthy(http), f"the exchange is healthy after {name}", BACK_SECONDS_MAX)
+    exchange.await_health()
     ids = set()
     for key in keys:
         answers = [place_until_taken(http, key) for _ in range(2)]
@@ -133,7 +137,7 @@ def test_orders_are_refused_and_reads_answered_while_redis_is_frozen(
 ) -> None:
     """Only a change of the books' source is logged, however many books are read."""
     logged = {name: exchange.log().count(line) for name, line in BOOKS_FROM.items()}
-    check_outage(http, frozen(exchange.part("valkey-server")), "redis frozen", reads=True)
+    check_outage(exchange, http, frozen(exchange.part("valkey-server")), "redis frozen", reads=True)
     for _ in range(2):
         assert http.get("/orderbook").status_code == 200
     for name, line in BOOKS_FROM.items():
@@ -141,7 +145,7 @@ def test_orders_are_refused_and_reads_answered_while_redis_is_frozen(
 
 
 def test_orders_are_refused_while_postgres_is_frozen(exchange: RunningExchange, http: httpx.Client) -> None:
-    check_outage(http, frozen(exchange.part("bin/postgres")), "postgres frozen", reads=False)
+    check_outage(exchange, http, frozen(exchange.part("bin/postgres")), "postgres frozen", reads=False)
 
 
 @contextlib.contextmanager
@@ -184,7 +188,9 @@ def test_orders_are_refused_and_cancels_accepted_while_redis_is_out_of_memory(
     assert is_healthy(http)
 
 
-def test_orders_are_found_by_key_while_redis_is_out_of_memory(http: httpx.Client, redis: Redis) -> None:
+def test_orders_are_found_by_key_while_redis_is_out_of_memory(
+    exchange: RunningExchange, http: httpx.Client, redis: Redis
+) -> None:
     """New orders are refused. Cancels are accepted, because they empty the books."""
     orders = [place(http, f"out of memory {number}").json() for number in range(3)]
     with redis_setting(redis, "maxmemory", "1"):
@@ -200,7 +206,7 @@ def test_orders_are_found_by_key_while_redis_is_out_of_memory(http: httpx.Client
             answer = http.post(f"/orders/{order['order_id']}/cancel")
             assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
             assert http.get(f"/orders/{order['order_id']}").json() == answer.json()
-        wait_until(lambda: is_healthy(http), "the exchange is healthy", BACK_SECONDS_MAX)
+        exchange.await_health()
     for number in range(3):
         assert place(http, f"beyond memory {number}").status_code == 201
 
@@ -215,8 +221,10 @@ def read_only(redis: Redis) -> Iterator[None]:
         redis.replicaof("NO", "ONE")
 
 
-def test_orders_are_refused_while_redis_is_a_read_only_replica(http: httpx.Client, redis: Redis) -> None:
-    check_outage(http, read_only(redis), "read-only replica", reads=True)
+def test_orders_are_refused_while_redis_is_a_read_only_replica(
+    exchange: RunningExchange, http: httpx.Client, redis: Redis
+) -> None:
+    check_outage(exchange, http, read_only(redis), "read-only replica", reads=True)
 
 
 def test_no_order_is_lost_when_postgres_is_killed(exchange: RunningExchange, http: httpx.Client) -> None:
@@ -257,7 +265,7 @@ def test_orders_are_answered_in_time_while_a_table_is_locked(
     assert http.get("/orders").status_code == 200
     assert not is_healthy(http)
     locker.join()
-    wait_until(lambda: is_healthy(http), "the exchange is healthy after the lock", BACK_SECONDS_MAX)
+    exchange.await_health()
     assert [place(http, f"locked-{number}").status_code for number in range(5)] == [200, 201, 201, 201, 201]
 
 
@@ -272,7 +280,7 @@ def test_a_waiting_order_is_answered_when_the_api_process_is_told_to_stop(
         exchange.part("uvicorn").terminate()
         answer = waiting.result()
     assert (answer.status_code, answer.json()["error"]["code"]) == (504, "outcome_unknown")
-    wait_until(lambda: is_healthy(http), "the exchange is healthy after the stop", BACK_SECONDS_MAX)
+    exchange.await_health()
     assert place(http, "during the stop").status_code == 200
 
 
@@ -298,11 +306,11 @@ def test_connected_parts_work_on_while_postgres_refuses_connections(
         wait_until(lambda: place(http, "not matched").status_code == 503, "no worker matches")
         # This look-up of an earlier order opens the connection that later look-ups use.
         assert place(http, "connected").status_code == 200
-    wait_until(lambda: is_healthy(http), "the exchange is healthy at first", BACK_SECONDS_MAX)
+    exchange.await_health()
     with no_more_connections(exchange):
         assert place(http, "still connected").status_code == 201
         psutil.Process(exchange.worker_pid()).kill()
         wait_until(lambda: place(http, "not connected").status_code == 503, "no worker matches")
         assert place(http, "connected").status_code == 200
-    wait_until(lambda: is_healthy(http), "the exchange is healthy again", BACK_SECONDS_MAX)
+    exchange.await_health()
     assert place(http, "not connected").status_code in (200, 201)

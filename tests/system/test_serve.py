@@ -132,9 +132,7 @@ def test_the_worker_its_session_and_valkey_share_one_cpu_and_other_parts_use_all
 ) -> None:
     if killed is not None:
         exchange.part(killed).kill()
-        wait_until(
-            lambda: health_status(exchange) == 200, f"the exchange is healthy after {killed} was killed"
-        )
+        exchange.await_health()
     found = affinities(exchange)
     assert len(found["run_matching"]) == 1
     assert found["run_matching"] != ALL_CPUS[:1]  # the first CPU serves the interrupts
@@ -299,7 +297,7 @@ def test_serve_restarts_a_part_that_is_killed(exchange: RunningExchange, word: s
     killed = exchange.part(word)
     killed.kill()
     wait_until(lambda: (new := exchange.child(word)) and new.pid != killed.pid, f"{word} is back")
-    wait_until(lambda: health_status(exchange) == 200, f"the exchange is healthy again\n{exchange.log()}")
+    exchange.await_health()
 
 
 def count_bids(exchange: RunningExchange) -> int:
