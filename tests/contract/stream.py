@@ -3,7 +3,7 @@
 import json
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import pytest
@@ -43,6 +43,10 @@ class Stream:
     def send(self, message: object) -> None:
         """Send an object as JSON, or text or bytes as they are."""
         self._connection.send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    def send_together(self, messages: Iterable[object]) -> None:
+        """Send the messages in one piece, before the server can answer any of them."""
+        self._connection.socket.sendall(b"".join(map(frame, messages)))
 
     def receive(self) -> Any:
         """Return the next message that is not a heartbeat."""

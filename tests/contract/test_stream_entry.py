@@ -159,8 +159,7 @@ def test_orders_do_not_count_as_messages_but_invalid_ones_do(stream: Stream, ins
     for number in range(200):  # many more than 50 in a second
         stream.send({"type": "place_order", "id": number, "order": limit(instrument, "buy", 10)})
     assert {stream.receive()["status"] for _ in range(200)} == {201}
-    for number in range(60):
-        stream.send({"type": "place_order", "id": number, "order": {}})
+    stream.send_together({"type": "place_order", "id": number, "order": {}} for number in range(60))
     assert stream.close_code() == 1008
 
 

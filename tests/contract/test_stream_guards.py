@@ -1,6 +1,5 @@
 """cancel_on_disconnect on /stream: however a connection ends, the client's orders end with it."""
 
-import json
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -105,19 +104,18 @@ def test_each_connection_of_a_client_has_a_guard_of_its_own(
     await_disconnected(client, after)
 
 
-FLOOD = [json.dumps({"type": "ping", "id": number}) for number in range(60)]
-TOO_LARGE = ["x" * (64 * 1024 + 1)]
+FLOOD: list[object] = [{"type": "ping", "id": number} for number in range(60)]
+TOO_LARGE: list[object] = ["x" * (64 * 1024 + 1)]
 
 
 @pytest.mark.parametrize("offence", [FLOOD, TOO_LARGE], ids=["flood", "too large"])
 def test_orders_end_if_the_server_closes_the_connection(
-    exchange: RunningExchange, client: Client, instrument: str, client_id: str, offence: list[str]
+    exchange: RunningExchange, client: Client, instrument: str, client_id: str, offence: list[object]
 ) -> None:
     with Stream(exchange.ws_url) as stream:
         guard(stream, client_id)
         order_id = place(stream, instrument, client_id)
-        for message in offence:
-            stream.send(message)
+        stream.send_together(offence)
         assert stream.close_code() is not None
         await_disconnected(client, order_id)
 

@@ -97,8 +97,7 @@ def test_daphne_closes_the_connection_if_a_book_is_larger_than_it_can_send(
 
 
 def test_a_client_may_send_50_messages_a_second_and_not_one_more(asgi_server: str, stream: Stream) -> None:
-    for number in range(51):
-        stream.send({"type": "ping", "id": number})
+    stream.send_together({"type": "ping", "id": number} for number in range(51))
     for number in range(50):
         assert stream.receive()["id"] == number
     assert stream.close_code() == expected_close_code(asgi_server, 1008)
