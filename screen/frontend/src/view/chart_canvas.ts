@@ -51,7 +51,7 @@ export interface ChartEvents {
   readonly onNeedOlder: () => void;
 }
 
-/** Something laid over the chart at a price. */
+/** Something laid over the chart at a price. Its style hides it until it is placed. */
 export interface Marker {
   readonly element: HTMLElement;
   readonly price: () => number;
@@ -226,7 +226,7 @@ export class ChartCanvas {
     const lanes = lanesOf(heights.map(({ y }) => y));
     heights.forEach(({ element, y }, index) => {
       setIfChanged(element, "transform", y === null ? "" : `translateY(${Math.round(y)}px)`);
-      setIfChanged(element, "visibility", y === null ? "hidden" : "");
+      setIfChanged(element, "visibility", y === null ? "" : "visible");
       setIfChanged(element, "--lane", String(lanes[index]));
     });
   };
