@@ -5,8 +5,7 @@ books, only one chunk of rows is in memory.
 """
 
 from collections.abc import Callable, Collection
-from datetime import datetime
-from typing import NamedTuple
+from typing import Any
 
 from django.db import connection
 
@@ -29,6 +28,7 @@ ROWS_PER_CHUNK = 10_000
 Progress = Callable[[int], None]
 
 
+_PENDING = OrderStatus.PENDING.value
 _LIVE_SQL = """
 SELECT live.order_id::text, live.client_id, live.side, live.type, live.status, live.time_in_force, live.post_only,
        live.self_trade_prevention, live.expires_at, live.triggered_at IS NOT NULL, live.priority, instrument.symbol,
@@ -52,28 +52,6 @@ SELECT instrument.symbol, div(coalesce(
 ), instrument.tick_size)::bigint
 FROM instruments_instrument AS instrument
 """
-
-
-class _LiveOrder(NamedTuple):
-    """A row of `_LIVE_SQL`."""
-
-    order_id: str
-    client_id: str
-    side: str
-    type: str
-    status: str
-    time_in_force: str
-    post_only: bool
-    self_trade_prevention: str
-    expires_at: datetime | None
-    is_triggered: bool
-    priority: int
-    symbol: str
-    price_ticks: int | None
-    trigger_price_ticks: int | None
-    quantity_lots: int
-    remaining_lots: int
-    is_on_grid: bool
 
 
 def count_live_orders(partition: int) -> int:
@@ -116,9 +94,8 @@ def load_books(
                 cursor.execute(_LIVE_SQL, [[str(status) for status in statuses], instrument_ids])
                 client_ids: dict[str, str] = {}  # keeps one string for each client, not for each order
                 while rows := cursor.fetchmany(ROWS_PER_CHUNK):
-                    for row in map(_LiveOrder._make, rows):
-                        client_id = client_ids.setdefault(row.client_id, row.client_id)
-                        _restore(books[row.symbol], row._replace(client_id=client_id), deadlines)
+                    for row in rows:
+                        _restore(row, books, client_ids, deadlines)
                     if progress is not None:
                         progress(len(rows))
     return books
@@ -149,26 +126,49 @@ def _load_switches(partition: int, deadlines: Deadlines) -> None:
         deadlines.set_switch(switch.client_id, unix_milliseconds(switch.cancel_at))
 
 
-def _restore(market: MarketBook, row: _LiveOrder, deadlines: Deadlines | None) -> None:
-    if not row.is_on_grid:
-        raise ValueError(f"order_id={row.order_id}: off the grid of {row.symbol}")
+def _restore(
+    row: tuple[Any, ...],
+    books: dict[str, MarketBook],
+    client_ids: dict[str, str],
+    deadlines: Deadlines | None,
+) -> None:
+    """Put the order of a row of `_LIVE_SQL` back."""
+    (
+        order_id,
+        client_id,
+        side,
+        order_type,
+        status,
+        time_in_force,
+        post_only,
+        self_trade_prevention,
+        expires_at,
+        is_triggered,
+        priority,
+        symbol,
+        price_ticks,
+        trigger_price_ticks,
+        quantity_lots,
+        remaining_lots,
+        is_on_grid,
+    ) = row
+    if not is_on_grid:
+        raise ValueError(f"order_id={order_id}: off the grid of {symbol}")
     order = place_order(
-        order_id=row.order_id,
-        client_id=row.client_id,
-        side=row.side,
-        order_type=row.type,
-        price_ticks=row.price_ticks or 0,
-        quantity_lots=row.quantity_lots,
-        time_in_force=row.time_in_force,
-        post_only=row.post_only,
-        self_trade_prevention=row.self_trade_prevention,
-        trigger_price_ticks=row.trigger_price_ticks or 0,
+        order_id=order_id,
+        client_id=client_ids.setdefault(client_id, client_id),
+        side=side,
+        order_type=order_type,
+        price_ticks=price_ticks or 0,
+        quantity_lots=quantity_lots,
+        time_in_force=time_in_force,
+        post_only=post_only,
+        self_trade_prevention=self_trade_prevention,
+        trigger_price_ticks=trigger_price_ticks or 0,
     )
-    if row.status == OrderStatus.PENDING:
-        market.restore_waiting(order, is_triggered=row.is_triggered)
+    if status == _PENDING:
+        books[symbol].restore_waiting(order, is_triggered=is_triggered)
     else:
-        market.restore(order, row.remaining_lots)
-    if deadlines is not None and row.expires_at is not None:
-        deadlines.set_expiry(
-            Expiry(unix_milliseconds(row.expires_at), row.priority, row.symbol, row.order_id)
-        )
+        books[symbol].restore(order, remaining_lots)
+    if deadlines is not None and expires_at is not None:
+        deadlines.set_expiry(Expiry(unix_milliseconds(expires_at), priority, symbol, order_id))

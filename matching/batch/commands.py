@@ -26,7 +26,7 @@ def place_order(
     trigger_price_ticks: int,
 ) -> engine.PlaceOrder:
     """Return the engine's order. Prices are 0 if the order has none."""
-    kind = _KINDS[order_type]
+    kind, instructions = _kind_and_instructions(order_type, time_in_force, post_only, self_trade_prevention)
     return engine.PlaceOrder(
         order_id,
         client_id,
@@ -34,17 +34,20 @@ def place_order(
         kind,
         price_ticks,
         quantity_lots,
-        _instructions(kind, time_in_force, post_only, self_trade_prevention),
+        instructions,
         trigger_price_ticks,
     )
 
 
 @cache
-def _instructions(
-    kind: engine.OrderKind, time_in_force: str, post_only: bool, prevention: str
-) -> engine.Instructions:
-    """Return the engine's instructions. For it, a market order has no time in force but FOK."""
-    time = _TIMES_IN_FORCE[time_in_force]
+def _kind_and_instructions(
+    order_type: str, time_in_force: str, post_only: bool, self_trade_prevention: str
+) -> tuple[engine.OrderKind, engine.Instructions]:
+    """Return the engine's kind and instructions. For it, a market order has no time in force but FOK.
+
+    The texts are the cache's key, because the hash of an enum's member is slow.
+    """
+    kind, time = _KINDS[order_type], _TIMES_IN_FORCE[time_in_force]
     if time is engine.TimeInForce.IOC and kind not in engine.LIMIT_KINDS:
         time = engine.TimeInForce.GTC
-    return engine.instructions_of(time, post_only, _PREVENTIONS[prevention])
+    return kind, engine.instructions_of(time, post_only, _PREVENTIONS[self_trade_prevention])
