@@ -184,11 +184,11 @@ def _is_metrics_file(entry: Path) -> bool:
 
 
 def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
-    """Return the first path that the account can't read without a capability.
+    """Return what keeps the account from reading the paths without a capability: a folder or a path.
 
-    A child process tries all paths as the account.
+    A child process tries all paths, and the folders above them, as the account.
     """
-    tried = list(paths)
+    tried = list(dict.fromkeys(step for path in paths for step in _steps_to(path)))
     child = os.fork()
     if child == 0:
         result = 255
@@ -196,7 +196,8 @@ def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
             os.setgroups([])
             os.setgid(account.gid)
             os.setuid(account.uid)
-            result = next((index for index, path in enumerate(tried) if not os.access(path, os.R_OK)), 254)
+            denied = (index for index, (path, mode) in enumerate(tried[:254]) if not os.access(path, mode))
+            result = next(denied, 254)
         finally:
             os._exit(result)
     _, status = os.waitpid(child, 0)
@@ -206,4 +207,10 @@ def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
             "root may not change to another user here (it lacks CAP_SETUID or CAP_SETGID), and no process of ours"
             " may run as root: start as an ordinary user."
         )
-    return None if result == 254 else tried[result]
+    return None if result == 254 else tried[result][0]
+
+
+def _steps_to(path: Path) -> list[tuple[Path, int]]:
+    """Return the folders above a path, also those behind links, and the path, with the needed access."""
+    folders = dict.fromkeys((*reversed(path.absolute().parents), *reversed(path.resolve().parents)))
+    return [*((folder, os.X_OK) for folder in folders), (path, os.R_OK)]

@@ -14,6 +14,7 @@ its files and reads up to _MAX_WAL_SIZE of its log.
 """
 
 import contextlib
+import logging
 import os
 import pwd
 import shutil
@@ -42,6 +43,8 @@ from hosting.embedded.processes import (
     read_pid,
     stop_leftover,
 )
+
+logger = logging.getLogger(__name__)
 
 SUPERUSER = "postgres"
 _START_SECONDS_MAX = 60.0
@@ -130,6 +133,7 @@ class PostgresServer:
         with data_folder_errors():
             self._stop_leftover()
             if not self.data.exists():
+                logger.info("creating the database, which takes some seconds")
                 self._make_cluster()
             if not self._is_set_up:
                 self._write_access_rules()

@@ -51,8 +51,8 @@ if LINUX:
 class Account:
     """An account other than root that runs our processes.
 
-    `closed` is a path that it can't reach without `capability`. Both are None if it reaches all
-    paths.
+    `closed` is a folder or file that it can't reach without `capability`. Both are None if it
+    reaches all paths.
     """
 
     name: str  # The number if the account has no name.

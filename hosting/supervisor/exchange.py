@@ -77,12 +77,8 @@ class Exchange:
         self.account = leave_root(servers.account, port=lowest_port())
         with self.signals.interruptible():
             startup.await_servers(self.signals.pause)
-            password = startup.prepare_database()
+            startup.prepare_database()
             partitions = startup.partitions()
-        if password:
-            self.write(
-                f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
-            )
         for partition in partitions:
             self.workers.append(self._make_worker(partition))
             self.supervisor.start(self.workers[-1])
@@ -110,6 +106,14 @@ class Exchange:
 
     def _announce(self) -> None:
         environment = settings.ENVIRONMENT
+        # The password is made at the end, because between the log's lines of a start it is easily missed.
+        if environment.postgres_uri is None:
+            with self.signals.interruptible():
+                password = startup.create_first_admin()
+            if password is not None:
+                self.write(
+                    f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
+                )
         address = _address_text(environment.exchange_bind, environment.port)
         admin_address = _address_text(*environment.admin_bind) if environment.admin_bind else address
         self.write(f"The exchange is open. Data: {settings.LOCATIONS.data_dir}")

@@ -143,18 +143,18 @@ def _await_answer(server: str, variable: str, url: str, ping: Callable[[], objec
             return
 
 
-def prepare_database() -> str | None:
-    """Migrate, create the default instruments and, if the database is embedded, the first admin.
+def prepare_database() -> None:
+    """Migrate, and create the default instruments.
 
-    Returns the new admin's password, or None if none was created. Raises `ProcessError` if the
-    database refuses, or has the data of an earlier, unreleased version.
+    Raises `ProcessError` if the database refuses, or has the data of an earlier, unreleased
+    version.
     """
     try:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            logger.info("creating or updating the tables, which takes some seconds")
             call_command("migrate", verbosity=0, interactive=False)
         load_default_instruments()
-        return _create_admin() if settings.ENVIRONMENT.postgres_uri is None else None
     except DatabaseError as error:
         reason = " ".join(str(error).split())
         raise ProcessError(f"the database could not be prepared: {reason}. See POSTGRES_URI.") from error
@@ -179,13 +179,23 @@ def partitions() -> list[int]:
         connections.close_all()
 
 
-def _create_admin() -> str | None:
-    users = get_user_model().objects
-    if users.filter(is_superuser=True).exists():
-        return None
-    password = secrets.token_urlsafe(12)
-    users.create_superuser(ADMIN_NAME, password=password)
-    return password
+def create_first_admin() -> str | None:
+    """Create an admin if the database has none. Return the password, or None.
+
+    Raises `ProcessError` if the database refuses.
+    """
+    try:
+        users = get_user_model().objects
+        if users.filter(is_superuser=True).exists():
+            return None
+        password = secrets.token_urlsafe(12)
+        users.create_superuser(ADMIN_NAME, password=password)
+        return password
+    except DatabaseError as error:
+        reason = " ".join(str(error).split())
+        raise ProcessError(f"the first admin could not be created: {reason}. Start again.") from error
+    finally:
+        connections.close_all()
 
 
 class Problem(NamedTuple):

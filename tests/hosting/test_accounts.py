@@ -1,11 +1,12 @@
 """Files whose owner root changes to the exchange's account, and files that it leaves alone."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from hosting.embedded.accounts import prepare_account
+from hosting.embedded.accounts import prepare_account, with_needed_capability
 from hosting.embedded.kept_secrets import write_private
 from hosting.embedded.locations import Locations
 from hosting.embedded.privileges import Account
@@ -92,3 +93,19 @@ def test_a_database_folder_behind_roots_own_link_changes_owner(locations: Locati
     assert {owner(path) for path in (disk, disk / "base")} == {account.uid}
     write_private(locations.postgres_data / "pg_hba.conf", "local all all trust", account)
     assert owner(disk / "pg_hba.conf") == account.uid
+
+
+def test_the_closed_folder_behind_a_link_is_named() -> None:
+    """Python in `.venv` is a link, often into /root. pytest's folder is closed itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        top = Path(folder)
+        top.chmod(0o755)
+        closed = top / "closed"
+        (closed / "bin").mkdir(parents=True)
+        closed.chmod(0o700)
+        (closed / "bin" / "python").touch()
+        link = top / "python"
+        link.symlink_to(closed / "bin" / "python")
+        account = with_needed_capability(Account("somebody", 54_321, 54_321), link)
+    assert account is not None
+    assert account.closed == closed
