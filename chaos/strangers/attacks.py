@@ -70,6 +70,12 @@ ATTACKS = (
         ("200",),
     ),
     Attack(
+        "questions about all tickers",
+        functools.partial(http_attacks.ask_for, path="/tickers"),
+        "SHARED_ANSWERS_AT_ONCE, SHARED_PAUSE_RATIO",
+        ("200",),
+    ),
+    Attack(
         "questions about the schema",
         functools.partial(http_attacks.ask_for, path="/docs/schema"),
         "DOCUMENTS_AT_ONCE",
