@@ -1,17 +1,19 @@
 """A matching worker and a gateway on one event loop, with the tests' PostgreSQL and Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import msgspec
+from django.db import connection
 from redis.asyncio import Redis
 
 from base.redis import connect_redis
+from matching.recovery import load_books
 from matching.worker.worker import MatchingWorker
 from orders.gateway import OrderGateway, current_gateway
-from orders.messages import Command, Reply, ReplyKind, encode, heartbeat_key, stream_key
+from orders.messages import BookState, Command, Reply, ReplyKind, encode, heartbeat_key, stream_key
 from tests.patience import PATIENCE_SECONDS
 
 Result = TypeVar("Result")
@@ -81,3 +83,33 @@ def document(reply: Reply) -> dict[str, Any]:
 def with_reply_to(gateway_id: str, command: AnyCommand, **changes: Any) -> AnyCommand:
     """Return the command with these changes, whose reply goes to this gateway."""
     return msgspec.structs.replace(command, reply_to=gateway_id, **changes)
+
+
+def stored_books() -> dict[str, BookState]:
+    """Return the states of the database's books, which the worker's states must equal."""
+    return {
+        symbol: BookState(market.book.sequence, market.book.state_hash())
+        for symbol, market in load_books(0).items()
+    }
+
+
+SLOW_ORDERS = """
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_id = 'slow')
+  EXECUTE FUNCTION sleep();
+"""
+
+
+@contextmanager
+def slow_orders() -> Iterator[None]:
+    """Make orders of the client `slow` take longer than the database's limit for statements."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW_ORDERS)
+        cursor.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
+            cursor.execute("DROP FUNCTION sleep CASCADE")

@@ -13,13 +13,20 @@ from base.database import read_database
 from base.redis import connect_redis
 from base.times import unix_milliseconds
 from matching.batch.batch import Batch
-from matching.recovery import load_books
 from matching.worker import live_books
 from matching.worker.batch_clock import BatchClock
 from orders.desk import current_desk
-from orders.messages import BookState, Command, PlaceCommand, ReplyKind
+from orders.messages import Command, PlaceCommand, ReplyKind
 from orders.models import LIVE_STATUSES, CancelAfter, Order
-from tests.matching.live import append, command_fields, live_worker, run_scenario, submit, with_reply_to
+from tests.matching.live import (
+    append,
+    command_fields,
+    live_worker,
+    run_scenario,
+    stored_books,
+    submit,
+    with_reply_to,
+)
 from tests.matching.partition import amend, cancel_after, place, stop
 from tests.patience import PATIENCE_SECONDS
 
@@ -65,13 +72,6 @@ def live() -> set[str]:
 def reasons(*orders: PlaceCommand) -> list[str | None]:
     stored = {str(row.order_id): row.reason for row in Order.objects.all()}
     return [stored[order.order_id] for order in orders]
-
-
-def stored_books() -> dict[str, BookState]:
-    return {
-        symbol: BookState(market.book.sequence, market.book.state_hash())
-        for symbol, market in load_books(0).items()
-    }
 
 
 async def check_books() -> None:

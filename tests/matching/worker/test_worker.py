@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import json
-import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,12 +13,10 @@ from pytest_django.fixtures import Settings
 
 from base.redis import connect_redis
 from base.times import parse_time
-from instruments.models import Instrument
 from matching.publish.publisher import Publisher
-from matching.recovery import load_books
 from matching.worker.partition_store import PartitionStore
 from orders.desk import current_desk
-from orders.messages import BookState, Reply, ReplyKind, dead_letters_key, stream_key
+from orders.messages import Reply, ReplyKind, dead_letters_key, stream_key
 from orders.models import Order
 from tests.engine.flows import SHAPES
 from tests.matching.live import (
@@ -28,20 +25,14 @@ from tests.matching.live import (
     document,
     live_worker,
     run_scenario,
+    slow_orders,
+    stored_books,
     submit,
     with_reply_to,
 )
-from tests.matching.partition import new_id, place, random_commands
+from tests.matching.partition import place, random_commands
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
-
-
-def stored_books() -> dict[str, BookState]:
-    """Return the states of the database's books, which the worker's states must equal."""
-    return {
-        symbol: BookState(market.book.sequence, market.book.state_hash())
-        for symbol, market in load_books(0).items()
-    }
 
 
 def test_replies_show_orders_as_they_are_after_their_batch() -> None:
@@ -91,28 +82,6 @@ def test_a_command_that_fails_is_answered_and_the_next_one_is_matched(fault: str
     assert document(first)["status"] in ("open", "partially_filled")
     assert document(last)["status"] == "filled"
     assert Order.objects.count() == 2
-
-
-SLOW_ORDERS = """
-CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END';
-CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_id = 'slow')
-  EXECUTE FUNCTION sleep();
-"""
-
-
-@contextlib.contextmanager
-def slow_orders() -> Iterator[None]:
-    """Make orders of the client `slow` take longer than the database's limit for statements."""
-    name = connection.settings_dict["NAME"]
-    with connection.cursor() as cursor:
-        cursor.execute(SLOW_ORDERS)
-        cursor.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
-            cursor.execute("DROP FUNCTION sleep CASCADE")
 
 
 def test_a_command_that_takes_the_database_too_long_fails_and_the_others_are_matched() -> None:
@@ -177,23 +146,6 @@ def test_entries_that_are_not_commands_are_set_aside() -> None:
     assert waiting == 0
 
 
-def test_an_idempotency_key_places_one_order_in_a_batch_and_after_a_restart() -> None:
-    order = place("buy", 100, 4, idempotency_key="once")
-
-    async def scenario() -> list[Reply]:
-        replies = []
-        for _ in range(2):
-            async with live_worker() as gateway:
-                to = gateway.process_id
-                replies += await submit(*(with_reply_to(to, order, order_id=new_id()) for _ in range(3)))
-        return replies
-
-    first, *others = run_scenario(scenario())
-    placed = document(first)["order_id"]
-    assert {(reply.kind, reply.body.decode()) for reply in others} == {(ReplyKind.DUPLICATE, placed)}
-    assert str(Order.objects.get().order_id) == placed
-
-
 def test_commands_that_wait_in_the_stream_are_matched_once_despite_a_restart() -> None:
     orders = [place("buy", 100 + number, 1) for number in range(20)]
 
@@ -223,91 +175,6 @@ def test_the_workers_books_equal_the_databases() -> None:
     assert states["BTC-USD"].sequence > 0
 
 
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(0.0, "a"), (60.0, "acde")], ids=["for no time", "for a while"]
-)
-def test_keys_are_looked_up_for_a_while_after_one_was_used_again(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, seconds: float, expected: str
-) -> None:
-    """A batch with a used key is undone, and the book equals the database's in the end."""
-    settings.WORKER_LOOK_UP_SECONDS = 0.0
-    looked_up: list[str | None] = []
-    find_keys = PartitionStore.find_keys
-
-    async def record(store: PartitionStore, keys: Any) -> Any:
-        looked_up.extend(key for _, key in keys)
-        return await find_keys(store, keys)
-
-    monkeypatch.setattr(PartitionStore, "find_keys", record)
-
-    async def scenario() -> tuple[list[Reply], dict[str, BookState]]:
-        async with live_worker() as gateway:
-            settings.WORKER_LOOK_UP_SECONDS = seconds
-            replies = [
-                await submit(with_reply_to(gateway.process_id, place(side, 100, 2, idempotency_key=key)))
-                for side, key in zip(("sell", *4 * ["buy"], "sell"), "abacde", strict=True)
-            ]
-            return [reply for (reply,) in replies], await current_desk().inspect_books(0)
-
-    replies, books = run_scenario(scenario())
-    assert [reply.kind for reply in replies] == [
-        *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.DUPLICATE),
-        *(ReplyKind.PLACED, ReplyKind.PLACED, ReplyKind.PLACED),
-    ]
-    assert "".join(key or "" for key in looked_up) == expected
-    assert Order.objects.count() == 5
-    assert books == stored_books()
-
-
-def test_a_key_that_another_partition_takes_during_a_look_up_is_found_too(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The database refuses the first key. Once that is looked up, it refuses the second one."""
-    settings.WORKER_LOOK_UP_SECONDS = 0.0
-    find_keys = PartitionStore.find_keys
-    others = [uuid.uuid4(), uuid.uuid4()]
-
-    async def take_another(store: PartitionStore, keys: Any) -> Any:
-        found = await find_keys(store, keys)
-        if len(others) == 1:
-            await asyncio.to_thread(store_order, others.pop(), "b")
-        return found
-
-    monkeypatch.setattr(PartitionStore, "find_keys", take_another)
-
-    async def scenario() -> list[Reply]:
-        async with live_worker() as gateway:
-            await asyncio.to_thread(store_order, others.pop(), "a")
-            orders = [place("sell", 100, 1, client_id="two", idempotency_key=key) for key in "abc"]
-            return await submit(*(with_reply_to(gateway.process_id, order) for order in orders))
-
-    stored = dict(zip("ab", reversed(others), strict=True))
-    replies = run_scenario(scenario())
-    assert [reply.kind for reply in replies] == [ReplyKind.DUPLICATE, ReplyKind.DUPLICATE, ReplyKind.PLACED]
-    assert [reply.body.decode() for reply in replies[:2]] == [str(order_id) for order_id in stored.values()]
-
-
-def store_order(order_id: uuid.UUID, key: str) -> None:
-    """Store a cancelled order of client `two`, as the worker of another partition would."""
-    now = datetime.now(UTC)
-    Order.objects.create(
-        order_id=order_id,
-        client_id="two",
-        instrument_id=Instrument.objects.get(symbol="ETH-USD").pk,
-        side="buy",
-        type="limit",
-        price=1,
-        quantity=1,
-        status="cancelled",
-        reason="client_request",
-        idempotency_key=key,
-        sequence=1,
-        created_at=now,
-        updated_at=now,
-    )
-    connection.close()
-
-
 def test_times_go_back_only_with_a_clock_that_was_set_far_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small correction of the clock does not set the times back."""
     ahead = [timedelta()]
@@ -332,26 +199,6 @@ def test_times_go_back_only_with_a_clock_that_was_set_far_back(monkeypatch: pyte
     assert first < later <= same
     assert timedelta(hours=2) < far - same
     assert abs(back - same) < timedelta(minutes=1)
-
-
-def test_after_a_failure_a_stored_order_is_found_by_its_key(settings: Settings) -> None:
-    """The order is sent again and takes the database too long. From then on, keys are looked up."""
-    settings.WORKER_LOOK_UP_SECONDS = 0.0
-
-    async def send(times: int) -> list[Reply]:
-        async with live_worker() as gateway:
-            settings.WORKER_LOOK_UP_SECONDS = 60.0  # from the first failure on
-            orders = [place("sell", 100, 1, client_id="slow", idempotency_key="k") for _ in range(times)]
-            return [
-                reply for order in orders for reply in await submit(with_reply_to(gateway.process_id, order))
-            ]
-
-    (first,) = run_scenario(send(1))
-    settings.WORKER_LOOK_UP_SECONDS = 0.0
-    with slow_orders():
-        failed, found = run_scenario(send(2))
-    assert failed.kind is ReplyKind.FAILED
-    assert (found.kind, found.body.decode()) == (ReplyKind.DUPLICATE, first.request_id)
 
 
 def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
