@@ -135,6 +135,17 @@ class GuardCommand(
     may_create: bool = False
 
 
+class AwaitKey(
+    msgspec.Struct, tag_field="command", tag="await_key", array_like=True, frozen=True, kw_only=True
+):
+    """Reply once no earlier command may place an order with this key of the client any more."""
+
+    request_id: str
+    reply_to: str
+    client_id: str
+    idempotency_key: str
+
+
 class ListGuards(
     msgspec.Struct, tag_field="command", tag="list_guards", array_like=True, frozen=True, kw_only=True
 ):
@@ -169,6 +180,7 @@ Command = (
     | CancelAllCommand
     | CancelAfterCommand
     | GuardCommand
+    | AwaitKey
     | ListGuards
     | ReloadInstruments
     | InspectBooks

@@ -2,13 +2,14 @@
 
 They go through the same desk as those of REST, with the same refusals and the same idempotency.
 A client need not wait for a result before it sends the next request. What a connection sends enters
-each partition's stream in that order. Results come in any order, each with the request's id.
+each partition's stream in that order. So while the order of a request is looked up in the database,
+the connection's later requests wait for it. Results come in any order, each with the request's id.
 
 With `cancel_on_disconnect` the connection gets a guard: see orders/guards/.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -59,10 +60,12 @@ class Work(NamedTuple):
     """A checked request: how many orders it is about, and what carries it out.
 
     `answer` returns the rest of the result as JSON. A request that is refused before never calls it.
+    If it `looks_up`, it reads the database before anything enters a partition's stream.
     """
 
     orders: int
     answer: Answer
+    looks_up: bool = False
 
 
 class OrderEntry:
@@ -88,6 +91,8 @@ class OrderEntry:
         self._desk: OrderDesk | None = None  # made for the first request
         self._on_the_way = 0
         self._gathered: list[tuple[EntryRequest, OrderRequest]] = []  # orders to be placed together
+        self._looking_up: asyncio.Task[None] | None = None
+        self._behind: deque[Callable[[], None]] = deque()  # begin requests that wait for `_looking_up`
         self._results: list[str] = []  # results to be sent together
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -97,7 +102,7 @@ class OrderEntry:
             if request.kind == "place_order":
                 order = await read_order(_only(request.fields, "order"))
                 self._admit(1)
-                self._gather(request, order)
+                self._begin(lambda: self._gather(request, order))
                 return
             work = await self._check(request)
             self._admit(work.orders)
@@ -105,8 +110,26 @@ class OrderEntry:
             self._count_message()
             self._send(_result_text(request, _fields(refusal)))
             return
+        self._begin(lambda: self._answer_soon(request, work))
+
+    def _begin(self, begin: Callable[[], None]) -> None:
+        """Begin a request, or let it wait for the one that looks its order up."""
+        if self._looking_up is None:
+            begin()
+        else:
+            self._behind.append(begin)
+
+    def _answer_soon(self, request: EntryRequest, work: Work) -> None:
         self._place_gathered()  # These orders came first.
-        self._start(self._answer(request, work))
+        task = self._start(self._answer(request, work))
+        if work.looks_up:
+            self._looking_up = task
+            task.add_done_callback(self._end_look_up)
+
+    def _end_look_up(self, _: asyncio.Task[None]) -> None:
+        self._looking_up = None
+        while self._behind and self._looking_up is None:
+            self._behind.popleft()()
 
     def _admit(self, orders: int) -> None:
         """Count orders as on their way. Raises TooManyOnTheWay."""
@@ -114,10 +137,11 @@ class OrderEntry:
             raise TooManyOnTheWay
         self._on_the_way += orders
 
-    def _start(self, answer: Coroutine[Any, Any, None]) -> None:
+    def _start(self, answer: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(answer, name="stream-order")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _gather(self, request: EntryRequest, order: OrderRequest) -> None:
         """Place an order together with those that arrived with it, which share its costs."""
@@ -137,6 +161,7 @@ class OrderEntry:
     def close(self) -> None:
         """Wait for no more results. What was handed to the gateway may still be carried out."""
         self.end_guard()
+        self._behind.clear()
         self._place_gathered()
         # The tasks have their first step before this, in which they hand their orders over.
         asyncio.get_running_loop().call_soon(self._cancel_tasks)
@@ -205,10 +230,13 @@ class OrderEntry:
             return Work(len(orders), lambda: _many(desk.place_many(orders), 201))
         if kind == "amend_order":
             amend = await read_amend_one(fields)
-            return Work(1, lambda: _one(desk.amend_one(amend)))
+            looks_up = await desk.needs_look_up(amend)
+            return Work(1, lambda: _one(desk.amend_one(amend)), looks_up)
         if kind == "amend_orders":
             amends = await read_amends(fields)
-            return Work(len(amends), lambda: _many(desk.amend_many(amends), 200))
+            valid = [amend for amend in amends if not isinstance(amend, Refusal)]
+            looks_up = any([await desk.needs_look_up(amend) for amend in valid])
+            return Work(len(amends), lambda: _many(desk.amend_many(amends), 200), looks_up)
         return await self._check_cancel(kind, fields, desk)
 
     async def _check_cancel(self, kind: str, fields: dict[str, Any], desk: OrderDesk) -> Work:
@@ -229,7 +257,9 @@ class OrderEntry:
             order_ids = [UUID(text) for text in checked["order_ids"]]
             return Work(len(order_ids), lambda: _cancelled(desk.cancel_by_ids(order_ids, owner=client_id)))
         if checked["idempotency_key"] is not None:
-            return Work(1, lambda: _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])))
+            return Work(
+                1, lambda: _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])), True
+            )
         symbol = checked["instrument"]
         instrument = None if symbol is None else await read_instrument(symbol)
         return Work(

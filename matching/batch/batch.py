@@ -146,6 +146,8 @@ class Batch(DueWork):
         elif isinstance(command, messages.ListGuards):
             guards = self._state.guards.of_process(command.reply_to)
             self._add_reply(command, ReplyKind.DONE, msgspec.json.encode(list(guards)))
+        elif isinstance(command, messages.AwaitKey):
+            self._add_reply(command, ReplyKind.DONE)
         elif isinstance(command, messages.InspectBooks):
             states = {
                 symbol: messages.BookState(market.book.sequence, market.book.state_hash())

@@ -13,7 +13,8 @@ before it holds a name that it needs:
 - a change of a guard comes between the earlier and the later commands of its connection. The end of a
   guard is also a command for all orders of each of its clients;
 - a dead man's switch is set after the client's earlier commands, which it is to cover;
-- an idempotency key belongs to the command that came first.
+- an idempotency key belongs to the command that came first. A question for its order waits for that
+  command.
 """
 
 from __future__ import annotations
@@ -119,6 +120,8 @@ def ties_of(command: messages.Command, state: PartitionState) -> Ties:
     """Return the ties of a command behind those that are deferred already."""
     if isinstance(command, messages.GuardCommand):
         return _ties_of_guard(command, state)
+    if isinstance(command, messages.AwaitKey):
+        return Ties(needs=(_key(command.client_id, command.idempotency_key),))
     if not isinstance(command, messages.GuardedCommand):
         return Ties()  # It only reads, or is about no client.
     client_id = command.client_id
@@ -137,7 +140,7 @@ def ties_of(command: messages.Command, state: PartitionState) -> Ties:
         needs += (command.instrument, _all(client_id))
         holds.append(command.instrument)
     if isinstance(command, messages.PlaceCommand) and command.idempotency_key is not None:
-        key = ("key", client_id, command.idempotency_key)
+        key = _key(client_id, command.idempotency_key)
         needs.append(key)
         holds.append(key)
     return Ties(tuple(needs), tuple(holds))
@@ -168,6 +171,11 @@ def _each(owner: str) -> Name:
 def _all(owner: str) -> Name:
     """The name that a command for all orders of a client holds, or a change of a connection's guard."""
     return ("all", owner)
+
+
+def _key(client_id: str, idempotency_key: str) -> Name:
+    """The name that a command holds that may place the order with this key."""
+    return ("key", client_id, idempotency_key)
 
 
 def _symbols_of(client_id: str, state: PartitionState) -> set[str]:

@@ -109,12 +109,18 @@ class Amending(Cancelling):
         client_id = amend.changes.client_id
         if amend.order_id is not None:
             row = await self._reads.refused_cancels(str(amend.order_id))
+            if row is None or client_id not in (None, row.client_id):
+                raise no_such_order(await self._count_refused_amend(amend))
         else:
             assert amend.key is not None  # noqa: S101 - an amend has an id or a key
-            row = await self._reads.refused_orders(amend.key)
-        if row is None or client_id not in (None, row.client_id):
-            raise no_such_order(await self._count_refused_amend(amend))
+            row, allowance = await self._find_by_key(*amend.key, lambda: self._count_refused_amend(amend))
+            if row is None:
+                raise no_such_order(allowance)
         return await self._ready_for(row, amend.changes, is_counted=False)
+
+    async def needs_look_up(self, amend: AmendOne) -> bool:
+        """Return whether an amend is looked up before it goes to the gateway. Raises Unavailable."""
+        return await result_or_refusal(self._prepare_by_hint(amend)) is None
 
     async def _ready_for(self, row: Order, changes: AmendRequest, *, is_counted: bool) -> ReadyAmend:
         instrument = await self._instruments.get(row.instrument.symbol)

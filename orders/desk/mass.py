@@ -70,12 +70,20 @@ class MassCancelling(Amending):
         return MassCancelResult(cancelled, len(cancelled), not_open, not_found, allowance)
 
     async def cancel_by_key(self, client_id: str, key: str) -> MassCancelResult:
-        """Cancel the order that has this idempotency key. Raises what `cancel_by_ids` raises."""
-        row = await self._reads.refused_orders((client_id, key))
-        if row is None:
-            allowance = await self._count_refused_cancel(client_bucket(client_id))
-            return MassCancelResult([], 0, [], [key], allowance)
-        return await self.cancel_by_ids([row.order_id], owner=client_id)
+        """Cancel the order that has this idempotency key, also if it is still on its way.
+
+        Raises what `cancel_by_ids` raises.
+        """
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS_MAX):
+                row, allowance = await self._find_by_key(
+                    client_id, key, lambda: self._count_refused_cancel(client_bucket(client_id))
+                )
+                if row is None:
+                    return MassCancelResult([], 0, [], [key], allowance)
+                return await self.cancel_by_ids([row.order_id], owner=client_id)
+        except TimeoutError:
+            raise with_advice(OutcomeUnknown()) from None
 
     async def cancel_all(
         self, client_id: str, *, instrument: TradedInstrument | None, side: str | None

@@ -1,17 +1,20 @@
 """What the parts of the desk share."""
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import msgspec
+import uuid_utils
 from django.conf import settings
 
 from base.refusals import Allowance, OutcomeUnknown, Refusal, Unavailable
 from instruments.directory import InstrumentDirectory
 from orders.documents import OrderDocument, stored_state
 from orders.gateway import GatewayReply, OrderGateway, Submission
+from orders.gateway.outcomes import replies_of
 from orders.guards import Guard
 from orders.look_ups import DeskReads
+from orders.messages import AwaitKey, ReplyKind
 from orders.models import Order
 from orders.refusals import OrderNotFound, OrderNotOpen
 
@@ -59,6 +62,34 @@ class DeskPart:
             )
         except Refusal as refusal:
             return refusal
+
+    async def _find_by_key(
+        self, client_id: str, key: str, count: Callable[[], Awaitable[Allowance | None]]
+    ) -> tuple[Order | None, Allowance | None]:
+        """Return the order with this key, also if its request is still on its way to a worker.
+
+        If it is not stored yet, `count` counts this request against a rate limit, and its allowance is
+        returned. Raises RateLimited; Unavailable or OutcomeUnknown if a partition does not reply.
+        """
+        row = await self._reads.refused_orders((client_id, key))
+        if row is not None:
+            return row, None
+        allowance = await count()
+        submissions = [
+            Submission(
+                AwaitKey(
+                    request_id=str(uuid_utils.uuid7()),
+                    reply_to=self._gateway.process_id,
+                    client_id=client_id,
+                    idempotency_key=key,
+                ),
+                partition,
+                None,
+            )
+            for partition in await self.partitions()
+        ]
+        replies_of(await self._gateway.submit_many(submissions), ReplyKind.DONE)
+        return await self._reads.refused_orders((client_id, key)), allowance
 
     async def partitions(self) -> list[int]:
         """Return the partitions that have instruments. Raises Unavailable."""

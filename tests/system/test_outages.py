@@ -284,6 +284,27 @@ def test_a_waiting_order_is_answered_when_the_api_process_is_told_to_stop(
     assert place(http, "during the stop").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/orders/cancel", "/orders/amend"])
+def test_an_order_that_is_on_its_way_is_found_by_its_key(
+    exchange: RunningExchange, http: httpx.Client, redis: Redis, path: str
+) -> None:
+    """So a client that gave up waiting for an order can cancel or amend it."""
+    order = {"client_id": "outage", "idempotency_key": f"on its way {path}"}
+    body = order if path == "/orders/cancel" else {"amends": [{**order, "quantity": 0.5}]}
+    assert place(http, f"before {path}").status_code == 201
+    with ThreadPoolExecutor(2) as threads, frozen(exchange.part("run_matching")):
+        placed = threads.submit(place, http, order["idempotency_key"])
+        wait_until(lambda: redis.xlen(stream_key(0)) == 1, "the order is in the stream")
+        changed = threads.submit(http.post, path, json=body)
+        wait_until(lambda: redis.xlen(stream_key(0)) == 2, "the question for the order is behind it")
+    answer = changed.result()
+    assert (placed.result().status_code, answer.status_code) == (201, 200)
+    if path == "/orders/cancel":
+        assert answer.json()["cancelled"] == [placed.result().json()["order_id"]]
+    else:
+        assert answer.json()["results"][0]["order"]["quantity"] == 0.5
+
+
 @contextlib.contextmanager
 def no_more_connections(exchange: RunningExchange) -> Iterator[None]:
     """Let PostgreSQL refuse new sessions of the exchange, with error 53300 too_many_connections."""

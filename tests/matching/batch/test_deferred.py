@@ -14,6 +14,7 @@ from matching.batch.deferred import DeferredCommands, Ties
 from matching.models import DeferredCommand
 from matching.recovery import load_partition
 from orders.messages import (
+    AwaitKey,
     Command,
     GuardAction,
     InspectBooks,
@@ -203,8 +204,14 @@ def test_the_same_key_places_one_order_even_if_the_first_one_waits(settings: Set
         place("sell", 200, 1, idempotency_key="k", instrument=OTHER),
     ]
     other = place("sell", 200, 1, idempotency_key="l", instrument=OTHER)
-    assert chain.waits(first, other, *again) == [True, False, True, True]
+    question, other_question = (
+        AwaitKey(request_id=new_id(), reply_to=REPLY_TO, client_id=first.client_id, idempotency_key=key)
+        for key in "kl"
+    )
+    commands: tuple[Command, ...] = (first, other, *again, question, other_question)
+    assert chain.waits(*commands) == [True, False, True, True, True, False]
     found = replies(chain.end())
+    assert found[question.request_id].kind is ReplyKind.DONE
     for order in again:
         assert found[order.order_id] == Reply(order.order_id, ReplyKind.DUPLICATE, first.order_id.encode())
     assert status(first) == "open"
