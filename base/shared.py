@@ -54,10 +54,11 @@ class SharedResult(Generic[Result]):
 class FreshResult(Generic[Result]):
     """Gives each request a result that was made after the request arrived.
 
-    So clients see the effects of their own earlier requests. `make` runs once at a time, and then
+    So clients see the effects of their own earlier requests. `make` runs once at a time. Then it
     pauses for `pause_ratio` times as long as it took, at most for `pause_seconds_max`. All requests
-    that arrive until the pause ends share the next result. So the work does not grow with the number
-    of requests, and other work gets a fixed share of the time. Use it from one event loop.
+    that arrive until the pause ends share the next result, so the work does not grow with the number
+    of requests. If `make` fails, the requests that wait for the next result fail, too: they do not
+    wait for the same failure a second time. Use it from one event loop.
     """
 
     def __init__(
@@ -66,29 +67,39 @@ class FreshResult(Generic[Result]):
         self._make = make
         self._pause_ratio = pause_ratio
         self._pause_seconds_max = pause_seconds_max
-        self._turn = asyncio.Lock()
+        self._next: asyncio.Future[Result] | None = None  # the result that new requests wait for
+        self._making: asyncio.Task[None] | None = None
         self._pause_ends_at = 0.0  # a time of the monotonic clock
-        self._next: asyncio.Task[Result] | None = None
 
     async def get(self) -> Result:
         """Return the next result.
 
-        Raises whatever `make` raises, to all requests that wait for it.
+        Raises whatever `make` raises, to all requests that wait.
         """
         if self._next is None:
-            self._next = asyncio.create_task(self._make_next())
+            self._next = asyncio.get_running_loop().create_future()
             self._next.add_done_callback(ignore_error)
-        # The shield keeps a cancelled request from cancelling the work for other requests.
+            if self._making is None:
+                self._making = asyncio.create_task(self._make_results())
+        # The shield keeps a cancelled request from cancelling the result of other requests.
         return await asyncio.shield(self._next)
 
-    async def _make_next(self) -> Result:
-        async with self._turn:
-            await asyncio.sleep(self._pause_ends_at - time.monotonic())
-            self._next = None  # A request that arrives from now on needs a later result.
-            began_at = time.monotonic()
-            try:
-                return await self._make()
-            finally:
+    async def _make_results(self) -> None:
+        """Make results while requests wait for them."""
+        try:
+            while self._next is not None:
+                await asyncio.sleep(self._pause_ends_at - time.monotonic())
+                result, self._next = self._next, None
+                began_at = time.monotonic()
+                try:
+                    result.set_result(await self._make())
+                except Exception as error:
+                    failed, self._next = (result, self._next), None
+                    for each in failed:
+                        if each is not None:
+                            each.set_exception(error)
                 now = time.monotonic()
                 pause_seconds = min(self._pause_ratio * (now - began_at), self._pause_seconds_max)
                 self._pause_ends_at = now + pause_seconds
+        finally:
+            self._making = None

@@ -13,11 +13,12 @@ from typing import TypeVar
 from django.conf import settings
 
 Answer = TypeVar("Answer")
+HasLeft = Callable[[], bool]  # Whether the client of a request has closed its connection.
 
 _ALWAYS_ANSWERED = ("/livez", "/livez/")
 # One result answers many requests.
-_SHARED = ("/healthz", "/healthz/", "/metrics", "/metrics/", "/tickers", "/tickers/")
-_DOCUMENTS = ("/docs/schema", "/docs/schema/", "/docs/stream", "/docs/stream/")
+_SHARED = ("/healthz", "/metrics", "/tickers")
+_DOCUMENTS = ("/docs/schema", "/docs/stream")
 _CANCEL_SUFFIXES = ("/cancel", "/cancel/", "/cancel-after", "/cancel-after/")
 
 
@@ -47,17 +48,23 @@ class ConcurrencyLimit:
 class StartPacer:
     """Starts at most `at_once` requests in each span of `seconds`. The other requests wait.
 
-    It is for cheap requests, which are never refused. Without it, clients that repeat such requests
-    without a pause would take processor time from orders.
+    It is for requests whose answers cost little, which are never refused. Without it, clients that
+    repeat such requests without a pause would take processor time from orders. A request whose
+    client has left meanwhile takes no turn, so a client can't fill the queue by connecting again.
     """
 
     def __init__(self, at_once: int, seconds: float) -> None:
         self._seconds = seconds
         self._free = asyncio.Semaphore(at_once)
 
-    async def answer(self, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Wait for a turn, then run `work`."""
+    async def answer(
+        self, work: Callable[[], Awaitable[Answer]], has_left: HasLeft, refusal: Callable[[], Answer]
+    ) -> Answer:
+        """Wait for a turn, then run `work`. Return the refusal if the client has left."""
         await self._free.acquire()
+        if has_left():
+            self._free.release()
+            return refusal()
         asyncio.get_running_loop().call_later(self._seconds, self._free.release)
         return await work()
 
@@ -85,12 +92,26 @@ class ApiConcurrency:
         self._commands = ConcurrencyLimit(settings.COMMANDS_AT_ONCE_MAX)
         self._cancels = ConcurrencyLimit(settings.CANCELS_AT_ONCE_MAX)
         self._reads = ConcurrencyLimit(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
-        self._shared = StartPacer(settings.SHARED_ANSWERS_AT_ONCE, settings.PACED_SECONDS)
-        self._documents = StartPacer(settings.DOCUMENTS_AT_ONCE, settings.PACED_SECONDS)
+        # Each of these paths has a pacer of its own, so that questions for one do not delay the others.
+        self._pacers = {
+            path + slash: pacer
+            for paths, at_once in (
+                (_SHARED, settings.SHARED_ANSWERS_AT_ONCE),
+                (_DOCUMENTS, settings.DOCUMENTS_AT_ONCE),
+            )
+            for path in paths
+            for pacer in [StartPacer(at_once, settings.PACED_SECONDS)]
+            for slash in ("", "/")
+        }
         self._refusals = DelayedRefusals()
 
     def answer(
-        self, method: str, path: str, work: Callable[[], Awaitable[Answer]], refusal: Callable[[], Answer]
+        self,
+        method: str,
+        path: str,
+        work: Callable[[], Awaitable[Answer]],
+        refusal: Callable[[], Answer],
+        has_left: HasLeft,
     ) -> Awaitable[Answer]:
         """Run `work`, or refuse the request if its limit is full.
 
@@ -100,10 +121,9 @@ class ApiConcurrency:
         """
         if path in _ALWAYS_ANSWERED:
             return work()
-        if path in _SHARED:
-            return self._shared.answer(work)
-        if path in _DOCUMENTS:
-            return self._documents.answer(work)
+        pacer = self._pacers.get(path)
+        if pacer is not None:
+            return pacer.answer(work, has_left, refusal)
         limit = self._limit_for(method, path)
         return self._refusals.refuse(refusal) if limit.is_full else limit.answer(work)
 

@@ -49,6 +49,10 @@ _PATH_CHARACTERS_MAX = settings.RESOLVED_PATH_CHARACTERS_MAX
 # resolved.
 ENDPOINT = "exchange.endpoint"
 
+# The key for a function that tells whether the client has closed its connection. The handler takes it
+# out of the scope, because the two refer to each other.
+HAS_LEFT = "exchange.has_left"
+
 # The number of response header names whose encoded form is cached.
 RESPONSE_HEADERS_REMEMBERED_MAX = 200
 
@@ -116,6 +120,11 @@ class ApiRequest(ASGIRequest):
             meta[key] = text
 
 
+def _never_leaves() -> bool:
+    """Stand in for HAS_LEFT on a server that does not give it."""
+    return False
+
+
 class ApiHandler:
     """Serves the JSON API without middleware and threads.
 
@@ -150,7 +159,10 @@ class ApiHandler:
             response["Connection"] = "close"
         else:
             work = functools.partial(self._respond, scope, body)
-            response = await self._concurrency.answer(scope["method"], scope["path"], work, too_busy)
+            has_left = scope.pop(HAS_LEFT, _never_leaves)
+            response = await self._concurrency.answer(
+                scope["method"], scope["path"], work, too_busy, has_left
+            )
         if meter is None:
             seconds = time.perf_counter() - started
             endpoint = scope.get(ENDPOINT, NO_ENDPOINT)

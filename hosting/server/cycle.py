@@ -21,6 +21,10 @@ class WholeAnswerCycle(RequestResponseCycle):
     _begin: Any = None  # The start of an answer whose body is still to come.
     _body_delivered = False  # Whether the application has received the body's end.
 
+    def has_left(self) -> bool:
+        """Return whether the client has closed the connection."""
+        return self.disconnected
+
     async def receive(self) -> ASGIReceiveEvent:
         """Return a complete body at once. uvicorn's method handles all other cases."""
         if self.more_body or self._body_delivered or self.disconnected or self.response_complete:

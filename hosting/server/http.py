@@ -20,6 +20,7 @@ from hosting.server.ends import BODY, CHUNKS, HEAD, LINGER, UNREAD, WORKING, End
 from hosting.server.heads import HEAD_CHECKED, RequestRefused, check_beginning, split_target
 from hosting.server.parser import HeadParser
 from web.errors import chunk_overhead, head_too_large, incomplete_request, too_busy
+from web.handler import HAS_LEFT
 
 _HEAD_END = b"\r\n\r\n"
 # Name and value of a handshake's header. The library allows 8,192 bytes for the whole line.
@@ -152,6 +153,8 @@ class RequestProtocol(EndingProtocol):
             keep_alive=version != "1.0" and parser.keeps_alive,
             on_response=self.on_response_complete,
         )
+        if parser.method != "POST":
+            self.cycle.scope[HAS_LEFT] = self.cycle.has_left  # type: ignore[literal-required]
         if framing.chunked:
             self._phase = CHUNKS
             self._chunks = ChunkedBody()

@@ -95,6 +95,24 @@ def test_a_fresh_result_is_made_after_the_call() -> None:
     asyncio.run(scenario())
 
 
+def test_calls_during_a_failure_fail_with_it() -> None:
+    """They do not wait for the same failure a second time."""
+
+    async def scenario() -> None:
+        source = Source()
+        source.error = ValueError("no result")
+        result = fresh(source)
+        waiting = await start_calls(result, 2)
+        await source.started.wait()
+        waiting += await start_calls(result, 2)
+        source.may_answer.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [str(answer) for answer in answers] == ["no result"] * 4
+        assert source.calls == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_fresh_result_that_fails_is_made_again_for_the_next_call() -> None:
     async def scenario() -> None:
         source = Source()

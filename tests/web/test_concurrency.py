@@ -13,10 +13,18 @@ async def _work() -> str:
     return "answered"
 
 
+def _refusal() -> str:
+    return "refused"
+
+
+def _stays() -> bool:
+    return False
+
+
 def test_many_requests_start_at_a_bounded_pace_and_none_is_refused() -> None:
     async def scenario() -> None:
         pacer = StartPacer(at_once=2, seconds=0.05)
-        asked = [asyncio.create_task(pacer.answer(_work)) for _ in range(5)]
+        asked = [asyncio.create_task(pacer.answer(_work, _stays, _refusal)) for _ in range(5)]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert [each.done() for each in asked] == [True, True, False, False, False]
@@ -25,10 +33,39 @@ def test_many_requests_start_at_a_bounded_pace_and_none_is_refused() -> None:
     asyncio.run(scenario())
 
 
+def test_clients_that_have_left_take_no_turns() -> None:
+    async def scenario() -> None:
+        pacer = StartPacer(at_once=2, seconds=0.01)
+        left = [asyncio.create_task(pacer.answer(_work, lambda: True, _refusal)) for _ in range(1_000)]
+        staying = asyncio.create_task(pacer.answer(_work, _stays, _refusal))
+        assert await asyncio.gather(*left, staying) == [*["refused"] * 1_000, "answered"]
+        assert pacer._free._value == 1  # Only the last one took a turn.
+
+    asyncio.run(scenario())
+
+
+def test_each_shared_answer_has_a_pace_of_its_own(settings: Settings) -> None:
+    settings.PACED_SECONDS = 3_600.0
+
+    async def scenario() -> None:
+        concurrency = ApiConcurrency()
+
+        async def ask(path: str) -> str:
+            return await concurrency.answer("GET", path, _work, _refusal, _stays)
+
+        flood = [asyncio.create_task(ask("/tickers")) for _ in range(1_000)]
+        await asyncio.sleep(0)
+        for path in ("/healthz", "/metrics/", "/livez"):
+            assert await ask(path) == "answered"
+        assert sum(each.done() for each in flood) == settings.SHARED_ANSWERS_AT_ONCE
+
+    asyncio.run(scenario())
+
+
 def test_a_single_request_does_not_wait() -> None:
     async def scenario() -> None:
         pacer = StartPacer(at_once=1, seconds=3_600.0)
-        assert await asyncio.wait_for(pacer.answer(_work), 60.0) == "answered"
+        assert await asyncio.wait_for(pacer.answer(_work, _stays, _refusal), 60.0) == "answered"
 
     asyncio.run(scenario())
 
@@ -59,7 +96,7 @@ def test_orders_and_cancels_do_not_take_each_others_places(
             return "answered"
 
         async def post(path: str, work: Callable[[], Awaitable[str]]) -> str:
-            return await concurrency.answer("POST", path, work, lambda: "refused")
+            return await concurrency.answer("POST", path, work, _refusal, _stays)
 
         waiting = [asyncio.create_task(post(path, wait)) for path in full]
         await asyncio.sleep(0)

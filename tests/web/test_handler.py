@@ -103,7 +103,7 @@ READS = [("GET", "/orders"), ("GET", "/orderbook"), ("HEAD", "/trades")]
 ALWAYS_ANSWERED = [
     (method, path + slash)
     for method in ("GET", "HEAD")
-    for path in ("/livez", "/healthz", "/metrics")
+    for path in ("/livez", "/healthz", "/metrics", "/tickers")
     for slash in ("", "/")
 ]
 
@@ -126,7 +126,7 @@ def test_each_kind_of_request_has_a_limit_of_its_own(method: str, path: str) -> 
 
 
 @pytest.mark.parametrize(("method", "path"), ALWAYS_ANSWERED)
-def test_health_checks_and_metrics_are_always_answered(method: str, path: str) -> None:
+def test_livez_and_shared_answers_are_always_given(method: str, path: str) -> None:
     async def scenario() -> None:
         handler = WaitingHandler()
         rooms = (READS[0], COMMANDS[0], CANCELS[0])
