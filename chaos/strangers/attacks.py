@@ -76,6 +76,12 @@ ATTACKS = (
         ("200",),
     ),
     Attack(
+        "clients that leave at once",
+        functools.partial(http_attacks.leaving_clients, path="/tickers"),
+        "SHARED_ANSWERS_AT_ONCE",
+        ("requests",),
+    ),
+    Attack(
         "questions about the schema",
         functools.partial(http_attacks.ask_for, path="/docs/schema"),
         "DOCUMENTS_AT_ONCE",

@@ -3,12 +3,15 @@
 import functools
 import itertools
 import secrets
+import socket
+import struct
 from urllib.parse import urlencode
 
 from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeat_request, repeated
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_get
 
+_NO_LINGER = struct.pack("ii", 1, 0)
 _POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
 # The fewest connections, even in a short run. They must exceed the limit of one address.
 _SILENT_MIN = 2_200
@@ -77,6 +80,22 @@ async def ask_for(stage: Stage, path: str) -> None:
     """Request one page repeatedly on many connections."""
     request = encode_get(stage.target, path)
     await repeat_request(stage, stage.scaled(400), request)
+
+
+async def leaving_clients(stage: Stage, path: str) -> None:
+    """Request one page on new connections, and reset each at once."""
+    request = encode_get(stage.target, path)
+
+    async def member(stage: Stage, number: int) -> None:
+        while not stage.over:
+            _, writer = await stage.connect()
+            # A reset, because the ports of closed connections would stay in use for a minute.
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            writer.write(request)
+            writer.transport.abort()
+            stage.counts["requests"] += 1
+
+    await gather_crowd(stage, stage.scaled(32), member)
 
 
 _MALFORMED_REQUESTS = (
