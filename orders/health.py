@@ -89,7 +89,8 @@ class HealthCheck:
     async def run(self) -> Health:
         """Run all checks. Takes at most HEALTH_CHECK_TIMEOUT_SECONDS.
 
-        The result's timestamp is the start, so that nothing in it is older.
+        The result's timestamp is the start. A worker counts as matching until its last heartbeat
+        expires (WORKER_HEARTBEAT_EXPIRY_SECONDS), so it may have ended before.
         """
         began = datetime.now(UTC)
         database, redis, matching = await asyncio.gather(

@@ -25,7 +25,7 @@ from orders.reading import (
     read_orders,
 )
 from web.content import JSONResponse
-from web.errors import allowance_headers
+from web.errors import allowance_headers, retry_headers
 from web.schema import operation
 from web.viewset import AsyncViewSet
 
@@ -84,6 +84,6 @@ class MassOrderViewSet(AsyncViewSet):
 
 def _results(results: Sequence[OrderResult | Refusal], created_status: int) -> JSONResponse:
     body = b'{"results":%s}' % results_json(results, created_status)
-    return JSONResponse(
-        body, headers=allowance_headers(least_allowance(result.allowance for result in results))
-    )
+    allowance = least_allowance(result.allowance for result in results)
+    refusals = [result for result in results if isinstance(result, Refusal)]
+    return JSONResponse(body, headers=allowance_headers(allowance) | retry_headers(refusals))

@@ -1,5 +1,7 @@
 """The requests that a client may send on /stream."""
 
+import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -159,7 +161,7 @@ def decode_request(text: str) -> Subscribe | Unsubscribe | Ping | EntryRequest:
     try:
         message = decode_json(text.encode())
     except InvalidRequest as error:
-        raise InvalidJSON(_describe_fields(error)) from None
+        raise InvalidJSON(_describe_fields(error), echoed=_id_of_invalid(text)) from None
     except UnicodeEncodeError:
         raise InvalidJSON from None
     if not isinstance(message, dict):
@@ -178,6 +180,20 @@ def decode_request(text: str) -> Subscribe | Unsubscribe | Ping | EntryRequest:
         return request(**serializer.run_validation(message))
     except InvalidRequest as error:
         raise InvalidMessage(_describe_fields(error), echoed=echoed) from None
+
+
+def _id_of_invalid(text: str) -> dict[str, Any]:
+    """Return the id of a message with repeated keys or invalid numbers, if it has one and no other."""
+    try:
+        pairs = _lenient_decoder.decode(text)
+    except (ValueError, ArithmeticError, RecursionError):
+        return {}
+    ids = [value for key, value in pairs if key == "id"] if isinstance(pairs, tuple) else []
+    return {"id": ids[0]} if len(ids) == 1 and isinstance(ids[0], str | int | Decimal | None) else {}
+
+
+# Objects become tuples of pairs, so that no repeated key is lost.
+_lenient_decoder = json.JSONDecoder(object_pairs_hook=tuple, parse_float=Decimal)
 
 
 def _describe_fields(error: InvalidRequest) -> str:

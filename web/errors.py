@@ -1,6 +1,7 @@
 """Creates every error response. The body is {"error": {"code", "message", "fields"}}."""
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from django.conf import settings
@@ -81,14 +82,20 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
     return internal_error()
 
 
+def retry_headers(refusals: Iterable[Refusal]) -> dict[str, str]:
+    """Return the header Retry-After for the refusals of a request, or {} if waiting helps none of them."""
+    seconds = [
+        refusal.retry_after_seconds if isinstance(refusal, RateLimited) else settings.RETRY_AFTER_SECONDS
+        for refusal in refusals
+        if refusal.kind in (RefusalKind.RATE_LIMITED, RefusalKind.UNAVAILABLE)
+    ]
+    return {"Retry-After": str(max(seconds))} if seconds else {}
+
+
 def refusal_response(refusal: Refusal) -> ErrorResponse:
     """Return the HTTP response for a refusal."""
-    headers = allowance_headers(refusal.allowance)
-    if isinstance(refusal, RateLimited):
-        headers["Retry-After"] = str(refusal.retry_after_seconds)
-    elif refusal.kind is RefusalKind.UNAVAILABLE:
-        headers["Retry-After"] = str(settings.RETRY_AFTER_SECONDS)
-    elif isinstance(refusal, UnsupportedMediaType):
+    headers = allowance_headers(refusal.allowance) | retry_headers([refusal])
+    if isinstance(refusal, UnsupportedMediaType):
         headers.update(refusal.headers)
     return ErrorResponse(
         _STATUSES[refusal.kind],

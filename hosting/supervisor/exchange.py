@@ -87,6 +87,8 @@ class Exchange:
             _, port = environment.admin_bind
             self._start_listener("admin", admin_command(), port=port, variables=admin_variables())
         self._await_health()
+        if environment.postgres_uri is None:
+            self._create_first_admin()
         self._announce()
 
     def _await_health(self) -> None:
@@ -104,16 +106,17 @@ class Exchange:
             self.supervisor.restart_dead()
             self.signals.pause(settings.HEALTH_POLL_SECONDS)
 
+    def _create_first_admin(self) -> None:
+        """Create the admin, and show its password last, because among the log's lines it is missed."""
+        with self.signals.interruptible():
+            password = startup.create_first_admin()
+        if password is not None:
+            self.write(
+                f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
+            )
+
     def _announce(self) -> None:
         environment = settings.ENVIRONMENT
-        # The password is made at the end, because between the log's lines of a start it is easily missed.
-        if environment.postgres_uri is None:
-            with self.signals.interruptible():
-                password = startup.create_first_admin()
-            if password is not None:
-                self.write(
-                    f"The admin's name is {startup.ADMIN_NAME}, the password {password}: shown this once only."
-                )
         address = _address_text(environment.exchange_bind, environment.port)
         admin_address = _address_text(*environment.admin_bind) if environment.admin_bind else address
         self.write(f"The exchange is open. Data: {settings.LOCATIONS.data_dir}")

@@ -182,7 +182,7 @@ def partitions() -> list[int]:
 def create_first_admin() -> str | None:
     """Create an admin if the database has none. Return the password, or None.
 
-    Raises `ProcessError` if the database refuses.
+    If the database refuses, this is logged, and the next start tries again.
     """
     try:
         users = get_user_model().objects
@@ -192,8 +192,8 @@ def create_first_admin() -> str | None:
         users.create_superuser(ADMIN_NAME, password=password)
         return password
     except DatabaseError as error:
-        reason = " ".join(str(error).split())
-        raise ProcessError(f"the first admin could not be created: {reason}. Start again.") from error
+        logger.warning("no admin was created, the next start tries again: %s", " ".join(str(error).split()))
+        return None
     finally:
         connections.close_all()
 

@@ -267,6 +267,7 @@ def test_orders_and_amends_beyond_the_limit_are_refused_one_by_one(limited: Clie
     assert (answer.status, allowance(answer)[1]) == (200, 0)
     assert [result["status"] for result in (found[0], *found[-3:])] == [201, 429, 400, 201]
     assert found[-3]["error"]["code"] == "rate_limited"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
     assert {result["status"] for result in found[1:-2]} <= {201, 429}
     first_refusal(use_up, lambda: limited.post(f"/orders/{order_id}/amend", {"quantity": 1}))
     use_up()

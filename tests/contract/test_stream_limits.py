@@ -167,7 +167,9 @@ def test_a_client_that_sends_a_flood_is_forgotten(exchange: RunningExchange, cli
             assert b" 101 " in answers
             connection.sendall(pings)
             while b"\x88\x02" not in answers:  # the head of a close frame
-                answers += connection.recv(65_536)
+                data = connection.recv(65_536)
+                assert data, answers[-200:]
+                answers += data
             assert answers.count(b'"pong"') == 50
     await_no_clients(client)
 

@@ -115,5 +115,6 @@ def test_the_screen_survives_restarts(
     wait_until(
         lambda: [row[4] for row in screen.rows("fills")] == ["1.5"] * len(PARTS), "all fills are shown"
     )
-    assert [row[-1] for row in screen.rows("history")] == ["Cancelled: by you"] * 4 * len(PARTS)
+    ends = ["Cancelled: by you"] * 4 * len(PARTS)
+    wait_until(lambda: [row[-1] for row in screen.rows("history")] == ends, "all orders have ended")
     assert screen.diagnostics()["checksumMismatches"] == 0

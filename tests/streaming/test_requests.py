@@ -1,5 +1,7 @@
 """Decoding of clients' messages: which are refused, and with what text."""
 
+from decimal import Decimal
+
 import pytest
 
 from streaming.requests import InvalidMessage, Ping, decode_request
@@ -35,7 +37,30 @@ def test_a_refusal_has_the_id_of_its_message(text: str) -> None:
     assert refused.value.echoed == {"id": [7]}
 
 
-@pytest.mark.parametrize("text", ['{"type":"no"}', "[]", '"id"'])
+@pytest.mark.parametrize(
+    ("text", "identity"),
+    [
+        ('{"type":"place_order","id":2,"order":{"side":"buy","side":"sell"}}', 2),
+        ('{"type":"place_order","id":"two","order":{"price":NaN}}', "two"),
+        ('{"type":"ping","id":1.10,"type":"ping"}', Decimal("1.10")),
+        ('{"type":"ping","id":null,"type":"ping"}', None),
+    ],
+)
+def test_a_message_that_is_refused_as_a_whole_keeps_its_id(text: str, identity: object) -> None:
+    with pytest.raises(InvalidMessage) as refused:
+        decode_request(text)
+    assert (refused.value.code, refused.value.echoed) == ("invalid_json", {"id": identity})
+    assert str(refused.value.echoed["id"]) == str(identity)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"type":"no"}', "[]", '"id"', "[" * 5_000, '[["id",1]', '{"id":1,"type":"ping"'),
+        *('{"type":"ping","id":1,"id":1}', '{"type":"ping","id":[1],"type":"ping"}', '[["id",1],NaN]'),
+        '{"type":"ping","id":%s,"type":"ping"}' % ("9" * 5_000),
+    ],
+)
 def test_a_refusal_without_an_id_has_none(text: str) -> None:
     with pytest.raises(InvalidMessage) as refused:
         decode_request(text)

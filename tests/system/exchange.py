@@ -201,15 +201,16 @@ class RunningExchange:
     def await_health(self) -> None:
         """Return once a check of health that began after this call succeeds.
 
-        The exchange shares a result for half a second. So shortly after a part was killed, it may
-        still answer that it is healthy.
+        The exchange shares a result for half a second, so shortly after a part was killed it may
+        still answer that it is healthy. A killed worker's heartbeat lasts up to 2 s: after its end, an
+        order that is matched shows more.
         """
         called = time_text(datetime.now(UTC))
 
         def is_healthy() -> bool:
             with contextlib.suppress(httpx.HTTPError):
                 answer = httpx.get(f"{self.url}/healthz", timeout=PATIENCE_SECONDS)
-                return answer.status_code == 200 and answer.json()["timestamp"] >= called
+                return answer.status_code == 200 and answer.json()["timestamp"] > called
             return False
 
         wait_until(is_healthy, f"{self.url} is healthy")

@@ -239,6 +239,8 @@ def test_no_order_is_lost_when_postgres_is_killed(exchange: RunningExchange, htt
     )
     assert place(http, "before the restart").status_code == 200
     assert place(http, "during the restart").status_code == 200
+    place_until_taken(http, "after the restart")
+    exchange.await_health()
 
 
 def lock_orders(uri: str, locked: threading.Event) -> None:

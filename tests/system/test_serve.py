@@ -298,6 +298,7 @@ def test_serve_restarts_a_part_that_is_killed(exchange: RunningExchange, word: s
     killed.kill()
     wait_until(lambda: (new := exchange.child(word)) and new.pid != killed.pid, f"{word} is back")
     exchange.await_health()
+    place_order(exchange)
 
 
 def count_bids(exchange: RunningExchange) -> int:
