@@ -56,9 +56,9 @@ class FreshResult(Generic[Result]):
 
     So clients see the effects of their own earlier requests. `make` runs once at a time. Then it
     pauses for `pause_ratio` times as long as it took, at most for `pause_seconds_max`. All requests
-    that arrive until the pause ends share the next result, so the work does not grow with the number
-    of requests. If `make` fails, the requests that wait for the next result fail, too: they do not
-    wait for the same failure a second time. Use it from one event loop.
+    that arrive until the pause ends share the next result, so the work does not grow with the
+    number of requests. If `make` fails, the requests that wait for the next result fail, too: they
+    do not wait for the same failure a second time. Use it from one event loop.
     """
 
     def __init__(

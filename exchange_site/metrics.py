@@ -1,8 +1,8 @@
 """GET /metrics: the metrics of all processes of the exchange, as Prometheus text.
 
 The counts of the processes come from the files that they share. The state of the partitions is read
-from Redis for each text. Requests at about the same time share a text. A thread of its own makes the
-text, so that orders do not wait while files are read.
+from Redis for each text. Requests at about the same time share a text. A thread of its own makes
+the text, so that orders do not wait while files are read.
 """
 
 import asyncio

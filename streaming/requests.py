@@ -183,7 +183,7 @@ def decode_request(text: str) -> Subscribe | Unsubscribe | Ping | EntryRequest:
 
 
 def _id_of_invalid(text: str) -> dict[str, Any]:
-    """Return the id of a message with repeated keys or invalid numbers, if it has one and no other."""
+    """Return the id of a message with repeated keys or invalid numbers, if it has exactly one."""
     try:
         pairs = _lenient_decoder.decode(text)
     except (ValueError, ArithmeticError, RecursionError):

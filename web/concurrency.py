@@ -92,7 +92,7 @@ class ApiConcurrency:
         self._commands = ConcurrencyLimit(settings.COMMANDS_AT_ONCE_MAX)
         self._cancels = ConcurrencyLimit(settings.CANCELS_AT_ONCE_MAX)
         self._reads = ConcurrencyLimit(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
-        # Each of these paths has a pacer of its own, so that questions for one do not delay the others.
+        # Each path has a pacer of its own, so that questions for one do not delay the others.
         self._pacers = {
             path + slash: pacer
             for paths, at_once in (

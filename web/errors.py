@@ -83,7 +83,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> ErrorRespons
 
 
 def retry_headers(refusals: Iterable[Refusal]) -> dict[str, str]:
-    """Return the header Retry-After for the refusals of a request, or {} if waiting helps none of them."""
+    """Return the header Retry-After for a request's refusals, or {} if waiting helps none of them."""
     seconds = [
         refusal.retry_after_seconds if isinstance(refusal, RateLimited) else settings.RETRY_AFTER_SECONDS
         for refusal in refusals

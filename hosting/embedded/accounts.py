@@ -184,7 +184,7 @@ def _is_metrics_file(entry: Path) -> bool:
 
 
 def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
-    """Return what keeps the account from reading the paths without a capability: a folder or a path.
+    """Return the folder or file that keeps the account from reading the paths without a capability.
 
     A child process tries all paths, and the folders above them, as the account.
     """
@@ -211,6 +211,6 @@ def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
 
 
 def _steps_to(path: Path) -> list[tuple[Path, int]]:
-    """Return the folders above a path, also those behind links, and the path, with the needed access."""
+    """Return the folders above a path and behind its links, and the path, with the needed access."""
     folders = dict.fromkeys((*reversed(path.absolute().parents), *reversed(path.resolve().parents)))
     return [*((folder, os.X_OK) for folder in folders), (path, os.R_OK)]

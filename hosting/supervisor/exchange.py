@@ -107,7 +107,7 @@ class Exchange:
             self.signals.pause(settings.HEALTH_POLL_SECONDS)
 
     def _create_first_admin(self) -> None:
-        """Create the admin, and show its password last, because among the log's lines it is missed."""
+        """Create the admin. Its password comes last, because among the log's lines it is missed."""
         with self.signals.interruptible():
             password = startup.create_first_admin()
         if password is not None:

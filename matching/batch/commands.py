@@ -43,8 +43,9 @@ def place_order(
 def _kind_and_instructions(
     order_type: str, time_in_force: str, post_only: bool, self_trade_prevention: str
 ) -> tuple[engine.OrderKind, engine.Instructions]:
-    """Return the engine's kind and instructions. For it, a market order has no time in force but FOK.
+    """Return the engine's kind and instructions.
 
+    For the engine, a market order has no time in force but FOK.
     The texts are the cache's key, because the hash of an enum's member is slow.
     """
     kind, time = _KINDS[order_type], _TIMES_IN_FORCE[time_in_force]

@@ -119,7 +119,7 @@ class Amending(Cancelling):
         return await self._ready_for(row, amend.changes, is_counted=False)
 
     async def needs_look_up(self, amend: AmendOne) -> bool:
-        """Return whether an amend is looked up before it goes to the gateway. Raises Unavailable."""
+        """Return whether an amend is looked up before it is submitted. Raises Unavailable."""
         return await result_or_refusal(self._prepare_by_hint(amend)) is None
 
     async def _ready_for(self, row: Order, changes: AmendRequest, *, is_counted: bool) -> ReadyAmend:

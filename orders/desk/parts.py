@@ -68,8 +68,8 @@ class DeskPart:
     ) -> tuple[Order | None, Allowance | None]:
         """Return the order with this key, also if its request is still on its way to a worker.
 
-        If it is not stored yet, `count` counts this request against a rate limit, and its allowance is
-        returned. Raises RateLimited; Unavailable or OutcomeUnknown if a partition does not reply.
+        If it is not stored yet, `count` counts this request against a rate limit, and its allowance
+        is returned. Raises RateLimited; Unavailable or OutcomeUnknown if a partition does not reply.
         """
         row = await self._reads.refused_orders((client_id, key))
         if row is not None:

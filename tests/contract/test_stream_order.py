@@ -1,4 +1,4 @@
-"""What a connection sends on /stream is carried out in that order, also if an order is looked up first.
+"""What a connection sends on /stream is carried out in that order, whatever is looked up first.
 
 An amend without `client_id`, and an amend or a cancel by a key, read the database. No request waits
 for a result here, so each request would overtake them.

@@ -35,7 +35,7 @@ def book(exchange: RunningExchange, client: Client, stream: Stream) -> LocalBook
 
 
 def place_as_soon_as_possible(client: Client) -> None:
-    """Place a resting order when the worker matches. Orders whose outcome was unknown may rest, too.
+    """Place a resting order when the worker matches. Orders of unknown outcome may rest, too.
 
     The orders have no key, because an order that is found by its key needs no worker.
     """

@@ -202,8 +202,8 @@ class RunningExchange:
         """Return once a check of health that began after this call succeeds.
 
         The exchange shares a result for half a second, so shortly after a part was killed it may
-        still answer that it is healthy. A killed worker's heartbeat lasts up to 2 s: after its end, an
-        order that is matched shows more.
+        still answer that it is healthy. A killed worker's heartbeat lasts up to 2 s: after its end,
+        an order that is matched shows more.
         """
         called = time_text(datetime.now(UTC))
 
