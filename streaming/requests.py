@@ -186,10 +186,13 @@ def _id_of_invalid(text: str) -> dict[str, Any]:
     """Return the id of a message with repeated keys or invalid numbers, if it has exactly one."""
     try:
         pairs = _lenient_decoder.decode(text)
+        ids = [value for key, value in pairs if key == "id"] if isinstance(pairs, tuple) else []
+        if len(ids) != 1 or not isinstance(ids[0], str | int | Decimal | None):
+            return {}
+        str(ids[0]).encode()  # Raises for half of a surrogate pair, which no answer can contain.
     except (ValueError, ArithmeticError, RecursionError):
         return {}
-    ids = [value for key, value in pairs if key == "id"] if isinstance(pairs, tuple) else []
-    return {"id": ids[0]} if len(ids) == 1 and isinstance(ids[0], str | int | Decimal | None) else {}
+    return {"id": ids[0]}
 
 
 # Objects become tuples of pairs, so that no repeated key is lost.

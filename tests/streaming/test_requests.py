@@ -59,6 +59,7 @@ def test_a_message_that_is_refused_as_a_whole_keeps_its_id(text: str, identity: 
         *('{"type":"no"}', "[]", '"id"', "[" * 5_000, '[["id",1]', '{"id":1,"type":"ping"'),
         *('{"type":"ping","id":1,"id":1}', '{"type":"ping","id":[1],"type":"ping"}', '[["id",1],NaN]'),
         '{"type":"ping","id":%s,"type":"ping"}' % ("9" * 5_000),
+        '{"type":"ping","id":"\\ud800","type":"ping"}',
     ],
 )
 def test_a_refusal_without_an_id_has_none(text: str) -> None:
