@@ -62,7 +62,7 @@ OPERATOR_NAMES_SECONDS = 5.0  # The names of operators are cached for this long.
 OPERATOR_NAMES_MAX = 1_000  # Names that are cached.
 PAGE_SECONDS_MAX = 30.0  # Time for one page, including the wait for a thread.
 PAGE_FORM_BYTES_MAX = 1024 * 1024
-SHARED_ANSWERS_AT_ONCE = 20  # Answers of health, metrics and tickers in each PACED_SECONDS.
+SHARED_ANSWERS_AT_ONCE = 20  # Answers of each of health, metrics and tickers in PACED_SECONDS.
 # After the metrics or tickers were made, they are not made again for this many times as long as
 # that took, but at most for SHARED_PAUSE_SECONDS_MAX. Requests meanwhile share the next answer.
 SHARED_PAUSE_RATIO = 4
