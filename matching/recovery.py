@@ -1,10 +1,11 @@
 """Loads the books from the database, for a worker's start and for the command `recover`.
 
 Resting and waiting orders are read in time priority through a server-side cursor. Apart from the
-books, only one chunk of rows is in memory.
+books, only two chunks of rows are in memory: one is put back while the next one is read.
 """
 
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from django.db import connection
@@ -89,11 +90,13 @@ def load_books(
         }
         # Resting orders have an index that is sorted in this way. Waiting orders are sorted here.
         for statuses in (RESTING_STATUSES, (OrderStatus.PENDING,)):
-            with connection.chunked_cursor() as cursor:
+            with connection.chunked_cursor() as cursor, ThreadPoolExecutor(1) as reader:
                 instrument_ids = [market.instrument.instrument_id for market in books.values()]
                 cursor.execute(_LIVE_SQL, [[str(status) for status in statuses], instrument_ids])
                 client_ids: dict[str, str] = {}  # keeps one string for each client, not for each order
-                while rows := cursor.fetchmany(ROWS_PER_CHUNK):
+                coming = reader.submit(cursor.fetchmany, ROWS_PER_CHUNK)
+                while rows := coming.result():
+                    coming = reader.submit(cursor.fetchmany, ROWS_PER_CHUNK)
                     for row in rows:
                         _restore(row, books, client_ids, deadlines)
                     if progress is not None:
