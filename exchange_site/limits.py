@@ -64,7 +64,7 @@ PAGE_SECONDS_MAX = 30.0  # Time for one page, including the wait for a thread.
 PAGE_FORM_BYTES_MAX = 1024 * 1024
 SHARED_ANSWERS_AT_ONCE = 20  # Answers of each of health, metrics and tickers in PACED_SECONDS.
 # After the metrics or tickers were made, they are not made again for this many times as long as
-# that took, but at most for SHARED_PAUSE_SECONDS_MAX. Requests meanwhile share the next answer.
+# that took, but at most for SHARED_PAUSE_SECONDS_MAX. Requests during this pause share the next one.
 SHARED_PAUSE_RATIO = 4
 SHARED_PAUSE_SECONDS_MAX = 0.5
 DOCUMENTS_AT_ONCE = 2  # Copies of the OpenAPI document that are sent in each PACED_SECONDS.

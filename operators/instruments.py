@@ -36,7 +36,7 @@ class InstrumentError(Exception):
 
 
 def failure_text(error: Exception) -> str:
-    """Return what an operator is told of a change of an instrument that failed."""
+    """Return the message for an operator whose change of an instrument failed."""
     if isinstance(error, InstrumentError):
         return f"Nothing was changed: {error}"
     return f"It is not known whether the change was made: {error}. Look at the instrument, and try again."

@@ -138,7 +138,7 @@ class GuardCommand(
 class AwaitKey(
     msgspec.Struct, tag_field="command", tag="await_key", array_like=True, frozen=True, kw_only=True
 ):
-    """Reply once no earlier command may place an order with this key of the client any more."""
+    """Reply once all earlier commands are done that could place the order with this client's key."""
 
     request_id: str
     reply_to: str

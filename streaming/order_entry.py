@@ -113,7 +113,7 @@ class OrderEntry:
         self._begin(lambda: self._answer_soon(request, work))
 
     def _begin(self, begin: Callable[[], None]) -> None:
-        """Begin a request, or let it wait for the one that looks its order up."""
+        """Begin a request now, or after the request whose order is being looked up."""
         if self._looking_up is None:
             begin()
         else:
@@ -231,12 +231,12 @@ class OrderEntry:
         if kind == "amend_order":
             amend = await read_amend_one(fields)
             looks_up = await desk.needs_look_up(amend)
-            return Work(1, lambda: _one(desk.amend_one(amend)), looks_up)
+            return Work(1, lambda: _one(desk.amend_one(amend)), looks_up=looks_up)
         if kind == "amend_orders":
             amends = await read_amends(fields)
             valid = [amend for amend in amends if not isinstance(amend, Refusal)]
             looks_up = any([await desk.needs_look_up(amend) for amend in valid])
-            return Work(len(amends), lambda: _many(desk.amend_many(amends), 200), looks_up)
+            return Work(len(amends), lambda: _many(desk.amend_many(amends), 200), looks_up=looks_up)
         return await self._check_cancel(kind, fields, desk)
 
     async def _check_cancel(self, kind: str, fields: dict[str, Any], desk: OrderDesk) -> Work:
@@ -257,9 +257,8 @@ class OrderEntry:
             order_ids = [UUID(text) for text in checked["order_ids"]]
             return Work(len(order_ids), lambda: _cancelled(desk.cancel_by_ids(order_ids, owner=client_id)))
         if checked["idempotency_key"] is not None:
-            return Work(
-                1, lambda: _cancelled(desk.cancel_by_key(client_id, checked["idempotency_key"])), True
-            )
+            key = checked["idempotency_key"]
+            return Work(1, lambda: _cancelled(desk.cancel_by_key(client_id, key)), looks_up=True)
         symbol = checked["instrument"]
         instrument = None if symbol is None else await read_instrument(symbol)
         return Work(

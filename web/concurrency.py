@@ -92,17 +92,10 @@ class ApiConcurrency:
         self._commands = ConcurrencyLimit(settings.COMMANDS_AT_ONCE_MAX)
         self._cancels = ConcurrencyLimit(settings.CANCELS_AT_ONCE_MAX)
         self._reads = ConcurrencyLimit(settings.READS_AT_ONCE_MAX, settings.READS_WAITING_MAX)
-        # Each path has a pacer of its own, so that questions for one do not delay the others.
-        self._pacers = {
-            path + slash: pacer
-            for paths, at_once in (
-                (_SHARED, settings.SHARED_ANSWERS_AT_ONCE),
-                (_DOCUMENTS, settings.DOCUMENTS_AT_ONCE),
-            )
-            for path in paths
-            for pacer in [StartPacer(at_once, settings.PACED_SECONDS)]
-            for slash in ("", "/")
-        }
+        # Each path has a pacer of its own, so that many requests for one do not delay the others.
+        at_once = dict.fromkeys(_SHARED, settings.SHARED_ANSWERS_AT_ONCE)
+        at_once |= dict.fromkeys(_DOCUMENTS, settings.DOCUMENTS_AT_ONCE)
+        self._pacers = {path: StartPacer(starts, settings.PACED_SECONDS) for path, starts in at_once.items()}
         self._refusals = DelayedRefusals()
 
     def answer(
@@ -121,7 +114,7 @@ class ApiConcurrency:
         """
         if path in _ALWAYS_ANSWERED:
             return work()
-        pacer = self._pacers.get(path)
+        pacer = self._pacers.get(path.removesuffix("/"))
         if pacer is not None:
             return pacer.answer(work, has_left, refusal)
         limit = self._limit_for(method, path)

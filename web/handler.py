@@ -49,8 +49,8 @@ _PATH_CHARACTERS_MAX = settings.RESOLVED_PATH_CHARACTERS_MAX
 # resolved.
 ENDPOINT = "exchange.endpoint"
 
-# The key for a function that tells whether the client has closed its connection. The handler takes
-# it out of the scope, because the two refer to each other.
+# The key for a function that tells whether the client has closed its connection. The handler removes
+# it from the scope, so that scope and function do not keep each other in memory.
 HAS_LEFT = "exchange.has_left"
 
 # The number of response header names whose encoded form is cached.

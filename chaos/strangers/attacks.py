@@ -30,6 +30,11 @@ def _endless(kind: str) -> Strike:
     return functools.partial(http_attacks.endless_input, kind=kind)
 
 
+def _questions(about: str, path: str, limits: str) -> Attack:
+    strike = functools.partial(http_attacks.ask_for, path=path)
+    return Attack(f"questions about {about}", strike, limits, ("200",))
+
+
 _HEAD = "REQUEST_HEAD_BYTES_MAX, REQUEST_HEADERS_MAX"
 
 ATTACKS = (
@@ -57,36 +62,16 @@ ATTACKS = (
         "REQUEST_HEAD_SECONDS_MAX, REQUEST_BODY_SECONDS_MAX",
         ("connections",),
     ),
-    Attack(
-        "questions about health",
-        functools.partial(http_attacks.ask_for, path="/healthz"),
-        "SHARED_ANSWERS_AT_ONCE, HEALTH_SHARED_SECONDS",
-        ("200",),
-    ),
-    Attack(
-        "questions about metrics",
-        functools.partial(http_attacks.ask_for, path="/metrics"),
-        "SHARED_ANSWERS_AT_ONCE, SHARED_PAUSE_RATIO",
-        ("200",),
-    ),
-    Attack(
-        "questions about all tickers",
-        functools.partial(http_attacks.ask_for, path="/tickers"),
-        "SHARED_ANSWERS_AT_ONCE, SHARED_PAUSE_RATIO",
-        ("200",),
-    ),
+    _questions("health", "/healthz", "SHARED_ANSWERS_AT_ONCE, HEALTH_SHARED_SECONDS"),
+    _questions("metrics", "/metrics", "SHARED_ANSWERS_AT_ONCE, SHARED_PAUSE_RATIO"),
+    _questions("all tickers", "/tickers", "SHARED_ANSWERS_AT_ONCE, SHARED_PAUSE_RATIO"),
     Attack(
         "clients that leave at once",
         functools.partial(http_attacks.leaving_clients, path="/tickers"),
         "SHARED_ANSWERS_AT_ONCE",
         ("requests",),
     ),
-    Attack(
-        "questions about the schema",
-        functools.partial(http_attacks.ask_for, path="/docs/schema"),
-        "DOCUMENTS_AT_ONCE",
-        ("200",),
-    ),
+    _questions("the schema", "/docs/schema", "DOCUMENTS_AT_ONCE"),
     Attack("malformed requests", http_attacks.malformed_requests, "LOG_LINES_MAX", ("400",)),
     Attack("the login page", http_attacks.login_pages, "STRANGERS_AT_ONCE", ("200", "503")),
     Attack(

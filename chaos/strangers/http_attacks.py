@@ -11,7 +11,7 @@ from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeat_reque
 from chaos.strangers.stage import Stage
 from loadtools.wire import encode_get
 
-_NO_LINGER = struct.pack("ii", 1, 0)
+_NO_LINGER = struct.pack("ii", 1, 0)  # Closes a socket with a reset: see socket(7), SO_LINGER.
 _POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
 # The fewest connections, even in a short run. They must exceed the limit of one address.
 _SILENT_MIN = 2_200

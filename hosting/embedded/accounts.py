@@ -32,6 +32,10 @@ _ACCOUNT_NAME = "exchange"
 # These numbers are above those of ordinary users, below the ranges of systemd and Debian, and
 # within the 65,536 numbers that a container may have.
 NUMBERS = range(50_000, 59_999)
+# Exit statuses of the child process that tries paths. A lower one is the index of the first path
+# that it can't read.
+_ALL_READABLE = 254
+_ACCOUNT_NOT_CHANGED = 255
 # Names of metrics files: see base/metrics_files.py.
 _METRICS_FILE = re.compile(r"(counter|histogram|summary|gauge).*\.(db|new|journal)|.+\.alive|\.turn")
 
@@ -191,23 +195,24 @@ def _unreachable(account: Account, paths: Iterable[Path]) -> Path | None:
     tried = list(dict.fromkeys(step for path in paths for step in _steps_to(path)))
     child = os.fork()
     if child == 0:
-        result = 255
+        result = _ACCOUNT_NOT_CHANGED
         try:
             os.setgroups([])
             os.setgid(account.gid)
             os.setuid(account.uid)
-            denied = (index for index, (path, mode) in enumerate(tried[:254]) if not os.access(path, mode))
-            result = next(denied, 254)
+            steps = enumerate(tried[:_ALL_READABLE])
+            denied = (index for index, (path, mode) in steps if not os.access(path, mode))
+            result = next(denied, _ALL_READABLE)
         finally:
             os._exit(result)
     _, status = os.waitpid(child, 0)
     result = os.waitstatus_to_exitcode(status)
-    if result == 255:
+    if result == _ACCOUNT_NOT_CHANGED:
         raise ProcessError(
             "root may not change to another user here (it lacks CAP_SETUID or CAP_SETGID), and no process of ours"
             " may run as root: start as an ordinary user."
         )
-    return None if result == 254 else tried[result][0]
+    return None if result == _ALL_READABLE else tried[result][0]
 
 
 def _steps_to(path: Path) -> list[tuple[Path, int]]:

@@ -13,7 +13,7 @@ before it holds a name that it needs:
 - a change of a guard comes between the earlier and the later commands of its connection. The end of a
   guard is also a command for all orders of each of its clients;
 - a dead man's switch is set after the client's earlier commands, which it is to cover;
-- an idempotency key belongs to the command that came first. A question for its order waits for that
+- an idempotency key belongs to the command that came first. An AwaitKey is answered after that
   command.
 """
 
@@ -174,7 +174,7 @@ def _all(owner: str) -> Name:
 
 
 def _key(client_id: str, idempotency_key: str) -> Name:
-    """The name that a command holds that may place the order with this key."""
+    """The name that is held by a command that may place the order with this key."""
     return ("key", client_id, idempotency_key)
 
 

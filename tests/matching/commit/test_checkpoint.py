@@ -1,4 +1,4 @@
-"""The lease of a partition: who has it, when it ends, and how it is taken over."""
+"""The lease of a partition: which owner holds it, when it ends, and how another one takes it over."""
 
 import contextlib
 import threading
