@@ -70,6 +70,7 @@ class Screen {
     seen: (order) => this.#entry.observe(order),
     vanished: (ids) => void this.#history.readEnded(ids, (row) => this.#takeRow(row, null)),
   });
+  #hasGaps = false; // messages may have been lost since the page was opened
   readonly #fills = new Fills({
     http: this.#http,
     frames: this.#frames,
@@ -187,7 +188,9 @@ class Screen {
   #receive(message: JsonObject): void {
     switch (message["type"]) {
       case "orders_snapshot":
-        return this.#openOrders.snapshot(message);
+        this.#openOrders.snapshot(message);
+        // Updates up to the snapshot's sequence may be lost: read after it, not only after the book's.
+        return this.#hasGaps ? this.#recoverClient() : undefined;
       case "order_update":
         return this.#takeRow(message, whole(message["sequence"]));
       case "resumed":
@@ -228,6 +231,7 @@ class Screen {
 
   /** Messages may be lost from now on. */
   #markGap(): void {
+    this.#hasGaps = true;
     this.#history.markGap();
     this.#fills.markGap();
   }
