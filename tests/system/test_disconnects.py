@@ -148,7 +148,8 @@ def test_no_time_runs_while_redis_is_away(
     client_id: str,
 ) -> None:
     """The stream says `stale` after 5 s without Redis, which is longer than guards would last."""
-    stream.subscribe("trades", instrument=INSTRUMENT)
+    stream.subscribe("orderbook_deltas", instrument=INSTRUMENT)
+    stream.expect("orderbook_snapshot")  # From now on, the book can become stale.
     with frozen(exchange.part("valkey-server")):
         assert stream.receive()["code"] == "stale"
     ((process_id, _),) = guards(database)
