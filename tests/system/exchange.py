@@ -14,9 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import psutil
@@ -36,6 +37,8 @@ STOP_SECONDS_MAX = 10.0
 COMMAND_SECONDS_MAX = 300
 POLL_SECONDS = 0.02
 PAUSE_RATIO = 5  # a pause's length, divided by the time that the condition before it took
+
+Result = TypeVar("Result")
 
 
 def wait_until(condition: Callable[[], object], state: str, seconds_max: float = PATIENCE_SECONDS) -> None:
@@ -77,16 +80,37 @@ def is_gone(process: psutil.Process) -> bool:
         return True
 
 
+def of_each(processes: Iterable[psutil.Process], read: Callable[[psutil.Process], Result]) -> list[Result]:
+    """Return what `read` returns for each process. Those that end meanwhile are left out.
+
+    PostgreSQL starts and ends processes by itself, for example to vacuum tables.
+    """
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            found.append(read(process))
+    return found
+
+
 @contextlib.contextmanager
 def frozen(*parts: psutil.Process) -> Iterator[None]:
-    """Suspend the processes and all their descendants until the block ends."""
-    processes = [process for part in parts for process in (part, *part.children(recursive=True))]
-    for process in processes:
-        process.suspend()
+    """Suspend the processes and all their descendants until the block ends.
+
+    A parent is suspended before its children are listed, so that it starts no others. A child may end
+    before its turn, as PostgreSQL's do.
+    """
+    suspended: list[psutil.Process] = []
     try:
+        for part in parts:
+            part.suspend()
+            suspended.append(part)
+            for child in part.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.suspend()
+                    suspended.append(child)
         yield
     finally:
-        for process in processes:
+        for process in suspended:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 

@@ -29,7 +29,7 @@ from hosting.embedded.privileges import (
 from hosting.embedded.servers import EmbeddedServers
 from tests.environment import exchange_variables
 from tests.patience import PATIENCE_SECONDS
-from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, wait_until
+from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, of_each, wait_until
 from tests.system.test_serve import place_order
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has rights to give up")
@@ -55,16 +55,15 @@ def exchange() -> Iterator[RunningExchange]:
 
 @needs_root
 def test_no_process_is_root_once_the_exchange_is_open(exchange: RunningExchange) -> None:
-    users = {tuple(map(int, status(process, "Uid").split())) for process in exchange.processes()}
-    ((user, *others),) = users
+    users = set(of_each(exchange.processes(), lambda process: status(process, "Uid")))
+    ((user, *others),) = (tuple(map(int, numbers.split())) for numbers in users)
     assert set(others) == {user}
     assert user in NUMBERS
     with pytest.raises(KeyError):
         pwd.getpwuid(user)  # the number belongs to no account of the system
-    for process in exchange.processes():
-        assert status(process, "Groups") == ""
-        assert status(process, "NoNewPrivs") == "1"
-        assert capabilities(process) in (0, 1 << CAP_DAC_READ_SEARCH)
+    assert set(of_each(exchange.processes(), lambda process: status(process, "Groups"))) == {""}
+    assert set(of_each(exchange.processes(), lambda process: status(process, "NoNewPrivs"))) == {"1"}
+    assert set(of_each(exchange.processes(), capabilities)) <= {0, 1 << CAP_DAC_READ_SEARCH}
 
 
 @needs_root
@@ -72,8 +71,8 @@ def test_servers_that_can_reach_their_programs_have_no_capability(exchange: Runn
     if Path(sys.prefix).resolve().is_relative_to("/root"):
         pytest.skip("the servers' programs are below /root")
     for part in ("valkey-server", "bin/postgres"):
-        for process in (exchange.part(part), *exchange.part(part).children()):
-            assert capabilities(process) == 0
+        processes = [exchange.part(part), *exchange.part(part).children()]
+        assert set(of_each(processes, capabilities)) == {0}
 
 
 @needs_root
@@ -103,7 +102,7 @@ def test_the_servers_refuse_clients_without_the_password(exchange: RunningExchan
 
 def test_no_password_is_in_a_command_line(exchange: RunningExchange) -> None:
     locations = Locations(exchange.data_dir)
-    shown = " ".join(word for process in exchange.processes() for word in process.cmdline())
+    shown = " ".join(of_each(exchange.processes(), lambda process: " ".join(process.cmdline())))
     assert locations.postgres_password not in shown
     assert locations.valkey_password not in shown
 

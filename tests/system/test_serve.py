@@ -1,6 +1,7 @@
 """`manage.py serve`: starts, stops, restarts after kills, placement on CPUs, and refusals to start."""
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -22,8 +23,9 @@ from hosting.embedded.locations import Locations
 from hosting.embedded.servers import EmbeddedServers
 from hosting.supervisor import startup
 from tests.patience import PATIENCE_SECONDS
-from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, wait_until
+from tests.system.exchange import ROOT, RunningExchange, copy_prepared_folder, of_each, wait_until
 
+WORKER_SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'exchange-matching %'"
 ALL_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
@@ -103,22 +105,30 @@ def test_command_lines_identify_the_worker_and_the_servers(exchange: RunningExch
 
 
 def test_the_exchange_listens_on_its_port_only(exchange: RunningExchange) -> None:
+    connections = of_each(exchange.processes(), lambda process: process.net_connections("tcp"))
     listening = {
         connection.laddr.port
-        for process in exchange.processes()
-        for connection in process.net_connections("tcp")
+        for connection in itertools.chain(*connections)
         if connection.status == psutil.CONN_LISTEN
     }
     assert listening == {exchange.port}
 
 
 def affinities(exchange: RunningExchange) -> dict[str, list[int]]:
-    """Return the CPUs that each part may use, after the worker has committed an order."""
+    """Return the CPUs that each part may use, after the worker has committed an order.
+
+    The session of a worker that was killed may outlive it for a moment.
+    """
     place_order(exchange)
-    with psycopg.connect(Locations(exchange.data_dir).postgres_uri) as connection:
-        ((session,),) = connection.execute(
-            "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'exchange-matching %'"
-        )
+    sessions: list[int] = []
+
+    def has_one_session() -> bool:
+        sessions[:] = [pid for (pid,) in connection.execute(WORKER_SESSIONS)]
+        return len(sessions) == 1
+
+    with psycopg.connect(Locations(exchange.data_dir).postgres_uri, autocommit=True) as connection:
+        wait_until(has_one_session, "the worker has one session")
+    (session,) = sessions
     parts = {
         word: exchange.part(word) for word in ("run_matching", "valkey-server", "uvicorn", "bin/postgres")
     }
@@ -201,7 +211,7 @@ def test_a_missing_cpu_is_refused_with_one_line_and_status_1(tmp_path: Path) -> 
 
 
 def test_an_idle_exchange_uses_less_than_500_mib(exchange: RunningExchange) -> None:
-    resident = sum(process.memory_full_info().uss for process in exchange.processes())
+    resident = sum(of_each(exchange.processes(), lambda process: process.memory_full_info().uss))
     assert resident < 500 * 1024 * 1024
 
 
@@ -240,7 +250,7 @@ def test_every_partition_with_instruments_has_a_worker() -> None:
             assert connection.execute("SHOW max_connections").fetchone() == ("80",)
         for symbol in ("BTC-USD", "ETH-USD"):
             place_order(exchange, symbol)
-        commands = [" ".join(process.cmdline()) for process in exchange.processes()]
+        commands = of_each(exchange.processes(), lambda process: " ".join(process.cmdline()))
         for partition in (0, 3):
             assert sum(f"run_matching --partition={partition}" in command for command in commands) == 1
 
