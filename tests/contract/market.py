@@ -83,7 +83,7 @@ class Market:
                 )
                 pipeline.xadd(stream_key(0), {COMMAND_FIELD: encode(order)})
             pipeline.execute()
-        wait_until(lambda: self._count_asks(symbol) == count, "all orders rest", seconds_max=60.0)
+        wait_until(lambda: self._count_asks(symbol) == count, "all orders rest")
 
     def _count_asks(self, symbol: str) -> int:
         return sum(level["orders"] for level in self._client.book(symbol)["asks"])

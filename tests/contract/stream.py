@@ -27,6 +27,7 @@ class Stream:
     """One connection to /stream. Messages are parsed with exact numbers."""
 
     def __init__(self, url: str, *, origin: Any = None, **options: Any) -> None:
+        options |= {"open_timeout": PATIENCE_SECONDS, "ping_timeout": PATIENCE_SECONDS}
         connection = connect(url, origin=origin, max_size=None, compression=None, **options)
         self._connection = connection.__enter__()  # the library expects a `with` block
         self.text = ""  # the last message, as it was written

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import websockets
 
 from tests.contract.client import Client, order_body
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange
 
 # The origins that `strict_exchange` allows.
@@ -112,10 +114,14 @@ def test_programs_and_pages_of_the_exchange_need_no_listed_origin(page: Client) 
         assert answer.headers["Access-Control-Allow-Origin"] is None
 
 
+def connect_from(exchange: RunningExchange, origin: Any) -> websockets.connect:
+    return websockets.connect(exchange.ws_url, origin=origin, open_timeout=PATIENCE_SECONDS)
+
+
 @pytest.mark.parametrize("origin", [LISTED, LISTED_WITH_PORT, "http://127.0.0.1", None])
 def test_the_stream_accepts_the_same_origins(strict_exchange: RunningExchange, origin: str | None) -> None:
     async def ping() -> str:
-        async with websockets.connect(strict_exchange.ws_url, origin=origin) as stream:  # type: ignore[arg-type]
+        async with connect_from(strict_exchange, origin) as stream:
             await stream.send('{"type":"ping","id":1}')
             return str(await stream.recv())
 
@@ -127,7 +133,7 @@ def test_the_stream_refuses_other_origins(strict_exchange: RunningExchange, orig
     before = len(strict_exchange.log())
 
     async def connect() -> None:
-        async with websockets.connect(strict_exchange.ws_url, origin=origin):  # type: ignore[arg-type]
+        async with connect_from(strict_exchange, origin):
             pass
 
     with pytest.raises(websockets.InvalidStatus) as refused:

@@ -350,7 +350,9 @@ def test_an_order_with_a_timeout_is_looked_up_if_no_answer_comes(
         async with exchange_client.Trader(exchange.url, client_id) as trader:
             await trader.place(instrument, "sell", ONE, Decimal(10))
             transport = LossyTransport(is_sent=is_sent)
-            trader._http = httpx.AsyncClient(base_url=exchange.url, transport=transport)
+            trader._http = httpx.AsyncClient(
+                base_url=exchange.url, transport=transport, timeout=PATIENCE_SECONDS
+            )
             # An order that is sent is filled at once. Its seconds only have to be enough to send it.
             seconds = PATIENCE_SECONDS if is_sent else 0.1
             return await timed_order.place_for(

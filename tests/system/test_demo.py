@@ -53,7 +53,8 @@ def kill_worker(demo: "subprocess.Popen[bytes]") -> None:
 def ensure_the_past_is_made_once(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Check that each chart is full, and that another demo on this data would make no past."""
     for plan in examples.demo.PLANS:
-        page = httpx.get(f"{url}/candles", params={"instrument": plan.symbol, "limit": "1000"}).json()
+        query = {"instrument": plan.symbol, "limit": "1000"}
+        page = httpx.get(f"{url}/candles", params=query, timeout=PATIENCE_SECONDS).json()
         assert len(page["candles"]) == 1_000
     with monkeypatch.context() as patched:
         patched.setattr(subprocess, "run", lambda command, **_: pytest.fail(f"started {command}"))
@@ -84,7 +85,7 @@ def test_the_demo_trades_and_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def is_moving() -> bool:
         assert demo.poll() is None, printed.read_text()
         try:
-            ticker = httpx.get(f"{url}/ticker").json()
+            ticker = httpx.get(f"{url}/ticker", timeout=PATIENCE_SECONDS).json()
         except httpx.HTTPError:
             return False
         if "trade_count" not in ticker:  # an outage

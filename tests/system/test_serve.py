@@ -32,7 +32,7 @@ ALL_CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") e
 def health_status(exchange: RunningExchange) -> int | None:
     """Return the status of GET /healthz, or None if there is no answer."""
     try:
-        return httpx.get(f"{exchange.url}/healthz", timeout=PATIENCE_SECONDS).status_code
+        return exchange.get("/healthz").status_code
     except httpx.HTTPError:
         return None
 
@@ -223,7 +223,7 @@ def test_a_signal_stops_every_process(tmp_path: Path) -> None:
         assert exchange.stop(signal.SIGTERM) == 0
         assert "Traceback" not in exchange.log()
         exchange.start()
-        assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
+        assert exchange.get(f"/orders/{order['order_id']}").json() == order
         assert health_status(exchange) == 200
         assert "the password" not in exchange.log()
         assert exchange.stop(signal.SIGHUP) == 0
@@ -312,7 +312,7 @@ def test_serve_restarts_a_part_that_is_killed(exchange: RunningExchange, word: s
 
 
 def count_bids(exchange: RunningExchange) -> int:
-    return sum(level["orders"] for level in httpx.get(f"{exchange.url}/orderbook").json()["bids"])
+    return sum(level["orders"] for level in exchange.get("/orderbook").json()["bids"])
 
 
 def test_a_start_after_any_kill_has_all_acknowledged_orders(exchange: RunningExchange) -> None:
@@ -324,7 +324,7 @@ def test_a_start_after_any_kill_has_all_acknowledged_orders(exchange: RunningExc
         exchange.start()
         assert health_status(exchange) == 200
         for order in acknowledged:
-            assert httpx.get(f"{exchange.url}/orders/{order['order_id']}").json() == order
+            assert exchange.get(f"/orders/{order['order_id']}").json() == order
     assert count_bids(exchange) == before + len(acknowledged)
 
 
