@@ -39,10 +39,13 @@ def shared_exchange(asgi_server: str) -> Iterator[RunningExchange]:
 
 @pytest.fixture(scope="package")
 def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
-    """An exchange with the default rate limit, which allows the pages of two other origins."""
+    """An exchange with a rate limit, which allows the pages of two other origins.
+
+    The limit's window is an hour. A minute would slide on while a test uses up an allowance.
+    """
     variables = {
         "EXCHANGE_ASGI_SERVER": asgi_server,
-        "EXCHANGE_RATE_LIMIT": "100/min",
+        "EXCHANGE_RATE_LIMIT": "100/hour",
         "EXCHANGE_CORS_ORIGINS": "https://app.example.com:443, http://localhost:3000",
     }
     with RunningExchange(variables=variables) as running:
