@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 
 from tests.contract.client import Client, exact_json
 from tests.patience import PATIENCE_SECONDS
+from tests.system.exchange import wait_until
 
 MESSAGE_SECONDS_MAX = PATIENCE_SECONDS
 CHANNELS = ("orderbook_deltas", "trades", "orders")
@@ -126,6 +127,11 @@ def reset_connection(connection: socket.socket) -> None:
 def open_connections(client: Client) -> float:
     """Return how many stream clients are connected, according to the metrics."""
     return metric(client, "exchange_websocket_connections")
+
+
+def await_no_clients(client: Client) -> None:
+    """Return when the exchange counts one connection: `silent_stream`, which is always open."""
+    wait_until(lambda: open_connections(client) == 1, "all clients are forgotten")
 
 
 def slow_consumers(client: Client) -> float:

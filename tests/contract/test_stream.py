@@ -11,7 +11,14 @@ from loadtools.local_book import LocalBook
 from tests.contract.client import TIME, Client, order_body
 from tests.contract.crowd import Crowd
 from tests.contract.market import Market
-from tests.contract.stream import Stream, make_trade, open_connections
+from tests.contract.stream import (
+    MESSAGE_SECONDS_MAX,
+    Stream,
+    await_no_clients,
+    make_trade,
+    open_connections,
+)
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, wait_until
 
 
@@ -35,7 +42,7 @@ def test_subscribe_unsubscribe_and_ping_are_answered(stream: Stream, instrument:
 @pytest.mark.parametrize("path", ["/", "/orders", "/streams", "/stream/x"])
 def test_websockets_are_refused_on_other_paths(exchange: RunningExchange, path: str) -> None:
     url = f"ws://127.0.0.1:{exchange.port}{path}"
-    with pytest.raises(InvalidStatus) as refused, connect(url):
+    with pytest.raises(InvalidStatus) as refused, connect(url, open_timeout=PATIENCE_SECONDS):
         pass
     assert refused.value.response.status_code == 403
 
@@ -361,13 +368,13 @@ def test_pages_of_other_origins_may_not_open_the_stream(exchange: RunningExchang
 
 
 def test_open_connections_are_counted(exchange: RunningExchange, client: Client) -> None:
-    before = open_connections(client)
+    await_no_clients(client)
     with Stream(exchange.ws_url) as stream:
         stream.ping(1)
-        assert open_connections(client) == before + 1
-    wait_until(lambda: open_connections(client) <= before, "the connection is gone")
+        assert open_connections(client) == 2
+    await_no_clients(client)
 
 
 def test_a_silent_stream_sends_a_heartbeat(silent_stream: Stream) -> None:
-    assert silent_stream.receive_any(20) == {"type": "heartbeat"}
+    assert silent_stream.receive_any(MESSAGE_SECONDS_MAX) == {"type": "heartbeat"}
     silent_stream.ping(1)
