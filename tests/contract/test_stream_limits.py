@@ -13,6 +13,7 @@ from tests.contract.stream import (
     CHANNELS,
     UPGRADE_REQUEST,
     Stream,
+    await_no_clients,
     frame,
     make_trade,
     metric,
@@ -122,8 +123,8 @@ def test_a_slow_client_is_told_and_closed_and_does_not_disturb_others(
         while slow_consumers(client) == closed_before:
             bursts += 1
             assert bursts < BURSTS_MAX, "30 MB are unread, so memory is not bounded"
-            next_second = time.monotonic() + 1.05
             send_until_closed(client, closed_before, lambda: slow.send(LONG_PING))
+            next_second = time.monotonic() + 1.05
             while time.monotonic() < next_second:
                 make_trade(client, instrument)
                 other.expect("trade")
@@ -150,8 +151,8 @@ def test_a_slow_client_that_vanishes_when_it_is_told_is_forgotten(
     while slow_consumers(client) == closed_before:
         bursts += 1
         assert bursts < BURSTS_MAX, "30 MB are unread, so memory is not bounded"
-        next_second = time.monotonic() + 1.05
         send_until_closed(client, closed_before, lambda: slow.sendall(frame(LONG_PING)))
+        next_second = time.monotonic() + 1.05
         wait_until(lambda end=next_second: time.monotonic() > end, "a second has passed")  # type: ignore[misc]
     reset_connection(slow)
     await_no_clients(client)
@@ -202,11 +203,6 @@ def send_until_closed(client: Client, closed_before: float, send: Callable[[], o
         )
         if slow_consumers(client) > closed_before:
             return
-
-
-def await_no_clients(client: Client) -> None:
-    """Return when the exchange counts one connection: `silent_stream`, which is always open."""
-    wait_until(lambda: open_connections(client) == 1, "all clients are forgotten")
 
 
 def narrow_socket(exchange: RunningExchange) -> socket.socket:
