@@ -130,8 +130,7 @@ class SilentStream:
         self.read_until(lambda received: b"\r\n\r\n" in received)
 
     def read_until(self, is_complete: Callable[[bytes], bool]) -> None:
-        """Read until what was received since the last call is complete."""
-        self.received = b""
+        """Read until what was received since the last request is complete."""
         while not is_complete(self.received):
             data = self.socket.recv(65_536)
             assert data, self.received
@@ -139,6 +138,7 @@ class SilentStream:
 
     def ask(self, message: dict[str, Any]) -> None:
         """Send a request, and wait for its result."""
+        self.received = b""
         self.socket.sendall(frame({"id": 1, **message}))
         self.read_until(lambda received: b'"result"' in received)
 
