@@ -24,9 +24,8 @@ def later(**distance: float) -> str:
     return time_text(datetime.now(UTC) + timedelta(**distance))
 
 
-def place_for_a_moment(client: Client, body: dict[str, Any]) -> Any:
+def place_for_a_moment(client: Client, body: dict[str, Any], *, seconds: float = 0.3) -> Any:
     """Place a gtd order that rests or waits, and expires soon. On a slow machine it lives longer."""
-    seconds = 0.3
     while True:
         answer = client.post("/orders", body | {"time_in_force": "gtd", "expires_at": later(seconds=seconds)})
         if answer.status == 201 and answer.json["reason"] != "expired":
