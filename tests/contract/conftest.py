@@ -21,6 +21,9 @@ ON_UVICORN = pytest.mark.parametrize("asgi_server", ["uvicorn"], indirect=True)
 ON_BOTH = pytest.mark.parametrize("asgi_server", ["uvicorn", "daphne"], indirect=True)
 ERROR_LINE = re.compile(r"^.*(?: ERROR | CRITICAL |\[ERROR\]|Traceback|Warning: ).*$", re.MULTILINE)
 
+# Orders are answered with 503 or 504 if a part is late. That is the subject of tests/system.
+PATIENT = {"DJANGO_SETTINGS_MODULE": "tests.contract.patient_settings"}
+
 _client_numbers = itertools.count(1)
 
 
@@ -33,7 +36,7 @@ def asgi_server(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="package")
 def shared_exchange(asgi_server: str) -> Iterator[RunningExchange]:
     """An exchange without a rate limit. Tests use it by way of `exchange`, which checks its log."""
-    with RunningExchange(variables={"EXCHANGE_ASGI_SERVER": asgi_server}) as running:
+    with RunningExchange(variables={**PATIENT, "EXCHANGE_ASGI_SERVER": asgi_server}) as running:
         yield running
 
 
@@ -44,6 +47,7 @@ def strict_exchange(asgi_server: str) -> Iterator[RunningExchange]:
     The limit's window is an hour. A minute would slide on while a test uses up an allowance.
     """
     variables = {
+        **PATIENT,
         "EXCHANGE_ASGI_SERVER": asgi_server,
         "EXCHANGE_RATE_LIMIT": "100/hour",
         "EXCHANGE_CORS_ORIGINS": "https://app.example.com:443, http://localhost:3000",

@@ -12,6 +12,7 @@ import pytest
 
 from streaming.description import STREAM_EXAMPLES
 from tests.contract.client import Answer, Client
+from tests.contract.conftest import PATIENT
 from tests.contract.stream import Stream
 from tests.system.exchange import RunningExchange
 
@@ -36,7 +37,7 @@ class Example(NamedTuple):
 @pytest.fixture(scope="module")
 def fresh_exchange() -> Iterator[RunningExchange]:
     """An exchange on which no idempotency key has been used."""
-    with RunningExchange(variables={"EXCHANGE_RATE_LIMIT": "off"}) as running:
+    with RunningExchange(variables=PATIENT) as running:
         yield running
 
 
