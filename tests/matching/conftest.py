@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker
+from pytest_django.fixtures import Settings
 from redis import Redis
 
 from base.database import DatabaseReader, read_database
@@ -17,7 +18,9 @@ from instruments import directory as instruments_module
 from instruments.defaults import load_default_instruments
 from instruments.directory import TradedInstrument, load_instruments
 from matching.operations import inspection
-from orders import look_ups
+from orders import health, look_ups
+from orders.desk import amending, cancelling, mass
+from tests.patience import PATIENCE_SECONDS
 
 # Tables with foreign keys come before those that the keys refer to.
 TABLES = [
@@ -26,6 +29,25 @@ TABLES = [
     for model in reversed(list(apps.get_app_config(app).get_models()))
 ]
 DELETED_BYTES_MAX = 4_000_000
+# Readers of the database, with the numbers of their threads.
+READERS = {
+    read_database: settings.DATABASE_THREADS,
+    instruments_module._read_database: 1,
+    **dict.fromkeys(look_ups.READERS, settings.DESK_THREADS_PER_READER),
+    inspection._read_books: 1,
+    health._read_database: 1,
+}
+# The longest times of steps that succeed in the end, also on a machine that is frozen meanwhile.
+TIME_LIMITS = (
+    "DESK_READ_SECONDS_MAX",
+    "GUARD_END_SECONDS_MAX",
+    "HEALTH_CHECK_TIMEOUT_SECONDS",
+    "OPERATOR_STATEMENT_SECONDS_MAX",
+    "ORDER_REPLY_TIMEOUT_SECONDS",
+    "REDIS_TIMEOUT_SECONDS",
+    "STREAM_BOOK_SECONDS_MAX",
+    "WORKER_HEARTBEAT_EXPIRY_SECONDS",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,6 +57,11 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
     The test database can't be dropped while they are open.
     """
     yield
+    close_connections(django_db_blocker)
+
+
+def close_connections(django_db_blocker: DjangoDbBlocker) -> None:
+    """Close the connections of the readers' threads. The next read of each thread makes a new one."""
 
     async def close_all(read: DatabaseReader, threads: int) -> None:
         every_thread = threading.Barrier(threads)
@@ -46,11 +73,31 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
         await asyncio.gather(*(read(close) for _ in range(threads)))
 
     with django_db_blocker.unblock():
-        asyncio.run(close_all(read_database, settings.DATABASE_THREADS))
-        asyncio.run(close_all(instruments_module._read_database, 1))
-        for read in look_ups.READERS:
-            asyncio.run(close_all(read, settings.DESK_THREADS_PER_READER))
-        asyncio.run(close_all(inspection._read_books, 1))
+        for read, threads in READERS.items():
+            asyncio.run(close_all(read, threads))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_readers(_close_connections: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let reads for coroutines succeed, however slow the machine is.
+
+    Connections that other tests have made still have the product's limit of statements.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for reader in READERS:
+            patch.setattr(reader, "_seconds_max", PATIENCE_SECONDS)
+            patch.setattr(reader, "_statement_milliseconds_max", round(1000 * PATIENCE_SECONDS))
+        close_connections(django_db_blocker)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _patient_limits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every step succeed, however slow the machine is. Tests of time limits set their own."""
+    for name in TIME_LIMITS:
+        setattr(settings, name, PATIENCE_SECONDS)
+    for part in (amending, cancelling, mass):
+        monkeypatch.setattr(part, "CANCEL_SECONDS_MAX", PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session", autouse=True)

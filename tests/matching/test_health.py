@@ -1,13 +1,10 @@
 """GET /healthz: its answer if all, some or no partitions are matched, and its use of Redis."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
-from django.db import connection
-from pytest_django import DjangoDbBlocker
 from pytest_django.fixtures import Settings
 from redis import Redis
 
@@ -15,7 +12,8 @@ from base.database import read_database
 from base.redis import RedisSession, connect_redis
 from instruments.directory import directory
 from instruments.models import Instrument
-from orders import health, messages
+from orders import messages
+from orders.desk import current_desk
 from orders.health import Health, HealthCheck, current_health
 from orders.partition_states import PartitionState, read_partition_states
 from tests.matching.live import live_worker, run_scenario
@@ -27,22 +25,6 @@ pytestmark = pytest.mark.usefixtures("instruments", "redis")
 CHECKS = 400
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _close_connection(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Close the connection of the health check's thread.
-
-    The test database can't be dropped while it is open.
-    """
-    yield
-    with django_db_blocker.unblock():
-        asyncio.run(health._read_database(close_connection))
-
-
-def close_connection() -> None:
-    """Close the connection of the thread that runs this function."""
-    connection.close()
-
-
 def list_instrument(symbol: str, partition: int) -> None:
     model = Instrument.objects.get(symbol="BTC-USD")
     model.pk, model.symbol, model.partition = None, symbol, partition
@@ -52,6 +34,7 @@ def list_instrument(symbol: str, partition: int) -> None:
 async def check_health(settings: Settings) -> tuple[int, dict[str, Any]]:
     """Run a new check with the database's instruments. Return its status and its document."""
     settings.INSTRUMENT_CACHE_SECONDS = 0.0
+    settings.INSTRUMENT_REFRESH_SECONDS = PATIENCE_SECONDS
     directory._fresh_until = 0.0
     answer: Health = await HealthCheck().run()
     document = msgspec.json.decode(answer.body)
@@ -115,6 +98,7 @@ def test_concurrent_health_checks_open_no_new_connections_to_redis(redis: Redis)
     async def scenario() -> None:
         async with live_worker(0):
             await current_health().get()
+            await current_desk().inspect_books(0)  # The worker has made all its connections then.
             before = redis.info("stats")["total_connections_received"]
             for _ in range(3):
                 answers = await asyncio.gather(*(current_health().get() for _ in range(CHECKS)))
