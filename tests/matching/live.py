@@ -64,6 +64,18 @@ async def submit(*commands: Command) -> list[Reply]:
     return [answer.reply for answer in answers]
 
 
+def limit_waits(gateway: OrderGateway, seconds: float) -> None:
+    """Let the gateway's next commands wait for so long for their replies. No command may wait now.
+
+    A test makes the gateway's connections before, because that also counts towards the limit.
+    """
+    assert not gateway._waiting
+    gateway._reply_timeout_seconds = seconds
+    if gateway._timer is not None:  # It would end at an earlier command's limit.
+        gateway._timer.cancel()
+        gateway._timer = None
+
+
 async def append(redis: Redis, *entries: dict[bytes, bytes]) -> None:
     """Append entries to the stream without any check."""
     for entry in entries:
@@ -94,7 +106,8 @@ def stored_books() -> dict[str, BookState]:
 
 
 SLOW_ORDERS = """
-CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(30); RETURN NEW; END';
+CREATE FUNCTION sleep() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN PERFORM pg_cancel_backend(pg_backend_pid()), pg_sleep(30); RETURN NEW; END';
 CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_id = 'slow')
   EXECUTE FUNCTION sleep();
 """
@@ -102,14 +115,15 @@ CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_
 
 @contextmanager
 def slow_orders() -> Iterator[None]:
-    """Make orders of the client `slow` take longer than the database's limit for statements."""
-    name = connection.settings_dict["NAME"]
+    """Have PostgreSQL cancel the statements that insert orders of the client `slow`.
+
+    It does the same with statements that take longer than its limit. On a slow machine, a limit would
+    end others, too.
+    """
     with connection.cursor() as cursor:
         cursor.execute(SLOW_ORDERS)
-        cursor.execute(f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            cursor.execute(f"ALTER DATABASE {name} RESET statement_timeout")
             cursor.execute("DROP FUNCTION sleep CASCADE")

@@ -96,6 +96,7 @@ def test_reading_the_mirror_does_not_make_a_stale_book_current(
             await late.expect("orderbook_snapshot")
             assert (await late.expect("error"))["code"] == "stale"
             assert client.has_no_message
+            settings.STREAM_STALE_SECONDS = PATIENCE_SECONDS  # The book is read before it is stale again.
             feed.on_batch(heartbeat(SYMBOL, 10))
             await client.expect("resumed")
             await late.expect("orderbook_snapshot")
@@ -107,7 +108,7 @@ def test_reading_the_mirror_does_not_make_a_stale_book_current(
 def test_the_last_state_of_a_candle_is_sent(
     instrument: TradedInstrument, interval: str, settings: Settings
 ) -> None:
-    settings.STREAM_CANDLE_SECONDS = 0.2
+    settings.STREAM_CANDLE_SECONDS = 2.0  # The batches arrive within this time.
     to_the_next = 60 - HOUR_AGO.minute if interval == "1h" else 1
 
     async def scenario() -> None:

@@ -135,13 +135,13 @@ def test_a_connection_that_ends_while_no_worker_runs_is_ended_later() -> None:
 
 
 def test_the_worker_ends_the_guards_of_a_process_that_shows_no_life(settings: Settings) -> None:
-    settings.GUARD_SILENT_SECONDS_MAX = 0.2
     connection_id = new_id()
 
     async def scenario() -> Reply:
         async with live_worker() as gateway:  # and no keeper
             await submit(guard_command(GuardAction.ARM, connection_id, reply_to=gateway.process_id))
             await place_resting(gateway)
+            settings.GUARD_SILENT_SECONDS_MAX = 0.2
             await until(lambda: ends_of() == {DISCONNECTED})
             return await place_resting(gateway, connection_id)
 
@@ -177,8 +177,9 @@ def test_an_order_that_comes_late_from_a_process_without_life_is_refused(
                 await until(lambda: ends_of() == {DISCONNECTED})
                 added = await _entries_added(redis)
                 relay.release()
-                while await _entries_added(redis) == added:  # noqa: ASYNC110 - Redis sends no event
-                    await asyncio.sleep(POLL_SECONDS)
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while await _entries_added(redis) == added:  # noqa: ASYNC110 - Redis sends no event
+                        await asyncio.sleep(POLL_SECONDS)
                 after = with_reply_to(direct.process_id, place("buy", 100, 1, client_id="client-B"))
                 await direct.submit(after, partition=0, client_id=None)
                 taken = set() if is_fenced else {("open", None)}

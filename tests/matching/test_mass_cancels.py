@@ -20,7 +20,7 @@ from orders.look_ups import desk_reads
 from orders.messages import heartbeat_key
 from orders.models import CancelAfter, Order
 from orders.requests import AmendOne, AmendRequest, OrderRequest
-from tests.matching.live import POLL_SECONDS, live_worker, run_scenario
+from tests.matching.live import POLL_SECONDS, limit_waits, live_worker, run_scenario
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("redis")
@@ -166,8 +166,9 @@ def test_what_the_other_partitions_did_stands_if_one_has_no_worker() -> None:
     run(steps, second="stopped")
 
 
-def test_the_outcome_is_unknown_if_a_partition_does_not_reply(settings: Settings) -> None:
+def test_the_outcome_is_unknown_if_a_partition_does_not_reply() -> None:
     async def steps(desk: OrderDesk, ids: list[UUID]) -> None:
+        limit_waits(current_gateway(), 0.3)
         for request in (
             desk.cancel_by_ids(ids, owner="ann"),
             desk.cancel_all("ann", instrument=None, side=None),
@@ -177,5 +178,4 @@ def test_the_outcome_is_unknown_if_a_partition_does_not_reply(settings: Settings
                 await request
         await until_statuses("ann", ["cancelled", "open"])
 
-    settings.ORDER_REPLY_TIMEOUT_SECONDS = 0.3
     run(steps, second="frozen")

@@ -23,7 +23,7 @@ from orders.models import Order
 from orders.refusals import BeyondLimits, IdempotencyKeyReused
 from orders.requests import OrderRequest
 from orders.selectors import find_order
-from tests.matching.live import live_worker, run_scenario
+from tests.matching.live import limit_waits, live_worker, run_scenario
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
@@ -179,15 +179,13 @@ def test_all_look_ups_of_a_request_share_one_time_limit(
     ("key", "advice"),
     [("key", "Send it again with the same idempotency key."), (None, "GET /orders?client_id=client-A")],
 )
-def test_an_unanswered_order_tells_the_client_what_to_do(
-    key: str | None, advice: str, settings: Settings
-) -> None:
-    settings.ORDER_REPLY_TIMEOUT_SECONDS = 0.3
-
+def test_an_unanswered_order_tells_the_client_what_to_do(key: str | None, advice: str) -> None:
     async def scenario() -> str:
         async with connect_redis() as redis:  # as if a worker ran that never replies
             await redis.set("exchange:{0}:heartbeat", b"somebody", ex=60)
             async with OrderGateway(RedisLink()) as gateway:
+                await gateway.count_order(partition=0, client_id="client-A")  # makes the connections
+                limit_waits(gateway, 0.3)
                 with pytest.raises(OutcomeUnknown) as unknown:
                     await desk_of(gateway).place(await request(key=key))
             await redis.delete("exchange:{0}:heartbeat")

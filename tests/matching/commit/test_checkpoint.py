@@ -21,8 +21,13 @@ pytestmark = pytest.mark.usefixtures("instruments")
 
 ROUNDS = 30
 LEASE_SECONDS = 0.01
-STATEMENT_SECONDS_MAX = 5
 GATE = 7  # an advisory lock
+
+
+@pytest.fixture(autouse=True)
+def _long_lease(settings: Settings) -> None:
+    """Let no lease run out by itself, unless a test wants that."""
+    settings.WORKER_LEASE_SECONDS = PATIENCE_SECONDS
 
 
 def session_of(owner: str, *, autocommit: bool = False) -> "psycopg.Connection[Any]":
@@ -81,7 +86,7 @@ def test_an_owner_frozen_in_its_commit_is_cut_off(settings: Settings) -> None:
                 cursor.execute("SET lock_timeout = '50ms'")
                 with pytest.raises(OperationalError, match="lock timeout"):
                     cursor.execute("UPDATE matching_checkpoint SET epoch = epoch")
-                cursor.execute("SET lock_timeout = '10s'")  # rather than wait for ever
+                cursor.execute(f"SET lock_timeout = '{PATIENCE_SECONDS:.0f}s'")  # rather than wait for ever
             wait_until(lambda: checkpoint.acquire(0, "second") is not None, "the partition is taken")
         finally:
             thawed.set()
@@ -94,7 +99,7 @@ def test_a_lease_that_runs_out_while_another_owner_tries_to_acquire_it_is_taken_
     """The attempts repeat, so that the lease may run out between two statements of one attempt."""
     checkpoint.acquire(0, "nobody")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{STATEMENT_SECONDS_MAX}s"])
+        cursor.execute("SELECT set_config('statement_timeout', %s, false)", [f"{PATIENCE_SECONDS:.0f}s"])
     try:
         for number in range(ROUNDS):
             with session_of("frozen") as frozen:

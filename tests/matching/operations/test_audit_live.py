@@ -96,7 +96,8 @@ def test_a_worker_that_has_other_orders_is_found() -> None:
 @pytest.mark.parametrize("step", [-1, 1])
 def test_a_database_at_another_sequence_is_found(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that is restored under a running exchange is at another sequence."""
-    monkeypatch.setattr(live, "MIRROR_SECONDS_MAX", 0.1)
+    if step > 0:  # The mirror could still get there. One that is ahead is found by a second look.
+        monkeypatch.setattr(live, "MIRROR_SECONDS_MAX", 0.1)
 
     def check() -> dict[str, str]:
         BookSequence.objects.filter(instrument__symbol="BTC-USD").update(sequence=F("sequence") + step)
