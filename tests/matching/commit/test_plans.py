@@ -9,7 +9,7 @@ from matching.commit.session import CommitSession
 from orders.models import Order
 from tests.matching.partition import new_id
 
-pytestmark = pytest.mark.usefixtures("instruments")
+pytestmark = [pytest.mark.usefixtures("instruments"), pytest.mark.plans]
 
 CLIENT = "client-A"
 KEY = "a-key-that-is-long-enough-for-its-index-to-grow-before-the-other-one-does-{}"

@@ -9,7 +9,9 @@ from django.db import connection
 from psycopg import errors
 
 from matching.commit.prepared import PreparedStatement, text_array
+from tests.patience import PATIENCE_SECONDS
 
+PATIENCE_MILLISECONDS = round(1000 * PATIENCE_SECONDS)
 DIVIDE = PreparedStatement(
     "divide",
     "SELECT %(dividend)s::integer / %(divisor)s::integer, %(text)s::text",
@@ -79,7 +81,10 @@ def test_a_statement_of_an_ended_session_raises_an_operational_error(
 ) -> None:
     """It raises the error each time it is run."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [driver.info.backend_pid])
+        cursor.execute(
+            "SELECT pg_terminate_backend(%s, %s)", [driver.info.backend_pid, PATIENCE_MILLISECONDS]
+        )
+        assert cursor.fetchone() == (True,)
     for _ in range(2):
         with pytest.raises(psycopg.OperationalError):
             DIVIDE.run(driver, {"dividend": b"1", "divisor": b"1", "text": b""})

@@ -234,7 +234,8 @@ _TRADES = (
         "its taker prevents self-trades",
         (
             "UPDATE orders_order SET self_trade_prevention = 'cancel_maker' WHERE order_id = "
-            "(SELECT taker_order_id FROM orders_trade WHERE maker_client_id = taker_client_id LIMIT 1)",
+            "(SELECT taker_order_id FROM orders_trade WHERE maker_client_id = taker_client_id "
+            "ORDER BY instrument_id, sequence LIMIT 1)",
         ),
     ),
     Tampering("trades", "its taker is post-only", order(TAKER, "post_only = true")),

@@ -6,14 +6,18 @@ import pytest
 from django.db import InterfaceError, OperationalError, connection
 
 from matching.worker.partition_store import PartitionStore
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
+# Autovacuum has sessions, too, which come and go.
+CLIENTS = "FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+
 
 def sessions() -> list[int]:
-    """Return the process ids of all sessions of the database."""
+    """Return the process ids of all clients' sessions of the database."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database()")
+        cursor.execute(f"SELECT pid {CLIENTS}")
         return [pid for (pid,) in cursor.fetchall()]
 
 
@@ -22,11 +26,10 @@ def end_sessions_except(kept: list[int]) -> None:
     try:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> ALL(%s || pg_backend_pid())",
-                [kept],
+                f"SELECT pg_terminate_backend(pid, %s) {CLIENTS} AND pid <> ALL(%s || pg_backend_pid())",
+                [round(1000 * PATIENCE_SECONDS), kept],
             )
-            assert cursor.rowcount == 2  # the two connections of the store
+            assert cursor.fetchall() == [(True,)] * 2  # the two connections of the store
     finally:
         connection.close()
 
