@@ -31,6 +31,7 @@ from tests.matching.live import (
     with_reply_to,
 )
 from tests.matching.partition import place, random_commands
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("instruments", "redis")
 
@@ -226,8 +227,9 @@ def test_a_lease_counts_from_the_beginning_of_the_commit_that_renewed_it(
         async with live_worker() as gateway:
             await submit(with_reply_to(gateway.process_id, place("buy", 100, 3)))
             committed = events.index("commit")
-            while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - no event tells of it
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while "heartbeat" not in events[committed:]:  # noqa: ASYNC110 - no event tells of it
+                    await asyncio.sleep(0.01)
             assert "renew" in events[committed : events.index("heartbeat", committed)]
 
     with slow_inserts(3 * settings.WORKER_HEARTBEAT_SECONDS):
