@@ -64,7 +64,7 @@ def test_a_new_instrument_gets_a_book() -> None:
 
 
 def test_cancels_by_operators_are_not_rate_limited(settings: Settings) -> None:
-    settings.RATE_LIMIT = (1, 60)
+    settings.RATE_LIMIT = (1, 3600)
     settings.CANCELS_PER_ORDER = 3
 
     async def scenario() -> tuple[Any, Any]:
