@@ -11,6 +11,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from base.database import read_database
 from base.redis import connect_redis
 from base.refusals import Unavailable
 from instruments.directory import TradedInstrument
@@ -55,7 +56,7 @@ async def until(condition: Any) -> None:
 
 
 async def status_of(order_id: str) -> str:
-    return str((await asyncio.to_thread(Order.objects.get, order_id=order_id)).status)
+    return str((await read_database(Order.objects.get, order_id=order_id)).status)
 
 
 def test_the_worker_goes_on_while_memory_is_full(
@@ -236,7 +237,7 @@ def test_a_mirror_whose_update_fails_half_way_is_not_read_until_it_is_rebuilt(
             await until(is_mirrored)
             assert await current_desk().inspect_books(0)
             book = await read_book(instruments[SYMBOL])
-            stored = await asyncio.to_thread(read_book_from_database, instruments[SYMBOL])
+            stored = await read_database(read_book_from_database, instruments[SYMBOL])
             assert book == stored
 
     run_scenario(scenario())
