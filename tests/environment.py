@@ -156,11 +156,25 @@ def compile_sources() -> None:
         compileall.compile_dir(ROOT / name, quiet=2)
 
 
+def allow_slow_examples() -> None:
+    """Let each of Hypothesis's examples take any time.
+
+    By default, it fails a test if an example took more than 200 ms, or if making examples took more
+    than a second. On a slow machine, that can happen to any test.
+    """
+    from hypothesis import HealthCheck, settings
+
+    slow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("slow machine", slow)
+    settings.load_profile("slow machine")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         compile_sources()
     if config.option.collectonly or config.option.help or _only_distributes(config):
         return
+    allow_slow_examples()
     # SIGTERM counts as an interruption, so that fixtures are torn down and the folder is removed. A
     # shell starts background programs with SIGINT ignored, and so would be the programs under test.
     for number in (signal.SIGINT, signal.SIGTERM):
