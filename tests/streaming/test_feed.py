@@ -4,6 +4,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,11 +14,14 @@ from redis import Redis
 
 from base.redis import connect_redis
 from marketdata.messages import MarketBatch
+from streaming import feed as feed_module
 from streaming.feed import Feed
 from tests.patience import PATIENCE_SECONDS
 from tests.streaming.feeds import BOOK, Listener, change, heartbeat, instrument, write_mirror
 
 SYMBOL = "FEED-USD"
+STALE_SECONDS = django_settings.STREAM_STALE_SECONDS
+THROTTLE_MILLISECONDS = 1_500  # longer than this process may stand still between two batches
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +35,22 @@ def _delete_books_from_redis() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _retry_at_short_intervals(settings: Settings) -> None:
     settings.FEED_RETRY_SECONDS_MIN = settings.FEED_RETRY_SECONDS_MAX = 0.01
+
+
+class Clock:
+    """The clock by which a feed becomes stale. Only the test moves it."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(feed_module, "time", SimpleNamespace(monotonic=clock))
+    return clock
 
 
 @asynccontextmanager
@@ -81,7 +101,7 @@ def test_a_level_that_was_never_sent_is_not_sent_as_removed() -> None:
         await write_mirror(SYMBOL, 10)  # a bid at 10
         async with Listener().reading() as client, Listener().reading() as slow:
             await feed.follow(BOOK, client.outbox)
-            await feed.follow(BOOK._replace(throttle_milliseconds=100), slow.outbox)
+            await feed.follow(BOOK._replace(throttle_milliseconds=THROTTLE_MILLISECONDS), slow.outbox)
             for listener in (client, slow):
                 await listener.expect("orderbook_snapshot")
             batches = [(11, 1), (12, 1), (12, 0), (10, 0), (13, 0), (11, 2)]  # 13 comes and goes in one batch
@@ -122,9 +142,8 @@ def test_a_feed_does_not_take_a_mirror_that_lags(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_a_feed_takes_a_book_that_stays_older(settings: Settings) -> None:
+def test_a_feed_takes_a_book_that_stays_older(settings: Settings, clock: Clock) -> None:
     """This happens if the database is restored to an earlier state while the API runs."""
-    settings.STREAM_STALE_SECONDS = 0.1
     settings.FEED_OLDER_BOOKS_MAX = 3
 
     async def scenario() -> None:
@@ -135,6 +154,7 @@ def test_a_feed_takes_a_book_that_stays_older(settings: Settings) -> None:
             await client.expect("orderbook_snapshot")
             await write_mirror(SYMBOL, 5, [7])
             async with worker_heartbeats(feed, SYMBOL, 5):
+                clock.now += STALE_SECONDS + 0.1
                 assert (await client.expect("error"))["code"] == "stale"
                 snapshot = await client.expect("orderbook_snapshot")
             assert (snapshot["sequence"], snapshot["bids"][0]["price"]) == (5, 7)
@@ -144,17 +164,22 @@ def test_a_feed_takes_a_book_that_stays_older(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
-def test_a_feed_with_heartbeats_is_not_stale(settings: Settings) -> None:
-    settings.STREAM_STALE_SECONDS = 0.2
-
+def test_a_feed_is_not_stale_until_its_heartbeats_end(clock: Clock) -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
-        async with Listener().reading() as client, worker_heartbeats(feed, SYMBOL, 10):
+        async with Listener().reading() as client:
             await feed.follow(BOOK, client.outbox)
             await client.expect("orderbook_snapshot")
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(client.next(), 4 * settings.STREAM_STALE_SECONDS)
+            for _ in range(4):
+                feed.on_batch(heartbeat(SYMBOL, 10))
+                clock.now += STALE_SECONDS - 0.1
+                feed.on_tick()
+            client.outbox.put('{"type":"heartbeats end"}')
+            await client.expect("heartbeats end")
+            clock.now += 0.2
+            feed.on_tick()
+            assert (await client.expect("error"))["code"] == "stale"
 
     asyncio.run(scenario())
 
@@ -262,16 +287,17 @@ def test_a_snapshot_after_a_loss_has_the_changes_that_a_throttle_held_back() -> 
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10)
         async with Listener().reading() as client:
-            await feed.follow(BOOK._replace(throttle_milliseconds=300), client.outbox)
+            topic = BOOK._replace(throttle_milliseconds=THROTTLE_MILLISECONDS)
+            await feed.follow(topic, client.outbox)
             await client.expect("orderbook_snapshot")
-            feed.on_batch(change(SYMBOL, 10, 11, price=11))
-            await client.expect("orderbook_delta")
-            feed.on_batch(change(SYMBOL, 11, 12, price=12))  # is held back by the throttle
             await write_mirror(SYMBOL, 20, [10, 11, 12, 13])  # the mirror lags behind 27
+            feed.on_batch(change(SYMBOL, 10, 11, price=11))
+            feed.on_batch(change(SYMBOL, 11, 12, price=12))  # is held back by the throttle
             for _ in range(2):
                 feed.on_batch(heartbeat(SYMBOL, 27))  # the second arrives during the read
+            assert (await client.expect("orderbook_delta"))["sequence"] == 11
             async with worker_heartbeats(feed, SYMBOL, 27):
-                await asyncio.sleep(0.5)  # the throttle of 300 ms ends meanwhile
+                await asyncio.sleep(THROTTLE_MILLISECONDS / 1000 + 0.1)  # the throttle ends meanwhile
                 await write_mirror(SYMBOL, 27, [10, 11, 12, 13])
                 while (snapshot := await client.expect("orderbook_snapshot"))["sequence"] < 27:
                     pass

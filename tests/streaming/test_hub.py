@@ -29,21 +29,21 @@ def relay(settings: Settings) -> RedisRelay:
     return relay
 
 
-async def publish_until_received(publisher: RedisPubSubChannelLayer, client: Listener) -> None:
-    """Publish as a worker does, which knows no subscribers, until the client has a message."""
+async def publish_until_received(publisher: RedisPubSubChannelLayer, client: Listener, kind: str) -> None:
+    """Publish as a worker does, which knows no subscribers, until the client has such a message."""
     batch = MarketBatch(
         instrument=SYMBOL, previous_sequence=0, sequence=0, trades=['{"type":"trade"}'], orders=[], levels=[]
     )
     message = {"type": BATCH_MESSAGE_TYPE, "data": encode_batch(batch)}
+    receiving = asyncio.create_task(client.receive_until(kind))
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while client.has_no_message:
+        while not receiving.done():
             await publisher.group_send(group_name(SYMBOL), message)
-            await asyncio.sleep(0.05)
+            await asyncio.wait({receiving}, timeout=0.05)
 
 
 def test_the_hub_renews_a_subscription_that_fell_silent(settings: Settings, relay: RedisRelay) -> None:
     """This happens if the host of Redis disappears: connections stay open, but no data arrives."""
-    settings.STREAM_STALE_SECONDS = 0.5
 
     async def scenario() -> None:
         publisher = RedisPubSubChannelLayer(hosts=[django_settings.REDIS_URL], prefix=PREFIX)
@@ -53,11 +53,10 @@ def test_the_hub_renews_a_subscription_that_fell_silent(settings: Settings, rela
             hub.connect(client.outbox)
             feed = await hub.feed(instrument(SYMBOL))
             await feed.follow(TRADES, client.outbox)
-            await publish_until_received(publisher, client)
-            await client.expect("trade")
+            await publish_until_received(publisher, client, "trade")
             relay.cut()
+            settings.STREAM_STALE_SECONDS = 0.5  # not before, so that nothing but the silence is stale
             await client.receive_until("error")
-            await publish_until_received(publisher, client)
-            await client.receive_until("resumed")
+            await publish_until_received(publisher, client, "resumed")
 
     asyncio.run(scenario())

@@ -131,9 +131,10 @@ def test_many_waiting_clients_receive_the_same_snapshot(settings: Settings) -> N
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10, range(1, LEVELS + 1))
         async with Listener().reading() as first:
+            began = time.monotonic()
             await feed.follow(BOOK, first.outbox)
             await first.expect("orderbook_snapshot")
-            before, began = snapshots_made(), time.monotonic()
+            before = snapshots_made()
             feed.on_batch(change(SYMBOL, 10, 11, price=3, orders=0))
             crowd = [Listener() for _ in range(50)]
             for listener in crowd:
@@ -142,7 +143,7 @@ def test_many_waiting_clients_receive_the_same_snapshot(settings: Settings) -> N
             for listener in crowd:
                 async with listener.reading():
                     texts.add(json.dumps(await listener.expect("orderbook_snapshot")))
-            assert time.monotonic() - began > settings.STREAM_SNAPSHOT_SECONDS / 2
+            assert time.monotonic() - began > settings.STREAM_SNAPSHOT_SECONDS
             assert len(texts) == 1
             assert snapshots_made() - before == 1
 
@@ -155,17 +156,17 @@ def test_snapshots_of_small_books_share_a_budget(settings: Settings) -> None:
     async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10, range(1, 451))  # with the fixed cost of a snapshot: two a second
-        sequence, before = 10, snapshots_made()
+        sequence, made, before, began = 10, 0.0, snapshots_made(), time.monotonic()
         async with Listener().reading() as client:
             await feed.follow(BOOK, client.outbox)
-            ends = time.monotonic() + 1.5
-            while time.monotonic() < ends:
+            while made < 5 or sequence < 110:
                 feed.on_batch(change(SYMBOL, sequence, sequence + 1, 500 + sequence % 2, sequence % 4 // 2))
                 sequence += 1
                 await feed.follow(BOOK, client.outbox)  # asks for another snapshot each time
                 await asyncio.sleep(0.001)
-        assert 2 <= snapshots_made() - before <= 8
-        assert sequence > 100
+                made = snapshots_made() - before
+        # Two are allowed from the start, and the last one may exceed the budget.
+        assert made <= 3 + 2 * (time.monotonic() - began)
 
     asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))
 
@@ -173,17 +174,20 @@ def test_snapshots_of_small_books_share_a_budget(settings: Settings) -> None:
 def test_one_client_receives_a_bounded_amount_of_snapshots(settings: Settings) -> None:
     settings.STREAM_SNAPSHOT_BYTES_PER_SECOND = 100_000
 
-    async def scenario() -> int:
+    async def scenario() -> None:
         feed = Feed(instrument(SYMBOL))
         await write_mirror(SYMBOL, 10, range(1, 1_000))  # a snapshot of about 37 kB
         received = 0
         async with Listener().reading() as client:
+            began = time.monotonic()
             for _ in range(20):
                 await feed.follow(BOOK, client.outbox)
                 await asyncio.sleep(0)
+            seconds = time.monotonic() - began
             client.outbox.put('{"type":"end"}')
             while (await client.next())["type"] != "end":
                 received += 1
-        return received
+        # One second's amount may be ahead. The last snapshot may exceed it.
+        assert 3 <= received <= 1 + (1 + seconds) * 100_000 / 36_000
 
-    assert asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS)) == 3
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))

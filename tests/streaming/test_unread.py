@@ -11,6 +11,7 @@ from streaming import outbox
 from streaming.outbox import Outbox
 from streaming.packet import Packet, packets_of
 from streaming.unread import UnreadPackets
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 70_000])
@@ -78,7 +79,7 @@ def test_a_turn_of_the_loop_sends_a_bounded_number_of_packets(settings: Settings
         for client in clients:
             for _ in range(20):
                 client.put("x")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while len(server.sent) < 600:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0)
         assert max(server.turns.values()) <= 2 * 10  # the last sends of a turn may have a few packets more
@@ -125,7 +126,7 @@ def test_beyond_the_bound_the_longest_silent_clients_are_closed_until_half_is_le
             client.put("x" * 9_900)
             await asyncio.sleep(0.002)
         clients[11].put("small")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not server.closed:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
         assert server.closed == [str(number) for number in range(6)]
@@ -156,7 +157,7 @@ def test_slow_clients_that_ignore_their_notice_are_cut_off(settings: Settings, u
     async def scenario() -> None:
         for _ in range(10):
             Connection(unread)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while unread.bytes > 50_000 + 100:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.01)
         for connection in list(unread._told_at):
