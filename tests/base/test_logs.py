@@ -2,10 +2,13 @@
 
 import io
 import logging
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
+from base import logs
 from base.logs import LineFormatter, PacedHandler
 from tests.patience import PATIENCE_SECONDS
 
@@ -56,17 +59,23 @@ def test_every_info_message_is_logged(logger: logging.Logger, stream: io.StringI
     assert len(stream.getvalue().splitlines()) == 100
 
 
-def test_the_count_of_left_out_lines_appears_without_another_message(stream: io.StringIO) -> None:
+def test_the_count_of_left_out_lines_appears_without_another_message(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: 7.0, time=time.time))
     handler = PacedHandler(lines_max=1, seconds=1.0, stream=stream)
     handler.setFormatter(LineFormatter("%(message)s"))
     logger = logging.getLogger("tests.count")
     logger.propagate = False
     logger.addHandler(handler)
     try:
-        for _ in range(3):
-            logger.warning("again")
-        assert handler._timer is not None
-        handler._timer.join(PATIENCE_SECONDS)
+        assert handler.lock is not None
+        with handler.lock:  # The timer waits for the lock, and so for the third line.
+            for _ in range(3):
+                logger.warning("again")
+            timer = handler._timer
+        assert timer is not None
+        timer.join(PATIENCE_SECONDS)
     finally:
         logger.removeHandler(handler)
     assert stream.getvalue().splitlines() == ["again", "again … and 1 more like it in the last 1 s"]

@@ -20,6 +20,11 @@ STEPS = 60  # turns of the event loop: more than a connect takes
 CHANNEL = "tests:channel"
 
 
+@pytest.fixture(autouse=True)
+def _wait_long_for_answers(settings: Settings) -> None:
+    settings.REDIS_TIMEOUT_SECONDS = PATIENCE_SECONDS
+
+
 def connect(url: str | None = None, *, protocol: int = 3) -> Redis:
     return Redis.from_url(url or django_settings.REDIS_URL, protocol=protocol)
 
@@ -62,7 +67,7 @@ def test_an_error_is_raised_and_later_commands_get_their_own_answers() -> None:
 
 def test_a_cancelled_wait_leaves_no_answer_behind() -> None:
     async def use(session: RedisSession, client: Redis) -> None:
-        waiting = asyncio.create_task(session.run(("BLPOP", "tests:list", 1)))
+        waiting = asyncio.create_task(session.run(("BLPOP", "tests:list", 0)))
         while not await blocked_clients(client):  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0)
         waiting.cancel()
@@ -93,14 +98,13 @@ async def blocked_clients(client: Redis) -> int:
 
 
 def test_a_session_disconnects_from_a_silent_server(settings: Settings) -> None:
-    settings.REDIS_TIMEOUT_SECONDS = 0.2
-
     async def scenario() -> None:
         relay = RedisRelay()
         async with relay.open(), connect(relay.url) as client, asyncio.timeout(SECONDS_MAX):
             session = RedisSession(client)
             assert await session.run(("ECHO", "heard")) == [b"heard"]
             relay.cut()
+            settings.REDIS_TIMEOUT_SECONDS = 0.2
             with pytest.raises(RedisTimeoutError, match=r"no answer within 0\.2 s"):
                 await session.run(("ECHO", "lost"))
             assert not session.is_connected
@@ -110,11 +114,11 @@ def test_a_session_disconnects_from_a_silent_server(settings: Settings) -> None:
 
 def test_a_connection_that_is_dropped_at_any_step_raises_a_known_error(settings: Settings) -> None:
     """Also while it connects. redis-py's internal errors must not reach the caller."""
-    settings.REDIS_TIMEOUT_SECONDS = 0.3
 
     async def use(session: RedisSession, client: Redis) -> None:
         errors = 0
         for turns in range(STEPS):
+            settings.REDIS_TIMEOUT_SECONDS = 0.3
             running = asyncio.create_task(session.run(("ECHO", "heard")))
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -123,6 +127,7 @@ def test_a_connection_that_is_dropped_at_any_step_raises_a_known_error(settings:
                 assert await running == [b"heard"]
             except (RedisError, OSError):
                 errors += 1
+            settings.REDIS_TIMEOUT_SECONDS = PATIENCE_SECONDS
             assert await session.run(("ECHO", "not dropped")) == [b"not dropped"]
             await session.disconnect()
         assert errors > 0
@@ -178,7 +183,7 @@ def test_a_channel_receives_messages_until_the_server_ends_it(protocol: int) -> 
 def test_a_channel_ends_only_when_pings_are_not_answered(
     settings: Settings,
 ) -> None:
-    settings.REDIS_TIMEOUT_SECONDS = 0.5
+    settings.REDIS_TIMEOUT_SECONDS = 2.0  # longer than a ping and its answer take in any case
     settings.REDIS_PING_SECONDS = 0.1
 
     async def scenario() -> None:
@@ -190,9 +195,10 @@ def test_a_channel_ends_only_when_pings_are_not_answered(
             RedisChannel(client, CHANNEL, lambda data: None) as channel,
         ):
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(1.5):  # without answers it would end twice in this time
+                async with asyncio.timeout(3.0):  # without answers it would end in this time
                     await channel.until_lost()
             relay.cut()
+            settings.REDIS_TIMEOUT_SECONDS = 0.2
             with pytest.raises(RedisTimeoutError, match="no answer to a ping"):
                 await channel.until_lost()
 

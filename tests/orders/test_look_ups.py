@@ -9,8 +9,14 @@ from pytest_django.fixtures import Settings
 
 from base.refusals import Unavailable
 from orders.look_ups import PacedRows
+from tests.patience import PATIENCE_SECONDS
 
 FOUND: Any = object()
+
+
+@pytest.fixture(autouse=True)
+def _wait_long_for_rows(settings: Settings) -> None:
+    settings.DESK_READ_SECONDS_MAX = PATIENCE_SECONDS
 
 
 class Reads:
@@ -83,6 +89,7 @@ def test_a_look_up_that_takes_too_long_fails(settings: Settings) -> None:
         find = PacedRows(reads, select)
         with pytest.raises(Unavailable):
             await find("known")
+        settings.DESK_READ_SECONDS_MAX = PATIENCE_SECONDS
         reads.may_run.set()
         assert await find("known") is FOUND
 

@@ -27,6 +27,7 @@ from orders.models import CancelAfter, Order, OrderEvent
 from tests.engine.flows import SHAPES
 from tests.matching.flows import InstructedFlow
 from tests.matching.partition import cancel, contents, place, random_commands, stop
+from tests.patience import PATIENCE_SECONDS
 from tests.simulation.database import Database, SimulatedStore
 from tests.simulation.process import Faults, Process
 from tests.simulation.rows import GRID, Row
@@ -278,7 +279,7 @@ def test_a_fill_of_an_order_that_is_not_stored_rolls_the_batch_back(make_store: 
 
 
 def test_only_the_owner_at_its_position_can_commit(make_store: Callable[[], Any], settings: Settings) -> None:
-    settings.WORKER_LEASE_SECONDS = 0.2
+    settings.WORKER_LEASE_SECONDS = PATIENCE_SECONDS
 
     async def scenario() -> None:
         async with partition_on(make_store()) as first:
@@ -286,6 +287,7 @@ def test_only_the_owner_at_its_position_can_commit(make_store: Callable[[], Any]
             second_store = make_store()
             try:
                 assert await second_store.acquire("two") is None
+                settings.WORKER_LEASE_SECONDS = 0.2
                 await first.store.renew(first.lease)
                 lease = await _acquire_when_free(second_store)
                 assert (lease.epoch, lease.position) == (first.lease.epoch + 1, first.lease.position)
@@ -305,7 +307,7 @@ def test_only_the_owner_at_its_position_can_commit(make_store: Callable[[], Any]
 
 
 async def _acquire_when_free(store: Any) -> Lease:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while (lease := await store.acquire("two")) is None:  # noqa: ASYNC110 - only the database knows
             await asyncio.sleep(0.01)
     assert isinstance(lease, Lease)
