@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from pytest_django.fixtures import Settings
 
+from base.loops import loop_seconds
 from web.concurrency import ApiConcurrency, StartPacer
 
 
@@ -23,19 +24,20 @@ def _stays() -> bool:
 
 def test_many_requests_start_at_a_bounded_pace_and_none_is_refused() -> None:
     async def scenario() -> None:
-        pacer = StartPacer(at_once=2, seconds=0.05)
-        asked = [asyncio.create_task(pacer.answer(_work, _stays, _refusal)) for _ in range(5)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert [each.done() for each in asked] == [True, True, False, False, False]
-        assert await asyncio.gather(*asked) == ["answered"] * 5
+        began = loop_seconds()
+        quick, slow = (StartPacer(at_once=2, seconds=seconds) for seconds in (0.05, 3_600.0))
+        waiting = [asyncio.create_task(slow.answer(_work, _stays, _refusal)) for _ in range(5)]
+        answers = [quick.answer(_work, _stays, _refusal) for _ in range(5)]
+        assert await asyncio.gather(*answers) == ["answered"] * 5
+        assert loop_seconds() - began >= 0.1
+        assert [each.done() for each in waiting] == [True, True, False, False, False]
 
     asyncio.run(scenario())
 
 
 def test_clients_that_have_left_take_no_turns() -> None:
     async def scenario() -> None:
-        pacer = StartPacer(at_once=2, seconds=0.01)
+        pacer = StartPacer(at_once=2, seconds=3_600.0)
         left = [asyncio.create_task(pacer.answer(_work, lambda: True, _refusal)) for _ in range(1_000)]
         staying = asyncio.create_task(pacer.answer(_work, _stays, _refusal))
         assert await asyncio.gather(*left, staying) == [*["refused"] * 1_000, "answered"]
