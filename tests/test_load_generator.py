@@ -28,6 +28,7 @@ from loadtools.wire import (
     encode_post,
     loopback_target,
 )
+from tests.patience import PATIENCE_SECONDS
 
 ANSWER = b'HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n{"a"}'
 Answerer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
@@ -159,11 +160,11 @@ async def _serve(answer: Answerer) -> AsyncIterator[Target]:
 
 PLAN = Plan(
     requests=20,
-    duration_seconds=10,
+    duration_seconds=PATIENCE_SECONDS,
     rate_per_second=1000,
     connections=1,
-    answer_timeout_seconds=30,
-    connect_timeout_seconds=5,
+    answer_timeout_seconds=PATIENCE_SECONDS,
+    connect_timeout_seconds=PATIENCE_SECONDS,
 )
 
 
@@ -336,8 +337,8 @@ def test_orders_are_sent_again_until_their_outcome_is_known() -> None:
         connections=4,
         attempts=3,
         retry_after_seconds_max=0.01,
-        answer_timeout_seconds=10,
-        connect_timeout_seconds=5,
+        answer_timeout_seconds=PATIENCE_SECONDS,
+        connect_timeout_seconds=PATIENCE_SECONDS,
     )
     seen: list[bytes] = []
 

@@ -32,6 +32,7 @@ from orders.gateway.admission import (
 from orders.messages import heartbeat_key
 from tests.engine.flows import SHAPES
 from tests.matching.partition import random_commands
+from tests.patience import PATIENCE_SECONDS
 from tests.simulation.process import Faults, Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedSession
 from tests.simulation.redis_model import Client, Server
@@ -126,7 +127,7 @@ def test_admission_applies_queue_bounds_and_requires_a_heartbeat(
         await script.connect()
         applicants = [Applicant(kind, None, b"%d" % number) for number, kind in enumerate(kinds)]
         verdicts = []
-        for milliseconds in (None, 10_000):
+        for milliseconds in (None, 120_000):
             if milliseconds:
                 await client.set(heartbeat_key(0), "owner", px=milliseconds)
             verdicts.append([answer.verdict for answer in await script.admit(applicants)])
@@ -135,7 +136,7 @@ def test_admission_applies_queue_bounds_and_requires_a_heartbeat(
         assert [entry.payload for entry in entries] == [b"0", b"1", b"3", b"6"]
         await stream.aclose()
         await client.set(heartbeat_key(0), "owner", px=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await client.get(heartbeat_key(0)) is not None:  # noqa: ASYNC110 - only the server knows
                 await asyncio.sleep(0.001)
         verdicts.append([answer.verdict for answer in await script.admit(applicants)])

@@ -19,10 +19,10 @@ from hosting.server.arrival import ArrivingProtocol
 from hosting.server.connections import Connections, current_connections
 from hosting.server.websocket import MESSAGE_FRAMES_MAX, StreamProtocol
 from tests.contract.stream import UPGRADE_REQUEST
+from tests.patience import PATIENCE_SECONDS
 
 GET = b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD_OF_30_KB = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nn: %s\r\n\r\n" % (b"v" * 30_000)
-WAIT_SECONDS_MAX = 30.0
 ONE_READ = 256 * 1024  # bytes that the event loop reads from a connection at a time
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -103,7 +103,7 @@ async def run_server(application: Any) -> AsyncIterator[RunningServer]:
 
 def run(test: Coroutine[Any, Any, None]) -> None:
     async def bounded() -> None:
-        async with asyncio.timeout(WAIT_SECONDS_MAX):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await test
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
