@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.patience import PATIENCE_SECONDS
+
 MESSAGE = re.compile(r'<li class="(success|info|warning|error)">(.*?)</li>', re.DOTALL)
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
 SELECTABLE = re.compile(r'name="_selected_action" value="([^"]+)"')
@@ -59,7 +61,7 @@ class Browser:
     def __init__(self, url: str, *, address: str = "127.0.0.1") -> None:
         transport = httpx.HTTPTransport(local_address=address)
         self._http = httpx.Client(
-            base_url=f"{url}/admin/", follow_redirects=True, timeout=60, transport=transport
+            base_url=f"{url}/admin/", follow_redirects=True, timeout=PATIENCE_SECONDS, transport=transport
         )
 
     @property

@@ -14,6 +14,7 @@ import pytest
 
 from tests.admin.browser import Browser
 from tests.environment import free_port
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, prepared_log
 
 PASSWORD = re.compile(r"the password (\S+): shown")
@@ -40,7 +41,7 @@ def password() -> str:
 @pytest.fixture(scope="package")
 def place(exchange: RunningExchange) -> Iterator[Place]:
     """A function that places an order over REST: a resting bid, unless `changes` say otherwise."""
-    with httpx.Client(base_url=exchange.url, timeout=30) as http:
+    with httpx.Client(base_url=exchange.url, timeout=PATIENCE_SECONDS) as http:
 
         def send(**changes: Any) -> httpx.Response:
             order = {"client_id": "client-A", "instrument": "BTC-USD", "side": "buy", "type": "limit"}

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 
@@ -37,12 +36,12 @@ def traded(exchange: RunningExchange, place: Place) -> dict[str, Any]:
     ).json()
     assert taker["status"] == "filled"
     switch = {"client_id": "maker", "timeout_seconds": 3_600}
-    assert httpx.post(f"{exchange.url}/orders/cancel-after", json=switch).status_code == 200
+    assert exchange.post("/orders/cancel-after", json=switch).status_code == 200
     return {"maker": maker, "taker": taker, "trade_id": taker["trades"][0]["trade_id"]}
 
 
 def status_of(exchange: RunningExchange, order_id: str) -> str:
-    return str(httpx.get(f"{exchange.url}/orders/{order_id}").json()["status"])
+    return str(exchange.get(f"/orders/{order_id}").json()["status"])
 
 
 def instrument_key(browser: Browser, symbol: str) -> str:
@@ -118,10 +117,10 @@ def test_a_search_finds_orders_and_trades_by_id(browser: Browser, traded: dict[s
 
 
 def test_lists_can_be_narrowed_down_to_a_date(browser: Browser, traded: dict[str, Any]) -> None:
-    year, month, day = (int(part) for part in traded["maker"]["created_at"][:10].split("-"))
-    order_id = traded["maker"]["order_id"]
+    taker = traded["taker"]  # its order and its trade are of the same moment
+    year, month, day = (int(part) for part in taker["created_at"][:10].split("-"))
     for path, field, key in (
-        (ORDERS, "created_at", order_id),
+        (ORDERS, "created_at", taker["order_id"]),
         (TRADES, "timestamp", traded["trade_id"]),
         ("marketdata/candle/", "time", "ETH-USD"),
     ):
@@ -158,9 +157,9 @@ def test_the_worker_cancels_the_selected_orders(
     assert unfilled["status"] == "cancelled"
     page = browser.cancel([*resting, unfilled["order_id"]], q="many")
     assert page.messages == {"success": "30 cancelled, 0 no longer open, 0 failed."}
-    orders = httpx.get(f"{exchange.url}/orders", params={"client_id": "many", "limit": 100}).json()["orders"]
+    orders = exchange.get("/orders", params={"client_id": "many", "limit": 100}).json()["orders"]
     assert {order["order_id"] for order in orders if order["status"] == "cancelled"} >= set(resting)
-    levels = httpx.get(f"{exchange.url}/orderbook", params={"levels": 1000}).json()["bids"]
+    levels = exchange.get("/orderbook", params={"levels": 1000}).json()["bids"]
     assert not [level for level in levels if 50_000 <= level["price"] < 50_030]
     page = browser.cancel(resting, q="many")
     assert page.messages == {"warning": "None of the selected orders is open or pending."}
@@ -179,7 +178,7 @@ def test_a_halt_lasts_until_the_resume(exchange: RunningExchange, browser: Brows
     else:
         assert refused.status_code == 409
         assert refused.json()["error"]["code"] == "instrument_halted"
-    assert httpx.post(f"{exchange.url}/orders/{resting}/cancel").json()["status"] == "cancelled"
+    assert exchange.post(f"/orders/{resting}/cancel").json()["status"] == "cancelled"
     assert place(price=60_001).json()["status"] == "open"  # other instruments trade on
     assert browser.act(INSTRUMENTS, "halt", [key]).messages == {"info": "Nothing to do: halted already."}
     assert browser.act(INSTRUMENTS, "resume", [key]).messages == {"success": "SOL-USD: active."}
@@ -200,7 +199,7 @@ def test_the_form_changes_an_instruments_status_and_limits_but_not_its_grid(
     saved = browser.post(path, {**form, **fixed, "status": "halted", "min_price": "2", "_save": "Save"})
     assert "was changed successfully" in saved.messages["success"]
     wait_until(lambda: place(instrument="SOL-USD", price=5).status_code == 409, "SOL-USD is halted")
-    instruments = httpx.get(f"{exchange.url}/instruments").json()["instruments"]
+    instruments = exchange.get("/instruments").json()["instruments"]
     (changed,) = [one for one in instruments if one["symbol"] == "SOL-USD"]
     assert (changed["status"], changed["min_price"], changed["tick_size"]) == ("halted", 2, 0.001)
     wrong = browser.post(path, {**form, "status": "active", "min_price": "0.0005", "_save": "Save"})
@@ -231,7 +230,7 @@ def test_an_operator_chooses_the_self_trade_prevention_of_an_instrument(
     exchange: RunningExchange, browser: Browser, place: Place
 ) -> None:
     def shown() -> str:
-        rows = httpx.get(f"{exchange.url}/instruments").json()["instruments"]
+        rows = exchange.get("/instruments").json()["instruments"]
         return str(next(row["self_trade_prevention"] for row in rows if row["symbol"] == "ETH-USD"))
 
     path = f"{INSTRUMENTS}{instrument_key(browser, 'ETH-USD')}/change/"
@@ -267,7 +266,7 @@ def test_a_halt_without_a_worker_is_saved_with_a_warning(
     worker = psutil.Process(exchange.worker_pid())
     worker.suspend()
     try:
-        wait_until(lambda: httpx.get(f"{exchange.url}/healthz").status_code == 503, "no worker matches")
+        wait_until(lambda: exchange.get("/healthz").status_code == 503, "no worker matches")
         halted = browser.act(INSTRUMENTS, "halt", [key])
         failed = browser.cancel([resting], q=resting)
     finally:

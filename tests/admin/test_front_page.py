@@ -159,6 +159,7 @@ def test_all_instruments_are_halted_and_the_shown_ones_resumed(
     finally:
         browser.post(RESUME, {"all": "yes"}, token_from="")
     assert browser.get(RESUME, all="yes").messages == {"info": "Nothing to do: active already."}
+    wait_until(lambda: "halted" not in exchange.get("/instruments").text, "the API knows of the resume")
 
 
 @ON_UVICORN

@@ -4,7 +4,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
 from base.times import time_text
@@ -41,7 +40,7 @@ def orders(place: Place) -> dict[str, dict[str, Any]]:
 
 
 def amend(exchange: RunningExchange, order: dict[str, Any], **changes: Any) -> None:
-    answer = httpx.post(f"{exchange.url}/orders/{order['order_id']}/amend", json=changes)
+    answer = exchange.post(f"/orders/{order['order_id']}/amend", json=changes)
     assert answer.status_code == 200, answer.text
 
 
@@ -111,7 +110,7 @@ def test_an_operator_cancels_a_waiting_order_and_is_named_in_the_trail(
     assert waiting["status"] == "pending"
     page = browser.cancel([waiting["order_id"]], q="waits")
     assert page.messages == {"success": "1 cancelled, 0 no longer open, 0 failed."}
-    order = httpx.get(f"{exchange.url}/orders/{waiting['order_id']}").json()
+    order = exchange.get(f"/orders/{waiting['order_id']}").json()
     assert (order["status"], order["reason"]) == ("cancelled", "operator")
     trail = row_of(browser.get(AUDIT, q=waiting["order_id"], act__exact="cancel").text, waiting["order_id"])
     assert "admin" in trail
@@ -120,11 +119,11 @@ def test_an_operator_cancels_a_waiting_order_and_is_named_in_the_trail(
 
 def test_armed_switches_are_listed(exchange: RunningExchange, browser: Browser) -> None:
     switch = {"client_id": "switched", "timeout_seconds": 3_600}
-    answer = httpx.post(f"{exchange.url}/orders/cancel-after", json=switch)
+    answer = exchange.post("/orders/cancel-after", json=switch)
     page = browser.get("orders/cancelafter/", q="switched")
     assert f'datetime="{answer.json()["cancel_at"]}"' in page.text
     assert "switched" not in browser.get("orders/cancelafter/", q="switch").text
-    httpx.post(f"{exchange.url}/orders/cancel-after", json={**switch, "timeout_seconds": 0})
+    exchange.post("/orders/cancel-after", json={**switch, "timeout_seconds": 0})
     assert "datetime=" not in browser.get("orders/cancelafter/", q="switched").text
 
 

@@ -16,6 +16,7 @@ from operators import tickets
 from operators.logins import counted_address
 from tests.admin.browser import Browser
 from tests.admin.conftest import ON_UVICORN, Place
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, wait_until
 
 CROWD = 130
@@ -103,7 +104,7 @@ async def crowd(port: int, requests: list[bytes]) -> AsyncIterator[None]:
 
 
 def test_a_form_without_its_token_is_refused_with_an_explanation(exchange: RunningExchange) -> None:
-    answer = httpx.post(f"{exchange.url}/admin/login/", data={"username": "admin", "password": "x"})
+    answer = exchange.post("/admin/login/", data={"username": "admin", "password": "x"})
     assert answer.status_code == 403
     assert "GET /admin/login/ first" in answer.json()["error"]["message"]
 
@@ -121,7 +122,7 @@ def test_a_form_without_its_token_is_refused_with_an_explanation(exchange: Runni
 def test_a_login_leads_only_to_pages_of_the_admin(
     exchange: RunningExchange, password: str, asked: str, leads_to: str
 ) -> None:
-    with httpx.Client(base_url=exchange.url, follow_redirects=True, timeout=30) as http:
+    with httpx.Client(base_url=exchange.url, follow_redirects=True, timeout=PATIENCE_SECONDS) as http:
         page = http.get(asked)
         assert page.url.path == "/admin/login/"
         action = page.text.partition('<form action="')[2].partition('"')[0].replace("&amp;", "&")
@@ -188,17 +189,18 @@ def test_the_admin_can_have_a_listener_of_its_own(free_admin: dict[str, Any]) ->
     variables, bind = free_admin["variables"], free_admin["bind"]
     with RunningExchange(variables=variables) as exchange:
         assert f"http://localhost:{bind.rpartition(':')[2]}/admin/" in exchange.log()
-        assert httpx.get(f"{exchange.url}/admin/login/").status_code == 404
-        assert httpx.get(f"{exchange.url}/admin").status_code == 404
-        assert httpx.get(f"{exchange.url}/instruments").status_code == 200
-        assert httpx.get(f"http://{bind}/admin/login/").status_code == 200
-        assert httpx.get(f"http://{bind}/instruments").status_code == 404
+        assert exchange.get("/admin/login/").status_code == 404
+        assert exchange.get("/admin").status_code == 404
+        assert exchange.get("/instruments").status_code == 200
+        assert _status(f"http://{bind}/admin/login/") == 200
+        assert _status(f"http://{bind}/instruments") == 404
         exchange.part("admin_application").kill()
-        wait_until(lambda: _answers(f"http://{bind}/admin/login/"), "the admin has been started again")
+        wait_until(lambda: _status(f"http://{bind}/admin/login/") == 200, "the admin has been started again")
 
 
-def _answers(url: str) -> bool:
+def _status(url: str) -> int | None:
+    """Return the status of the answer, or None if nothing answers."""
     try:
-        return httpx.get(url).status_code == 200
+        return httpx.get(url, timeout=PATIENCE_SECONDS).status_code
     except httpx.TransportError:
-        return False
+        return None

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 from django.conf import settings
@@ -64,13 +63,13 @@ def test_a_cancel_is_confirmed_first_and_recorded_in_the_trail(
     assert "Cancel 3 open or pending orders?" in confirmation.text
     assert "confirmed" in confirmation.text
     for order_id in selected:
-        assert httpx.get(f"{exchange.url}/orders/{order_id}").json()["status"] == "open"
+        assert exchange.get(f"/orders/{order_id}").json()["status"] == "open"
     assert not [row for row in trail(exchange) if row["object"] in selected]
     later = place(client_id="confirmed", price=41_000).json()["order_id"]
     assert browser.cancel(selected, q="confirmed").messages == {
         "success": "3 cancelled, 0 no longer open, 0 failed."
     }
-    assert httpx.get(f"{exchange.url}/orders/{later}").json()["status"] == "open"  # it was not selected
+    assert exchange.get(f"/orders/{later}").json()["status"] == "open"  # it was not selected
     rows = [row for row in trail(exchange) if row["object"] in selected]
     assert [row["act"] for row in rows] == ["cancel_outcome"] * 3 + ["cancel"] * 3
     assert {row["actor"] for row in rows} == {"admin"}
@@ -138,7 +137,7 @@ def test_a_partition_without_a_worker_must_be_confirmed(exchange: RunningExchang
     refused = add(browser, "AAA-USD", 7)
     assert "No worker matches partition 7 now" in refused.text
     assert "run_matching --partition=7" in refused.text
-    assert "AAA-USD" not in httpx.get(f"{exchange.url}/instruments").text
+    assert "AAA-USD" not in exchange.get("/instruments").text
     confirmed = add(browser, "AAA-USD", 7, confirm_unmatched="on")
     assert "was added successfully" in confirmed.messages["success"]
     path = f"{INSTRUMENTS}{instrument_key(browser, 'AAA-USD')}/change/"
@@ -156,10 +155,10 @@ def test_only_an_instrument_without_orders_can_be_deleted(
 ) -> None:
     for symbol in ("BBB-USD", "CCC-USD"):
         assert "was added successfully" in add(browser, symbol).messages["success"]
-        wait_until(lambda: symbol in httpx.get(f"{exchange.url}/instruments").text, "it is listed")  # noqa: B023
+        wait_until(lambda: symbol in exchange.get("/instruments").text, "it is listed")  # noqa: B023
     wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "an order is accepted")
     assert "was deleted successfully" in delete(browser, "BBB-USD").messages["success"]
-    wait_until(lambda: "BBB-USD" not in httpx.get(f"{exchange.url}/instruments").text, "BBB-USD is gone")
+    wait_until(lambda: "BBB-USD" not in exchange.get("/instruments").text, "BBB-USD is gone")
     assert delete(browser, "CCC-USD").status == 403
     wait_until(lambda: place(instrument="CCC-USD", price=1).status_code == 201, "CCC-USD is still traded")
     assert place(instrument="BBB-USD", price=1).status_code == 400

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.admin.browser import TOKEN
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange
 
 PROXIED = {"X-Forwarded-Proto": "https", "Host": "exchange.example", "Origin": "https://exchange.example"}
@@ -18,7 +19,10 @@ def login(request: pytest.FixtureRequest) -> Iterator[tuple[str, httpx.Response,
     # If EXCHANGE_TLS_PROXY is on, a proxy on this machine is trusted without this variable.
     if request.param == "off":
         variables["EXCHANGE_TRUSTED_PROXIES"] = "127.0.0.1"
-    with RunningExchange(variables=variables) as exchange, httpx.Client(base_url=exchange.url) as http:
+    with (
+        RunningExchange(variables=variables) as exchange,
+        httpx.Client(base_url=exchange.url, timeout=PATIENCE_SECONDS) as http,
+    ):
         page = http.get("/admin/login/", headers=PROXIED)
         token = TOKEN.search(page.text)
         assert token is not None

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import psutil
@@ -223,10 +223,6 @@ class RunningExchange:
             preexec_fn=_child_setup(),  # noqa: PLW1509
         )
 
-    def get(self, path: str) -> httpx.Response:
-        """Return the answer to GET, however long the exchange takes."""
-        return httpx.get(f"{self.url}{path}", timeout=PATIENCE_SECONDS)
-
     def await_health(self) -> None:
         """Return once a check of health that began after this call succeeds.
 
@@ -243,6 +239,14 @@ class RunningExchange:
             return False
 
         wait_until(is_healthy, f"{self.url} is healthy")
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """Send a GET request. httpx itself would give up after 5 s."""
+        return httpx.get(self.url + path, timeout=PATIENCE_SECONDS, **options)
+
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        """Send a POST request. httpx itself would give up after 5 s."""
+        return httpx.post(self.url + path, timeout=PATIENCE_SECONDS, **options)
 
     def is_open(self) -> bool:
         return "The exchange is open" in self.log()
