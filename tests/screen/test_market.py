@@ -3,11 +3,17 @@
 The browser remembers the name and the theme.
 """
 
-from playwright.sync_api import Page, expect
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect
 
 from tests.contract.client import Client
 from tests.screen.conftest import OpenScreen
-from tests.screen.screen import number
+from tests.screen.screen import number, optional_number
+from tests.system.exchange import wait_until
+
+TICKER = ("change", "high", "low", "volume")
+CANDLE = ("open", "high", "low", "close", "volume")
 
 # The number of pixels of the chart that have the colour of a rising or a falling candle.
 DRAWN_CANDLE_PIXELS = r"""() => {
@@ -26,6 +32,15 @@ DRAWN_CANDLE_PIXELS = r"""() => {
     return count;
   }, 0);
 }"""
+
+
+def expect_figures(shown: Locator, figures: list[Any]) -> None:
+    """Return once the elements show these numbers, perhaps each behind its name."""
+
+    def is_same() -> bool:
+        return [optional_number(text.split()[-1]) for text in shown.all_inner_texts()] == figures
+
+    wait_until(is_same, f"{figures} are shown")
 
 
 def choose_name_and_theme(page: Page, name: str) -> None:
@@ -50,19 +65,13 @@ def test_a_first_visit(open_screen: OpenScreen, bot: Client, symbol: str, name: 
 
     ticker = bot.get("/ticker", instrument=symbol).json
     expect(page.locator(".last-price")).to_have_text("100.00")
-    figures = page.locator(".ticker dd").all_inner_texts()
-    assert [number(text) for text in figures] == [
-        ticker[name] for name in ("change", "high", "low", "volume")
-    ]
+    expect_figures(page.locator(".ticker dd"), [ticker[name] for name in TICKER])
     expect(page).to_have_title(f"100 · {symbol} · Tradepost")
 
     candle = bot.get("/candles", instrument=symbol, interval="1m").json["candles"][-1]
-    figures = page.locator(".legend-figure").all_inner_texts()
-    assert [number(text.split()[1]) for text in figures] == [
-        candle[name] for name in ("open", "high", "low", "close", "volume")
-    ]
+    expect_figures(page.locator(".legend-figure"), [candle[name] for name in CANDLE])
     assert page.locator(".chart-frame canvas").count() > 0
-    assert page.evaluate(DRAWN_CANDLE_PIXELS) > 0
+    wait_until(lambda: page.evaluate(DRAWN_CANDLE_PIXELS) > 0, "the candle is drawn")
     page.get_by_role("tab", name="Depth").click()
     expect(page.locator("#chart-panel canvas")).to_be_visible()
 

@@ -13,7 +13,8 @@ from playwright.sync_api import Route, WebSocketRoute, expect
 from tests.contract.client import Client
 from tests.contract.market import Market
 from tests.screen.conftest import OpenScreen
-from tests.screen.screen import LOST, REFUSED, Screen, number
+from tests.screen.screen import LOST, REFUSED, Screen, number, optional_number
+from tests.system.exchange import wait_until
 
 TICK = Decimal("0.01")
 
@@ -65,9 +66,9 @@ def test_orders_that_rest_or_wait_are_dragged_and_cancelled(
             wanted = screen.drag(placed["order_id"], move, -12)
             assert wanted > before[move]
             assert wanted % TICK == 0
+            moved = terms({**before, move: wanted})
+            wait_until(lambda: terms(bot.order(placed["order_id"])) == moved, "it is moved")  # noqa: B023
             expect(screen.page.locator(".activity-sent, .order-line.busy")).to_have_count(0)
-            after = bot.order(placed["order_id"])
-            assert terms(after) == terms({**before, move: wanted})
             screen.expect_orders_of(bot, name)
 
         row = screen.page.locator(f'tr[data-order="{placed["order_id"]}"]')
@@ -75,8 +76,8 @@ def test_orders_that_rest_or_wait_are_dragged_and_cancelled(
         expect(row).to_have_count(0)
         assert bot.order(placed["order_id"])["reason"] == "client_request"
     change_in_the_row_and_cancel_on_the_chart(screen, bot)
-    ends = [row[-1] for row in screen.rows("history")]
-    assert ends == ["Cancelled: by you"] * (len(KEPT) + 1)
+    ends = ["Cancelled: by you"] * (len(KEPT) + 1)
+    wait_until(lambda: [row[-1] for row in screen.rows("history")] == ends, "all orders have ended")
     screen.expect_book_of(bot)
 
 
@@ -119,29 +120,33 @@ def test_orders_that_fill_move_fills_and_position(
     assert (crossing["status"], crossing["reason"]) == ("rejected", "would_cross")
     expect(screen.page.locator(".send .problem")).to_contain_text("it would have traded")
 
-    fills = bot.get("/fills", client_id=name).json["fills"]
-    shown = [[row[2], *map(number, row[3:6])] for row in screen.rows("fills")]
-    assert shown == [
+    fills = [
         [fill["side"].capitalize(), fill["price"], fill["quantity"], fill["price"] * fill["quantity"]]
-        for fill in fills
+        for fill in bot.get("/fills", client_id=name).json["fills"]
     ]
     assert len(fills) == 4
+    wait_until(
+        lambda: [[row[2], *map(number, row[3:6])] for row in screen.rows("fills")] == fills,
+        "the screen shows the exchange's fills",
+    )
 
     # 0.5 x 105 + 1 x 106 + 1 x 106 = 264.5 for 2.5, of which 0.5 were sold at 95.
     screen.panel("positions")
     position = screen.page.locator("#panels-panel tbody tr")
     expect(position.locator('[data-name="Last"]')).to_have_text("95.00")
-    cells = {
-        cell: position.locator(f'[data-name="{cell}"]').inner_text().split()[0]
-        for cell in ("Position", "Average", "Realized", "Unrealized", "Profit")
-    }
-    assert {cell: number(text) for cell, text in cells.items()} == {
+    expected = {
         "Position": 2,
         "Average": Decimal("105.80"),
         "Realized": Decimal("-5.40"),
         "Unrealized": Decimal("-21.60"),
         "Profit": -27,
     }
+
+    def figures() -> dict[str, Decimal | None]:
+        texts = {name: position.locator(f'[data-name="{name}"]').inner_text() for name in expected}
+        return {name: optional_number(text.split()[0]) for name, text in texts.items()}
+
+    wait_until(lambda: figures() == expected, f"the position has {expected}")
     titles = screen.panel("activity").locator(".activity-item")
     expect(titles).to_have_count(5)
     expect(titles.last).to_contain_text("filled")

@@ -92,8 +92,8 @@ def survive(screen: Screen, bot: Client, exchange: RunningExchange, name: str, w
 
     expect(page.locator("#send")).to_be_enabled()
     expect(page.locator("tr[data-order]")).to_have_count(3)
+    wait_until(lambda: PARTS[word] in states(screen), f"the screen has shown {PARTS[word]}")
     screen.expect_live()
-    assert PARTS[word] in states(screen)
     orders = screen.expect_orders_of(bot, name)
     assert {kept["order_id"], hit["order_id"]} < orders.keys()
     assert orders[hit["order_id"]][-2:] == (Decimal("1.5"), "Partly filled")
