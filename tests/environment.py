@@ -10,6 +10,7 @@ terminated.
 import compileall
 import contextlib
 import gc
+import itertools
 import os
 import random
 import re
@@ -18,7 +19,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,24 @@ SOURCES = (
 )
 
 
+def _ports() -> Iterator[int]:
+    """Yield, again and again, ports that only this process of a run uses, in random order.
+
+    Two exchanges could choose the same port otherwise, before either of them listens.
+    """
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = list(PORTS[number :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))])
+    random.shuffle(ports)
+    return itertools.cycle(ports)
+
+
+_own_ports = _ports()
+
+
 def free_port() -> int:
     """Return a free TCP port that the system does not use for outgoing connections."""
     while True:
-        port = random.choice(PORTS)
+        port = next(_own_ports)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
