@@ -14,6 +14,7 @@ from benchmarks.screen import clients, page, paint, reconnects
 from loadtools.relay import Relay
 from loadtools.wire import Target
 from tests.environment import SOURCES
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = sorted({part for steps in STEPS.values() for _, parts in steps for part in parts})
@@ -142,4 +143,4 @@ def test_a_relay_breaks_connections_in_each_way() -> None:
         except ConnectionResetError:
             return True
 
-    asyncio.run(scenario())
+    asyncio.run(asyncio.wait_for(scenario(), PATIENCE_SECONDS))

@@ -20,6 +20,7 @@ from base.metrics_files import collect, forget_counts, merge_dead_processes
 from exchange_site.metrics import MetricsSnapshot
 from orders.partition_states import PartitionState
 from tests.environment import exchange_variables
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import ROOT, manage, wait_until
 
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -30,7 +31,7 @@ import os, socket, sys
 folder, host = sys.argv[1:]
 socket.gethostname = lambda: host
 from django.conf import settings
-settings.configure(ENVIRONMENT_METRICS_DIR=folder, METRICS_LOCK_SECONDS_MAX=5.0)
+settings.configure(ENVIRONMENT_METRICS_DIR=folder, METRICS_LOCK_SECONDS_MAX=120.0)
 from prometheus_client import Counter, Gauge, Histogram, values
 from base.metrics_values import SharedValue
 values.ValueClass = SharedValue
@@ -88,7 +89,7 @@ class CountingProcess:
 
 @pytest.fixture
 def folder(settings: Settings, tmp_path: Path) -> Path:
-    settings.METRICS_LOCK_SECONDS_MAX = 5.0
+    settings.METRICS_LOCK_SECONDS_MAX = PATIENCE_SECONDS
     return tmp_path
 
 
