@@ -186,6 +186,8 @@ def test_the_front_page_says_that_redis_is_away(exchange: RunningExchange, brows
     valkey = exchange.part("valkey")
     valkey.suspend()
     try:
+        # The page may show a check of health that was made up to half a second before.
+        wait_until(lambda: exchange.get("/healthz").status_code == 503, "the exchange is unhealthy")
         page = browser.get("")
     finally:
         valkey.resume()
