@@ -41,8 +41,9 @@ def audit_mirrors() -> CheckResult:
     redis = connect_redis()
     with asyncio.Runner() as runner:
         try:
+            ends = time.perf_counter() + MIRROR_SECONDS_MAX
             while pending:
-                last = time.perf_counter() - started > MIRROR_SECONDS_MAX
+                last = time.perf_counter() > ends
                 for mirror in tuple(pending):
                     symbol = mirror.instrument.symbol
                     try:
