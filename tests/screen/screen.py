@@ -215,11 +215,10 @@ class Screen:
         """Drag an order's line and confirm it. Return the price that the question named."""
         line = self.line(order_id, field)
         handle = line.locator(".order-line-handle")
-        expect(handle).to_be_visible()
+        handle.hover()  # waits until the line stands still
         box = handle.bounding_box()
         assert box is not None
-        x, y = box["x"] + 10, box["y"] + box["height"] / 2
-        self.page.mouse.move(x, y)
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         self.page.mouse.down()
         self.page.mouse.move(x, y + pixels, steps=3)
         self.page.mouse.up()

@@ -72,6 +72,7 @@ def test_the_keyboard_is_enough_to_trade(
     keys.press("Enter")
     expect(row.get_by_role("button", name="Change")).to_be_focused()
     assert bot.order(order_id)["price"] == Decimal("104.25")
+    expect(screen.line(order_id).locator(".order-line-price")).to_have_text("104.25")
     tab_to(page, screen.line(order_id).get_by_role("slider"))
     for key in ("Shift+ArrowDown", "ArrowDown", "Enter"):
         keys.press(key)
