@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -51,8 +52,9 @@ class Stream:
         self._connection.socket.sendall(b"".join(map(frame, messages)))
 
     def receive(self) -> Any:
-        """Return the next message that is not a heartbeat."""
-        while (message := self.receive_any(MESSAGE_SECONDS_MAX)) == {"type": "heartbeat"}:
+        """Return the next message that is not a heartbeat. Heartbeats give it no more time."""
+        ends = time.monotonic() + MESSAGE_SECONDS_MAX
+        while (message := self.receive_any(max(0.0, ends - time.monotonic()))) == {"type": "heartbeat"}:
             pass
         return message
 
@@ -69,8 +71,10 @@ class Stream:
 
     def receive_until(self, is_last: Callable[[Any], bool]) -> list[Any]:
         """Return the next messages, up to the first that fulfils the condition."""
+        ends = time.monotonic() + MESSAGE_SECONDS_MAX
         messages = [self.receive()]
         while not is_last(messages[-1]):
+            assert time.monotonic() < ends, messages[-1]
             messages.append(self.receive())
         return messages
 

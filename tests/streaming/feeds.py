@@ -100,8 +100,9 @@ class Listener:
 
     async def receive_until(self, kind: str) -> Any:
         """Skip messages until one has this type, and return it."""
-        while (message := await self.next())["type"] != kind:
-            pass
+        async with asyncio.timeout(MESSAGE_SECONDS_MAX):
+            while (message := await self.next())["type"] != kind:
+                pass
         return message
 
     @property
