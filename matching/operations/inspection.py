@@ -84,7 +84,10 @@ async def compare_with_worker(partition: int) -> Comparison:
                 break
     finally:
         await current_gateway().aclose()
-    return Comparison(different=[*filter(None, decided.values())], undecided=[*undecided.values()])
+    return Comparison(
+        different=[*filter(None, decided.values())],
+        undecided=[f"{line}; trading went on" for line in undecided.values()],
+    )
 
 
 def _load_states(partition: int) -> dict[str, BookState]:

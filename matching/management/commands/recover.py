@@ -77,8 +77,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"the database and the worker of partition {partition} differ:\n  "
                 + "\n  ".join(differences)
-                + "\nIf only sequences differ, trading went on: try again when it is calmer. Otherwise restart "
-                "the worker: it loads its books from the database"
+                + "\nWhere trading went on, try again when it is calmer. Otherwise restart the worker: it loads "
+                "its books from the database"
             )
         self.stdout.write(f"partition {partition}: the live worker has the same books")
 
