@@ -66,7 +66,8 @@ def _ports() -> Iterator[int]:
     Two exchanges could choose the same port otherwise, before either of them listens.
     """
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    ports = list(PORTS[number :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))])
+    processes = 2 * int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))  # with those that replace others
+    ports = list(PORTS[number % processes :: processes])
     random.shuffle(ports)
     return itertools.cycle(ports)
 

@@ -114,7 +114,8 @@ def stream_lines(fresh_exchange: RunningExchange, tmp_path: Path) -> Iterator[Pa
             [sys.executable, "-u", str(program)], stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: "orders_snapshot" in printed.read_text(), "the stream's snapshots")
+        snapshots = ("orderbook_snapshot", "orders_snapshot")
+        wait_until(lambda: all(name in printed.read_text() for name in snapshots), "the stream's snapshots")
         yield printed
     finally:
         client.kill()

@@ -31,7 +31,7 @@ def check_random_requests(operation: Any, *, count: int, are_valid: bool) -> Non
     """Send `count` random requests of an operation, and fail if an answer does not conform to the schema."""
     mode = GenerationMode.POSITIVE if are_valid else GenerationMode.NEGATIVE
 
-    @settings(max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=count, derandomize=True, database=None, phases=[Phase.generate])
     @given(case=operation.as_strategy(generation_mode=mode))
     def check(case: Any) -> None:
         case.call_and_validate(checks=CHECKS)

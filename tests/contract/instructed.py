@@ -5,6 +5,7 @@ from typing import Any
 
 from base.times import time_text
 from tests.contract.client import Answer, Client, check_order
+from tests.patience import PATIENCE_SECONDS
 
 UNKNOWN_ID = "01990000-0000-7000-8000-000000000000"
 LIMIT_TYPES = ("limit", "stop_limit", "take_profit_limit")
@@ -30,6 +31,8 @@ def place_for_a_moment(client: Client, body: dict[str, Any], *, seconds: float =
         answer = client.post("/orders", body | {"time_in_force": "gtd", "expires_at": later(seconds=seconds)})
         if answer.status == 201 and answer.json["reason"] != "expired":
             return check_order(answer.json)
+        assert answer.status in (201, 400), answer.text  # 400 if the time has passed already
+        assert seconds < PATIENCE_SECONDS, answer.text
         seconds *= 2
 
 

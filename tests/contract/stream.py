@@ -99,12 +99,8 @@ class Stream:
     def close_code(self) -> int | None:
         """Return the code with which the server closes. Messages before that are skipped."""
         with pytest.raises(ConnectionClosed) as closed:
-            self._receive_forever()
+            self.receive_until(lambda message: False)
         return closed.value.rcvd.code if closed.value.rcvd else None
-
-    def _receive_forever(self) -> None:
-        while True:
-            self.receive()
 
 
 def make_trade(

@@ -22,6 +22,7 @@ from tests.contract.instructed import (
     trade_at,
 )
 from tests.contract.market import Market
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import RunningExchange, wait_until
 
 IN_A_MONTH, IN_TWO_MONTHS = later(days=30), later(days=60)
@@ -366,6 +367,7 @@ def test_an_order_expires_at_its_new_time(client: Client, instrument: str) -> No
     order = client.place(instrument, "buy", 1, 10, time_in_force="gtd", expires_at=IN_A_MONTH)
     seconds = 0.3
     while amend(client, order, "by id", expires_at=later(seconds=seconds))[0] != 200:
+        assert seconds < PATIENCE_SECONDS
         seconds *= 2
     wait_until(lambda: client.order(order["order_id"])["reason"] == "expired", "the order expires")
     assert client.levels(instrument) == ([], [])
@@ -383,6 +385,7 @@ def test_an_order_does_not_expire_at_its_old_time(client: Client, instrument: st
         status, document = amend(client, order, "by id", expires_at=IN_TWO_MONTHS)
         if status == 200:
             break
+        assert seconds < PATIENCE_SECONDS, document
         seconds *= 2
     assert document["expires_at"] == IN_TWO_MONTHS
     other = order

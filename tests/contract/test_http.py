@@ -4,7 +4,6 @@ import http.client
 import json
 import socket
 
-import httpx
 import pytest
 
 from tests.contract.client import ANSWER_SECONDS_MAX, Answer, Client, order_body
@@ -140,8 +139,7 @@ def test_a_chunked_body_is_accepted(client: Client, exchange: RunningExchange, i
     body = json.dumps(order_body(instrument, "buy", 1, 10)).encode()
     chunks = (body[start : start + 7] for start in range(0, len(body), 7))
     headers = {"Content-Type": "application/json"}
-    url = f"{exchange.url}/orders"
-    answer = httpx.post(url, content=chunks, headers=headers, timeout=ANSWER_SECONDS_MAX)
+    answer = exchange.post("/orders", content=chunks, headers=headers)
     assert answer.request.headers["Transfer-Encoding"] == "chunked"
     assert answer.status_code == 201
     assert client.book(instrument)["sequence"] == 1

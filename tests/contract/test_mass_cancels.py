@@ -11,6 +11,7 @@ from tests.contract.client import TIME, Answer, Client
 from tests.contract.conftest import ON_UVICORN
 from tests.contract.instructed import UNKNOWN_ID
 from tests.contract.market import Market
+from tests.patience import PATIENCE_SECONDS
 from tests.system.exchange import wait_until
 
 Place = Callable[..., str]
@@ -225,6 +226,7 @@ def test_a_switch_that_is_set_again_or_disarmed_does_not_run_out(
         set_switch(client, disarmed, 0)
         if all(client.order(order_id)["status"] == "open" for order_id in ids):
             break
+        assert seconds < PATIENCE_SECONDS
         seconds *= 2
     last_id = place(client_id=last)
     set_switch(client, last, seconds)  # runs out after the others would have

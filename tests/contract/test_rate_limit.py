@@ -1,4 +1,4 @@
-"""A rate limit of 100 orders an hour for each client, and so of 1,000 cancels."""
+"""A rate limit of 100 orders and 1,000 cancels an hour for each client."""
 
 import json
 import math
@@ -241,7 +241,10 @@ def test_refused_amends_count_as_orders_and_invalid_requests_do_not(limited: Cli
 
 
 def first_refusal(use_up: Callable[[], Answer], send: Callable[[], Answer]) -> Answer:
-    """Use up an allowance and send a request, until it is refused. A new hour may begin meanwhile."""
+    """Use up an allowance and send a request, until it is refused.
+
+    A new hour may begin meanwhile.
+    """
     for _ in range(100):
         use_up()
         answer = send()

@@ -17,7 +17,7 @@ def apply_all(orders: ClientOrders, events: list[Event]) -> None:
         orders.apply(event)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(flows, st.integers(1, 50))
 def test_orders_follow_the_book_and_its_undo(flow: Flow, undone: int) -> None:
     book, orders = ReferenceBook(), ClientOrders()

@@ -33,7 +33,7 @@ from tests.engine.strategies import Flow, flows, orders, run, run_all
 LEVEL_EVENTS = OrderRested | OrderCancelled | OrderReduced | OrderWithdrawn
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_engine_and_reference_agree_on_any_flow(flow: Flow) -> None:
     engine, reference = OrderBook(), ReferenceBook()
@@ -42,7 +42,7 @@ def test_engine_and_reference_agree_on_any_flow(flow: Flow) -> None:
         compare(engine, reference)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_engine_and_reference_agree_about_levels(flow: Flow) -> None:
     """Also while the engine still keeps levels that cancels have emptied."""
@@ -57,7 +57,7 @@ def test_engine_and_reference_agree_about_levels(flow: Flow) -> None:
                 assert engine.improves(*question) == reference.improves(*question)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_quantity_is_the_sum_of_filled_prevented_and_remaining(flow: Flow) -> None:
     """The ledger also checks that sequences have no gap."""
@@ -68,7 +68,7 @@ def test_quantity_is_the_sum_of_filled_prevented_and_remaining(flow: Flow) -> No
         assert book.sequence == ledger.sequence
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_the_book_is_never_crossed_and_orders_trade_within_their_bound(flow: Flow) -> None:
     book = OrderBook()
@@ -78,7 +78,7 @@ def test_the_book_is_never_crossed_and_orders_trade_within_their_bound(flow: Flo
         assert book.best_bid is None or book.best_ask is None or book.best_bid < book.best_ask
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_no_waiting_order_is_met_by_the_last_trade(flow: Flow) -> None:
     book = ReferenceBook()
@@ -87,7 +87,7 @@ def test_no_waiting_order_is_met_by_the_last_trade(flow: Flow) -> None:
         assert not any(order.is_triggered_by(book.last_price_ticks) for order in book.waiting)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_clients_with_prevention_never_trade_with_themselves(flow: Flow) -> None:
     for event in run_all(OrderBook(), flow):
@@ -98,7 +98,7 @@ def test_clients_with_prevention_never_trade_with_themselves(flow: Flow) -> None
             assert event.taker.instructions.self_trade_prevention is SelfTradePrevention.DECREMENT
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_post_only_orders_never_take(flow: Flow) -> None:
     takers = [
@@ -107,7 +107,7 @@ def test_post_only_orders_never_take(flow: Flow) -> None:
     assert not any(taker.instructions.post_only for taker in takers)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(flows, orders.filter(lambda order: not order.waits))
 def test_a_fok_order_is_filled_whole_or_touches_nothing(flow: Flow, order: PlaceOrder) -> None:
     book = OrderBook()
@@ -126,7 +126,7 @@ def test_a_fok_order_is_filled_whole_or_touches_nothing(flow: Flow, order: Place
         assert (book.state_hash(), book.waiting_count) == (before, waiting)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_events_rebuild_the_depth(flow: Flow) -> None:
     book = OrderBook()
@@ -142,7 +142,7 @@ def test_events_rebuild_the_depth(flow: Flow) -> None:
     assert {key: level for key, level in levels.items() if level != (0, 0)} == seen
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(flows)
 def test_the_same_amend_or_cancel_again_changes_nothing(flow: Flow) -> None:
     book = OrderBook()

@@ -76,7 +76,7 @@ def test_every_kind_of_event_is_undone() -> None:
     assert seen == set(get_args(Event))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(flows, flows)
 def test_undo_restores_the_state_before_the_changes(first: Flow, then: Flow) -> None:
     book, same = OrderBook(), OrderBook()

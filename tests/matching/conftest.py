@@ -20,7 +20,7 @@ from instruments.directory import TradedInstrument, load_instruments
 from matching.operations import inspection
 from orders import health, look_ups
 from orders.desk import amending, cancelling, mass
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_MILLISECONDS, PATIENCE_SECONDS, TIME_LIMITS
 
 # Tables with foreign keys come before those that the keys refer to.
 TABLES = [
@@ -37,17 +37,6 @@ READERS = {
     inspection._read_books: 1,
     health._read_database: 1,
 }
-# The longest times of steps that succeed in the end, also on a machine that is frozen meanwhile.
-TIME_LIMITS = (
-    "DESK_READ_SECONDS_MAX",
-    "GUARD_END_SECONDS_MAX",
-    "HEALTH_CHECK_TIMEOUT_SECONDS",
-    "OPERATOR_STATEMENT_SECONDS_MAX",
-    "ORDER_REPLY_TIMEOUT_SECONDS",
-    "REDIS_TIMEOUT_SECONDS",
-    "STREAM_BOOK_SECONDS_MAX",
-    "WORKER_HEARTBEAT_EXPIRY_SECONDS",
-)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,7 +50,7 @@ def _close_connections(django_db_setup: None, django_db_blocker: DjangoDbBlocker
 
 
 def close_connections(django_db_blocker: DjangoDbBlocker) -> None:
-    """Close the connections of the readers' threads. The next read of each thread makes a new one."""
+    """Close the connections of the readers' threads. Each thread's next read makes a new one."""
 
     async def close_all(read: DatabaseReader, threads: int) -> None:
         every_thread = threading.Barrier(threads)
@@ -77,18 +66,19 @@ def close_connections(django_db_blocker: DjangoDbBlocker) -> None:
             asyncio.run(close_all(read, threads))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _patient_readers(_close_connections: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Let reads for coroutines succeed, however slow the machine is.
 
-    Connections that other tests have made still have the product's limit of statements.
+    A connection keeps the limit of statements that it was made with.
     """
     with pytest.MonkeyPatch.context() as patch:
         for reader in READERS:
             patch.setattr(reader, "_seconds_max", PATIENCE_SECONDS)
-            patch.setattr(reader, "_statement_milliseconds_max", round(1000 * PATIENCE_SECONDS))
+            patch.setattr(reader, "_statement_milliseconds_max", PATIENCE_MILLISECONDS)
         close_connections(django_db_blocker)
         yield
+    close_connections(django_db_blocker)
 
 
 @pytest.fixture(autouse=True)

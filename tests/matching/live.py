@@ -65,7 +65,7 @@ async def submit(*commands: Command) -> list[Reply]:
 
 
 def limit_waits(gateway: OrderGateway, seconds: float) -> None:
-    """Let the gateway's next commands wait for so long for their replies. No command may wait now.
+    """Let the gateway's next commands wait `seconds` for their replies. None may be waiting now.
 
     A test makes the gateway's connections before, because that also counts towards the limit.
     """
@@ -117,8 +117,8 @@ CREATE TRIGGER slow BEFORE INSERT ON orders_order FOR EACH ROW WHEN (NEW.client_
 def slow_orders() -> Iterator[None]:
     """Have PostgreSQL cancel the statements that insert orders of the client `slow`.
 
-    It does the same with statements that take longer than its limit. On a slow machine, a limit would
-    end others, too.
+    It does the same with statements that take longer than its limit. On a slow machine, a limit
+    would end others, too.
     """
     with connection.cursor() as cursor:
         cursor.execute(SLOW_ORDERS)

@@ -215,7 +215,7 @@ def test_a_cancel_during_a_move_does_not_report_the_order_as_ended(
         async with live_worker(0) as gateway, live_worker(1):
             order = await place_resting(gateway, instrument="ETH-USD")
             desk = desk_of(gateway)
-            await desk.inspect_books(1)  # The new worker does not read the instruments again soon.
+            await desk.inspect_books(1)  # The new worker has read the instruments, and knows of no move.
             await read_database(move_away)
             if by_operator:
                 row = await read_database(find_row, order.order_id)

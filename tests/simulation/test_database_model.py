@@ -289,6 +289,7 @@ def test_only_the_owner_at_its_position_can_commit(make_store: Callable[[], Any]
                 assert await second_store.acquire("two") is None
                 settings.WORKER_LEASE_SECONDS = 0.2
                 await first.store.renew(first.lease)
+                settings.WORKER_LEASE_SECONDS = PATIENCE_SECONDS
                 lease = await _acquire_when_free(second_store)
                 assert (lease.epoch, lease.position) == (first.lease.epoch + 1, first.lease.position)
                 await first.store.disconnect()  # the new owner has ended its session

@@ -32,7 +32,7 @@ from orders.gateway.admission import (
 from orders.messages import heartbeat_key
 from tests.engine.flows import SHAPES
 from tests.matching.partition import random_commands
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_MILLISECONDS, PATIENCE_SECONDS
 from tests.simulation.process import Faults, Process
 from tests.simulation.redis_links import SimulatedAdmission, SimulatedSession
 from tests.simulation.redis_model import Client, Server
@@ -127,7 +127,7 @@ def test_admission_applies_queue_bounds_and_requires_a_heartbeat(
         await script.connect()
         applicants = [Applicant(kind, None, b"%d" % number) for number, kind in enumerate(kinds)]
         verdicts = []
-        for milliseconds in (None, 120_000):
+        for milliseconds in (None, PATIENCE_MILLISECONDS):
             if milliseconds:
                 await client.set(heartbeat_key(0), "owner", px=milliseconds)
             verdicts.append([answer.verdict for answer in await script.admit(applicants)])

@@ -40,6 +40,7 @@ async def publish_until_received(publisher: RedisPubSubChannelLayer, client: Lis
         while not receiving.done():
             await publisher.group_send(group_name(SYMBOL), message)
             await asyncio.wait({receiving}, timeout=0.05)
+        await receiving
 
 
 def test_the_hub_renews_a_subscription_that_fell_silent(settings: Settings, relay: RedisRelay) -> None:
@@ -55,7 +56,7 @@ def test_the_hub_renews_a_subscription_that_fell_silent(settings: Settings, rela
             await feed.follow(TRADES, client.outbox)
             await publish_until_received(publisher, client, "trade")
             relay.cut()
-            settings.STREAM_STALE_SECONDS = 0.5  # not before, so that nothing but the silence is stale
+            settings.STREAM_STALE_SECONDS = 0.5  # Not earlier: only the silence may make the feed stale.
             await client.receive_until("error")
             await publish_until_received(publisher, client, "resumed")
 

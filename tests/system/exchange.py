@@ -32,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NOT_INSTALLED = Path(__file__).with_name("not_installed")
 START_SECONDS_MAX = PATIENCE_SECONDS
 # `serve` promises to stop within this time. Shortly before, it kills the processes that have not
-# ended: see tests/hosting/test_processes.py, which adds up its time limits. An exchange of a test may
-# take longer, because the machine may be slow.
+# ended: tests/hosting/test_processes.py adds up these times. An exchange of a test may take longer,
+# because the machine may be slow.
 STOP_SECONDS_MAX = 10.0
 COMMAND_SECONDS_MAX = 300
 POLL_SECONDS = 0.02
@@ -97,18 +97,21 @@ def of_each(processes: Iterable[psutil.Process], read: Callable[[psutil.Process]
 def frozen(*parts: psutil.Process) -> Iterator[None]:
     """Suspend the processes and all their descendants until the block ends.
 
-    A parent is suspended before its children are listed, so that it starts no others. A child may end
-    before its turn, as PostgreSQL's do.
+    A process may start others before its turn, so they are listed until none is new. One may also
+    end before its turn, as PostgreSQL's do.
     """
     suspended: list[psutil.Process] = []
     try:
-        for part in parts:
-            part.suspend()
-            suspended.append(part)
-            for child in part.children(recursive=True):
+        while new := [
+            process
+            for part in parts
+            for process in (part, *part.children(recursive=True))
+            if process not in suspended
+        ]:
+            for process in new:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    child.suspend()
-                    suspended.append(child)
+                    process.suspend()
+            suspended += new
         yield
     finally:
         for process in suspended:

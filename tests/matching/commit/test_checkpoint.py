@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -110,8 +111,9 @@ def test_a_lease_that_runs_out_while_another_owner_tries_to_acquire_it_is_taken_
                 )
                 frozen.commit()
                 frozen.execute("UPDATE matching_checkpoint SET position = '1-0'")
+                ends = time.monotonic() + PATIENCE_SECONDS
                 while (lease := checkpoint.acquire(0, f"taker {number}")) is None:
-                    pass
+                    assert time.monotonic() < ends
                 with pytest.raises(psycopg.OperationalError):
                     frozen.execute("SELECT")
             assert lease.owner == f"taker {number}"
@@ -145,7 +147,7 @@ def owner_at_work() -> Iterator[None]:
             yield
         finally:
             gate.execute("SELECT pg_advisory_unlock(%s)", [GATE])
-            working.join()
+            working.join(PATIENCE_SECONDS)
 
 
 def test_an_owner_that_works_on_a_batch_keeps_a_lease_that_ran_out(settings: Settings) -> None:
@@ -156,7 +158,7 @@ def test_an_owner_that_works_on_a_batch_keeps_a_lease_that_ran_out(settings: Set
 
 
 def test_an_owner_that_works_on_a_batch_for_too_long_is_cut_off(settings: Settings) -> None:
-    """Its session ends a moment after it was told to, so the first attempts may find the row locked."""
+    """Its session ends a moment after it was told to. Until then, attempts find the row locked."""
     settings.WORKER_STATEMENT_SECONDS_MAX = 0.0
     with owner_at_work():
         wait_until(lambda: checkpoint.acquire(0, "taker") is not None, "the partition is taken")

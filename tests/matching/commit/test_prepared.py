@@ -9,9 +9,8 @@ from django.db import connection
 from psycopg import errors
 
 from matching.commit.prepared import PreparedStatement, text_array
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_MILLISECONDS
 
-PATIENCE_MILLISECONDS = round(1000 * PATIENCE_SECONDS)
 DIVIDE = PreparedStatement(
     "divide",
     "SELECT %(dividend)s::integer / %(divisor)s::integer, %(text)s::text",

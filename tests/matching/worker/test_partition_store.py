@@ -6,7 +6,7 @@ import pytest
 from django.db import InterfaceError, OperationalError, connection
 
 from matching.worker.partition_store import PartitionStore
-from tests.patience import PATIENCE_SECONDS
+from tests.patience import PATIENCE_MILLISECONDS
 
 pytestmark = pytest.mark.usefixtures("instruments")
 
@@ -27,7 +27,7 @@ def end_sessions_except(kept: list[int]) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
                 f"SELECT pg_terminate_backend(pid, %s) {CLIENTS} AND pid <> ALL(%s || pg_backend_pid())",
-                [round(1000 * PATIENCE_SECONDS), kept],
+                [PATIENCE_MILLISECONDS, kept],
             )
             assert cursor.fetchall() == [(True,)] * 2  # the two connections of the store
     finally:
