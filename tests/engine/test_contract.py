@@ -1,7 +1,7 @@
 """What all order books have in common: limit and market orders, cancels, queries.
 
-Each test runs on the engine and on the reference. The rules of docs/orders.md are tested in
-test_rules.py, and the hash and the restoring of the state in test_state.py, and not here again.
+Each test runs on the engine and on the reference. The rules of docs/orders.md are tested in rules/,
+and the hash and the restoring of the state in test_state.py, and not here again.
 """
 
 from typing import Any
