@@ -114,7 +114,9 @@ class ApiConcurrency:
         """
         if path in _ALWAYS_ANSWERED:
             return work()
-        pacer = self._pacers.get(path.removesuffix("/"))
+        # A POST here is refused at once. It takes no turn, because the server does not tell whether
+        # its client has left.
+        pacer = None if method == "POST" else self._pacers.get(path.removesuffix("/"))
         if pacer is not None:
             return pacer.answer(work, has_left, refusal)
         limit = self._limit_for(method, path)

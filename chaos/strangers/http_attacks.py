@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from chaos.strangers.crowd import ask_on, gather_crowd, hold, pour, repeat_request, repeated
 from chaos.strangers.stage import Stage
-from loadtools.wire import encode_get
+from loadtools.wire import encode_get, encode_post
 
 _NO_LINGER = struct.pack("ii", 1, 0)  # Closes a socket with a reset: see socket(7), SO_LINGER.
 _POUR_BYTES_MAX = 64 * 1024 * 1024  # Bytes of one connection.
@@ -83,15 +83,15 @@ async def ask_for(stage: Stage, path: str) -> None:
 
 
 async def leaving_clients(stage: Stage, path: str) -> None:
-    """Request one page on new connections, and reset each at once."""
-    request = encode_get(stage.target, path)
+    """Send GET or POST for one page on new connections, and reset each at once."""
+    requests = encode_get(stage.target, path), encode_post(stage.target, path, b"{}")
 
     async def member(stage: Stage, number: int) -> None:
         while not stage.over:
             _, writer = await stage.connect()
             # A reset, because the ports of closed connections would stay in use for a minute.
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-            writer.write(request)
+            writer.write(requests[number % len(requests)])
             writer.transport.abort()
             stage.counts["requests"] += 1
 

@@ -153,7 +153,7 @@ class RequestProtocol(EndingProtocol):
             keep_alive=version != "1.0" and parser.keeps_alive,
             on_response=self.on_response_complete,
         )
-        if parser.method != "POST":
+        if parser.method != "POST":  # No POST waits for a turn, so orders do not pay for this.
             self.cycle.scope[HAS_LEFT] = self.cycle.has_left  # type: ignore[literal-required]
         if framing.chunked:
             self._phase = CHUNKS

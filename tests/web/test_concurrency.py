@@ -7,6 +7,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from base.loops import loop_seconds
+from tests.patience import PATIENCE_SECONDS
 from web.concurrency import ApiConcurrency, StartPacer
 
 
@@ -64,10 +65,25 @@ def test_each_shared_answer_has_a_pace_of_its_own(settings: Settings) -> None:
     asyncio.run(scenario())
 
 
+def test_posts_take_no_turns_of_shared_answers(settings: Settings) -> None:
+    settings.PACED_SECONDS = 3_600.0
+
+    async def scenario() -> None:
+        concurrency = ApiConcurrency()
+        for path in ("/healthz", "/metrics", "/tickers/", "/docs/schema", "/docs/stream"):
+            for _ in range(2 * settings.SHARED_ANSWERS_AT_ONCE):
+                answer = concurrency.answer("POST", path, _work, _refusal, _stays)
+                assert await asyncio.wait_for(answer, PATIENCE_SECONDS) == "answered"
+            answer = concurrency.answer("GET", path, _work, _refusal, _stays)
+            assert await asyncio.wait_for(answer, PATIENCE_SECONDS) == "answered"
+
+    asyncio.run(scenario())
+
+
 def test_a_single_request_does_not_wait() -> None:
     async def scenario() -> None:
         pacer = StartPacer(at_once=1, seconds=3_600.0)
-        assert await asyncio.wait_for(pacer.answer(_work, _stays, _refusal), 60.0) == "answered"
+        assert await asyncio.wait_for(pacer.answer(_work, _stays, _refusal), PATIENCE_SECONDS) == "answered"
 
     asyncio.run(scenario())
 
